@@ -1,0 +1,59 @@
+"""The native build, and nothing else: C11 kernels as one static library per instruction set, thin Cython modules over them."""
+
+import platform
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+C_FLAGS = ["-std=c11", "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-fPIC"]
+
+# Flags of each ext/*/arch/<isa>/ folder. The baseline is what the compiler gives for x86-64-v1; AVX-512 keeps to what
+# Skylake-SP has (F, BW, VL, DQ, CD), so the same object runs there and on everything newer.
+ISA_FLAGS = {
+    "portable": [],
+    "shani": ["-msha", "-msse4.1", "-mssse3"],
+    "avx2": ["-mavx2", "-mbmi", "-mbmi2"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx2", "-mbmi", "-mbmi2"],
+}
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+
+def native_libraries() -> list[tuple[str, dict[str, list[str]]]]:
+    """One static library per instruction set, and one for the C that needs none."""
+    libraries = {"batchseal_core": (sorted(str(p) for p in Path("ext").glob("*/*.c")), C_FLAGS)}
+    for isa, flags in ISA_FLAGS.items():
+        sources = sorted(str(p) for p in Path("ext").glob(f"*/arch/{isa}/*.c"))
+        if sources and (X86 or isa == "portable"):
+            libraries[f"batchseal_{isa}"] = (sources, C_FLAGS + flags)
+    return [
+        (name, {"sources": sources, "cflags": flags, "include_dirs": ["ext"]})
+        for name, (sources, flags) in libraries.items()
+        if sources
+    ]
+
+
+LIBRARIES = native_libraries()
+
+# core comes first and last: dispatch tables refer to kernels, kernels to shared helpers.
+LINK_ORDER = [name for name, _ in LIBRARIES] + ["batchseal_core"]
+
+EXTENSIONS = [
+    Extension(
+        f"batchseal._native.{pyx.stem}",
+        [str(pyx)],
+        include_dirs=["ext"],
+        libraries=LINK_ORDER,
+        extra_compile_args=["-O3", "-g", "-fvisibility=hidden"],
+    )
+    for pyx in sorted(Path("src/batchseal/_native").glob("*.pyx"))
+]
+
+setup(
+    libraries=LIBRARIES,
+    ext_modules=cythonize(
+        EXTENSIONS,
+        include_path=["src"],
+        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "embedsignature": True},
+    ),
+)
