@@ -1,0 +1,203 @@
+"""Settings: one model, fed by flags, environment and a file, in that order of precedence.
+
+`OPTIONS` is the only list of settings. Each has a short modern name (`--temp-folder`), where the original product has one its
+dotted name too, and an environment variable for each of both. This module is the only one that reads the environment.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from batchseal.errors import ConfigurationError
+
+VENDOR = "einvoice-integration-client."
+IN_CONTAINER = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+
+
+def option(default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()) -> Any:
+    """Declares a setting; `dotted` is the original product's name for it, without dashes in front."""
+    metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices)}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of `serve`. Sizes are bytes, times are seconds, unless the name says otherwise."""
+
+    host: str = option("0.0.0.0" if IN_CONTAINER else "127.0.0.1", "address to listen on")  # noqa: S104
+    port: int = option(8080, "port to listen on")
+    advertised_address: str = option("", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port")
+    work_folder: Path = option(Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json")
+    temp_folder: Path = option(Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys")  # noqa: S108
+    workers: int = option(1, "processes that receive requests")
+    config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")
+    kernel: str = option("", "instruction set of the native kernels; empty: the best this processor has")
+    log_level: str = option("info", "how much the log says", choices=("debug", "info", "warning", "error"))
+
+    service_domain: str = option(
+        "", "address of the signing service; empty: the built-in sandbox", dotted=VENDOR + "service.domain", group="upstream"
+    )
+    proxy_hostname: str = option("", "outbound HTTP proxy", dotted=VENDOR + "rest.provider.proxy.hostname", group="upstream")
+    proxy_port: int = option(0, "port of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream")
+    upstream_allow_http: bool = option(
+        False, "allow a service domain without TLS that is not on loopback", dotted="upstream.allow-http", group="upstream"
+    )
+    upstream_tries: int = option(5, "how often a document is sent upstream before it is given up", group="upstream")
+
+    database_url: str = option("", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database")
+    postgres_bin: str = option("", "folder of the PostgreSQL programs; empty: the ones that came along", group="database")
+    force_database_recreate: bool = option(
+        False, "delete every operation and start with an empty database", dotted="force.database.recreate", group="database"
+    )
+
+    sync_deadline: int = option(100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits")
+    max_body_bytes: int = option(2 << 30, "largest request body", group="limits")
+    max_document_bytes: int = option(100 << 20, "largest document", group="limits")
+    max_documents: int = option(10_000, "most documents in a request", group="limits")
+    max_reference_characters: int = option(255, "longest external reference", group="limits")
+    max_name_characters: int = option(255, "longest document name", group="limits")
+    max_json_depth: int = option(16, "deepest nesting of a JSON body", group="limits")
+    body_stall_seconds: int = option(30, "a body that stops for longer is cut", group="limits")
+    header_seconds: int = option(10, "headers that take longer are cut", group="limits")
+
+    compat_contract: str = option("", "file that replaces the names and paths of contract.toml", dotted="compat.contract")
+    compat_vendor_status_codes: bool = option(
+        False, "answer with the original product's HTTP status codes", dotted="compat.vendor-status-codes"
+    )
+
+    sandbox_credential: str = option(
+        "rsa3072",
+        "key of the sandbox signer",
+        dotted="sandbox.credential",
+        group="sandbox",
+        choices=("rsa2048", "rsa3072", "rsa4096", "p256"),
+    )
+    sandbox_latency: int = option(0, "milliseconds that each sandbox call takes", dotted="sandbox.latency", group="sandbox")
+    sandbox_multisign: int = option(
+        1000, "most digests in one sandbox call", dotted="sandbox.multisign", group="sandbox"
+    )
+
+    hot_folder_enabled: bool = option(False, "not built yet: sign what appears in folders", dotted="hot.folder.enabled", group="hot folder")
+    hot_folder_threshold: int = option(
+        1000,
+        "not built yet: documents a hot-folder request takes",
+        dotted=VENDOR + "hot.folder.documents.processing.threshold",
+        group="hot folder",
+    )
+    hot_folder_cron: str = option(
+        "0 0/5 * * * ?",
+        "not built yet: when hot folders are read",
+        dotted=VENDOR + "scheduler.task.processHotFoldersByDocumentThreshold.cron-expression",
+        group="hot folder",
+    )
+    hot_folder_lock_minutes: int = option(
+        1440,
+        "not built yet: how long a hot-folder task may hold its lock",
+        dotted=VENDOR + "scheduler.task.handleSignatureTasks.lock-time",
+        group="hot folder",
+    )
+
+    @property
+    def advertised(self) -> tuple[str, int]:
+        """Host and port that replies name: told, never discovered."""
+        if not self.advertised_address:
+            return self.host, self.port
+        host, _, port = self.advertised_address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def uses_sandbox(self) -> bool:
+        return not self.service_domain
+
+    @property
+    def services_file(self) -> Path:
+        return self.work_folder / "client-services-config.json"
+
+    @property
+    def sandbox_folder(self) -> Path:
+        return self.temp_folder / "sandbox"
+
+    @property
+    def spill_folder(self) -> Path:
+        return self.temp_folder / "spill"
+
+    @property
+    def link_path(self) -> Path:
+        """Unix socket of the signer process."""
+        return self.temp_folder / "signer.sock"
+
+
+OPTIONS = {f.name: f for f in fields(Settings)}
+
+
+def modern_flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def environment_names(name: str) -> list[str]:
+    """Variables that set a setting: ours, then the two spellings that the original's runtime reads."""
+    names = ["BATCHSEAL_" + name.upper()]
+    if dotted := OPTIONS[name].metadata["dotted"]:
+        plain = dotted.upper().replace(".", "_")
+        names += [plain.replace("-", ""), plain.replace("-", "_")]
+    return names
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Text of a flag or variable to the setting's type. Raises ConfigurationError with the setting's name."""
+    kind, choices = OPTIONS[name].type, OPTIONS[name].metadata["choices"]
+    if choices and text not in choices:
+        raise ConfigurationError(f"{modern_flag(name)}: {text!r} is not one of {', '.join(choices)}")
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise ConfigurationError(f"{modern_flag(name)}: {text!r} is neither true nor false")
+        return text.lower() in ("true", "1", "yes")
+    if kind is int:
+        try:
+            return int(text.replace("_", ""))
+        except ValueError:
+            raise ConfigurationError(f"{modern_flag(name)}: {text!r} is not a whole number") from None
+    return Path(text) if kind is Path else text
+
+
+def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `flags` (setting name to text), then the environment, then the file. Empty text is the same as none."""
+    variables = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for name in OPTIONS:
+        texts = [flags.get(name, ""), *(variables.get(v, "") for v in environment_names(name))]
+        if text := next((t for t in texts if t), ""):
+            values[name] = parse_value(name, text)
+    if path := values.get("config"):
+        values = {**read_settings_file(Path(path)), **values}
+    settings = Settings(**values)
+    check_settings(settings)
+    return settings
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(f"{path}: {problem}") from None
+    names = {key.replace("-", "_"): key for key in table}
+    if unknown := sorted(key for name, key in names.items() if name not in OPTIONS):
+        raise ConfigurationError(f"{path}: unknown settings {', '.join(unknown)}")
+    return {name: parse_value(name, str(table[key])) for name, key in names.items() if str(table[key]) != ""}
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises ConfigurationError for what can be seen to be wrong without looking outside."""
+    if not 0 <= settings.port <= 65535:
+        raise ConfigurationError(f"--port: {settings.port} is not a port")
+    if settings.workers < 1:
+        raise ConfigurationError(f"--workers: {settings.workers} is less than 1")
+    try:
+        _ = settings.advertised
+    except ValueError:
+        raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
+    if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
+        raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")

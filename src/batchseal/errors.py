@@ -1,0 +1,243 @@
+"""Every exception of Batchseal. The first line of a docstring is the fixed text that callers see.
+
+Three families: `ApiError` ends a request, `DocumentRefused` ends one document of it, `UpstreamError` says what the signing
+service did. Code, HTTP status and cause are fields, so that no layer parses a message.
+"""
+
+from typing import ClassVar
+
+from batchseal.operation import SignError
+
+
+class BatchsealError(Exception):
+    """Batchseal could not do what was asked."""
+
+    def __init__(self, cause: str = "") -> None:
+        self.cause = cause or self.description()
+        super().__init__(self.cause)
+
+    @classmethod
+    def description(cls) -> str:
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+class ConfigurationError(BatchsealError):
+    """The configuration cannot be used."""
+
+
+class DatabaseUnavailable(BatchsealError):
+    """The database cannot be reached."""
+
+
+class SpillDamaged(BatchsealError):
+    """A stored payload does not match its checksum."""
+
+
+# --- what ends a request -----------------------------------------------------------------------------------------
+
+
+class ApiError(BatchsealError):
+    """The request could not be carried out."""
+
+    code: ClassVar[str | None] = "0.0.1"
+    status: ClassVar[int] = 500
+    vendor_status: ClassVar[int] = 500
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None) -> None:
+        super().__init__(cause)
+        self.retry_after_seconds = retry_after_seconds
+        self.location = location
+
+
+class InternalError(ApiError):
+    """An unexpected condition stopped the request."""
+
+
+class InvalidRequest(ApiError):
+    """A mandatory attribute is missing, or the body is not what it says."""
+
+    code, status, vendor_status = "0.0.2", 400, 500
+
+
+class NotConfigured(ApiError):
+    """The client service has no usable configuration."""
+
+    code, status, vendor_status = "0.0.3", 500, 500
+
+
+class TooLarge(ApiError):
+    """An attribute, a document or the batch is larger than the limit."""
+
+    code, status, vendor_status = "0.0.4", 413, 500
+
+
+class ValueNotAllowed(ApiError):
+    """An attribute has a value that is not allowed."""
+
+    code, status, vendor_status = "0.0.6", 400, 500
+
+
+class ReferenceTaken(ApiError):
+    """This external reference is taken."""
+
+    code, status, vendor_status = "0.0.7", 409, 409
+
+    def __init__(self, cause: str, *, operation_id: int) -> None:
+        super().__init__(cause)
+        self.operation_id = operation_id
+
+
+class InvalidToken(ApiError):
+    """The token is invalid or has run out."""
+
+    # Never the vendor's 409: the known client renews its token on a 401 only.
+    code, status, vendor_status = "0.0.10", 401, 401
+
+
+class UnknownClientService(ApiError):
+    """The client service is unknown."""
+
+    code, status, vendor_status = "1.1.0", 401, 401
+
+
+class InactiveClientService(ApiError):
+    """The client service is not active."""
+
+    code, status, vendor_status = "1.1.1", 403, 401
+
+
+class TooManyRequests(ApiError):
+    """Too many requests at once."""
+
+    code, status, vendor_status = None, 429, 429
+
+
+class NotFound(ApiError):
+    """There is no such operation."""
+
+    code, status, vendor_status = "batchseal.not_found", 404, 404
+
+
+class MethodNotAllowed(ApiError):
+    """The address does not take this method."""
+
+    code, status, vendor_status = "batchseal.method_not_allowed", 405, 405
+
+
+class NotFinished(ApiError):
+    """The operation is not finished yet."""
+
+    code, status, vendor_status = "batchseal.not_finished", 409, 409
+
+
+class ResultExpired(ApiError):
+    """The result of this operation is no longer kept."""
+
+    code, status, vendor_status = "batchseal.result_expired", 410, 410
+
+
+class BodyStalled(ApiError):
+    """The body stopped arriving."""
+
+    code, status, vendor_status = "batchseal.body_stalled", 408, 408
+
+
+class NoRoom(ApiError):
+    """There is no room for this request now."""
+
+    code, status, vendor_status = "batchseal.no_room", 503, 503
+
+
+class NoSpace(ApiError):
+    """The temporary space is full."""
+
+    code, status, vendor_status = "batchseal.no_space", 507, 507
+
+
+class NotDoneInTime(ApiError):
+    """The operation takes longer than a synchronous request waits; the work goes on."""
+
+    code, status, vendor_status = "batchseal.not_done_in_time", 503, 503
+
+
+# --- what ends one document --------------------------------------------------------------------------------------
+
+
+class DocumentRefused(BatchsealError):
+    """The document cannot be signed."""
+
+    def __init__(self, sign_error: SignError, cause: str) -> None:
+        super().__init__(cause)
+        self.sign_error = sign_error
+
+
+# --- what the signing service did --------------------------------------------------------------------------------
+
+
+class UpstreamError(BatchsealError):
+    """The signing service did not do what it was asked."""
+
+    # What a document that ends this way reports, and whether another try can help.
+    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
+    try_again: ClassVar[bool] = False
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(cause)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamTransient(UpstreamError):
+    """The signing service is away for the moment."""
+
+    try_again = True
+
+
+class UpstreamRateLimited(UpstreamError):
+    """The signing service asks for a pause."""
+
+    try_again = True
+
+
+class UpstreamQuotaGone(UpstreamError):
+    """The quota at the signing service is used up."""
+
+    sign_error = SignError.INVALID_CERT_ACCESS_ACCOUNT
+
+
+class UpstreamAuthExpired(UpstreamError):
+    """The signing service no longer takes the token."""
+
+    sign_error = SignError.INVALID_CERT_SERVICE_CREDS
+    try_again = True
+
+
+class UpstreamAuthRefused(UpstreamError):
+    """The signing service does not know this client service, or its secret is wrong."""
+
+    sign_error = SignError.INVALID_CERT_SERVICE_CREDS
+
+
+class GrantExpired(UpstreamError):
+    """The authorization for these digests has run out."""
+
+    try_again = True
+
+
+class CredentialUnusable(UpstreamError):
+    """The credential cannot sign."""
+
+    sign_error = SignError.INVALID_CERTIFICATE_SIGN_ERROR
+
+
+class ItemRejected(UpstreamError):
+    """The signing service refused this digest, or its signature does not verify."""
+
+
+class OutcomeUnknown(UpstreamError):
+    """The connection broke after the request was sent."""
+
+    try_again = True
+
+
+class UpstreamPermanent(UpstreamError):
+    """The signing service refused the request."""
