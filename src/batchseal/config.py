@@ -17,7 +17,9 @@ VENDOR = "einvoice-integration-client."
 IN_CONTAINER = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
-def option(default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()) -> Any:
+def option(
+    default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()
+) -> Any:
     """Declares a setting; `dotted` is the original product's name for it, without dashes in front."""
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices)}
     return field(default=default, metadata=metadata)
@@ -27,33 +29,60 @@ def option(default: Any, help: str, *, dotted: str = "", group: str = "service",
 class Settings:
     """All settings of `serve`. Sizes are bytes, times are seconds, unless the name says otherwise."""
 
-    host: str = option("0.0.0.0" if IN_CONTAINER else "127.0.0.1", "address to listen on")  # noqa: S104
+    host: str = option("0.0.0.0" if IN_CONTAINER else "127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on")
-    advertised_address: str = option("", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port")
-    work_folder: Path = option(Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json")
-    temp_folder: Path = option(Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys")  # noqa: S108
+    advertised_address: str = option(
+        "", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port"
+    )
+    work_folder: Path = option(
+        Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json"
+    )
+    temp_folder: Path = option(
+        Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys"
+    )
     workers: int = option(1, "processes that receive requests")
     config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")
     kernel: str = option("", "instruction set of the native kernels; empty: the best this processor has")
     log_level: str = option("info", "how much the log says", choices=("debug", "info", "warning", "error"))
 
     service_domain: str = option(
-        "", "address of the signing service; empty: the built-in sandbox", dotted=VENDOR + "service.domain", group="upstream"
+        "",
+        "address of the signing service; empty: the built-in sandbox",
+        dotted=VENDOR + "service.domain",
+        group="upstream",
     )
-    proxy_hostname: str = option("", "outbound HTTP proxy", dotted=VENDOR + "rest.provider.proxy.hostname", group="upstream")
-    proxy_port: int = option(0, "port of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream")
+    proxy_hostname: str = option(
+        "", "outbound HTTP proxy", dotted=VENDOR + "rest.provider.proxy.hostname", group="upstream"
+    )
+    proxy_port: int = option(
+        0, "port of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream"
+    )
     upstream_allow_http: bool = option(
-        False, "allow a service domain without TLS that is not on loopback", dotted="upstream.allow-http", group="upstream"
+        False,
+        "allow a service domain without TLS that is not on loopback",
+        dotted="upstream.allow-http",
+        group="upstream",
     )
-    upstream_tries: int = option(5, "how often a document is sent upstream before it is given up", group="upstream")
+    upstream_tries: int = option(
+        5, "how often a document is sent upstream before it is given up", group="upstream"
+    )
 
-    database_url: str = option("", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database")
-    postgres_bin: str = option("", "folder of the PostgreSQL programs; empty: the ones that came along", group="database")
+    database_url: str = option(
+        "", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database"
+    )
+    postgres_bin: str = option(
+        "", "folder of the PostgreSQL programs; empty: the ones that came along", group="database"
+    )
     force_database_recreate: bool = option(
-        False, "delete every operation and start with an empty database", dotted="force.database.recreate", group="database"
+        False,
+        "delete every operation and start with an empty database",
+        dotted="force.database.recreate",
+        group="database",
     )
 
-    sync_deadline: int = option(100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits")
+    sync_deadline: int = option(
+        100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits"
+    )
     max_body_bytes: int = option(2 << 30, "largest request body", group="limits")
     max_document_bytes: int = option(100 << 20, "largest document", group="limits")
     max_documents: int = option(10_000, "most documents in a request", group="limits")
@@ -63,7 +92,9 @@ class Settings:
     body_stall_seconds: int = option(30, "a body that stops for longer is cut", group="limits")
     header_seconds: int = option(10, "headers that take longer are cut", group="limits")
 
-    compat_contract: str = option("", "file that replaces the names and paths of contract.toml", dotted="compat.contract")
+    compat_contract: str = option(
+        "", "file that replaces the names and paths of contract.toml", dotted="compat.contract"
+    )
     compat_vendor_status_codes: bool = option(
         False, "answer with the original product's HTTP status codes", dotted="compat.vendor-status-codes"
     )
@@ -75,12 +106,16 @@ class Settings:
         group="sandbox",
         choices=("rsa2048", "rsa3072", "rsa4096", "p256"),
     )
-    sandbox_latency: int = option(0, "milliseconds that each sandbox call takes", dotted="sandbox.latency", group="sandbox")
+    sandbox_latency: int = option(
+        0, "milliseconds that each sandbox call takes", dotted="sandbox.latency", group="sandbox"
+    )
     sandbox_multisign: int = option(
         1000, "most digests in one sandbox call", dotted="sandbox.multisign", group="sandbox"
     )
 
-    hot_folder_enabled: bool = option(False, "not built yet: sign what appears in folders", dotted="hot.folder.enabled", group="hot folder")
+    hot_folder_enabled: bool = option(
+        False, "not built yet: sign what appears in folders", dotted="hot.folder.enabled", group="hot folder"
+    )
     hot_folder_threshold: int = option(
         1000,
         "not built yet: documents a hot-folder request takes",
@@ -198,6 +233,8 @@ def check_settings(settings: Settings) -> None:
     try:
         _ = settings.advertised
     except ValueError:
-        raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
+        raise ConfigurationError(
+            f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT"
+        ) from None
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")

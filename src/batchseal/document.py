@@ -1,4 +1,4 @@
-"""A document's types on its way: ReceivedDocument → SpilledDocument → PreparedDigest → SignatureValue → SignedDocument.
+"""A document's types on its way: ReceivedDocument → PreparedDigest → SignatureValue → SignedDocument.
 
 Each is frozen and carries what the next step needs, no more. Lengths are bytes; digests are SHA-256 unless the
 credential says otherwise.
@@ -6,7 +6,6 @@ credential says otherwise.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from batchseal.operation import ContentType, SignError
@@ -41,26 +40,25 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedDocument:
-    """What the caller sent, checked against the contract. `refusal` is set where it asks for what is not offered."""
+class Description:
+    """What the caller says of a document. `refusal` is set where it asks for what is not offered."""
 
-    ordinal: int
     external_reference: str
     name: str
     content_type: ContentType
     reason: str | None
     location: str | None
-    content: "Buffer"
     refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SpilledDocument:
-    """A received document whose content is in the spill file. `content` is still in memory while `held`."""
+class ReceivedDocument:
+    """A document as it came in. A multipart body may describe its files after it sent them: then `description` is None."""
 
-    received: ReceivedDocument
+    ordinal: int
+    content: "Buffer"
     content_bytes: int
-    stored_bytes: int
+    description: Description | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,11 @@ class PreparedDigest:
     message_digest: bytes  # of the ByteRange
     attributes_digest: bytes  # of the DER signed attributes: what goes upstream
     fingerprint: bytes  # of the credential it was prepared for
+
+    @property
+    def additional_bytes(self) -> int:
+        """By how much the signed file is longer than the original."""
+        return len(self.head) + self.reserved_bytes + len(self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,12 @@ class DocumentOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class SignRequest:
-    """The request around the documents."""
+class RequestFacts:
+    """The request around the documents. `descriptions` are those that came after their files."""
 
     external_reference: str
     description: str
     return_signed_content: bool | None
-    received_at: datetime
+    documents_total: int
+    preservation_asked: bool = False
+    descriptions: Sequence[Description] = ()

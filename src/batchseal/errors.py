@@ -33,6 +33,10 @@ class SpillDamaged(BatchsealError):
     """A stored payload does not match its checksum."""
 
 
+class LeaseLost(BatchsealError):
+    """Somebody else works on this operation now."""
+
+
 # --- what ends a request -----------------------------------------------------------------------------------------
 
 
@@ -43,7 +47,9 @@ class ApiError(BatchsealError):
     status: ClassVar[int] = 500
     vendor_status: ClassVar[int] = 500
 
-    def __init__(self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None) -> None:
+    def __init__(
+        self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None
+    ) -> None:
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
         self.location = location

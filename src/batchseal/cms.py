@@ -1,0 +1,122 @@
+"""CMS SignedData (RFC 5652) for PAdES B-B (ETSI EN 319 142-1 6.3), from a template per credential.
+
+asn1crypto builds the structures once for each credential and length of signature value; a document's CMS is then five byte
+strings put together. Signed attributes: content-type, message-digest, signing-certificate-v2 (RFC 5035); no signing-time,
+since the signature dictionary's /M says it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+from asn1crypto import algos, cms, tsp, x509
+
+from batchseal.document import Credential
+from batchseal.errors import CredentialUnusable, ItemRejected
+
+DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
+# Room beyond the longest CMS, so that a chain renewed with slightly longer certificates is no surprise to tools that re-sign.
+SPARE_BYTES = 64
+
+# RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
+SET_OF_TAG = b"\x31"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """SignedData around its two variable parts: before + message digest + between + signature value."""
+
+    before: bytes
+    between: bytes
+    after: bytes
+
+
+class CmsTemplate:
+    """Writes the CMS of any document that is signed with one credential. Immutable; safe in threads."""
+
+    @classmethod
+    def cached(cls, credential: Credential) -> "CmsTemplate":
+        """The same template for the same credential, however often it is asked for."""
+        return _template(credential)
+
+    def __init__(self, credential: Credential) -> None:
+        try:
+            chain = [x509.Certificate.load(der) for der in credential.chain]
+            digest_bytes = DIGEST_BYTES[credential.digest_algorithm]
+        except (ValueError, KeyError) as problem:
+            raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
+        self.credential = credential
+        self._chain = chain
+        self._mark = bytes(range(256 - digest_bytes, 256))
+        attributes = self._attributes().dump()
+        at = attributes.index(self._mark)
+        self._attributes_before = SET_OF_TAG + attributes[1:at]
+        self._attributes_after = attributes[at + digest_bytes :]
+        self._pieces: dict[int, _Pieces] = {}
+        self.contents_bytes = (
+            len(self.signed_data(bytes(digest_bytes), bytes(credential.signature_bytes))) + SPARE_BYTES
+        )
+
+    def attributes_digest(self, message_digest: bytes) -> bytes:
+        """Digest of the DER signed attributes: what is signed upstream. `message_digest` is that of the ByteRange."""
+        digest = hashlib.new(self.credential.digest_algorithm, self._attributes_before)
+        digest.update(message_digest + self._attributes_after)
+        return digest.digest()
+
+    def signed_data(self, message_digest: bytes, signature: bytes) -> bytes:
+        """The DER ContentInfo. Raises ItemRejected for a signature value longer than the credential can give."""
+        if not 0 < len(signature) <= self.credential.signature_bytes:
+            raise ItemRejected(f"a signature value of {len(signature)} bytes does not fit its key")
+        pieces = self._pieces.get(len(signature))
+        if pieces is None:
+            pieces = self._pieces[len(signature)] = self._build(len(signature))
+        return b"".join((pieces.before, message_digest, pieces.between, signature, pieces.after))
+
+    def _attributes(self) -> cms.CMSAttributes:
+        algorithm = self.credential.digest_algorithm
+        certificate = {"cert_hash": hashlib.new(algorithm, self.credential.chain[0]).digest()}
+        if algorithm != "sha256":  # the default is left out, as DER wants
+            certificate["hash_algorithm"] = algos.DigestAlgorithm({"algorithm": algorithm})
+        signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2(certificate)]})
+        return cms.CMSAttributes(
+            [
+                cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
+                cms.CMSAttribute({"type": "message_digest", "values": [self._mark]}),
+                cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
+            ]
+        )
+
+    def _build(self, signature_bytes: int) -> _Pieces:
+        mark = b"\xee" * signature_bytes
+        algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
+        signature_algorithm = {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[
+            self.credential.key_type
+        ]
+        signer = cms.SignerInfo(
+            {
+                "version": "v1",
+                "sid": cms.SignerIdentifier(
+                    {"issuer_and_serial_number": {"issuer": leaf.issuer, "serial_number": leaf.serial_number}}
+                ),
+                "digest_algorithm": {"algorithm": algorithm},
+                "signed_attrs": self._attributes(),
+                "signature_algorithm": {"algorithm": signature_algorithm},
+                "signature": mark,
+            }
+        )
+        signed = cms.SignedData(
+            {
+                "version": "v1",
+                "digest_algorithms": [{"algorithm": algorithm}],
+                "encap_content_info": {"content_type": "data"},
+                "certificates": self._chain,
+                "signer_infos": [signer],
+            }
+        )
+        der = cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump()
+        # Both marks stand in the last structure, the signature value at its very end.
+        at, end = der.rindex(self._mark), der.rindex(mark)
+        return _Pieces(der[:at], der[at + len(self._mark) : end], der[end + signature_bytes :])
+
+
+_template = lru_cache(maxsize=64)(CmsTemplate)

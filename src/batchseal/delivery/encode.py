@@ -1,0 +1,51 @@
+"""Step 6, deliver: a signed document as a reply carries it, in one pass over its segments, never joined before."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batchseal._native.base64 import encode_segments
+from batchseal.document import Refusal, SignedDocument
+from batchseal.operation import DocumentStatus
+from batchseal.store.rows import DocumentRow
+
+Encoding = Literal["base64", "raw"]
+
+# What is read ahead while the batch before goes out.
+BATCH_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A document of a result: its row as it really ended, and the signed file in pieces (none where it is not signed)."""
+
+    row: DocumentRow
+    segments: Sequence[bytes]
+
+
+def encode(row: DocumentRow, signed: SignedDocument, encoding: Encoding) -> Delivered:
+    if encoding == "base64":
+        return Delivered(row, (encode_segments(signed.segments),))
+    return Delivered(row, tuple(bytes(segment) for segment in signed.segments))
+
+
+def undelivered(row: DocumentRow, refusal: Refusal) -> Delivered:
+    """A document that was signed and cannot be given back."""
+    failed = replace(
+        row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause
+    )
+    return Delivered(failed, ())
+
+
+def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
+    """Rows in order, about BATCH_BYTES of documents at a time."""
+    batch: list[DocumentRow] = []
+    total = 0
+    for row in rows:
+        if batch and total + row.content_bytes > BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+        batch.append(row)
+        total += row.content_bytes
+    if batch:
+        yield batch

@@ -1,0 +1,94 @@
+"""Step 1, receive, for a JSON body: the native scanner eats the chunks, the schema judges what is left of each document."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from batchseal._native.scanner import RequestScanner, ScannedDocument
+from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.errors import ApiError, InvalidRequest, TooLarge
+from batchseal.intake.schema import (
+    DocumentEntry,
+    Limits,
+    Request,
+    bounded,
+    describe,
+    required,
+    sniff,
+    wrong_shape,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Kinds of failure that are a limit rather than a mistake (contract, "Errors": 0.0.4 against 0.0.2).
+LIMIT_KINDS = frozenset({"limit_documents", "limit_document_bytes", "limit_text"})
+
+_decode_entry = msgspec.json.Decoder(DocumentEntry).decode
+_decode_request = msgspec.json.Decoder(Request).decode
+
+
+class JsonIntake:
+    """Takes the body in pieces of any size; gives each document as soon as its last byte is there."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._scanner = RequestScanner(
+            max_depth=limits.max_depth,
+            max_documents=limits.max_documents,
+            max_document_bytes=limits.max_document_bytes,
+        )
+
+    def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
+        """Raises ApiError that names the place and the document."""
+        scanned = self._scanner.feed(chunk)
+        self._check()
+        return [self._document(item) for item in scanned]
+
+    def finish(self) -> RequestFacts:
+        skeleton = self._scanner.finish()
+        self._check()
+        if skeleton is None:
+            raise InvalidRequest("the body is not complete")
+        try:
+            request = _decode_request(skeleton)
+        except msgspec.ValidationError as problem:
+            raise wrong_shape(problem, "") from None
+        return request_facts(request, request.documents, self._limits)
+
+    def _check(self) -> None:
+        if (failure := self._scanner.failure) is not None:
+            kind: type[ApiError] = TooLarge if failure.kind in LIMIT_KINDS else InvalidRequest
+            raise kind(failure.message)
+
+    def _document(self, scanned: ScannedDocument) -> ReceivedDocument:
+        place = f"documents[{scanned.ordinal}]"
+        try:
+            entry = _decode_entry(scanned.skeleton)
+        except msgspec.ValidationError as problem:
+            raise wrong_shape(problem, place) from None
+        content = scanned.content
+        if content is None or len(content) == 0:
+            if entry.document_request is None:
+                raise InvalidRequest(f"{place}.documentRequest is missing")
+            raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
+        sniffed = sniff(memoryview(content))
+        return ReceivedDocument(
+            scanned.ordinal, content, len(content), describe(entry, place, self._limits, sniffed)
+        )
+
+
+def request_facts(request: Request, documents: int | None, limits: Limits) -> RequestFacts:
+    """Checks what stands around the documents. Raises ApiError."""
+    reference = required(request.external_reference, "externalReference")
+    if request.description is None:
+        raise InvalidRequest("description is missing")
+    if not documents:
+        raise InvalidRequest("documents is missing or empty")
+    return RequestFacts(
+        external_reference=bounded(reference, "externalReference", limits.max_reference_characters),
+        description=request.description,
+        return_signed_content=request.return_signed_content,
+        documents_total=documents,
+        preservation_asked=request.preservation_info is not None,
+    )

@@ -1,0 +1,160 @@
+"""Step 1, receive, for a multipart body: parts `files` (repeated) and `signRequest`, in either order, as they stream in."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from batchseal._native.scanner import RequestScanner
+from batchseal.document import Description, ReceivedDocument, RequestFacts
+from batchseal.errors import InvalidRequest, TooLarge
+from batchseal.intake.json_body import request_facts
+from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff, wrong_shape
+from batchseal.operation import ContentType
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAX_REQUEST_PART_BYTES = 32 << 20
+MAX_PART_HEADERS = 16
+MAX_PART_HEADER_BYTES = 4096
+
+_decode_request = msgspec.json.Decoder(MultipartRequest).decode
+
+
+class MultipartIntake:
+    """Gives each file as soon as it is there; files that come before `signRequest` are described at the end."""
+
+    def __init__(self, limits: Limits, media_type: str) -> None:
+        kind, options = parse_options_header(media_type)
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary:
+            raise InvalidRequest("Content-Type must be multipart/form-data with a boundary")
+        self._limits = limits
+        self._documents: list[ReceivedDocument] = []
+        self._sniffed: list[ContentType | None] = []
+        self._request: MultipartRequest | None = None
+        self._part = bytearray()
+        self._part_name = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._field, self._value = bytearray(), bytearray()
+        self._ended = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begin,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._part_data,
+                "on_part_end": self._part_end,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
+        try:
+            self._parser.write(bytes(chunk))
+        except ValueError as problem:
+            raise InvalidRequest(f"the multipart body cannot be read: {problem}") from None
+        documents, self._documents = self._documents, []
+        return documents
+
+    def finish(self) -> RequestFacts:
+        if not self._ended:
+            raise InvalidRequest("the multipart body ends before its last boundary")
+        if self._request is None:
+            raise InvalidRequest("the part signRequest is missing")
+        entries = self._request.documents or []
+        if len(entries) != len(self._sniffed):
+            raise InvalidRequest(
+                f"signRequest names {len(entries)} documents, {len(self._sniffed)} files were sent"
+            )
+        facts = request_facts(self._request, len(entries), self._limits)
+        return replace(facts, descriptions=[self._describe(ordinal) for ordinal in range(len(entries))])
+
+    def _describe(self, ordinal: int) -> Description:
+        assert self._request is not None and self._request.documents is not None
+        place = f"documents[{ordinal}]"
+        return describe(self._request.documents[ordinal], place, self._limits, self._sniffed[ordinal])
+
+    # --- the parser's callbacks -----------------------------------------------------------------------------------
+
+    def _part_begin(self) -> None:
+        self._headers, self._part, self._part_name = {}, bytearray(), b""
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+        self._bound_header()
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+        self._bound_header()
+
+    def _bound_header(self) -> None:
+        if (
+            len(self._field) + len(self._value) > MAX_PART_HEADER_BYTES
+            or len(self._headers) >= MAX_PART_HEADERS
+        ):
+            raise TooLarge("the headers of a part are too long")
+
+    def _header_end(self) -> None:
+        self._headers[bytes(self._field).lower()] = bytes(self._value)
+        self._field, self._value = bytearray(), bytearray()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._part_name = options.get(b"name", b"")
+        if self._part_name == b"files" and len(self._sniffed) >= self._limits.max_documents:
+            raise TooLarge(f"there are more than {self._limits.max_documents} documents")
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._part_name == b"files":
+            if len(self._part) + end - start > self._limits.max_document_bytes:
+                raise TooLarge(
+                    f"documents[{len(self._sniffed)}] is larger than the limit of {self._limits.max_document_bytes} bytes"
+                )
+        elif self._part_name == b"signRequest":
+            if len(self._part) + end - start > MAX_REQUEST_PART_BYTES:
+                raise TooLarge(f"signRequest is larger than {MAX_REQUEST_PART_BYTES} bytes")
+        else:
+            return  # parts that nobody asked for are ignored, as unknown keys are
+        self._part += memoryview(data)[start:end]
+
+    def _part_end(self) -> None:
+        if self._part_name == b"signRequest":
+            self._take_request()
+        elif self._part_name == b"files":
+            self._take_file()
+        self._part = bytearray()
+
+    def _take_request(self) -> None:
+        if self._request is not None:
+            raise InvalidRequest("there is more than one part signRequest")
+        # The scanner refuses what a JSON library lets pass: duplicate keys, depth, what follows the value.
+        scanner = RequestScanner(max_depth=self._limits.max_depth, max_documents=self._limits.max_documents)
+        scanner.feed(self._part)
+        scanner.finish()
+        if scanner.failure is not None:
+            raise InvalidRequest(f"signRequest: {scanner.failure.message}")
+        try:
+            self._request = _decode_request(self._part)
+        except msgspec.ValidationError as problem:
+            raise wrong_shape(problem, "signRequest") from None
+
+    def _take_file(self) -> None:
+        ordinal = len(self._sniffed)
+        if not self._part:
+            raise InvalidRequest(f"files[{ordinal}] is empty")
+        self._sniffed.append(sniff(memoryview(self._part)))
+        description = None
+        if self._request is not None:
+            if ordinal >= len(self._request.documents or ()):
+                raise InvalidRequest(f"there are more files than signRequest names ({ordinal})")
+            description = self._describe(ordinal)
+        self._documents.append(ReceivedDocument(ordinal, self._part, len(self._part), description))
+
+    def _end(self) -> None:
+        self._ended = True

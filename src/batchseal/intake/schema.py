@@ -1,0 +1,153 @@
+"""The request's attributes as callers write them (contract, "Bodies"), and their way into our own types.
+
+Null is the same as absent, unknown keys are ignored, wrong types and values are errors that name the place.
+"""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import msgspec
+
+from batchseal.document import Description, Refusal
+from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
+from batchseal.operation import ContentType, SignError
+
+# What generated multipart clients send, since the vendor's schema names all three in one literal.
+ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
+CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
+
+
+class SignatureType(Enum):
+    PAdES = "PAdES"
+    XAdES = "XAdES"
+    CAdES = "CAdES"
+
+
+class SignatureInfo(msgspec.Struct, rename="camel", kw_only=True):
+    signature_type: str | None = None
+    reason: str | None = None
+    location: str | None = None
+    apply_timestamp: bool | None = None
+    visible_signature_info: dict[str, Any] | None = None
+    advanced_signature_info: dict[str, Any] | None = None
+
+
+class DocumentRequest(msgspec.Struct, rename="camel", kw_only=True):
+    external_reference: str | None = None
+    name: str | None = None
+    content_type: str | None = None
+
+
+class DocumentEntry(msgspec.Struct, rename="camel", kw_only=True):
+    document_request: DocumentRequest | None = None
+    signature_info: SignatureInfo | None = None
+
+
+class Request(msgspec.Struct, rename="camel", kw_only=True):
+    """The request with `documents` reduced to their number."""
+
+    external_reference: str | None = None
+    description: str | None = None
+    documents: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    return_signed_content: bool | None = None
+    preservation_info: dict[str, Any] | None = None
+
+
+class MultipartRequest(Request, kw_only=True):
+    """The `signRequest` part: descriptions only, the contents are parts of their own."""
+
+    documents: list[DocumentEntry] | None = None  # type: ignore[assignment]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts and sizes that a request may have."""
+
+    max_documents: int = 10_000
+    max_document_bytes: int = 100 << 20
+    max_reference_characters: int = 255
+    max_name_characters: int = 255
+    max_depth: int = 16
+
+
+def required(value: str | None, place: str) -> str:
+    if value is None or value == "":
+        raise InvalidRequest(f"{place} is missing")
+    return value
+
+
+def bounded(value: str, place: str, characters: int) -> str:
+    if len(value) > characters:
+        raise TooLarge(f"{place} has {len(value)} characters, the limit is {characters}")
+    return value
+
+
+def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
+    """msgspec names the place as `$.a.b`; ours begins at the body's own root."""
+    message, _, path = str(problem).partition(" - at `$")
+    where = (place + path.rstrip("`")).lstrip(".") or "the request"
+    return InvalidRequest(f"{where}: {message[:1].lower() + message[1:]}")
+
+
+def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentType | None) -> Description:
+    """Checks a document's attributes. `sniffed` is what its content looks like. Raises ApiError naming the place."""
+    if entry.document_request is None:
+        raise InvalidRequest(f"{place}.documentRequest is missing")
+    if entry.signature_info is None:
+        raise InvalidRequest(f"{place}.signatureInfo is missing")
+    request, info = entry.document_request, entry.signature_info
+    at = f"{place}.documentRequest"
+    reference = required(request.external_reference, f"{at}.externalReference")
+    name = required(request.name, f"{at}.name")
+    content_type = _content_type(
+        required(request.content_type, f"{at}.contentType"), f"{at}.contentType", sniffed
+    )
+    signature_type = required(info.signature_type, f"{place}.signatureInfo.signatureType")
+    if signature_type not in SignatureType.__members__:
+        raise ValueNotAllowed(
+            f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is none of PAdES, XAdES, CAdES"
+        )
+    return Description(
+        external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
+        name=bounded(name, f"{at}.name", limits.max_name_characters),
+        content_type=content_type,
+        reason=info.reason or None,
+        location=info.location or None,
+        refusal=_not_offered(name, content_type, signature_type, info),
+    )
+
+
+def _content_type(text: str, place: str, sniffed: ContentType | None) -> ContentType:
+    if text == ANY_CONTENT_TYPE:
+        if sniffed is None:
+            raise ValueNotAllowed(f"{place}: the content is neither PDF nor XML")
+        return sniffed
+    # Parameters such as `; charset=utf-8` say nothing that we use.
+    kind = CONTENT_TYPES.get(text.partition(";")[0].strip().lower())
+    if kind is None:
+        raise ValueNotAllowed(f"{place}: {text[:80]!r} is none of {', '.join(CONTENT_TYPES)}")
+    return kind
+
+
+def _not_offered(
+    name: str, content_type: ContentType, signature_type: str, info: SignatureInfo
+) -> Refusal | None:
+    """What isn't built yet is refused for this document, never ignored."""
+    cause = None
+    if signature_type != SignatureType.PAdES.value:
+        cause = f"signatures of type {signature_type} are not offered yet"
+    elif content_type is not ContentType.PDF:
+        cause = f"PAdES signs PDF documents, not {content_type.media_type}"
+    elif info.visible_signature_info is not None:
+        cause = "visible signatures are not offered yet"
+    elif info.apply_timestamp:
+        cause = "time stamps are not offered yet"
+    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}") if cause else None
+
+
+def sniff(content: memoryview) -> ContentType | None:
+    """PDF or XML by the first bytes; readers look for %PDF- in the first 1,024 (ISO 32000-2 annex, 7.5.2)."""
+    start = bytes(content[:1024])
+    if b"%PDF-" in start:
+        return ContentType.PDF
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return ContentType.APPLICATION_XML if text[:1] == b"<" else None

@@ -1,0 +1,142 @@
+"""The link between workers and the signer process of an instance: calls over a unix socket.
+
+Postgres is the truth; the link only saves waiting. A frame is a 4-byte little-endian length and a msgpack array
+`[number, name, arguments]`, answered by `[number, value, failure]`, where a failure is an error's class and cause. Tokens
+of callers that sign with their own travel here and are never stored.
+"""
+
+import asyncio
+import os
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from batchseal import errors
+
+Handler = Callable[..., Awaitable[Any]]
+
+LENGTH = struct.Struct("<I")
+MAX_MESSAGE_BYTES = 1 << 20
+RECONNECT_SECONDS = 0.2
+
+log = structlog.get_logger("link")
+
+
+async def _read(reader: asyncio.StreamReader) -> list[Any]:
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if length > MAX_MESSAGE_BYTES:
+        raise ConnectionError("a message on the link is too long")
+    return msgspec.msgpack.decode(await reader.readexactly(length), type=list[Any])
+
+
+def _pack(message: list[Any]) -> bytes:
+    body = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+class LinkServer:
+    """The signer's end: answers calls by the functions it was given."""
+
+    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+        self._path = path
+        self._handlers = handlers
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._connection, str(self._path))
+        os.chmod(self._path, 0o600)
+
+    async def stop(self) -> None:
+        if self._server:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                task = asyncio.create_task(self._answer(await _read(reader), writer))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
+            writer.close()
+
+    async def _answer(self, message: list[Any], writer: asyncio.StreamWriter) -> None:
+        number, name, arguments = message
+        try:
+            answer = [number, await self._handlers[name](*arguments), None]
+        except errors.BatchsealError as problem:
+            answer = [number, None, [type(problem).__name__, problem.cause]]
+        except Exception:
+            log.exception("link call failed", call=name)
+            answer = [number, None, ["InternalError", "the signer process could not answer"]]
+        if not writer.is_closing():
+            writer.write(_pack(answer))
+
+
+class Link:
+    """A worker's end. Calls fail with NoRoom while the signer is away; the connection comes back by itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_connected())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def call(self, name: str, *arguments: Any, timeout_seconds: float = 5) -> Any:
+        """Raises what the signer raised, NoRoom when it is away, TimeoutError when it takes longer."""
+        if self._writer is None:
+            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(_pack([number, name, arguments]))
+            async with asyncio.timeout(timeout_seconds):
+                return await future
+        finally:
+            del self._waiting[number]
+
+    async def _keep_connected(self) -> None:
+        while True:
+            try:
+                reader, self._writer = await asyncio.open_unix_connection(str(self._path))
+                while True:
+                    self._settle(*await _read(reader))
+            except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
+                pass
+            finally:
+                if self._writer:
+                    self._writer.close()
+                self._writer = None
+                for future in self._waiting.values():
+                    if not future.done():
+                        future.set_exception(
+                            errors.NoRoom("the signer process went away", retry_after_seconds=2)
+                        )
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _settle(self, number: int, value: Any, failure: list[str] | None) -> None:
+        future = self._waiting.get(number)
+        if future is None or future.done():
+            return
+        if failure is None:
+            future.set_result(value)
+        else:
+            kind = getattr(errors, failure[0], errors.InternalError)
+            future.set_exception(kind(failure[1]))

@@ -1,0 +1,209 @@
+"""What a worker process offers to the API: take a request in, say where it stands, give its result back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from batchseal.cms import CmsTemplate
+from batchseal.delivery.encode import Delivered, Encoding
+from batchseal.document import Credential
+from batchseal.errors import (
+    BatchsealError,
+    DatabaseUnavailable,
+    InvalidRequest,
+    NoRoom,
+    NotFinished,
+    NotFound,
+    ResultExpired,
+)
+from batchseal.intake.json_body import JsonIntake
+from batchseal.intake.multipart import MultipartIntake
+from batchseal.intake.schema import Limits
+from batchseal.link import Link
+from batchseal.operation import Caller, Mode
+from batchseal.pipeline import Delivery, Reception
+from batchseal.store.rows import DocumentRow, NewOperation, OperationRow
+from batchseal.store.store import Store
+
+# How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
+TEMPLATE_SECONDS = 60
+TEMPLATE_WAIT_SECONDS = 3
+RETRY_SECONDS = 2
+
+log = structlog.get_logger("service")
+
+
+class Service:
+    """One per worker process; holds no truth: operations live in the database, payloads in the spill."""
+
+    def __init__(
+        self,
+        store: Store,
+        link: Link,
+        pool: Executor,
+        *,
+        folder: Path,
+        limits: Limits,
+        instance: UUID,
+        advertised: tuple[str, int],
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._pool = pool
+        self._folder = folder
+        self._limits = limits
+        self._instance = instance
+        self._advertised = advertised
+        self._delivery = Delivery(folder, pool)
+        self._templates: dict[str, tuple[float, CmsTemplate]] = {}
+
+    async def receive(
+        self,
+        caller: Caller,
+        mode: Mode,
+        *,
+        form: Literal["json", "multipart"],
+        media_type: str,
+        chunks: AsyncIterator[bytes],
+    ) -> OperationRow:
+        """Takes a request in; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind."""
+        intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
+        reception = Reception(self._folder, await self._template(caller), self._pool)
+        try:
+            async for chunk in chunks:
+                if documents := intake.feed(chunk):
+                    await reception.take(documents)
+            facts = intake.finish()
+            documents_rows = await reception.finish(facts)
+            if facts.preservation_asked:
+                log.info(
+                    "preservation is asked for and ignored: documents stay here",
+                    payload=str(reception.payload_id),
+                )
+            row = await self._store.register(
+                NewOperation(
+                    payload_id=reception.payload_id,
+                    client_service=caller.client_service,
+                    external_reference=facts.external_reference,
+                    description=facts.description,
+                    mode=mode,
+                    instance=self._instance,
+                    host=self._advertised[0],
+                    port=self._advertised[1],
+                    return_signed_content=facts.return_signed_content,
+                ),
+                documents_rows,
+            )
+        except DatabaseUnavailable:
+            # The commit may have happened: the signer's sweep decides by the rows.
+            raise NoRoom("the database is away", retry_after_seconds=RETRY_SECONDS) from None
+        except BaseException:
+            await asyncio.shield(reception.abort())
+            raise
+        await self._wake(row, caller)
+        return row
+
+    async def _wake(self, row: OperationRow, caller: Caller) -> None:
+        """Saves the signer's next look at the database. Without it the operation is found there all the same."""
+        try:
+            await self._link.call("wake", row.id, caller.token)
+        except (BatchsealError, TimeoutError):
+            log.info("the signer was not woken and will find the operation itself", operation=row.id)
+
+    async def _template(self, caller: Caller) -> CmsTemplate | None:
+        """None where the chain can't be had now: the documents are prepared later."""
+        known = self._templates.get(caller.client_service)
+        if known and known[0] > time.monotonic() and caller.token is None:
+            return known[1]
+        try:
+            answer = await self._link.call(
+                "credential", caller.client_service, caller.token, timeout_seconds=TEMPLATE_WAIT_SECONDS
+            )
+            template = CmsTemplate.cached(msgspec.convert(answer, Credential))
+        except (BatchsealError, TimeoutError) as problem:
+            log.info(
+                "the credential's chain cannot be had now, documents are prepared later", cause=str(problem)
+            )
+            return None
+        self._templates[caller.client_service] = time.monotonic() + TEMPLATE_SECONDS, template
+        return template
+
+    async def wait(self, operation_id: int, seconds: float) -> bool:
+        """True once the operation is finished, False after `seconds`."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                if await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
+                    return True
+            except TimeoutError:
+                return False
+            except BatchsealError:
+                await asyncio.sleep(min(left, 0.5))
+        return False
+
+    async def status(self, caller: Caller, reference: str) -> list[OperationRow]:
+        """Newest first. Raises NotFound."""
+        rows = await self._store.operations_with_reference(caller.client_service, reference)
+        if not rows:
+            raise NotFound("no operation has this external reference")
+        return rows
+
+    async def status_by_id(self, caller: Caller, operation_id: int) -> OperationRow:
+        row = await self._store.operation(caller.client_service, operation_id)
+        if row is None:
+            raise NotFound("no operation has this id")
+        return row
+
+    async def finished_operation(
+        self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
+    ) -> tuple[OperationRow, list[DocumentRow]]:
+        """Raises NotFound, NotFinished, ResultExpired."""
+        if reference is not None:
+            row = (await self.status(caller, reference))[0]
+        elif operation_id is not None:
+            row = await self.status_by_id(caller, operation_id)
+        else:
+            raise InvalidRequest("neither a reference nor an id is given")
+        if not row.status.finished:
+            raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
+        if row.payload_purged:
+            raise ResultExpired(f"the result of operation {row.id} is no longer kept")
+        return row, await self._store.documents(row.id, row.created_at)
+
+    async def operation_of_document(self, caller: Caller, reference: str) -> int:
+        operation_id = await self._store.operation_of_document(caller.client_service, reference)
+        if operation_id is None:
+            raise NotFound("no document has this external reference")
+        return operation_id
+
+    def deliver(
+        self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
+    ) -> AsyncIterator[Delivered]:
+        return self._delivery.documents(operation, documents, encoding)
+
+    async def probe(self, token: str) -> str | None:
+        """The client id of a token that the upstream takes, None for one that it doesn't."""
+        answer: str | None = await self._link.call("probe", token, timeout_seconds=15)
+        return answer
+
+    async def ready(self) -> dict[str, str]:
+        """Name of a part to "ok", or to what is wrong with it."""
+        return {"database": await _said(self._store.ping()), "signer": await _said(self._link.call("ping"))}
+
+
+async def _said(check: Any) -> str:
+    try:
+        async with asyncio.timeout(2):
+            await check
+    except TimeoutError:
+        return "does not answer"
+    except BatchsealError as problem:
+        return problem.cause
+    return "ok"

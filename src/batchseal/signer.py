@@ -1,0 +1,200 @@
+"""The signer process: the only one of an instance that talks upstream. It leases operations and signs them.
+
+An operation comes by a wake-up over the link, or by the regular look at the database (after a crash, or where the wake-up was
+lost). Calls for one credential go through here alone: tokens, limits and retries live in one place.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from batchseal.document import DocumentOutcome, Refusal
+from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.link import Handler
+from batchseal.operation import Caller, DocumentStatus, OperationStatus, SignError
+from batchseal.pipeline import Signing
+from batchseal.store.rows import ClaimedOperation
+from batchseal.store.store import Store
+from batchseal.upstream.interface import Upstream
+
+LEASE_SECONDS = 30
+LOOK_SECONDS = 2.0
+POLL_SECONDS = 0.2
+AT_ONCE = 8
+# Pauses after a try of an operation that failed as a whole: 1, 2, 4 ... seconds.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+
+log = structlog.get_logger("signer")
+
+
+class Signer:
+    """Leases operations of this instance and drives `Signing` over them."""
+
+    def __init__(self, store: Store, upstream: Upstream, folder: Path, pool: Executor, *, tries: int) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._folder = folder
+        self._signing = Signing(store, upstream, folder, pool)
+        self._tries = tries
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tokens: dict[int, str] = {}
+        self._lately_finished: deque[int] = deque(maxlen=1024)
+        self._look = asyncio.Event()
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """What workers may call over the link."""
+        return {
+            "wake": self.wake,
+            "wait": self.wait,
+            "credential": self.credential,
+            "probe": self._upstream.probe,
+            "ping": self.ping,
+        }
+
+    async def wake(self, operation_id: int, token: str | None) -> None:
+        if token is not None:
+            self._tokens[operation_id] = token
+        if len(self._tasks) >= AT_ONCE:
+            self._look.set()
+        elif (claimed := await self._store.claim_one(operation_id, LEASE_SECONDS)) is not None:
+            self._start(claimed)
+
+    async def wait(self, operation_id: int, seconds: float) -> bool:
+        """True once the operation is finished, False after `seconds`."""
+        ends = time.monotonic() + seconds
+        while True:
+            if task := self._tasks.get(operation_id):
+                await asyncio.wait([task], timeout=max(0.0, ends - time.monotonic()))
+            if operation_id in self._lately_finished or await self._store.is_finished(operation_id):
+                return True
+            if (left := ends - time.monotonic()) <= 0:
+                return False
+            await asyncio.sleep(min(left, POLL_SECONDS))
+
+    async def credential(self, client_service: str, token: str | None) -> Any:
+        return msgspec.to_builtins(
+            await self._upstream.credential(Caller(client_service, token)), builtin_types=(bytes,)
+        )
+
+    async def ping(self) -> str:
+        return "ok"
+
+    async def sweep(self, live: set[UUID]) -> None:
+        """Removes payloads that no row knows: uploads that a crash cut off. Called before workers start."""
+        for path in self._folder.glob("*.spill"):
+            if path.stem not in {str(payload) for payload in live}:
+                log.info("removing an orphaned payload", file=path.name)
+                path.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Looks for work until cancelled."""
+        while True:
+            try:
+                room = AT_ONCE - len(self._tasks)
+                claimed = await self._store.claim(room, LEASE_SECONDS) if room > 0 else []
+                for operation in claimed:
+                    self._start(operation)
+            except DatabaseUnavailable as problem:
+                log.warning("the database is away", cause=problem.cause)
+            self._look.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look.wait()
+
+    async def stop(self, seconds: float) -> None:
+        """Lets what is under way go on for `seconds`, then leaves it to the next start."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=seconds)
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _start(self, claimed: ClaimedOperation) -> None:
+        operation_id = claimed.row.id
+        if operation_id in self._tasks:
+            return
+        task = self._tasks[operation_id] = asyncio.create_task(self._work(claimed))
+        task.add_done_callback(lambda _: self._ended(operation_id))
+
+    def _ended(self, operation_id: int) -> None:
+        del self._tasks[operation_id]
+        self._look.set()
+
+    async def _work(self, claimed: ClaimedOperation) -> None:
+        row = claimed.row
+        began = time.monotonic()
+        renewal = asyncio.create_task(self._renew(claimed))
+        try:
+            caller = Caller(row.client_service, self._tokens.get(row.id))
+            failed = await self._signing.run(claimed, caller)
+            await self._finish(claimed, failed, time.monotonic() - began)
+        except LeaseLost as problem:
+            log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
+        except UpstreamError as problem:
+            await self._try_later(claimed, problem.sign_error, problem.cause, problem.try_again)
+        except SpillDamaged as problem:
+            await self._try_later(
+                claimed, SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause, try_again=False
+            )
+        except DatabaseUnavailable as problem:
+            log.warning("an operation waits for the database", operation=row.id, cause=problem.cause)
+        except Exception:
+            log.exception("signing stopped unexpectedly", operation=row.id)
+            cause = f"an unexpected condition, operation {row.id} in the log"
+            await self._try_later(claimed, SignError.SIGN_OPERATION_INTERNAL_ERROR, cause, try_again=True)
+        finally:
+            renewal.cancel()
+
+    async def _finish(self, claimed: ClaimedOperation, failed: int, seconds: float) -> None:
+        status = OperationStatus.EXECUTION_FAILED if failed else OperationStatus.EXECUTED
+        if await self._store.set_status(claimed.row.id, claimed.fence, status):
+            log.info(
+                "operation finished",
+                operation=claimed.row.id,
+                status=status.name,
+                documents=claimed.row.documents_total,
+                failed=failed,
+                seconds=round(seconds, 3),
+            )
+            self._tokens.pop(claimed.row.id, None)
+            self._lately_finished.append(claimed.row.id)
+
+    async def _try_later(
+        self, claimed: ClaimedOperation, sign_error: SignError, cause: str, try_again: bool
+    ) -> None:
+        """EXECUTION_ERROR while another try can help, else every open document is given up."""
+        row = claimed.row
+        try:
+            if try_again and claimed.tries < self._tries:
+                pause = min(FIRST_PAUSE_SECONDS * 2 ** (claimed.tries - 1), LONGEST_PAUSE_SECONDS)
+                log.warning("an operation is tried again", operation=row.id, cause=cause, pause_seconds=pause)
+                await self._store.set_status(
+                    row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=pause
+                )
+                return
+            rows = await self._store.documents(row.id, row.created_at)
+            refusal = Refusal(sign_error, cause)
+            outcomes = [
+                DocumentOutcome(r.ordinal, refusal=refusal)
+                for r in rows
+                if r.status is DocumentStatus.RECEIVED
+            ]
+            if await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
+                await self._finish(claimed, len(outcomes) or 1, 0)
+        except BatchsealError as problem:
+            log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
+
+    async def _renew(self, claimed: ClaimedOperation) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._store.renew(claimed.row.id, claimed.fence, LEASE_SECONDS)

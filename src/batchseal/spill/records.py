@@ -1,0 +1,56 @@
+"""What the spill holds beside the documents, as msgpack records: prepared digests, signatures, credentials, descriptions."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from batchseal.document import Credential, PreparedDigest, SignatureValue
+from batchseal.operation import ContentType
+from batchseal.spill.frames import FrameKind
+from batchseal.spill.reader import SpillReader
+from batchseal.spill.writer import Frame
+
+# Ordinal, content type, reason, location: what a later preparation needs of the request.
+WhatWasAsked = tuple[int, ContentType, str | None, str | None]
+
+_encode = msgspec.msgpack.Encoder().encode
+_prepared = msgspec.msgpack.Decoder(PreparedDigest).decode
+_credential = msgspec.msgpack.Decoder(Credential).decode
+_asked = msgspec.msgpack.Decoder(list[WhatWasAsked]).decode
+
+
+def prepared_frame(prepared: PreparedDigest) -> Frame:
+    return FrameKind.PREPARED, prepared.ordinal, _encode(prepared)
+
+
+def signature_frame(signature: SignatureValue) -> Frame:
+    return FrameKind.SIGNATURE, signature.ordinal, signature.value
+
+
+def credential_frame(credential: Credential) -> Frame:
+    return FrameKind.CREDENTIAL, _credential_ordinal(credential.fingerprint), _encode(credential)
+
+
+def _credential_ordinal(fingerprint: bytes) -> int:
+    return int.from_bytes(fingerprint[:4], "little")
+
+
+def asked_frame(asked: Iterable[WhatWasAsked]) -> Frame:
+    return FrameKind.DESCRIPTIONS, 0, _encode(list(asked))
+
+
+def read_prepared(reader: SpillReader, ordinal: int) -> PreparedDigest:
+    return _prepared(reader.read(FrameKind.PREPARED, ordinal))
+
+
+def read_signature(reader: SpillReader, ordinal: int) -> SignatureValue:
+    return SignatureValue(ordinal, reader.read(FrameKind.SIGNATURE, ordinal))
+
+
+def read_credential(reader: SpillReader, fingerprint: bytes) -> Credential:
+    return _credential(reader.read(FrameKind.CREDENTIAL, _credential_ordinal(fingerprint)))
+
+
+def read_asked(reader: SpillReader) -> dict[int, WhatWasAsked]:
+    """By ordinal."""
+    return {item[0]: item for item in _asked(reader.read(FrameKind.DESCRIPTIONS, 0))}

@@ -1,0 +1,133 @@
+"""Writes spill files. A file is acknowledged only after `sync`, which covers the folder entry too."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import xxhash
+import zstandard
+
+from batchseal.errors import NoSpace
+from batchseal.spill.frames import ZSTD, FrameHeader, FrameKind, pack_header
+from batchseal.spill.reader import SpillReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PROBE_BYTES = 64 << 10
+PROBE_LEVEL = 1
+WORTH_IT = 0.95  # compressed only where it saves 5 % or more
+LEVEL = 3
+# Linux takes at most 1,024 buffers in one writev.
+MAX_BUFFERS = 1024
+
+# Records of a document are small and hold digests; packing them is not worth a call.
+COMPRESSIBLE = (FrameKind.DOCUMENT, FrameKind.DESCRIPTIONS)
+
+Frame = tuple[FrameKind, int, "Buffer"]
+
+
+class SpillWriter:
+    """Appends frames to one operation's file. One thread at a time; `sync` may run beside `append`."""
+
+    def __init__(self, path: Path, payload_id: UUID, descriptor: int, offset: int) -> None:
+        self.path = path
+        self.payload_id = payload_id
+        self.offset = offset
+        self.raw_bytes = 0
+        self.stored_bytes = 0
+        self._descriptor = descriptor
+        self._probe = zstandard.ZstdCompressor(level=PROBE_LEVEL)
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL)
+
+    @classmethod
+    def create(cls, folder: Path, payload_id: UUID) -> "SpillWriter":
+        path = folder / f"{payload_id}.spill"
+        try:
+            return cls(path, payload_id, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 0)
+        except OSError as problem:
+            raise NoSpace(
+                f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30
+            ) from None
+
+    @classmethod
+    def reopen(cls, reader: SpillReader) -> "SpillWriter":
+        """Goes on behind the last whole frame; a half-written one is cut off."""
+        descriptor = os.open(reader.path, os.O_WRONLY)
+        os.ftruncate(descriptor, reader.end)
+        os.lseek(descriptor, reader.end, os.SEEK_SET)
+        return cls(reader.path, reader.payload_id, descriptor, reader.end)
+
+    def append(self, frames: Iterable[Frame]) -> list[int]:
+        """Appends frames in order; returns the stored bytes of each. Raises NoSpace, and then the file is cut back."""
+        buffers: list[Buffer] = []
+        sizes: list[int] = []
+        raw_bytes, offset = 0, self.offset
+        for kind, ordinal, content in frames:
+            view = memoryview(content).cast("B")
+            stored, flags = self._pack(view) if kind in COMPRESSIBLE else (view, 0)
+            header = FrameHeader(
+                kind, flags, ordinal, len(view), len(stored), xxhash.xxh3_64_intdigest(stored)
+            )
+            buffers += (pack_header(header, self.payload_id, offset), stored)
+            offset += len(buffers[-2]) + len(stored)
+            sizes.append(len(stored))
+            raw_bytes += len(view)
+        self._write_all(buffers)
+        self.offset = offset
+        self.raw_bytes += raw_bytes
+        self.stored_bytes += sum(sizes)
+        return sizes
+
+    def _pack(self, content: memoryview) -> tuple[memoryview, int]:
+        """PDF streams are deflated already; a probe of the first 64 KB tells cheaply whether more can be had."""
+        probe = content[:PROBE_BYTES]
+        if len(self._probe.compress(probe)) > WORTH_IT * len(probe):
+            return content, 0
+        packed = self._compressor.compress(content)
+        return (memoryview(packed), ZSTD) if len(packed) < len(content) else (content, 0)
+
+    def _write_all(self, buffers: "Sequence[Buffer]") -> None:
+        try:
+            for first in range(0, len(buffers), MAX_BUFFERS):
+                _writev_all(self._descriptor, list(buffers[first : first + MAX_BUFFERS]))
+        except OSError as problem:
+            os.ftruncate(self._descriptor, self.offset)
+            os.lseek(self._descriptor, self.offset, os.SEEK_SET)
+            raise NoSpace(
+                f"the temporary space takes no more: {problem.strerror}", retry_after_seconds=30
+            ) from None
+
+    def sync_data(self) -> None:
+        """What was appended so far is on the disk when this returns."""
+        os.fdatasync(self._descriptor)
+
+    def sync(self) -> None:
+        """The whole file and its name are on the disk when this returns."""
+        os.fsync(self._descriptor)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def abort(self) -> None:
+        """Leaves nothing behind."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:
+    while buffers:
+        written = os.writev(descriptor, buffers)
+        while buffers and written >= len(memoryview(buffers[0]).cast("B")):
+            written -= len(memoryview(buffers.pop(0)).cast("B"))
+        if written and buffers:
+            buffers[0] = memoryview(buffers[0]).cast("B")[written:]
