@@ -89,9 +89,7 @@ class CmsTemplate:
     def _build(self, signature_bytes: int) -> _Pieces:
         mark = b"\xee" * signature_bytes
         algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
-        signature_algorithm = {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[
-            self.credential.key_type
-        ]
+        signature_algorithm = {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
         signer = cms.SignerInfo(
             {
                 "version": "v1",

@@ -4,6 +4,7 @@
 dotted name too, and an environment variable for each of both. This module is the only one that reads the environment.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,9 +18,7 @@ VENDOR = "einvoice-integration-client."
 IN_CONTAINER = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
-def option(
-    default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()
-) -> Any:
+def option(default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()) -> Any:
     """Declares a setting; `dotted` is the original product's name for it, without dashes in front."""
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices)}
     return field(default=default, metadata=metadata)
@@ -31,15 +30,9 @@ class Settings:
 
     host: str = option("0.0.0.0" if IN_CONTAINER else "127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on")
-    advertised_address: str = option(
-        "", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port"
-    )
-    work_folder: Path = option(
-        Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json"
-    )
-    temp_folder: Path = option(
-        Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys"
-    )
+    advertised_address: str = option("", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port")
+    work_folder: Path = option(Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json")
+    temp_folder: Path = option(Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys")
     workers: int = option(1, "processes that receive requests")
     config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")
     kernel: str = option("", "instruction set of the native kernels; empty: the best this processor has")
@@ -63,9 +56,7 @@ class Settings:
         dotted="upstream.allow-http",
         group="upstream",
     )
-    upstream_tries: int = option(
-        5, "how often a document is sent upstream before it is given up", group="upstream"
-    )
+    upstream_tries: int = option(5, "how often a document is sent upstream before it is given up", group="upstream")
 
     database_url: str = option(
         "", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database"
@@ -80,9 +71,7 @@ class Settings:
         group="database",
     )
 
-    sync_deadline: int = option(
-        100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits"
-    )
+    sync_deadline: int = option(100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits")
     max_body_bytes: int = option(2 << 30, "largest request body", group="limits")
     max_document_bytes: int = option(100 << 20, "largest document", group="limits")
     max_documents: int = option(10_000, "most documents in a request", group="limits")
@@ -135,6 +124,10 @@ class Settings:
         group="hot folder",
     )
 
+    # What the supervisor finds out and hands down to the processes it starts.
+    instance: str = ""
+    services_path: str = ""
+
     @property
     def advertised(self) -> tuple[str, int]:
         """Host and port that replies name: told, never discovered."""
@@ -149,7 +142,7 @@ class Settings:
 
     @property
     def services_file(self) -> Path:
-        return self.work_folder / "client-services-config.json"
+        return Path(self.services_path) if self.services_path else self.work_folder / "client-services-config.json"
 
     @property
     def sandbox_folder(self) -> Path:
@@ -165,7 +158,7 @@ class Settings:
         return self.temp_folder / "signer.sock"
 
 
-OPTIONS = {f.name: f for f in fields(Settings)}
+OPTIONS = {f.name: f for f in fields(Settings) if f.metadata}
 
 
 def modern_flag(name: str) -> str:
@@ -213,6 +206,17 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
     return settings
 
 
+def dump_settings(settings: Settings) -> bytes:
+    """Settings as a child process reads them from its standard input; no flag or variable shows them to others."""
+    return json.dumps({f.name: getattr(settings, f.name) for f in fields(Settings)}, default=str).encode()
+
+
+def read_dumped_settings(data: bytes) -> Settings:
+    values = json.loads(data)
+    paths = {f.name for f in fields(Settings) if f.type is Path}
+    return Settings(**{name: Path(value) if name in paths else value for name, value in values.items()})
+
+
 def read_settings_file(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -233,8 +237,6 @@ def check_settings(settings: Settings) -> None:
     try:
         _ = settings.advertised
     except ValueError:
-        raise ConfigurationError(
-            f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT"
-        ) from None
+        raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")

@@ -47,9 +47,7 @@ class ApiError(BatchsealError):
     status: ClassVar[int] = 500
     vendor_status: ClassVar[int] = 500
 
-    def __init__(
-        self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None
-    ) -> None:
+    def __init__(self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None) -> None:
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
         self.location = location

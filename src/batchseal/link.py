@@ -126,9 +126,7 @@ class Link:
                 self._writer = None
                 for future in self._waiting.values():
                     if not future.done():
-                        future.set_exception(
-                            errors.NoRoom("the signer process went away", retry_after_seconds=2)
-                        )
+                        future.set_exception(errors.NoRoom("the signer process went away", retry_after_seconds=2))
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _settle(self, number: int, value: Any, failure: list[str] | None) -> None:

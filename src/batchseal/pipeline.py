@@ -66,9 +66,7 @@ class Reception:
         self._syncing: asyncio.Future[None] | None = None
         self._synced_bytes = 0
         self._documents: dict[int, NewDocument] = {}
-        self._undescribed: dict[
-            int, int
-        ] = {}  # ordinal to content bytes: multipart may describe files at its end
+        self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
         self._asked: list[records.WhatWasAsked] = []
 
     async def take(self, documents: Sequence[ReceivedDocument]) -> None:
@@ -117,9 +115,7 @@ class Reception:
             else:
                 refusal = refused.get(document.ordinal)
                 self._describe(document.ordinal, document.description, document.content_bytes, refusal)
-        self._writer.append(
-            (FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused
-        )
+        self._writer.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
         self._writer.append(records.prepared_frame(r) for _, r in results if not isinstance(r, Refusal))
 
     def _describe(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
@@ -167,9 +163,7 @@ class Signing:
         try:
             writer = SpillWriter.reopen(reader)
             try:
-                ended, to_sign = await in_pool(
-                    self._pool, lambda: self._digest(reader, writer, template, open_rows)
-                )
+                ended, to_sign = await in_pool(self._pool, lambda: self._digest(reader, writer, template, open_rows))
                 failed += await self._record(claimed, ended)
                 async for outcomes in self._sign(caller, claimed, template, writer, to_sign):
                     failed += await self._record(claimed, outcomes)
@@ -245,9 +239,7 @@ class Signing:
     async def _record(self, claimed: ClaimedOperation, outcomes: Sequence[DocumentOutcome]) -> int:
         """Returns how many of them are refusals."""
         row = claimed.row
-        if outcomes and not await self._store.record_outcomes(
-            row.id, row.created_at, claimed.fence, outcomes
-        ):
+        if outcomes and not await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
             raise LeaseLost(f"operation {row.id} is worked on by somebody else")
         return sum(outcome.refusal is not None for outcome in outcomes)
 

@@ -128,9 +128,7 @@ class Service:
             )
             template = CmsTemplate.cached(msgspec.convert(answer, Credential))
         except (BatchsealError, TimeoutError) as problem:
-            log.info(
-                "the credential's chain cannot be had now, documents are prepared later", cause=str(problem)
-            )
+            log.info("the credential's chain cannot be had now, documents are prepared later", cause=str(problem))
             return None
         self._templates[caller.client_service] = time.monotonic() + TEMPLATE_SECONDS, template
         return template

@@ -142,9 +142,7 @@ class Signer:
         except UpstreamError as problem:
             await self._try_later(claimed, problem.sign_error, problem.cause, problem.try_again)
         except SpillDamaged as problem:
-            await self._try_later(
-                claimed, SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause, try_again=False
-            )
+            await self._try_later(claimed, SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause, try_again=False)
         except DatabaseUnavailable as problem:
             log.warning("an operation waits for the database", operation=row.id, cause=problem.cause)
         except Exception:
@@ -168,14 +166,12 @@ class Signer:
             self._tokens.pop(claimed.row.id, None)
             self._lately_finished.append(claimed.row.id)
 
-    async def _try_later(
-        self, claimed: ClaimedOperation, sign_error: SignError, cause: str, try_again: bool
-    ) -> None:
+    async def _try_later(self, claimed: ClaimedOperation, sign_error: SignError, cause: str, try_again: bool) -> None:
         """EXECUTION_ERROR while another try can help, else every open document is given up."""
         row = claimed.row
         try:
-            if try_again and claimed.tries < self._tries:
-                pause = min(FIRST_PAUSE_SECONDS * 2 ** (claimed.tries - 1), LONGEST_PAUSE_SECONDS)
+            if try_again and claimed.tries + 1 < self._tries:
+                pause = min(FIRST_PAUSE_SECONDS * 2**claimed.tries, LONGEST_PAUSE_SECONDS)
                 log.warning("an operation is tried again", operation=row.id, cause=cause, pause_seconds=pause)
                 await self._store.set_status(
                     row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=pause
@@ -184,9 +180,7 @@ class Signer:
             rows = await self._store.documents(row.id, row.created_at)
             refusal = Refusal(sign_error, cause)
             outcomes = [
-                DocumentOutcome(r.ordinal, refusal=refusal)
-                for r in rows
-                if r.status is DocumentStatus.RECEIVED
+                DocumentOutcome(r.ordinal, refusal=refusal) for r in rows if r.status is DocumentStatus.RECEIVED
             ]
             if await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
                 await self._finish(claimed, len(outcomes) or 1, 0)

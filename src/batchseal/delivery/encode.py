@@ -31,9 +31,7 @@ def encode(row: DocumentRow, signed: SignedDocument, encoding: Encoding) -> Deli
 
 def undelivered(row: DocumentRow, refusal: Refusal) -> Delivered:
     """A document that was signed and cannot be given back."""
-    failed = replace(
-        row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause
-    )
+    failed = replace(row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause)
     return Delivered(failed, ())
 
 

@@ -73,9 +73,7 @@ class JsonIntake:
                 raise InvalidRequest(f"{place}.documentRequest is missing")
             raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
         sniffed = sniff(memoryview(content))
-        return ReceivedDocument(
-            scanned.ordinal, content, len(content), describe(entry, place, self._limits, sniffed)
-        )
+        return ReceivedDocument(scanned.ordinal, content, len(content), describe(entry, place, self._limits, sniffed))
 
 
 def request_facts(request: Request, documents: int | None, limits: Limits) -> RequestFacts:

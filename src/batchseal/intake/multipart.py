@@ -69,9 +69,7 @@ class MultipartIntake:
             raise InvalidRequest("the part signRequest is missing")
         entries = self._request.documents or []
         if len(entries) != len(self._sniffed):
-            raise InvalidRequest(
-                f"signRequest names {len(entries)} documents, {len(self._sniffed)} files were sent"
-            )
+            raise InvalidRequest(f"signRequest names {len(entries)} documents, {len(self._sniffed)} files were sent")
         facts = request_facts(self._request, len(entries), self._limits)
         return replace(facts, descriptions=[self._describe(ordinal) for ordinal in range(len(entries))])
 
@@ -94,10 +92,7 @@ class MultipartIntake:
         self._bound_header()
 
     def _bound_header(self) -> None:
-        if (
-            len(self._field) + len(self._value) > MAX_PART_HEADER_BYTES
-            or len(self._headers) >= MAX_PART_HEADERS
-        ):
+        if len(self._field) + len(self._value) > MAX_PART_HEADER_BYTES or len(self._headers) >= MAX_PART_HEADERS:
             raise TooLarge("the headers of a part are too long")
 
     def _header_end(self) -> None:

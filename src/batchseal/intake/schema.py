@@ -98,9 +98,7 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
     at = f"{place}.documentRequest"
     reference = required(request.external_reference, f"{at}.externalReference")
     name = required(request.name, f"{at}.name")
-    content_type = _content_type(
-        required(request.content_type, f"{at}.contentType"), f"{at}.contentType", sniffed
-    )
+    content_type = _content_type(required(request.content_type, f"{at}.contentType"), f"{at}.contentType", sniffed)
     signature_type = required(info.signature_type, f"{place}.signatureInfo.signatureType")
     if signature_type not in SignatureType.__members__:
         raise ValueNotAllowed(
@@ -128,9 +126,7 @@ def _content_type(text: str, place: str, sniffed: ContentType | None) -> Content
     return kind
 
 
-def _not_offered(
-    name: str, content_type: ContentType, signature_type: str, info: SignatureInfo
-) -> Refusal | None:
+def _not_offered(name: str, content_type: ContentType, signature_type: str, info: SignatureInfo) -> Refusal | None:
     """What isn't built yet is refused for this document, never ignored."""
     cause = None
     if signature_type != SignatureType.PAdES.value:

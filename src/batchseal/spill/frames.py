@@ -64,9 +64,7 @@ def unpack_header(data: bytes, payload_id: UUID, offset: int) -> FrameHeader | N
     """The header at `offset`, or None where these 40 bytes are none."""
     if len(data) < HEADER_BYTES or data[:4] != MAGIC:
         return None
-    if xxhash.xxh32_intdigest(data[: HEADER.size], _seed(payload_id, offset)) != int.from_bytes(
-        data[-4:], "little"
-    ):
+    if xxhash.xxh32_intdigest(data[: HEADER.size], _seed(payload_id, offset)) != int.from_bytes(data[-4:], "little"):
         return None
     _, kind, flags, _, ordinal, raw, stored, checksum = HEADER.unpack_from(data)
     if raw > MAX_FRAME_BYTES or stored > MAX_FRAME_BYTES:

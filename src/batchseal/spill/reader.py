@@ -87,6 +87,4 @@ class SpillReader:
         try:
             return self._decompressor.decompress(stored, max_output_size=header.raw_bytes)
         except zstandard.ZstdError as problem:
-            raise SpillDamaged(
-                f"the stored {kind.name.lower()} {ordinal} cannot be unpacked: {problem}"
-            ) from None
+            raise SpillDamaged(f"the stored {kind.name.lower()} {ordinal} cannot be unpacked: {problem}") from None

@@ -48,9 +48,7 @@ class SpillWriter:
         try:
             return cls(path, payload_id, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 0)
         except OSError as problem:
-            raise NoSpace(
-                f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30
-            ) from None
+            raise NoSpace(f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30) from None
 
     @classmethod
     def reopen(cls, reader: SpillReader) -> "SpillWriter":
@@ -68,9 +66,7 @@ class SpillWriter:
         for kind, ordinal, content in frames:
             view = memoryview(content).cast("B")
             stored, flags = self._pack(view) if kind in COMPRESSIBLE else (view, 0)
-            header = FrameHeader(
-                kind, flags, ordinal, len(view), len(stored), xxhash.xxh3_64_intdigest(stored)
-            )
+            header = FrameHeader(kind, flags, ordinal, len(view), len(stored), xxhash.xxh3_64_intdigest(stored))
             buffers += (pack_header(header, self.payload_id, offset), stored)
             offset += len(buffers[-2]) + len(stored)
             sizes.append(len(stored))
@@ -96,9 +92,7 @@ class SpillWriter:
         except OSError as problem:
             os.ftruncate(self._descriptor, self.offset)
             os.lseek(self._descriptor, self.offset, os.SEEK_SET)
-            raise NoSpace(
-                f"the temporary space takes no more: {problem.strerror}", retry_after_seconds=30
-            ) from None
+            raise NoSpace(f"the temporary space takes no more: {problem.strerror}", retry_after_seconds=30) from None
 
     def sync_data(self) -> None:
         """What was appended so far is on the disk when this returns."""

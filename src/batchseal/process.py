@@ -1,0 +1,57 @@
+"""What every child process does first: read its settings, die with its parent, log as JSON lines, say when it is ready."""
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import sys
+
+import structlog
+
+from batchseal.config import Settings, read_dumped_settings
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Linux ends this process should the supervisor be killed; nothing of a service outlives it."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def configure_log(level: str) -> None:
+    """One JSON object a line on standard error. Documents, secrets and tokens are never passed to it."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(stream=sys.stderr, level=number, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def begin() -> tuple[Settings, int]:
+    """The settings from standard input, and the descriptor that takes the line saying that the process is ready."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ready-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    die_with_parent()
+    # Ctrl-C reaches the whole terminal group; the supervisor alone decides when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = read_dumped_settings(sys.stdin.buffer.read())
+    configure_log(settings.log_level)
+    return settings, arguments.ready_fd
+
+
+def say_ready(descriptor: int, line: str = "ready") -> None:
+    os.write(descriptor, line.encode() + b"\n")
+    os.close(descriptor)

@@ -1,0 +1,228 @@
+"""The supervisor: the process that `serve` is. It starts the others, restarts those that die, and ends them all.
+
+    supervisor ─┬─ postgres   (embedded; not with --database.url)
+                ├─ sandbox    (only without a service domain)
+                ├─ signer     (all upstream calls)
+                └─ worker × N (HTTP)
+
+Everything is a child of this process and none daemonizes; each child asks the kernel to end it should its parent die.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from batchseal.config import Settings, dump_settings
+from batchseal.errors import ConfigurationError
+from batchseal.postgres.server import EmbeddedPostgres
+from batchseal.services import make_sandbox_services
+
+READY_SECONDS = 30
+STOP_SECONDS = 27
+# A child that dies is started again after a pause; one that keeps dying is waited for longer.
+FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.2, 10.0
+STEADY_SECONDS = 30
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of the service: `python -m module`, settings on its stdin, one line on `ready` when it can be used."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    process: asyncio.subprocess.Process | None = None
+    watcher: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._children: list[Child] = []
+        self._stopping = False
+        self._postgres: EmbeddedPostgres | None = None
+        self._lock = -1
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT. Raises ConfigurationError where it can't start."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        starting = asyncio.create_task(self._start())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await stopped
+        finally:
+            starting.cancel()
+            stopped.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._stop()
+
+    async def _start(self) -> None:
+        settings = self._prepare_folders(self._settings)
+        if not settings.database_url:
+            binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
+            self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries)
+            settings = replace(settings, database_url=await self._postgres.start())
+        if settings.uses_sandbox:
+            settings = replace(settings, service_domain=await self._launch_sandbox(settings))
+        await self._launch(Child("signer", "batchseal.app"), settings)
+        workers = [Child(f"worker {n + 1}", "batchseal.worker") for n in range(settings.workers)]
+        await asyncio.gather(*(self._launch(worker, settings) for worker in workers))
+        say(f"ready at http://{settings.host}:{settings.port}")
+
+    def _prepare_folders(self, settings: Settings) -> Settings:
+        temp = settings.temp_folder.absolute()
+        try:
+            # Entered by the user that the embedded Postgres runs as; each folder below is its owner's alone.
+            temp.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for folder in (settings.spill_folder, settings.sandbox_folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder it can write, "
+                "for a volume that another product made: chown it once"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"--temp-folder {temp}: another service works in this folder") from None
+        settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
+        if settings.uses_sandbox and not settings.services_file.exists():
+            path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
+            say(f"the sandbox takes the client services of {path}")
+            settings = replace(settings, services_path=str(path))
+        return settings
+
+    async def _launch_sandbox(self, settings: Settings) -> str:
+        """Its address. A restart keeps the port: the signer goes on knowing it."""
+        arguments = (
+            f"--folder={settings.sandbox_folder}",
+            f"--services={settings.services_file}",
+            f"--credential={settings.sandbox_credential}",
+            f"--latency={settings.sandbox_latency}",
+            f"--multisign={settings.sandbox_multisign}",
+        )
+        child = Child("sandbox", "batchseal.sandbox", arguments)
+        address = await self._launch(child, settings)
+        child.arguments = (*arguments, f"--port={address.rpartition(':')[2]}")
+        return address
+
+    async def _launch(self, child: Child, settings: Settings) -> str:
+        """Starts a child and waits until it is ready; returns what it said. From then on it is kept running."""
+        self._children.append(child)
+        said = await self._spawn(child, settings)
+        child.watcher = asyncio.create_task(self._keep_running(child, settings))
+        return said
+
+    async def _spawn(self, child: Child, settings: Settings) -> str:
+        reading, writing = os.pipe()
+        try:
+            command = [sys.executable, "-m", child.module, *child.arguments, f"--ready-fd={writing}"]
+            child.process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, pass_fds=(writing,), start_new_session=True
+            )
+        finally:
+            os.close(writing)
+        if stdin := child.process.stdin:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stdin.write(dump_settings(settings))
+                await stdin.drain()
+            stdin.close()
+        return await read_line(reading, child.name)
+
+    async def _keep_running(self, child: Child, settings: Settings) -> None:
+        pause = FIRST_RESTART_SECONDS
+        while child.process is not None:
+            began = time.monotonic()
+            code = await child.process.wait()
+            if self._stopping:
+                return
+            if time.monotonic() - began > STEADY_SECONDS:
+                pause = FIRST_RESTART_SECONDS
+            say(f"{child.name} ended unexpectedly ({code}), starting it again")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_RESTART_SECONDS)
+            with suppress(ConfigurationError):
+                await self._spawn(child, settings)
+
+    async def _stop(self) -> None:
+        """Workers first, so that nothing new comes in; the database last. Each has its share of the time."""
+        self._stopping = True
+        ends = time.monotonic() + STOP_SECONDS
+        for names in (("worker",), ("signer",), ("sandbox",)):
+            group = [c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None]
+            for child in group:
+                child.process.terminate()  # type: ignore[union-attr]
+            await asyncio.gather(*(end(c.process, ends - time.monotonic()) for c in group if c.process))
+        for child in self._children:
+            if child.watcher:
+                child.watcher.cancel()
+        if self._postgres:
+            await self._postgres.stop()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+async def end(process: asyncio.subprocess.Process, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.5, seconds)):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def read_line(descriptor: int, name: str) -> str:
+    """The line that a child writes when it is ready. Raises ConfigurationError when it ends or takes too long."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            line = (await reader.readline()).decode().strip()
+    except TimeoutError:
+        raise ConfigurationError(f"the {name} process was not ready within {READY_SECONDS} s") from None
+    finally:
+        transport.close()
+    if not line:
+        raise ConfigurationError(f"the {name} process could not start; its message stands above")
+    return line
+
+
+def instance_identity(temp_folder: Path) -> UUID:
+    """Who this instance is: a UUID kept in its temp folder. Its address may change and may be shared."""
+    path = temp_folder / "instance-id"
+    with suppress(OSError, ValueError):
+        return UUID(path.read_text("ascii").strip())
+    identity = uuid4()
+    fresh = path.with_suffix(".new")
+    fresh.write_text(f"{identity}\n", "ascii")
+    descriptor = os.open(fresh, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    fresh.rename(path)
+    return identity
+
+
+def say(text: str) -> None:
+    print(f"batchseal: {text}", file=sys.stderr, flush=True)
+
+
+def run(settings: Settings) -> None:
+    """Serves until it is told to end. Raises ConfigurationError."""
+    asyncio.run(Supervisor(settings).run())
