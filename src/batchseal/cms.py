@@ -42,6 +42,7 @@ class CmsTemplate:
     def __init__(self, credential: Credential) -> None:
         try:
             chain = [x509.Certificate.load(der) for der in credential.chain]
+            _ = [certificate.serial_number for certificate in chain]  # parsing is lazy: fail here, not later
             digest_bytes = DIGEST_BYTES[credential.digest_algorithm]
         except (ValueError, KeyError) as problem:
             raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
