@@ -1,0 +1,129 @@
+/* AVX2, 8 lanes: one 32-bit word of each lane in every register.
+ *
+ * There is no rotation: each is two shifts and a xor, so a round is 36 operations and a message word 21 more. The state
+ * takes 8 of the 16 registers; the schedule stays in memory, where its words are operands.
+ */
+#include <immintrin.h>
+
+#include "mbsha256/kernel.h"
+
+enum { PREFETCH_BYTES = 256 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+#define ADD(x, y) _mm256_add_epi32(x, y)
+#define XOR(x, y) _mm256_xor_si256(x, y)
+#define AND(x, y) _mm256_and_si256(x, y)
+#define SHR(x, n) _mm256_srli_epi32(x, n)
+#define SHL(x, n) _mm256_slli_epi32(x, n)
+
+/* Three rotations: a tree of xors rather than one chain, since e to the next e is the critical path. */
+INLINE __m256i rotations(__m256i x, int p, int q, int r) {
+    __m256i right = XOR(XOR(SHR(x, p), SHR(x, q)), SHR(x, r));
+    __m256i left = XOR(XOR(SHL(x, 32 - p), SHL(x, 32 - q)), SHL(x, 32 - r));
+    return XOR(right, left);
+}
+
+INLINE __m256i two_rotations_and_shift(__m256i x, int p, int q, int shift) {
+    __m256i right = XOR(XOR(SHR(x, p), SHR(x, q)), SHR(x, shift));
+    return XOR(right, XOR(SHL(x, 32 - p), SHL(x, 32 - q)));
+}
+
+#define SUM0(x) rotations(x, 2, 13, 22)
+#define SUM1(x) rotations(x, 6, 11, 25)
+#define SIGMA0(x) two_rotations_and_shift(x, 7, 18, 3)
+#define SIGMA1(x) two_rotations_and_shift(x, 17, 19, 10)
+
+/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. Majority is
+ * b ^ ((a ^ b) & (b ^ c)), and the b ^ c of a round is the a ^ b of the one before. */
+#define ROUND(a, b, c, d, e, f, g, h, word, k)                                                             \
+    do {                                                                                                   \
+        __m256i wk = ADD(word, _mm256_load_si256((const __m256i *)(k)));                                   \
+        __m256i t = ADD(ADD(h, wk), XOR(g, AND(e, XOR(f, g))));                                            \
+        __m256i sum1 = SUM1(e);                                                                            \
+        __m256i a_xor_b = XOR(a, b);                                                                       \
+        d = ADD(ADD(d, t), sum1);                                                                          \
+        h = ADD(ADD(ADD(t, sum1), XOR(b, AND(a_xor_b, b_xor_c))), SUM0(a));                                \
+        b_xor_c = a_xor_b;                                                                                 \
+    } while (0)
+
+/* Words 4 * chunk .. 4 * chunk + 3 of all lanes.
+ *   row[i] = the chunk of lane i in the lower half, of lane i + 4 in the upper
+ *   w[j]   = word j of lanes 0 .. 7 in order */
+INLINE void transpose_chunk(__m256i w[4], const uint8_t *const *data, size_t offset) {
+    const __m256i byte_swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL));
+    __m256i row[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(data[i] + offset)));
+        __m128i high = _mm_loadu_si128((const __m128i *)(data[i + 4] + offset));
+        row[i] = _mm256_shuffle_epi8(_mm256_inserti128_si256(low, high, 1), byte_swap);
+    }
+    __m256i a = _mm256_unpacklo_epi32(row[0], row[1]); /* words 0 0 1 1 of lanes 0 1 and 4 5 */
+    __m256i b = _mm256_unpacklo_epi32(row[2], row[3]);
+    __m256i c = _mm256_unpackhi_epi32(row[0], row[1]); /* words 2 2 3 3 */
+    __m256i d = _mm256_unpackhi_epi32(row[2], row[3]);
+    w[0] = _mm256_unpacklo_epi64(a, b);
+    w[1] = _mm256_unpackhi_epi64(a, b);
+    w[2] = _mm256_unpacklo_epi64(c, d);
+    w[3] = _mm256_unpackhi_epi64(c, d);
+}
+
+#define EXPAND(i) (w[i] = ADD(ADD(w[i], SIGMA0(w[((i) + 1) & 15])), ADD(w[((i) + 9) & 15], SIGMA1(w[((i) + 14) & 15]))))
+#define KEEP(i) (w[i])
+
+#define ROUNDS_4(WORD, i)                                           \
+    do {                                                            \
+        ROUND(a, b, c, d, e, f, g, h, WORD(i), k + 8 * (i));        \
+        ROUND(h, a, b, c, d, e, f, g, WORD(i + 1), k + 8 * (i + 1)); \
+        ROUND(g, h, a, b, c, d, e, f, WORD(i + 2), k + 8 * (i + 2)); \
+        ROUND(f, g, h, a, b, c, d, e, WORD(i + 3), k + 8 * (i + 3)); \
+    } while (0)
+#define ROUNDS_4_SWAPPED(WORD, i)                                   \
+    do {                                                            \
+        ROUND(e, f, g, h, a, b, c, d, WORD(i), k + 8 * (i));        \
+        ROUND(d, e, f, g, h, a, b, c, WORD(i + 1), k + 8 * (i + 1)); \
+        ROUND(c, d, e, f, g, h, a, b, WORD(i + 2), k + 8 * (i + 2)); \
+        ROUND(b, c, d, e, f, g, h, a, WORD(i + 3), k + 8 * (i + 3)); \
+    } while (0)
+
+static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {
+    (void)lane_count; /* the lanes beyond are computed and not read */
+    __m256i *saved = (__m256i *)state;
+    __m256i a = saved[0], b = saved[1], c = saved[2], d = saved[3];
+    __m256i e = saved[4], f = saved[5], g = saved[6], h = saved[7];
+    __m256i w[16];
+
+    for (size_t offset = 0; offset < 64 * blocks; offset += 64) {
+        const uint32_t *k = mbsha256_k_x8;
+        __m256i b_xor_c = XOR(b, c);
+        transpose_chunk(w, data, offset);
+        ROUNDS_4(KEEP, 0);
+        transpose_chunk(w + 4, data, offset + 16);
+        ROUNDS_4_SWAPPED(KEEP, 4);
+        transpose_chunk(w + 8, data, offset + 32);
+        ROUNDS_4(KEEP, 8);
+        transpose_chunk(w + 12, data, offset + 48);
+        ROUNDS_4_SWAPPED(KEEP, 12);
+        for (int i = 0; i < 8; i++) _mm_prefetch((const char *)data[i] + offset + PREFETCH_BYTES, _MM_HINT_T0);
+
+        for (int more = 0; more < 3; more++) {
+            k += 8 * 16;
+            ROUNDS_4(EXPAND, 0);
+            ROUNDS_4_SWAPPED(EXPAND, 4);
+            ROUNDS_4(EXPAND, 8);
+            ROUNDS_4_SWAPPED(EXPAND, 12);
+        }
+        saved[0] = a = ADD(a, saved[0]);
+        saved[1] = b = ADD(b, saved[1]);
+        saved[2] = c = ADD(c, saved[2]);
+        saved[3] = d = ADD(d, saved[3]);
+        saved[4] = e = ADD(e, saved[4]);
+        saved[5] = f = ADD(f, saved[5]);
+        saved[6] = g = ADD(g, saved[6]);
+        saved[7] = h = ADD(h, saved[7]);
+    }
+    _mm256_zeroupper(); /* dirty upper halves would slow SSE code elsewhere, SHA-NI among it */
+}
+
+const mbsha256_kernel mbsha256_avx2_x8 = {8, 8, 1, compress};

@@ -1,0 +1,127 @@
+/* AVX-512 F and BW, 16 lanes: one 32-bit word of each lane in every register.
+ *
+ * A round is 24 operations here, 7 of them rotations (two ports of the four on Zen 5, one of the two on Skylake); a
+ * message word is 11 more, and putting 16 blocks across costs 80. The chain from e to the next e is kept to three
+ * operations (rotate, xor, add) by adding d before it.
+ */
+#include <immintrin.h>
+
+#include "mbsha256/kernel.h"
+
+enum { PREFETCH_BYTES = 512 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+#define ADD(x, y) _mm512_add_epi32(x, y)
+#define XOR3(x, y, z) _mm512_ternarylogic_epi32(x, y, z, 0x96)
+#define CHOOSE(x, y, z) _mm512_ternarylogic_epi32(x, y, z, 0xca)
+#define MAJORITY(x, y, z) _mm512_ternarylogic_epi32(x, y, z, 0xe8)
+#define SUM0(x) XOR3(_mm512_ror_epi32(x, 2), _mm512_ror_epi32(x, 13), _mm512_ror_epi32(x, 22))
+#define SUM1(x) XOR3(_mm512_ror_epi32(x, 6), _mm512_ror_epi32(x, 11), _mm512_ror_epi32(x, 25))
+#define SIGMA0(x) XOR3(_mm512_ror_epi32(x, 7), _mm512_ror_epi32(x, 18), _mm512_srli_epi32(x, 3))
+#define SIGMA1(x) XOR3(_mm512_ror_epi32(x, 17), _mm512_ror_epi32(x, 19), _mm512_srli_epi32(x, 10))
+
+/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. */
+#define ROUND(a, b, c, d, e, f, g, h, word, k)                        \
+    do {                                                              \
+        __m512i t = ADD(ADD(h, ADD(word, _mm512_set1_epi32((int)(k)))), CHOOSE(e, f, g)); \
+        __m512i sum1 = SUM1(e);                                       \
+        d = ADD(ADD(d, t), sum1);                                     \
+        h = ADD(ADD(ADD(t, sum1), MAJORITY(a, b, c)), SUM0(a));       \
+    } while (0)
+
+/* The chunk of 4 words number 2 * half or 2 * half + 1 of all lanes.
+ *   pair[i] = one half block of lane i and of lane i + 4
+ *   four[g] = that chunk of lanes g, g+4, g+8, g+12, one in each 128 bits
+ *   w[j]    = word j of lanes 0 .. 15 in order */
+INLINE void load_halves(__m512i pair[8], const uint8_t *const *data, size_t offset) {
+#pragma GCC unroll 8
+    for (int g = 0; g < 4; g++) {
+        for (int upper = 0; upper < 2; upper++) {
+            const uint8_t *low = data[g + 8 * upper] + offset, *high = data[g + 8 * upper + 4] + offset;
+            __m512i both = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)low));
+            pair[2 * g + upper] = _mm512_inserti64x4(both, _mm256_loadu_si256((const __m256i *)high), 1);
+        }
+    }
+}
+
+INLINE void transpose_chunk(__m512i w[4], const __m512i pair[8], const int odd) {
+    const __m512i byte_swap = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL));
+    __m512i four[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++) {
+        four[g] = odd ? _mm512_shuffle_i64x2(pair[2 * g], pair[2 * g + 1], 0xdd)
+                      : _mm512_shuffle_i64x2(pair[2 * g], pair[2 * g + 1], 0x88);
+    }
+    __m512i a = _mm512_unpacklo_epi32(four[0], four[1]); /* words 0 0 1 1 of lanes 4i, 4i+1 */
+    __m512i b = _mm512_unpacklo_epi32(four[2], four[3]);
+    __m512i c = _mm512_unpackhi_epi32(four[0], four[1]); /* words 2 2 3 3 */
+    __m512i d = _mm512_unpackhi_epi32(four[2], four[3]);
+    w[0] = _mm512_shuffle_epi8(_mm512_unpacklo_epi64(a, b), byte_swap);
+    w[1] = _mm512_shuffle_epi8(_mm512_unpackhi_epi64(a, b), byte_swap);
+    w[2] = _mm512_shuffle_epi8(_mm512_unpacklo_epi64(c, d), byte_swap);
+    w[3] = _mm512_shuffle_epi8(_mm512_unpackhi_epi64(c, d), byte_swap);
+}
+
+#define EXPAND(i) \
+    (w[i] = ADD(ADD(w[i], SIGMA0(w[(i + 1) & 15])), ADD(w[(i + 9) & 15], SIGMA1(w[(i + 14) & 15]))))
+#define KEEP(i) (w[i])
+
+#define ROUNDS_4(WORD, i)                                  \
+    do {                                                   \
+        ROUND(a, b, c, d, e, f, g, h, WORD(i), k[i]);          \
+        ROUND(h, a, b, c, d, e, f, g, WORD((i + 1)), k[i + 1]);  \
+        ROUND(g, h, a, b, c, d, e, f, WORD((i + 2)), k[i + 2]);  \
+        ROUND(f, g, h, a, b, c, d, e, WORD((i + 3)), k[i + 3]);  \
+    } while (0)
+#define ROUNDS_4_SWAPPED(WORD, i)                          \
+    do {                                                   \
+        ROUND(e, f, g, h, a, b, c, d, WORD(i), k[i]);          \
+        ROUND(d, e, f, g, h, a, b, c, WORD((i + 1)), k[i + 1]);  \
+        ROUND(c, d, e, f, g, h, a, b, WORD((i + 2)), k[i + 2]);  \
+        ROUND(b, c, d, e, f, g, h, a, WORD((i + 3)), k[i + 3]);  \
+    } while (0)
+
+static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {
+    (void)lane_count; /* the lanes beyond are computed and not read */
+    __m512i *saved = (__m512i *)state;
+    __m512i a = saved[0], b = saved[1], c = saved[2], d = saved[3];
+    __m512i e = saved[4], f = saved[5], g = saved[6], h = saved[7];
+
+    for (size_t offset = 0; offset < 64 * blocks; offset += 64) {
+        const uint32_t *k = mbsha256_k;
+        __asm__("" : "+r"(k)); /* hidden, so that a constant is a broadcast operand and not 64 bytes of memory */
+        __m512i w[16], pair[8];
+
+        load_halves(pair, data, offset);
+        transpose_chunk(w, pair, 0);
+        ROUNDS_4(KEEP, 0);
+        transpose_chunk(w + 4, pair, 1);
+        ROUNDS_4_SWAPPED(KEEP, 4);
+        load_halves(pair, data, offset + 32);
+        transpose_chunk(w + 8, pair, 0);
+        ROUNDS_4(KEEP, 8);
+        transpose_chunk(w + 12, pair, 1);
+        ROUNDS_4_SWAPPED(KEEP, 12);
+        for (int i = 0; i < 16; i++) _mm_prefetch((const char *)data[i] + offset + PREFETCH_BYTES, _MM_HINT_T0);
+
+        for (int more = 0; more < 3; more++) {
+            k += 16;
+            ROUNDS_4(EXPAND, 0);
+            ROUNDS_4_SWAPPED(EXPAND, 4);
+            ROUNDS_4(EXPAND, 8);
+            ROUNDS_4_SWAPPED(EXPAND, 12);
+        }
+        saved[0] = a = ADD(a, saved[0]);
+        saved[1] = b = ADD(b, saved[1]);
+        saved[2] = c = ADD(c, saved[2]);
+        saved[3] = d = ADD(d, saved[3]);
+        saved[4] = e = ADD(e, saved[4]);
+        saved[5] = f = ADD(f, saved[5]);
+        saved[6] = g = ADD(g, saved[6]);
+        saved[7] = h = ADD(h, saved[7]);
+    }
+    _mm256_zeroupper(); /* dirty upper halves would slow SSE code elsewhere, SHA-NI among it */
+}
+
+const mbsha256_kernel mbsha256_avx512_x16 = {16, 16, 1, compress};

@@ -1,0 +1,25 @@
+#include "mbsha256/engines.h"
+
+#include <string.h>
+
+/* min_lanes is where a full step of the wide kernel begins to cost less than the same blocks in the next one;
+ * benchmarks/digest_ratios.py --drain measures it. AVX-512 never drains into the wide AVX2 kernel: half its speed at the
+ * same number of busy lanes. */
+static const mbsha256_engine ENGINES[] = {
+#if defined(__x86_64__)
+    {"avx512-shani", "avx512 x16, draining to shani x3", {{&mbsha256_avx512_x16, 8}, {&mbsha256_shani_x3, 1}}},
+    {"avx512", "avx512 x16, draining to portable", {{&mbsha256_avx512_x16, 2}, {&mbsha256_portable_x1, 1}}},
+    {"shani", "shani x3", {{&mbsha256_shani_x3, 1}}},
+    {"avx2", "avx2 x8, draining to portable", {{&mbsha256_avx2_x8, 4}, {&mbsha256_portable_x1, 1}}},
+#endif
+    {"portable", "portable", {{&mbsha256_portable_x1, 1}}},
+};
+
+const mbsha256_engine *mbsha256_engine_find(const char *isa) {
+    for (size_t i = 0; i < sizeof ENGINES / sizeof ENGINES[0]; i++) {
+        if (strcmp(ENGINES[i].isa, isa) == 0) return &ENGINES[i];
+    }
+    return NULL;
+}
+
+const char *mbsha256_engine_kernel(const mbsha256_engine *engine) { return engine->kernel; }

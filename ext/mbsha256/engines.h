@@ -1,0 +1,20 @@
+/* The table of engines: which kernels an instruction set uses, and when one hands over to the next. */
+#ifndef BATCHSEAL_MBSHA256_ENGINES_H
+#define BATCHSEAL_MBSHA256_ENGINES_H
+
+#include "mbsha256/kernel.h"
+#include "mbsha256/mbsha256.h"
+
+enum { MBSHA256_MAX_STAGES = 2 };
+
+typedef struct {
+    const mbsha256_kernel *kernel; /* NULL after the last stage */
+    size_t min_lanes;              /* with no job waiting and fewer busy lanes, the next stage takes over */
+} mbsha256_stage;
+
+struct mbsha256_engine {
+    const char *isa, *kernel;
+    mbsha256_stage stages[MBSHA256_MAX_STAGES]; /* the last has min_lanes 1 */
+};
+
+#endif

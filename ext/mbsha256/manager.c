@@ -1,0 +1,254 @@
+#include <stdbool.h>
+#include <string.h>
+
+#include "mbsha256/engines.h"
+
+/* FIPS 180-4 5.3.3 */
+static const uint32_t INITIAL_STATE[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+enum { BLOCK = MBSHA256_BLOCK_BYTES, LENGTH_BYTES = 8 };
+
+static const uint64_t MAX_BYTES = UINT64_C(1) << 61; /* exclusive: the length in bits has 64 bits */
+
+typedef struct {
+    const mbsha256_job *job;
+    const uint8_t *run; /* whole blocks that stand together in memory: in a segment, or in staging */
+    size_t run_blocks;
+    const uint8_t *rest; /* of the current segment, after the run */
+    size_t rest_bytes;
+    size_t next_segment;
+    uint64_t blocks_left; /* of the whole job, run included */
+    bool padded;
+    uint32_t state[8];          /* only while the lane is parked */
+    uint8_t staging[2 * BLOCK]; /* a block that spans segments, or the last ones with their padding */
+} lane;
+
+typedef struct {
+    _Alignas(MBSHA256_SCRATCH_ALIGN) uint32_t state[8 * MBSHA256_MAX_LANES]; /* of busy lanes, as the kernel wants it */
+    const mbsha256_kernel *kernel;
+    mbsha256_job *jobs;
+    lane *busy[MBSHA256_MAX_LANES];   /* compressing, in the kernel's lanes 0 .. busy_count-1 */
+    lane *parked[MBSHA256_MAX_LANES]; /* begun in the kernel before, waiting, shortest first */
+    size_t busy_count, parked_count;
+    size_t waiting; /* jobs in the queue; none while a lane is parked */
+    lane lanes[MBSHA256_MAX_LANES];
+    uint32_t queue[]; /* a binary heap of indexes of jobs, the longest at the top */
+} manager;
+
+size_t mbsha256_scratch_bytes(size_t job_count) { return sizeof(manager) + job_count * sizeof(uint32_t); }
+
+static uint64_t job_blocks(const mbsha256_job *job) { return (job->bytes + 1 + LENGTH_BYTES + BLOCK - 1) / BLOCK; }
+
+/* --- queue ------------------------------------------------------------------------------------------------------- */
+
+static void sift_down(manager *m, size_t at) {
+    uint32_t moving = m->queue[at];
+    for (size_t child; (child = 2 * at + 1) < m->waiting; at = child) {
+        if (child + 1 < m->waiting && m->jobs[m->queue[child + 1]].bytes > m->jobs[m->queue[child]].bytes) child++;
+        if (m->jobs[m->queue[child]].bytes <= m->jobs[moving].bytes) break;
+        m->queue[at] = m->queue[child];
+    }
+    m->queue[at] = moving;
+}
+
+static void fill_queue(manager *m, size_t job_count) {
+    m->waiting = job_count;
+    for (size_t i = 0; i < job_count; i++) m->queue[i] = (uint32_t)i;
+    for (size_t i = job_count / 2; i-- > 0;) sift_down(m, i);
+}
+
+static const mbsha256_job *take_longest(manager *m) {
+    const mbsha256_job *job = &m->jobs[m->queue[0]];
+    m->queue[0] = m->queue[--m->waiting];
+    if (m->waiting > 0) {
+        sift_down(m, 0);
+        const mbsha256_job *following = &m->jobs[m->queue[0]];
+        if (following->segment_count > 0) { /* its first lines arrive while this job is compressed */
+            for (size_t line = 0; line < 4; line++) __builtin_prefetch(following->segments[0].data + line * BLOCK);
+        }
+    }
+    return job;
+}
+
+/* --- one lane ---------------------------------------------------------------------------------------------------- */
+
+/* Fills staging from the segments up to one block; returns the bytes there. */
+static size_t stage_bytes(lane *l) {
+    size_t staged = 0;
+    while (staged < BLOCK) {
+        if (l->rest_bytes == 0) {
+            if (l->next_segment == l->job->segment_count) break;
+            const mbsha256_segment *segment = &l->job->segments[l->next_segment++];
+            l->rest = segment->data;
+            l->rest_bytes = segment->bytes;
+            continue;
+        }
+        size_t take = l->rest_bytes < BLOCK - staged ? l->rest_bytes : BLOCK - staged;
+        memcpy(l->staging + staged, l->rest, take);
+        staged += take;
+        l->rest += take;
+        l->rest_bytes -= take;
+    }
+    return staged;
+}
+
+/* FIPS 180-4 5.1.1: a one bit, zeros, the length in bits; one block or two. Returns the blocks. */
+static size_t pad(lane *l, size_t staged) {
+    size_t blocks = staged + 1 + LENGTH_BYTES <= BLOCK ? 1 : 2;
+    uint64_t bits = l->job->bytes * 8;
+    uint8_t *end = l->staging + blocks * BLOCK;
+    l->staging[staged] = 0x80;
+    memset(l->staging + staged + 1, 0, blocks * BLOCK - staged - 1);
+    for (int i = 1; i <= LENGTH_BYTES; i++, bits >>= 8) end[-i] = (uint8_t)bits;
+    return blocks;
+}
+
+/* Finds the next run of a lane whose run is used up; false at the end of its job. */
+static bool next_run(lane *l) {
+    if (l->padded) return false;
+    while (l->rest_bytes == 0 && l->next_segment < l->job->segment_count) {
+        const mbsha256_segment *segment = &l->job->segments[l->next_segment++];
+        l->rest = segment->data;
+        l->rest_bytes = segment->bytes;
+    }
+    if (l->rest_bytes >= BLOCK) {
+        l->run = l->rest;
+        l->run_blocks = l->rest_bytes / BLOCK;
+        l->rest += l->run_blocks * BLOCK;
+        l->rest_bytes %= BLOCK;
+        return true;
+    }
+    size_t staged = stage_bytes(l);
+    l->run = l->staging;
+    l->run_blocks = 1;
+    if (staged < BLOCK) {
+        l->run_blocks = pad(l, staged);
+        l->padded = true;
+    }
+    return true;
+}
+
+static void store_state(manager *m, size_t at, const uint32_t words[8]) {
+    uint32_t *state = m->state + at * m->kernel->lane_stride;
+    for (size_t w = 0; w < 8; w++) state[w * m->kernel->word_stride] = words[w];
+}
+
+static void load_state(const manager *m, size_t at, uint32_t words[8]) {
+    const uint32_t *state = m->state + at * m->kernel->lane_stride;
+    for (size_t w = 0; w < 8; w++) words[w] = state[w * m->kernel->word_stride];
+}
+
+/* --- all lanes ---------------------------------------------------------------------------------------------------- */
+
+static void start_job(manager *m, size_t at) {
+    lane *l = m->busy[at];
+    l->job = take_longest(m);
+    l->blocks_left = job_blocks(l->job);
+    l->rest_bytes = 0;
+    l->next_segment = 0;
+    l->padded = false;
+    next_run(l); /* never false: there is always a padding block */
+    store_state(m, at, INITIAL_STATE);
+}
+
+static void finish_job(const manager *m, size_t at) {
+    uint32_t words[8];
+    load_state(m, at, words);
+    uint8_t *out = m->busy[at]->job->digest;
+    for (size_t w = 0; w < 8; w++, out += 4) {
+        out[0] = (uint8_t)(words[w] >> 24);
+        out[1] = (uint8_t)(words[w] >> 16);
+        out[2] = (uint8_t)(words[w] >> 8);
+        out[3] = (uint8_t)words[w];
+    }
+}
+
+static void unpark(manager *m, size_t at) {
+    m->busy[at] = m->parked[--m->parked_count];
+    store_state(m, at, m->busy[at]->state);
+}
+
+/* Gives kernel lane `at`, whose job is finished, the next one; with none left, the last busy lane closes the gap. */
+static void refill(manager *m, size_t at) {
+    if (m->parked_count > 0) {
+        unpark(m, at);
+    } else if (m->waiting > 0) {
+        start_job(m, at);
+    } else if (at != --m->busy_count) {
+        uint32_t words[8];
+        load_state(m, m->busy_count, words);
+        store_state(m, at, words);
+        m->busy[at] = m->busy[m->busy_count];
+    }
+}
+
+/* One call of the kernel: as many blocks as every busy lane has standing together. */
+static void step(manager *m) {
+    const uint8_t *data[MBSHA256_MAX_LANES];
+    size_t blocks = m->busy[0]->run_blocks;
+    for (size_t i = 0; i < m->busy_count; i++) {
+        data[i] = m->busy[i]->run;
+        if (m->busy[i]->run_blocks < blocks) blocks = m->busy[i]->run_blocks;
+    }
+    for (size_t i = m->busy_count; i < m->kernel->lanes; i++) data[i] = data[0];
+    m->kernel->compress(m->state, data, m->busy_count, blocks);
+
+    for (size_t i = m->busy_count; i-- > 0;) { /* downwards: refill() moves the last busy lane, already seen */
+        lane *l = m->busy[i];
+        l->run += blocks * BLOCK;
+        l->run_blocks -= blocks;
+        l->blocks_left -= blocks;
+        if (l->run_blocks > 0 || next_run(l)) continue;
+        finish_job(m, i);
+        refill(m, i);
+    }
+}
+
+/* Takes the lanes out of one kernel, the longest last, and gives them to the next. */
+static void enter_stage(manager *m, const mbsha256_kernel *kernel) {
+    for (size_t i = 0; i < m->busy_count; i++) {
+        lane *l = m->busy[i];
+        load_state(m, i, l->state);
+        size_t at = m->parked_count++;
+        for (; at > 0 && m->parked[at - 1]->blocks_left > l->blocks_left; at--) m->parked[at] = m->parked[at - 1];
+        m->parked[at] = l;
+    }
+    m->kernel = kernel;
+    for (m->busy_count = 0; m->parked_count > 0 && m->busy_count < kernel->lanes; m->busy_count++) {
+        unpark(m, m->busy_count);
+    }
+}
+
+static mbsha256_status measure(mbsha256_job *jobs, size_t job_count) {
+    if (job_count > UINT32_MAX) return MBSHA256_TOO_MANY_JOBS;
+    for (size_t i = 0; i < job_count; i++) {
+        uint64_t bytes = 0;
+        for (size_t s = 0; s < jobs[i].segment_count; s++) {
+            if (jobs[i].segments[s].bytes >= MAX_BYTES - bytes) return MBSHA256_TOO_LONG;
+            bytes += jobs[i].segments[s].bytes;
+        }
+        jobs[i].bytes = bytes;
+    }
+    return MBSHA256_OK;
+}
+
+mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count, void *scratch) {
+    mbsha256_status status = measure(jobs, job_count);
+    if (status != MBSHA256_OK) return status;
+
+    manager *m = scratch;
+    m->jobs = jobs;
+    m->kernel = engine->stages[0].kernel;
+    m->parked_count = 0;
+    fill_queue(m, job_count);
+    for (m->busy_count = 0; m->waiting > 0 && m->busy_count < m->kernel->lanes; m->busy_count++) {
+        m->busy[m->busy_count] = &m->lanes[m->busy_count];
+        start_job(m, m->busy_count);
+    }
+    for (const mbsha256_stage *stage = engine->stages; m->busy_count > 0; stage++) {
+        if (stage->kernel != m->kernel) enter_stage(m, stage->kernel);
+        while (m->waiting + m->parked_count > 0 || m->busy_count >= stage->min_lanes) step(m);
+    }
+    return MBSHA256_OK;
+}

@@ -1,0 +1,158 @@
+"""SHA-256 of many messages at once, each given as segments that are never joined.
+
+Owns the buffers' lifetime and the choice of kernels; the work is in ext/mbsha256, without the GIL. Leaves to others:
+which bytes a digest covers, and other digest algorithms.
+"""
+
+from collections.abc import Sequence
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport uint8_t, uint64_t
+
+from batchseal._native.cpu import choose_instruction_set, instruction_sets
+
+
+cdef extern from "mbsha256/mbsha256.h" nogil:
+    const size_t MBSHA256_DIGEST_BYTES
+    const size_t MBSHA256_SCRATCH_ALIGN
+
+    ctypedef enum mbsha256_status:
+        MBSHA256_OK
+        MBSHA256_TOO_MANY_JOBS
+        MBSHA256_TOO_LONG
+
+    ctypedef struct mbsha256_segment:
+        const uint8_t *data
+        size_t bytes
+
+    ctypedef struct mbsha256_job:
+        const mbsha256_segment *segments
+        size_t segment_count
+        uint8_t *digest
+        uint64_t bytes
+
+    ctypedef struct mbsha256_engine:
+        pass
+
+    const mbsha256_engine *mbsha256_engine_find(const char *isa)
+    const char *mbsha256_engine_kernel(const mbsha256_engine *engine)
+    size_t mbsha256_scratch_bytes(size_t job_count)
+    mbsha256_status mbsha256_digest_many(
+        const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count, void *scratch)
+
+
+STATUS_MESSAGES = {
+    MBSHA256_TOO_MANY_JOBS: "more than 4,294,967,295 messages in one batch",
+    MBSHA256_TOO_LONG: "a message of 2**61 bytes or more",
+}
+
+cdef const mbsha256_engine *active_engine = NULL
+cdef str active_name = ""
+
+
+def use_kernels(name: str | None = None) -> str:
+    """Digests with the kernels of this instruction set from now on, None for the best; returns its name.
+
+    Raises ValueError for an instruction set that is unknown or that this processor lacks.
+    """
+    global active_engine, active_name
+    chosen = choose_instruction_set(name)
+    active_engine = mbsha256_engine_find(chosen.encode())
+    active_name = chosen
+    return chosen
+
+
+def kernels() -> list[tuple[str, str, bool, bool]]:
+    """For each instruction set, best first: its name, its kernels, whether this processor has it, whether it is in use."""
+    return [
+        (name, (<bytes> mbsha256_engine_kernel(mbsha256_engine_find(name.encode()))).decode(), supported,
+         name == active_name)
+        for name, supported in instruction_sets()
+    ]
+
+
+cdef class Batch:
+    """The buffers and jobs of one call: every buffer is held until the batch is gone, whatever becomes of its list."""
+
+    cdef void *allocation
+    cdef void *scratch
+    cdef Py_buffer *views
+    cdef mbsha256_segment *segments
+    cdef mbsha256_job *jobs
+    cdef size_t view_count, job_count
+    cdef list digests
+
+    def __cinit__(self, list parts) -> None:
+        """parts: a tuple of buffers for each job."""
+        cdef size_t segment_count = 0
+        cdef tuple job
+        for job in parts:
+            segment_count += len(job)
+        cdef size_t job_count = len(parts)
+        cdef size_t scratch_bytes = align_up(mbsha256_scratch_bytes(job_count))
+        cdef size_t view_bytes = align_up(segment_count * sizeof(Py_buffer))
+        cdef size_t segment_bytes = align_up(segment_count * sizeof(mbsha256_segment))
+        self.allocation = PyMem_Malloc(
+            MBSHA256_SCRATCH_ALIGN + scratch_bytes + view_bytes + segment_bytes + job_count * sizeof(mbsha256_job))
+        if self.allocation == NULL:
+            raise MemoryError
+        cdef uint8_t *at = <uint8_t *> align_up(<size_t> self.allocation)
+        self.scratch = at
+        self.views = <Py_buffer *> (at + scratch_bytes)
+        self.segments = <mbsha256_segment *> (at + scratch_bytes + view_bytes)
+        self.jobs = <mbsha256_job *> (at + scratch_bytes + view_bytes + segment_bytes)
+        self.digests = []
+        for job in parts:
+            self.add(job)
+
+    cdef int add(self, tuple buffers) except -1:
+        cdef mbsha256_job *job = &self.jobs[self.job_count]
+        cdef Py_buffer *view
+        cdef bytes digest = PyBytes_FromStringAndSize(NULL, MBSHA256_DIGEST_BYTES)
+        job.segments = &self.segments[self.view_count]
+        job.segment_count = len(buffers)
+        job.digest = <uint8_t *> PyBytes_AS_STRING(digest)  # nobody else sees it before it is written
+        for buffer in buffers:
+            view = &self.views[self.view_count]
+            PyObject_GetBuffer(buffer, view, PyBUF_SIMPLE)
+            self.segments[self.view_count] = mbsha256_segment(data=<const uint8_t *> view.buf, bytes=view.len)
+            self.view_count += 1
+        self.digests.append(digest)
+        self.job_count += 1
+        return 0
+
+    def __dealloc__(self) -> None:
+        while self.view_count > 0:
+            self.view_count -= 1
+            PyBuffer_Release(&self.views[self.view_count])
+        PyMem_Free(self.allocation)
+
+
+cdef inline size_t align_up(size_t size) noexcept:
+    return (size + MBSHA256_SCRATCH_ALIGN - 1) & ~(<size_t> MBSHA256_SCRATCH_ALIGN - 1)
+
+
+def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
+    """The SHA-256 digest (32 bytes) of each job, in order. A job is the segments of one message, in order.
+
+    Segments are contiguous bytes-like objects, which must not change until this returns: the GIL is released for the whole
+    batch. Raises TypeError or BufferError for a segment that is not such an object.
+    """
+    cdef Batch batch = Batch([tuple(job) for job in jobs])
+    cdef const mbsha256_engine *engine = active_engine
+    cdef mbsha256_status status
+    with nogil:
+        status = mbsha256_digest_many(engine, batch.jobs, batch.job_count, batch.scratch)
+    if status != MBSHA256_OK:
+        raise OverflowError(STATUS_MESSAGES[status])
+    return batch.digests
+
+
+def sha256(data: "Buffer") -> bytes:
+    """The SHA-256 digest (32 bytes) of one contiguous bytes-like object, without the GIL."""
+    return sha256_many(((data,),))[0]
+
+
+use_kernels(None)
