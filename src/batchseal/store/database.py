@@ -1,0 +1,115 @@
+"""The connection pool: typed errors, paced reconnection, and nothing that knows a table."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from batchseal.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = Any
+
+SCHEMA = "batchseal"
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+
+# What means "the server is away", not "the statement is wrong".
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.DiskFullError,
+)
+# What another try of the same start cannot mend.
+MISCONFIGURED = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class Database:
+    """A pool that connects when asked, and after a failure no more often than its pause allows.
+
+    The pause starts at 50 ms and doubles to 2 s; within it callers get DatabaseUnavailable at once, so that a server
+    that comes back is not met by a storm. A pooled connection that broke while idle is replaced on the next use.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self._pause_seconds = 0.0
+        self._next_attempt = 0.0
+
+    @classmethod
+    async def open(cls, dsn: str, pool_size: int) -> "Database":
+        """Raises ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody answers."""
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=0,
+                max_size=pool_size,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                server_settings={"search_path": SCHEMA, "application_name": "batchseal", "timezone": "UTC"},
+            )
+        except (asyncpg.ClientConfigurationError, ValueError) as problem:
+            raise ConfigurationError(f"--database-url: {problem}") from None
+        database = cls(pool)
+        try:
+            async with database.connection() as connection:
+                await connection.fetchval("SELECT 1")
+        except BaseException:
+            pool.terminate()
+            raise
+        return database
+
+    async def close(self) -> None:
+        """Waits for queries under way, five seconds at most."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except (TimeoutError, *AWAY):
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool. Raises DatabaseUnavailable where there is none, or where it breaks in use."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next_attempt:
+            raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_SECONDS * 2)
+        except MISCONFIGURED as problem:
+            raise ConfigurationError(f"the database refuses this service: {problem}") from None
+        except AWAY as problem:
+            self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._next_attempt = loop.time() + self._pause_seconds
+            raise DatabaseUnavailable(f"the database is away: {problem or type(problem).__name__}") from problem
+        self._pause_seconds = 0.0
+        try:
+            yield connection
+        except AWAY as problem:
+            raise DatabaseUnavailable(f"the database went away: {problem or type(problem).__name__}") from problem
+        finally:
+            # A connection that broke cannot be reset; asyncpg drops it and the pool makes another.
+            try:
+                await self._pool.release(connection)
+            except AWAY:
+                pass
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction, READ COMMITTED: a later statement sees what others committed since."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection

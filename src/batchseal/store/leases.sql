@@ -1,0 +1,58 @@
+-- name: claim
+-- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
+WITH free AS (
+    SELECT id FROM operations
+    WHERE instance = $1 AND status IN (1, 3)
+      AND (lease_until IS NULL OR lease_until <= now())
+      AND (next_try_at IS NULL OR next_try_at <= now())
+    ORDER BY id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE operations
+SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
+FROM free
+WHERE operations.id = free.id
+RETURNING operations.*;
+
+-- name: claim_one
+-- The lease that register gave (fence 1) counts as free for its own instance: nobody works under it.
+UPDATE operations
+SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
+WHERE id = $2 AND instance = $1 AND status IN (1, 3)
+  AND (lease_until IS NULL OR lease_until <= now() OR (lease_holder = $1 AND fence = 1))
+RETURNING *;
+
+-- name: take_back_own_leases
+-- The fence goes up, so that what is left of the process before this one can write no more.
+UPDATE operations
+SET lease_holder = NULL, lease_until = NULL, fence = fence + 1
+WHERE lease_holder = $1 AND instance = $1 AND status IN (1, 3)
+RETURNING id;
+
+-- name: renew
+UPDATE operations SET lease_until = now() + $3 * interval '1 second'
+WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+RETURNING id;
+
+-- name: lock_held
+SELECT id FROM operations WHERE id = $1 AND fence = $2 AND status IN (1, 3) FOR UPDATE;
+
+-- name: count_outcomes
+UPDATE operations
+SET documents_signed = documents_signed + $2, documents_failed = documents_failed + $3
+WHERE id = $1;
+
+-- name: finish
+UPDATE operations
+SET status = $3, finished_at = date_trunc('milliseconds', clock_timestamp()),
+    lease_holder = NULL, lease_until = NULL, next_try_at = NULL
+WHERE id = $1 AND fence = $2 AND status IN (1, 3)
+RETURNING id;
+
+-- name: postpone
+UPDATE operations
+SET status = $3, tries = tries + 1, next_try_at = now() + $4 * interval '1 second',
+    lease_holder = NULL, lease_until = NULL
+WHERE id = $1 AND fence = $2 AND status IN (1, 3)
+RETURNING id;

@@ -1,0 +1,138 @@
+"""Rows as the rest of the service sees them: frozen, typed, without the database's own values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from batchseal.document import Refusal
+from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
+
+
+@dataclass(frozen=True, slots=True)
+class NewOperation:
+    """An operation to register. `instance` holds the payload; host and port are what replies advertise."""
+
+    payload_id: UUID
+    client_service: str
+    external_reference: str
+    description: str
+    mode: Mode
+    instance: UUID
+    host: str
+    port: int
+    return_signed_content: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to register; one with a `refusal` ends at once."""
+
+    ordinal: int
+    external_reference: str
+    name: str
+    content_type: ContentType
+    content_bytes: int
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """An operation as stored. Times are aware, in UTC, in whole milliseconds."""
+
+    id: int
+    payload_id: UUID
+    client_service: str
+    external_reference: str
+    description: str
+    mode: Mode
+    status: OperationStatus
+    created_at: datetime
+    finished_at: datetime | None
+    instance: UUID
+    host: str
+    port: int
+    documents_total: int
+    documents_signed: int
+    documents_failed: int
+    return_signed_content: bool | None
+    payload_purged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document as stored, without its content. `additional_bytes` is what signing added."""
+
+    ordinal: int
+    external_reference: str
+    name: str
+    content_type: ContentType
+    status: DocumentStatus
+    sign_error: SignError | None
+    cause: str | None
+    content_bytes: int
+    additional_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedOperation:
+    """An operation under lease. Every write to it names `fence`; `tries` counts those that ended in EXECUTION_ERROR.
+
+    `fence` grows with each claim: far more claims than tries means that its worker keeps dying.
+    """
+
+    row: OperationRow
+    fence: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Numbers for `/metrics` and `check`."""
+
+    operations: Mapping[OperationStatus, int]
+    documents: Mapping[OperationStatus, int]
+    unfinished: int
+    oldest_unfinished_seconds: float
+    database_bytes: int
+
+
+def operation_row(record: Mapping[str, Any]) -> OperationRow:
+    return OperationRow(
+        id=record["id"],
+        payload_id=record["payload_id"],
+        client_service=record["client_service"],
+        external_reference=record["external_reference"],
+        description=record["description"],
+        mode=Mode(record["mode"]),
+        status=OperationStatus(record["status"]),
+        created_at=record["created_at"],
+        finished_at=record["finished_at"],
+        instance=record["instance"],
+        host=record["host"],
+        port=record["port"],
+        documents_total=record["documents_total"],
+        documents_signed=record["documents_signed"],
+        documents_failed=record["documents_failed"],
+        return_signed_content=record["return_signed_content"],
+        payload_purged=record["payload_purged"],
+    )
+
+
+def document_row(record: Mapping[str, Any]) -> DocumentRow:
+    return DocumentRow(
+        ordinal=record["ordinal"],
+        external_reference=record["external_reference"],
+        name=record["name"],
+        content_type=ContentType(record["content_type"]),
+        status=DocumentStatus(record["status"]),
+        sign_error=SignError(record["sign_error"]) if record["sign_error"] else None,
+        cause=record["cause"] or None,
+        content_bytes=record["content_bytes"],
+        additional_bytes=record["additional_bytes"],
+    )
+
+
+def claimed_operation(record: Mapping[str, Any]) -> ClaimedOperation:
+    return ClaimedOperation(operation_row(record), record["fence"], record["tries"])

@@ -1,0 +1,79 @@
+"""A real embedded PostgreSQL for the session, and a database of its own for each test, copied from a migrated template."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from batchseal.postgres import EmbeddedPostgres
+from batchseal.store import Store
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """Its loop runs in a thread of its own for the whole session: the server ends with the thread that started it."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("service") / "postgres")
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="postgres")
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def as_superuser(postgres: EmbeddedPostgres, statement: str) -> None:
+    connection = await asyncpg.connect(postgres.dsn_of("postgres", "postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: EmbeddedPostgres) -> str:
+    """A migrated database that tests copy: a copy takes a tenth of the migrations' time."""
+
+    async def make() -> str:
+        await as_superuser(postgres, "CREATE DATABASE template_store OWNER batchseal")
+        store = await Store.connect(postgres.dsn_of("batchseal", "template_store"), instance=uuid4())
+        await store.migrate()
+        await store.close()
+        return "template_store"
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres, template_database: str) -> AsyncIterator[str]:
+    name = f"test_{uuid4().hex}"
+    await as_superuser(postgres, f"CREATE DATABASE {name} OWNER batchseal TEMPLATE {template_database}")
+    yield postgres.dsn_of("batchseal", name)
+    await as_superuser(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def connect_store(database_url: str) -> AsyncIterator[Callable[..., Awaitable[Store]]]:
+    """Opens stores on the test's database; they are closed after it."""
+    stores: list[Store] = []
+
+    async def connect(instance: UUID | None = None, pool_size: int = 4) -> Store:
+        stores.append(await Store.connect(database_url, instance=instance or uuid4(), pool_size=pool_size))
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+def service_folder(tmp_path: Path) -> Path:
+    return tmp_path / "service"
