@@ -1,4 +1,6 @@
-"""A real embedded PostgreSQL for the session, and a database of its own for each test, copied from a migrated template."""
+"""A real embedded PostgreSQL for the session, and a database of its own for each test, copied from a migrated
+template.
+"""
 
 import asyncio
 import threading
@@ -15,7 +17,9 @@ from batchseal.store import Store
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Its loop runs in a thread of its own for the whole session: the server ends with the thread that started it."""
+    """Its loop runs in a thread of its own for the whole session: the server ends with the thread that
+    started it.
+    """
     server = EmbeddedPostgres(tmp_path_factory.mktemp("service") / "postgres")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="postgres")

@@ -1,8 +1,9 @@
 """Who the server runs as: PostgreSQL refuses root, and nothing here creates an account.
 
-Not root: ourselves. Root: the owner of the data, or of the folder around it; else `postgres`, else `nobody`. Where a
-folder above the data keeps that account out (root's own home, `mktemp -d`), the server gets one capability that lets it
-pass: CAP_DAC_READ_SEARCH, which reads and traverses but never writes. No folder of anybody else is changed.
+Not root: ourselves. Root: the owner of the data, or of the folder around it; else `postgres`, else `nobody`.
+Where a folder above the data keeps that account out (root's own home, `mktemp -d`), the server gets one
+capability that lets it pass: CAP_DAC_READ_SEARCH, which reads and traverses but never writes. No folder of
+anybody else is changed.
 """
 
 import ctypes
@@ -38,7 +39,7 @@ class Account:
     switch: bool
 
     def may(self, path: Path, bits: int) -> bool:
-        """Whether the mode of `path` gives this account all of `bits` (4 read, 2 write, 1 search or execute)."""
+        """Whether the mode of `path` gives this account all of `bits`: 4 read, 2 write, 1 search or execute."""
         if self.uid == 0:
             return True
         status = path.stat()
@@ -60,7 +61,8 @@ def account_of(uid: int, *, switch: bool) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise ConfigurationError(
-            f"user {uid} has no name on this system, and PostgreSQL wants one: add it to /etc/passwd, or use --database-url"
+            f"user {uid} has no name on this system, and PostgreSQL wants one:"
+            " add it to /etc/passwd, or use --database-url"
         ) from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)) if switch else tuple(os.getgroups())
     gid = entry.pw_gid if switch else os.getegid()
@@ -68,12 +70,14 @@ def account_of(uid: int, *, switch: bool) -> Account:
 
 
 def choose_account(folder: Path) -> Account:
-    """The account for the server whose data lies in `folder`. Raises ConfigurationError where there is none."""
+    """The account for the server in `folder`. Raises ConfigurationError where there is none."""
     data = folder / "data"
     if os.geteuid() != 0:
         account = account_of(os.geteuid(), switch=False)
         if data.exists() and data.stat().st_uid != account.uid:
-            raise ConfigurationError(f"{data} belongs to user {data.stat().st_uid}, this service runs as {account.name}")
+            raise ConfigurationError(
+                f"{data} belongs to user {data.stat().st_uid}, this service runs as {account.name}"
+            )
         return account
     for owned in (data, folder.parent):
         if owned.exists() and (owner := owned.stat().st_uid) != 0:
@@ -83,7 +87,9 @@ def choose_account(folder: Path) -> Account:
             return account_of(pwd.getpwnam(name).pw_uid, switch=True)
         except KeyError:
             continue
-    raise ConfigurationError("PostgreSQL refuses to run as root, and there is no account named postgres or nobody")
+    raise ConfigurationError(
+        "PostgreSQL refuses to run as root, and there is no account named postgres or nobody"
+    )
 
 
 def may_pass_folders() -> bool:
@@ -95,21 +101,26 @@ def may_pass_folders() -> bool:
 
 
 def check_reachable(account: Account, folder: Path) -> bool:
-    """Whether the account needs the capability to get to `folder`. Raises ConfigurationError where that cannot be had."""
+    """Whether the account needs the capability to get to `folder`. Raises ConfigurationError where that
+    cannot be had.
+    """
     if account.reaches(folder):
         return False
     closed = next(p for p in reversed(folder.resolve().parents) if not account.may(p, 1))
     if not account.switch or not may_pass_folders():
         raise ConfigurationError(
-            f"the database runs as {account.name}, who may not enter {closed} (mode {stat.S_IMODE(closed.stat().st_mode):o}):"
+            f"the database runs as {account.name}, who may not enter {closed}"
+            f" (mode {stat.S_IMODE(closed.stat().st_mode):o}):"
             " choose another --temp-folder, or let others pass it (chmod o+x)"
         )
     return True
 
 
 def become(account: Account, *, pass_folders: bool, parent_pid: int) -> Callable[[], None]:
-    """What a child does between fork and exec: its own process group (a terminal's Ctrl-C is ours to handle), the account's
-    identity, and SIGINT (fast shutdown) from the kernel when the thread that started it is gone."""
+    """What a child does between fork and exec: its own process group (a terminal's Ctrl-C is ours to handle),
+    the account's identity, and SIGINT (fast shutdown) from the kernel when the thread that started it is
+    gone.
+    """
 
     def prepare() -> None:
         os.setpgid(0, 0)
@@ -130,7 +141,9 @@ def become(account: Account, *, pass_folders: bool, parent_pid: int) -> Callable
 
 
 def _keep_only_read_search() -> None:
-    """Drops every capability but one, and makes that one outlive exec. capset(2): two 32-bit words of each set."""
+    """Drops every capability but one, and makes that one outlive exec. capset(2): two 32-bit words of each
+    set.
+    """
     bit = 1 << CAP_DAC_READ_SEARCH
     header = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION_3, 0))
     sets = ctypes.create_string_buffer(struct.pack("=6I", bit, bit, bit, 0, 0, 0))

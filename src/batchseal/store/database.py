@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 
-if TYPE_CHECKING:
-    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-else:
-    Connection = Any
+Connection: TypeAlias = Any  # asyncpg comes without types
 
 SCHEMA = "batchseal"
 CONNECT_SECONDS = 5.0
@@ -43,18 +40,21 @@ MISCONFIGURED = (
 class Database:
     """A pool that connects when asked, and after a failure no more often than its pause allows.
 
-    The pause starts at 50 ms and doubles to 2 s; within it callers get DatabaseUnavailable at once, so that a server
-    that comes back is not met by a storm. A pooled connection that broke while idle is replaced on the next use.
+    The pause starts at 50 ms and doubles to 2 s; within it callers get DatabaseUnavailable at once, so that a
+    server that comes back is not met by a storm. A pooled connection that broke while idle is replaced on the
+    next use.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._pause_seconds = 0.0
         self._next_attempt = 0.0
 
     @classmethod
     async def open(cls, dsn: str, pool_size: int) -> "Database":
-        """Raises ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody answers."""
+        """Raises ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody
+        answers.
+        """
         try:
             pool = await asyncpg.create_pool(
                 dsn,
@@ -84,7 +84,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool. Raises DatabaseUnavailable where there is none, or where it breaks in use."""
+        """A connection of the pool. Raises DatabaseUnavailable where there is none, or where it breaks in
+        use.
+        """
         loop = asyncio.get_running_loop()
         if loop.time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
@@ -93,14 +95,20 @@ class Database:
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except AWAY as problem:
-            self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._pause_seconds = min(
+                max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS
+            )
             self._next_attempt = loop.time() + self._pause_seconds
-            raise DatabaseUnavailable(f"the database is away: {problem or type(problem).__name__}") from problem
+            raise DatabaseUnavailable(
+                f"the database is away: {problem or type(problem).__name__}"
+            ) from problem
         self._pause_seconds = 0.0
         try:
             yield connection
         except AWAY as problem:
-            raise DatabaseUnavailable(f"the database went away: {problem or type(problem).__name__}") from problem
+            raise DatabaseUnavailable(
+                f"the database went away: {problem or type(problem).__name__}"
+            ) from problem
         finally:
             # A connection that broke cannot be reset; asyncpg drops it and the pool makes another.
             try:

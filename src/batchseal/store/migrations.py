@@ -1,4 +1,6 @@
-"""Migrations: numbered files that only add, applied in order under an advisory lock, each in its own transaction."""
+"""Migrations: numbered files that only add, applied in order under an advisory lock, each in its own
+transaction.
+"""
 
 import re
 from datetime import date
@@ -25,7 +27,9 @@ def migration_files() -> list[tuple[int, str, str]]:
 
 
 async def migrate(database: Database, *, recreate: bool = False) -> None:
-    """Brings the schema up to date. Raises ConfigurationError for a database that a newer version has changed."""
+    """Brings the schema up to date. Raises ConfigurationError for a database that a newer version has
+    changed.
+    """
     async with database.transaction() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         if recreate:
@@ -39,11 +43,15 @@ async def migrate(database: Database, *, recreate: bool = False) -> None:
         applied = {record["number"] for record in await connection.fetch("SELECT number FROM migrations")}
         known = migration_files()
         if unknown := applied - {number for number, _, _ in known}:
-            raise ConfigurationError(f"the database has migration {max(unknown)}, which this version does not know")
+            raise ConfigurationError(
+                f"the database has migration {max(unknown)}, which this version does not know"
+            )
         for number, name, sql in known:
             if number not in applied:
                 await connection.execute(sql)
-                await connection.execute("INSERT INTO migrations (number, name) VALUES ($1, $2)", number, name)
+                await connection.execute(
+                    "INSERT INTO migrations (number, name) VALUES ($1, $2)", number, name
+                )
         today = await connection.fetchval("SELECT date_trunc('month', now())::date")
         await make_partitions(connection, today)
 
@@ -57,10 +65,11 @@ def partition_name(month: date) -> str:
 
 
 async def make_partitions(connection: Connection, month: date) -> None:
-    """Makes the partitions of this month and the next, where they are missing. Runs inside the caller's transaction.
+    """Makes the partitions of this month and the next, where they are missing. Runs inside the caller's
+    transaction.
 
-    A table is made apart and then attached: that takes a lock which readers and writers of the other partitions do not
-    notice, where CREATE TABLE ... PARTITION OF would stop them.
+    A table is made apart and then attached: that takes a lock which readers and writers of the other
+    partitions do not notice, where CREATE TABLE ... PARTITION OF would stop them.
     """
     for first in (month, next_month(month)):
         name = partition_name(first)

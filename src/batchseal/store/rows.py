@@ -77,7 +77,8 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedOperation:
-    """An operation under lease. Every write to it names `fence`; `tries` counts those that ended in EXECUTION_ERROR.
+    """An operation under lease. Every write to it names `fence`; `tries` counts those that ended in
+    EXECUTION_ERROR.
 
     `fence` grows with each claim: far more claims than tries means that its worker keeps dying.
     """

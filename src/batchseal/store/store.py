@@ -4,12 +4,19 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-import xxhash
-
 from batchseal.document import DocumentOutcome
-from batchseal.errors import InternalError, ReferenceTaken, TooLarge, ValueNotAllowed
+from batchseal.errors import InternalError, ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.store import migrations
+from batchseal.store.columns import (
+    DOCUMENT_COLUMNS,
+    check_storable,
+    document_record,
+    is_storable,
+    month_of,
+    outcome_columns,
+    reference_key,
+)
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
@@ -26,29 +33,14 @@ from batchseal.store.rows import (
 
 # Under it nobody works yet: it only keeps other instances away until the signer is woken.
 REGISTRATION_LEASE_SECONDS = 30.0
-# A B-tree entry holds 2,704 bytes: client service and reference must fit together.
-MAX_KEY_BYTES = 2_600
-MAX_CAUSE_CHARACTERS = 500
-DOCUMENT_COLUMNS = (
-    "operation_id",
-    "content_bytes",
-    "month",
-    "ordinal",
-    "reference_key",
-    "status",
-    "content_type",
-    "sign_error",
-    "external_reference",
-    "name",
-    "cause",
-)
 
 
 class Store:
     """Operations, documents and leases in PostgreSQL.
 
-    `instance` is who claims. Any method raises DatabaseUnavailable while the database is away; the pool comes back by
-    itself. Methods that a caller's request reaches take the client service and see nothing of any other.
+    `instance` is who claims. Any method raises DatabaseUnavailable while the database is away; the pool comes
+    back by itself. Methods that a caller's request reaches take the client service and see nothing of any
+    other.
     """
 
     def __init__(self, database: Database, instance: UUID) -> None:
@@ -68,16 +60,16 @@ class Store:
             await connection.fetchval("SELECT 1", timeout=5)
 
     async def migrate(self, *, recreate: bool = False) -> None:
-        """Brings the schema up to date, before anything else is called. `recreate` deletes everything first."""
+        """Brings the schema up to date, before any other call. `recreate` deletes everything first."""
         await migrations.migrate(self._database, recreate=recreate)
 
-    # --- registering -------------------------------------------------------------------------------------------------
+    # --- registering ----------------------------------------------------------------------------------------
 
     async def register(self, operation: NewOperation, documents: Sequence[NewDocument]) -> OperationRow:
         """Stores an operation with its documents, or nothing.
 
-        Raises ReferenceTaken with the holder's id; of several that ask at once exactly one gets the reference. The row
-        is leased to its instance for a short while, by the database's clock.
+        Raises ReferenceTaken with the holder's id; of several that ask at once exactly one gets the
+        reference. The row is leased to its instance for a short while, by the database's clock.
         """
         check_storable(operation, documents)
         async with self._database.transaction() as connection:
@@ -126,14 +118,16 @@ class Store:
                 )
         raise InternalError("an external reference was taken and freed again five times in a row")
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     async def reference_holder(self, client_service: str, reference: str) -> int | None:
         """The operation that has this external reference, before a body is read in vain."""
         if not is_storable(reference):
             return None
         async with self._database.connection() as connection:
-            holder: int | None = await connection.fetchval(QUERIES["reference_holder"], client_service, reference)
+            holder: int | None = await connection.fetchval(
+                QUERIES["reference_holder"], client_service, reference
+            )
             return holder
 
     async def operations_with_reference(self, client_service: str, reference: str) -> list[OperationRow]:
@@ -171,7 +165,9 @@ class Store:
     async def live_payloads(self, instance: UUID) -> set[UUID]:
         """Payloads that must stay; any other spill file of the instance is an orphan."""
         async with self._database.connection() as connection:
-            return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
+            return {
+                record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)
+            }
 
     async def statistics(self) -> Statistics:
         async with self._database.connection() as connection:
@@ -186,30 +182,39 @@ class Store:
             database_bytes=unfinished["database_bytes"],
         )
 
-    # --- leases ------------------------------------------------------------------------------------------------------
+    # --- leases ---------------------------------------------------------------------------------------------
 
     async def claim(self, limit: int, lease_seconds: float) -> list[ClaimedOperation]:
-        """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest first.
+        """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest
+        first.
 
         One that has just been registered is left to `claim_one` until its registration lease has run out.
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["claim"], self._instance, limit, lease_seconds)
-            return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
+            return sorted(
+                (claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id
+            )
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
-        """Leases one operation, even before it is due. None where it is finished, held, or another instance's."""
+        """Leases one operation, even before it is due. None where it is finished, held, or another
+        instance's.
+        """
         async with self._database.connection() as connection:
-            record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
+            record = await connection.fetchrow(
+                QUERIES["claim_one"], self._instance, operation_id, lease_seconds
+            )
             return claimed_operation(record) if record else None
 
     async def take_back_own_leases(self) -> int:
-        """Frees every lease of this instance: for the start of its signer, whose predecessor is dead. How many."""
+        """Frees every lease of this instance: for the start of its signer, whose predecessor is dead. How
+        many.
+        """
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["take_back_own_leases"], self._instance))
 
     async def renew(self, operation_id: int, fence: int, lease_seconds: float) -> bool:
-        """False where the lease is somebody else's by now, or the operation is finished: stop working on it."""
+        """False where the lease is somebody else's by now or the operation is finished: stop the work."""
         async with self._database.connection() as connection:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
@@ -217,8 +222,9 @@ class Store:
     async def record_outcomes(
         self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome]
     ) -> bool:
-        """Ends documents. False, and nothing changed, where the fence is stale. A document ends once: a second outcome
-        of the same one is ignored."""
+        """Ends documents. False, and nothing changed, where the fence is stale. A document ends once: a
+        second outcome of the same one is ignored.
+        """
         columns = outcome_columns(outcomes)
         async with self._database.transaction() as connection:
             # The lock makes the fence hold until the commit: nobody can claim the row in between.
@@ -233,11 +239,18 @@ class Store:
         return True
 
     async def set_status(
-        self, operation_id: int, fence: int, status: OperationStatus, *, try_after_seconds: float | None = None
+        self,
+        operation_id: int,
+        fence: int,
+        status: OperationStatus,
+        *,
+        try_after_seconds: float | None = None,
     ) -> bool:
-        """Ends the lease: for good with a final status, else until `try_after_seconds` from now. False where stale.
+        """Ends the lease: for good with a final status, else until `try_after_seconds` from now. False where
+        stale.
 
-        The table refuses EXECUTED with a document that is not SIGNED, and a final status with one that is RECEIVED.
+        The table refuses EXECUTED with a document that is not SIGNED, and a final status with one that is
+        RECEIVED.
         """
         if not status.finished and status is not OperationStatus.EXECUTION_ERROR:
             raise ValueError(f"{status.name} is not a status to set")
@@ -249,64 +262,3 @@ class Store:
                     QUERIES["postpone"], operation_id, fence, status, try_after_seconds or 0.0
                 )
             return changed is not None
-
-
-def month_of(created_at: datetime) -> date:
-    return date(created_at.year, created_at.month, 1)
-
-
-def reference_key(client_service: str, reference: str) -> int:
-    """32 bits, signed, that stand for a caller's document reference in the index. Stored: never change it."""
-    return xxhash.xxh32_intdigest(f"{client_service}\0{reference}".encode()) - (1 << 31)
-
-
-def document_record(row: OperationRow, month: date, document: NewDocument) -> tuple[object, ...]:
-    """Values in the order of DOCUMENT_COLUMNS."""
-    refusal = document.refusal
-    return (
-        row.id,
-        document.content_bytes,
-        month,
-        document.ordinal,
-        reference_key(row.client_service, document.external_reference),
-        DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
-        document.content_type,
-        refusal.sign_error if refusal else 0,
-        document.external_reference,
-        document.name,
-        storable_cause(refusal.cause) if refusal else "",
-    )
-
-
-def outcome_columns(outcomes: Sequence[DocumentOutcome]) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
-    """Outcomes as arrays: ordinals, statuses, signErrors, causes, additional bytes."""
-    return (
-        [outcome.ordinal for outcome in outcomes],
-        [DocumentStatus.ERROR_SIGNING if outcome.refusal else DocumentStatus.SIGNED for outcome in outcomes],
-        [outcome.refusal.sign_error if outcome.refusal else 0 for outcome in outcomes],
-        [storable_cause(outcome.refusal.cause) if outcome.refusal else "" for outcome in outcomes],
-        [outcome.additional_bytes for outcome in outcomes],
-    )
-
-
-def is_storable(text: str) -> bool:
-    """PostgreSQL's text takes every character but U+0000; UTF-8 has no lone surrogates."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def storable_cause(cause: str) -> str:
-    """Causes may quote what others sent, of any length."""
-    return cause.replace("\0", "")[:MAX_CAUSE_CHARACTERS].encode("utf-8", "replace").decode()
-
-
-def check_storable(operation: NewOperation, documents: Sequence[NewDocument]) -> None:
-    """Raises ValueNotAllowed or TooLarge for what the database could not keep as it is."""
-    if not is_storable(operation.external_reference) or not is_storable(operation.description):
-        raise ValueNotAllowed("externalReference or description contains U+0000 or half a surrogate pair")
-    if len(f"{operation.client_service}{operation.external_reference}".encode()) > MAX_KEY_BYTES:
-        raise TooLarge("externalReference takes more bytes than the database keeps")
-    for document in documents:
-        if not is_storable(document.external_reference) or not is_storable(document.name):
-            raise ValueNotAllowed(
-                f"document {document.ordinal}: externalReference or name contains U+0000 or half a surrogate pair"
-            )

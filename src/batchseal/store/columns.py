@@ -1,0 +1,92 @@
+"""Python values to column values: what a row may hold, and in which order it takes it."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import xxhash
+
+from batchseal.document import DocumentOutcome
+from batchseal.errors import TooLarge, ValueNotAllowed
+from batchseal.operation import DocumentStatus
+from batchseal.store.rows import NewDocument, NewOperation, OperationRow
+
+# A B-tree entry holds 2,704 bytes: client service and reference must fit together.
+MAX_KEY_BYTES = 2_600
+MAX_CAUSE_CHARACTERS = 500
+DOCUMENT_COLUMNS = (
+    "operation_id",
+    "content_bytes",
+    "month",
+    "ordinal",
+    "reference_key",
+    "status",
+    "content_type",
+    "sign_error",
+    "external_reference",
+    "name",
+    "cause",
+)
+
+
+def month_of(created_at: datetime) -> date:
+    return date(created_at.year, created_at.month, 1)
+
+
+def reference_key(client_service: str, reference: str) -> int:
+    """32 bits, signed, that stand for a caller's document reference in the index. Stored: never change it."""
+    return xxhash.xxh32_intdigest(f"{client_service}\0{reference}".encode()) - (1 << 31)
+
+
+def document_record(row: OperationRow, month: date, document: NewDocument) -> tuple[object, ...]:
+    """Values in the order of DOCUMENT_COLUMNS."""
+    refusal = document.refusal
+    return (
+        row.id,
+        document.content_bytes,
+        month,
+        document.ordinal,
+        reference_key(row.client_service, document.external_reference),
+        DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
+        document.content_type,
+        refusal.sign_error if refusal else 0,
+        document.external_reference,
+        document.name,
+        storable_cause(refusal.cause) if refusal else "",
+    )
+
+
+def outcome_columns(
+    outcomes: Sequence[DocumentOutcome],
+) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
+    """Outcomes as arrays: ordinals, statuses, signErrors, causes, additional bytes."""
+    return (
+        [outcome.ordinal for outcome in outcomes],
+        [DocumentStatus.ERROR_SIGNING if outcome.refusal else DocumentStatus.SIGNED for outcome in outcomes],
+        [outcome.refusal.sign_error if outcome.refusal else 0 for outcome in outcomes],
+        [storable_cause(outcome.refusal.cause) if outcome.refusal else "" for outcome in outcomes],
+        [outcome.additional_bytes for outcome in outcomes],
+    )
+
+
+def is_storable(text: str) -> bool:
+    """PostgreSQL's text takes every character but U+0000; UTF-8 has no lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def storable_cause(cause: str) -> str:
+    """Causes may quote what others sent, of any length."""
+    return cause.replace("\0", "")[:MAX_CAUSE_CHARACTERS].encode("utf-8", "replace").decode()
+
+
+def check_storable(operation: NewOperation, documents: Sequence[NewDocument]) -> None:
+    """Raises ValueNotAllowed or TooLarge for what the database could not keep as it is."""
+    if not is_storable(operation.external_reference) or not is_storable(operation.description):
+        raise ValueNotAllowed("externalReference or description contains U+0000 or half a surrogate pair")
+    if len(f"{operation.client_service}{operation.external_reference}".encode()) > MAX_KEY_BYTES:
+        raise TooLarge("externalReference takes more bytes than the database keeps")
+    for document in documents:
+        if not is_storable(document.external_reference) or not is_storable(document.name):
+            raise ValueNotAllowed(
+                f"document {document.ordinal}: externalReference or name contains U+0000"
+                " or half a surrogate pair"
+            )
