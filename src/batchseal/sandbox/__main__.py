@@ -1,0 +1,81 @@
+"""`python -m batchseal.sandbox`: runs the sandbox until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchseal.errors import BatchsealError
+from batchseal.sandbox.authority import KEY_BITS
+from batchseal.sandbox.server import SandboxOptions, serve
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | None]:
+    """The options, and the file descriptor that is told the address."""
+    parser = argparse.ArgumentParser(prog="batchseal sandbox", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="keys and certificates; root.pem is for validators"
+    )
+    parser.add_argument(
+        "--services", type=Path, required=True, help="client-services-config.json: who may sign"
+    )
+    parser.add_argument(
+        "--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys"
+    )
+    parser.add_argument(
+        "--latency", type=int, default=0, metavar="MS", help="milliseconds that each call takes"
+    )
+    parser.add_argument("--multisign", type=int, default=1000, help="most digests in one call")
+    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
+    parser.add_argument("--scal", choices=("1", "2"), default="2", help="2 binds a grant to its digests")
+    parser.add_argument("--token-seconds", type=int, default=3600, help="how long a token is good for")
+    parser.add_argument("--grant-seconds", type=int, default=600, help="how long a grant is good for")
+    parser.add_argument("--ready-fd", type=int, help="write the address there instead of to standard output")
+    given = parser.parse_args(arguments)
+    options = SandboxOptions(
+        folder=given.folder,
+        services_file=given.services,
+        credential=given.credential,
+        latency_ms=given.latency,
+        multisign=given.multisign,
+        port=given.port,
+        token_seconds=given.token_seconds,
+        grant_seconds=given.grant_seconds,
+        scal=given.scal,
+    )
+    return options, given.ready_fd
+
+
+async def run(options: SandboxOptions, ready_fd: int | None) -> None:
+    def announce(address: str) -> None:
+        if ready_fd is None:
+            print(address, flush=True)
+        else:
+            os.write(ready_fd, address.encode() + b"\n")
+            os.close(ready_fd)
+
+    serving = asyncio.ensure_future(serve(options, announce))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs until a signal; 0 after one, 2 where it could not start."""
+    options, ready_fd = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    try:
+        asyncio.run(run(options, ready_fd))
+    except (BatchsealError, OSError) as problem:
+        print(f"batchseal sandbox: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

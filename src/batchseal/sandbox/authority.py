@@ -1,0 +1,198 @@
+"""The sandbox's certification authority: root, intermediate, and a signing certificate for each client service.
+
+Keys and certificates persist in one folder and are used again, so that what was signed yesterday still verifies.
+"""
+
+import datetime
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from batchseal.errors import ConfigurationError
+
+KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+ROOT_DAYS, INTERMEDIATE_DAYS, SIGNER_DAYS = 7300, 3650, 730
+RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A signing key and its chain: signer, intermediate, root."""
+
+    credential_id: str
+    key: PrivateKey
+    chain: tuple[x509.Certificate, ...]
+
+    def chain_der(self) -> list[bytes]:
+        return [certificate.public_bytes(serialization.Encoding.DER) for certificate in self.chain]
+
+
+class Authority:
+    """Issues and keeps certificates in `folder`; `kind` is the type of the signing keys.
+
+    The two authorities' own keys are P-256: made in an instant, and with short certificates.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        if kind not in KEY_BITS:
+            raise ConfigurationError(f"sandbox credential {kind!r} is not one of {', '.join(KEY_BITS)}")
+        self.folder, self.kind = folder, kind
+        folder.mkdir(parents=True, exist_ok=True)
+        self.made: dict[str, Signer] = {}
+        with self._locked():
+            self._root = self._load_or_issue("root", "Batchseal Sandbox Root", "p256", None, ROOT_DAYS)
+            self._intermediate = self._load_or_issue(
+                "intermediate", "Batchseal Sandbox Intermediate", "p256", self._root, INTERMEDIATE_DAYS
+            )
+
+    def signer(self, client_service: str) -> Signer:
+        """The signer of one client service, made on first use (an RSA key takes a part of a second: call it in a thread)."""
+        if client_service not in self.made:
+            name = f"{self.kind}-{hashlib.sha256(client_service.encode()).hexdigest()[:16]}"
+            with self._locked():
+                key, certificate = self._load_or_issue(
+                    name, f"Sandbox Seal of {client_service}"[:64], self.kind, self._intermediate, SIGNER_DAYS
+                )
+            chain = (certificate, self._intermediate[1], self._root[1])
+            self.made[client_service] = Signer(f"sandbox-{name}", key, chain)
+        return self.made[client_service]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time makes keys: a restart can overlap with the process before it."""
+        with open(self.folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _load_or_issue(
+        self,
+        name: str,
+        common_name: str,
+        kind: str,
+        issuer: tuple[PrivateKey, x509.Certificate] | None,
+        days: int,
+    ) -> tuple[PrivateKey, x509.Certificate]:
+        key_path, certificate_path = self.folder / f"{name}.key", self.folder / f"{name}.pem"
+        key = load_key(key_path) or make_key(key_path, kind)
+        certificate = load_certificate(certificate_path)
+        if certificate is None or not fits(certificate, key, issuer):
+            certificate = issue(common_name, key, issuer, days)
+            write_atomically(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        return key, certificate
+
+
+def fits(
+    certificate: x509.Certificate, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None
+) -> bool:
+    """Whether a kept certificate can be used on: for this key, from this issuer, and not about to end."""
+    expiring = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < RENEW_BEFORE
+    if expiring or certificate.public_key() != key.public_key():
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer[1] if issuer else certificate)
+    except Exception:  # whatever is wrong with it, it is issued anew
+        return False
+    return True
+
+
+def load_key(path: Path) -> PrivateKey | None:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(f"sandbox key {path}: {problem}") from None
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise ConfigurationError(f"sandbox key {path}: neither RSA nor EC")
+    return key
+
+
+def load_certificate(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def make_key(path: Path, kind: str) -> PrivateKey:
+    key: PrivateKey
+    if kind == "p256":
+        key = ec.generate_private_key(ec.SECP256R1())
+    else:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS[kind])
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_atomically(path, pem, 0o600)
+    return key
+
+
+def write_atomically(path: Path, data: bytes, mode: int) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def issue(
+    common_name: str, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None, days: int
+) -> x509.Certificate:
+    """A certificate by RFC 5280: self-signed for the root, an authority's below it, a signer's at the end (no issuer's issuer)."""
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "PT"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Batchseal Sandbox"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+    issuer_key, issuer_certificate = issuer or (key, None)
+    below_root = issuer_certificate is not None and issuer_certificate.subject == issuer_certificate.issuer
+    is_authority = issuer_certificate is None or below_root
+    start = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(days=1)
+    end = start + datetime.timedelta(days=days)
+    if issuer_certificate is not None:
+        end = min(end, issuer_certificate.not_valid_after_utc)
+    path_length = None if not is_authority else 0 if below_root else 1
+    return (
+        x509.CertificateBuilder(subject_name=subject)
+        .issuer_name(issuer_certificate.subject if issuer_certificate else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
+        .add_extension(key_usage(is_authority), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+        )
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+def key_usage(is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,111 @@
+"""What the sandbox remembers: bearer tokens (signed, nothing kept) and grants (CSC's SAD, kept until used or run out)."""
+
+import base64
+import hmac
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MAX_GRANTS = 10_000
+
+
+class Tokens:
+    """JWTs of RFC 7519 with one fixed algorithm. The key lives as long as the process: a restart ends all tokens."""
+
+    HEADER = b'{"alg":"HS256","typ":"JWT"}'
+
+    def __init__(self, lifetime_seconds: int) -> None:
+        self.lifetime_seconds = lifetime_seconds
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, client_service: str) -> tuple[str, str]:
+        """A token and its id."""
+        token_id = secrets.token_hex(16)
+        claims = {
+            "client_id": client_service,
+            "exp": int(time.time()) + self.lifetime_seconds,
+            "jti": token_id,
+        }
+        signed = f"{encode(self.HEADER)}.{encode(json.dumps(claims).encode())}"
+        return f"{signed}.{encode(self._mac(signed))}", token_id
+
+    def client_service(self, token: str) -> str | None:
+        """Whose token this is; None for one that is forged or has run out."""
+        signed, _, mac = token.rpartition(".")
+        try:
+            if not hmac.compare_digest(decode(mac), self._mac(signed)):
+                return None
+            claims = json.loads(decode(signed.split(".")[1]))
+        except (ValueError, IndexError):
+            return None
+        return str(claims["client_id"]) if claims["exp"] > time.time() else None
+
+    def _mac(self, signed: str) -> bytes:
+        return hmac.digest(self._key, signed.encode(), "sha256")
+
+
+def encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+@dataclass(slots=True)
+class Grant:
+    """Leave to sign exactly these digests, each as often as it was named."""
+
+    credential_id: str
+    expires_at: float
+    digests: Counter[bytes] = field(default_factory=Counter)
+
+
+class Grants:
+    """SAD to grant. One that is used up or has run out is forgotten."""
+
+    def __init__(self, lifetime_seconds: int) -> None:
+        self.lifetime_seconds = lifetime_seconds
+        self._grants: dict[str, Grant] = {}
+
+    def issue(self, credential_id: str, digests: Sequence[bytes]) -> str:
+        self._forget_old()
+        sad = secrets.token_urlsafe(24)
+        self._grants[sad] = Grant(credential_id, time.monotonic() + self.lifetime_seconds, Counter(digests))
+        return sad
+
+    def find(self, sad: str, credential_id: str) -> Grant | None:
+        grant = self._grants.get(sad)
+        if grant is None or grant.credential_id != credential_id or grant.expires_at < time.monotonic():
+            return None
+        return grant
+
+    def use(self, sad: str, credential_id: str, digests: Sequence[bytes]) -> bool:
+        """Takes `digests` out of the grant; False, and nothing taken, where it does not cover them all."""
+        grant, wanted = self.find(sad, credential_id), Counter(digests)
+        if grant is None or not wanted <= grant.digests:
+            return False
+        grant.digests -= wanted
+        if not grant.digests:
+            del self._grants[sad]
+        return True
+
+    def extend(self, sad: str, credential_id: str, digests: Sequence[bytes]) -> str | None:
+        """A new SAD for what is left of the old one, or for `digests` of it."""
+        grant = self.find(sad, credential_id)
+        if grant is None or not Counter(digests) <= grant.digests:
+            return None
+        del self._grants[sad]
+        return self.issue(credential_id, digests or list(grant.digests.elements()))
+
+    def _forget_old(self) -> None:
+        """Grants are kept in the order of issue and live equally long, so the old ones stand in front."""
+        now = time.monotonic()
+        while self._grants:
+            first = next(iter(self._grants))
+            if self._grants[first].expires_at > now and len(self._grants) < MAX_GRANTS:
+                return
+            del self._grants[first]

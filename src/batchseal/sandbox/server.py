@@ -1,0 +1,286 @@
+"""The sandbox's addresses: the token address, and CSC v1.0.4 below /csc/v1."""
+
+import asyncio
+import base64
+import binascii
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+
+import msgspec
+from aiohttp import web
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from batchseal.sandbox.authority import Authority, Signer
+from batchseal.sandbox.grants import Grants, Tokens
+from batchseal.services import ClientServices
+
+TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105
+RSA_ENCRYPTION, SHA256_WITH_RSA = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.11"
+EC_PUBLIC_KEY, ECDSA_WITH_SHA256 = "1.2.840.10045.2.1", "1.2.840.10045.4.3.2"
+SHA256, P256 = "2.16.840.1.101.3.4.2.1", "1.2.840.10045.3.1.7"
+METHODS = (
+    "credentials/list",
+    "credentials/info",
+    "credentials/authorize",
+    "credentials/extendTransaction",
+    "signatures/signHash",
+)
+SIGNING_SLICE = 64  # signatures between two chances for other calls to get a thread
+PREHASHED = Prehashed(hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """How the sandbox behaves. `port` 0 takes a free one; `multisign` is the most digests in a call."""
+
+    folder: Path
+    services_file: Path
+    credential: str = "rsa3072"
+    latency_ms: int = 0
+    multisign: int = 1000
+    port: int = 0
+    token_seconds: int = 3600
+    grant_seconds: int = 600
+    scal: str = "2"
+
+
+def refused(error: str, description: str, status: int = 400) -> web.HTTPException:
+    """A CSC error, to be raised."""
+    kind = web.HTTPUnauthorized if status == 401 else web.HTTPBadRequest
+    body = msgspec.json.encode({"error": error, "error_description": description})
+    return kind(body=body, content_type="application/json")
+
+
+def answer(content: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json")
+
+
+def sign_digests(signer: Signer, digests: Sequence[bytes]) -> list[str]:
+    """Signatures in base64: PKCS#1 v1.5 (RFC 8017 8.2) or ECDSA in DER, over digests that are SHA-256 already."""
+    key = signer.key
+    if isinstance(key, rsa.RSAPrivateKey):
+        scheme = padding.PKCS1v15()
+        values = (key.sign(digest, scheme, PREHASHED) for digest in digests)
+    else:
+        algorithm = ec.ECDSA(PREHASHED)
+        values = (key.sign(digest, algorithm) for digest in digests)
+    return [base64.b64encode(value).decode() for value in values]
+
+
+class Sandbox:
+    """The handlers. Every CSC call takes `latency_ms` beyond its work, as a call over a network would."""
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self.options = options
+        self.authority = Authority(options.folder, options.credential)
+        self.services = ClientServices.load(options.services_file)
+        self.tokens = Tokens(options.token_seconds)
+        self.grants = Grants(options.grant_seconds)
+        self.threads = ThreadPoolExecutor(os.cpu_count() or 1, "sandbox-sign")
+        # Making one signer at a time keeps key generation from taking all threads.
+        self.making = asyncio.Lock()
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=(1 << 20) + 256 * self.options.multisign)
+        csc = {
+            "credentials/list": self.list_credentials,
+            "credentials/info": self.describe_credential,
+            "credentials/authorize": self.authorize,
+            "credentials/extendTransaction": self.extend,
+            "signatures/signHash": self.sign_hash,
+        }
+        application.router.add_post(TOKEN_PATH, self.issue_token)
+        application.router.add_post("/csc/v1/info", self.describe_service)
+        for method, handler in csc.items():
+            application.router.add_post(f"/csc/v1/{method}", self.authenticated(handler))
+        return application
+
+    async def issue_token(self, request: web.Request) -> web.Response:
+        """RFC 6749 4.4: client credentials by Basic or in the form; `grant_type` in the form or the query."""
+        form = await request.post()
+        given = {name: str(value) for source in (request.query, form) for name, value in source.items()}
+        client_id, secret = given.get("client_id", ""), given.get("client_secret", "")
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            try:
+                client_id, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+            except ValueError:
+                raise refused("invalid_client", "The Basic credentials cannot be read", 401) from None
+        if given.get("grant_type") != "client_credentials":
+            raise refused("unsupported_grant_type", "grant_type must be client_credentials")
+        self.services.reload_if_changed()
+        service = self.services.get(client_id) or self.services.get(unquote_plus(client_id))
+        if service is None or not (service.accepts(secret) or service.accepts(unquote_plus(secret))):
+            raise refused("invalid_client", "Unknown client or wrong secret", 401)
+        token, token_id = self.tokens.issue(service.id)
+        return answer(
+            {
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_in": self.options.token_seconds,
+                "scope": "service",
+                "jti": token_id,
+            }
+        )
+
+    def authenticated(
+        self, handler: Callable[[Signer, dict[str, Any]], Awaitable[dict[str, Any]]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Wraps a CSC method: bearer token, JSON body, latency, and the caller's own signer."""
+
+        async def handle(request: web.Request) -> web.Response:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            client_service = self.tokens.client_service(token.strip()) if scheme.lower() == "bearer" else None
+            body = await self.read_body(request)
+            if client_service is None:
+                raise refused("invalid_token", "The access token is invalid or has run out", 401)
+            return answer(await handler(await self.signer(client_service), body))
+
+        return handle
+
+    async def read_body(self, request: web.Request) -> dict[str, Any]:
+        if self.options.latency_ms:
+            await asyncio.sleep(self.options.latency_ms / 1000)
+        try:
+            return msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise refused("invalid_request", "The body is not a JSON object") from None
+
+    async def signer(self, client_service: str) -> Signer:
+        if made := self.authority.made.get(client_service):
+            return made
+        async with self.making:
+            return await asyncio.get_running_loop().run_in_executor(
+                self.threads, self.authority.signer, client_service
+            )
+
+    async def describe_service(self, request: web.Request) -> web.Response:
+        await self.read_body(request)
+        return answer(
+            {
+                "specs": "1.0.4.0",
+                "name": "Batchseal sandbox",
+                "logo": "",
+                "region": "PT",
+                "lang": "en-US",
+                "description": "Signs for tests. Its certificates are worth nothing.",
+                "authType": ["oauth2client"],
+                "oauth2": str(request.url.origin()) + "/oauth2/authorization-server/",
+                "methods": METHODS,
+            }
+        )
+
+    async def list_credentials(self, signer: Signer, body: dict[str, Any]) -> dict[str, Any]:
+        return {"credentialIDs": [signer.credential_id]}
+
+    async def describe_credential(self, signer: Signer, body: dict[str, Any]) -> dict[str, Any]:
+        self.check_credential(signer, body)
+        chain = signer.chain_der()
+        wanted = {"none": 0, "single": 1, "chain": len(chain)}.get(body.get("certificates") or "single", 0)
+        is_rsa = isinstance(signer.key, rsa.RSAPrivateKey)
+        key: dict[str, Any] = {"status": "enabled", "len": signer.key.key_size}
+        key["algo"] = [RSA_ENCRYPTION, SHA256_WITH_RSA] if is_rsa else [EC_PUBLIC_KEY, ECDSA_WITH_SHA256]
+        if not is_rsa:
+            key["curve"] = P256
+        certificates = [base64.b64encode(der).decode() for der in chain[:wanted]]
+        return {
+            "description": "Sandbox seal",
+            "key": key,
+            "cert": {"status": "valid", "certificates": certificates},
+            "authMode": "implicit",
+            "SCAL": self.options.scal,
+            "multisign": self.options.multisign,
+            "lang": "en-US",
+        }
+
+    async def authorize(self, signer: Signer, body: dict[str, Any]) -> dict[str, Any]:
+        self.check_credential(signer, body)
+        digests = read_digests(body, required=self.options.scal == "2")
+        count = body.get("numSignatures")
+        if not isinstance(count, int) or not 1 <= count <= self.options.multisign:
+            raise refused("invalid_request", f"numSignatures is not from 1 to {self.options.multisign}")
+        if digests and len(digests) != count:
+            raise refused("invalid_request", "numSignatures is not the number of digests")
+        # Without digests (SCAL 1) the grant is bound to nothing but a place for each signature.
+        sad = self.grants.issue(signer.credential_id, digests or [b""] * count)
+        return {"SAD": sad, "expiresIn": self.options.grant_seconds}
+
+    async def extend(self, signer: Signer, body: dict[str, Any]) -> dict[str, Any]:
+        self.check_credential(signer, body)
+        digests = read_digests(body, required=False)
+        sad = self.grants.extend(str(body.get("SAD")), signer.credential_id, digests)
+        if sad is None:
+            raise refused("invalid_request", "Invalid parameter SAD")
+        return {"SAD": sad, "expiresIn": self.options.grant_seconds}
+
+    async def sign_hash(self, signer: Signer, body: dict[str, Any]) -> dict[str, Any]:
+        self.check_credential(signer, body)
+        check_algorithm(signer, body)
+        digests = read_digests(body, required=True)
+        if len(digests) > self.options.multisign:
+            raise refused("invalid_request", f"More than {self.options.multisign} digests in a call")
+        sad = str(body.get("SAD"))
+        if not (
+            self.grants.use(sad, signer.credential_id, digests)
+            or (self.options.scal == "1" and self.grants.use(sad, signer.credential_id, [b""] * len(digests)))
+        ):
+            raise refused(
+                "invalid_request", "Invalid parameter SAD: unknown, expired, used, or for other digests"
+            )
+        loop, signatures = asyncio.get_running_loop(), list[str]()
+        for start in range(0, len(digests), SIGNING_SLICE):
+            part = digests[start : start + SIGNING_SLICE]
+            signatures += await loop.run_in_executor(self.threads, sign_digests, signer, part)
+        return {"signatures": signatures}
+
+    def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:
+        if body.get("credentialID") != signer.credential_id:
+            raise refused("invalid_request", "Invalid parameter credentialID")
+
+
+def check_algorithm(signer: Signer, body: dict[str, Any]) -> None:
+    """The signature algorithm must fit the key; `hashAlgo` must be SHA-256, and be there where `signAlgo` doesn't imply it."""
+    implied = SHA256_WITH_RSA if isinstance(signer.key, rsa.RSAPrivateKey) else ECDSA_WITH_SHA256
+    plain = RSA_ENCRYPTION if isinstance(signer.key, rsa.RSAPrivateKey) else EC_PUBLIC_KEY
+    if body.get("signAlgo") not in (implied, plain):
+        raise refused("invalid_request", "Invalid parameter signAlgo")
+    if body.get("hashAlgo") not in ((SHA256, None) if body["signAlgo"] == implied else (SHA256,)):
+        raise refused("invalid_request", "Invalid parameter hashAlgo")
+
+
+def read_digests(body: dict[str, Any], *, required: bool) -> list[bytes]:
+    """`hash` as bytes: base64 of 32 bytes each."""
+    texts = body.get("hash") or []
+    if required and not texts:
+        raise refused("invalid_request", "Missing (or invalid type) array parameter hash")
+    try:
+        digests = [base64.b64decode(text, validate=True) for text in texts]
+    except (TypeError, ValueError, binascii.Error):
+        raise refused("invalid_request", "Invalid base64 in parameter hash") from None
+    if any(len(digest) != 32 for digest in digests):
+        raise refused("invalid_request", "A digest in parameter hash is not 32 bytes long")
+    return digests
+
+
+async def serve(options: SandboxOptions, ready: Callable[[str], None]) -> None:
+    """Serves on loopback until cancelled; calls `ready` with the address once requests are taken."""
+    sandbox = Sandbox(options)
+    runner = web.AppRunner(sandbox.application(), access_log=None, handle_signals=False, keepalive_timeout=75)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024)
+        await site.start()
+        ready(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        for service in list(sandbox.services)[:4]:  # so that the first caller need not wait for its key
+            await sandbox.signer(service.id)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+        sandbox.threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,146 @@
+"""The two sides of the upstream: what the pipeline asks for, and what a provider of signatures implements.
+
+A provider makes single calls and raises a typed `UpstreamError`; it neither retries nor verifies nor batches: `remote`
+and `lane` do that for every provider alike.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from batchseal.document import Credential
+from batchseal.errors import UpstreamError
+from batchseal.operation import Caller
+
+# Positions in the digests that were handed in, each with its verified signature or with why there is none.
+SignedPart = list[tuple[int, bytes | UpstreamError]]
+
+
+class Upstream(Protocol):
+    """What the pipeline sees."""
+
+    async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
+        """The caller's credential, from a cache unless `refresh`. Raises UpstreamError."""
+        ...
+
+    def sign(
+        self,
+        caller: Caller,
+        credential: Credential,
+        digests: Sequence[bytes],
+        *,
+        request_key: str,
+        tries: int | None = None,
+    ) -> AsyncIterator[SignedPart]:
+        """Signs `digests`; every position comes back exactly once, in parts, as calls end.
+
+        Signatures are verified; ECDSA is DER, RSA as long as the modulus. An error is an item's last one, after `tries`
+        (default: the setting) where another could have helped. Closing the iterator drops what was not sent yet.
+        """
+        ...
+
+    async def probe(self, token: str) -> str | None:
+        """Whose foreign bearer token this is: None if it is not taken, "" if it is but names nobody.
+
+        Raises UpstreamError where the upstream could not be asked.
+        """
+        ...
+
+    async def health(self) -> str | None:
+        """What is wrong, for a person; None if nothing is. Signs nothing."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class TokenSource(Protocol):
+    """Where the bearer token of one account comes from."""
+
+    async def token(self) -> str:
+        """A token that should be good now. Raises UpstreamError."""
+        ...
+
+    def reject(self, token: str) -> bool:
+        """Says that `token` was answered with 401. True if a fresh one can be had."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """On whose behalf a provider is called: a client service, or a caller with a token of its own."""
+
+    key: str  # tells accounts apart; no secret
+    tokens: TokenSource = field(repr=False)
+    credential_id: str | None = None
+    pin_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an upstream says of itself, and what one call may carry."""
+
+    name: str
+    specification: str
+    methods: frozenset[str]
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteKey:
+    """A credential and how it is used: what `Credential` leaves out because only the upstream's side needs it."""
+
+    credential: Credential
+    public_key: CertificatePublicKeyTypes = field(repr=False)
+    multisign: int  # most digests in one authorization
+    grant_bound: bool  # the grant is good for exactly the digests it was given for (SCAL 2)
+    sign_algorithm: str  # object identifier
+    digest_algorithm: str | None  # object identifier, where `sign_algorithm` does not imply it
+    needs_pin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to sign (CSC's SAD)."""
+
+    value: str = field(repr=False)
+    expires_in_seconds: float
+
+
+class SigningService(Protocol):
+    """A provider of signatures. Each method is one call (or one per page), made once; all raise UpstreamError.
+
+    An asynchronous provider will answer `sign` with a handle and be polled; what is here is its synchronous half.
+    """
+
+    async def describe(self) -> Description: ...
+
+    async def credentials(self, account: Account) -> list[str]:
+        """Identifiers of all credentials that the account can use."""
+        ...
+
+    async def key(self, account: Account, credential_id: str) -> RemoteKey:
+        """Raises CredentialUnusable for one that cannot sign."""
+        ...
+
+    async def authorize(
+        self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str
+    ) -> Grant: ...
+
+    async def extend(
+        self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]
+    ) -> Grant: ...
+
+    async def sign(
+        self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
+    ) -> list[bytes]:
+        """Raw signature values as they came: any number, in any order, of any worth."""
+        ...
+
+    async def accepts(self, token: str) -> bool:
+        """Whether a call that needs a token goes through with this one."""
+        ...
+
+    async def close(self) -> None: ...

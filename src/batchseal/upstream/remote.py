@@ -1,0 +1,211 @@
+"""The one `Upstream`: accounts, cached credentials and lanes over any `SigningService`."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from batchseal.document import Credential
+from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError
+from batchseal.operation import Caller
+from batchseal.services import ClientServices
+from batchseal.upstream import verify
+from batchseal.upstream.csc import CscV1
+from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
+from batchseal.upstream.lane import Lane, Order
+from batchseal.upstream.probe import Probe
+from batchseal.upstream.tokens import CallersToken, ClientCredentials
+from batchseal.upstream.transport import Transport, check_address
+
+log = logging.getLogger(__name__)
+
+KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
+MAX_CALLERS = 1024  # with a token of their own, remembered
+HEALTH_SECONDS = 5.0
+BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
+BODY_MARGIN_BYTES = 16 << 10
+SEARCHABLE = 200  # digests in a call to an upstream whose order had to be searched for in vain
+
+
+@dataclass(eq=False, slots=True)
+class Known:
+    """A key as it was read, and the lane of its calls."""
+
+    account: Account
+    key: RemoteKey
+    read_at: float
+    lane: Lane
+
+
+def connect(
+    address: str,
+    services: ClientServices,
+    *,
+    proxy: str | None = None,
+    tries: int = 5,
+    allow_http: bool = False,
+) -> "RemoteSigner":
+    """The upstream at `address` (an upstream's base, or the sandbox's). Raises ConfigurationError for a bad address.
+
+    `proxy` is the outbound proxy, `http://host:port`.
+    """
+    transport = Transport(check_address(address, allow_http=allow_http), proxy=proxy)
+    return RemoteSigner(CscV1(transport), transport, services, tries=tries)
+
+
+class RemoteSigner:
+    """An `Upstream`. One for each upstream and process, used in one event loop; all state is a cache."""
+
+    def __init__(
+        self, service: SigningService, transport: Transport, services: ClientServices, *, tries: int = 5
+    ) -> None:
+        self.service = service
+        self.services = services
+        self.tries = tries
+        self._transport = transport
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._known: dict[str, Known] = {}
+        self._reading: dict[str, asyncio.Lock] = {}
+        self._probe = Probe(service)
+        self._health: tuple[float, str | None] = (0.0, None)
+
+    async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
+        return (await self._know(self._account(caller), refresh=refresh)).key.credential
+
+    async def sign(
+        self,
+        caller: Caller,
+        credential: Credential,
+        digests: Sequence[bytes],
+        *,
+        request_key: str,
+        tries: int | None = None,
+    ) -> AsyncIterator[SignedPart]:
+        if not digests:
+            return
+        try:
+            known = await self._know_as(self._account(caller), credential)
+        except UpstreamError as problem:
+            yield [(position, problem) for position in range(len(digests))]
+            return
+        order, left = Order(request_key, tries or self.tries), len(digests)
+        known.lane.submit(order, digests)
+        try:
+            while left:
+                part = await order.parts.get()
+                left -= len(part)
+                yield part
+        finally:
+            known.lane.withdraw(order)
+
+    async def probe(self, token: str) -> str | None:
+        return await self._probe.client_service(token)
+
+    async def health(self) -> str | None:
+        checked_at, result = self._health
+        if not checked_at or time.monotonic() - checked_at > HEALTH_SECONDS:
+            result = await self._check()
+            self._health = time.monotonic(), result
+        return result
+
+    async def close(self) -> None:
+        for known in self._known.values():
+            await known.lane.close()
+        await self.service.close()
+
+    async def _check(self) -> str | None:
+        """The service answers, and the first client service gets a token and has a usable credential."""
+        try:
+            await self.service.describe()
+            for service in self.services:
+                if service.active:
+                    await self._know(self._account(Caller(service.id)))
+                    break
+        except UpstreamError as problem:
+            return f"{problem.description()} {problem.cause}"
+        return None
+
+    def _account(self, caller: Caller) -> Account:
+        """The account of a caller: new when its secret or its settings have changed. Raises UpstreamAuthRefused."""
+        if caller.token is not None:
+            key = "token:" + hashlib.sha256(caller.token.encode()).hexdigest()
+            account = Account(key, CallersToken(caller.token))
+        else:
+            self.services.reload_if_changed()
+            service = self.services.get(caller.client_service)
+            if service is None:
+                raise UpstreamAuthRefused(f"client service {caller.client_service!r} is not configured")
+            facts = (service.id, service.secret, service.credential_id or "", str(service.pin_file))
+            key = "service:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
+            tokens = ClientCredentials(self._transport, service)
+            account = Account(key, tokens, service.credential_id, service.pin_file)
+        account = self._accounts.setdefault(key, account)
+        self._accounts.move_to_end(key)
+        while len(self._accounts) > MAX_CALLERS:
+            self._forget(next(iter(self._accounts)))
+        return account
+
+    def _forget(self, account_key: str) -> None:
+        del self._accounts[account_key]
+        self._reading.pop(account_key, None)
+        self._known.pop(account_key, None)  # a lane at work lives on in its calls
+
+    async def _know(self, account: Account, *, refresh: bool = False) -> Known:
+        """The account's key, read again when it is old. While the upstream is away an old one will do."""
+        asked_at = time.monotonic()
+        async with self._reading.setdefault(account.key, asyncio.Lock()):
+            known = self._known.get(account.key)
+            # Whoever waited for somebody else's reading takes its result.
+            if known and (known.read_at >= asked_at if refresh else asked_at - known.read_at < KEY_SECONDS):
+                return known
+            try:
+                key = await self._read_key(account)
+            except UpstreamError as problem:
+                if known is None or refresh or not problem.try_again:
+                    raise
+                log.warning("credential not re-read, the one from before is used: %s", problem.cause)
+                known.read_at = time.monotonic()
+                return known
+            if known is None or known.key.credential.fingerprint != key.credential.fingerprint:
+                known = self._known[account.key] = Known(account, key, 0.0, self._new_lane(account, key))
+            known.read_at = time.monotonic()
+            return known
+
+    async def _know_as(self, account: Account, credential: Credential) -> Known:
+        """The key that a document was prepared for; looked up once more if it seems to be another now."""
+        known = await self._know(account)
+        if known.key.credential.fingerprint != credential.fingerprint:
+            known = await self._know(account, refresh=True)
+        if known.key.credential.fingerprint != credential.fingerprint:
+            raise CredentialUnusable("the certificate was renewed after this document was prepared")
+        return known
+
+    async def _read_key(self, account: Account) -> RemoteKey:
+        credential_id = account.credential_id
+        if credential_id is None:
+            found = await self.service.credentials(account)
+            if len(found) != 1:
+                listed = ", ".join(found) if found else "none"
+                raise CredentialUnusable(f"credentialId must name one of the account's credentials: {listed}")
+            credential_id = found[0]
+        return await self.service.key(account, credential_id)
+
+    def _new_lane(self, account: Account, key: RemoteKey) -> Lane:
+        fits_body = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
+        lane: Lane
+
+        async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
+            grant = await self.service.authorize(account, key, digests, request_key=request_key)
+            signatures = await self.service.sign(account, key, grant, digests, request_key=request_key)
+            values = await asyncio.to_thread(verify.match, key, digests, signatures)
+            if None in values:
+                log.warning("%d of %d signatures missing or wrong", values.count(None), len(digests))
+                if len(signatures) == len(digests) and values.count(None) > len(digests) // 2:
+                    lane.limit = min(lane.limit, SEARCHABLE)
+            return values
+
+        lane = Lane(sign_call, min(key.multisign, fits_body))
+        return lane

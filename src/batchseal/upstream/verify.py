@@ -1,0 +1,119 @@
+"""Which signature belongs to which digest, found by verifying: the upstream's order is a hint and nothing more."""
+
+import base64
+from collections.abc import Iterator, Sequence
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from batchseal.upstream.interface import RemoteKey
+
+DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+# ECDSA tells nothing about the digest it was made for, so a wholly unknown order costs n²/2 verifications of 50 µs.
+MAX_SEARCH = 40_000
+HINT_MISSES = 4
+
+
+def match(key: RemoteKey, digests: Sequence[bytes], signatures: Sequence[bytes]) -> list[bytes | None]:
+    """For each digest its verified signature in the form that CMS wants, or None. CPU-bound: call it in a thread."""
+    if isinstance(key.public_key, rsa.RSAPublicKey):
+        return _match_rsa(key.public_key, DIGESTS[key.credential.digest_algorithm], digests, signatures)
+    assert isinstance(key.public_key, ec.EllipticCurvePublicKey)
+    return _EcMatch(key.public_key, DIGESTS[key.credential.digest_algorithm], digests).run(signatures)
+
+
+def _match_rsa(
+    key: rsa.RSAPublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes], signatures: Sequence[bytes]
+) -> list[bytes | None]:
+    """An RSA signature gives its digest back (RFC 8017 8.2.2, with the recovered DigestInfo), so order costs nothing."""
+    scheme, size = padding.PKCS1v15(), (key.key_size + 7) // 8
+    found: dict[bytes, bytes] = {}
+    for signature in signatures:
+        if 0 < len(signature) <= size:
+            value = signature.rjust(size, b"\0")  # RFC 8017 4.1: some servers drop leading zeros
+            try:
+                found[key.recover_data_from_signature(value, scheme, digest)] = value
+            except InvalidSignature:
+                continue
+    return [found.get(wanted) for wanted in digests]
+
+
+class _EcMatch:
+    """The order given, then the orders that real servers are known to use, then a bounded search."""
+
+    def __init__(
+        self, key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]
+    ) -> None:
+        self.key, self.algorithm = key, ec.ECDSA(Prehashed(digest))
+        self.digests = digests
+        self.values: list[bytes | None] = [None] * len(digests)
+        self.searched = 0
+
+    def run(self, signatures: Sequence[bytes]) -> list[bytes | None]:
+        forms = [der_forms(signature, self.key.key_size) for signature in signatures]
+        unused = list(range(len(signatures)))
+        for order in self.likely_orders():
+            unused = self.try_order(order, forms, unused)
+            if None not in self.values or not unused:
+                return self.values
+        for number in unused:
+            for position, value in enumerate(self.values):
+                if value is None and self.searched < MAX_SEARCH and self.verify(position, forms[number]):
+                    break
+        return self.values
+
+    def likely_orders(self) -> Iterator[list[int]]:
+        straight = list(range(len(self.digests)))
+        yield straight
+        yield sorted(straight, key=lambda position: self.digests[position])
+        yield sorted(straight, key=lambda position: base64.b64encode(self.digests[position]))
+        yield straight[::-1]
+
+    def try_order(self, order: list[int], forms: list[list[bytes]], unused: list[int]) -> list[int]:
+        """Numbers of the signatures still unused. Given up after a few misses in a row: then it is not this order."""
+        left, misses = [], 0
+        for number in unused:
+            position = order[number] if number < len(order) else None
+            free = position is not None and self.values[position] is None
+            if free and misses < HINT_MISSES and position is not None:
+                if self.verify(position, forms[number]):
+                    misses = 0
+                    continue
+                misses += 1
+            left.append(number)
+        return left
+
+    def verify(self, position: int, forms: list[bytes]) -> bool:
+        for form in forms:
+            self.searched += 1
+            try:
+                self.key.verify(form, self.digests[position], self.algorithm)
+            except InvalidSignature:
+                continue
+            self.values[position] = form
+            return True
+        return False
+
+
+def der_forms(signature: bytes, key_bits: int) -> list[bytes]:
+    """What a signature can mean as a DER `ECDSA-Sig-Value`: it is one already, or r and s side by side (PKCS#11, IEEE P1363)."""
+    forms = []
+    try:
+        forms.append(encode_dss_signature(*decode_dss_signature(signature)))
+    except ValueError:
+        pass
+    half = (key_bits + 7) // 8
+    if len(signature) == 2 * half:
+        r, s = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
+        forms.append(encode_dss_signature(r, s))
+    return forms
