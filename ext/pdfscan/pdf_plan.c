@@ -1,0 +1,67 @@
+#include "pdfscan/pdf_plan.h"
+
+#include <string.h>
+
+#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_text.h"
+#include "pdfscan/pdf_update.h"
+
+enum { HEADER_SEARCH_BYTES = 1024, MAX_TEXT_BYTES = 1 << 20, MAX_CONTENTS_BYTES = 1 << 24 };
+
+static const struct {
+    const char *code, *message;
+} REFUSALS[PDF_REFUSALS] = {
+    [PDF_OK] = {"", ""},
+    [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
+    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: an encrypted document cannot be signed without its password"},
+    [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
+    [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
+    [PDF_REFUSE_BROKEN_XREF] = {"broken_xref", "the PDF's cross-reference data is damaged and could not be rebuilt from its objects"},
+    [PDF_REFUSE_XREF_LOOP] = {"xref_loop", "the PDF's cross-reference sections refer to each other in a circle"},
+    [PDF_REFUSE_NO_CATALOG] = {"no_catalog", "the PDF has no document catalog (/Root)"},
+    [PDF_REFUSE_NO_PAGES] = {"no_pages", "the PDF has no page on which a signature field could be placed"},
+    [PDF_REFUSE_BROKEN_OBJECT] = {"broken_object", "an object of the PDF that the signature depends on is malformed"},
+    [PDF_REFUSE_REPAIR_WOULD_BREAK_SIGNATURES] = {"signed_and_broken", "the PDF carries signatures and damaged cross-reference data: repairing it would invalidate them"},
+    [PDF_REFUSE_FILTER] = {"unsupported_filter", "the PDF's cross-reference or object streams use a filter that is not supported"},
+    [PDF_REFUSE_DEPTH] = {"limit_depth", "the PDF's objects are nested deeper than the limit allows"},
+    [PDF_REFUSE_OBJECTS] = {"limit_objects", "reading the PDF takes more objects than the limit allows"},
+    [PDF_REFUSE_INFLATE] = {"limit_inflate", "the PDF's compressed object data expands beyond the limit"},
+    [PDF_REFUSE_SIZE] = {"limit_size", "the PDF is larger than the limit allows"},
+    [PDF_REFUSE_SECTIONS] = {"limit_sections", "the PDF has more incremental updates than the limit allows"},
+    [PDF_REFUSE_MEMORY] = {"no_memory", "there was not enough memory to plan the signature"},
+};
+
+const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
+const char *pdf_refusal_message(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].message; }
+
+/* Faults that reading the file by another route may get around. */
+static bool repairable(pdf_refusal refusal) {
+    return refusal == PDF_REFUSE_BROKEN_XREF || refusal == PDF_REFUSE_BROKEN_OBJECT || refusal == PDF_REFUSE_NO_CATALOG || refusal == PDF_REFUSE_NO_PAGES ||
+           refusal == PDF_REFUSE_FILTER;
+}
+
+static pdf_refusal read_document(pdf_document *doc, pdf_structure *structure) {
+    pdf_refusal refusal = pdf_read_xref(doc);
+    if (!refusal) refusal = pdf_read_structure(doc, structure);
+    if (!repairable(refusal)) return refusal;
+    pdf_refusal again = pdf_rebuild_xref(doc);
+    if (!again) again = pdf_read_structure(doc, structure);
+    if (!again && structure->has_signatures) again = PDF_REFUSE_REPAIR_WOULD_BREAK_SIGNATURES;
+    return repairable(again) ? refusal : again;
+}
+
+pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
+    memset(plan, 0, sizeof *plan);
+    if (bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
+    const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time};
+    for (unsigned i = 0; i < 4; i++)
+        if (texts[i]->bytes > MAX_TEXT_BYTES) return PDF_REFUSE_SIZE;
+    if (request->contents_bytes > MAX_CONTENTS_BYTES) return PDF_REFUSE_SIZE;
+    const uint8_t *end = file + bytes;
+    const uint8_t *header = pdf_find(file, bytes > HEADER_SEARCH_BYTES ? file + HEADER_SEARCH_BYTES : end, "%PDF-");
+    if (!header) return PDF_REFUSE_NOT_PDF;
+    pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
+    pdf_structure structure;
+    pdf_refusal refusal = read_document(&doc, &structure);
+    return refusal ? refusal : pdf_write_update(&doc, &structure, (uint64_t)(header - file), request, plan);
+}

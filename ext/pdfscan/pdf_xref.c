@@ -1,0 +1,260 @@
+/* The xref chain: tables, streams, hybrids (ISO 32000-2 7.5.4, 7.5.8). Rows stay where they are and are read on demand. */
+#include <string.h>
+
+#include "pdfscan/pdf_document.h"
+
+enum { ROW_BYTES = 20, TAIL_BYTES = 2048, NEARBY_BYTES = 64 };
+
+/* "0000000016 00000 n" */
+static bool is_text_row(const uint8_t *row) {
+    for (int i = 0; i < 16; i++)
+        if (i != 10 && !pdf_is_digit(row[i])) return false;
+    return row[10] == ' ' && row[16] == ' ' && (row[17] == 'n' || row[17] == 'f') && pdf_is_space(row[18]) && pdf_is_space(row[19]);
+}
+
+static uint64_t text_number(const uint8_t *at, unsigned digits) {
+    uint64_t value = 0;
+    while (digits--) value = value * 10 + (uint64_t)(uint8_t)(*at++ - '0');
+    return value;
+}
+
+static uint64_t binary_number(const uint8_t *at, unsigned bytes) {
+    uint64_t value = 0;
+    while (bytes--) value = value << 8 | *at++;
+    return value;
+}
+
+/* Rows of other lengths than 20 bytes become binary ones of widths 1, 8, 4. */
+static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_subsection *rows) {
+    const uint8_t *end = doc->file.end;
+    if (rows->count > (size_t)(end - at) / 5) return NULL;
+    uint8_t *out = pdf_alloc(doc->arena, (size_t)rows->count * 13);
+    if (!out) return NULL;
+    rows->rows = out;
+    rows->width[0] = 1, rows->width[1] = 8, rows->width[2] = 4;
+    for (uint32_t i = 0; i < rows->count; i++, out += 13) {
+        uint64_t offset, generation;
+        at = pdf_skip_number(pdf_skip_space(at, end), end, &offset);
+        if (!at || !(at = pdf_skip_number(pdf_skip_space(at, end), end, &generation))) return NULL;
+        at = pdf_skip_space(at, end);
+        if (at == end || (*at != 'n' && *at != 'f')) return NULL;
+        out[0] = *at++ == 'n';
+        for (int b = 0; b < 8; b++) out[1 + b] = (uint8_t)(offset >> (56 - 8 * b));
+        for (int b = 0; b < 4; b++) out[9 + b] = (uint8_t)(generation >> (24 - 8 * b));
+    }
+    doc->irregular = true;
+    return at;
+}
+
+static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_subsection rows) {
+    if ((section->count & (section->count - 1)) == 0) {  /* full at powers of two */
+        size_t capacity = section->count ? (size_t)section->count * 2 : 1;
+        pdf_subsection *grown = pdf_alloc(doc->arena, capacity * sizeof *grown);
+        if (!grown) return PDF_REFUSE_MEMORY;
+        if (section->count) memcpy(grown, section->subsections, section->count * sizeof *grown);
+        section->subsections = grown;
+    }
+    section->subsections[section->count++] = rows;
+    if (rows.count && (uint64_t)rows.first + rows.count > doc->size) doc->size = (uint64_t)rows.first + rows.count;
+    return PDF_OK;
+}
+
+/* `at` is behind "xref". */
+static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section *section) {
+    const uint8_t *end = doc->file.end, *next;
+    pdf_refusal refusal;
+    while (!(next = pdf_skip_word(at = pdf_skip_space(at, end), end, "trailer"))) {
+        uint64_t first, count;
+        if (!(at = pdf_skip_number(at, end, &first)) || !(at = pdf_skip_number(pdf_skip_space(at, end), end, &count))) return PDF_REFUSE_BROKEN_XREF;
+        at = pdf_skip_space(at, end);
+        if (first > PDF_MAX_OBJECT_NUMBER || count > PDF_MAX_OBJECT_NUMBER + 1 - first) return PDF_REFUSE_BROKEN_XREF;
+        pdf_subsection rows = {.first = (uint32_t)first, .count = (uint32_t)count, .rows = at};
+        size_t length = (size_t)count * ROW_BYTES;
+        if (count && ((size_t)(end - at) <= length || !is_text_row(at) || !is_text_row(at + length - ROW_BYTES) || !pdf_is_regular(at[length]))) {
+            at = convert_rows(doc, at, &rows);
+            if (!at) return PDF_REFUSE_BROKEN_XREF;
+        } else {
+            /* a writer that counts from 1 still lists object 0 */
+            if (count && first == 1 && text_number(at, 10) == 0 && at[17] == 'f' && text_number(at + 11, 5) == 65535) rows.first = 0, doc->irregular = true;
+            at += length;
+        }
+        if ((refusal = add_subsection(doc, section, rows))) return refusal;
+    }
+    refusal = pdf_read_value(doc, next, end, &section->trailer);
+    return refusal ? refusal : pdf_kind_of(section->trailer) == PDF_DICT ? PDF_OK : PDF_REFUSE_BROKEN_XREF;
+}
+
+/* `at` is behind "num gen obj". */
+static pdf_refusal read_stream(pdf_document *doc, const uint8_t *at, pdf_section *section) {
+    pdf_span raw, data, value;
+    pdf_refusal refusal = pdf_read_value(doc, at, doc->file.end, &section->trailer);
+    if (refusal) return refusal;
+    pdf_span dict = section->trailer;
+    if (!pdf_get(dict, "Type", &value) || !pdf_name_is(value, "XRef") || !pdf_stream_bytes(doc, dict, doc->file.end, &raw)) return PDF_REFUSE_BROKEN_XREF;
+    if ((refusal = pdf_decode_stream(doc, dict, raw, &data))) return refusal;
+    pdf_subsection rows = {.rows = data.at};
+    size_t row = 0;
+    if (!pdf_get(dict, "W", &value)) return PDF_REFUSE_BROKEN_XREF;
+    pdf_members members = pdf_open(value);
+    for (int i = 0; i < 3; i++) {
+        int64_t width;
+        if (!pdf_next(&members, &value) || !pdf_to_integer(value, &width) || width < 0 || width > 8) return PDF_REFUSE_BROKEN_XREF;
+        rows.width[i] = (uint8_t)width;
+        row += (size_t)width;
+    }
+    if (!row || !rows.width[1]) return PDF_REFUSE_BROKEN_XREF;
+    bool has_index = pdf_get(dict, "Index", &value) && pdf_kind_of(value) == PDF_ARRAY;
+    members = has_index ? pdf_open(value) : (pdf_members){NULL, NULL};
+    for (size_t left = (size_t)(data.end - data.at) / row; left;) {
+        int64_t first = 0, count = 0;
+        pdf_span number;
+        if (has_index) {
+            if (!pdf_next(&members, &number)) break;
+            if (!pdf_to_integer(number, &first) || !pdf_next(&members, &number) || !pdf_to_integer(number, &count)) return PDF_REFUSE_BROKEN_XREF;
+        } else if (!pdf_get(dict, "Size", &number) || !pdf_to_integer(number, &count)) {
+            return PDF_REFUSE_BROKEN_XREF;
+        }
+        if (first < 0 || count < 0 || first > PDF_MAX_OBJECT_NUMBER || count > PDF_MAX_OBJECT_NUMBER + 1 - first) return PDF_REFUSE_BROKEN_XREF;
+        if ((uint64_t)count > left) count = (int64_t)left;
+        rows.first = (uint32_t)first;
+        rows.count = (uint32_t)count;
+        if (count && (refusal = add_subsection(doc, section, rows))) return refusal;
+        rows.rows += (size_t)count * row;
+        left -= (size_t)count;
+        if (!has_index) break;
+    }
+    section->is_stream = true;
+    return PDF_OK;
+}
+
+static pdf_refusal read_section(pdf_document *doc, uint64_t offset, pdf_section *section) {
+    size_t length = (size_t)(doc->file.end - doc->file.at);
+    if (offset >= length) return PDF_REFUSE_BROKEN_XREF;
+    const uint8_t *at = pdf_skip_space(doc->file.at + offset, doc->file.end), *next;
+    uint64_t num, gen;
+    memset(section, 0, sizeof *section);
+    section->start = (uint64_t)(at - doc->file.at);
+    if ((next = pdf_skip_header(at, doc->file.end, &num, &gen))) return read_stream(doc, next, section);
+    /* "xref0 5" occurs */
+    if (doc->file.end - at >= 4 && memcmp(at, "xref", 4) == 0) return read_table(doc, at + 4, section);
+    return PDF_REFUSE_BROKEN_XREF;
+}
+
+/* Where a startxref that is off by a few bytes may have meant. */
+static bool find_nearby(const pdf_document *doc, uint64_t *offset) {
+    uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
+    if (*offset > length) return false;
+    const uint8_t *from = doc->file.at + (*offset > NEARBY_BYTES ? *offset - NEARBY_BYTES : 0);
+    const uint8_t *to = doc->file.at + (length - *offset > NEARBY_BYTES ? *offset + NEARBY_BYTES : length);
+    for (const uint8_t *at = from; (at = pdf_find(at, to, "xref")); at++) {
+        if (at > doc->file.at && pdf_is_regular(at[-1])) continue;
+        *offset = (uint64_t)(at - doc->file.at);
+        return true;
+    }
+    return false;
+}
+
+static bool find_startxref(const pdf_document *doc, uint64_t *offset) {
+    const uint8_t *start = doc->file.at, *end = doc->file.end;
+    const uint8_t *at = pdf_find_last(end - start > TAIL_BYTES ? end - TAIL_BYTES : start, end, "startxref");
+    if (!at) at = pdf_find_last(start, end, "startxref");
+    return at && pdf_skip_number(pdf_skip_space(at + 9, end), end, offset);
+}
+
+static pdf_section *new_section(pdf_document *doc) {
+    uint32_t n = doc->section_count;
+    if ((n & (n - 1)) == 0) {
+        pdf_section *grown = pdf_alloc(doc->arena, (n ? (size_t)n * 2 : 1) * sizeof *grown);
+        if (!grown) return NULL;
+        if (n) memcpy(grown, doc->sections, n * sizeof *grown);
+        doc->sections = grown;
+    }
+    return &doc->sections[doc->section_count++];
+}
+
+static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section) {
+    pdf_span value;
+    int64_t offset;
+    if (section->is_stream || !pdf_get(section->trailer, "XRefStm", &value)) return PDF_OK;
+    pdf_section *hidden = pdf_alloc(doc->arena, sizeof *hidden);
+    if (!hidden) return PDF_REFUSE_MEMORY;
+    if (!pdf_to_integer(value, &offset) || offset < 0) return PDF_REFUSE_BROKEN_XREF;
+    pdf_refusal refusal = read_section(doc, (uint64_t)offset, hidden);
+    if (!refusal && hidden->is_stream) section->hidden = hidden;
+    return refusal;
+}
+
+pdf_refusal pdf_read_xref(pdf_document *doc) {
+    uint64_t offset;
+    int64_t previous;
+    pdf_span value;
+    if (!find_startxref(doc, &offset)) return PDF_REFUSE_BROKEN_XREF;
+    for (;;) {
+        if (doc->section_count == doc->limits->sections) return PDF_REFUSE_SECTIONS;
+        pdf_section *section = new_section(doc);
+        if (!section) return PDF_REFUSE_MEMORY;
+        pdf_refusal refusal = read_section(doc, offset, section);
+        if (refusal == PDF_REFUSE_BROKEN_XREF && find_nearby(doc, &offset)) {
+            doc->irregular = true;
+            refusal = read_section(doc, offset, section);
+        }
+        if (refusal || (refusal = read_hidden(doc, section))) return refusal;
+        for (uint32_t i = 0; i + 1 < doc->section_count; i++)
+            if (doc->sections[i].start == section->start) return PDF_REFUSE_XREF_LOOP;
+        if (!pdf_get(section->trailer, "Prev", &value) || pdf_kind_of(value) == PDF_NULL) break;
+        if (!pdf_to_integer(value, &previous) || previous < 0) return PDF_REFUSE_BROKEN_XREF;
+        offset = (uint64_t)previous;
+    }
+    doc->trailer = doc->sections[0].trailer;
+    for (uint32_t i = 0; i < doc->section_count; i++) {
+        int64_t size;
+        if (!pdf_get(doc->sections[i].trailer, "Size", &value) || !pdf_to_integer(value, &size)) continue;
+        if (size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
+    }
+    return PDF_OK;
+}
+
+bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value) {
+    if (pdf_get(doc->trailer, key, value)) return true;
+    for (uint32_t i = 0; i < doc->section_count; i++)
+        if (pdf_get(doc->sections[i].trailer, key, value)) return true;
+    return false;
+}
+
+static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
+    const uint8_t *w = rows->width;
+    if (!(w[0] | w[1] | w[2])) {
+        const uint8_t *row = rows->rows + (size_t)index * ROW_BYTES;
+        if (!is_text_row(row)) return (pdf_entry){.type = PDF_ENTRY_MISSING};
+        return (pdf_entry){.type = row[17] == 'n' ? PDF_ENTRY_PLAIN : PDF_ENTRY_FREE, .location = text_number(row, 10), .generation = (uint32_t)text_number(row + 11, 5)};
+    }
+    const uint8_t *row = rows->rows + (size_t)index * ((size_t)w[0] + w[1] + w[2]);
+    uint64_t type = w[0] ? binary_number(row, w[0]) : 1;
+    uint64_t last = binary_number(row + w[0] + w[1], w[2]);
+    pdf_entry entry = {.type = type == 0 ? PDF_ENTRY_FREE : type == 1 ? PDF_ENTRY_PLAIN : type == 2 ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_MISSING};
+    entry.location = binary_number(row + w[0], w[1]);
+    entry.generation = last > UINT32_MAX ? UINT32_MAX : (uint32_t)last;
+    return entry;
+}
+
+static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry) {
+    for (uint32_t i = 0; i < section->count; i++) {
+        const pdf_subsection *rows = &section->subsections[i];
+        if (num - rows->first >= rows->count) continue;  /* wraps below first */
+        *entry = row_entry(rows, num - rows->first);
+        return true;
+    }
+    return false;
+}
+
+pdf_entry pdf_lookup(const pdf_document *doc, uint32_t num) {
+    pdf_entry entry = {.type = PDF_ENTRY_MISSING};
+    for (uint32_t i = 0; i < doc->section_count; i++) {
+        const pdf_section *section = &doc->sections[i];
+        bool found = section_lookup(section, num, &entry);
+        /* a hybrid's table shows hidden objects as free (7.5.8.4) */
+        if (section->hidden && (!found || entry.type == PDF_ENTRY_FREE)) found = section_lookup(section->hidden, num, &entry) || found;
+        if (found) return entry;
+    }
+    return entry;
+}

@@ -1,0 +1,164 @@
+# cython: freethreading_compatible=True
+"""Plans the incremental update that signs a PDF. Owns nothing: the original is read in place, with the GIL released.
+
+A document that cannot be signed gives a PlanRefusal with a code and a message for a person; exceptions are for callers'
+mistakes only.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+cimport cython
+
+
+cdef extern from "pdfscan/pdf_arena.h" nogil:
+    ctypedef struct pdf_arena:
+        pass
+    ctypedef struct pdf_buffer:
+        uint8_t *bytes
+        size_t length
+    void pdf_arena_free(pdf_arena *arena)
+
+cdef extern from "pdfscan/pdf_inflate.h" nogil:
+    ctypedef enum pdf_inflate_status:
+        PDF_INFLATE_DONE
+        PDF_INFLATE_CUT
+        PDF_INFLATE_LIMIT
+        PDF_INFLATE_MEMORY
+    pdf_inflate_status pdf_inflate_zlib(const uint8_t *data, size_t n, size_t limit, pdf_buffer *out)
+
+cdef extern from "pdfscan/pdf_plan.h" nogil:
+    ctypedef enum pdf_refusal:
+        PDF_OK
+    const char *pdf_refusal_code(pdf_refusal refusal)
+    const char *pdf_refusal_message(pdf_refusal refusal)
+    ctypedef struct pdf_text:
+        const uint8_t *utf8
+        size_t bytes
+    ctypedef struct pdf_limits:
+        size_t file_bytes
+        size_t inflate_bytes
+        uint32_t objects
+        uint32_t depth
+        uint32_t sections
+    ctypedef struct pdf_plan_request:
+        size_t contents_bytes
+        pdf_text reason
+        pdf_text location
+        pdf_text name
+        pdf_text time
+        pdf_limits limits
+    ctypedef enum pdf_xref_form:
+        PDF_XREF_TABLE
+        PDF_XREF_STREAM
+        PDF_XREF_HYBRID
+    ctypedef struct pdf_plan:
+        pdf_buffer head
+        pdf_buffer tail
+        uint64_t byte_range[4]
+        uint64_t reserved_bytes
+        uint32_t field_number
+        pdf_xref_form form
+        bint rebuilt
+    pdf_refusal pdf_plan_update(const uint8_t *file, size_t n, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan)
+
+
+XREF_FORMS = ("table", "stream", "hybrid")
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class PlannedUpdate:
+    """original + head + b"<" + hex + b">" + tail is the signed file; reserved_bytes is the length of b"<" + hex + b">"."""
+
+    head: bytes
+    reserved_bytes: int
+    tail: bytes
+    byte_range: tuple
+    field_name: str
+    xref_form: str
+    rebuilt: bool
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class PlanRefusal:
+    """Why a document cannot be signed: a fixed code, and a message for a person."""
+
+    code: str
+    message: str
+
+
+cdef bytes _utf8(text):
+    # a lone surrogate has no UTF-8 form and becomes a question mark
+    return None if text is None else (<str> text).encode("utf-8", "replace")
+
+
+cdef void _set_text(pdf_text *text, bytes encoded):
+    if encoded is not None:
+        text.utf8 = encoded
+        text.bytes = len(encoded)
+
+
+cdef object _planned(const pdf_plan *plan):
+    return PlannedUpdate(
+        PyBytes_FromStringAndSize(<const char *> plan.head.bytes, plan.head.length),
+        plan.reserved_bytes,
+        PyBytes_FromStringAndSize(<const char *> plan.tail.bytes, plan.tail.length),
+        (plan.byte_range[0], plan.byte_range[1], plan.byte_range[2], plan.byte_range[3]),
+        f"Signature{plan.field_number}",
+        XREF_FORMS[<int> plan.form],
+        plan.rebuilt,
+    )
+
+
+def plan(
+    original,
+    *,
+    size_t contents_bytes,
+    str reason=None,
+    str location=None,
+    str signer_name=None,
+    str signing_time,
+    size_t max_file_bytes=4 << 30,
+    size_t max_inflated_bytes=64 << 20,
+    uint32_t max_objects=200_000,
+    uint32_t max_depth=64,
+    uint32_t max_xref_sections=1024,
+):
+    """The update that adds an invisible PAdES signature field to `original`, or why there can be none.
+
+    `original` is the whole file, any contiguous buffer. `contents_bytes` is the room for the CMS, of which the hex form
+    takes twice as many. `signing_time` is a PDF date ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+    """
+    cdef pdf_plan_request request
+    cdef pdf_plan result
+    cdef pdf_arena arena
+    cdef pdf_refusal refusal
+    cdef Py_buffer view
+    cdef bytes reason_utf8 = _utf8(reason), location_utf8 = _utf8(location)
+    cdef bytes name_utf8 = _utf8(signer_name), time_utf8 = _utf8(signing_time)
+    memset(&request, 0, sizeof(request))
+    memset(&arena, 0, sizeof(arena))
+    request.contents_bytes = contents_bytes
+    _set_text(&request.reason, reason_utf8)
+    _set_text(&request.location, location_utf8)
+    _set_text(&request.name, name_utf8)
+    _set_text(&request.time, time_utf8)
+    request.limits.file_bytes = max_file_bytes
+    request.limits.inflate_bytes = max_inflated_bytes
+    request.limits.objects = max_objects
+    request.limits.depth = max_depth
+    request.limits.sections = max_xref_sections
+    PyObject_GetBuffer(original, &view, PyBUF_SIMPLE)
+    try:
+        with nogil:
+            refusal = pdf_plan_update(<const uint8_t *> view.buf, view.len, &request, &arena, &result)
+        if refusal != PDF_OK:
+            return PlanRefusal(pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode())
+        return _planned(&result)
+    finally:
+        pdf_arena_free(&arena)
+        PyBuffer_Release(&view)
