@@ -240,3 +240,8 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")
+
+
+def client_secret(environment: Mapping[str, str] | None = None) -> str:
+    """The secret of the client side's commands, where no file gives it."""
+    return (os.environ if environment is None else environment).get("BATCHSEAL_SECRET", "")

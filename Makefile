@@ -1,0 +1,95 @@
+# Everything that a fresh checkout needs is made on demand: `make demo` and `make test` set up what is missing and start.
+# Needs Python 3.11 or newer (with venv and headers), gcc and make; all else comes from the locked requirements.
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
+LOCKED := --require-hashes --only-binary :all:
+
+NATIVE := setup.py $(shell find ext src/batchseal/_native -name '*.[ch]' -o -name '*.py[xd]' 2>/dev/null)
+# Cython writes its C beside the .pyx files: results, not sources.
+NATIVE := $(filter-out src/batchseal/_native/%.c,$(NATIVE))
+
+.PHONY: help
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+.PHONY: demo
+demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/folder takes your own PDFs
+	@$(BIN)/python benchmarks/demo.py $(if $(DOCS),--docs '$(DOCS)')
+
+.PHONY: test
+test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev $(VENV)/.native  ## check style, types, layers and the native module's stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cython-lint src/batchseal/_native
+	MYPYPATH=src $(BIN)/stubtest batchseal._native
+
+.PHONY: format
+format: $(VENV)/.dev  ## rewrite the Python sources in the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/.dev $(VENV)/.native  ## measure the kernels, then the main job with 2,500 documents
+	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks --benchmark-only
+	$(BIN)/python benchmarks/main_job.py
+
+.PHONY: setup
+setup: $(VENV)/.dev $(VENV)/.native  ## only set up: environment, locked dependencies, native build
+
+.PHONY: lock
+lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer releases
+	@$(PIP) uv==0.13.9
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) requirements-build.in -o requirements-build.lock
+	$(COMPILE) pyproject.toml requirements-build.in requirements-dev.in \
+	    -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
+COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command 'make lock'
+
+.PHONY: clean
+clean:  ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
+
+# --- set-up: a stamp in the environment for each step that is done --------------------------------------------------
+
+$(VENV)/.created:
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; done; \
+	[ -n "$$found" ] || { echo 'Python 3.11 or newer is needed (PYTHON=/path/to/python3 names one)'; exit 1; }; \
+	$$found -c 'import os, sys, sysconfig; p = sysconfig.get_path("include"); \
+	    os.path.exists(p + "/Python.h") or sys.exit(f"Python.h is not in {p}: install the headers (Debian: python3-dev)")' || exit 1; \
+	command -v gcc >/dev/null || { echo 'gcc is needed (Debian: gcc and libc6-dev)'; exit 1; }; \
+	echo "Setting up $(VENV) with $$($$found --version) ..."; \
+	$$found -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created requirements.lock requirements-build.lock
+	@echo 'Installing the locked dependencies ...'
+	@$(PIP) $(LOCKED) -r requirements.lock -r requirements-build.lock
+	@touch $@
+
+# The development lock holds all of the other two.
+$(VENV)/.dev: $(VENV)/.created requirements.lock requirements-build.lock requirements-dev.lock
+	@echo 'Installing the locked development dependencies ...'
+	@$(PIP) $(LOCKED) -r requirements-dev.lock
+	@touch $(VENV)/.runtime $@
+
+$(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)
+	@echo 'Building the native core ...'
+	@rm -rf build
+	@$(PIP) --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
