@@ -1,7 +1,7 @@
 """The command line: `batchseal serve | sandbox | sign | verify | check`.
 
-Flags of `serve` and `check` are made from `config.OPTIONS`. Imports are late: `serve` must start fast and stay
-small, and what one command needs is never loaded for another.
+Flags of `serve` and `check` are made from `config.OPTIONS`. Imports are late: `serve` must start fast and
+stay small, and what one command needs is never loaded for another.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- flags of the settings ------------------------------------------------------------------------------------
+# --- flags of the settings ---------------------------------------------------------------------------------
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -151,7 +151,7 @@ def read_settings(command: str, description: str, arguments: Sequence[str]) -> S
     return load_settings({name: text for name, text in flags.items() if text is not None})
 
 
-# --- the commands ---------------------------------------------------------------------------------------------
+# --- the commands ------------------------------------------------------------------------------------------
 
 
 def serve(arguments: Sequence[str]) -> int:

@@ -37,6 +37,18 @@ class LeaseLost(BatchsealError):
     """Somebody else works on this operation now."""
 
 
+class RequestFailed(BatchsealError):
+    """The service did not do what the client asked."""
+
+    def __init__(
+        self, cause: str = "", *, status: int = 0, code: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(cause)
+        self.status = status  # 0: no reply
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+
 # --- what ends a request -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,227 @@
+"""A client of the service over HTTP: register a batch, follow it, fetch its result. One connection at a time.
+
+Calls that change nothing are repeated when the connection breaks or the service asks for a pause; a registration
+is repeated under the same external reference, which the service takes once only.
+"""
+
+import http.client
+import json
+import select
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
+
+from batchseal.client.batch import BatchBody
+from batchseal.errors import ConfigurationError, RequestFailed
+
+BASE_PATH = "/signstash/einvoice-integration-client-ws"
+REPLY_TIMEOUT_SECONDS = 180
+PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+LONGEST_PAUSE_SECONDS = 30.0
+COPY_BYTES = 1 << 20
+PROBLEM_BYTES = 64 << 10
+
+Progress = Callable[[int], None]  # told how many more bytes have gone
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    operation_id: int
+    status: str
+    documents_total: int
+    documents_done: int
+
+    @property
+    def finished(self) -> bool:
+        return self.status in ("EXECUTED", "EXECUTION_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentResult:
+    """How one document ended; `signed_bytes` is None where it is not signed."""
+
+    signed_bytes: int | None
+    sign_error: str
+    cause: str
+
+
+class Client:
+    """Talks to one service as one client service. `url` may carry a base path of its own."""
+
+    def __init__(self, url: str, client_id: str, secret: str, *, token: str = "") -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(f"--url: {url!r} is not an address that begins with http:// or https://")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._host, self._port = parts.hostname, parts.port
+        self._base = (parts.path.rstrip("/") or BASE_PATH) + "/api/v0/"
+        basic = b64encode(f"{client_id}:{secret}".encode()).decode()
+        self._authorization = f"Bearer {token}" if token else f"Basic {basic}"
+        self._connection: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
+        """Hands the batch over; returns when the service has taken it. Raises RequestFailed."""
+        for attempt, pause in enumerate(PAUSES_SECONDS):
+            try:
+                self._send_batch(body, progress)
+                return
+            except RequestFailed as problem:
+                # An earlier attempt whose reply was lost has been taken.
+                if attempt and problem.code == "0.0.7":
+                    return
+                if problem.status not in (0, 429, 503) or pause == PAUSES_SECONDS[-1]:
+                    raise
+                time.sleep(min(problem.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
+
+    def status(self, external_reference: str, wait_seconds: int = 0) -> BatchStatus:
+        """State of the newest operation of that reference; held up to `wait_seconds` until it changes."""
+        path = "async/operation/status/withExternalReference/" + quote(external_reference, safe="")
+        newest = self._get_json(path, {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {})[0]
+        done = newest.get("documentsSigned", 0) + newest.get("documentsFailed", 0)
+        return BatchStatus(newest["id"], newest["status"], newest.get("documentsTotal", 0), done)
+
+    def results(self, operation_id: int) -> list[DocumentResult]:
+        """How each document ended, in the order of the request, without contents."""
+        operation = self._get_json(f"operation/sign/detail/{operation_id}/contentInResponse/false")
+        return [
+            DocumentResult(
+                document["contentLength"] + document["additionalContentLength"]
+                if document["signStatus"] == "SIGNED"
+                else None,
+                document.get("signError") or "",
+                document.get("causeMessage") or "",
+            )
+            for document in operation["documentList"]
+        ]
+
+    def fetch_archive(
+        self, operation_id: int, target: BinaryIO, progress: Progress = lambda got: None
+    ) -> None:
+        """Writes all signed documents as a zip archive to `target`, from its start."""
+        self._fetch(f"operation/sign/detail/{operation_id}/documents", "application/zip", target, progress)
+
+    def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
+        """Writes one signed document to `target`, from its start."""
+        self._fetch(
+            f"operation/sign/detail/{operation_id}/documents/{ordinal}", "*/*", target, lambda got: None
+        )
+
+    # --- one request ------------------------------------------------------------------------------------
+
+    def _send_batch(self, body: BatchBody, progress: Progress) -> None:
+        self.close()  # a connection that idled may be dead, which shows only once a body has been sent
+        try:
+            connection = self._connect()
+            connection.putrequest(
+                "POST", self._base + "async/document/sign/base64/", skip_accept_encoding=True
+            )
+            for name, value in self._headers({"Content-Type": "application/json"}).items():
+                connection.putheader(name, value)
+            connection.putheader("Content-Length", str(body.total_bytes))
+            connection.endheaders()
+            self._send_pieces(connection, body, progress)
+            reply = connection.getresponse()
+            if reply.status >= 400:
+                raise problem_of(reply)
+            reply.read()
+        except (OSError, http.client.HTTPException) as problem:
+            self.close()
+            raise RequestFailed(
+                f"the connection to {self._host} broke: {problem or type(problem).__name__}"
+            ) from None
+        except BaseException:
+            self.close()  # a half-sent body leaves nothing that could go on
+            raise
+
+    def _send_pieces(
+        self, connection: http.client.HTTPConnection, body: BatchBody, progress: Progress
+    ) -> None:
+        """Sends the body, or as much of it as the service takes before it answers (a refusal)."""
+        for piece in body:
+            # With TLS, bytes can wait that are no reply.
+            if self._tls is None and select.select([connection.sock], [], [], 0)[0]:
+                return
+            try:
+                connection.send(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            progress(len(piece))
+
+    def _fetch(self, path: str, media_type: str, target: BinaryIO, progress: Progress) -> None:
+        def copy(reply: http.client.HTTPResponse) -> None:
+            target.seek(0)
+            target.truncate()
+            while piece := reply.read(COPY_BYTES):
+                target.write(piece)
+                progress(len(piece))
+
+        self._get(path, {"Accept": media_type}, copy)
+
+    def _get_json(self, path: str, headers: dict[str, str] | None = None) -> Any:
+        return self._get(path, headers or {}, json.load)
+
+    def _get(
+        self, path: str, headers: dict[str, str], read: Callable[[http.client.HTTPResponse], Any]
+    ) -> Any:
+        """One GET, repeated with growing pauses while the service is away; `read` takes the reply's body."""
+        for pause in PAUSES_SECONDS:
+            try:
+                connection = self._connect()
+                connection.request("GET", self._base + path, headers=self._headers(headers))
+                reply = connection.getresponse()
+                if reply.status >= 400:
+                    raise problem_of(reply)
+                return read(reply)
+            except RequestFailed as problem:
+                self.close()
+                failure = problem
+                if failure.status not in (429, 502, 503, 504):
+                    raise
+            except (OSError, http.client.HTTPException, ValueError) as problem:
+                self.close()
+                failure = RequestFailed(
+                    f"no usable reply from {self._host}: {problem or type(problem).__name__}"
+                )
+            time.sleep(min(failure.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
+        raise failure
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            self._connection = (
+                http.client.HTTPSConnection(
+                    self._host, self._port, timeout=REPLY_TIMEOUT_SECONDS, context=self._tls
+                )
+                if self._tls
+                else http.client.HTTPConnection(self._host, self._port, timeout=REPLY_TIMEOUT_SECONDS)
+            )
+        return self._connection
+
+    def _headers(self, more: dict[str, str]) -> dict[str, str]:
+        return {"Authorization": self._authorization, "Accept": "application/json", **more}
+
+
+def problem_of(reply: http.client.HTTPResponse) -> RequestFailed:
+    """The service's error body as an exception."""
+    text = reply.read(PROBLEM_BYTES)
+    try:
+        body = json.loads(text)
+        cause = body.get("causeMessage") or body.get("detail") or body.get("errorCodeDescription")
+        code = body.get("errorCode")
+    except (ValueError, AttributeError):
+        cause = code = None
+    wait = reply.getheader("Retry-After", "")
+    return RequestFailed(
+        f"the service answered {reply.status}: {cause or reply.reason}",
+        status=reply.status,
+        code=code,
+        retry_after_seconds=float(wait) if wait.isdigit() else None,
+    )

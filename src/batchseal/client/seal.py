@@ -1,0 +1,167 @@
+"""A batch from files to signed files: 1 register, 2 follow, 3 fetch, 4 store. Progress goes to a callback."""
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from batchseal.client.batch import BatchBody, Document
+from batchseal.client.http import COPY_BYTES, BatchStatus, Client, DocumentResult
+from batchseal.errors import ConfigurationError, RequestFailed
+
+WAIT_SECONDS = 2
+# Where the service does not hold a status reply back, this keeps polls apart.
+POLL_SECONDS = 0.25
+
+# Told the step ("upload", "sign", "download") and how much of its total is done; bytes, documents, bytes.
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedDocument:
+    document: Document
+    sign_error: str
+    cause: str
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch. `seconds` holds the time of each step."""
+
+    operation_id: int
+    status: str
+    signed: list[Path] = field(default_factory=list)
+    refused: list[RefusedDocument] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def seal_batch(client: Client, body: BatchBody, out: Path, report: Report) -> BatchResult:
+    """Signs the documents of `body` and stores them in `out` under their names. Raises RequestFailed."""
+    check_target(body.documents, out)
+    started = time.monotonic()
+    # 1 register
+    total = body.total_bytes
+    sent = 0
+
+    def count(more: int) -> None:
+        nonlocal sent
+        sent += more
+        report("upload", min(sent, total), total)
+
+    client.register(body, count)
+    registered = time.monotonic()
+    # 2 follow
+    status = follow(client, body, report)
+    finished = time.monotonic()
+    # 3 fetch, 4 store
+    result = BatchResult(status.operation_id, status.status)
+    fetch(client, body.documents, out, result, report)
+    result.seconds = {
+        "upload": registered - started,
+        "sign": finished - registered,
+        "download": time.monotonic() - finished,
+    }
+    return result
+
+
+def check_target(documents: Sequence[Document], out: Path) -> None:
+    """Raises ConfigurationError where a signed file would take the place of its original."""
+    out.mkdir(parents=True, exist_ok=True)
+    for document in documents:
+        target = out / document.name
+        if target.exists() and target.samefile(document.path):
+            raise ConfigurationError(f"--out: {target} is one of the files to be signed; name another folder")
+
+
+def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
+    while True:
+        asked = time.monotonic()
+        status = client.status(body.external_reference, WAIT_SECONDS)
+        report("sign", status.documents_done, len(body.documents))
+        if status.finished:
+            report("sign", len(body.documents), len(body.documents))
+            return status
+        time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - asked)))
+
+
+def fetch(
+    client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report
+) -> None:
+    """Stores what is signed and notes what is not. The archive lies on the disk of `out` meanwhile."""
+    outcomes = client.results(result.operation_id)
+    if len(outcomes) != len(documents):
+        raise RequestFailed(f"the result has {len(outcomes)} documents where {len(documents)} were sent")
+    total = sum(outcome.signed_bytes or 0 for outcome in outcomes)
+    got = 0
+
+    def count(more: int) -> None:
+        nonlocal got
+        got += more
+        report("download", min(got, total), total)  # the archive is a little longer than its files
+
+    missing = {ordinal for ordinal, outcome in enumerate(outcomes) if outcome.signed_bytes is not None}
+    stored: dict[int, Path] = {}
+    if missing:
+        with tempfile.TemporaryFile(dir=out) as archive:
+            client.fetch_archive(result.operation_id, archive, count)
+            stored = unpack(archive, documents, outcomes, out)
+    for ordinal in sorted(missing - stored.keys()):
+        # What the archive lacks was found damaged on delivery; asked for alone, the service says why.
+        try:
+            stored[ordinal] = fetch_one(client, result.operation_id, ordinal, out / documents[ordinal].name)
+        except RequestFailed as problem:
+            result.refused.append(
+                RefusedDocument(documents[ordinal], "STORAGE_SERVICE_GLOBAL_ERROR", problem.cause)
+            )
+    for document, outcome in zip(documents, outcomes, strict=True):
+        if outcome.signed_bytes is None:
+            result.refused.append(RefusedDocument(document, outcome.sign_error, outcome.cause))
+    result.signed = [stored[ordinal] for ordinal in sorted(stored)]
+    report("download", total, total)
+
+
+def unpack(
+    archive: BinaryIO, documents: Sequence[Document], outcomes: Sequence[DocumentResult], out: Path
+) -> dict[int, Path]:
+    """Files of the archive by ordinal: entry names begin with the reference we gave. Checksums are verified."""
+    stored: dict[int, Path] = {}
+    with zipfile.ZipFile(archive) as entries:
+        for entry in entries.infolist():
+            digits = entry.filename.partition("-")[0]
+            ordinal = int(digits) if digits.isascii() and digits.isdigit() else -1
+            if not 0 <= ordinal < len(documents) or entry.file_size != outcomes[ordinal].signed_bytes:
+                raise RequestFailed(f"the result has an entry that was not expected: {entry.filename!r}")
+            target = out / documents[ordinal].name
+            with entries.open(entry) as source, PartFile(target) as file:
+                while piece := source.read(COPY_BYTES):
+                    file.write(piece)
+            stored[ordinal] = target
+    return stored
+
+
+def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> Path:
+    with PartFile(target) as file:
+        client.fetch_document(operation_id, ordinal, file)
+    return target
+
+
+class PartFile:
+    """A file that gets its name only when it is complete."""
+
+    def __init__(self, target: Path) -> None:
+        self._target, self._part = target, target.with_name(f".{target.name[:200]}.part")
+
+    def __enter__(self) -> BinaryIO:
+        self._file = self._part.open("wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            os.replace(self._part, self._target)
+        else:
+            self._part.unlink()

@@ -1,0 +1,104 @@
+"""`batchseal verify`: checks PDF signatures with pyHanko, in processes of its own, and shows a table.
+
+A file is valid if its last signature covers the whole file, its digest and value are right, its certificate leads
+to a given root, and no earlier signature is broken. Without a root the origin is not judged, and the end says so.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from batchseal.client.batch import find_documents
+from batchseal.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    path: Path
+    valid: bool
+    signer: str = ""
+    coverage: str = ""
+    problem: str = ""
+    signatures: int = 0
+
+
+def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
+    """Judges one file; `roots` are DER certificates. Never raises: what pyHanko can't read is not valid."""
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    try:
+        with path.open("rb") as file:
+            signatures = PdfFileReader(file, strict=False).embedded_signatures
+            if not signatures:
+                return Verdict(path, False, problem="no signature")
+            return judge(path, signatures, roots)
+    except Exception as problem:  # a broken file may fail anywhere in the parser
+        return Verdict(path, False, problem=f"{type(problem).__name__}: {problem}")
+
+
+def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
+    from asn1crypto import x509  # type: ignore[import-untyped]
+    from pyhanko.sign.validation import validate_pdf_signature
+    from pyhanko_certvalidator import ValidationContext
+
+    trust = ValidationContext(
+        trust_roots=[x509.Certificate.load(root) for root in roots], allow_fetching=False
+    )
+    statuses = [validate_pdf_signature(signature, trust) for signature in signatures]
+    last = statuses[-1]
+    coverage = last.coverage.name if last.coverage else ""
+    signer = last.signing_cert.subject.native.get("common_name") or last.signing_cert.subject.human_friendly
+    problems = [f"signature {n} is broken" for n, s in enumerate(statuses, 1) if not (s.intact and s.valid)]
+    if coverage != "ENTIRE_FILE":
+        problems.append("the last signature does not cover the whole file")
+    if roots and not last.bottom_line and not problems:
+        problems.append("the certificate does not lead to the root" if not last.trusted else last.summary())
+    return Verdict(path, not problems, str(signer), coverage, "; ".join(problems), len(statuses))
+
+
+def check_files(paths: Sequence[Path], roots: Sequence[bytes], jobs: int) -> Iterator[Verdict]:
+    """Verdicts in the order of `paths`, from `jobs` processes."""
+    # Fresh processes: a fork would copy whatever threads and sockets the caller has.
+    with ProcessPoolExecutor(max_workers=max(1, jobs), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(check_file, roots=roots), paths, chunksize=8)
+
+
+def load_roots(paths: Sequence[Path]) -> list[bytes]:
+    """DER of every certificate in PEM files."""
+    from pyhanko.keys import load_certs_from_pemder
+
+    try:
+        return [certificate.dump() for certificate in load_certs_from_pemder(map(str, paths))]  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as problem:
+        raise ConfigurationError(f"--root: {problem}") from None
+
+
+def run(options: Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    roots = load_roots(options.root)
+    paths = [document.path for document in find_documents(options.paths)]
+    verdicts = list(
+        track(
+            check_files(paths, roots, options.jobs), "Checking", len(paths), console=console, transient=True
+        )
+    )
+    bad = sum(not verdict.valid for verdict in verdicts)
+    shown = [verdict for verdict in verdicts if not (options.quiet and verdict.valid)]
+    if shown:
+        table = Table("file", "valid", "signer", "covers", "remark")
+        for v in shown:
+            covers = v.coverage.lower().replace("_", " ")
+            table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, v.problem)
+        console.print(table, markup=False)
+    trust = "" if roots else "; no --root was given, so nothing is known of who signed"
+    console.print(f"{len(paths) - bad} of {len(paths)} valid{trust}", markup=False, soft_wrap=True)
+    return 1 if bad else 0
