@@ -19,7 +19,7 @@ from batchseal.service import Service
 from batchseal.services import ClientServices
 from batchseal.signer import Signer
 from batchseal.store.store import Store
-from batchseal.upstream.remote import RemoteUpstream
+from batchseal.upstream.remote import RemoteSigner, connect
 
 DRAIN_SECONDS = 10
 
@@ -54,6 +54,17 @@ async def connect_store(settings: Settings) -> Store:
     return await Store.connect(settings.database_url, instance=UUID(settings.instance))
 
 
+def connect_upstream(settings: Settings, services: ClientServices) -> RemoteSigner:
+    proxy = f"http://{settings.proxy_hostname}:{settings.proxy_port or 8080}" if settings.proxy_hostname else None
+    return connect(
+        settings.service_domain,
+        services,
+        proxy=proxy,
+        tries=settings.upstream_tries,
+        allow_http=settings.upstream_allow_http,
+    )
+
+
 async def build_service(settings: Settings) -> Service:
     """What a worker offers to the API."""
     link = Link(settings.link_path)
@@ -74,7 +85,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     store = await connect_store(settings)
     await store.migrate(recreate=settings.force_database_recreate)
     services = ClientServices.load(settings.services_file)
-    upstream = RemoteUpstream(settings, services)
+    upstream = connect_upstream(settings, services)
     signer = Signer(store, upstream, settings.spill_folder, native_pool(), tries=settings.upstream_tries)
     await store.take_back_own_leases()
     await signer.sweep(await store.live_payloads(UUID(settings.instance)))

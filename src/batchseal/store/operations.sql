@@ -35,3 +35,6 @@ SELECT count(*) AS operations,
        coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds,
        pg_database_size(current_database()) AS database_bytes
 FROM operations WHERE status IN (1, 3);
+
+-- name: is_finished
+SELECT status IN (2, 4) FROM operations WHERE id = $1;

@@ -145,6 +145,11 @@ class Store:
             record = await connection.fetchrow(QUERIES["operation"], client_service, operation_id)
             return operation_row(record) if record else None
 
+    async def is_finished(self, operation_id: int) -> bool:
+        """For the service itself, which knows the id; callers ask by `operation`."""
+        async with self._database.connection() as connection:
+            return await connection.fetchval(QUERIES["is_finished"], operation_id) is True
+
     async def documents(self, operation_id: int, created_at: datetime) -> list[DocumentRow]:
         """In the order of the request. `created_at` is the operation's: it tells the partition."""
         async with self._database.connection() as connection:
