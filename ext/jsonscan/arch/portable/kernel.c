@@ -1,0 +1,35 @@
+#include "jsonscan/kernel.h"
+
+#include <string.h>
+
+#define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
+#define HIGH_BITS EACH(0x80)
+
+/* High bit of each byte that is zero; exact up to the first such byte, which is all that is asked. */
+static inline uint64_t zero_bytes(uint64_t word) { return (word - EACH(1)) & ~word & HIGH_BITS; }
+
+static size_t plain_run(const uint8_t *src, size_t n) {
+    size_t at = 0;
+    for (; n - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, src + at, 8);
+        uint64_t stop = zero_bytes(word ^ EACH('"')) | zero_bytes(word ^ EACH('\\')) | (word - EACH(0x20)) | word;
+        if (stop & HIGH_BITS) break;
+    }
+    while (at < n && src[at] >= 0x20 && src[at] < 0x80 && src[at] != '"' && src[at] != '\\') at++;
+    return at;
+}
+
+static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
+    size_t at = 0;
+    for (; n - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, src + at, 8);
+        if (zero_bytes(word ^ EACH('"')) | zero_bytes(word ^ EACH('\\'))) break;
+        memcpy(dst + at, &word, 8);
+    }
+    for (; at < n && src[at] != '"' && src[at] != '\\'; at++) dst[at] = src[at];
+    return at;
+}
+
+const jsonscan_kernel jsonscan_kernel_portable = {"portable", plain_run, copy_run};

@@ -1,0 +1,165 @@
+/* base64Content: decoded as it flows, straight into the document's buffer. */
+#include "jsonscan/internal.h"
+
+#include <string.h>
+
+#define FIRST_GUESS ((size_t)64 << 10)
+#define LARGEST_GUESS ((size_t)1 << 20)
+
+static const uint8_t *fail(jsonscan *s, jsonscan_kind kind, const uint8_t *p, const char *what) {
+    return scan_fail(s, kind, scan_offset(s, p), what);
+}
+
+static const char *const TOO_LARGE = "the document is larger than the limit";
+
+static const char *base64_words(base64_status status) {
+    switch (status) {
+    case BASE64_FOREIGN_CHARACTER: return "base64 with a character outside the alphabet";
+    case BASE64_AFTER_PADDING: return "base64 with data after the padding";
+    case BASE64_PADDING_PLACE: return "base64 with padding in the wrong place";
+    case BASE64_PADDING_BITS: return "base64 with non-zero bits under the padding";
+    case BASE64_PADDING_MISSING: return "base64 without its padding";
+    case BASE64_OK: break;
+    }
+    return "base64";
+}
+
+const uint8_t *content_begin(jsonscan *s, const uint8_t *p) {
+    if (!scan_emit_instead(s, "true", p)) return s->piece_end;
+    /* Documents of a batch are of a size, as a rule; the guess costs a growth when it is wrong. */
+    s->content = docbuffer_new(s->content_guess ? s->content_guess : FIRST_GUESS);
+    if (!s->content) return fail(s, JSONSCAN_MEMORY, p, "no memory for the document");
+    s->decoder = (base64_decoder){0};
+    s->sink = SINK_CONTENT;
+    s->state = STATE_CONTENT;
+    return p + 1;
+}
+
+static const uint8_t *content_end(jsonscan *s, const uint8_t *p) {
+    base64_status status = base64_decode_end(&s->decoder);
+    if (status != BASE64_OK) return fail(s, JSONSCAN_BASE64, p, base64_words(status));
+    size_t guess = s->content->used + s->content->used / 8 + BASE64_DECODE_SLACK;
+    s->content_guess = guess < LARGEST_GUESS ? guess : LARGEST_GUESS;
+    s->content = docbuffer_fit(s->content);
+    scan_value_done(s);
+    return p + 1;
+}
+
+/* Decodes one character; that way the limit is met at the same one however the body is cut. */
+static bool add_char(jsonscan *s, uint8_t c, uint64_t offset) {
+    uint8_t bytes[3];
+    size_t n = 0;
+    base64_status status = base64_decode_char(&s->decoder, c, bytes, &n);
+    docbuffer *b = s->content;
+    if (status != BASE64_OK) {
+        scan_fail(s, JSONSCAN_BASE64, offset, base64_words(status));
+    } else if (n > s->limits.max_document_bytes - b->used) {
+        scan_fail(s, JSONSCAN_LIMIT_DOCUMENT_BYTES, offset, TOO_LARGE);
+    } else if (n > b->capacity - b->used && !docbuffer_grow(b, b->used + n)) {
+        scan_fail(s, JSONSCAN_MEMORY, offset, "no memory for the document");
+    } else {
+        memcpy(b->data + b->used, bytes, n);
+        b->used += n;
+        return true;
+    }
+    return false;
+}
+
+bool content_add_escaped(jsonscan *s, uint32_t code) {
+    /* Whatever is not one byte is as foreign as this one. */
+    return add_char(s, code < 0x80 ? (uint8_t)code : 0x80, s->escape_offset);
+}
+
+/* Characters whose bytes surely fit into `room`, the open quad's counted. */
+static size_t chars_for(const jsonscan *s, uint64_t room) {
+    uint64_t chars = room / 3 * 4;
+    return chars > s->decoder.sextets ? (size_t)(chars - s->decoder.sextets) : 0;
+}
+
+/* How many of n characters can be decoded at once: as many as the limit and the buffer, which grows, have room for. */
+static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
+    docbuffer *b = s->content;
+    size_t allowed = chars_for(s, s->limits.max_document_bytes - b->used);
+    if (n > allowed) n = allowed;
+    size_t room = b->capacity - b->used;
+    size_t fits = room > BASE64_DECODE_SLACK ? chars_for(s, room - BASE64_DECODE_SLACK) : 0;
+    if (n <= fits || fits >= 4096) return n < fits ? n : fits;
+    if (!docbuffer_grow(b, b->capacity + 1)) {
+        fail(s, JSONSCAN_MEMORY, p, "no memory for the document");
+        return 0;
+    }
+    fits = chars_for(s, b->capacity - b->used - BASE64_DECODE_SLACK);
+    return n < fits ? n : fits;
+}
+
+/* What PHP ("\/") and MIME encoders ("\r\n") escape comes every 60 to 80 characters: a stretch of it is unescaped into
+ * a scratch first, and decoded in wide registers from there. Returns where the stretch ends, or p if the stretch has
+ * anything else in it: the careful way then says what and where. */
+static const uint8_t *scan_escaped_stretch(jsonscan *s, const uint8_t *p) {
+    uint8_t scratch[4096 + JSONSCAN_COPY_SLACK];
+    const uint8_t *from = p;
+    docbuffer *b = s->content;
+    size_t n = 0, taken, written;
+    while (s->piece_end - p >= 2 && *p != '"' && n < 4096) {
+        if (*p != '\\') {
+            size_t left = (size_t)(s->piece_end - p), room = 4096 - n;
+            size_t run = s->kernel->copy_run(p, left < room ? left : room, scratch + n);
+            p += run;
+            n += run;
+        } else if (p[1] == '/') {
+            scratch[n++] = '/';
+            p += 2;
+        } else if (p[1] == 'r' || p[1] == 'n') {
+            p += 2;
+        } else {
+            break;
+        }
+    }
+    if (prepare(s, n, from) < n) return from;
+    base64_decoder before = s->decoder;
+    base64_status status = base64_decode_run(&s->decoder, s->base64, scratch, n, b->data + b->used, &taken, &written);
+    if (status != BASE64_OK || taken < n) {
+        s->decoder = before;
+        return from;
+    }
+    b->used += written;
+    return p;
+}
+
+const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
+    const uint8_t *careful_until = p;
+    while (p < s->piece_end) {
+        size_t left = (size_t)(s->piece_end - p), n = prepare(s, left, p), taken, written;
+        if (s->failure.kind != JSONSCAN_NO_FAILURE) return s->piece_end;
+        base64_status status =
+            base64_decode_run(&s->decoder, s->base64, p, n, s->content->data + s->content->used, &taken, &written);
+        s->content->used += written;
+        p += taken;
+        if (status != BASE64_OK) return fail(s, JSONSCAN_BASE64, p, base64_words(status));
+        if (p == s->piece_end) break;
+        if (*p == '"') return content_end(s, p);
+        if (*p == '\\') {
+            if (p >= careful_until) {
+                const uint8_t *next = scan_escaped_stretch(s, p);
+                if (s->failure.kind != JSONSCAN_NO_FAILURE) return s->piece_end;
+                if (next > p) {
+                    p = next;
+                    continue;
+                }
+                careful_until = left > 8192 ? p + 8192 : s->piece_end;
+            }
+            s->escape_offset = scan_offset(s, p);
+            s->state = STATE_ESCAPE;
+            return p + 1;
+        }
+        if (*p < 0x20) return fail(s, JSONSCAN_SYNTAX, p, "a control character in a string");
+        if (taken == n && n < left) {
+            /* Cut by the limit or the buffer, not by what the character is. */
+            if (!add_char(s, *p, scan_offset(s, p))) return s->piece_end;
+            p++;
+            continue;
+        }
+        return fail(s, JSONSCAN_BASE64, p, base64_words(BASE64_FOREIGN_CHARACTER));
+    }
+    return p;
+}
