@@ -179,13 +179,9 @@ def sign(arguments: Sequence[str]) -> int:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
     services_file = load_settings({}).services_file
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default: %(default)s)")
-    parser.add_argument(
-        "--client-id", default="", help="client service (default: the first of --services-file)"
-    )
+    parser.add_argument("--client-id", default="", help="client service (default: the first of --services-file)")
     secret = parser.add_mutually_exclusive_group()
-    secret.add_argument(
-        "--secret-file", type=Path, help="file with the secret (or environment: BATCHSEAL_SECRET)"
-    )
+    secret.add_argument("--secret-file", type=Path, help="file with the secret (or environment: BATCHSEAL_SECRET)")
     secret.add_argument(
         "--services-file",
         type=Path,
@@ -193,9 +189,7 @@ def sign(arguments: Sequence[str]) -> int:
         help="the service's configuration, to take the secret from (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, default=Path("signed"), help="where to (default: %(default)s)")
-    parser.add_argument(
-        "--reference", default="", help="external reference of the batch (default: a new one)"
-    )
+    parser.add_argument("--reference", default="", help="external reference of the batch (default: a new one)")
     parser.add_argument("--description", default="batchseal sign", help="of the batch (default: %(default)s)")
     parser.add_argument("--reason", default="", help="reason that each signature states")
     parser.add_argument("--location", default="", help="location that each signature states")

@@ -109,9 +109,7 @@ class BatchBody:
                 "name": document.name,
                 "contentType": "application/pdf",
             }
-            frames.append(
-                f'{before}{{"documentRequest":{json.dumps(request)[:-1]},"base64Content":"'.encode()
-            )
+            frames.append(f'{before}{{"documentRequest":{json.dumps(request)[:-1]},"base64Content":"'.encode())
             before = after + ","
         return [*frames, (after + "]}").encode()]
 

@@ -29,9 +29,7 @@ class StepBars:
             TimeElapsedColumn(),
         )
         self.progress = Progress(*columns, console=console)
-        self._tasks = {
-            step: self.progress.add_task(text, start=False, total=None) for step, text in STEPS.items()
-        }
+        self._tasks = {step: self.progress.add_task(text, start=False, total=None) for step, text in STEPS.items()}
 
     def report(self, step: str, done: int, total: int) -> None:
         task = self._tasks[step]
@@ -57,9 +55,7 @@ def run(options: Namespace) -> int:
                 results.append(seal_batch(client, body, options.out, bars.report))
             show_refused(console, results[-1])
     except RequestFailed as problem:
-        Console(stderr=True, highlight=False).print(
-            f"batchseal: {problem.cause}", markup=False, soft_wrap=True
-        )
+        Console(stderr=True, highlight=False).print(f"batchseal: {problem.cause}", markup=False, soft_wrap=True)
         return 1
     finally:
         client.close()
@@ -70,10 +66,8 @@ def run(options: Namespace) -> int:
 
 def credentials(options: Namespace) -> tuple[str, str]:
     """Client service and secret: from --secret-file, else the environment, else the service's own file."""
-    if options.secret_file is not None:
-        secret = read_text(options.secret_file, "--secret-file").strip()
-    else:
-        secret = client_secret()
+    file = options.secret_file
+    secret = read_text(file, "--secret-file").strip() if file else client_secret()
     if secret:
         if not options.client_id:
             raise ConfigurationError("--client-id says whose secret it is; it is missing")
@@ -96,9 +90,7 @@ def read_text(path: Path, flag: str) -> str:
 
 def show_refused(console: Console, result: BatchResult) -> None:
     for refused in result.refused:
-        line = (
-            f"refused  {refused.document.path}: {refused.cause or 'no reason given'} ({refused.sign_error})"
-        )
+        line = f"refused  {refused.document.path}: {refused.cause or 'no reason given'} ({refused.sign_error})"
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -103,17 +103,13 @@ class Client:
             for document in operation["documentList"]
         ]
 
-    def fetch_archive(
-        self, operation_id: int, target: BinaryIO, progress: Progress = lambda got: None
-    ) -> None:
+    def fetch_archive(self, operation_id: int, target: BinaryIO, progress: Progress = lambda got: None) -> None:
         """Writes all signed documents as a zip archive to `target`, from its start."""
         self._fetch(f"operation/sign/detail/{operation_id}/documents", "application/zip", target, progress)
 
     def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
         """Writes one signed document to `target`, from its start."""
-        self._fetch(
-            f"operation/sign/detail/{operation_id}/documents/{ordinal}", "*/*", target, lambda got: None
-        )
+        self._fetch(f"operation/sign/detail/{operation_id}/documents/{ordinal}", "*/*", target, lambda got: None)
 
     # --- one request ------------------------------------------------------------------------------------
 
@@ -121,9 +117,7 @@ class Client:
         self.close()  # a connection that idled may be dead, which shows only once a body has been sent
         try:
             connection = self._connect()
-            connection.putrequest(
-                "POST", self._base + "async/document/sign/base64/", skip_accept_encoding=True
-            )
+            connection.putrequest("POST", self._base + "async/document/sign/base64/", skip_accept_encoding=True)
             for name, value in self._headers({"Content-Type": "application/json"}).items():
                 connection.putheader(name, value)
             connection.putheader("Content-Length", str(body.total_bytes))
@@ -135,16 +129,12 @@ class Client:
             reply.read()
         except (OSError, http.client.HTTPException) as problem:
             self.close()
-            raise RequestFailed(
-                f"the connection to {self._host} broke: {problem or type(problem).__name__}"
-            ) from None
+            raise RequestFailed(f"the connection to {self._host} broke: {problem or type(problem).__name__}") from None
         except BaseException:
             self.close()  # a half-sent body leaves nothing that could go on
             raise
 
-    def _send_pieces(
-        self, connection: http.client.HTTPConnection, body: BatchBody, progress: Progress
-    ) -> None:
+    def _send_pieces(self, connection: http.client.HTTPConnection, body: BatchBody, progress: Progress) -> None:
         """Sends the body, or as much of it as the service takes before it answers (a refusal)."""
         for piece in body:
             # With TLS, bytes can wait that are no reply.
@@ -169,9 +159,7 @@ class Client:
     def _get_json(self, path: str, headers: dict[str, str] | None = None) -> Any:
         return self._get(path, headers or {}, json.load)
 
-    def _get(
-        self, path: str, headers: dict[str, str], read: Callable[[http.client.HTTPResponse], Any]
-    ) -> Any:
+    def _get(self, path: str, headers: dict[str, str], read: Callable[[http.client.HTTPResponse], Any]) -> Any:
         """One GET, repeated with growing pauses while the service is away; `read` takes the reply's body."""
         for pause in PAUSES_SECONDS:
             try:
@@ -188,18 +176,14 @@ class Client:
                     raise
             except (OSError, http.client.HTTPException, ValueError) as problem:
                 self.close()
-                failure = RequestFailed(
-                    f"no usable reply from {self._host}: {problem or type(problem).__name__}"
-                )
+                failure = RequestFailed(f"no usable reply from {self._host}: {problem or type(problem).__name__}")
             time.sleep(min(failure.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
         raise failure
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._connection is None:
             self._connection = (
-                http.client.HTTPSConnection(
-                    self._host, self._port, timeout=REPLY_TIMEOUT_SECONDS, context=self._tls
-                )
+                http.client.HTTPSConnection(self._host, self._port, timeout=REPLY_TIMEOUT_SECONDS, context=self._tls)
                 if self._tls
                 else http.client.HTTPConnection(self._host, self._port, timeout=REPLY_TIMEOUT_SECONDS)
             )

@@ -88,9 +88,7 @@ def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
         time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - asked)))
 
 
-def fetch(
-    client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report
-) -> None:
+def fetch(client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report) -> None:
     """Stores what is signed and notes what is not. The archive lies on the disk of `out` meanwhile."""
     outcomes = client.results(result.operation_id)
     if len(outcomes) != len(documents):
@@ -114,9 +112,7 @@ def fetch(
         try:
             stored[ordinal] = fetch_one(client, result.operation_id, ordinal, out / documents[ordinal].name)
         except RequestFailed as problem:
-            result.refused.append(
-                RefusedDocument(documents[ordinal], "STORAGE_SERVICE_GLOBAL_ERROR", problem.cause)
-            )
+            result.refused.append(RefusedDocument(documents[ordinal], "STORAGE_SERVICE_GLOBAL_ERROR", problem.cause))
     for document, outcome in zip(documents, outcomes, strict=True):
         if outcome.signed_bytes is None:
             result.refused.append(RefusedDocument(document, outcome.sign_error, outcome.cause))

@@ -46,9 +46,7 @@ def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verd
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko_certvalidator import ValidationContext
 
-    trust = ValidationContext(
-        trust_roots=[x509.Certificate.load(root) for root in roots], allow_fetching=False
-    )
+    trust = ValidationContext(trust_roots=[x509.Certificate.load(root) for root in roots], allow_fetching=False)
     statuses = [validate_pdf_signature(signature, trust) for signature in signatures]
     last = statuses[-1]
     coverage = last.coverage.name if last.coverage else ""
@@ -87,9 +85,7 @@ def run(options: Namespace) -> int:
     roots = load_roots(options.root)
     paths = [document.path for document in find_documents(options.paths)]
     verdicts = list(
-        track(
-            check_files(paths, roots, options.jobs), "Checking", len(paths), console=console, transient=True
-        )
+        track(check_files(paths, roots, options.jobs), "Checking", len(paths), console=console, transient=True)
     )
     bad = sum(not verdict.valid for verdict in verdicts)
     shown = [verdict for verdict in verdicts if not (options.quiet and verdict.valid)]
