@@ -3,15 +3,22 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-import structlog
 import uvloop
 
+from batchseal import worker
+
 from batchseal._native import base64, digest, scanner
+from batchseal.api.application import create_application
+from batchseal.api.authentication import Authenticator
+from batchseal.api.guard import Guard
+from batchseal.api.tokens import TokenMint
 from batchseal.config import Settings
-from batchseal.errors import ConfigurationError
+from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
 from batchseal.process import begin, say_ready
@@ -22,8 +29,6 @@ from batchseal.store.store import Store
 from batchseal.upstream.remote import RemoteSigner, connect
 
 DRAIN_SECONDS = 10
-
-log = structlog.get_logger("app")
 
 
 def use_kernels(settings: Settings) -> None:
@@ -65,19 +70,26 @@ def connect_upstream(settings: Settings, services: ClientServices) -> RemoteSign
     )
 
 
-async def build_service(settings: Settings) -> Service:
-    """What a worker offers to the API."""
-    link = Link(settings.link_path)
+async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
+    """What a worker offers to the API, and how it is taken down."""
+    link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings)
     link.start()
-    return Service(
-        await connect_store(settings),
+    service = Service(
+        store,
         link,
-        native_pool(),
+        pool,
         folder=settings.spill_folder,
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
     )
+
+    async def close() -> None:
+        await link.stop()
+        await store.close()
+        pool.shutdown()
+
+    return service, close
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
@@ -103,11 +115,29 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await store.close()
 
 
-def signer_main() -> None:
-    settings, ready = begin()
-    use_kernels(settings)
-    uvloop.run(run_signer(settings, ready))
+@asynccontextmanager
+async def open_application(settings: Settings) -> AsyncIterator[Guard]:
+    """A worker's application with all that it needs."""
+    service, close = await build_service(settings)
+    services = ClientServices.load(settings.services_file)
+    authenticator = Authenticator(services, TokenMint.load(settings.temp_folder), service.probe)
+    try:
+        yield await create_application(service, authenticator, settings)
+    finally:
+        await close()
+
+
+def main() -> None:
+    """`python -m batchseal.app worker|signer`, as the supervisor starts it."""
+    process, settings, ready = begin(("worker", "signer"))
+    try:
+        use_kernels(settings)
+        if process == "worker":
+            worker.run(settings, open_application, ready_fd=ready)
+        uvloop.run(run_signer(settings, ready))
+    except BatchsealError as problem:
+        raise SystemExit(f"batchseal: the {process} process cannot start: {problem.cause}") from None
 
 
 if __name__ == "__main__":
-    signer_main()
+    main()

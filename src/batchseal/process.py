@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 import structlog
 
@@ -27,16 +28,17 @@ def configure_log(level: str) -> None:
     )
 
 
-def begin() -> tuple[Settings, int]:
-    """The settings from standard input, and the descriptor that takes the line saying that the process is ready."""
+def begin(processes: Sequence[str]) -> tuple[str, Settings, int]:
+    """Which process this is, its settings from standard input, and the descriptor for the line that says it is ready."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("process", choices=processes)
     parser.add_argument("--ready-fd", type=int, required=True)
     arguments = parser.parse_args()
     # Ctrl-C reaches the whole terminal group; the supervisor alone decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = read_dumped_settings(sys.stdin.buffer.read())
     configure_log(settings.log_level)
-    return settings, arguments.ready_fd
+    return arguments.process, settings, arguments.ready_fd
 
 
 def say_ready(descriptor: int, line: str = "ready") -> None:

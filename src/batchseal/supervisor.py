@@ -81,8 +81,8 @@ class Supervisor:
             settings = replace(settings, database_url=await self._postgres.start())
         if settings.uses_sandbox:
             settings = replace(settings, service_domain=await self._launch_sandbox(settings))
-        await self._launch(Child("signer", "batchseal.app"), settings)
-        workers = [Child(f"worker {n + 1}", "batchseal.worker") for n in range(settings.workers)]
+        await self._launch(Child("signer", "batchseal.app", ("signer",)), settings)
+        workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
         await asyncio.gather(*(self._launch(worker, settings) for worker in workers))
         say(f"ready at http://{settings.host}:{settings.port}")
 
