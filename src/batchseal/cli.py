@@ -19,6 +19,7 @@ SERVE = "Run the service: take batches over REST, sign them, hand them back."
 CHECK = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
 SIGN = "Send documents to a running service as one batch and store the signed ones."
 VERIFY = "Check the signatures of PDF files with code that did not make them (pyHanko)."
+PROBE = "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers."
 SANDBOX = "Run a stand-in for the signing service (CSC, OAuth2, a certificate authority of its own)."
 
 PATHS = "PDF files, or folders whose *.pdf are taken"
@@ -110,7 +111,7 @@ def values_of(option: "Field[Any]") -> dict[str, Any]:
         return {"nargs": "?", "const": "true", "metavar": "true|false"}
     if choices := option.metadata["choices"]:
         return {"metavar": "|".join(choices)}
-    return {"metavar": {int: "N", Path: "FOLDER"}.get(option.type, "TEXT")}  # type: ignore[call-overload]
+    return {"metavar": "N" if option.type is int else "FOLDER" if option.type is Path else "TEXT"}
 
 
 def help_of(name: str, option: "Field[Any]") -> str:
@@ -158,12 +159,20 @@ def serve(arguments: Sequence[str]) -> int:
     settings = read_settings("serve", SERVE, arguments)
     from batchseal.supervisor import run
 
-    return run(settings)
+    run(settings)
+    return 0
 
 
 def check(arguments: Sequence[str]) -> int:
     settings = read_settings("check", CHECK, arguments)
     from batchseal.check import run
+
+    return run(settings)
+
+
+def probe(arguments: Sequence[str]) -> int:
+    settings = read_settings("probe", PROBE, arguments)
+    from batchseal.client.probe import run
 
     return run(settings)
 
@@ -219,6 +228,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sign": (sign, SIGN),
     "verify": (verify, VERIFY),
     "check": (check, CHECK),
+    "probe": (probe, PROBE),
 }
 
 if __name__ == "__main__":

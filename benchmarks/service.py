@@ -1,0 +1,162 @@
+"""A service of its own for a run: started on a free port in a fresh folder, watched for its memory, ended in any case."""
+
+import ctypes
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+PR_SET_PDEATHSIG = 1
+READY_SECONDS = 60
+STOP_SECONDS = 40
+SAMPLE_SECONDS = 0.2
+
+
+class RunningService:
+    """`batchseal serve` with its defaults, as a context. Its folders are removed at the end; its log is kept on failure."""
+
+    def __init__(self, *flags: str) -> None:
+        self._flags = flags
+        self.folder = Path(tempfile.mkdtemp(prefix="batchseal-run-"))
+        self.folder.chmod(0o711)  # passed by the account of the embedded Postgres
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.services_file = self.folder / "work" / "client-services-config.json"
+        self.root = self.folder / "temp" / "sandbox" / "root.pem"
+        self.log = self.folder / "serve.log"
+        self.memory = MemorySampler()
+
+    def __enter__(self) -> "RunningService":
+        command = [
+            *(sys.executable, "-m", "batchseal.cli", "serve"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--work-folder", str(self.folder / "work"), "--temp-folder", str(self.folder / "temp")),
+            *self._flags,
+        ]
+        libc = ctypes.CDLL(None)
+        with self.log.open("wb") as log:
+            # A session of its own: a Ctrl-C is ours, and we end the service in order.
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._stop()
+            raise
+        self.memory.start(self.process.pid)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.memory.stop()
+        self._stop()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with suppress(OSError, http.client.HTTPException):
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", "/health/ready")
+                status = connection.getresponse().status
+                connection.close()
+                if status == 200:
+                    return
+            time.sleep(0.05)
+        said = self.log.read_text("utf-8", "replace")[-4000:]
+        raise SystemExit(f"The service did not start. It said:\n{said}")
+
+    def _stop(self) -> None:
+        """SIGTERM ends the service; what is left after that is killed one by one."""
+        family = [pid for pid, _ in descendants(self.process.pid)]
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in [self.process.pid, *family]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class MemorySampler:
+    """The highest PSS of a process tree, in bytes: of the service, and of the parts that stand in for others."""
+
+    def __init__(self) -> None:
+        self.peak = {"service": 0, "postgres": 0, "sandbox": 0}
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, pid: int) -> None:
+        self._thread = threading.Thread(target=self._run, args=(pid,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self, pid: int) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            for part, size in measure(pid).items():
+                self.peak[part] = max(self.peak[part], size)
+
+
+def measure(pid: int) -> dict[str, int]:
+    """PSS of the tree under `pid` in bytes, by part."""
+    sizes = {"service": 0, "postgres": 0, "sandbox": 0}
+    for member, command in [(pid, ""), *descendants(pid)]:
+        program = command.partition("\0")[0]
+        part = "postgres" if "postgres" in program else "sandbox" if "batchseal.sandbox" in command else "service"
+        sizes[part] += pss_bytes(member)
+    return sizes
+
+
+def pss_bytes(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Every process under `pid`: its id and its command line, arguments separated by NUL."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            # The name in parentheses may hold anything; the parent is the second field after it.
+            parent = int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found: list[tuple[int, str]] = []
+    waiting = children.get(pid, [])
+    while waiting:
+        member = waiting.pop()
+        waiting.extend(children.get(member, []))
+        with suppress(OSError):
+            found.append((member, Path(f"/proc/{member}/cmdline").read_text("utf-8", "replace")))
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
