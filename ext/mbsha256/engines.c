@@ -7,9 +7,9 @@
  * same number of busy lanes. */
 static const mbsha256_engine ENGINES[] = {
 #if defined(__x86_64__)
-    {"avx512-shani", "avx512 x16, draining to shani x3", {{&mbsha256_avx512_x16, 8}, {&mbsha256_shani_x3, 1}}},
+    {"avx512-shani", "avx512 x16, draining to shani x4", {{&mbsha256_avx512_x16, 8}, {&mbsha256_shani_x4, 1}}},
     {"avx512", "avx512 x16, draining to portable", {{&mbsha256_avx512_x16, 2}, {&mbsha256_portable_x1, 1}}},
-    {"shani", "shani x3", {{&mbsha256_shani_x3, 1}}},
+    {"shani", "shani x4", {{&mbsha256_shani_x4, 1}}},
     {"avx2", "avx2 x8, draining to portable", {{&mbsha256_avx2_x8, 4}, {&mbsha256_portable_x1, 1}}},
 #endif
     {"portable", "portable", {{&mbsha256_portable_x1, 1}}},

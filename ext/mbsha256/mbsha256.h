@@ -3,7 +3,7 @@
  *   segment   bytes somewhere in memory, of any length and alignment, also none
  *   job       one message: segments read one after another as if joined, which they never are
  *   lane      one job in progress; a kernel works on all its lanes at the same time
- *   kernel    compresses blocks of 64 bytes, for 1 (portable), 3 (SHA-NI), 8 (AVX2) or 16 (AVX-512) lanes
+ *   kernel    compresses blocks of 64 bytes, for 1 (portable), 4 (SHA-NI), 8 (AVX2) or 16 (AVX-512) lanes
  *   engine    what one instruction set uses: a kernel for many lanes, and one that it drains into as lanes run out
  *
  * The manager (manager.c) knows segments, padding and which job goes into which lane, longest first; kernels
@@ -41,7 +41,7 @@ typedef struct mbsha256_engine mbsha256_engine;
 /* The engine of an instruction set of cpu.h, NULL if there is none. The caller checks that the processor has it. */
 const mbsha256_engine *mbsha256_engine_find(const char *isa);
 
-/* The name of its kernels, for people: "avx512 x16, draining to shani x3". */
+/* The name of its kernels, for people: "avx512 x16, draining to shani x4". */
 const char *mbsha256_engine_kernel(const mbsha256_engine *engine);
 
 /* Scratch that mbsha256_digest_many needs for so many jobs; to be aligned to MBSHA256_SCRATCH_ALIGN. */
