@@ -1,0 +1,156 @@
+"""Judges of signed PDFs that are not ours: poppler's pdfsig, pyHanko and iText 5.
+
+Each function takes finished files and says, per signature field, what its judge thinks. A missing judge raises MissingValidator;
+tests turn that into a skip, or into a failure where validators are required.
+"""
+
+import io
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+JAVA_FOLDER = Path("/usr/share/java")
+JARS = ("itext5.jar", "bcmail.jar", "bcprov.jar", "bcpkix.jar", "bcutil.jar")
+
+
+class MissingValidator(RuntimeError):
+    """The named tool is not installed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judge on one signature. `whole_file` says that it covers everything but its own reserved region.
+
+    `valid` is None where the judge does not know the algorithm (iText 5 and ECDSA).
+    """
+
+    field: str
+    valid: bool | None
+    whole_file: bool
+    detail: str = ""
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise MissingValidator(f"{name} is not installed")
+    return found
+
+
+@cache
+def _nss_folder(root_pem: bytes) -> Path:
+    """An NSS database with the root and nothing else: a signer's certificate in it would hide its absence from the CMS."""
+    folder = Path(tempfile.mkdtemp(prefix="batchseal-nss-"))
+    pem = folder / "root.pem"
+    pem.write_bytes(root_pem)
+    certutil = _tool("certutil")
+    database = f"sql:{folder}"
+    subprocess.run([certutil, "-N", "-d", database, "--empty-password"], check=True, capture_output=True)
+    subprocess.run(
+        [certutil, "-A", "-d", database, "-n", "root", "-t", "CT,CT,CT", "-a", "-i", str(pem)],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def _pdfsig_verdicts(text: str) -> list[Verdict]:
+    verdicts = []
+    for block in text.split("Signature #")[1:]:
+        fields = {}
+        for line in block.splitlines():
+            key, _, value = line.strip().removeprefix("- ").partition(":")
+            fields[key] = value.strip()
+        valid = fields.get("Signature Validation") == "Signature is Valid."
+        trusted = fields.get("Certificate Validation") == "Certificate is Trusted."
+        detail = f"{fields.get('Signature Validation')} {fields.get('Certificate Validation')}"
+        name = fields.get("Signature Field Name", "")
+        verdicts.append(Verdict(name, valid and trusted, "Total document signed" in fields, detail))
+    return verdicts
+
+
+def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Verdict]]:
+    """Poppler's verdicts per file; an unreadable file has none."""
+    tool, folder = _tool("pdfsig"), _nss_folder(root_pem)
+    verdicts = {}
+    for path in paths:
+        command = [tool, "-nssdir", f"sql:{folder}", str(path)]
+        try:
+            run = subprocess.run(command, capture_output=True, timeout=60)
+            verdicts[path] = _pdfsig_verdicts(run.stdout.decode("utf-8", "replace"))
+        except subprocess.TimeoutExpired:
+            verdicts[path] = []
+    return verdicts
+
+
+def pyhanko_verify(path: Path, root_der: bytes, *, strict: bool = True) -> list[Verdict]:
+    """pyHanko's verdicts, with its difference analysis of what came after each signature."""
+    from asn1crypto import x509
+    from pyhanko.pdf_utils.reader import PdfFileReader
+    from pyhanko.sign.validation import SignatureCoverageLevel, validate_pdf_signature
+    from pyhanko_certvalidator import ValidationContext
+
+    verdicts = []
+    reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=strict)
+    for signature in reader.embedded_signatures:
+        context = ValidationContext(trust_roots=[x509.Certificate.load(root_der)], allow_fetching=False)
+        status = validate_pdf_signature(signature, context)
+        valid = status.intact and status.valid and status.trusted and status.docmdp_ok is not False
+        whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
+        detail = f"{status.summary()} {status.coverage} docmdp_ok={status.docmdp_ok}"
+        verdicts.append(Verdict(signature.field_name, valid, whole, detail))
+    return verdicts
+
+
+@cache
+def _itext_classes() -> tuple[str, str]:
+    javac = _tool("javac")
+    jars = [JAVA_FOLDER / name for name in JARS]
+    if missing := [jar.name for jar in jars if not jar.exists()]:
+        raise MissingValidator(f"not in {JAVA_FOLDER}: {', '.join(missing)}")
+    folder = tempfile.mkdtemp(prefix="batchseal-itext-")
+    classpath = ":".join([folder, *map(str, jars)])
+    source = Path(__file__).with_name("ITextVerify.java")
+    subprocess.run([javac, "-cp", classpath, "-d", folder, str(source)], check=True, capture_output=True)
+    return _tool("java"), classpath
+
+
+@dataclass(frozen=True)
+class ITextReport:
+    """`pages` 0: iText cannot open the file. `rebuilt`: it refused the xref and scanned the file instead."""
+
+    pages: int
+    rebuilt: bool
+    verdicts: tuple[Verdict, ...]
+    detail: str = ""
+
+
+def itext_verify(paths: Iterable[Path]) -> dict[Path, ITextReport]:
+    """iText's reports, all from one JVM. It checks the signatures' mathematics, not the certificates."""
+    java, classpath = _itext_classes()
+    by_name = {str(path): path for path in paths}
+    run = subprocess.run(
+        [java, "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classpath, "ITextVerify"],
+        input="\n".join(by_name).encode(),
+        capture_output=True,
+        timeout=600,
+        check=True,
+    )
+    reports: dict[Path, ITextReport] = {}
+    current: Path | None = None
+    for line in run.stdout.decode().splitlines():
+        kind, name, *rest = line.split("\t")
+        if kind == "SIG" and current is not None:
+            verdict = Verdict(name, {"true": True, "unknown": None}.get(rest[1], False), rest[0] == "true", f"revision {rest[2]} of {rest[3]}")
+            old = reports[current]
+            reports[current] = ITextReport(old.pages, old.rebuilt, (*old.verdicts, verdict))
+        elif kind == "FILE":
+            current = by_name[name]
+            reports[current] = ITextReport(int(rest[0]), rest[1] == "true", ())
+        elif kind == "FAIL":
+            reports[by_name[name]] = ITextReport(0, False, (), rest[0])
+    return reports
