@@ -168,6 +168,46 @@ bool pdf_to_ref(pdf_span value, uint32_t *num, uint32_t *gen) {
     return true;
 }
 
+static bool is_scalar(pdf_span token) {
+    pdf_kind kind = pdf_kind_of(token);
+    if (kind == PDF_NULL) return pdf_skip_word(token.at, token.end, "null") == token.end;
+    if (kind == PDF_STRING || kind == PDF_NAME || kind == PDF_REF) return true;
+    if (kind == PDF_BOOLEAN) return token.end - token.at == (*token.at == 't' ? 4 : 5);
+    if (kind != PDF_NUMBER) return false;
+    for (const uint8_t *at = token.at; at < token.end; at++)
+        if (!pdf_is_digit(*at) && *at != '.' && *at != '-' && *at != '+') return false;
+    return true;
+}
+
+bool pdf_well_formed(pdf_span value) {
+    enum { KEY, VALUE, ELEMENT } expects[PDF_MAX_DEPTH + 1];
+    unsigned depth = 0;
+    const uint8_t *at = value.at;
+    expects[0] = ELEMENT;
+    while ((at = pdf_skip_space(at, value.end)) < value.end) {
+        bool opens_dict = *at == '<' && value.end - at > 1 && at[1] == '<';
+        if (*at == ']' || *at == '>') {
+            if (!depth || expects[depth] == VALUE || (expects[depth] == KEY) != (*at == '>')) return false;
+            at += *at == '>' ? 2 : 1;
+            depth--;
+            continue;
+        }
+        if (expects[depth] == KEY && *at != '/') return false;
+        if (expects[depth] != ELEMENT) expects[depth] = expects[depth] == KEY ? VALUE : KEY;
+        if (opens_dict || *at == '[') {
+            if (depth == PDF_MAX_DEPTH) return false;
+            expects[++depth] = opens_dict ? KEY : ELEMENT;
+            at += opens_dict ? 2 : 1;
+            continue;
+        }
+        bool too_deep = false;
+        pdf_span token = {at, at};
+        if (!pdf_skip_value(&token.end, value.end, 1, &too_deep) || !is_scalar(token)) return false;
+        at = token.end;
+    }
+    return depth == 0;
+}
+
 static int hex_digit(uint8_t c) {
     if (pdf_is_digit(c)) return c - '0';
     c |= 0x20;

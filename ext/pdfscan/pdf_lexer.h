@@ -25,6 +25,9 @@ const uint8_t *pdf_skip_space(const uint8_t *at, const uint8_t *end);
  * nested deeper than max_depth (`*too_deep`). */
 bool pdf_skip_value(const uint8_t **at, const uint8_t *end, unsigned max_depth, bool *too_deep);
 
+/* Stricter than skipping: keys are names and have values, everything else is a token of the language. */
+bool pdf_well_formed(pdf_span value);
+
 /* Past `word` when it stands at `at` as a whole token, else NULL. */
 const uint8_t *pdf_skip_word(const uint8_t *at, const uint8_t *end, const char *word);
 

@@ -13,6 +13,7 @@ static const struct {
 } REFUSALS[PDF_REFUSALS] = {
     [PDF_OK] = {"", ""},
     [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
+    [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header: readers disagree on its offsets, so no signature would be valid for all"},
     [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: an encrypted document cannot be signed without its password"},
     [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
     [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
@@ -63,5 +64,7 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
     pdf_structure structure;
     pdf_refusal refusal = read_document(&doc, &structure);
-    return refusal ? refusal : pdf_write_update(&doc, &structure, (uint64_t)(header - file), request, plan);
+    /* told only now: that a document is encrypted, or none at all, is the better answer */
+    if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
+    return refusal ? refusal : pdf_write_update(&doc, &structure, request, plan);
 }

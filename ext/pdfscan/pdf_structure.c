@@ -165,7 +165,7 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found) {
     if ((refusal = check_transforms(doc, certification.value))) return refusal;
     if ((refusal = pdf_get_resolved(doc, found->catalog.value, "AcroForm", &found->form))) return refusal;
     if ((refusal = pdf_get_resolved(doc, found->form.value, "SigFlags", &flags))) return refusal;
-    walk.all_fields = pdf_kind_of(permissions.value) == PDF_DICT || (pdf_to_integer(flags.value, &bits) && bits & 1);
+    walk.all_fields = doc->rebuilt || pdf_kind_of(permissions.value) == PDF_DICT || (pdf_to_integer(flags.value, &bits) && bits & 1);
     if ((refusal = pdf_get_resolved(doc, found->form.value, "Fields", &found->fields))) return refusal;
     pdf_members members = pdf_open(found->fields.value);
     if (pdf_kind_of(found->fields.value) == PDF_ARRAY)
@@ -173,6 +173,14 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found) {
             if ((refusal = walk_field(&walk, each, false, 0))) return refusal;
     found->field_number = free_number(&walk);
     return PDF_OK;
+}
+
+/* What the update takes over must be readable for strict readers too, and is not mended. */
+static bool usable(const pdf_structure *found) {
+    const pdf_object *taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
+    for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (!pdf_well_formed(taken[i]->value)) return false;
+    return true;
 }
 
 pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *found) {
@@ -193,5 +201,6 @@ pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *found) {
     if ((refusal = first_page(doc, pages.value, 0, &found->page))) return refusal;
     if (!found->page.num) return PDF_REFUSE_NO_PAGES;
     if ((refusal = pdf_get_resolved(doc, found->page.value, "Annots", &found->annots))) return refusal;
-    return read_form(doc, found);
+    if ((refusal = read_form(doc, found))) return refusal;
+    return usable(found) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
 }

@@ -232,7 +232,7 @@ static void patch_byte_range(pdf_plan *plan, pdf_arena *arena, size_t range_at) 
         memcpy(plan->head.bytes + range_at, text.bytes, text.length);
 }
 
-pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, uint64_t junk_bytes, const pdf_plan_request *request, pdf_plan *plan) {
+pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, const pdf_plan_request *request, pdf_plan *plan) {
     const pdf_section *newest = &doc->sections[0];
     uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
     plan->head.arena = plan->tail.arena = doc->arena;
@@ -241,7 +241,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     plan->form = newest->is_stream ? PDF_XREF_STREAM : newest->hidden ? PDF_XREF_HYBRID : PDF_XREF_TABLE;
     plan->rebuilt = doc->rebuilt;
     if (doc->size > PDF_MAX_OBJECT_NUMBER - 4) return PDF_REFUSE_OBJECTS;
-    pdf_writer w = {.doc = doc, .structure = structure, .junk_bytes = junk_bytes, .out = &plan->head, .out_offset = length, .next_number = doc->size};
+    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .out_offset = length, .next_number = doc->size};
     uint32_t signature = (uint32_t)w.next_number++, field = (uint32_t)w.next_number++;
     size_t range_at;
     bool failed = false;
@@ -252,7 +252,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     put_form(&w, field, &failed);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
-    uint64_t gap = junk_bytes + length + plan->head.length;
+    uint64_t gap = length + plan->head.length;
     uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};
     memcpy(plan->byte_range, range, sizeof range);
     if (range[2] + range[3] > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;

@@ -17,7 +17,6 @@ enum { PDF_MAX_WRITTEN = 8 };
 typedef struct {
     pdf_document *doc;
     const pdf_structure *structure;
-    uint64_t junk_bytes;  /* before the header; offsets in a PDF do not count them */
     pdf_buffer *out;      /* head or tail, whichever is being written */
     uint64_t out_offset;  /* of out's first byte */
     uint64_t next_number;
@@ -25,7 +24,7 @@ typedef struct {
     unsigned written_count;
 } pdf_writer;
 
-pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, uint64_t junk_bytes, const pdf_plan_request *request, pdf_plan *plan);
+pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, const pdf_plan_request *request, pdf_plan *plan);
 
 /* The xref section over what was written, in the form of the source's newest one, and the trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);

@@ -199,6 +199,7 @@ pdf_refusal pdf_read_xref(pdf_document *doc) {
             refusal = read_section(doc, offset, section);
         }
         if (refusal || (refusal = read_hidden(doc, section))) return refusal;
+        if (!pdf_well_formed(section->trailer)) return PDF_REFUSE_BROKEN_XREF;
         for (uint32_t i = 0; i + 1 < doc->section_count; i++)
             if (doc->sections[i].start == section->start) return PDF_REFUSE_XREF_LOOP;
         if (!pdf_get(section->trailer, "Prev", &value) || pdf_kind_of(value) == PDF_NULL) break;

@@ -112,7 +112,8 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
         pdf_puts(w->out, "/Prev ");
         pdf_put_number(w->out, doc->sections[0].start, 1);
     }
-    while (pdf_next_pair(&members, &key, &value)) {
+    /* a trailer that a repair picked up may be malformed: what is needed is taken from it, and nothing else */
+    while (!doc->rebuilt && pdf_next_pair(&members, &key, &value)) {
         if (belongs_to_section(key) || value.at == value.end) continue;
         pdf_puts(w->out, "\n");
         pdf_put(w->out, key.at, (size_t)(key.end - key.at));
@@ -120,11 +121,11 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
         pdf_put(w->out, value.at, (size_t)(value.end - value.at));
     }
     for (unsigned i = 0; i < 2; i++) {
-        if (pdf_get(doc->trailer, NEEDED[i], &other) || !pdf_trailer_get(doc, NEEDED[i], &value)) continue;
+        if ((!doc->rebuilt && pdf_get(doc->trailer, NEEDED[i], &other)) || !pdf_trailer_get(doc, NEEDED[i], &value) || !pdf_well_formed(value)) continue;
         pdf_puts(w->out, i ? "\n/Info " : "\n/Root ");
         pdf_put(w->out, value.at, (size_t)(value.end - value.at));
     }
-    if (pdf_trailer_get(doc, "ID", &value) && value.at < value.end) put_file_id(w, request, value);
+    if (pdf_trailer_get(doc, "ID", &value) && value.at < value.end && pdf_well_formed(value)) put_file_id(w, request, value);
 }
 
 static void put_table(pdf_writer *w, const pdf_plan_request *request, const row *rows, size_t n) {
