@@ -26,6 +26,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_READ_SEARCH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Account:
     switch: bool
 
     def may(self, path: Path, bits: int) -> bool:
-        """Whether the mode of `path` gives this account all of `bits`: 4 read, 2 write, 1 search or execute."""
+        """Whether the mode of `path` gives this account all of `bits`: 4 read, 2 write, 1 search or run."""
         if self.uid == 0:
             return True
         status = path.stat()

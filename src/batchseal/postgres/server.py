@@ -5,7 +5,10 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from urllib.parse import quote
 
 import structlog
 
-from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import Account, become, check_reachable, choose_account
 from batchseal.postgres.folders import PORT, make_folder, socket_folder
@@ -54,7 +57,7 @@ class EmbeddedPostgres:
         self._binaries = binaries
         self._lock: int | None = None
         self._launch: Launch | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -114,6 +117,8 @@ class EmbeddedPostgres:
                 await self._watcher
             self._watcher = None
         await self._end_process()
+        if self.data.exists():
+            await leftovers.end_processes(leftovers.cluster_name(self.data))
         if self._launch is not None and self._launch.socket_folder != self.folder:
             with suppress(OSError):
                 self._launch.socket_folder.rmdir()
@@ -154,8 +159,9 @@ class EmbeddedPostgres:
 
     async def _initialize(self, launch: Launch) -> None:
         """Makes the cluster beside its place and moves it there: one half made is never used."""
-        half = self.folder / "data.new"
-        shutil.rmtree(half, ignore_errors=True)
+        for old in self.folder.glob("new-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        half = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
         make_folder(half, launch.account)
         options = [
             "--auth-local=trust",
@@ -174,16 +180,7 @@ class EmbeddedPostgres:
         half.rename(self.data)
 
     async def _run_once(self, launch: Launch, program: Path, *arguments: str | Path, text: str = "") -> None:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd="/",
-            env=ENVIRONMENT,
-            preexec_fn=become(launch.account, pass_folders=launch.pass_folders, parent_pid=os.getpid()),
-        )
+        process = await spawn(launch, program, *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
         try:
             output, _ = await asyncio.wait_for(process.communicate(text.encode()), START_SECONDS)
         except BaseException:
@@ -215,7 +212,7 @@ class EmbeddedPostgres:
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
-    async def _spawn(self, launch: Launch, name: str) -> asyncio.subprocess.Process:
+    async def _spawn(self, launch: Launch, name: str) -> Process:
         arguments = server_arguments(launch.programs, name, launch.socket_folder)
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
@@ -224,17 +221,15 @@ class EmbeddedPostgres:
             self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
         try:
-            return await asyncio.create_subprocess_exec(
+            return await spawn(
+                launch,
                 launch.programs.postgres,
                 "-D",
                 self.data,
                 *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
-                cwd="/",
-                env=ENVIRONMENT,
-                preexec_fn=become(launch.account, pass_folders=launch.pass_folders, parent_pid=os.getpid()),
             )
         finally:
             os.close(log_file)
@@ -254,7 +249,7 @@ class EmbeddedPostgres:
             try:
                 await self._run(launch)
                 log.info("database server is back", pid=self.pid)
-            except (DatabaseUnavailable, OSError) as problem:
+            except (BatchsealError, OSError) as problem:
                 log.error("database server does not start", cause=str(problem))
 
     async def _end_process(self) -> None:
@@ -278,3 +273,24 @@ class EmbeddedPostgres:
     def _worth_another_try(self) -> bool:
         words = self._last_words()
         return "pre-existing shared memory block" in words or "lock file" in words
+
+
+async def spawn(
+    launch: Launch, program: Path, *arguments: str | Path, stdin: int, stdout: int, stderr: int
+) -> Process:
+    """Starts a program as the launch's account, to end with this thread. Raises ConfigurationError."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd="/",
+            env=ENVIRONMENT,
+            preexec_fn=become(launch.account, pass_folders=launch.pass_folders, parent_pid=os.getpid()),
+        )
+    except (subprocess.SubprocessError, PermissionError) as problem:
+        raise ConfigurationError(
+            f"{program.name} cannot be run as {launch.account.name}: {problem}"
+        ) from problem

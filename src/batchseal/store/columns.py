@@ -1,7 +1,7 @@
 """Python values to column values: what a row may hold, and in which order it takes it."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import xxhash
 
@@ -29,7 +29,8 @@ DOCUMENT_COLUMNS = (
 
 
 def month_of(created_at: datetime) -> date:
-    return date(created_at.year, created_at.month, 1)
+    """The partition of an operation, from its aware `created_at`."""
+    return created_at.astimezone(UTC).date().replace(day=1)
 
 
 def reference_key(client_service: str, reference: str) -> int:

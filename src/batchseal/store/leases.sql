@@ -36,7 +36,9 @@ WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
 -- name: lock_held
-SELECT id FROM operations WHERE id = $1 AND fence = $2 AND status IN (1, 3) FOR UPDATE;
+SELECT id FROM operations
+WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+FOR UPDATE;
 
 -- name: count_outcomes
 UPDATE operations
@@ -47,12 +49,12 @@ WHERE id = $1;
 UPDATE operations
 SET status = $3, finished_at = date_trunc('milliseconds', clock_timestamp()),
     lease_holder = NULL, lease_until = NULL, next_try_at = NULL
-WHERE id = $1 AND fence = $2 AND status IN (1, 3)
+WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
 -- name: postpone
 UPDATE operations
 SET status = $3, tries = tries + 1, next_try_at = now() + $4 * interval '1 second',
     lease_holder = NULL, lease_until = NULL
-WHERE id = $1 AND fence = $2 AND status IN (1, 3)
+WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
