@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 
 # What means "the server is away", not "the statement is wrong".
-AWAY = (
+AWAY: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -26,7 +26,6 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
     asyncpg.DiskFullError,
 )
 # What another try of the same start cannot mend.
@@ -87,37 +86,49 @@ class Database:
         """A connection of the pool. Raises DatabaseUnavailable where there is none, or where it breaks in
         use.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._next_attempt:
+        if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
-        try:
-            connection = await self._pool.acquire(timeout=CONNECT_SECONDS * 2)
-        except MISCONFIGURED as problem:
-            raise ConfigurationError(f"the database refuses this service: {problem}") from None
-        except AWAY as problem:
-            self._pause_seconds = min(
-                max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS
-            )
-            self._next_attempt = loop.time() + self._pause_seconds
-            raise DatabaseUnavailable(
-                f"the database is away: {problem or type(problem).__name__}"
-            ) from problem
-        self._pause_seconds = 0.0
+        connection = await self._acquire()
         try:
             yield connection
+        except asyncpg.InsufficientPrivilegeError as problem:
+            raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
+        except asyncpg.InterfaceError as problem:
+            # Either the connection is gone, or we used it wrongly.
+            if not connection.is_closed():
+                raise
+            raise DatabaseUnavailable(f"the database went away: {problem}") from problem
         except AWAY as problem:
-            raise DatabaseUnavailable(
-                f"the database went away: {problem or type(problem).__name__}"
-            ) from problem
+            raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
         finally:
             # A connection that broke cannot be reset; asyncpg drops it and the pool makes another.
             try:
                 await self._pool.release(connection)
-            except AWAY:
+            except (asyncpg.InterfaceError, *AWAY):
                 pass
+
+    async def _acquire(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_SECONDS * 2)
+        except MISCONFIGURED as problem:
+            raise ConfigurationError(f"the database refuses this service: {problem}") from None
+        except TimeoutError:
+            # No pause: it was long enough, and the pool may only have been busy.
+            raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
+        except (asyncpg.InterfaceError, *AWAY) as problem:
+            self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._next_attempt = loop.time() + self._pause_seconds
+            raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
+        self._pause_seconds = 0.0
+        return connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+
+def explain(problem: BaseException) -> str:
+    return str(problem) or type(problem).__name__

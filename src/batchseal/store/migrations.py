@@ -1,6 +1,4 @@
-"""Migrations: numbered files that only add, applied in order under an advisory lock, each in its own
-transaction.
-"""
+"""Migrations: numbered files that only add, applied in order under an advisory lock, all or none of them."""
 
 import re
 from datetime import date
@@ -12,6 +10,8 @@ from batchseal.store.database import SCHEMA, Connection, Database
 # Any fixed number will do; these are ours.
 MIGRATION_LOCK = 0x6261_7463_6873_6501
 PARTITION_LOCK = 0x6261_7463_6873_6502
+
+OLDEST_SERVER = (13,)
 
 # Share of a page that inserts fill; the rest takes the second version of a row, when its document ends.
 DOCUMENTS_FILLFACTOR = 100
@@ -31,6 +31,8 @@ async def migrate(database: Database, *, recreate: bool = False) -> None:
     changed.
     """
     async with database.transaction() as connection:
+        if connection.get_server_version() < OLDEST_SERVER:
+            raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} is the oldest that will do")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         if recreate:
             await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
