@@ -88,9 +88,7 @@ def choose_account(folder: Path) -> Account:
             return account_of(pwd.getpwnam(name).pw_uid, switch=True)
         except KeyError:
             continue
-    raise ConfigurationError(
-        "PostgreSQL refuses to run as root, and there is no account named postgres or nobody"
-    )
+    raise ConfigurationError("PostgreSQL refuses to run as root, and there is no account named postgres or nobody")
 
 
 def may_pass_folders() -> bool:

@@ -34,11 +34,7 @@ def socket_folder(folder: Path, account: Account) -> Path:
         if account.switch:
             os.chown(short, account.uid, account.gid)
     status = short.lstat()
-    if (
-        not stat.S_ISDIR(status.st_mode)
-        or status.st_uid != account.uid
-        or stat.S_IMODE(status.st_mode) != 0o700
-    ):
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or stat.S_IMODE(status.st_mode) != 0o700:
         raise ConfigurationError(
             f"{short} is not a folder of {account.name} alone: remove it, or use a shorter --temp-folder"
         )

@@ -67,9 +67,7 @@ def programs_for(account: Account, programs: Programs, folder: Path) -> Programs
     prefix = programs.folder.parent
     needed = [programs.folder, programs.postgres, programs.initdb, prefix / "lib", prefix / "share"]
     present = [path for path in needed if path.exists()]
-    if all(account.reaches(path) and account.may(path, 5) for path in present) and share_is_readable(
-        account, prefix
-    ):
+    if all(account.reaches(path) and account.may(path, 5) for path in present) and share_is_readable(account, prefix):
         return programs
     status = programs.postgres.stat()
     copy = folder / f"programs-{programs.version}-{status.st_size:x}-{status.st_mtime_ns:x}"
@@ -89,9 +87,7 @@ def copy_programs(prefix: Path, copy: Path) -> None:
     way.
     """
     if not any((prefix / "share").glob("*.bki")):
-        raise ConfigurationError(
-            f"--postgres-bin: the database's account may not run the programs in {prefix}"
-        )
+        raise ConfigurationError(f"--postgres-bin: the database's account may not run the programs in {prefix}")
     half = copy.with_name("half-" + copy.name)
     shutil.rmtree(half, ignore_errors=True)
     target = half / "package" / "pginstall"

@@ -173,11 +173,9 @@ class EmbeddedPostgres:
         await self._run_once(launch, launch.programs.initdb, "-D", half, "--username=postgres", *options)
         # One statement a line. The service's own role is no superuser.
         statements = f"CREATE ROLE {ROLE} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
-        await self._run_once(
-            launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements
-        )
+        await self._run_once(launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements)
         shutil.rmtree(self.data, ignore_errors=True)
-        half.rename(self.data)
+        os.rename(half, self.data)
 
     async def _run_once(self, launch: Launch, program: Path, *arguments: str | Path, text: str = "") -> None:
         process = await spawn(launch, program, *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
@@ -217,9 +215,7 @@ class EmbeddedPostgres:
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        log_file = os.open(
-            self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        log_file = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             return await spawn(
                 launch,
@@ -275,9 +271,7 @@ class EmbeddedPostgres:
         return "pre-existing shared memory block" in words or "lock file" in words
 
 
-async def spawn(
-    launch: Launch, program: Path, *arguments: str | Path, stdin: int, stdout: int, stderr: int
-) -> Process:
+async def spawn(launch: Launch, program: Path, *arguments: str | Path, stdin: int, stdout: int, stderr: int) -> Process:
     """Starts a program as the launch's account, to end with this thread. Raises ConfigurationError."""
     try:
         return await asyncio.create_subprocess_exec(
@@ -291,6 +285,4 @@ async def spawn(
             preexec_fn=become(launch.account, pass_folders=launch.pass_folders, parent_pid=os.getpid()),
         )
     except (subprocess.SubprocessError, PermissionError) as problem:
-        raise ConfigurationError(
-            f"{program.name} cannot be run as {launch.account.name}: {problem}"
-        ) from problem
+        raise ConfigurationError(f"{program.name} cannot be run as {launch.account.name}: {problem}") from problem

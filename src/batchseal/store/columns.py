@@ -88,6 +88,5 @@ def check_storable(operation: NewOperation, documents: Sequence[NewDocument]) ->
     for document in documents:
         if not is_storable(document.external_reference) or not is_storable(document.name):
             raise ValueNotAllowed(
-                f"document {document.ordinal}: externalReference or name contains U+0000"
-                " or half a surrogate pair"
+                f"document {document.ordinal}: externalReference or name contains U+0000 or half a surrogate pair"
             )

@@ -28,6 +28,8 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
 )
+# On its way into or out of the pool, where the statement cannot be at fault.
+GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError)
 # What another try of the same start cannot mend.
 MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,
@@ -78,7 +80,7 @@ class Database:
         """Waits for queries under way, five seconds at most."""
         try:
             await asyncio.wait_for(self._pool.close(), 5)
-        except (TimeoutError, *AWAY):
+        except GONE:
             self._pool.terminate()
 
     @asynccontextmanager
@@ -104,7 +106,7 @@ class Database:
             # A connection that broke cannot be reset; asyncpg drops it and the pool makes another.
             try:
                 await self._pool.release(connection)
-            except (asyncpg.InterfaceError, *AWAY):
+            except GONE:
                 pass
 
     async def _acquire(self) -> Connection:
@@ -116,7 +118,7 @@ class Database:
         except TimeoutError:
             # No pause: it was long enough, and the pool may only have been busy.
             raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
-        except (asyncpg.InterfaceError, *AWAY) as problem:
+        except GONE as problem:
             self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             self._next_attempt = loop.time() + self._pause_seconds
             raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem

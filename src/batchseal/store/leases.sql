@@ -1,9 +1,12 @@
 -- name: claim
 -- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
+-- What register has leased (fence 1) is left for $4 seconds to the worker that is about to wake the signer for it.
 WITH free AS (
     SELECT id FROM operations
     WHERE instance = $1 AND status IN (1, 3)
-      AND (lease_until IS NULL OR lease_until <= now())
+      AND (lease_until IS NULL OR lease_until <= now()
+           OR (lease_holder = $1 AND fence = 1
+               AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))))
       AND (next_try_at IS NULL OR next_try_at <= now())
     ORDER BY id
     LIMIT $2

@@ -45,15 +45,11 @@ async def migrate(database: Database, *, recreate: bool = False) -> None:
         applied = {record["number"] for record in await connection.fetch("SELECT number FROM migrations")}
         known = migration_files()
         if unknown := applied - {number for number, _, _ in known}:
-            raise ConfigurationError(
-                f"the database has migration {max(unknown)}, which this version does not know"
-            )
+            raise ConfigurationError(f"the database has migration {max(unknown)}, which this version does not know")
         for number, name, sql in known:
             if number not in applied:
                 await connection.execute(sql)
-                await connection.execute(
-                    "INSERT INTO migrations (number, name) VALUES ($1, $2)", number, name
-                )
+                await connection.execute("INSERT INTO migrations (number, name) VALUES ($1, $2)", number, name)
         today = await connection.fetchval("SELECT date_trunc('month', now())::date")
         await make_partitions(connection, today)
 

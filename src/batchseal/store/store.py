@@ -125,9 +125,7 @@ class Store:
         if not is_storable(reference):
             return None
         async with self._database.connection() as connection:
-            holder: int | None = await connection.fetchval(
-                QUERIES["reference_holder"], client_service, reference
-            )
+            holder: int | None = await connection.fetchval(QUERIES["reference_holder"], client_service, reference)
             return holder
 
     async def operations_with_reference(self, client_service: str, reference: str) -> list[OperationRow]:
@@ -170,9 +168,7 @@ class Store:
     async def live_payloads(self, instance: UUID) -> set[UUID]:
         """Payloads that must stay; any other spill file of the instance is an orphan."""
         async with self._database.connection() as connection:
-            return {
-                record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)
-            }
+            return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
 
     async def statistics(self) -> Statistics:
         async with self._database.connection() as connection:
@@ -197,18 +193,14 @@ class Store:
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["claim"], self._instance, limit, lease_seconds)
-            return sorted(
-                (claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id
-            )
+            return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
         """Leases one operation, even before it is due. None where it is finished, held, or another
         instance's.
         """
         async with self._database.connection() as connection:
-            record = await connection.fetchrow(
-                QUERIES["claim_one"], self._instance, operation_id, lease_seconds
-            )
+            record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
             return claimed_operation(record) if record else None
 
     async def take_back_own_leases(self) -> int:
@@ -235,9 +227,7 @@ class Store:
             # The lock makes the fence hold until the commit: nobody can claim the row in between.
             if await connection.fetchval(QUERIES["lock_held"], operation_id, fence) is None:
                 return False
-            ended = await connection.fetch(
-                QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns
-            )
+            ended = await connection.fetch(QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns)
             signed = sum(record["status"] == DocumentStatus.SIGNED for record in ended)
             if ended:
                 await connection.execute(QUERIES["count_outcomes"], operation_id, signed, len(ended) - signed)
