@@ -13,7 +13,7 @@ number that grows whenever somebody takes the lease, and every write names the f
        ▼            (B) claim_one                     │                   ▼
     REGISTERED ──────────────────────► HELD ──────────┤                FINISHED
        │                              ▲  │ ▲          │
-       │ (C) 30 s, nobody came        │  │ │          └──(G)── set_status(EXECUTION_ERROR)
+       │ (C) 1 s, nobody came         │  │ │          └──(G)── set_status(EXECUTION_ERROR)
        ▼            (D) claim         │  │ │ (H) when due                 ▼
       FREE ───────────────────────────┘  │ └─────────────────────────  WAITING
        ▲                                 │
@@ -28,10 +28,10 @@ number that grows whenever somebody takes the lease, and every write names the f
     FINISHED    EXECUTED or EXECUTION_FAILED   none                       last      -
 
 A  One transaction: the external reference, the operation, its documents. Refused ones end here.
-B  Of the instance that holds the payload; raises the fence to 2. `claim` leaves REGISTERED ones alone.
-C  Nothing runs: a lease that has passed is free by definition.
+B  By the instance that holds the payload; raises the fence to 2. `claim` does the same for `woken` ones.
+C  Nothing runs: the registration lease keeps other instances away for 30 s, and its own `claim` for 1 s.
 D  Raises the fence. Claims that run side by side skip each other's rows and never wait.
-E  Its worker hangs or is cut off: as C. Or it is dead and the same instance starts again: the fence is raised
+E  Its worker hangs or is cut off: a lease that has passed is free by definition. Or it is dead and the same instance starts again: the fence is raised
    at once, so that a process that was thought dead can write no more.
 F  Clears the lease, sets finished_at. The table refuses EXECUTED unless every document is SIGNED.
 G  Clears the lease, tries + 1.

@@ -21,9 +21,6 @@ RETURNING *;
 -- name: operation
 SELECT * FROM operations WHERE client_service = $1 AND id = $2;
 
--- name: is_finished
-SELECT status IN (2, 4) FROM operations WHERE id = $1;
-
 -- name: operations_with_reference
 SELECT * FROM operations WHERE client_service = $1 AND external_reference = $2 ORDER BY id DESC;
 

@@ -1,6 +1,6 @@
 """`Store`: every read and write of operations and documents, each a short transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -33,6 +33,8 @@ from batchseal.store.rows import (
 
 # Under it nobody works yet: it only keeps other instances away until the signer is woken.
 REGISTRATION_LEASE_SECONDS = 30.0
+# How long `claim` leaves a new operation to the worker that is about to wake the signer for it.
+WAKE_SECONDS = 1.0
 
 
 class Store:
@@ -185,14 +187,16 @@ class Store:
 
     # --- leases ---------------------------------------------------------------------------------------------
 
-    async def claim(self, limit: int, lease_seconds: float) -> list[ClaimedOperation]:
-        """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest
-        first.
+    async def claim(self, limit: int, lease_seconds: float, *, woken: Collection[int] = ()) -> list[ClaimedOperation]:
+        """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest first.
 
-        One that has just been registered is left to `claim_one` until its registration lease has run out.
+        One that has just been registered is left alone for a second, unless it is among the `woken`: the worker
+        that registered it may have more to say than its row.
         """
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["claim"], self._instance, limit, lease_seconds)
+            records = await connection.fetch(
+                QUERIES["claim"], self._instance, limit, lease_seconds, WAKE_SECONDS, list(woken)
+            )
             return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
