@@ -6,7 +6,6 @@ Secrets appear in no repr, log line or error.
 
 import hmac
 import json
-import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from batchseal.errors import ConfigurationError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("services")
 
 FILE_NAME = "client-services-config.json"
 SANDBOX_SERVICE = "sandbox-client"
@@ -87,9 +88,7 @@ class ClientServices:
         self._state = state
         if state is None:
             # Deleting the file does not lock everybody out of a running service.
-            self.problem = (
-                f"{self.path} is gone; the services read before stay in force" if self._services else None
-            )
+            self.problem = f"{self.path} is gone; the services read before stay in force" if self._services else None
         else:
             try:
                 fresh = read_services(self.path)
@@ -100,7 +99,7 @@ class ClientServices:
                 warn_of_loose_mode(self.path)
                 return changed
         if self.problem:
-            log.warning("client services not re-read: %s", self.problem)
+            log.warning("client services not read again", cause=self.problem)
         return False
 
 
@@ -115,7 +114,7 @@ def file_state(path: Path) -> FileState | None:
 def warn_of_loose_mode(path: Path) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        log.warning("%s can be read by other accounts (mode %o); 600 would be safer", path, mode)
+        log.warning("other accounts can read the secrets; mode 600 would be safer", file=str(path), mode=f"{mode:o}")
 
 
 def read_services(path: Path) -> dict[str, ClientService]:
@@ -129,11 +128,7 @@ def read_services(path: Path) -> dict[str, ClientService]:
     try:
         table = json.loads(data, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as problem:
-        where = (
-            f"line {problem.lineno}: {problem.msg}"
-            if isinstance(problem, json.JSONDecodeError)
-            else str(problem)
-        )
+        where = f"line {problem.lineno}: {problem.msg}" if isinstance(problem, json.JSONDecodeError) else str(problem)
         raise ConfigurationError(f"{path}: {where}") from None
     if not isinstance(table, dict) or not table:
         raise ConfigurationError(f"{path}: is not an object of client services")

@@ -8,7 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from batchseal.errors import BatchsealError
+from batchseal.process import die_with_parent
 from batchseal.sandbox.authority import KEY_BITS
 from batchseal.sandbox.server import SandboxOptions, serve
 
@@ -16,18 +19,10 @@ from batchseal.sandbox.server import SandboxOptions, serve
 def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | None]:
     """The options, and the file descriptor that is told the address."""
     parser = argparse.ArgumentParser(prog="batchseal sandbox", description=__doc__)
-    parser.add_argument(
-        "--folder", type=Path, required=True, help="keys and certificates; root.pem is for validators"
-    )
-    parser.add_argument(
-        "--services", type=Path, required=True, help="client-services-config.json: who may sign"
-    )
-    parser.add_argument(
-        "--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys"
-    )
-    parser.add_argument(
-        "--latency", type=int, default=0, metavar="MS", help="milliseconds that each call takes"
-    )
+    parser.add_argument("--folder", type=Path, required=True, help="keys and certificates; root.pem is for validators")
+    parser.add_argument("--services", type=Path, required=True, help="client-services-config.json: who may sign")
+    parser.add_argument("--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys")
+    parser.add_argument("--latency", type=int, default=0, metavar="MS", help="milliseconds that each call takes")
     parser.add_argument("--multisign", type=int, default=1000, help="most digests in one call")
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
     parser.add_argument("--scal", choices=("1", "2"), default="2", help="2 binds a grant to its digests")
@@ -69,6 +64,9 @@ async def run(options: SandboxOptions, ready_fd: int | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs until a signal; 0 after one, 2 where it could not start."""
     options, ready_fd = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    if ready_fd is not None:  # started by a supervisor
+        die_with_parent()
     try:
         asyncio.run(run(options, ready_fd))
     except (BatchsealError, OSError) as problem:

@@ -92,9 +92,7 @@ class Authority:
         return key, certificate
 
 
-def fits(
-    certificate: x509.Certificate, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None
-) -> bool:
+def fits(certificate: x509.Certificate, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None) -> bool:
     """Whether a kept certificate can be used on: for this key, from this issuer, and not about to end."""
     expiring = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < RENEW_BEFORE
     if expiring or certificate.public_key() != key.public_key():
@@ -131,9 +129,7 @@ def make_key(path: Path, kind: str) -> PrivateKey:
         key = ec.generate_private_key(ec.SECP256R1())
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS[kind])
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     write_atomically(path, pem, 0o600)
     return key
 
@@ -151,7 +147,7 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
 def issue(
     common_name: str, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None, days: int
 ) -> x509.Certificate:
-    """A certificate by RFC 5280: self-signed for the root, an authority's below it, a signer's at the end (no issuer's issuer)."""
+    """A certificate by RFC 5280: self-signed for the root, an authority's below it, a signer's at the end."""
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "PT"),
@@ -177,9 +173,7 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
         .add_extension(key_usage(is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
 

@@ -157,9 +157,7 @@ class Sandbox:
         if made := self.authority.made.get(client_service):
             return made
         async with self.making:
-            return await asyncio.get_running_loop().run_in_executor(
-                self.threads, self.authority.signer, client_service
-            )
+            return await asyncio.get_running_loop().run_in_executor(self.threads, self.authority.signer, client_service)
 
     async def describe_service(self, request: web.Request) -> web.Response:
         await self.read_body(request)
@@ -231,9 +229,7 @@ class Sandbox:
             self.grants.use(sad, signer.credential_id, digests)
             or (self.options.scal == "1" and self.grants.use(sad, signer.credential_id, [b""] * len(digests)))
         ):
-            raise refused(
-                "invalid_request", "Invalid parameter SAD: unknown, expired, used, or for other digests"
-            )
+            raise refused("invalid_request", "Invalid parameter SAD: unknown, expired, used, or for other digests")
         loop, signatures = asyncio.get_running_loop(), list[str]()
         for start in range(0, len(digests), SIGNING_SLICE):
             part = digests[start : start + SIGNING_SLICE]

@@ -53,9 +53,7 @@ SIGN_OIDS = {
 class CscV1:
     """A `SigningService`. `address` is the service's base, below which /csc/v1/ lies."""
 
-    def __init__(
-        self, transport: Transport, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, transport: Transport, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._transport = transport
         self._now = now
 
@@ -67,9 +65,7 @@ class CscV1:
         return Description(
             name=str(answer.get("name", "")),
             specification=str(answer.get("specs", "")),
-            methods=frozenset(m for m in methods if isinstance(m, str))
-            if isinstance(methods, list)
-            else frozenset(),
+            methods=frozenset(m for m in methods if isinstance(m, str)) if isinstance(methods, list) else frozenset(),
             body_bytes=BODY_BYTES,
         )
 
@@ -93,9 +89,7 @@ class CscV1:
         answer = await self._call(account, "credentials/info", body)
         return read_key(credential_id, answer, self._now())
 
-    async def authorize(
-        self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str
-    ) -> Grant:
+    async def authorize(self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str) -> Grant:
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
             "numSignatures": len(digests),
@@ -210,9 +204,7 @@ def read_pin(account: Account) -> str:
     try:
         return account.pin_file.read_text("utf-8").strip()
     except (OSError, ValueError) as problem:
-        raise CredentialUnusable(
-            f"the PIN cannot be read from {account.pin_file}: {type(problem).__name__}"
-        ) from None
+        raise CredentialUnusable(f"the PIN cannot be read from {account.pin_file}: {type(problem).__name__}") from None
 
 
 def read_key(credential_id: str, answer: JsonObject, now: datetime) -> RemoteKey:

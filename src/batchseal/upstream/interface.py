@@ -129,9 +129,7 @@ class SigningService(Protocol):
         self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str
     ) -> Grant: ...
 
-    async def extend(
-        self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]
-    ) -> Grant: ...
+    async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant: ...
 
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str

@@ -9,10 +9,11 @@ over from several calls travels together, and fifty operations of one document c
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+
+import structlog
 
 from batchseal.errors import (
     ItemRejected,
@@ -23,7 +24,7 @@ from batchseal.errors import (
 )
 from batchseal.upstream.interface import SignedPart
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("upstream")
 
 MAX_CALLS = 4  # at once
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, MAX_PAUSE_SECONDS = 0.25, 3.0, 20.0
@@ -128,12 +129,8 @@ class Lane:
         problem: UpstreamError
         values: dict[bytes, bytes | None] = {}
         try:
-            values = dict(
-                zip(digests, await self._sign_call(digests, batch[0].order.request_key), strict=True)
-            )
-            problem = ItemRejected(
-                "the signing service's answer holds no signature that verifies for this document"
-            )
+            values = dict(zip(digests, await self._sign_call(digests, batch[0].order.request_key), strict=True))
+            problem = ItemRejected("the signing service's answer holds no signature that verifies for this document")
         except UpstreamError as error:
             problem = error
         except Exception as error:  # a defect of ours must not leave an operation waiting for ever
@@ -161,7 +158,7 @@ class Lane:
             else:
                 parts.setdefault(item.order, []).append((item.position, problem))
         if len(values) < len(batch) and not values:
-            log.warning("sign call of %d digests failed: %s", len(batch), problem.cause)
+            log.warning("a sign call failed", digests=len(batch), cause=problem.cause)
         if isinstance(problem, UpstreamRateLimited):
             self._held_until = self._loop.time() + min(pause_seconds(1, problem), MAX_PAUSE_SECONDS)
         for order, part in parts.items():
@@ -173,4 +170,4 @@ def pause_seconds(tries: int, problem: UpstreamError) -> float:
     if isinstance(problem, UpstreamAuthExpired) and tries == 1:
         return 0.0  # a fresh token is all it takes
     pause = min(FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (tries - 1), MAX_PAUSE_SECONDS)
-    return max(random.uniform(0.5, 1.0) * pause, problem.retry_after_seconds or 0.0)  # noqa: S311
+    return max(random.uniform(0.5, 1.0) * pause, problem.retry_after_seconds or 0.0)

@@ -8,14 +8,15 @@ import asyncio
 import base64
 import hashlib
 import json
-import logging
 import secrets
 import time
 from collections import OrderedDict
 
+import structlog
+
 from batchseal.upstream.interface import SigningService
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("upstream")
 
 ACCEPTED_SECONDS, REFUSED_SECONDS = 60.0, 10.0
 MADE_UP_SECONDS = 600.0
@@ -62,9 +63,7 @@ class Probe:
             return True
         # Whether the signature is looked at: the same claims under another one must not pass.
         if await self._service.accepts(token.rpartition(".")[0] + "." + secrets.token_urlsafe(32)):
-            log.warning(
-                "the signing service takes tokens with a forged signature: foreign tokens are refused"
-            )
+            log.warning("the signing service takes tokens with a forged signature: foreign tokens are refused")
             return False
         return True
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import structlog
+
+from batchseal.config import Settings
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError
 from batchseal.operation import Caller
@@ -18,9 +20,9 @@ from batchseal.upstream.interface import Account, RemoteKey, SignedPart, Signing
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
-from batchseal.upstream.transport import Transport, check_address
+from batchseal.upstream.transport import Transport, check_address, proxy_address
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("upstream")
 
 KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
 MAX_CALLERS = 1024  # with a token of their own, remembered
@@ -40,36 +42,22 @@ class Known:
     lane: Lane
 
 
-def connect(
-    address: str,
-    services: ClientServices,
-    *,
-    proxy: str | None = None,
-    tries: int = 5,
-    allow_http: bool = False,
-) -> "RemoteSigner":
-    """The upstream at `address` (an upstream's base, or the sandbox's). Raises ConfigurationError for a bad address.
+class RemoteUpstream:
+    """An `Upstream`: `settings.service_domain`, by CSC v1. Made and used in one event loop; all its state is a cache.
 
-    `proxy` is the outbound proxy, `http://host:port`.
+    Raises ConfigurationError for an address or a proxy that cannot be used.
     """
-    transport = Transport(check_address(address, allow_http=allow_http), proxy=proxy)
-    return RemoteSigner(CscV1(transport), transport, services, tries=tries)
 
-
-class RemoteSigner:
-    """An `Upstream`. One for each upstream and process, used in one event loop; all state is a cache."""
-
-    def __init__(
-        self, service: SigningService, transport: Transport, services: ClientServices, *, tries: int = 5
-    ) -> None:
-        self.service = service
+    def __init__(self, settings: Settings, services: ClientServices) -> None:
+        address = check_address(settings.service_domain, allow_http=settings.upstream_allow_http)
+        self._transport = Transport(address, proxy=proxy_address(settings.proxy_hostname, settings.proxy_port))
+        self.service: SigningService = CscV1(self._transport)
         self.services = services
-        self.tries = tries
-        self._transport = transport
+        self.tries = settings.upstream_tries
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._known: dict[str, Known] = {}
         self._reading: dict[str, asyncio.Lock] = {}
-        self._probe = Probe(service)
+        self._probe = Probe(self.service)
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
@@ -166,7 +154,7 @@ class RemoteSigner:
             except UpstreamError as problem:
                 if known is None or refresh or not problem.try_again:
                     raise
-                log.warning("credential not re-read, the one from before is used: %s", problem.cause)
+                log.warning("credential not read again, the one from before is used", cause=problem.cause)
                 known.read_at = time.monotonic()
                 return known
             if known is None or known.key.credential.fingerprint != key.credential.fingerprint:
@@ -174,13 +162,18 @@ class RemoteSigner:
             known.read_at = time.monotonic()
             return known
 
+    async def _check_still(self, account: Account, credential: Credential) -> None:
+        """Raises CredentialUnusable where the account has another certificate by now."""
+        known = await self._know(account, refresh=True)
+        if known.key.credential.fingerprint != credential.fingerprint:
+            raise CredentialUnusable("the certificate was renewed after this document was prepared")
+
     async def _know_as(self, account: Account, credential: Credential) -> Known:
         """The key that a document was prepared for; looked up once more if it seems to be another now."""
         known = await self._know(account)
         if known.key.credential.fingerprint != credential.fingerprint:
-            known = await self._know(account, refresh=True)
-        if known.key.credential.fingerprint != credential.fingerprint:
-            raise CredentialUnusable("the certificate was renewed after this document was prepared")
+            await self._check_still(account, credential)
+            known = await self._know(account)
         return known
 
     async def _read_key(self, account: Account) -> RemoteKey:
@@ -201,9 +194,11 @@ class RemoteSigner:
             grant = await self.service.authorize(account, key, digests, request_key=request_key)
             signatures = await self.service.sign(account, key, grant, digests, request_key=request_key)
             values = await asyncio.to_thread(verify.match, key, digests, signatures)
-            if None in values:
-                log.warning("%d of %d signatures missing or wrong", values.count(None), len(digests))
-                if len(signatures) == len(digests) and values.count(None) > len(digests) // 2:
+            if missing := values.count(None):
+                log.warning("signatures are missing or wrong", missing=missing, of=len(digests))
+                if missing == len(digests):
+                    await self._check_still(account, key.credential)
+                if len(signatures) == len(digests) and missing > len(digests) // 2:
                     lane.limit = min(lane.limit, SEARCHABLE)
             return values
 

@@ -36,12 +36,14 @@ CAUSE_CHARACTERS = 200
 
 # CSC has no code of its own for a grant that is no longer good; servers say it in words.
 GRANT_ENDED = re.compile(r"\bsad\b|\bsession\b|authori[sz]ation\b.*\b(expired|ended|used)")
+# What a server repeats of a request can be a token or a grant: whatever is long and no word stays out of causes.
+OPAQUE = re.compile(r"[\w+/=.~-]{24,}")
 
 JsonObject = dict[str, Any]
 
 
 def check_address(address: str, *, allow_http: bool = False) -> str:
-    """The upstream's base address without a slash at the end. Raises ConfigurationError unless it is https, or http where that is allowed."""
+    """The upstream's base address without a slash at the end. Raises ConfigurationError for plain http where it may not be."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigurationError(f"--service-domain: {address!r} is not an address such as https://host")
@@ -57,6 +59,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def proxy_address(host: str, port: int) -> str | None:
+    """Raises ConfigurationError for half a proxy."""
+    if not host:
+        return None
+    if not 0 < port <= 65535:
+        raise ConfigurationError("--proxy-port: must be given with --proxy-hostname")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Transport:
@@ -157,8 +168,8 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes)
 
 def error_of_answer(path: str, status: int, headers: Mapping[str, str], content: JsonObject) -> UpstreamError:
     """RFC 9110 15 and CSC's `{error, error_description}` as one of our errors. Text that is no JSON is never repeated."""
-    error, description = str(content.get("error", "")), str(content.get("error_description", ""))
-    said = f"{error}: {description}"[:CAUSE_CHARACTERS].strip(": ")
+    said = f"{content.get('error', '')}: {content.get('error_description', '')}".strip(": ")
+    said = OPAQUE.sub("…", said)[:CAUSE_CHARACTERS]
     cause = f"{path}: {status}" + (f" {said}" if said else "")
     words, wait = said.lower(), retry_after_seconds(headers.get("Retry-After"))
     if "quota" in words or status == 402:

@@ -51,9 +51,7 @@ def _match_rsa(
 class _EcMatch:
     """The order given, then the orders that real servers are known to use, then a bounded search."""
 
-    def __init__(
-        self, key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]
-    ) -> None:
+    def __init__(self, key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]) -> None:
         self.key, self.algorithm = key, ec.ECDSA(Prehashed(digest))
         self.digests = digests
         self.values: list[bytes | None] = [None] * len(digests)
