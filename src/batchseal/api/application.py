@@ -1,0 +1,95 @@
+"""Builds the ASGI application: routes of the contract on BlackSheep, with the guard in front."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from blacksheep import Application, Content, Request, Response, Router
+
+from batchseal.api.authentication import Authenticator
+from batchseal.api.contract import Contract, load_contract
+from batchseal.api.facade import Pipeline
+from batchseal.api.guard import Guard
+from batchseal.api.openapi import openapi_document
+from batchseal.api.problem import MEDIA_TYPE, Problems
+from batchseal.api.routes import Routes, exchange_of
+from batchseal.api.service_routes import ServiceRoutes
+from batchseal.config import Settings
+from batchseal.errors import ApiError, MethodNotAllowed, NotFound
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+async def create_application(pipeline: Pipeline, authenticator: Authenticator, settings: Settings) -> Guard:
+    """The application, ready to serve. Raises ConfigurationError for a contract file that cannot be used."""
+    contract = load_contract(settings.compat_contract)
+    problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
+    routes = Routes(pipeline, authenticator, contract, settings)
+    service = ServiceRoutes(pipeline, authenticator, contract, problems, openapi_document(contract))
+    table = route_table(contract, routes, service)
+    application = Application(router=Router())
+    application.logger.setLevel(logging.ERROR)
+    for name, verb, path, handler in table:
+        application.router.add(verb, path, named(name, handler))
+    application.router.fallback = fallback({verb for _, verb, _, _ in table}, application, problems)
+
+    async def problem(_: Application, request: Request, error: Exception) -> Response:
+        path = exchange_of(request).scope["path"]
+        return reply_to(problems, error if isinstance(error, ApiError) else problems.unexpected(error, path))
+
+    application.exceptions_handlers[ApiError] = problem
+    application.exceptions_handlers[Exception] = problem
+    await application.start()
+    return Guard(application, contract, problems, settings)
+
+
+def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:
+    """Name, verb, path and handler of every address."""
+    base = contract.bases[0]
+    below = base + contract.version
+    table = [(r.name, r.verb, below + r.routed, getattr(routes, r.name)) for r in contract.routes.values()]
+    return [
+        *table,
+        ("token", "POST", contract.token, service.token),
+        ("live", "GET", contract.live, service.live),
+        ("ready", "GET", contract.ready, service.ready),
+        ("metrics", "GET", contract.metrics, service.metrics),
+        ("swagger", "GET", base + contract.swagger, service.swagger),
+        ("swagger", "GET", base + contract.swagger_files + "/{file}", service.swagger_file),
+        ("openapi", "GET", base + contract.openapi, service.openapi_document),
+    ]
+
+
+def named(name: str, handler: Handler) -> Handler:
+    """`handler`, which leaves the route's name for the metrics."""
+
+    async def run(request: Request) -> Response:
+        exchange_of(request).route = name
+        return await handler(request)
+
+    return run
+
+
+def fallback(verbs: set[str], application: Application, problems: Problems) -> Handler:
+    """Answers where no route fits: 405 where another verb would, else 404."""
+
+    async def unknown(request: Request) -> Response:
+        path = exchange_of(request).scope["path"]
+        routed = request.url.path
+        fitting = sorted(verb for verb in verbs if fits(application.router, verb, routed))
+        if not fitting:
+            return reply_to(problems, NotFound(f"there is no address {path[:200]!r}"))
+        allowed = ", ".join([*fitting, "HEAD"] if "GET" in fitting else fitting)
+        reply = reply_to(problems, MethodNotAllowed(f"this address takes {allowed}"))
+        reply.add_header(b"allow", allowed.encode())
+        return reply
+
+    return unknown
+
+
+def fits(router: Router, verb: str, path: bytes) -> bool:
+    match = router.get_match_by_method_and_path(verb, path)
+    return match is not None and match.handler is not router.fallback.handler
+
+
+def reply_to(problems: Problems, error: ApiError) -> Response:
+    return Response(problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error)))

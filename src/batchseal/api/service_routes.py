@@ -1,0 +1,142 @@
+"""Addresses that are not about operations: tokens, health, metrics, and the documentation from local files."""
+
+import importlib.util
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from blacksheep import Content, Request, Response
+
+from batchseal.api import metrics, schemas
+from batchseal.api.authentication import Authenticator, decoded_basic, parse_basic
+from batchseal.api.contract import Contract
+from batchseal.api.facade import Pipeline
+from batchseal.api.problem import MEDIA_TYPE, Problems
+from batchseal.api.routes import JSON, exchange_of, header, json_reply
+from batchseal.api.schemas import Health, Token
+from batchseal.api.tokens import LIFETIME_SECONDS, Issued
+from batchseal.errors import ApiError, InvalidRequest, NotFound, TooLarge, UnknownClientService, ValueNotAllowed
+
+MAX_TOKEN_FORM_BYTES = 64 << 10
+SCOPE = "sign"
+SWAGGER_FILES = {
+    "swagger-ui-bundle.js": b"text/javascript",
+    "swagger-ui.css": b"text/css",
+    "favicon-32x32.png": b"image/png",
+}
+# No address outside: not even the badge with which Swagger UI would show the document to a validator on the internet.
+SWAGGER_START = """SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});
+"""
+SWAGGER_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Batchseal</title>
+<link rel="icon" href="{files}/favicon-32x32.png"><link rel="stylesheet" href="{files}/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="{files}/swagger-ui-bundle.js"></script><script src="{files}/start.js"></script></body>
+</html>
+"""
+PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+
+class ServiceRoutes:
+    def __init__(
+        self, pipeline: Pipeline, authenticator: Authenticator, contract: Contract, problems: Problems, openapi: bytes
+    ) -> None:
+        self.pipeline = pipeline
+        self.authenticator = authenticator
+        self.contract = contract
+        self.problems = problems
+        self.openapi = openapi
+
+    # --- tokens (RFC 6749 4.4) -----------------------------------------------------------------------------------
+
+    async def token(self, request: Request) -> Response:
+        try:
+            form = await self.token_form(request)
+            if form.get("grant_type", "client_credentials") != "client_credentials":
+                raise ValueNotAllowed("grant_type is not client_credentials")
+            issued = self.issue(header(request, b"authorization"), form)
+        except ApiError as error:
+            return self.token_refused(error)
+        token = Token(issued.token, "bearer", LIFETIME_SECONDS, SCOPE, issued.token_id)
+        return json_reply(schemas.encode(token), (b"pragma", b"no-cache"))
+
+    async def token_form(self, request: Request) -> dict[str, str]:
+        """Parameters of the query and of a form in the body; the body's win."""
+        body = bytearray()
+        async for chunk in exchange_of(request).body():
+            body += chunk
+            if len(body) > MAX_TOKEN_FORM_BYTES:
+                raise TooLarge(f"the form is larger than {MAX_TOKEN_FORM_BYTES} bytes")
+        try:
+            texts = [exchange_of(request).scope["query_string"].decode("ascii"), body.decode("ascii")]
+            pairs = [parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=100) for text in texts]
+        except ValueError:
+            raise InvalidRequest("the form is not URL-encoded text") from None
+        return {name: values[0] for table in pairs for name, values in table.items()}
+
+    def issue(self, authorization: str | None, form: dict[str, str]) -> Issued:
+        scheme, _, credentials = (authorization or "").strip().partition(" ")
+        if scheme.lower() != "basic":
+            return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""))
+        plain = parse_basic(credentials.strip())
+        try:
+            return self.authenticator.issue(*plain)
+        except UnknownClientService:
+            # RFC 6749 2.3.1 has id and secret form-encoded in Basic; most clients send them plain.
+            return self.authenticator.issue(*decoded_basic(*plain))
+
+    def token_refused(self, error: ApiError) -> Response:
+        """The contract's error body, with the member that OAuth clients look for (RFC 6749 5.2)."""
+        status = self.problems.status(error)
+        oauth = "invalid_client" if status in (401, 403) else "invalid_request"
+        if isinstance(error, ValueNotAllowed):
+            oauth = "unsupported_grant_type"
+        body = self.problems.body(error, error=oauth)
+        return Response(status, self.problems.headers(error), Content(MEDIA_TYPE, body))
+
+    # --- health and metrics --------------------------------------------------------------------------------------
+
+    async def live(self, request: Request) -> Response:
+        return json_reply(schemas.encode(Health("UP")))
+
+    async def ready(self, request: Request) -> Response:
+        checks = await self.pipeline.ready()
+        up = all(state == "ok" for state in checks.values())
+        body = schemas.encode(Health("UP" if up else "DOWN", checks))
+        return json_reply(body, status=200 if up else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        media_type, text = metrics.exposition()
+        return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
+
+    # --- documentation -------------------------------------------------------------------------------------------
+
+    def base(self, request: Request) -> str:
+        address = exchange_of(request).address
+        return address.base if address else self.contract.bases[0]
+
+    async def swagger(self, request: Request) -> Response:
+        page = SWAGGER_PAGE.format(files=self.base(request) + self.contract.swagger_files)
+        headers = [(b"content-security-policy", PAGE_POLICY), (b"cache-control", b"no-cache")]
+        return Response(200, headers, Content(b"text/html; charset=utf-8", page.encode()))
+
+    async def swagger_file(self, request: Request) -> Response:
+        name = (request.route_values or {}).get("file") or ""
+        if name == "start.js":
+            start = SWAGGER_START % (self.base(request) + self.contract.openapi)
+            return Response(200, [(b"cache-control", b"no-cache")], Content(b"text/javascript", start.encode()))
+        if name not in SWAGGER_FILES:
+            raise NotFound(f"there is no file {name[:80]!r} here")
+        headers = [(b"cache-control", b"public, max-age=86400")]
+        return Response(200, headers, Content(SWAGGER_FILES[name], (swagger_folder() / name).read_bytes()))
+
+    async def openapi_document(self, request: Request) -> Response:
+        return Response(200, [(b"cache-control", b"no-cache")], Content(JSON, self.openapi))
+
+
+def swagger_folder() -> Path:
+    """Where the installed `swagger-ui-py` keeps the files; its code is not run."""
+    spec = importlib.util.find_spec("swagger_ui")
+    if spec is None or not spec.submodule_search_locations:
+        raise NotFound("the Swagger files are not installed")
+    return Path(spec.submodule_search_locations[0]) / "static"

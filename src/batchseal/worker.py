@@ -1,0 +1,141 @@
+"""A process that receives requests: one loop, one server, one application.
+
+Several workers listen on the same port (SO_REUSEPORT) and know nothing of each other. A worker tells its parent when it takes
+connections, and ends within `STOP_SECONDS` of SIGTERM, whatever its callers do.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import NoReturn
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from batchseal.api.guard import Guard
+from batchseal.config import Settings
+from batchseal.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+# Connections, not requests: at the server's default 1,024 idle ones stop everything, the health addresses included.
+BACKLOG = 4096
+MAX_CONNECTIONS = 20_000
+GRACE_SECONDS = 18.0
+STOP_SECONDS = 24.0
+READY_LINE = b"ready\n"
+
+OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
+
+
+def run(settings: Settings, open_application: OpenApplication, *, ready_fd: int | None = None) -> NoReturn:
+    """Serves on `settings.host` and `settings.port` until SIGTERM or SIGINT, and ends the process.
+
+    `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is written to
+    `ready_fd` as soon as connections are taken. Exit code 0, or 1 where the server ended by itself or could not start.
+    """
+    code = 1
+    try:
+        code = uvloop.run(serve(settings, open_application, ready_fd))
+    except ConfigurationError as problem:
+        log.error("worker cannot start", cause=problem.cause)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The server's threads may still hold connections of callers who neither send nor read.
+        os._exit(code)
+
+
+async def serve(settings: Settings, open_application: OpenApplication, ready_fd: int | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_application(settings) as guard:
+        server = build_server(guard, settings)
+        serving = loop.create_task(server.serve())
+        ending = loop.create_task(stop.wait())
+        try:
+            await until_listening(settings, serving)
+            if ready_fd is not None:
+                os.write(ready_fd, READY_LINE)
+                os.close(ready_fd)
+            await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                log.error("the server ended by itself")
+                return 1
+            await bounded(end(server, serving, guard), STOP_SECONDS)
+        finally:
+            ending.cancel()
+    return 0
+
+
+def build_server(guard: Guard, settings: Settings) -> Server:
+    """The server with its limits. HTTP/1.1 only: nobody speaks HTTP/2 without TLS, and it would double the surface."""
+    return Server(
+        guard,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=MAX_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=settings.header_seconds * 1000),
+        log_enabled=False,
+    )
+
+
+async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> None:
+    """Waits until the port takes connections. Raises ConfigurationError where the server cannot have it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    for _ in range(500):
+        if serving.done():
+            raise ConfigurationError(f"cannot listen on {settings.host}:{settings.port}: {serving.exception()}")
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(host, settings.port)
+            writer.close()
+            return
+        await asyncio.sleep(0.01)
+    raise ConfigurationError(f"nothing listens on {settings.host}:{settings.port}")
+
+
+async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard) -> None:
+    """Takes no more connections, and lets the requests that run come to an end."""
+    server.stop()
+    await guard.stop(GRACE_SECONDS)
+    await serving
+
+
+async def bounded(work: Awaitable[None], seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work, seconds)
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """A bound socket that never listens: it holds `port` (0: a free one) for the workers, which share it.
+
+    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one account would
+    take turns on it, unnoticed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections that linger.
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+    except OSError as problem:
+        holder.close()
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
+    return holder

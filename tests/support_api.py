@@ -1,0 +1,230 @@
+"""A small pipeline in memory behind the real application and server, to try the API over real sockets.
+
+It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what shall happen to
+a document through its name: "refused" is refused, "damaged" comes back damaged from storage, "breaks" ends the delivery,
+"later" stays pending, "many7" is delivered as 7 MB. Run as a program it is one worker process.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batchseal.api.application import create_application
+from batchseal.api.authentication import Authenticator
+from batchseal.api.tokens import Tokens, load_key
+from batchseal.config import Settings
+from batchseal.errors import InvalidRequest, NotFinished, NotFound, ReferenceTaken
+from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.services import ClientServices
+from batchseal.worker import run
+
+SUFFIX = b"\n%signed\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    id: int
+    client_service: str
+    external_reference: str
+    description: str
+    status: OperationStatus
+    created_at: datetime
+    finished_at: datetime | None
+    host: str
+    port: int
+    documents_total: int
+    documents_signed: int
+    documents_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    ordinal: int
+    external_reference: str
+    name: str
+    content_type: ContentType
+    status: DocumentStatus
+    sign_error: SignError | None
+    cause: str | None
+    content_bytes: int
+    additional_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    row: Document
+    segments: Sequence[bytes]
+
+
+class MemoryPipeline:
+    def __init__(self) -> None:
+        self.operations: dict[int, Operation] = {}
+        self.documents: dict[int, list[tuple[Document, bytes]]] = {}
+        self.counts = {"aborted": 0, "delivering": 0, "waiting": 0, "received": 0}
+
+    async def receive(
+        self, caller: Caller, mode: Mode, *, form: str, media_type: str, chunks: AsyncIterator[bytes]
+    ) -> Operation:
+        size, head = 0, b""
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                head += chunk[: max(0, (1 << 20) - len(head))]
+        except BaseException:
+            self.counts["aborted"] += 1
+            raise
+        self.counts["received"] = size
+        if form == "multipart":
+            return self.register(caller, {"externalReference": media_type, "description": str(size), "documents": []})
+        try:
+            return self.register(caller, json.loads(head))
+        except (ValueError, KeyError) as problem:
+            raise InvalidRequest(f"{size} bytes: {problem!r}") from None
+
+    def register(self, caller: Caller, table: dict[str, Any]) -> Operation:
+        reference = table["externalReference"]
+        for other in self.operations.values():
+            if (other.client_service, other.external_reference) == (caller.client_service, reference):
+                raise ReferenceTaken(f"{reference} is taken", operation_id=other.id)
+        documents = [self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])]
+        signed = sum(row.status == DocumentStatus.SIGNED for row, _ in documents)
+        later = any(row.name.startswith("later") for row, _ in documents)
+        status = OperationStatus.EXECUTED if signed == len(documents) else OperationStatus.EXECUTION_FAILED
+        now = datetime.now(UTC)
+        operation = Operation(
+            id=7000 + len(self.operations),
+            client_service=caller.client_service,
+            external_reference=reference,
+            description=table["description"],
+            status=OperationStatus.PENDING_EXECUTION if later else status,
+            created_at=now,
+            finished_at=None if later else now,
+            host="192.168.1.1",
+            port=8081,
+            documents_total=len(documents),
+            documents_signed=signed,
+            documents_failed=len(documents) - signed,
+        )
+        self.operations[operation.id] = operation
+        self.documents[operation.id] = documents
+        return operation
+
+    def sign(self, ordinal: int, entry: dict[str, Any]) -> tuple[Document, bytes]:
+        content = base64.b64decode(entry["base64Content"])
+        refused = entry["name"].startswith("refused")
+        row = Document(
+            ordinal,
+            entry["externalReference"],
+            entry["name"],
+            ContentType.PDF,
+            DocumentStatus.ERROR_SIGNING if refused else DocumentStatus.SIGNED,
+            SignError.CONFIGURATION_SIGN_ERROR if refused else None,
+            "the document is encrypted" if refused else None,
+            len(content),
+            0 if refused else len(SUFFIX),
+        )
+        return row, content
+
+    async def wait(self, operation_id: int, seconds: float) -> bool:
+        if self.operations[operation_id].status.finished:
+            return True
+        self.counts["waiting"] += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.counts["waiting"] -= 1
+        return False
+
+    async def status(self, caller: Caller, reference: str) -> list[Operation]:
+        mine = [o for o in self.operations.values() if o.client_service == caller.client_service]
+        return [o for o in reversed(mine) if o.external_reference == reference]
+
+    async def status_by_id(self, caller: Caller, id: int) -> Operation:
+        operation = self.operations.get(id)
+        if operation is None or operation.client_service != caller.client_service:
+            raise NotFound(f"no operation {id}")
+        return operation
+
+    async def finished_operation(
+        self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
+    ) -> tuple[Operation, list[Document]]:
+        if operation_id is None:
+            found = await self.status(caller, reference or "")
+            if not found:
+                raise NotFound(f"no operation {reference!r}")
+            operation = found[0]
+        else:
+            operation = await self.status_by_id(caller, operation_id)
+        if not operation.status.finished:
+            raise NotFinished(f"operation {operation.id} is {operation.status.name}")
+        return operation, [row for row, _ in self.documents[operation.id]]
+
+    async def operation_of_document(self, caller: Caller, reference: str) -> int:
+        if reference in self.counts:
+            return self.counts[reference]
+        for id, documents in reversed(self.documents.items()):
+            if any(row.external_reference == reference for row, _ in documents):
+                return id
+        raise NotFound(f"no document {reference!r}")
+
+    async def deliver(
+        self, operation: Operation, documents: Sequence[Document], *, encoding: str
+    ) -> AsyncIterator[Delivered]:
+        contents = {row.ordinal: content for row, content in self.documents[operation.id]}
+        self.counts["delivering"] += 1
+        try:
+            for row in documents:
+                if row.name.startswith("damaged"):
+                    failed, error = DocumentStatus.ERROR_SIGNING, SignError.STORAGE_SERVICE_GLOBAL_ERROR
+                    yield Delivered(replace(row, status=failed, sign_error=error, cause="checksum"), ())
+                elif row.name.startswith("breaks"):
+                    raise RuntimeError("storage is gone")
+                elif row.status == DocumentStatus.SIGNED:
+                    yield Delivered(row, segments(row, contents[row.ordinal] + SUFFIX, encoding))
+                else:
+                    yield Delivered(row, ())
+                await asyncio.sleep(0)
+        finally:
+            self.counts["delivering"] -= 1
+
+    async def probe(self, token: str) -> str | None:
+        return {"foreign-one": "one", "foreign-stranger": "stranger"}.get(token)
+
+    async def ready(self) -> dict[str, str]:
+        return {"database": "ok"}
+
+
+def segments(row: Document, signed: bytes, encoding: str) -> list[bytes]:
+    count = int(row.name[4:].partition(".")[0]) if row.name.startswith("many") else 0
+    piece = bytes(3 << 18) if count else signed
+    return [base64.b64encode(piece) if encoding == "base64" else piece] * (count or 1)
+
+
+@asynccontextmanager
+async def open_application(settings: Settings) -> AsyncIterator[Any]:
+    pipeline = MemoryPipeline()
+    services = ClientServices.load(settings.services_file)
+    tokens = Tokens(load_key(settings.temp_folder / "token.key"))
+    yield await create_application(pipeline, Authenticator(services, tokens, pipeline.probe), settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("settings", help="JSON of settings")
+    arguments = parser.parse_args()
+    values = json.loads(arguments.settings)
+    for name in ("work_folder", "temp_folder"):
+        values[name] = Path(values[name])
+    run(Settings(**values), open_application, ready_fd=arguments.ready_fd)
+
+
+if __name__ == "__main__":
+    main()
