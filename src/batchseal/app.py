@@ -16,7 +16,7 @@ from batchseal._native import base64, digest, scanner
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.guard import Guard
-from batchseal.api.tokens import TokenMint
+from batchseal.api.tokens import Tokens, load_key
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
@@ -26,7 +26,7 @@ from batchseal.service import Service
 from batchseal.services import ClientServices
 from batchseal.signer import Signer
 from batchseal.store.store import Store
-from batchseal.upstream.remote import RemoteSigner, connect
+from batchseal.upstream.remote import RemoteUpstream
 
 DRAIN_SECONDS = 10
 
@@ -59,17 +59,6 @@ async def connect_store(settings: Settings) -> Store:
     return await Store.connect(settings.database_url, instance=UUID(settings.instance))
 
 
-def connect_upstream(settings: Settings, services: ClientServices) -> RemoteSigner:
-    proxy = f"http://{settings.proxy_hostname}:{settings.proxy_port or 8080}" if settings.proxy_hostname else None
-    return connect(
-        settings.service_domain,
-        services,
-        proxy=proxy,
-        tries=settings.upstream_tries,
-        allow_http=settings.upstream_allow_http,
-    )
-
-
 async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
     """What a worker offers to the API, and how it is taken down."""
     link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings)
@@ -97,7 +86,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     store = await connect_store(settings)
     await store.migrate(recreate=settings.force_database_recreate)
     services = ClientServices.load(settings.services_file)
-    upstream = connect_upstream(settings, services)
+    upstream = RemoteUpstream(settings, services)
     signer = Signer(store, upstream, settings.spill_folder, native_pool(), tries=settings.upstream_tries)
     await store.take_back_own_leases()
     await signer.sweep(await store.live_payloads(UUID(settings.instance)))
@@ -120,7 +109,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Guard]:
     """A worker's application with all that it needs."""
     service, close = await build_service(settings)
     services = ClientServices.load(settings.services_file)
-    authenticator = Authenticator(services, TokenMint.load(settings.temp_folder), service.probe)
+    authenticator = Authenticator(services, Tokens(load_key(settings.temp_folder / "token.key")), service.probe)
     try:
         yield await create_application(service, authenticator, settings)
     finally:

@@ -15,7 +15,6 @@ from typing import Any
 from batchseal.errors import ConfigurationError
 
 VENDOR = "einvoice-integration-client."
-IN_CONTAINER = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
 def option(default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()) -> Any:
@@ -28,10 +27,10 @@ def option(default: Any, help: str, *, dotted: str = "", group: str = "service",
 class Settings:
     """All settings of `serve`. Sizes are bytes, times are seconds, unless the name says otherwise."""
 
-    host: str = option("0.0.0.0" if IN_CONTAINER else "127.0.0.1", "address to listen on")
+    host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on")
     advertised_address: str = option("", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port")
-    work_folder: Path = option(Path("/home" if IN_CONTAINER else "./work"), "folder of client-services-config.json")
+    work_folder: Path = option(Path("./work"), "folder of client-services-config.json")
     temp_folder: Path = option(Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys")
     workers: int = option(1, "processes that receive requests")
     config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")

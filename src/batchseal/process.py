@@ -1,6 +1,7 @@
 """What every child process does first: read its settings, log as JSON lines, say when it is ready."""
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
@@ -10,6 +11,16 @@ from collections.abc import Sequence
 import structlog
 
 from batchseal.config import Settings, read_dumped_settings
+
+PR_SET_PDEATHSIG = 1
+
+def die_with_parent() -> None:
+    """Linux ends this process should the supervisor be killed: nothing of a service outlives it."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
 
 def configure_log(level: str) -> None:
     """One JSON object a line on standard error. Documents, secrets and tokens are never passed to it."""
@@ -34,6 +45,7 @@ def begin(processes: Sequence[str]) -> tuple[str, Settings, int]:
     parser.add_argument("process", choices=processes)
     parser.add_argument("--ready-fd", type=int, required=True)
     arguments = parser.parse_args()
+    die_with_parent()
     # Ctrl-C reaches the whole terminal group; the supervisor alone decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = read_dumped_settings(sys.stdin.buffer.read())

@@ -9,7 +9,6 @@ Everything is a child of this process and none daemonizes; each child asks the k
 """
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import signal
@@ -24,9 +23,6 @@ from batchseal.config import Settings, dump_settings
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.services import make_sandbox_services
-
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
 
 READY_SECONDS = 30
 STOP_SECONDS = 27
@@ -140,7 +136,6 @@ class Supervisor:
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(writing,),
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         finally:
             os.close(writing)
@@ -182,11 +177,6 @@ class Supervisor:
             await self._postgres.stop()
         if self._lock >= 0:
             os.close(self._lock)
-
-
-def die_with_parent() -> None:
-    """In a new child: Linux ends it should the supervisor be killed, so nothing of a service outlives it."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 async def end(process: asyncio.subprocess.Process, seconds: float) -> None:
