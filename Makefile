@@ -19,7 +19,7 @@ help:  ## this list
 
 .PHONY: demo
 demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/folder takes your own PDFs
-	@$(BIN)/python benchmarks/demo.py $(if $(DOCS),--docs '$(DOCS)')
+	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs '$(DOCS)')
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest
@@ -42,7 +42,7 @@ format: $(VENV)/.dev  ## rewrite the Python sources in the project's format
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.native  ## measure the kernels, then the main job with 2,500 documents
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks --benchmark-only
-	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python -m benchmarks.main_job
 
 .PHONY: setup
 setup: $(VENV)/.dev $(VENV)/.native  ## only set up: environment, locked dependencies, native build

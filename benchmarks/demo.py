@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from benchmarks.invoices import write_invoices
+from benchmarks.service import RunningService
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -26,8 +28,6 @@ from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.client.verify import Verdict, check_files, load_roots
 from batchseal.errors import BatchsealError
 from batchseal.services import ClientServices
-from invoices import write_invoices
-from service import RunningService
 
 VERIFIERS = 2
 COMPARE_BYTES = 1 << 20

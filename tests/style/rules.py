@@ -1,0 +1,70 @@
+"""The project's rules as functions over a source text: each gives what breaks it, as "line: what"."""
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+
+PY_LINES, PYX_LINES, FUNCTION_LINES = 300, 250, 70
+
+SQL = re.compile(
+    r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\b(CREATE|ALTER|DROP)\s+TABLE\b",
+    re.DOTALL,
+)
+# Folders of somebody's machine.
+MACHINE_PATH = re.compile(r"/(work/[a-z.]|root/|opt/(pypi|wheels)|Users/|home/[a-z]+/)")
+BUILTIN_EXCEPTIONS = {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+}
+
+
+def environment_reads(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"):
+            yield f"{node.lineno}: os.{node.attr}"
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            for name in {alias.name for alias in node.names} & {"environ", "environb", "getenv", "putenv"}:
+                yield f"{node.lineno}: from os import {name}"
+
+
+def exception_definitions(source: str, known: set[str]) -> Iterator[str]:
+    """`known` are the names of the project's exceptions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
+            if bases & (BUILTIN_EXCEPTIONS | known):
+                yield f"{node.lineno}: class {node.name}"
+
+
+def sql_statements(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
+            yield f"{node.lineno}: {node.value[:60]!r}"
+
+
+def long_functions(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > FUNCTION_LINES:
+                yield f"{node.lineno}: {node.name} has {lines} lines"
+
+
+def machine_paths(text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := MACHINE_PATH.search(line):
+            yield f"{number}: {found[0]}"
+
+
+def missing_docstring(source: str) -> Iterator[str]:
+    tree = ast.parse(source)
+    if tree.body and ast.get_docstring(tree) is None:
+        yield "1: the module says nothing about itself"
+
+
+def calls_in_c(source: str, names: tuple[str, ...]) -> Iterator[str]:
+    """Calls of `names` in C, comments aside."""
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), source, flags=re.DOTALL)
+    for number, line in enumerate(code.splitlines(), 1):
+        if found := re.search(rf"\b({'|'.join(names)})\s*\(", line):
+            yield f"{number}: {found[1]}"
