@@ -24,7 +24,7 @@ typedef struct pdf_section {
 } pdf_section;
 
 typedef struct {
-    enum { PDF_ENTRY_FREE, PDF_ENTRY_PLAIN, PDF_ENTRY_COMPRESSED, PDF_ENTRY_MISSING } type;
+    enum { PDF_ENTRY_FREE, PDF_ENTRY_PLAIN, PDF_ENTRY_COMPRESSED, PDF_ENTRY_MISSING, PDF_ENTRY_BROKEN } type;
     uint64_t location;   /* offset, or the object stream's number */
     uint32_t generation; /* or the index within the object stream */
 } pdf_entry;
@@ -51,7 +51,6 @@ typedef struct {
     pdf_span trailer; /* of the newest section, or of the repair */
     uint64_t size;    /* one more than the highest object number in use */
     bool rebuilt;    /* pdf_rebuild_xref made the section */
-    bool irregular;  /* the chain was read, but only by overlooking what a strict reader would not */
     bool in_objstm;  /* an object stream is being read */
     size_t inflated, work;
     uint32_t visited;

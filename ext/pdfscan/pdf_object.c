@@ -114,6 +114,7 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
     if (++doc->visited > doc->limits->objects) return PDF_REFUSE_OBJECTS;
     pdf_entry entry = pdf_lookup(doc, num);
     if (entry.type == PDF_ENTRY_COMPRESSED && gen == 0) return load_compressed(doc, num, &entry, object);
+    if (entry.type == PDF_ENTRY_BROKEN) return PDF_REFUSE_BROKEN_XREF;
     if (entry.type != PDF_ENTRY_PLAIN || entry.generation != gen) return PDF_OK;
     uint64_t found_num, found_gen;
     if (entry.location >= (uint64_t)(doc->file.end - doc->file.at)) return PDF_REFUSE_BROKEN_XREF;

@@ -3,14 +3,16 @@
 
 #include "pdfscan/pdf_document.h"
 
-enum { ROW_BYTES = 20, TAIL_BYTES = 2048, NEARBY_BYTES = 64 };
+enum { ROW_BYTES = 20, TAIL_BYTES = 2048 };
 
-/* "0000000016 00000 n" */
-static bool is_text_row(const uint8_t *row) {
+/* "0000000016 00000 n", without the two bytes of the line's end */
+static bool is_entry(const uint8_t *row) {
     for (int i = 0; i < 16; i++)
         if (i != 10 && !pdf_is_digit(row[i])) return false;
-    return row[10] == ' ' && row[16] == ' ' && (row[17] == 'n' || row[17] == 'f') && pdf_is_space(row[18]) && pdf_is_space(row[19]);
+    return row[10] == ' ' && row[16] == ' ' && (row[17] == 'n' || row[17] == 'f');
 }
+
+static bool is_text_row(const uint8_t *row) { return is_entry(row) && pdf_is_space(row[18]) && pdf_is_space(row[19]); }
 
 static uint64_t text_number(const uint8_t *at, unsigned digits) {
     uint64_t value = 0;
@@ -24,25 +26,23 @@ static uint64_t binary_number(const uint8_t *at, unsigned bytes) {
     return value;
 }
 
-/* Rows of other lengths than 20 bytes become binary ones of widths 1, 8, 4. */
+/* Rows that end in one or in three bytes, as they often do, become binary ones of widths 1, 8, 4. */
 static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_subsection *rows) {
+    enum { ENTRY_BYTES = 18 };
     const uint8_t *end = doc->file.end;
-    if (rows->count > (size_t)(end - at) / 5) return NULL;
+    if (rows->count > (size_t)(end - at) / ENTRY_BYTES) return NULL;
     uint8_t *out = pdf_alloc(doc->arena, (size_t)rows->count * 13);
     if (!out) return NULL;
     rows->rows = out;
     rows->width[0] = 1, rows->width[1] = 8, rows->width[2] = 4;
-    for (uint32_t i = 0; i < rows->count; i++, out += 13) {
-        uint64_t offset, generation;
-        at = pdf_skip_number(pdf_skip_space(at, end), end, &offset);
-        if (!at || !(at = pdf_skip_number(pdf_skip_space(at, end), end, &generation))) return NULL;
+    for (uint32_t i = 0; i < rows->count; i++, out += 13, at += ENTRY_BYTES) {
         at = pdf_skip_space(at, end);
-        if (at == end || (*at != 'n' && *at != 'f')) return NULL;
-        out[0] = *at++ == 'n';
+        if (end - at < ENTRY_BYTES || !is_entry(at)) return NULL;
+        uint64_t offset = text_number(at, 10), generation = text_number(at + 11, 5);
+        out[0] = at[17] == 'n';
         for (int b = 0; b < 8; b++) out[1 + b] = (uint8_t)(offset >> (56 - 8 * b));
         for (int b = 0; b < 4; b++) out[9 + b] = (uint8_t)(generation >> (24 - 8 * b));
     }
-    doc->irregular = true;
     return at;
 }
 
@@ -74,8 +74,8 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
             at = convert_rows(doc, at, &rows);
             if (!at) return PDF_REFUSE_BROKEN_XREF;
         } else {
-            /* a writer that counts from 1 still lists object 0 */
-            if (count && first == 1 && text_number(at, 10) == 0 && at[17] == 'f' && text_number(at + 11, 5) == 65535) rows.first = 0, doc->irregular = true;
+            /* a writer that counts from 1 and still lists object 0: every number is off by one */
+            if (count && first == 1 && text_number(at, 10) == 0 && at[17] == 'f' && text_number(at + 11, 5) == 65535) return PDF_REFUSE_BROKEN_XREF;
             at += length;
         }
         if ((refusal = add_subsection(doc, section, rows))) return refusal;
@@ -140,20 +140,6 @@ static pdf_refusal read_section(pdf_document *doc, uint64_t offset, pdf_section 
     return PDF_REFUSE_BROKEN_XREF;
 }
 
-/* Where a startxref that is off by a few bytes may have meant. */
-static bool find_nearby(const pdf_document *doc, uint64_t *offset) {
-    uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
-    if (*offset > length) return false;
-    const uint8_t *from = doc->file.at + (*offset > NEARBY_BYTES ? *offset - NEARBY_BYTES : 0);
-    const uint8_t *to = doc->file.at + (length - *offset > NEARBY_BYTES ? *offset + NEARBY_BYTES : length);
-    for (const uint8_t *at = from; (at = pdf_find(at, to, "xref")); at++) {
-        if (at > doc->file.at && pdf_is_regular(at[-1])) continue;
-        *offset = (uint64_t)(at - doc->file.at);
-        return true;
-    }
-    return false;
-}
-
 static bool find_startxref(const pdf_document *doc, uint64_t *offset) {
     const uint8_t *start = doc->file.at, *end = doc->file.end;
     const uint8_t *at = pdf_find_last(end - start > TAIL_BYTES ? end - TAIL_BYTES : start, end, "startxref");
@@ -194,10 +180,6 @@ pdf_refusal pdf_read_xref(pdf_document *doc) {
         pdf_section *section = new_section(doc);
         if (!section) return PDF_REFUSE_MEMORY;
         pdf_refusal refusal = read_section(doc, offset, section);
-        if (refusal == PDF_REFUSE_BROKEN_XREF && find_nearby(doc, &offset)) {
-            doc->irregular = true;
-            refusal = read_section(doc, offset, section);
-        }
         if (refusal || (refusal = read_hidden(doc, section))) return refusal;
         if (!pdf_well_formed(section->trailer)) return PDF_REFUSE_BROKEN_XREF;
         for (uint32_t i = 0; i + 1 < doc->section_count; i++)
@@ -226,7 +208,7 @@ static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
     const uint8_t *w = rows->width;
     if (!(w[0] | w[1] | w[2])) {
         const uint8_t *row = rows->rows + (size_t)index * ROW_BYTES;
-        if (!is_text_row(row)) return (pdf_entry){.type = PDF_ENTRY_MISSING};
+        if (!is_text_row(row)) return (pdf_entry){.type = PDF_ENTRY_BROKEN};
         return (pdf_entry){.type = row[17] == 'n' ? PDF_ENTRY_PLAIN : PDF_ENTRY_FREE, .location = text_number(row, 10), .generation = (uint32_t)text_number(row + 11, 5)};
     }
     const uint8_t *row = rows->rows + (size_t)index * ((size_t)w[0] + w[1] + w[2]);
