@@ -31,8 +31,8 @@ A  One transaction: the external reference, the operation, its documents. Refuse
 B  By the instance that holds the payload; raises the fence to 2. `claim` does the same for `woken` ones.
 C  Nothing runs: the registration lease keeps other instances away for 30 s, and its own `claim` for 1 s.
 D  Raises the fence. Claims that run side by side skip each other's rows and never wait.
-E  Its worker hangs or is cut off: a lease that has passed is free by definition. Or it is dead and the same instance starts again: the fence is raised
-   at once, so that a process that was thought dead can write no more.
+E  Its worker hangs or is cut off: a lease that has passed is free by definition. Or it is dead and the same
+   instance starts again: the fence is raised at once, so that a process thought dead can write no more.
 F  Clears the lease, sets finished_at. The table refuses EXECUTED unless every document is SIGNED.
 G  Clears the lease, tries + 1.
 H  `claim` when due, `claim_one` at once. The status stays EXECUTION_ERROR until the next (F).

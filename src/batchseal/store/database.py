@@ -65,12 +65,15 @@ class Database:
                 command_timeout=COMMAND_SECONDS,
                 server_settings={"search_path": SCHEMA, "application_name": "batchseal", "timezone": "UTC"},
             )
-        except (asyncpg.ClientConfigurationError, ValueError) as problem:
+        except ValueError as problem:  # ClientConfigurationError is one too
             raise ConfigurationError(f"--database-url: {problem}") from None
         database = cls(pool)
         try:
             async with database.connection() as connection:
                 await connection.fetchval("SELECT 1")
+        except ValueError as problem:  # the address is read when the first connection is made
+            pool.terminate()
+            raise ConfigurationError(f"--database-url: {problem}") from None
         except BaseException:
             pool.terminate()
             raise
@@ -97,8 +100,12 @@ class Database:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
         except asyncpg.InterfaceError as problem:
             # Either the connection is gone, or we used it wrongly.
-            if not connection.is_closed():
+            if not is_closed(connection):
                 raise
+            raise DatabaseUnavailable(f"the database went away: {problem}") from problem
+        except asyncpg.InternalClientError as problem:
+            # What asyncpg says when the server's farewell came while the connection was idle.
+            connection.terminate()
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
         except AWAY as problem:
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
@@ -130,6 +137,13 @@ class Database:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+
+def is_closed(connection: Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back, since it broke
+        return True
 
 
 def explain(problem: BaseException) -> str:
