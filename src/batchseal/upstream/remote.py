@@ -56,7 +56,7 @@ class RemoteUpstream:
         self.tries = settings.upstream_tries
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._known: dict[str, Known] = {}
-        self._reading: dict[str, asyncio.Lock] = {}
+        self._reading: dict[str, asyncio.Task[Known]] = {}
         self._probe = Probe(self.service)
         self._health: tuple[float, str | None] = (0.0, None)
 
@@ -100,6 +100,8 @@ class RemoteUpstream:
         return result
 
     async def close(self) -> None:
+        for reading in list(self._reading.values()):
+            reading.cancel()
         for known in self._known.values():
             await known.lane.close()
         await self.service.close()
@@ -138,29 +140,38 @@ class RemoteUpstream:
 
     def _forget(self, account_key: str) -> None:
         del self._accounts[account_key]
-        self._reading.pop(account_key, None)
         self._known.pop(account_key, None)  # a lane at work lives on in its calls
 
     async def _know(self, account: Account, *, refresh: bool = False) -> Known:
         """The account's key, read again when it is old. While the upstream is away an old one will do."""
-        asked_at = time.monotonic()
-        async with self._reading.setdefault(account.key, asyncio.Lock()):
-            known = self._known.get(account.key)
-            # Whoever waited for somebody else's reading takes its result.
-            if known and (known.read_at >= asked_at if refresh else asked_at - known.read_at < KEY_SECONDS):
-                return known
-            try:
-                key = await self._read_key(account)
-            except UpstreamError as problem:
-                if known is None or refresh or not problem.try_again:
-                    raise
-                log.warning("credential not read again, the one from before is used", cause=problem.cause)
-                known.read_at = time.monotonic()
-                return known
-            if known is None or known.key.credential.fingerprint != key.credential.fingerprint:
-                known = self._known[account.key] = Known(account, key, 0.0, self._new_lane(account, key))
+        known = self._known.get(account.key)
+        if known and not refresh and time.monotonic() - known.read_at < KEY_SECONDS:
+            return known
+        reading = self._reading.get(account.key)
+        if reading is None:
+            reading = self._reading[account.key] = asyncio.create_task(self._read(account))
+            reading.add_done_callback(lambda task: self._has_read(account, task))
+        try:
+            # Whoever comes while it is read takes that result, be it a failure.
+            return await asyncio.shield(reading)
+        except UpstreamError as problem:
+            if known is None or refresh or not problem.try_again:
+                raise
+            log.warning("credential not read again, the one from before is used", cause=problem.cause)
             known.read_at = time.monotonic()
             return known
+
+    async def _read(self, account: Account) -> Known:
+        key, known = await self._read_key(account), self._known.get(account.key)
+        if known is None or known.key.credential.fingerprint != key.credential.fingerprint:
+            known = self._known[account.key] = Known(account, key, 0.0, self._new_lane(account, key))
+        known.read_at = time.monotonic()
+        return known
+
+    def _has_read(self, account: Account, task: asyncio.Task[Known]) -> None:
+        del self._reading[account.key]
+        if not task.cancelled():
+            task.exception()  # so that a failure nobody waited for is not reported as lost
 
     async def _check_still(self, account: Account, credential: Credential) -> None:
         """Raises CredentialUnusable where the account has another certificate by now."""

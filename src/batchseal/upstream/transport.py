@@ -142,7 +142,7 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
     if isinstance(problem, aiohttp.ClientHttpProxyError):
         return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}")
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
-        return UpstreamPermanent(f"{text}: the certificate of the signing service is not trusted")
+        return UpstreamTransient(f"{text}: the TLS certificate of the signing service is not trusted")
     if isinstance(problem, aiohttp.ClientConnectorError):
         return UpstreamTransient(f"{text}: no connection ({problem.os_error.strerror or problem.os_error})")
     if isinstance(problem, aiohttp.ConnectionTimeoutError):

@@ -1,0 +1,107 @@
+"""The client services file: what is read, what is refused, and what a change does."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from batchseal.errors import ConfigurationError
+from batchseal.services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+
+
+def write(path, table):
+    path.write_text(table if isinstance(table, str) else json.dumps(table))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "client-services-config.json"
+
+
+def test_reads_the_keys_of_the_contract(path):
+    write(
+        path,
+        {
+            "A": {"secret": "s1", "inputFolder": "in", "credentialId": "c", "pinFile": "pins/a"},
+            "B": {"secret": "s2", "active": False, "credentialId": None},
+        },
+    )
+    services = ClientServices.load(path)
+    a, b = services.get("A"), services.get("B")
+    assert services.ids() == ["A", "B"] and services.present
+    assert (a.credential_id, a.pin_file, a.active) == ("c", path.parent / "pins/a", True)
+    assert (b.credential_id, b.pin_file, b.active) == (None, None, False)
+    assert services.get("C") is None
+
+
+def test_a_secret_is_compared_and_never_shown(path):
+    service = ClientServices.load(write(path, {"A": {"secret": "gr€en-canary"}})).get("A")
+    assert service.accepts("gr€en-canary") and not service.accepts("gr€en-canar") and not service.accepts("")
+    assert "canary" not in repr(service)
+
+
+def test_a_missing_file_configures_nobody(path):
+    services = ClientServices.load(path)
+    assert not services.present and services.ids() == []
+    write(path, {"A": {"secret": "s"}})
+    assert services.reload_if_changed() and services.present
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "line 1"),
+        ("[]", "not an object"),
+        ("{}", "not an object"),
+        ('{"A": {}}', "'A': has no secret"),
+        ('{"A": "canary"}', "'A': is not an object"),
+        ('{"A": {"secret": 7}}', "secret is not a text"),
+        ('{"A": {"secret": ""}}', "secret is not a text"),
+        ('{"A": {"secret": "canary", "active": "yes"}}', "active"),
+        ('{"A": {"secret": "canary"}, "A": {"secret": "t"}}', "'A' stands there twice"),
+        ("\xff", "client-services-config.json"),
+        ("[" * 100_000, "client-services-config.json"),
+    ],
+)
+def test_what_cannot_be_used_is_named(path, text, said):
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigurationError) as refusal:
+        ClientServices.load(path)
+    assert said in refusal.value.cause and "canary" not in refusal.value.cause
+
+
+def test_a_change_is_noticed_and_a_bad_one_keeps_what_was(path):
+    services = ClientServices.load(write(path, {"A": {"secret": "one"}}))
+    assert services.reload_if_changed() is False
+    write(path, {"A": {"secret": "three"}})
+    assert services.reload_if_changed() is True and services.get("A").accepts("three")
+    write(path, '{"A": {"secret": "fou')
+    assert services.reload_if_changed() is False
+    assert services.get("A").accepts("three") and "line 1" in services.problem
+    path.unlink()
+    assert services.reload_if_changed() is False and services.get("A") and "gone" in services.problem
+    write(path, {"A": {"secret": "fifth!"}})
+    assert services.reload_if_changed() is True and services.problem is None
+
+
+def test_a_sandbox_file_is_made_once_with_a_fresh_secret(tmp_path):
+    first = make_sandbox_services(tmp_path / "work", tmp_path / "sandbox")
+    assert first == tmp_path / "work" / "client-services-config.json"
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    text = first.read_text()
+    assert make_sandbox_services(tmp_path / "work", tmp_path / "sandbox") == first and first.read_text() == text
+    assert sorted(os.listdir(first.parent)) == ["client-services-config.json"]
+    other = make_sandbox_services(tmp_path / "other", tmp_path / "sandbox")
+    assert len(json.loads(text)[SANDBOX_SERVICE]["secret"]) >= 32 and other.read_text() != text
+
+
+def test_a_folder_that_cannot_be_written_falls_back(tmp_path):
+    (tmp_path / "work").write_text("a file where a folder should be")
+    path = make_sandbox_services(tmp_path / "work", tmp_path / "sandbox")
+    assert path.parent == tmp_path / "sandbox"
+    assert make_sandbox_services(tmp_path / "work", tmp_path / "sandbox") == path
+    with pytest.raises(ConfigurationError):
+        make_sandbox_services(tmp_path / "work", tmp_path / "work" / "below")

@@ -1,0 +1,121 @@
+"""Every answer and address of an upstream as what it means to us."""
+
+import email.utils
+import time
+
+import pytest
+
+from batchseal.errors import (
+    ConfigurationError,
+    GrantExpired,
+    OutcomeUnknown,
+    UpstreamAuthExpired,
+    UpstreamAuthRefused,
+    UpstreamPermanent,
+    UpstreamQuotaGone,
+    UpstreamRateLimited,
+    UpstreamTransient,
+)
+from batchseal.upstream.lane import MAX_PAUSE_SECONDS, pause_seconds
+from batchseal.upstream.probe import is_token, name_of, read_claims
+from batchseal.upstream.transport import check_address, proxy_address, read_answer, retry_after_seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "try_again"),
+    [
+        (401, b"", UpstreamAuthExpired, True),
+        (403, b"<html>", UpstreamAuthRefused, False),
+        (429, b"", UpstreamRateLimited, True),
+        (429, b'{"error":"quota_exceeded"}', UpstreamQuotaGone, False),
+        (402, b"", UpstreamQuotaGone, False),
+        (500, b"", UpstreamTransient, True),
+        (503, b"<html>", UpstreamTransient, True),
+        (408, b"", UpstreamTransient, True),
+        (501, b"", UpstreamPermanent, False),
+        (302, b"", UpstreamPermanent, False),
+        (400, b'{"error":"invalid_request","error_description":"Invalid parameter SAD"}', GrantExpired, True),
+        (400, b'{"error":"x","error_description":"The authorization has expired"}', GrantExpired, True),
+        (400, b'{"error":"invalid_request","error_description":"Missing parameter hash"}', UpstreamPermanent, False),
+        (400, b"[1", UpstreamPermanent, False),
+        (200, b"<html>hello</html>", OutcomeUnknown, True),
+        (200, b'{"signatures":["AAAA', OutcomeUnknown, True),
+        (200, b"[]", OutcomeUnknown, True),
+    ],
+)
+def test_an_answer_that_is_none(status, body, kind, try_again):
+    with pytest.raises(kind) as raised:
+        read_answer("signatures/signHash", status, {}, body)
+    assert type(raised.value) is kind and raised.value.try_again is try_again
+    assert "signatures/signHash" in raised.value.cause and "hello" not in raised.value.cause
+
+
+def test_a_good_answer():
+    assert read_answer("p", 200, {}, b'{"a":1}') == {"a": 1}
+    assert read_answer("p", 204, {}, b"") == {}
+
+
+def test_what_a_server_repeats_of_a_request_stays_out_of_the_cause():
+    token = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJlLWNhbmFyeQ"
+    body = b'{"error":"invalid_request","error_description":"no such token %s here"}' % token.encode()
+    with pytest.raises(UpstreamPermanent) as raised:
+        read_answer("p", 400, {}, body)
+    assert "no such token … here" in raised.value.cause and token[:24] not in raised.value.cause
+
+
+def test_retry_after_in_both_forms():
+    assert retry_after_seconds("7") == 7
+    assert retry_after_seconds(None) is None and retry_after_seconds("soon") is None
+    assert 25 < retry_after_seconds(email.utils.formatdate(time.time() + 30, usegmt=True)) <= 31
+    assert retry_after_seconds(email.utils.formatdate(time.time() - 30, usegmt=True)) == 0
+
+
+def test_pauses_grow_vary_and_heed_the_upstream():
+    away = UpstreamTransient()
+    means = [sum(pause_seconds(tries, away) for _ in range(50)) / 50 for tries in (1, 2, 3, 4)]
+    assert means == sorted(means) and means[0] < 0.3 and max(means) <= MAX_PAUSE_SECONDS
+    assert len({pause_seconds(2, away) for _ in range(10)}) > 5
+    assert pause_seconds(1, UpstreamRateLimited(retry_after_seconds=11)) == 11
+    assert pause_seconds(1, UpstreamAuthExpired()) == 0 < pause_seconds(2, UpstreamAuthExpired())
+
+
+@pytest.mark.parametrize(
+    "address", ["https://sign.example/base/", "http://127.0.0.1:8080", "http://[::1]:1/", "http://localhost"]
+)
+def test_addresses_that_are_taken(address):
+    assert check_address(address) == address.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://sign.example",
+        "ftp://sign.example",
+        "https://",
+        "https://u:p@sign.example",
+        "https://h/?a=b",
+        "http://127.0.0.1.example",
+    ],
+)
+def test_addresses_that_are_refused(address):
+    with pytest.raises(ConfigurationError):
+        check_address(address)
+
+
+def test_plain_http_can_be_allowed():
+    assert check_address("http://sign.example/", allow_http=True) == "http://sign.example"
+
+
+def test_a_proxy_needs_host_and_port():
+    assert proxy_address("", 0) is None and proxy_address("", 3128) is None
+    assert proxy_address("proxy", 3128) == "http://proxy:3128" and proxy_address("::1", 1) == "http://[::1]:1"
+    with pytest.raises(ConfigurationError):
+        proxy_address("proxy", 0)
+
+
+def test_a_token_names_its_client():
+    assert name_of(read_claims("e30.eyJjbGllbnRfaWQiOiAiQSJ9.sig")) == "A"
+    assert name_of(read_claims("e30.eyJhenAiOiAiQiJ9.sig")) == "B"
+    for opaque in ("abc", "a.b.c", "e30.W10.sig", "e30.e30.sig", "..", "é.é.é"):
+        assert name_of(read_claims(opaque)) == ""
+    assert is_token("a-b._~+/=") and not any(map(is_token, ("", "a b", "a\nb", "é", "x" * 20_000)))

@@ -1,0 +1,133 @@
+"""How a lane fills, limits and repeats calls; the calls themselves are stood in for by a coroutine."""
+
+import asyncio
+import time
+
+import pytest
+
+from batchseal.errors import UpstreamPermanent, UpstreamTransient
+from batchseal.upstream import lane as lanes
+from batchseal.upstream.lane import MAX_CALLS, Lane, Order
+
+
+class Calls:
+    """A sign call that takes `seconds` and answers a digest with itself, after `failures` calls that fail."""
+
+    def __init__(self, seconds=0.0, failures=()):
+        self.seconds, self.failures = seconds, list(failures)
+        self.made, self.at_once, self.most_at_once = [], 0, 0
+
+    async def __call__(self, digests, request_key):
+        self.made.append(list(digests))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.seconds)
+        self.at_once -= 1
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
+        return digests
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(lanes, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+def digests_of(count, seed=0):
+    return [b"%d/%d" % (seed, number) for number in range(count)]
+
+
+async def run(lane, digests, tries=5):
+    order, results = Order("key", tries), {}
+    lane.submit(order, digests)
+    while len(results) < len(digests):
+        for position, value in await order.parts.get():
+            assert position not in results
+            results[position] = value
+    return [results[position] for position in range(len(digests))]
+
+
+async def test_calls_are_full_and_limited_in_number():
+    calls = Calls(0.01)
+    assert await run(Lane(calls, 10), digests_of(205)) == digests_of(205)
+    assert [len(call) for call in calls.made] == [10] * 20 + [5] and calls.most_at_once == MAX_CALLS
+
+
+async def test_orders_of_the_same_moment_share_a_call():
+    calls = Calls()
+    lane = Lane(calls, 100)
+    results = await asyncio.gather(*(run(lane, digests_of(1, seed)) for seed in range(50)))
+    assert results == [digests_of(1, seed) for seed in range(50)] and len(calls.made) == 1
+
+
+async def test_small_orders_within_50_ms_travel_together():
+    calls = Calls(0.2)
+    lane = Lane(calls, 100)
+
+    async def later(number):
+        await asyncio.sleep(number * 0.001)
+        return await run(lane, digests_of(1, number))
+
+    started = time.monotonic()
+    await asyncio.gather(*map(later, range(50)))
+    assert len(calls.made) <= 5 and time.monotonic() - started < 0.6
+
+
+async def test_an_idle_lane_does_not_wait():
+    calls = Calls()
+    lane = Lane(calls, 100)
+    await run(lane, digests_of(1))
+    started = time.monotonic()
+    for number in range(20):
+        await run(lane, digests_of(1, number))
+    assert (time.monotonic() - started) / 20 < 0.005
+
+
+async def test_equal_digests_are_sent_once():
+    calls = Calls()
+    assert await run(Lane(calls, 10), [b"same"] * 7 + [b"other"]) == [b"same"] * 7 + [b"other"]
+    assert calls.made == [[b"same", b"other"]]
+
+
+async def test_what_failed_in_several_calls_goes_on_together():
+    calls = Calls(0.005, [UpstreamTransient("away")] * 3)
+    assert await run(Lane(calls, 4), digests_of(12)) == digests_of(12)
+    assert sum(map(len, calls.made)) == 24 and len(calls.made) <= 7
+
+
+async def test_tries_are_counted_by_document():
+    calls = Calls(0, [UpstreamTransient("away")] * 100)
+    results = await run(Lane(calls, 10), digests_of(3), tries=4)
+    assert all(isinstance(value, UpstreamTransient) for value in results) and len(calls.made) == 4
+
+
+async def test_a_refusal_is_not_repeated_and_harms_no_other_call():
+    calls = Calls(0, [None, UpstreamPermanent("no")])
+    results = await run(Lane(calls, 5), digests_of(15))
+    assert [isinstance(value, UpstreamPermanent) for value in results] == [False] * 5 + [True] * 5 + [False] * 5
+
+
+async def test_a_defect_ends_the_documents_of_its_call():
+    calls = Calls(0, [ZeroDivisionError()])
+    results = await run(Lane(calls, 5), digests_of(5))
+    assert all(isinstance(value, UpstreamPermanent) and "unexpectedly" in value.cause for value in results)
+
+
+async def test_a_withdrawn_order_is_not_sent():
+    calls, order = Calls(0.01), Order("key", 5)
+    lane = Lane(calls, 1)
+    lane.submit(order, digests_of(100))
+    await order.parts.get()
+    lane.withdraw(order)
+    await asyncio.sleep(0.1)
+    assert len(calls.made) <= 2 * MAX_CALLS and lane.idle
+
+
+async def test_closing_ends_calls_under_way():
+    calls, order = Calls(60), Order("key", 5)
+    lane = Lane(calls, 1)
+    lane.submit(order, digests_of(10))
+    await asyncio.sleep(0.01)
+    await asyncio.wait_for(lane.close(), 1)
+    await asyncio.sleep(0.01)
+    assert len(calls.made) == MAX_CALLS and lane.idle
