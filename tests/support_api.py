@@ -1,8 +1,9 @@
 """A small pipeline in memory behind the real application and server, to try the API over real sockets.
 
-It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what shall happen to
-a document through its name: "refused" is refused, "damaged" comes back damaged from storage, "breaks" ends the delivery,
-"later" stays pending, "many7" is delivered as 7 MB. Run as a program it is one worker process.
+It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what
+shall happen to a document through its name: "refused" is refused, "damaged" comes back damaged from storage,
+"breaks" ends the delivery, "later" stays pending, "many7" is delivered as 7 MB. Run as a program it is one
+worker process.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batchseal import worker
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens, load_key
@@ -23,7 +25,6 @@ from batchseal.config import Settings
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, ReferenceTaken
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.services import ClientServices
-from batchseal.worker import run
 
 SUFFIX = b"\n%signed\n"
 
@@ -82,7 +83,9 @@ class MemoryPipeline:
             raise
         self.counts["received"] = size
         if form == "multipart":
-            return self.register(caller, {"externalReference": media_type, "description": str(size), "documents": []})
+            return self.register(
+                caller, {"externalReference": media_type, "description": str(size), "documents": []}
+            )
         try:
             return self.register(caller, json.loads(head))
         except (ValueError, KeyError) as problem:
@@ -93,7 +96,9 @@ class MemoryPipeline:
         for other in self.operations.values():
             if (other.client_service, other.external_reference) == (caller.client_service, reference):
                 raise ReferenceTaken(f"{reference} is taken", operation_id=other.id)
-        documents = [self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])]
+        documents = [
+            self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])
+        ]
         signed = sum(row.status == DocumentStatus.SIGNED for row, _ in documents)
         later = any(row.name.startswith("later") for row, _ in documents)
         status = OperationStatus.EXECUTED if signed == len(documents) else OperationStatus.EXECUTION_FAILED
@@ -219,11 +224,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("settings", help="JSON of settings")
+    parser.add_argument("--grace", type=float, default=worker.GRACE_SECONDS, help="seconds to end in")
     arguments = parser.parse_args()
+    worker.GRACE_SECONDS = arguments.grace
     values = json.loads(arguments.settings)
     for name in ("work_folder", "temp_folder"):
         values[name] = Path(values[name])
-    run(Settings(**values), open_application, ready_fd=arguments.ready_fd)
+    worker.run(Settings(**values), open_application, ready_fd=arguments.ready_fd)
 
 
 if __name__ == "__main__":

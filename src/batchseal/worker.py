@@ -1,7 +1,7 @@
 """A process that receives requests: one loop, one server, one application.
 
-Several workers listen on the same port (SO_REUSEPORT) and know nothing of each other. A worker tells its parent when it takes
-connections, and ends within `STOP_SECONDS` of SIGTERM, whatever its callers do.
+Several workers listen on the same port (SO_REUSEPORT) and know nothing of each other. A worker tells its
+parent when it takes connections, and ends within 25 s of SIGTERM, whatever its callers do.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import NoReturn
 
@@ -25,11 +25,14 @@ from batchseal.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-# Connections, not requests: at the server's default 1,024 idle ones stop everything, the health addresses included.
+# Connections, not requests: at the server's default 1,024 idle ones stop everything, the health addresses
+# included.
 BACKLOG = 4096
 MAX_CONNECTIONS = 20_000
+# SIGTERM to the end: requests that run, cancelled ones (2 s), what is still in the server's buffers. 25 s in
+# all.
 GRACE_SECONDS = 18.0
-STOP_SECONDS = 24.0
+FLUSH_SECONDS = 3.0
 READY_LINE = b"ready\n"
 
 OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
@@ -38,8 +41,9 @@ OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
 def run(settings: Settings, open_application: OpenApplication, *, ready_fd: int | None = None) -> NoReturn:
     """Serves on `settings.host` and `settings.port` until SIGTERM or SIGINT, and ends the process.
 
-    `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is written to
-    `ready_fd` as soon as connections are taken. Exit code 0, or 1 where the server ended by itself or could not start.
+    `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is
+    written to `ready_fd` as soon as connections are taken. Exit code 0, or 1 where the server ended by itself
+    or could not start.
     """
     code = 1
     try:
@@ -71,14 +75,16 @@ async def serve(settings: Settings, open_application: OpenApplication, ready_fd:
             if not stop.is_set():
                 log.error("the server ended by itself")
                 return 1
-            await bounded(end(server, serving, guard), STOP_SECONDS)
+            await end(server, serving, guard)
         finally:
             ending.cancel()
     return 0
 
 
 def build_server(guard: Guard, settings: Settings) -> Server:
-    """The server with its limits. HTTP/1.1 only: nobody speaks HTTP/2 without TLS, and it would double the surface."""
+    """The server with its limits. HTTP/1.1 only: nobody speaks HTTP/2 without TLS, and it would double the
+    surface.
+    """
     return Server(
         guard,
         address=settings.host,
@@ -95,40 +101,40 @@ def build_server(guard: Guard, settings: Settings) -> Server:
 
 async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> None:
     """Waits until the port takes connections. Raises ConfigurationError where the server cannot have it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     for _ in range(500):
-        if serving.done():
-            raise ConfigurationError(f"cannot listen on {settings.host}:{settings.port}: {serving.exception()}")
+        # Before and after: somebody else may listen there, and answer.
+        await asyncio.sleep(0.01)
         with suppress(OSError):
             _, writer = await asyncio.open_connection(host, settings.port)
             writer.close()
-            return
-        await asyncio.sleep(0.01)
+            if not serving.done():
+                return
+        if serving.done():
+            why = str(serving.exception()).partition("\n")[0]
+            raise ConfigurationError(f"cannot listen on {settings.host}:{settings.port}: {why}")
     raise ConfigurationError(f"nothing listens on {settings.host}:{settings.port}")
 
 
 async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard) -> None:
-    """Takes no more connections, and lets the requests that run come to an end."""
-    server.stop()
+    """Takes no more connections, lets the running requests end, and their last bytes reach the callers."""
+    server.stop()  # type: ignore[no-untyped-call]
     await guard.stop(GRACE_SECONDS)
-    await serving
-
-
-async def bounded(work: Awaitable[None], seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(work, seconds)
+    # The server itself waits for half-sent headers and for callers who do not read.
+    await asyncio.wait((serving,), timeout=FLUSH_SECONDS)
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
     """A bound socket that never listens: it holds `port` (0: a free one) for the workers, which share it.
 
-    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one account would
-    take turns on it, unnoticed.
+    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one
+    account would take turns on it, unnoticed.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     holder = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections that linger.
+        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections
+        # that linger.
         with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))

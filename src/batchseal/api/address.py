@@ -1,8 +1,9 @@
 """What a request's raw path means: canonical path, base and external reference.
 
-External references hold slashes, spaces and colons, percent-encoded. A path router decodes `%2F` or collapses `//` before it
-matches, and the reference is lost: so it is taken out here, from the bytes as they came, and the rest is made canonical
-(one slash between elements, none at the end, the first base in place of its alias).
+External references hold slashes, spaces and colons, percent-encoded. A path router decodes `%2F` or collapses
+`//` before it matches, and the reference is lost: so it is taken out here, from the bytes as they came, and
+the rest is made canonical (one slash between elements, none at the end, the first base in place of its
+alias).
 """
 
 import re
@@ -36,7 +37,9 @@ class Addresses:
         ]
 
     def pattern(self, template: str) -> re.Pattern[bytes]:
-        """Matches a raw path of this template under any base, with repeated slashes anywhere but inside the reference."""
+        """Matches a raw path of this template under any base, with repeated slashes anywhere but inside the
+        reference.
+        """
 
         def loose(path: str) -> str:
             return re.escape(path).replace("/", "/+")
@@ -64,7 +67,9 @@ class Addresses:
             # A lone slash is the end of an address whose reference stands in the query.
             if raw.strip(b"/"):
                 return unquote_to_bytes(raw).decode()
-            values = parse_qs(query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict")
+            values = parse_qs(
+                query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict"
+            )
             return next(iter(values.get(self.contract.reference_query, [])), None)
         except ValueError:
             raise InvalidRequest("externalReference is not UTF-8") from None

@@ -33,16 +33,21 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
     application.router.fallback = fallback({verb for _, verb, _, _ in table}, application, problems)
 
     async def problem(_: Application, request: Request, error: Exception) -> Response:
-        path = exchange_of(request).scope["path"]
-        return reply_to(problems, error if isinstance(error, ApiError) else problems.unexpected(error, path))
+        exchange = exchange_of(request)
+        if exchange.gone:
+            return Response(499)  # nobody is there to read it: sending it ends the request
+        known = error if isinstance(error, ApiError) else problems.unexpected(error, exchange.scope["path"])
+        return reply_to(problems, known)
 
     application.exceptions_handlers[ApiError] = problem
     application.exceptions_handlers[Exception] = problem
-    await application.start()
+    await application.start()  # type: ignore[no-untyped-call]
     return Guard(application, contract, problems, settings)
 
 
-def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:
+def route_table(
+    contract: Contract, routes: Routes, service: ServiceRoutes
+) -> list[tuple[str, str, str, Handler]]:
     """Name, verb, path and handler of every address."""
     base = contract.bases[0]
     below = base + contract.version
@@ -92,4 +97,6 @@ def fits(router: Router, verb: str, path: bytes) -> bool:
 
 
 def reply_to(problems: Problems, error: ApiError) -> Response:
-    return Response(problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error)))
+    return Response(
+        problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error))
+    )

@@ -14,7 +14,7 @@ UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 class Sink(io.RawIOBase):
-    """What the zip writer has written and nobody has taken yet. It cannot seek, so sizes follow each entry."""
+    """What the zip writer wrote and nobody took yet. It cannot seek, so sizes follow each entry."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -32,7 +32,8 @@ class Sink(io.RawIOBase):
 
 
 async def stream_archive(operation: Operation, delivered: AsyncIterator[Delivered]) -> AsyncIterator[bytes]:
-    """Entries `<externalRef>.<documentName>` in the order of the request, stored; `delivered` has raw segments.
+    """Entries `<externalRef>.<documentName>` in the order of the request, stored; `delivered` has raw
+    segments.
 
     A document that is not signed, or comes back damaged, has no entry.
     """

@@ -1,6 +1,7 @@
 """Who is calling: HTTP Basic, a token of ours, or a token of the signing service (api.md "Who is calling").
 
-Without a configuration file only a token of the signing service counts; it is handed on with the caller, and never kept.
+Without a configuration file only a token of the signing service counts; it is handed on with the caller, and
+never kept.
 """
 
 import base64
@@ -25,7 +26,9 @@ MAX_PROBED = 1024
 
 
 class Authenticator:
-    """`probe` asks the signing service whose token this is: its client id, or None when it does not take the token."""
+    """`probe` asks the signing service whose token this is: its client id, or None when it does not take the
+    token.
+    """
 
     def __init__(self, services: ClientServices, tokens: Tokens, probe: Probe) -> None:
         self.services = services
@@ -86,7 +89,10 @@ class Authenticator:
             client_service = await self.probe(token)
             if len(self._probed) >= MAX_PROBED:
                 self._probed.clear()
-            self._probed[key] = (now + (PROBED_SECONDS if client_service else REFUSED_SECONDS), client_service)
+            self._probed[key] = (
+                now + (PROBED_SECONDS if client_service else REFUSED_SECONDS),
+                client_service,
+            )
         return client_service
 
     def issue(self, client_service: str, secret: str) -> Issued:

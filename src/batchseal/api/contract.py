@@ -34,7 +34,9 @@ class Route:
 
     @property
     def routed(self) -> str:
-        """The template without the element of the external reference: that one never goes through a path router."""
+        """The template without the element of the external reference: that one never goes through a path
+        router.
+        """
         return self.template.replace("/" + REFERENCE, "")
 
 
@@ -65,11 +67,15 @@ def load_contract(replacement: str = "") -> Contract:
     """The contract in force. Raises ConfigurationError for a file that cannot be read or has unknown keys."""
     own = tomllib.loads(files("batchseal").joinpath("contract.toml").read_text("utf-8"))
     table = overlay(own, read_replacement(Path(replacement)), replacement) if replacement else own
+    routes = {name: parse_route(name, text) for name, text in table["route"].items()}
+    for name, text in own["route"].items():
+        if set(routes[name].parameters) != set(parse_route(name, text).parameters):
+            raise ConfigurationError(f"contract: route {name}: its parameters must be those of {text!r}")
     address = table["address"]
     paths = {key: checked_path(key, address[key]) for key in address if key != "bases"}
     return Contract(
         bases=tuple(checked_path("bases", base) for base in address["bases"]),
-        routes={name: parse_route(name, text) for name, text in table["route"].items()},
+        routes=routes,
         reference_query=table["query"]["externalReference"],
         status=table["status"],
         document=table["document"],
@@ -88,7 +94,9 @@ def overlay(own: dict[str, Any], other: dict[str, Any], where: str) -> dict[str,
     merged = dict(own)
     for key, value in other.items():
         if key not in own or type(value) is not type(own[key]):
-            raise ConfigurationError(f"--compat.contract: {where}: {key!r} is not a key of the contract, or of another type")
+            raise ConfigurationError(
+                f"--compat.contract: {where}: {key!r} is not a key of the contract, or of another type"
+            )
         merged[key] = overlay(own[key], value, where) if isinstance(value, dict) else value
     return merged
 
@@ -102,6 +110,10 @@ def checked_path(key: str, path: str) -> str:
 def parse_route(name: str, text: str) -> Route:
     verb, _, path = text.partition(" ")
     template = "/" + path.strip("/")
-    if verb not in VERBS or not re.fullmatch(r"(/([\w.~-]+|\{\w+\}))+", template) or template.count(REFERENCE) > 1:
+    if (
+        verb not in VERBS
+        or not re.fullmatch(r"(/([\w.~-]+|\{\w+\}))+", template)
+        or template.count(REFERENCE) > 1
+    ):
         raise ConfigurationError(f"contract: route {name}: {text!r} is not 'VERB path/with/{{parameters}}'")
     return Route(name, verb, template)

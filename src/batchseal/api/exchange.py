@@ -1,7 +1,8 @@
 """One request and its reply on the wire: limits while reading, refusals that arrive, and callers who go away.
 
-The server has no limit or timeout for a body, ends the connection of a caller who still sends when the reply is complete, and
-does not say in `send` that the caller has gone. All three are dealt with here, for every route alike.
+The server has no limit or timeout for a body, ends the connection of a caller who still sends when the reply
+is complete, and does not say in `send` that the caller has gone. All three are dealt with here, for every
+route alike.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A reply that comes before the body was read: the rest is read and dropped for this long, and until the caller has
-# stopped for the pause (curl stops at the first line of a refusal, urllib sends all of it first).
+# A reply that comes before the body was read: the rest is read and dropped for this long, and until the
+# caller has stopped for the pause (curl stops at the first line of a refusal, urllib sends all of it first).
 DISCARD_SECONDS = 60.0
-DISCARD_PAUSE_SECONDS = 3.0
+DISCARD_PAUSE_SECONDS = 2.0
 # A caller that takes nothing of its reply for this long is cut off.
 SEND_STALL_SECONDS = 120.0
 
@@ -28,7 +29,9 @@ SEND_STALL_SECONDS = 120.0
 class Exchange:
     """Wraps one ASGI request. `headers` has lower-case names; `body_bytes` counts what was read."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, *, max_body_bytes: int, stall_seconds: float) -> None:
+    def __init__(
+        self, scope: Message, receive: Receive, send: Send, *, max_body_bytes: int, stall_seconds: float
+    ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -48,10 +51,12 @@ class Exchange:
         self._length = int(self.headers.get(b"content-length", b"0"))
         self._body_complete = self._length == 0 and b"transfer-encoding" not in self.headers
 
-    # --- the request ---------------------------------------------------------------------------------------------
+    # --- the request ----------------------------------------------------------------------------------------
 
     async def body(self) -> AsyncIterator[bytes]:
-        """Chunks of the body as they come, none empty. Raises TooLarge, BodyStalled, InvalidRequest (truncated)."""
+        """Chunks of the body as they come, none empty. Raises TooLarge, BodyStalled, InvalidRequest
+        (truncated).
+        """
         self.check_length()
         while not self._body_complete:
             self._reading = True
@@ -80,7 +85,9 @@ class Exchange:
         return TooLarge(f"the body is larger than {self.max_body_bytes} bytes")
 
     async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
-        """Result of `work`. Raises ConnectionResetError, and cancels the work, when the caller goes away before."""
+        """Result of `work`. Raises ConnectionResetError, and cancels the work, when the caller goes away
+        before.
+        """
         self.watch()
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(self._gone.wait())
@@ -93,14 +100,18 @@ class Exchange:
             gone.cancel()
             task.cancel()
 
-    # --- the reply -----------------------------------------------------------------------------------------------
+    # --- the reply ------------------------------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """ASGI `send` for the application. Raises ConnectionResetError when nobody takes the reply any more."""
+        """ASGI `send` for the application. Raises ConnectionResetError when nobody takes the reply."""
+        if self.gone:
+            raise ConnectionResetError("the caller has gone")
         if message["type"] == "http.response.start":
             self.status = message["status"]
             # The server frames the body itself; HTTP forbids the header where a length is given.
-            message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"]
+            message["headers"] = [
+                pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"
+            ]
             await self._pass_on(message)
             if self.scope["method"] == "HEAD":
                 await self._finish(b"")
@@ -110,8 +121,6 @@ class Exchange:
         if not more:
             return await self._finish(body)
         self.watch()
-        if self._gone.is_set():
-            raise ConnectionResetError("the caller has gone")
         await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
@@ -122,12 +131,14 @@ class Exchange:
             raise ConnectionResetError("the caller takes no more of its reply") from None
 
     async def _finish(self, body: bytes) -> None:
-        """Sends the end of the reply; where the caller still sends, all but the last byte before its body is discarded."""
+        """Sends the end of the reply; where the caller still sends, all but the last byte before its body is
+        discarded.
+        """
         # With Expect, a caller that was not told to go on sends nothing; reading now would tell it to.
         told = self._reading or b"expect" not in self.headers
-        if body and told and not (self._body_complete or self._stalled or self._gone.is_set()):
-            # The server closes the connection as soon as the reply is complete, which reaches a caller that is still
-            # sending as a broken pipe, and many then never read the reply.
+        if body and told and not (self._body_complete or self._stalled):
+            # The server closes the connection as soon as the reply is complete, which reaches a caller that
+            # is still sending as a broken pipe, and many then never read the reply.
             await self._pass_on({"type": "http.response.body", "body": body[:-1], "more_body": True})
             await self._discard()
             body = body[-1:]
@@ -149,10 +160,17 @@ class Exchange:
                         self._body_complete = True
                         return None
 
-    # --- callers who go away -------------------------------------------------------------------------------------
+    # --- callers who go away --------------------------------------------------------------------------------
+
+    @property
+    def gone(self) -> bool:
+        """Whether the caller is known to have gone."""
+        return self._gone.is_set()
 
     def watch(self) -> None:
-        """Begins to notice that the caller goes away. Only once the body is read: both need the same `receive`."""
+        """Begins to notice that the caller goes away. Only once the body is read: both need the same
+        `receive`.
+        """
         if self._watcher is None and self._body_complete:
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
 

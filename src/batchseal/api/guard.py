@@ -1,7 +1,7 @@
 """The outermost layer: every request passes here before the router sees it.
 
-Refuses what the server lets through, makes the path canonical, answers for whatever escapes the application, and ends
-requests at shutdown.
+Refuses what the server lets through, makes the path canonical, answers for whatever escapes the application,
+and ends requests at shutdown.
 """
 
 import asyncio
@@ -30,7 +30,9 @@ CANCELLED_SECONDS = 2.0
 class Guard:
     """The ASGI application that the server runs. `scope["batchseal.exchange"]` is the request's Exchange."""
 
-    def __init__(self, application: Application, contract: Contract, problems: Problems, settings: Settings) -> None:
+    def __init__(
+        self, application: Application, contract: Contract, problems: Problems, settings: Settings
+    ) -> None:
         self.application = application
         self.addresses = Addresses(contract)
         self.problems = problems
@@ -63,7 +65,9 @@ class Guard:
             await exchange.close()
 
     async def handle(self, exchange: Exchange, receive: Receive) -> None:
-        """Runs the application; a reply that has begun and cannot go on is cut, never ended as if it were whole."""
+        """Runs the application; a reply that has begun and cannot go on is cut, never ended as if it were
+        whole.
+        """
         try:
             address = self.admit(exchange)
             exchange.address = address
@@ -76,7 +80,11 @@ class Guard:
             if not exchange.replied:
                 log.info("reply cut", path=exchange.scope["path"], why=str(gone))
         except Exception as problem:
-            error = problem if isinstance(problem, ApiError) else self.problems.unexpected(problem, exchange.scope["path"])
+            error = (
+                problem
+                if isinstance(problem, ApiError)
+                else self.problems.unexpected(problem, exchange.scope["path"])
+            )
             if exchange.status == 0:
                 await self.problems.send(error, exchange.send)
 

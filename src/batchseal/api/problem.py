@@ -1,6 +1,7 @@
 """Errors on the wire: the original's `errorCode` body and RFC 9457 in one object.
 
-A caller is told the fixed text of the error's class and a cause; an unexpected exception becomes an id that finds the log line.
+A caller is told the fixed text of the error's class and a cause; an unexpected exception becomes an id that
+finds the log line.
 """
 
 import http
@@ -11,7 +12,13 @@ import msgspec
 import structlog
 
 from batchseal.api.exchange import Send
-from batchseal.errors import ApiError, InactiveClientService, InternalError, InvalidToken, UnknownClientService
+from batchseal.errors import (
+    ApiError,
+    InactiveClientService,
+    InternalError,
+    InvalidToken,
+    UnknownClientService,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -27,19 +34,19 @@ class Problems:
     def status(self, error: ApiError) -> int:
         return error.vendor_status if self.vendor_status_codes else error.status
 
-    def body(self, error: ApiError, **more: Any) -> bytes:
+    def body(self, problem: ApiError, **more: Any) -> bytes:
         """The error as JSON; `more` stands beside the contract's fields. Ends with a line break."""
-        status = self.status(error)
+        status = self.status(problem)
         fields: dict[str, Any] = {
-            "errorCode": error.code,
-            "errorCodeDescription": error.description(),
-            "causeMessage": error.cause,
+            "errorCode": problem.code,
+            "errorCodeDescription": problem.description(),
+            "causeMessage": problem.cause,
             "type": "about:blank",
             "title": http.HTTPStatus(status).phrase,
             "status": status,
-            "detail": error.cause,
+            "detail": problem.cause,
         }
-        if (operation_id := getattr(error, "operation_id", None)) is not None:
+        if (operation_id := getattr(problem, "operation_id", None)) is not None:
             fields["id"] = operation_id
         return msgspec.json.encode({k: v for k, v in (fields | more).items() if v is not None}) + b"\n"
 
@@ -55,7 +62,7 @@ class Problems:
         return headers
 
     def unexpected(self, problem: Exception, path: str) -> InternalError:
-        """Logs what nobody foresaw under a fresh id, and gives the error that tells the caller that id only."""
+        """Logs what nobody foresaw under a fresh id; the caller is told that id only."""
         incident = secrets.token_hex(6)
         log.error("unexpected", incident=incident, path=path, exc_info=problem)
         return InternalError(f"incident {incident}: see the log of the service")

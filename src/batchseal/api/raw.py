@@ -10,8 +10,12 @@ from batchseal.api.requests import Slice, parse_range
 from batchseal.api.result import split
 
 
-def raw_document(operation: Operation, document: Delivered, range_header: str | None, if_range: str | None) -> Response:
-    """200 with everything, 206 with the one range that was asked for, or 416. A signed document never changes."""
+def raw_document(
+    operation: Operation, document: Delivered, range_header: str | None, if_range: str | None
+) -> Response:
+    """200 with everything, 206 with the one range that was asked for, or 416. A signed document never
+    changes.
+    """
     total = sum(len(segment) for segment in document.segments)
     tag = f'"{operation.id}-{document.row.ordinal}"'
     wanted = parse_range(range_header, total) if if_range in (None, tag) else None
@@ -19,7 +23,10 @@ def raw_document(operation: Operation, document: Delivered, range_header: str | 
         (b"accept-ranges", b"bytes"),
         (b"etag", tag.encode()),
         (b"cache-control", b"private, no-cache"),
-        (b"content-disposition", b"attachment; filename*=UTF-8''" + quote(document.row.name, safe="").encode()),
+        (
+            b"content-disposition",
+            b"attachment; filename*=UTF-8''" + quote(document.row.name, safe="").encode(),
+        ),
         (b"x-content-type-options", b"nosniff"),
     ]
     media_type = document.row.content_type.media_type.encode()
@@ -39,7 +46,9 @@ def streamed(media_type: bytes, segments: Sequence[bytes], wanted: Slice) -> Str
             start, stop = max(wanted.start - at, 0), min(wanted.stop - at, len(segment))
             at += len(segment)
             if start < stop:
-                for piece in split(segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])):
+                for piece in split(
+                    segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])
+                ):
                     yield piece
 
     return StreamedContent(media_type, content, wanted.stop - wanted.start)

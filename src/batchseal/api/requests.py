@@ -21,12 +21,15 @@ class Preferences:
 
 def parse_prefer(header: str | None) -> Preferences:
     """Unknown and malformed preferences are ignored, as RFC 7240 2 wants it; a wait is bounded."""
-    wanted = {}
+    wanted: dict[str, str] = {}
     for item in re.split(r"[,;]", header or ""):
         name, _, value = item.strip().partition("=")
         wanted.setdefault(name.strip().lower(), value.strip().strip('"'))
     wait = wanted.get("wait", "")
-    return Preferences("respond-async" in wanted, min(float(wait), MAX_WAIT_SECONDS) if wait.isascii() and wait.isdigit() else 0.0)
+    return Preferences(
+        "respond-async" in wanted,
+        min(float(wait), MAX_WAIT_SECONDS) if wait.isascii() and wait.isdigit() else 0.0,
+    )
 
 
 def wants_zip(accept: str | None) -> bool:
@@ -44,11 +47,15 @@ def wants_zip(accept: str | None) -> bool:
 
 
 def check_media_type(header: str | None, form: str) -> str:
-    """The Content-Type of a sign request for `form` ("json", "multipart"). Raises InvalidRequest where it is another."""
+    """The Content-Type of a sign request for `form` ("json", "multipart"). Raises InvalidRequest where it is
+    another.
+    """
     media_type = (header or "").partition(";")[0].strip().lower()
     if form == "multipart":
         if media_type != "multipart/form-data":
-            raise InvalidRequest(f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data")
+            raise InvalidRequest(
+                f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data"
+            )
         return header or ""
     if media_type not in ("", "application/json", "text/json") and not media_type.endswith("+json"):
         raise InvalidRequest(f"Content-Type is {media_type}; this address takes application/json")
@@ -83,7 +90,9 @@ class Slice:
 
 
 def parse_range(header: str | None, total_bytes: int) -> Slice | None:
-    """The one range that is asked for (RFC 9110 14). None: send everything. An empty Slice: none of it exists."""
+    """The one range that is asked for (RFC 9110 14). None: send everything. An empty Slice: none of it
+    exists.
+    """
     match = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", header or "", re.IGNORECASE)
     if match is None or match[1] == match[2] == "":
         return None

@@ -1,4 +1,6 @@
-"""A finished operation as JSON, document by document as it comes from storage: no reply is ever whole in memory."""
+"""A finished operation as JSON, document by document as it comes from storage: no reply is ever whole in
+memory.
+"""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -44,8 +46,8 @@ async def stream_with_content(
 ) -> AsyncIterator[bytes]:
     """SignOperation with `signedContent`; `delivered` has base64 segments.
 
-    `status` comes after `documentList`: a document that storage gives back damaged ends as ERROR_SIGNING, and then the
-    operation is no longer EXECUTED in this reply.
+    `status` comes after `documentList`: a document that storage gives back damaged ends as ERROR_SIGNING, and
+    then the operation is no longer EXECUTED in this reply.
     """
     pieces = Pieces()
     status, count, separator = operation.status, 0, b""
@@ -74,7 +76,11 @@ async def stream_with_content(
 def without_content(operation: Operation, documents: Sequence[Document], names: Mapping[str, str]) -> bytes:
     """SignOperation without `signedContent`."""
     head, tail = around_documents(operation, operation.status)
-    return head + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents) + tail
+    return (
+        head
+        + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents)
+        + tail
+    )
 
 
 def around_documents(operation: Operation, status: OperationStatus) -> tuple[bytes, bytes]:

@@ -18,12 +18,12 @@ from batchseal.errors import (
     InternalError,
     NotConfigured,
     NotDoneInTime,
-    NotFound,
     NotFinished,
+    NotFound,
     ReferenceTaken,
     ValueNotAllowed,
 )
-from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 
 JSON = b"application/json"
 Form = Literal["json", "multipart"]
@@ -38,7 +38,7 @@ NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
 
 
 def exchange_of(request: Request) -> Exchange:
-    exchange: Exchange = request.scope["batchseal.exchange"]  # type: ignore[index]
+    exchange: Exchange = request.scope["batchseal.exchange"]  # type: ignore[typeddict-item]
     return exchange
 
 
@@ -69,7 +69,7 @@ class Routes:
         address = exchange_of(request).address
         return self.contract.path("status_by_id", address.base if address else "", id=operation_id)
 
-    # --- sign ----------------------------------------------------------------------------------------------------
+    # --- sign -----------------------------------------------------------------------------------------------
 
     async def sign_json(self, request: Request) -> Response:
         return await self.sign(request, "json")
@@ -128,7 +128,7 @@ class Routes:
             raise nothing_signed(documents)
         return self.with_content(request, operation, documents)
 
-    # --- status and result ---------------------------------------------------------------------------------------
+    # --- status and result ----------------------------------------------------------------------------------
 
     async def status_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
@@ -176,11 +176,15 @@ class Routes:
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         found = next((document for document in documents if document.ordinal == ordinal), None)
         if found is None:
-            raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
+            raise NotFound(
+                f"operation {operation.id} has {operation.documents_total} documents, counted from 0"
+            )
         delivered = self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
-                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}")
+                raise NotFound(
+                    f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}"
+                )
             return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
         raise NotFound(f"document {ordinal} of operation {operation.id} is not there")
 
@@ -189,7 +193,7 @@ class Routes:
         operation_id = await self.pipeline.operation_of_document(caller, reference)
         return json_reply(b"%d" % operation_id)
 
-    # --- what they share -----------------------------------------------------------------------------------------
+    # --- what they share ------------------------------------------------------------------------------------
 
     def reference(self, request: Request) -> str:
         address = exchange_of(request).address
@@ -204,13 +208,19 @@ class Routes:
         self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
     ) -> tuple[Operation, Sequence[Document]]:
         try:
-            return await self.pipeline.finished_operation(caller, reference=reference, operation_id=operation_id)
+            return await self.pipeline.finished_operation(
+                caller, reference=reference, operation_id=operation_id
+            )
         except NotFinished as early:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
 
     def delivered(
-        self, request: Request, operation: Operation, documents: Sequence[Document], encoding: Literal["base64", "raw"]
+        self,
+        request: Request,
+        operation: Operation,
+        documents: Sequence[Document],
+        encoding: Literal["base64", "raw"],
     ) -> AsyncIterator[Delivered]:
         """Documents from storage; what they hold open is closed with the exchange, however that ends."""
         delivered = self.pipeline.deliver(operation, documents, encoding=encoding)
@@ -230,7 +240,9 @@ class Routes:
             async for piece in result.stream_with_content(operation, delivered, self.contract.document):
                 yield piece
 
-        return Response(200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content))
+        return Response(
+            200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content)
+        )
 
     def archive(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
         delivered = self.delivered(request, operation, documents, "raw")

@@ -1,26 +1,37 @@
 """The replies as types, and how they become JSON.
 
-The same types make the OpenAPI document. Absent fields are left out. Names that the contract may change are renamed last.
+The same types make the OpenAPI document. Absent fields are left out. Names that the contract may change are
+renamed last.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from enum import IntEnum
+from typing import Annotated, Any
 
 import msgspec
 
 from batchseal.api.facade import Document, Operation
-from batchseal.operation import OperationStatus
+from batchseal.operation import DocumentStatus, OperationStatus, SignError
 
 
 class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
     """Base of the replies."""
 
 
+def one_of(names: type[IntEnum]) -> msgspec.Meta:
+    """For the OpenAPI document: the texts that a field can have."""
+    return msgspec.Meta(extra_json_schema={"enum": [member.name for member in names]})
+
+
+Status = Annotated[str, one_of(OperationStatus)]
+Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
 class Registration(Struct):
     """What the caller of an asynchronous request keeps; host and port are what `--server.host.port` tells."""
 
     id: int
-    status: str
+    status: Status
     external_reference: str
     host: str
     port: int
@@ -29,7 +40,7 @@ class Registration(Struct):
 class StatusEntry(Registration):
     """How far an operation is."""
 
-    creation_date: str
+    creation_date: Instant
     documents_total: int
     documents_signed: int
     documents_failed: int
@@ -49,13 +60,13 @@ class SignedDocument(Struct):
     name: str
     content_type: str
     internal_id: int
-    sign_status: str
+    sign_status: Annotated[str, one_of(DocumentStatus)]
     cipher_status: str
     storage_status: str
     content_length: int
     additional_content_length: int
-    reception_date: str
-    sign_error: str | None = None
+    reception_date: Instant
+    sign_error: Annotated[str, one_of(SignError)] | None = None
     cause_message: str | None = None
     signed_content: str | None = None
 
@@ -66,11 +77,11 @@ class SignOperation(Struct):
     id: int
     type: str
     issuer_client_service_alias: str
-    creation_date: str
+    creation_date: Instant
     folder_external_reference: str
     folder: Folder
     document_list: list[SignedDocument]
-    status: str
+    status: Status
     execution_time: int | None = None
 
 
@@ -105,7 +116,8 @@ class Problem(msgspec.Struct):
 def encode(reply: Any) -> bytes:
     """JSON without the lower-case word `error`, which a live client takes for a failure wherever it stands.
 
-    `e\\u0072ror` reads the same. It is the r that is escaped: the e may be the last digit of an escape itself.
+    `e\\u0072ror` reads the same. It is the r that is escaped: the e may be the last digit of an escape
+    itself.
     """
     return msgspec.json.encode(reply).replace(b"error", b"e\\u0072ror")
 

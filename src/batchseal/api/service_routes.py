@@ -14,7 +14,14 @@ from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import JSON, exchange_of, header, json_reply
 from batchseal.api.schemas import Health, Token
 from batchseal.api.tokens import LIFETIME_SECONDS, Issued
-from batchseal.errors import ApiError, InvalidRequest, NotFound, TooLarge, UnknownClientService, ValueNotAllowed
+from batchseal.errors import (
+    ApiError,
+    InvalidRequest,
+    NotFound,
+    TooLarge,
+    UnknownClientService,
+    ValueNotAllowed,
+)
 
 MAX_TOKEN_FORM_BYTES = 64 << 10
 SCOPE = "sign"
@@ -23,9 +30,11 @@ SWAGGER_FILES = {
     "swagger-ui.css": b"text/css",
     "favicon-32x32.png": b"image/png",
 }
-# No address outside: not even the badge with which Swagger UI would show the document to a validator on the internet.
-SWAGGER_START = """SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});
-"""
+# No address outside: not even the badge with which Swagger UI would show the document to a validator on the
+# internet.
+SWAGGER_START = (
+    'SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+)
 SWAGGER_PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Batchseal</title>
@@ -34,12 +43,19 @@ SWAGGER_PAGE = """<!doctype html>
 <script src="{files}/swagger-ui-bundle.js"></script><script src="{files}/start.js"></script></body>
 </html>
 """
-PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+)
 
 
 class ServiceRoutes:
     def __init__(
-        self, pipeline: Pipeline, authenticator: Authenticator, contract: Contract, problems: Problems, openapi: bytes
+        self,
+        pipeline: Pipeline,
+        authenticator: Authenticator,
+        contract: Contract,
+        problems: Problems,
+        openapi: bytes,
     ) -> None:
         self.pipeline = pipeline
         self.authenticator = authenticator
@@ -47,7 +63,7 @@ class ServiceRoutes:
         self.problems = problems
         self.openapi = openapi
 
-    # --- tokens (RFC 6749 4.4) -----------------------------------------------------------------------------------
+    # --- tokens (RFC 6749 4.4) ------------------------------------------------------------------------------
 
     async def token(self, request: Request) -> Response:
         try:
@@ -69,7 +85,7 @@ class ServiceRoutes:
                 raise TooLarge(f"the form is larger than {MAX_TOKEN_FORM_BYTES} bytes")
         try:
             texts = [exchange_of(request).scope["query_string"].decode("ascii"), body.decode("ascii")]
-            pairs = [parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=100) for text in texts]
+            pairs = [parse_qs(text, True, errors="strict", max_num_fields=100) for text in texts]
         except ValueError:
             raise InvalidRequest("the form is not URL-encoded text") from None
         return {name: values[0] for table in pairs for name, values in table.items()}
@@ -94,7 +110,7 @@ class ServiceRoutes:
         body = self.problems.body(error, error=oauth)
         return Response(status, self.problems.headers(error), Content(MEDIA_TYPE, body))
 
-    # --- health and metrics --------------------------------------------------------------------------------------
+    # --- health and metrics ---------------------------------------------------------------------------------
 
     async def live(self, request: Request) -> Response:
         return json_reply(schemas.encode(Health("UP")))
@@ -109,7 +125,7 @@ class ServiceRoutes:
         media_type, text = metrics.exposition()
         return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
 
-    # --- documentation -------------------------------------------------------------------------------------------
+    # --- documentation --------------------------------------------------------------------------------------
 
     def base(self, request: Request) -> str:
         address = exchange_of(request).address
@@ -123,8 +139,8 @@ class ServiceRoutes:
     async def swagger_file(self, request: Request) -> Response:
         name = (request.route_values or {}).get("file") or ""
         if name == "start.js":
-            start = SWAGGER_START % (self.base(request) + self.contract.openapi)
-            return Response(200, [(b"cache-control", b"no-cache")], Content(b"text/javascript", start.encode()))
+            start = (SWAGGER_START % (self.base(request) + self.contract.openapi)).encode()
+            return Response(200, [(b"cache-control", b"no-cache")], Content(b"text/javascript", start))
         if name not in SWAGGER_FILES:
             raise NotFound(f"there is no file {name[:80]!r} here")
         headers = [(b"cache-control", b"public, max-age=86400")]

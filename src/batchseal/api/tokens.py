@@ -1,7 +1,7 @@
 """Tokens of the proxy's own token address: JWT with HMAC-SHA256 (RFC 7519, RFC 7515), and no other algorithm.
 
-The signing key lies in the temp folder, so that all workers and a restart share it. A token is bound to the secret that got
-it: a changed secret ends it.
+The signing key lies in the temp folder, so that all workers and a restart share it. A token is bound to the
+secret that got it: a changed secret ends it.
 """
 
 import base64
@@ -46,7 +46,9 @@ class Tokens:
 
     def issue(self, client_service: str, secret: str) -> Issued:
         now, token_id = int(time.time()), secrets.token_urlsafe(16)
-        claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
+        claims = Claims(
+            ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret)
+        )
         signed = encode(msgspec.json.encode(HEADER)) + "." + encode(msgspec.json.encode(claims))
         return Issued(signed + "." + encode(self.signature(signed)), token_id)
 
@@ -58,7 +60,9 @@ class Tokens:
         return hmac.digest(self.key, signed.encode(), hashlib.sha256)
 
     def read(self, token: str) -> Claims | None:
-        """Claims of a token of ours, None for somebody else's. Raises InvalidToken for one of ours that no longer holds."""
+        """Claims of a token of ours, None for somebody else's. Raises InvalidToken for one of ours that no
+        longer holds.
+        """
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         try:
@@ -86,7 +90,9 @@ def decode(text: str) -> bytes:
 
 
 def load_key(path: Path) -> bytes:
-    """The key in `path`, made with mode 0600 where there is none; of several processes that try at once all get the same."""
+    """The key in `path`, made with mode 0600 where there is none; of several processes that try at once all
+    get the same.
+    """
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
