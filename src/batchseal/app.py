@@ -1,4 +1,7 @@
-"""The composition root: the only place that constructs the parts of a process and joins them."""
+"""The composition root: the only place that constructs the parts of a process and joins them.
+
+What only one kind of process needs is imported where that one is built: the signer carries no HTTP server.
+"""
 
 import asyncio
 import os
@@ -6,17 +9,13 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import uvloop
 
-from batchseal import worker
 
 from batchseal._native import base64, digest, scanner
-from batchseal.api.application import create_application
-from batchseal.api.authentication import Authenticator
-from batchseal.api.guard import Guard
-from batchseal.api.tokens import Tokens, load_key
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
@@ -24,9 +23,10 @@ from batchseal.link import Link, LinkServer
 from batchseal.process import begin, say_ready
 from batchseal.service import Service
 from batchseal.services import ClientServices
-from batchseal.signer import Signer
 from batchseal.store.store import Store
-from batchseal.upstream.remote import RemoteUpstream
+
+if TYPE_CHECKING:
+    from batchseal.api.guard import Guard
 
 DRAIN_SECONDS = 10
 
@@ -83,6 +83,9 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
+    from batchseal.signer import Signer
+    from batchseal.upstream.remote import RemoteUpstream
+
     store = await connect_store(settings)
     await store.migrate(recreate=settings.force_database_recreate)
     services = ClientServices.load(settings.services_file)
@@ -105,8 +108,12 @@ async def run_signer(settings: Settings, ready: int) -> None:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncIterator[Guard]:
+async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     """A worker's application with all that it needs."""
+    from batchseal.api.application import create_application
+    from batchseal.api.authentication import Authenticator
+    from batchseal.api.tokens import Tokens, load_key
+
     service, close = await build_service(settings)
     services = ClientServices.load(settings.services_file)
     authenticator = Authenticator(services, Tokens(load_key(settings.temp_folder / "token.key")), service.probe)
@@ -122,6 +129,8 @@ def main() -> None:
     try:
         use_kernels(settings)
         if process == "worker":
+            from batchseal import worker
+
             worker.run(settings, open_application, ready_fd=ready)
         uvloop.run(run_signer(settings, ready))
     except BatchsealError as problem:

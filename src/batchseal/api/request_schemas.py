@@ -1,0 +1,85 @@
+"""The sign request as types, for the OpenAPI document only: bodies are scanned while they arrive, never held
+as these.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+
+class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """Base of the requests. Null is the same as absent."""
+
+
+class VisibleSignatureInfo(Struct):
+    """Where and how a signature is drawn. Not built yet: a document that asks for it is refused."""
+
+    location_type: Literal["SIGN_FIELD", "COORDINATE", "PLACEHOLDER"]
+    location_value: str
+    template_type: Literal["ONE_OFF", "SERVICE_CUSTOMIZATION"] | None = None
+    one_off_template: str | None = None
+    area: str | None = None
+    area_background_color: str | None = None
+    font: str | None = None
+    image_type: Literal["IMAGE_PNG", "IMAGE_JPG"] | None = None
+    image_value: str | None = None
+
+
+class AdvancedSignatureInfo(Struct):
+    """For XML only; ignored for PDF."""
+
+    signature_location: str | None = None
+    signature_transform: Literal["ENVELOPED", "XPATH", "XPATH2_FILTER"] | None = None
+    canonical_transform: Literal["EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS"] | None = None
+
+
+class SignatureInfo(Struct):
+    signature_type: Literal["PAdES", "XAdES", "CAdES"]
+    reason: str | None = None
+    location: str | None = None
+    apply_timestamp: bool | None = None
+    visible_signature_info: VisibleSignatureInfo | None = None
+    advanced_signature_info: AdvancedSignatureInfo | None = None
+
+
+class DocumentRequest(Struct):
+    """`base64Content` is needed in the JSON form, and ignored in the multipart form."""
+
+    external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    content_type: Annotated[str, Meta(examples=["application/pdf", "text/xml", "application/xml"])]
+    base64_content: str | UnsetType = msgspec.field(default=UNSET, name="base64Content")
+
+
+class RequestedDocument(Struct):
+    document_request: DocumentRequest
+    signature_info: SignatureInfo
+
+
+class PersonReceiver(Struct):
+    email: str | None = None
+    delivery_status: str | None = None
+
+
+class DeliveryInfo(Struct):
+    attach_documents: bool | None = None
+    person_receiver: list[PersonReceiver] | None = None
+
+
+class PreservationInfo(Struct):
+    """Accepted and ignored: documents never leave the premises."""
+
+    preserve_content: bool | None = None
+    alias: str | None = None
+    delivery_info: DeliveryInfo | None = None
+
+
+class SignRequest(Struct):
+    """One batch. `externalReference` is taken once per client service; those of documents may repeat."""
+
+    external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
+    description: str
+    documents: Annotated[list[RequestedDocument], Meta(min_length=1, max_length=10_000)]
+    preservation_info: PreservationInfo | None = None
+    return_signed_content: bool | None = None
