@@ -22,11 +22,15 @@ SAMPLE_SECONDS = 0.2
 
 
 class RunningService:
-    """`batchseal serve` with its defaults, as a context. Its folders are removed at the end; its log is kept on failure."""
+    """`batchseal serve` with its defaults, as a context.
 
-    def __init__(self, *flags: str) -> None:
+    A folder of its own is removed at the end; one that is given stays, for another service to go on there.
+    """
+
+    def __init__(self, *flags: str, folder: Path | None = None) -> None:
         self._flags = flags
-        self.folder = Path(tempfile.mkdtemp(prefix="batchseal-run-"))
+        self._keep = folder is not None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="batchseal-run-"))
         self.folder.chmod(0o711)  # passed by the account of the embedded Postgres
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -43,7 +47,7 @@ class RunningService:
             *self._flags,
         ]
         libc = ctypes.CDLL(None)
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             # A session of its own: a Ctrl-C is ours, and we end the service in order.
             self.process = subprocess.Popen(
                 command,
@@ -83,6 +87,14 @@ class RunningService:
         said = self.log.read_text("utf-8", "replace")[-4000:]
         raise SystemExit(f"The service did not start. It said:\n{said}")
 
+    def kill(self) -> None:
+        """SIGKILL to every process at once, as a power cut would, but for what the kernel has in its cache."""
+        family = [self.process.pid, *(pid for pid, _ in descendants(self.process.pid))]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
     def _stop(self) -> None:
         """SIGTERM ends the service; what is left after that is killed one by one."""
         family = [pid for pid, _ in descendants(self.process.pid)]
@@ -94,7 +106,8 @@ class RunningService:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class MemorySampler:

@@ -83,9 +83,7 @@ class MemoryPipeline:
             raise
         self.counts["received"] = size
         if form == "multipart":
-            return self.register(
-                caller, {"externalReference": media_type, "description": str(size), "documents": []}
-            )
+            return self.register(caller, {"externalReference": media_type, "description": str(size), "documents": []})
         try:
             return self.register(caller, json.loads(head))
         except (ValueError, KeyError) as problem:
@@ -96,9 +94,7 @@ class MemoryPipeline:
         for other in self.operations.values():
             if (other.client_service, other.external_reference) == (caller.client_service, reference):
                 raise ReferenceTaken(f"{reference} is taken", operation_id=other.id)
-        documents = [
-            self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])
-        ]
+        documents = [self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])]
         signed = sum(row.status == DocumentStatus.SIGNED for row, _ in documents)
         later = any(row.name.startswith("later") for row, _ in documents)
         status = OperationStatus.EXECUTED if signed == len(documents) else OperationStatus.EXECUTION_FAILED

@@ -20,7 +20,7 @@ from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
-from batchseal.process import begin, say_ready
+from batchseal.process import begin, receive_settings, say_ready
 from batchseal.service import Service
 from batchseal.services import ClientServices
 from batchseal.store.store import Store
@@ -90,9 +90,16 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await store.migrate(recreate=settings.force_database_recreate)
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
-    signer = Signer(store, upstream, settings.spill_folder, native_pool(), tries=settings.upstream_tries)
+    signer = Signer(
+        store,
+        upstream,
+        settings.spill_folder,
+        native_pool(),
+        instance=UUID(settings.instance),
+        tries=settings.upstream_tries,
+    )
     await store.take_back_own_leases()
-    await signer.sweep(await store.live_payloads(UUID(settings.instance)))
+    await signer.sweep()
     server = LinkServer(settings.link_path, signer.handlers())
     await server.start()
     stop = asyncio.Event()
@@ -124,13 +131,18 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
 
 
 def main() -> None:
-    """`python -m batchseal.app worker|signer`, as the supervisor starts it."""
-    process, settings, ready = begin(("worker", "signer"))
+    """`python -m batchseal.app worker|signer`: loads its code while the supervisor finds out the settings."""
+    process, ready = begin(("worker", "signer"))
+    if process == "worker":
+        from batchseal import worker
+        from batchseal.api import application  # noqa: F401
+    else:
+        from batchseal import signer  # noqa: F401
+        from batchseal.upstream import remote  # noqa: F401
+    settings = receive_settings()
     try:
         use_kernels(settings)
         if process == "worker":
-            from batchseal import worker
-
             worker.run(settings, open_application, ready_fd=ready)
         uvloop.run(run_signer(settings, ready))
     except BatchsealError as problem:

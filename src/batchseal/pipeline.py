@@ -88,6 +88,10 @@ class Reception:
         await in_pool(self._pool, self._seal)
         return [self._documents[ordinal] for ordinal in sorted(self._documents)]
 
+    def close(self) -> None:
+        """Lets go of the file, once the operation is registered or nobody knows whether it is."""
+        self._writer.close()
+
     async def abort(self) -> None:
         """Leaves no file behind."""
         await asyncio.gather(*filter(None, (self._running, self._syncing)), return_exceptions=True)
@@ -132,7 +136,6 @@ class Reception:
             frames.append(records.credential_frame(self._template.credential))
         self._writer.append(frames)
         self._writer.sync()
-        self._writer.close()
 
 
 class ToSign(NamedTuple):

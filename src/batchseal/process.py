@@ -14,6 +14,7 @@ from batchseal.config import Settings, read_dumped_settings
 
 PR_SET_PDEATHSIG = 1
 
+
 def die_with_parent() -> None:
     """Linux ends this process should the supervisor be killed: nothing of a service outlives it."""
     parent = os.getppid()
@@ -39,8 +40,8 @@ def configure_log(level: str) -> None:
     )
 
 
-def begin(processes: Sequence[str]) -> tuple[str, Settings, int]:
-    """Which process this is, its settings from standard input, and the descriptor for the line that says it is ready."""
+def begin(processes: Sequence[str]) -> tuple[str, int]:
+    """Which process this is, and the descriptor for the line that says it is ready."""
     parser = argparse.ArgumentParser()
     parser.add_argument("process", choices=processes)
     parser.add_argument("--ready-fd", type=int, required=True)
@@ -48,9 +49,17 @@ def begin(processes: Sequence[str]) -> tuple[str, Settings, int]:
     die_with_parent()
     # Ctrl-C reaches the whole terminal group; the supervisor alone decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = read_dumped_settings(sys.stdin.buffer.read())
+    return arguments.process, arguments.ready_fd
+
+
+def receive_settings() -> Settings:
+    """Waits for the settings on standard input. Ends the process where the supervisor went away."""
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise SystemExit(1)
+    settings = read_dumped_settings(data)
     configure_log(settings.log_level)
-    return arguments.process, settings, arguments.ready_fd
+    return settings
 
 
 def say_ready(descriptor: int, line: str = "ready") -> None:

@@ -103,10 +103,12 @@ class Service:
             )
         except DatabaseUnavailable:
             # The commit may have happened: the signer's sweep decides by the rows.
+            reception.close()
             raise NoRoom("the database is away", retry_after_seconds=RETRY_SECONDS) from None
         except BaseException:
             await asyncio.shield(reception.abort())
             raise
+        reception.close()
         await self._wake(row, caller)
         return row
 

@@ -21,7 +21,8 @@ from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, OperationStatus, SignError
-from batchseal.pipeline import Signing
+from batchseal.pipeline import Signing, in_pool
+from batchseal.spill.sweep import abandoned
 from batchseal.store.rows import ClaimedOperation
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
@@ -30,6 +31,7 @@ LEASE_SECONDS = 30
 LOOK_SECONDS = 2.0
 POLL_SECONDS = 0.2
 AT_ONCE = 8
+SWEEP_SECONDS = 600
 # Pauses after a try of an operation that failed as a whole: 1, 2, 4 ... seconds.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
@@ -39,10 +41,14 @@ log = structlog.get_logger("signer")
 class Signer:
     """Leases operations of this instance and drives `Signing` over them."""
 
-    def __init__(self, store: Store, upstream: Upstream, folder: Path, pool: Executor, *, tries: int) -> None:
+    def __init__(
+        self, store: Store, upstream: Upstream, folder: Path, pool: Executor, *, instance: UUID, tries: int
+    ) -> None:
         self._store = store
         self._upstream = upstream
         self._folder = folder
+        self._pool = pool
+        self._instance = instance
         self._signing = Signing(store, upstream, folder, pool)
         self._tries = tries
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -88,17 +94,24 @@ class Signer:
     async def ping(self) -> str:
         return "ok"
 
-    async def sweep(self, live: set[UUID]) -> None:
-        """Removes payloads that no row knows: uploads that a crash cut off. Called before workers start."""
-        for path in self._folder.glob("*.spill"):
-            if path.stem not in {str(payload) for payload in live}:
+    async def sweep(self) -> None:
+        """Removes payloads that no row knows: uploads that a crash cut off."""
+        orphans = await in_pool(self._pool, lambda: abandoned(self._folder))
+        # Asked after the files were seen: whoever lets go of a file has committed its row, or never will.
+        live = await self._store.live_payloads(self._instance)
+        for payload_id, path in orphans.items():
+            if payload_id not in live:
                 log.info("removing an orphaned payload", file=path.name)
                 path.unlink(missing_ok=True)
 
     async def run(self) -> None:
         """Looks for work until cancelled."""
+        next_sweep = time.monotonic() + SWEEP_SECONDS
         while True:
             try:
+                if time.monotonic() > next_sweep:
+                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                    await self.sweep()
                 room = AT_ONCE - len(self._tasks)
                 claimed = await self._store.claim(room, LEASE_SECONDS) if room > 0 else []
                 for operation in claimed:

@@ -38,6 +38,7 @@ class Child:
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    ready: int = -1
     process: asyncio.subprocess.Process | None = None
     watcher: asyncio.Task[None] | None = None
 
@@ -70,16 +71,28 @@ class Supervisor:
             await self._stop()
 
     async def _start(self) -> None:
+        """All processes begin at once, since loading their code takes longest; each is told its settings in turn."""
         settings = self._prepare_folders(self._settings)
+        sandbox = self._sandbox(settings) if settings.uses_sandbox else None
+        signer = Child("signer", "batchseal.app", ("signer",))
+        workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
+        self._children += [*([sandbox] if sandbox else []), signer, *workers]
+        await asyncio.gather(*(self._spawn(child) for child in self._children))
         if not settings.database_url:
             binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
             self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries)
             settings = replace(settings, database_url=await self._postgres.start())
-        if settings.uses_sandbox:
-            settings = replace(settings, service_domain=await self._launch_sandbox(settings))
-        await self._launch(Child("signer", "batchseal.app", ("signer",)), settings)
-        workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
-        await asyncio.gather(*(self._launch(worker, settings) for worker in workers))
+        if sandbox:
+            address = await self._configure(sandbox, settings)
+            # A restart keeps the port: the signer goes on knowing it.
+            sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
+            settings = replace(settings, service_domain=address)
+        await self._configure(signer, settings)
+        await asyncio.gather(*(self._configure(worker, settings) for worker in workers))
+        # What is asked for once is done once: a process that is started again finds it done.
+        settings = replace(settings, force_database_recreate=False)
+        for child in self._children:
+            child.watcher = asyncio.create_task(self._keep_running(child, settings))
         say(f"ready at http://{settings.host}:{settings.port}")
 
     def _prepare_folders(self, settings: Settings) -> Settings:
@@ -106,8 +119,7 @@ class Supervisor:
             settings = replace(settings, services_path=str(path))
         return settings
 
-    async def _launch_sandbox(self, settings: Settings) -> str:
-        """Its address. A restart keeps the port: the signer goes on knowing it."""
+    def _sandbox(self, settings: Settings) -> Child:
         arguments = (
             f"--folder={settings.sandbox_folder}",
             f"--services={settings.services_file}",
@@ -115,36 +127,27 @@ class Supervisor:
             f"--latency={settings.sandbox_latency}",
             f"--multisign={settings.sandbox_multisign}",
         )
-        child = Child("sandbox", "batchseal.sandbox", arguments)
-        address = await self._launch(child, settings)
-        child.arguments = (*arguments, f"--port={address.rpartition(':')[2]}")
-        return address
+        return Child("sandbox", "batchseal.sandbox", arguments)
 
-    async def _launch(self, child: Child, settings: Settings) -> str:
-        """Starts a child and waits until it is ready; returns what it said. From then on it is kept running."""
-        self._children.append(child)
-        said = await self._spawn(child, settings)
-        child.watcher = asyncio.create_task(self._keep_running(child, settings))
-        return said
-
-    async def _spawn(self, child: Child, settings: Settings) -> str:
-        reading, writing = os.pipe()
+    async def _spawn(self, child: Child) -> None:
+        child.ready, writing = os.pipe()
         try:
             command = [sys.executable, "-m", child.module, *child.arguments, f"--ready-fd={writing}"]
             child.process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(writing,),
-                start_new_session=True,
+                *command, stdin=asyncio.subprocess.PIPE, pass_fds=(writing,), start_new_session=True
             )
         finally:
             os.close(writing)
-        if stdin := child.process.stdin:
-            with suppress(BrokenPipeError, ConnectionResetError):
-                stdin.write(dump_settings(settings))
-                await stdin.drain()
-            stdin.close()
-        return await read_line(reading, child.name)
+
+    async def _configure(self, child: Child, settings: Settings) -> str:
+        """Hands the settings over and waits until the child is ready; returns what it said."""
+        assert child.process is not None
+        assert child.process.stdin is not None
+        with suppress(BrokenPipeError, ConnectionResetError):
+            child.process.stdin.write(dump_settings(settings))
+            await child.process.stdin.drain()
+        child.process.stdin.close()
+        return await read_line(child.ready, child.name)
 
     async def _keep_running(self, child: Child, settings: Settings) -> None:
         pause = FIRST_RESTART_SECONDS
@@ -159,14 +162,17 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
             with suppress(ConfigurationError):
-                await self._spawn(child, settings)
+                await self._spawn(child)
+                await self._configure(child, settings)
 
     async def _stop(self) -> None:
         """Workers first, so that nothing new comes in; the database last. Each has its share of the time."""
         self._stopping = True
         ends = time.monotonic() + STOP_SECONDS
         for names in (("worker",), ("signer",), ("sandbox",)):
-            group = [c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None]
+            group = [
+                c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None
+            ]
             for child in group:
                 child.process.terminate()  # type: ignore[union-attr]
             await asyncio.gather(*(end(c.process, ends - time.monotonic()) for c in group if c.process))

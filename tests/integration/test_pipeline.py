@@ -23,6 +23,7 @@ from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, S
 from batchseal.service import Service
 from batchseal.services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
 from batchseal.signer import Signer
+from batchseal.spill.writer import SpillWriter
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
 from benchmarks.invoices import invoice
@@ -43,7 +44,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     folder = tmp_path_factory.mktemp("sandbox")
     services = make_sandbox_services(folder, folder)
     command = [sys.executable, "-m", "batchseal.sandbox", "--folder", folder, "--services", services]
-    process = subprocess.Popen([*command, "--credential", "p256", "--multisign", "40"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--credential", "p256", "--multisign", "40"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     yield Sandbox(process.stdout.readline().strip(), services, folder / "root.pem")
     process.terminate()
@@ -65,7 +68,7 @@ async def running(
     instance, pool = uuid4(), ThreadPoolExecutor(2)
     store = await connect_store(instance)
     upstream = RemoteUpstream(Settings(service_domain=sandbox.address), ClientServices.load(sandbox.services))
-    signer = Signer(store, upstream, tmp_path, pool, tries=5)
+    signer = Signer(store, upstream, tmp_path, pool, instance=instance, tries=5)
     server, link = LinkServer(tmp_path / "link", signer.handlers()), Link(tmp_path / "link")
     await server.start()
     link.start()
@@ -194,7 +197,11 @@ async def test_a_taken_reference_names_its_operation_and_leaves_nothing(running:
 
 BAD_BODIES = {
     "truncated": (lambda good: good[:-3], InvalidRequest, ""),
-    "no documents": (lambda good: b'{"externalReference":"r","description":"d","documents":[]}', InvalidRequest, "documents"),
+    "no documents": (
+        lambda good: b'{"externalReference":"r","description":"d","documents":[]}',
+        InvalidRequest,
+        "documents",
+    ),
     "no reference": (lambda good: good.replace(b"externalReference", b"x", 1), InvalidRequest, "externalReference"),
     "bad base64": (lambda good: good.replace(b'"JVBER', b'"JVB*R'), InvalidRequest, "documents[0].documentRequest"),
     "wrong type": (lambda good: good.replace(b'"Oeiras"', b"7"), InvalidRequest, "documents[0].signatureInfo.location"),
@@ -248,3 +255,14 @@ async def test_a_result_asked_for_too_early(running: Running) -> None:
     if not (await running.service.status_by_id(CALLER, row.id)).status.finished:
         with pytest.raises(NotFinished):
             await running.service.finished_operation(CALLER, operation_id=row.id)
+
+
+async def test_a_sweep_takes_orphans_only(running: Running) -> None:
+    row = await register(running, body("kept", [entry(0, invoice(0, size_bytes=20_000))]))
+    await running.service.wait(row.id, 30)
+    orphan, uploading = (SpillWriter.create(running.folder, uuid4()) for _ in range(2))
+    orphan.close()
+    await running.signer.sweep()
+    assert not orphan.path.exists()
+    assert uploading.path.exists()
+    assert len(spill_files(running)) == 2

@@ -82,8 +82,7 @@ def test_two_segments_split_at_every_position(isa: str, length: int) -> None:
 def test_three_segments_split_at_every_pair_of_positions(isa: str, length: int) -> None:
     whole = message(length, 9)
     jobs = [
-        [whole[:a], whole[a:b], whole[b:]]
-        for a, b in itertools.combinations_with_replacement(range(length + 1), 2)
+        [whole[:a], whole[a:b], whole[b:]] for a, b in itertools.combinations_with_replacement(range(length + 1), 2)
     ]
     assert digest.sha256_many(jobs) == [hashlib.sha256(whole).digest()] * len(jobs)
 

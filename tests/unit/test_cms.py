@@ -34,7 +34,9 @@ def certificate(key: Key, name: str, issuer: tuple[Key, str] | None = None) -> b
         .not_valid_after(now + timedelta(days=9))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(
-            x509.KeyUsage(issuer is not None, issuer is not None, False, False, False, issuer is None, False, False, False),
+            x509.KeyUsage(
+                issuer is not None, issuer is not None, False, False, False, issuer is None, False, False, False
+            ),
             critical=True,
         )
     )
@@ -44,7 +46,9 @@ def certificate(key: Key, name: str, issuer: tuple[Key, str] | None = None) -> b
 @pytest.fixture(scope="module", params=["rsa", "ec"])
 def signing(request: pytest.FixtureRequest) -> tuple[Key, Credential]:
     root = ec.generate_private_key(ec.SECP256R1())
-    key: Key = rsa.generate_private_key(65537, 2048) if request.param == "rsa" else ec.generate_private_key(ec.SECP256R1())
+    key: Key = (
+        rsa.generate_private_key(65537, 2048) if request.param == "rsa" else ec.generate_private_key(ec.SECP256R1())
+    )
     chain = (certificate(key, "Seal", (root, "Root")), certificate(root, "Root"))
     fingerprint = hashlib.sha256(b"".join(chain)).digest()
     length = 256 if request.param == "rsa" else 72
@@ -71,7 +75,9 @@ def test_openssl_verifies_it(signing: tuple[Key, Credential], tmp_path: Path) ->
     (tmp_path / "root.der").write_bytes(credential.chain[1])
     convert = ["openssl", "x509", "-inform", "DER", "-in", tmp_path / "root.der", "-out", tmp_path / "root.pem"]
     subprocess.run(convert, check=True)
-    command = "openssl cms -verify -binary -inform DER -in cms.der -content content -CAfile root.pem -purpose any".split()
+    command = (
+        "openssl cms -verify -binary -inform DER -in cms.der -content content -CAfile root.pem -purpose any".split()
+    )
     done = subprocess.run([*command, "-out", "/dev/null"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

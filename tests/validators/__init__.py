@@ -145,7 +145,12 @@ def itext_verify(paths: Iterable[Path]) -> dict[Path, ITextReport]:
     for line in run.stdout.decode().splitlines():
         kind, name, *rest = line.split("\t")
         if kind == "SIG" and current is not None:
-            verdict = Verdict(name, {"true": True, "unknown": None}.get(rest[1], False), rest[0] == "true", f"revision {rest[2]} of {rest[3]}")
+            verdict = Verdict(
+                name,
+                {"true": True, "unknown": None}.get(rest[1], False),
+                rest[0] == "true",
+                f"revision {rest[2]} of {rest[3]}",
+            )
             old = reports[current]
             reports[current] = ITextReport(old.pages, old.rebuilt, (*old.verdicts, verdict))
         elif kind == "FILE":

@@ -67,9 +67,7 @@ class Addresses:
             # A lone slash is the end of an address whose reference stands in the query.
             if raw.strip(b"/"):
                 return unquote_to_bytes(raw).decode()
-            values = parse_qs(
-                query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict"
-            )
+            values = parse_qs(query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict")
             return next(iter(values.get(self.contract.reference_query, [])), None)
         except ValueError:
             raise InvalidRequest("externalReference is not UTF-8") from None

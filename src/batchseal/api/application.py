@@ -45,9 +45,7 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
     return Guard(application, contract, problems, settings)
 
 
-def route_table(
-    contract: Contract, routes: Routes, service: ServiceRoutes
-) -> list[tuple[str, str, str, Handler]]:
+def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:
     """Name, verb, path and handler of every address."""
     base = contract.bases[0]
     below = base + contract.version
@@ -97,6 +95,4 @@ def fits(router: Router, verb: str, path: bytes) -> bool:
 
 
 def reply_to(problems: Problems, error: ApiError) -> Response:
-    return Response(
-        problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error))
-    )
+    return Response(problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error)))

@@ -110,10 +110,6 @@ def checked_path(key: str, path: str) -> str:
 def parse_route(name: str, text: str) -> Route:
     verb, _, path = text.partition(" ")
     template = "/" + path.strip("/")
-    if (
-        verb not in VERBS
-        or not re.fullmatch(r"(/([\w.~-]+|\{\w+\}))+", template)
-        or template.count(REFERENCE) > 1
-    ):
+    if verb not in VERBS or not re.fullmatch(r"(/([\w.~-]+|\{\w+\}))+", template) or template.count(REFERENCE) > 1:
         raise ConfigurationError(f"contract: route {name}: {text!r} is not 'VERB path/with/{{parameters}}'")
     return Route(name, verb, template)

@@ -109,9 +109,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             # The server frames the body itself; HTTP forbids the header where a length is given.
-            message["headers"] = [
-                pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"
-            ]
+            message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"]
             await self._pass_on(message)
             if self.scope["method"] == "HEAD":
                 await self._finish(b"")

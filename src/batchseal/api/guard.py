@@ -30,9 +30,7 @@ CANCELLED_SECONDS = 2.0
 class Guard:
     """The ASGI application that the server runs. `scope["batchseal.exchange"]` is the request's Exchange."""
 
-    def __init__(
-        self, application: Application, contract: Contract, problems: Problems, settings: Settings
-    ) -> None:
+    def __init__(self, application: Application, contract: Contract, problems: Problems, settings: Settings) -> None:
         self.application = application
         self.addresses = Addresses(contract)
         self.problems = problems
@@ -81,9 +79,7 @@ class Guard:
                 log.info("reply cut", path=exchange.scope["path"], why=str(gone))
         except Exception as problem:
             error = (
-                problem
-                if isinstance(problem, ApiError)
-                else self.problems.unexpected(problem, exchange.scope["path"])
+                problem if isinstance(problem, ApiError) else self.problems.unexpected(problem, exchange.scope["path"])
             )
             if exchange.status == 0:
                 await self.problems.send(error, exchange.send)

@@ -8,9 +8,7 @@ from batchseal.api.exchange import Exchange
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
-requests = Counter(
-    "batchseal_requests", "Requests by route and HTTP status.", ("route", "status"), registry=REGISTRY
-)
+requests = Counter("batchseal_requests", "Requests by route and HTTP status.", ("route", "status"), registry=REGISTRY)
 body_bytes = Counter("batchseal_request_body_bytes", "Bytes of request bodies read.", registry=REGISTRY)
 seconds = Histogram(
     "batchseal_request_seconds",

@@ -126,9 +126,7 @@ def operation(contract: Contract, route: Route) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": route.name,
         "summary": summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True} | PARAMETERS[name] for name in route.parameters
-        ],
+        "parameters": [{"name": name, "in": "path", "required": True} | PARAMETERS[name] for name in route.parameters],
         "responses": {code: response(code, reply) for code in sorted({*codes, "401", "403", "500"})},
     }
     if route.name.startswith(("sign_", "register_")):
@@ -137,9 +135,7 @@ def operation(contract: Contract, route: Route) -> dict[str, Any]:
             header("Prefer", "respond-async: the reply comes after the registration, as 202.")
         )
     elif route.name.startswith("status_"):
-        described["parameters"].append(
-            header("Prefer", "wait=N: the reply is held until the end, N seconds at most.")
-        )
+        described["parameters"].append(header("Prefer", "wait=N: the reply is held until the end, N seconds at most."))
     elif route.name == "document_by_id":
         described["parameters"].append(header("Range", "One range of bytes."))
     return described

@@ -10,9 +10,7 @@ from batchseal.api.requests import Slice, parse_range
 from batchseal.api.result import split
 
 
-def raw_document(
-    operation: Operation, document: Delivered, range_header: str | None, if_range: str | None
-) -> Response:
+def raw_document(operation: Operation, document: Delivered, range_header: str | None, if_range: str | None) -> Response:
     """200 with everything, 206 with the one range that was asked for, or 416. A signed document never
     changes.
     """
@@ -46,9 +44,7 @@ def streamed(media_type: bytes, segments: Sequence[bytes], wanted: Slice) -> Str
             start, stop = max(wanted.start - at, 0), min(wanted.stop - at, len(segment))
             at += len(segment)
             if start < stop:
-                for piece in split(
-                    segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])
-                ):
+                for piece in split(segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])):
                     yield piece
 
     return StreamedContent(media_type, content, wanted.stop - wanted.start)

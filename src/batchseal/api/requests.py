@@ -53,9 +53,7 @@ def check_media_type(header: str | None, form: str) -> str:
     media_type = (header or "").partition(";")[0].strip().lower()
     if form == "multipart":
         if media_type != "multipart/form-data":
-            raise InvalidRequest(
-                f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data"
-            )
+            raise InvalidRequest(f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data")
         return header or ""
     if media_type not in ("", "application/json", "text/json") and not media_type.endswith("+json"):
         raise InvalidRequest(f"Content-Type is {media_type}; this address takes application/json")

@@ -76,11 +76,7 @@ async def stream_with_content(
 def without_content(operation: Operation, documents: Sequence[Document], names: Mapping[str, str]) -> bytes:
     """SignOperation without `signedContent`."""
     head, tail = around_documents(operation, operation.status)
-    return (
-        head
-        + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents)
-        + tail
-    )
+    return head + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents) + tail
 
 
 def around_documents(operation: Operation, status: OperationStatus) -> tuple[bytes, bytes]:

@@ -176,15 +176,11 @@ class Routes:
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         found = next((document for document in documents if document.ordinal == ordinal), None)
         if found is None:
-            raise NotFound(
-                f"operation {operation.id} has {operation.documents_total} documents, counted from 0"
-            )
+            raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
         delivered = self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
-                raise NotFound(
-                    f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}"
-                )
+                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}")
             return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
         raise NotFound(f"document {ordinal} of operation {operation.id} is not there")
 
@@ -208,9 +204,7 @@ class Routes:
         self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
     ) -> tuple[Operation, Sequence[Document]]:
         try:
-            return await self.pipeline.finished_operation(
-                caller, reference=reference, operation_id=operation_id
-            )
+            return await self.pipeline.finished_operation(caller, reference=reference, operation_id=operation_id)
         except NotFinished as early:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
@@ -240,9 +234,7 @@ class Routes:
             async for piece in result.stream_with_content(operation, delivered, self.contract.document):
                 yield piece
 
-        return Response(
-            200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content)
-        )
+        return Response(200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content))
 
     def archive(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
         delivered = self.delivered(request, operation, documents, "raw")

@@ -32,9 +32,7 @@ SWAGGER_FILES = {
 }
 # No address outside: not even the badge with which Swagger UI would show the document to a validator on the
 # internet.
-SWAGGER_START = (
-    'SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
-)
+SWAGGER_START = 'SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
 SWAGGER_PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Batchseal</title>
@@ -43,9 +41,7 @@ SWAGGER_PAGE = """<!doctype html>
 <script src="{files}/swagger-ui-bundle.js"></script><script src="{files}/start.js"></script></body>
 </html>
 """
-PAGE_POLICY = (
-    b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
-)
+PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class ServiceRoutes:

@@ -46,9 +46,7 @@ class Tokens:
 
     def issue(self, client_service: str, secret: str) -> Issued:
         now, token_id = int(time.time()), secrets.token_urlsafe(16)
-        claims = Claims(
-            ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret)
-        )
+        claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
         signed = encode(msgspec.json.encode(HEADER)) + "." + encode(msgspec.json.encode(claims))
         return Issued(signed + "." + encode(self.signature(signed)), token_id)
 

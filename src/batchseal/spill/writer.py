@@ -1,5 +1,6 @@
 """Writes spill files. A file is acknowledged only after `sync`, which covers the folder entry too."""
 
+import fcntl
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -46,7 +47,10 @@ class SpillWriter:
     def create(cls, folder: Path, payload_id: UUID) -> "SpillWriter":
         path = folder / f"{payload_id}.spill"
         try:
-            return cls(path, payload_id, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 0)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            # Held until the operation is registered: a locked file has an owner that is alive.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return cls(path, payload_id, descriptor, 0)
         except OSError as problem:
             raise NoSpace(f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30) from None
 
