@@ -88,14 +88,14 @@ static void write_place(jsonscan *s) {
     s->failure.place = text_append(&s->place, "", 1) ? (const char *)s->place.data : "";
 }
 
-/* The limit that a kind of failure went beyond, or 0. */
-static uint64_t limit_of(const jsonscan *s, jsonscan_kind kind) {
+/* The limit that a kind of failure went beyond, NULL for the other kinds. */
+static const uint64_t *limit_of(const jsonscan *s, jsonscan_kind kind) {
     switch (kind) {
-    case JSONSCAN_DEPTH: return s->limits.max_depth;
-    case JSONSCAN_LIMIT_DOCUMENTS: return s->limits.max_documents;
-    case JSONSCAN_LIMIT_DOCUMENT_BYTES: return s->limits.max_document_bytes;
-    case JSONSCAN_LIMIT_TEXT: return s->limits.max_skeleton_bytes;
-    default: return 0;
+    case JSONSCAN_DEPTH: return &s->limits.max_depth;
+    case JSONSCAN_LIMIT_DOCUMENTS: return &s->limits.max_documents;
+    case JSONSCAN_LIMIT_DOCUMENT_BYTES: return &s->limits.max_document_bytes;
+    case JSONSCAN_LIMIT_TEXT: return &s->limits.max_skeleton_bytes;
+    default: return NULL;
     }
 }
 
@@ -110,8 +110,9 @@ static void write_message(jsonscan *s, const char *what, const char *key) {
     s->message.used = 0;
     if (place_first && *place) said = say(s, place) && say(s, " ");
     said = said && say(s, what);
-    if (limit_of(s, s->failure.kind)) {
-        snprintf(number, sizeof number, " of %llu", (unsigned long long)limit_of(s, s->failure.kind));
+    const uint64_t *limit = limit_of(s, s->failure.kind);
+    if (limit) {
+        snprintf(number, sizeof number, " of %llu", (unsigned long long)*limit);
         said = said && say(s, number);
     }
     if (key) said = said && say(s, " \"") && say(s, key) && say(s, "\"");

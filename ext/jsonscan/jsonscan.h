@@ -39,7 +39,7 @@ typedef enum {
 const char *jsonscan_kind_name(jsonscan_kind kind);
 
 typedef struct {
-    uint32_t max_depth; /* objects and arrays within each other, the outermost being 1 */
+    uint64_t max_depth; /* objects and arrays within each other, the outermost being 1 */
     uint64_t max_documents;
     uint64_t max_document_bytes; /* decoded */
     uint64_t max_skeleton_bytes; /* of a document, and of the request */

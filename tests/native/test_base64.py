@@ -1,4 +1,4 @@
-"""Base64 against binascii and pybase64: every kernel, all lengths around the register widths, every position of a fault."""
+"""Base64 against binascii and pybase64: every kernel, lengths around register widths, faults everywhere."""
 
 import base64
 import random
@@ -24,7 +24,7 @@ def rng():
 
 
 def canonical(text: bytes) -> bytes | None:
-    """What strict decoding gives, None if the text is refused: binascii decides, then the way back must give the same."""
+    """What strict decoding gives, None if it is refused: binascii decides, and the way back must agree."""
     stripped = text.replace(b"\r", b"").replace(b"\n", b"")
     try:
         data = base64.b64decode(stripped, validate=True)

@@ -1,4 +1,4 @@
-"""The request scanner on what it accepts: skeletons, contents, any cut of the body, every kernel, and its buffers."""
+"""The request scanner on what it accepts: skeletons, contents, any cut, every kernel, and its buffers."""
 
 import base64
 import ctypes
@@ -26,7 +26,9 @@ def scan(*pieces, **limits):
     """Documents as (ordinal, skeleton, content), the request's skeleton, the failure."""
     s = RequestScanner(**limits)
     documents = [
-        (d.ordinal, d.skeleton, None if d.content is None else bytes(d.content)) for p in pieces for d in s.feed(p)
+        (d.ordinal, d.skeleton, None if d.content is None else bytes(d.content))
+        for p in pieces
+        for d in s.feed(p)
     ]
     return documents, s.finish(), s.failure
 
@@ -41,9 +43,12 @@ def body_with(content: str) -> bytes:
 
 
 REQUEST = (
-    '\ufeff {"externalReference" : "FT 2021\\/5 \\ud83d\\ude00 çã€😀", "unknown": [1, -0.5e+3, {"a": [true, false, null]}],\r\n'
-    '"documents": [ {"signatureInfo": {"signatureType": "PAdES", "applyTimestamp": false, "reason": "\\u00e7\\n"},\t'
-    '"documentRequest": {"name": "a.pdf", "base64Content": "JVBERi0xLjcKJ\\/cw\\u002BfQ=", "base64content": "x"}},'
+    '\ufeff {"externalReference" : "FT 2021\\/5 \\ud83d\\ude00 çã€😀", '
+    '"unknown": [1, -0.5e+3, {"a": [true, false, null]}],\r\n'
+    '"documents": [ {"signatureInfo": {"signatureType": "PAdES", "applyTimestamp": false, '
+    '"reason": "\\u00e7\\n"},\t'
+    '"documentRequest": {"name": "a.pdf", "base64Content": "JVBERi0xLjcKJ\\/cw\\u002BfQ=", '
+    '"base64content": "x"}},'
     '{"documentRequest":{"base64Content":null,"name":""},"base64Content":"not base64"},'
     '{"documentRequest":{"base64\\u0043ontent":"QUJD\\r\\nREVG"}},{"documentRequest":[{"base64Content":"-"}]},'
     '{"documentRequest":{"x":{"base64Content":"-"}}}, {} ], "returnSignedContent":true } \n'
@@ -81,7 +86,9 @@ def test_one_byte_at_a_time():
     assert scan(b"", *(piece for i in range(len(REQUEST)) for piece in (REQUEST[i : i + 1], b""))) == OUTCOME
 
 
-@pytest.mark.parametrize("body", [b"{}", b' { "documents" : [ ] } ', b'{"documents":null}', b'{"documents":[{}]}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b' { "documents" : [ ] } ', b'{"documents":null}', b'{"documents":[{}]}']
+)
 def test_small_requests(body):
     documents, request, failure = scan(body)
     assert failure is None
@@ -116,7 +123,9 @@ def test_content_of_all_lengths_and_escapes():
 def test_large_text_beside_the_content():
     for n in (31, 32, 33, 63, 64, 65, 4096, 100_000):
         image = "A" * n
-        body = json.dumps({"documents": [{"signatureInfo": {"visible": {"imageValue": image + 'é"\\' + image}}}]})
+        body = json.dumps(
+            {"documents": [{"signatureInfo": {"visible": {"imageValue": image + 'é"\\' + image}}}]}
+        )
         for raw in (body.encode(), body.replace("\\u00e9", "é").encode()):
             (document,), _, failure = scan(raw)
             assert failure is None
@@ -135,7 +144,9 @@ def test_many_keys_in_an_object():
 def test_sizes_that_jump_about():
     rng = random.Random(2)
     contents = [rng.randbytes(rng.choice((0, 10, 5000, 70_000, 1_500_000))) for _ in range(60)]
-    body = json.dumps({"documents": [{"documentRequest": {"base64Content": text_of(c)}} for c in contents]}).encode()
+    body = json.dumps(
+        {"documents": [{"documentRequest": {"base64Content": text_of(c)}} for c in contents]}
+    ).encode()
     s, held = RequestScanner(), []
     for i in range(0, len(body), 300_000):
         held += s.feed(body[i : i + 300_000])
@@ -259,7 +270,7 @@ def test_arguments():
         with pytest.raises(TypeError):
             RequestScanner().feed(wrong)
     for limits in ({"max_depth": 0}, {"max_depth": 1001}, {"max_skeleton_bytes": 1}, {"max_documents": -1}):
-        with pytest.raises(ValueError, match="max_skeleton_bytes|out of its range"):
+        with pytest.raises(ValueError, match=r"max_skeleton_bytes|out of its range"):
             RequestScanner(**limits)
     with pytest.raises(ValueError, match="portable"):
         scanner.use_kernels("mmx")

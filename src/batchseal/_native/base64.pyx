@@ -1,8 +1,10 @@
+# cython: auto_pickle=False, autotestdict=False
 """Base64 (RFC 4648 section 4), strict, in wide registers, over segments that are never joined.
 
 Owns the buffers' lifetime and the choice of kernels; the work is in ext/base64, without the GIL.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -34,8 +36,8 @@ cdef extern from "base64/base64.h" nogil:
     size_t base64_encode_finish(base64_encoder *e, uint8_t *dst)
 
 
-cdef const base64_kernel *active = NULL
-cdef str active_name = ""
+cdef const base64_kernel *active
+cdef str active_name
 
 
 def use_kernels(name: str | None = None) -> str:
@@ -65,6 +67,7 @@ def encoded_length(n: int) -> int:
     return (n + 2) // 3 * 4
 
 
+@cython.final
 cdef class Base64Encoder:
     """Encodes a stream that comes in segments of any length. For one thread at a time."""
 
@@ -161,6 +164,7 @@ def encode_segments(segments) -> bytes:
     return encoded
 
 
+@cython.final
 cdef class Base64Decoder:
     """Decodes a stream cut anywhere. Skips line breaks (CR, LF); refuses all else that is not canonical base64."""
 

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from batchseal._native.cpu cimport cpu_isa
 
@@ -25,8 +25,7 @@ cdef extern from "jsonscan/jsonscan.h" nogil:
     ctypedef enum jsonscan_kind:
         JSONSCAN_MEMORY
     ctypedef struct jsonscan_limits:
-        uint32_t max_depth
-        uint64_t max_documents, max_document_bytes, max_skeleton_bytes
+        uint64_t max_depth, max_documents, max_document_bytes, max_skeleton_bytes
     ctypedef struct jsonscan_failure:
         jsonscan_kind kind
         const char *place

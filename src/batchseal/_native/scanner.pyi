@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import final
 
 from typing_extensions import Buffer
 
@@ -8,6 +9,7 @@ def live_buffers() -> int: ...
 def cached_buffer_bytes() -> int: ...
 def set_buffer_cache(limit_bytes: int | None = None) -> int: ...
 
+@final
 class DocumentBuffer:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -30,10 +32,10 @@ class ScanFailure:
     ordinal: int | None
     message: str
 
+@final
 class RequestScanner:
     def __init__(
         self,
-        *,
         max_depth: int = 16,
         max_documents: int = 10_000,
         max_document_bytes: int = ...,

@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """Scans the JSON body of a SignRequest while it arrives, and decodes the documents in it.
 
 Owns the life of decoded documents and the words of a refusal; the work is in ext/jsonscan and ext/base64, without the
@@ -8,6 +9,7 @@ which attributes a request must have, and exceptions: a refusal is data (`Reques
 import os
 from dataclasses import dataclass
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -20,7 +22,7 @@ from batchseal._native.cpu import choose_instruction_set, instruction_sets
 # A shorter piece is scanned faster than the GIL goes and comes back under contention.
 cdef Py_ssize_t NOGIL_FROM_BYTES = 4096
 
-cdef str active_name = ""
+cdef str active_name = choose_instruction_set()
 
 
 def use_kernels(name: str | None = None) -> str:
@@ -35,13 +37,12 @@ def use_kernels(name: str | None = None) -> str:
 
 def kernels() -> list[tuple[str, str, bool, bool]]:
     """Instruction sets, best first: name, kernel, does this processor have it, is it in use."""
-    return [
-        (name, jsonscan_kernel_name(jsonscan_kernel_for(cpu_isa_find(name.encode()))).decode(), has, name == active_name)
-        for name, has in instruction_sets()
-    ]
-
-
-use_kernels()
+    cdef const jsonscan_kernel *kernel
+    found = []
+    for name, supported in instruction_sets():
+        kernel = jsonscan_kernel_for(cpu_isa_find(name.encode()))
+        found.append((name, jsonscan_kernel_name(kernel).decode(), supported, name == active_name))
+    return found
 
 
 def live_buffers() -> int:
@@ -64,6 +65,7 @@ def set_buffer_cache(limit_bytes: int | None = None) -> int:
 cdef uint8_t NO_BYTES = 0
 
 
+@cython.final
 cdef class DocumentBuffer:
     """The bytes of a document, read through the buffer protocol. Its memory is used again when it goes."""
 
@@ -105,6 +107,9 @@ cdef class DocumentBuffer:
         PyBuffer_FillInfo(view, self, self.buffer.data if self.buffer != NULL else &NO_BYTES, len(self), 1, flags)
         self.exports += 1
 
+    def __buffer__(self, flags: int, /) -> memoryview:  # what Python 3.12 adds by itself
+        return memoryview(self)
+
     def __releasebuffer__(self, Py_buffer *view):
         self.exports -= 1
 
@@ -133,15 +138,12 @@ class ScanFailure:
     message: str
 
 
+@cython.final
 cdef class RequestScanner:
     """Scans one body, given in pieces of any length. Limits are inclusive; bytes of a document count decoded."""
 
     def __init__(
-        self,
-        *,
-        max_depth: int = 16,
-        max_documents: int = 10_000,
-        max_document_bytes: int = 100 << 20,
+        self, max_depth: int = 16, max_documents: int = 10_000, max_document_bytes: int = 100 << 20,
         max_skeleton_bytes: int = 4 << 20,
     ) -> None:
         cdef bytes seed = os.urandom(16)
@@ -171,15 +173,13 @@ cdef class RequestScanner:
         self.check_usable()
         PyObject_GetBuffer(chunk, &view, PyBUF_SIMPLE)
         self.busy = True
-        try:
-            if view.len >= NOGIL_FROM_BYTES:
-                with nogil:
-                    scanned = jsonscan_feed(self.scanner, <const uint8_t *> view.buf, view.len)
-            else:
+        if view.len >= NOGIL_FROM_BYTES:
+            with nogil:
                 scanned = jsonscan_feed(self.scanner, <const uint8_t *> view.buf, view.len)
-        finally:
-            self.busy = False
-            PyBuffer_Release(&view)
+        else:
+            scanned = jsonscan_feed(self.scanner, <const uint8_t *> view.buf, view.len)
+        self.busy = False
+        PyBuffer_Release(&view)
         if not scanned:
             self.note_failure()
         return self.take_documents()
