@@ -1,24 +1,17 @@
 """Style is a test: each rule of the design that a machine can check, over every file it is about."""
 
-import importlib.util
 import inspect
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.style import rules
 
 from batchseal import errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "batchseal"
-
-# The folder has no package: the rules lie beside this file.
-_spec = importlib.util.spec_from_file_location("style_rules", Path(__file__).with_name("rules.py"))
-assert _spec is not None
-assert _spec.loader is not None
-rules = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rules)
 
 EXCEPTIONS = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
 Rule = Callable[[str], Iterator[str]]

@@ -78,7 +78,7 @@ class Client:
                 # An earlier attempt whose reply was lost has been taken.
                 if attempt and problem.code == "0.0.7":
                     return
-                if problem.status not in (0, 429, 503) or pause == PAUSES_SECONDS[-1]:
+                if problem.status not in (0, 429, 503) or attempt == len(PAUSES_SECONDS) - 1:
                     raise
                 time.sleep(min(problem.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
 
