@@ -1,0 +1,149 @@
+"""Flags, help and exit codes of the command line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from batchseal import __version__, cli
+from batchseal.config import OPTIONS, Settings, environment_names
+
+PREFIX = "--einvoice-integration-client."
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OPTIONS:
+        for variable in environment_names(name):
+            monkeypatch.delenv(variable, raising=False)
+
+
+def settings(*arguments: str) -> Settings:
+    return cli.read_settings("serve", "", arguments)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_setting_has_its_flags_and_stands_in_the_help(name: str) -> None:
+    text = " ".join(cli.settings_parser("serve", "").format_help().split())
+    for flag in cli.flags_of(name):
+        assert f"{flag} " in text or f"{flag}, " in text
+    assert ", ".join(dict.fromkeys(environment_names(name))) in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--port=9"], "port", 9),
+        (["--port", "9"], "port", 9),
+        (["--server.host.port=h:9"], "advertised_address", "h:9"),
+        ([PREFIX + "service.domain=https://x/"], "service_domain", "https://x/"),
+        ([PREFIX + "service.domain", "https://x"], "service_domain", "https://x"),
+        ([PREFIX + "rest.provider.proxy.hostname=p"], "proxy_hostname", "p"),
+        ([PREFIX + "rest.provider.proxy.port=3128"], "proxy_port", 3128),
+        ([PREFIX + "hot.folder.documents.processing.threshold=7"], "hot_folder_threshold", 7),
+        (
+            [PREFIX + "scheduler.task.processHotFoldersByDocumentThreshold.cron-expression=0 0/1 * * * ?"],
+            "hot_folder_cron",
+            "0 0/1 * * * ?",
+        ),
+        ([PREFIX + "scheduler.task.handleSignatureTasks.lock-time=3"], "hot_folder_lock_minutes", 3),
+        (["--compat.vendor-status-codes"], "compat_vendor_status_codes", True),
+        (["--compat.vendor-status-codes=true"], "compat_vendor_status_codes", True),
+        (["--compat.vendor-status-codes=True"], "compat_vendor_status_codes", True),
+        (["--compat-vendor-status-codes", "False"], "compat_vendor_status_codes", False),
+        (["--hot.folder.enabled", "--port=9"], "hot_folder_enabled", True),
+        (["--force.database.recreate=false"], "force_database_recreate", False),
+        (["--port=8", "--port=9"], "port", 9),
+        (["--sandbox.credential=p256"], "sandbox_credential", "p256"),
+    ],
+)
+def test_flags_in_all_their_spellings(arguments: list[str], name: str, value: object) -> None:
+    assert getattr(settings(*arguments), name) == value
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_empty_value_is_the_same_as_none(name: str) -> None:
+    for flag in cli.flags_of(name):
+        assert settings(f"{flag}=") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left", "unknown"),
+    [
+        (["--a.b=c", "--port=9"], ["--port=9"], ["--a.b"]),
+        (["--a.b", "c", "--port=9"], ["--port=9"], ["--a.b"]),
+        (["--a.b", "--port=9"], ["--port=9"], ["--a.b"]),
+        (["--a.b", "--c.d=e", "f"], ["f"], ["--a.b", "--c.d"]),
+        (["--spring.x=a b"], [], ["--spring.x"]),
+        (["--server.host.port", "h:1"], ["--server.host.port", "h:1"], []),
+        (["--work-folder=/a.b"], ["--work-folder=/a.b"], []),
+    ],
+)
+def test_unknown_dotted_flags_are_taken_out(arguments: list[str], left: list[str], unknown: list[str]) -> None:
+    assert cli.split_unknown_dotted(arguments) == (left, unknown)
+
+
+def test_unknown_dotted_flags_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings("--logging.level.root=DEBUG", "--port=9").port == 9
+    assert "--logging.level.root is not known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--prot=9"], ["stray"], ["--por=9"]])
+def test_other_unknown_flags_end_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        settings(*arguments)
+    assert ended.value.code == 2
+    assert "unrecognized" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port=x"], "--port: 'x' is not a whole number"),
+        (["--port=70000"], "70000 is not a port"),
+        (["--sandbox.credential=dsa"], "'dsa' is not one of rsa2048"),
+        (["--hot.folder.enabled=maybe"], "neither true nor false"),
+        (["--service-domain=x"], "must begin with https://"),
+        (["--server.host.port=x"], "HOST:PORT"),
+    ],
+)
+def test_bad_values_are_told_without_a_trace(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("batchseal: ")
+    assert said in message
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"batchseal {command}" in capsys.readouterr().out
+
+
+def test_version_and_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--version"], ["--help"], []):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert f"batchseal {__version__}" in said
+    assert all(f"\n    {command} " in said for command in cli.COMMANDS)
+
+
+def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["sing"])
+    assert ended.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_reading_flags_loads_nothing_heavy() -> None:
+    """`serve` must start fast, and `probe` is run every few seconds."""
+    code = "import sys; import batchseal.cli; import batchseal.client.probe; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"asyncio", "aiohttp", "asyncpg", "blacksheep", "granian", "cryptography", "pyhanko", "rich", "msgspec"}
+    assert not heavy & set(loaded)

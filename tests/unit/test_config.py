@@ -1,0 +1,117 @@
+"""Settings: their precedence, spellings and checks."""
+
+from pathlib import Path
+
+import pytest
+
+from batchseal.config import (
+    OPTIONS,
+    Settings,
+    client_secret,
+    environment_names,
+    load_settings,
+    modern_flag,
+    parse_value,
+)
+from batchseal.errors import ConfigurationError
+
+SAMPLES = {bool: ("true", True), int: ("17", 17), Path: ("/a/b", Path("/a/b")), str: ("some", "some")}
+
+
+def sample(name: str) -> tuple[str, object]:
+    """A text that the setting takes, other than its default, and the value it stands for."""
+    option = OPTIONS[name]
+    if choices := option.metadata["choices"]:
+        other = next(choice for choice in choices if choice != option.default)
+        return other, other
+    special = {"service_domain": "https://s", "advertised_address": "h:1"}
+    if name in special:
+        return special[name], special[name]
+    assert isinstance(option.type, type)
+    return SAMPLES[option.type]
+
+
+LOADABLE = [name for name in OPTIONS if name != "config"]
+
+
+@pytest.mark.parametrize("name", LOADABLE)
+def test_each_setting_comes_from_flag_environment_and_file(name: str, tmp_path: Path) -> None:
+    text, value = sample(name)
+    assert getattr(load_settings({name: text}, {}), name) == value
+    for variable in environment_names(name):
+        assert getattr(load_settings({}, {variable: text}), name) == value
+    for key in (name, modern_flag(name)[2:]):
+        file = tmp_path / "settings.toml"
+        file.write_text(f'{key} = "{text}"\n')
+        assert getattr(load_settings({"config": str(file)}, {}), name) == value
+
+
+def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 1\nworkers = 1\nmax-documents = 1\n")
+    environment = {"BATCHSEAL_CONFIG": str(file), "BATCHSEAL_PORT": "2", "BATCHSEAL_WORKERS": "2"}
+    settings = load_settings({"port": "3"}, environment)
+    assert (settings.port, settings.workers, settings.max_documents) == (3, 2, 1)
+
+
+def test_an_empty_value_does_not_hide_the_next_source() -> None:
+    assert load_settings({"port": ""}, {"BATCHSEAL_PORT": "2"}).port == 2
+    assert load_settings({}, {"BATCHSEAL_PORT": ""}).port == Settings().port
+
+
+def test_the_originals_environment_names_are_read_in_both_spellings() -> None:
+    for variable in ("EINVOICEINTEGRATIONCLIENT_SERVICE_DOMAIN", "EINVOICE_INTEGRATION_CLIENT_SERVICE_DOMAIN"):
+        assert load_settings({}, {variable: "https://s"}).service_domain == "https://s"
+    assert load_settings({}, {"SERVER_HOST_PORT": "a:1"}).advertised == ("a", 1)
+    assert load_settings({}, {"HOT_FOLDER_ENABLED": "True"}).hot_folder_enabled
+
+
+def test_values_of_a_file_keep_their_toml_types(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('hot-folder-enabled = true\nport = 9\ntemp-folder = "/x"\ndatabase-url = ""\n')
+    settings = load_settings({"config": str(file)}, {})
+    assert (settings.hot_folder_enabled, settings.port, settings.temp_folder) == (True, 9, Path("/x"))
+
+
+@pytest.mark.parametrize("text", ["prot = 1", "port = ", "port = 'x'", "[port]\na = 1"])
+def test_a_wrong_file_is_told_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError):
+        load_settings({"config": str(file)}, {})
+    with pytest.raises(ConfigurationError, match=r"missing\.toml"):
+        load_settings({"config": str(tmp_path / "missing.toml")}, {})
+
+
+@pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "yes"])
+def test_booleans(text: str) -> None:
+    assert parse_value("hot_folder_enabled", text) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("port", "1.5"), ("port", "-1"), ("port", "65536"), ("workers", "0"), ("log_level", "loud"),
+     ("sandbox_credential", "RSA"), ("hot_folder_enabled", "on!"), ("service_domain", "ftp://s"),
+     ("advertised_address", "host"), ("advertised_address", "host:http")],
+)  # fmt: skip
+def test_wrong_values_are_refused(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load_settings({name: text}, {})
+
+
+def test_the_advertised_address_is_told_or_the_listening_one() -> None:
+    assert load_settings({"host": "h", "port": "9"}, {}).advertised == ("h", 9)
+    assert load_settings({"advertised_address": "[::1]:9"}, {}).advertised == ("::1", 9)
+
+
+def test_no_two_settings_share_a_name() -> None:
+    names = [modern_flag(name)[2:] for name in OPTIONS] + [o.metadata["dotted"] for o in OPTIONS.values()]
+    used = [name for name in names if name]
+    assert len(used) == len(set(used))
+    variables = [variable for name in OPTIONS for variable in dict.fromkeys(environment_names(name))]
+    assert len(variables) == len(set(variables))
+
+
+def test_the_clients_secret_comes_from_the_environment() -> None:
+    assert client_secret({"BATCHSEAL_SECRET": "s"}) == "s"
+    assert client_secret({}) == ""
