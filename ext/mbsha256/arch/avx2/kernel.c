@@ -7,7 +7,11 @@
 
 #include "mbsha256/kernel.h"
 
-enum { PREFETCH_BYTES = 256 };
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-reassoc", "no-tree-ter", "no-schedule-insns2") /* the order is the point; see above */
+#endif
+
+enum { PREFETCH_BYTES = 512 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -34,17 +38,23 @@ INLINE __m256i two_rotations_and_shift(__m256i x, int p, int q, int shift) {
 #define SIGMA0(x) two_rotations_and_shift(x, 7, 18, 3)
 #define SIGMA1(x) two_rotations_and_shift(x, 17, 19, 10)
 
-/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. Majority is
- * b ^ ((a ^ b) & (b ^ c)), and the b ^ c of a round is the a ^ b of the one before. */
-#define ROUND(a, b, c, d, e, f, g, h, word, k)                                                             \
-    do {                                                                                                   \
-        __m256i wk = ADD(word, _mm256_load_si256((const __m256i *)(k)));                                   \
-        __m256i t = ADD(ADD(h, wk), XOR(g, AND(e, XOR(f, g))));                                            \
-        __m256i sum1 = SUM1(e);                                                                            \
-        __m256i a_xor_b = XOR(a, b);                                                                       \
-        d = ADD(ADD(d, t), sum1);                                                                          \
-        h = ADD(ADD(ADD(t, sum1), XOR(b, AND(a_xor_b, b_xor_c))), SUM0(a));                                \
-        b_xor_c = a_xor_b;                                                                                 \
+/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. The new a is not
+ * complete: it lacks SUM0(a) + majority(a, b, c), which the next round adds by COMPLETE while its own e is on the way.
+ * Majority(b, c, d) is c ^ ((b ^ c) & (c ^ d)), and the c ^ d of a round is the b ^ c of the one before. */
+#define COMPLETE(a, b, c, d)                                        \
+    do {                                                            \
+        __m256i b_xor_c = XOR(b, c);                                \
+        a = ADD(ADD(a, XOR(c, AND(b_xor_c, c_xor_d))), SUM0(b));    \
+        c_xor_d = b_xor_c;                                          \
+    } while (0)
+#define IS_COMPLETE(a, b, c, d) c_xor_d = XOR(b, c)
+#define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                                          \
+    do {                                                                                            \
+        __m256i early = ADD(d, ADD(h, ADD(word, _mm256_load_si256((const __m256i *)(k)))));         \
+        __m256i new_e = ADD(ADD(early, XOR(g, AND(e, XOR(f, g)))), SUM1(e));                        \
+        COMPLETE_A(a, b, c, d);                                                                     \
+        h = _mm256_sub_epi32(new_e, d);                                                             \
+        d = new_e;                                                                                  \
     } while (0)
 
 /* Words 4 * chunk .. 4 * chunk + 3 of all lanes.
@@ -69,23 +79,25 @@ INLINE void transpose_chunk(__m256i w[4], const uint8_t *const *data, size_t off
     w[3] = _mm256_unpackhi_epi64(c, d);
 }
 
-#define EXPAND(i) (w[i] = ADD(ADD(w[i], SIGMA0(w[((i) + 1) & 15])), ADD(w[((i) + 9) & 15], SIGMA1(w[((i) + 14) & 15]))))
-#define KEEP(i) (w[i])
+/* FIPS 180-4 6.2.2 step 1, in a ring of 16 words: word t replaces word t - 16. */
+#define EXPAND(i) \
+    w[(i) & 15] = ADD(ADD(w[(i) & 15], SIGMA0(w[((i) + 1) & 15])), ADD(w[((i) + 9) & 15], SIGMA1(w[((i) + 14) & 15])))
+#define NOTHING(i)
 
-#define ROUNDS_4(WORD, i)                                           \
-    do {                                                            \
-        ROUND(a, b, c, d, e, f, g, h, WORD(i), k + 8 * (i));        \
-        ROUND(h, a, b, c, d, e, f, g, WORD(i + 1), k + 8 * (i + 1)); \
-        ROUND(g, h, a, b, c, d, e, f, WORD(i + 2), k + 8 * (i + 2)); \
-        ROUND(f, g, h, a, b, c, d, e, WORD(i + 3), k + 8 * (i + 3)); \
+/* Four rounds with words i .. i + 3; NEXT makes one of the four after them before each. */
+#define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)                        \
+    do {                                                                             \
+        NEXT((i) + 4);                                                               \
+        ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, w[i], k + 8 * (i));                \
+        NEXT((i) + 5);                                                               \
+        ROUND(COMPLETE, h, a, b, c, d, e, f, g, w[(i) + 1], k + 8 * (i) + 8);        \
+        NEXT((i) + 6);                                                               \
+        ROUND(COMPLETE, g, h, a, b, c, d, e, f, w[(i) + 2], k + 8 * (i) + 16);       \
+        NEXT((i) + 7);                                                               \
+        ROUND(COMPLETE, f, g, h, a, b, c, d, e, w[(i) + 3], k + 8 * (i) + 24);       \
     } while (0)
-#define ROUNDS_4_SWAPPED(WORD, i)                                   \
-    do {                                                            \
-        ROUND(e, f, g, h, a, b, c, d, WORD(i), k + 8 * (i));        \
-        ROUND(d, e, f, g, h, a, b, c, WORD(i + 1), k + 8 * (i + 1)); \
-        ROUND(c, d, e, f, g, h, a, b, WORD(i + 2), k + 8 * (i + 2)); \
-        ROUND(b, c, d, e, f, g, h, a, WORD(i + 3), k + 8 * (i + 3)); \
-    } while (0)
+#define ROUNDS_EVEN(NEXT, i) ROUNDS_4(NEXT, COMPLETE, a, b, c, d, e, f, g, h, i)
+#define ROUNDS_ODD(NEXT, i) ROUNDS_4(NEXT, COMPLETE, e, f, g, h, a, b, c, d, i)
 
 static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {
     (void)lane_count; /* the lanes beyond are computed and not read */
@@ -96,24 +108,24 @@ static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_co
 
     for (size_t offset = 0; offset < 64 * blocks; offset += 64) {
         const uint32_t *k = mbsha256_k_x8;
-        __m256i b_xor_c = XOR(b, c);
+        __m256i c_xor_d;
         transpose_chunk(w, data, offset);
-        ROUNDS_4(KEEP, 0);
         transpose_chunk(w + 4, data, offset + 16);
-        ROUNDS_4_SWAPPED(KEEP, 4);
+        ROUNDS_4(NOTHING, IS_COMPLETE, a, b, c, d, e, f, g, h, 0);
         transpose_chunk(w + 8, data, offset + 32);
-        ROUNDS_4(KEEP, 8);
+        ROUNDS_ODD(NOTHING, 4);
         transpose_chunk(w + 12, data, offset + 48);
-        ROUNDS_4_SWAPPED(KEEP, 12);
+        ROUNDS_EVEN(NOTHING, 8);
         for (int i = 0; i < 8; i++) _mm_prefetch((const char *)data[i] + offset + PREFETCH_BYTES, _MM_HINT_T0);
-
         for (int more = 0; more < 3; more++) {
+            ROUNDS_ODD(EXPAND, 12);
             k += 8 * 16;
-            ROUNDS_4(EXPAND, 0);
-            ROUNDS_4_SWAPPED(EXPAND, 4);
-            ROUNDS_4(EXPAND, 8);
-            ROUNDS_4_SWAPPED(EXPAND, 12);
+            ROUNDS_EVEN(EXPAND, 0);
+            ROUNDS_ODD(EXPAND, 4);
+            ROUNDS_EVEN(EXPAND, 8);
         }
+        ROUNDS_ODD(NOTHING, 12);
+        COMPLETE(a, b, c, d);
         saved[0] = a = ADD(a, saved[0]);
         saved[1] = b = ADD(b, saved[1]);
         saved[2] = c = ADD(c, saved[2]);

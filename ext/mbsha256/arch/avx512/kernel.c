@@ -10,7 +10,7 @@
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-reassoc", "no-schedule-insns2") /* the order of additions is the point; see above */
+#pragma GCC optimize("no-tree-reassoc", "no-schedule-insns2") /* the order is the point; see above */
 #endif
 
 enum { PREFETCH_BYTES = 512 };
