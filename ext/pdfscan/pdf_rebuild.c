@@ -3,7 +3,8 @@
 
 #include "pdfscan/pdf_document.h"
 
-enum { ROW_BYTES = 13 };
+/* Numbers far beyond what a file of so many objects uses are left out, or a few bytes could ask for a table of megabytes. */
+enum { ROW_BYTES = 13, ALWAYS_LISTED = 1 << 20, SPREAD = 8 };
 
 typedef struct {
     uint32_t num, generation;
@@ -135,12 +136,16 @@ pdf_refusal pdf_rebuild_xref(pdf_document *doc) {
     if (refusal) return refusal;
     if (!s.found.length) return PDF_REFUSE_BROKEN_XREF;
     if ((refusal = make_trailer(&s))) return refusal;
+    size_t count = s.found.length / sizeof(found_object);
+    size_t most = count * SPREAD > ALWAYS_LISTED ? count * SPREAD : ALWAYS_LISTED;
+    if (s.highest > most) s.highest = (uint32_t)most;
     uint8_t *rows = pdf_alloc_zeroed(doc->arena, ((size_t)s.highest + 1) * ROW_BYTES);
     pdf_section *section = pdf_alloc_zeroed(doc->arena, sizeof *section);
     pdf_subsection *all = pdf_alloc_zeroed(doc->arena, sizeof *all);
     if (!rows || !section || !all) return PDF_REFUSE_MEMORY;
     const found_object *found = (const found_object *)(const void *)s.found.bytes;
-    for (size_t i = 0; i < s.found.length / sizeof *found; i++) {
+    for (size_t i = 0; i < count; i++) {
+        if (found[i].num > s.highest) continue;
         uint8_t *row = rows + (size_t)found[i].num * ROW_BYTES;
         row[0] = found[i].compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN;
         for (int b = 0; b < 8; b++) row[1 + b] = (uint8_t)(found[i].location >> (56 - 8 * b));

@@ -97,8 +97,25 @@ static void note_name(form_walk *walk, pdf_span value) {
     if (number > walk->highest) walk->highest = number;
 }
 
+/* 12.8.2.4: whether a field that is yet to be made would count as locked, and so invalidate the signature. */
+static pdf_refusal check_locks(form_walk *walk, pdf_span parameters) {
+    pdf_object action, fields, name;
+    pdf_span each;
+    pdf_refusal refusal = pdf_get_resolved(walk->doc, parameters, "Action", &action);
+    if (refusal) return refusal;
+    if (pdf_name_is(action.value, "All") || pdf_name_is(action.value, "Exclude")) return PDF_REFUSE_LOCKED;
+    if ((refusal = pdf_get_resolved(walk->doc, parameters, "Fields", &fields))) return refusal;
+    pdf_members members = pdf_open(fields.value);
+    while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
+        if ((refusal = pdf_resolve(walk->doc, each, &name))) return refusal;
+        note_name(walk, name.value);
+    }
+    return PDF_OK;
+}
+
 /* 12.8.2.2 and 12.8.2.4: what a signature that is already there permits. */
-static pdf_refusal check_transforms(pdf_document *doc, pdf_span signature) {
+static pdf_refusal check_transforms(form_walk *walk, pdf_span signature) {
+    pdf_document *doc = walk->doc;
     pdf_object list, reference, method, parameters, value;
     pdf_span each;
     int64_t level;
@@ -114,32 +131,32 @@ static pdf_refusal check_transforms(pdf_document *doc, pdf_span signature) {
         bool forbids = pdf_to_integer(value.value, &level) && level == 1;
         if (forbids && pdf_name_is(method.value, "DocMDP")) return PDF_REFUSE_CERTIFIED;
         if (forbids && pdf_name_is(method.value, "FieldMDP")) return PDF_REFUSE_LOCKED;
+        if (pdf_name_is(method.value, "FieldMDP") && (refusal = check_locks(walk, parameters.value))) return refusal;
     }
     return PDF_OK;
 }
 
 static pdf_refusal walk_field(form_walk *walk, pdf_span value, bool named, unsigned depth) {
-    pdf_object field, kids, signature, type;
-    pdf_span name, each;
+    pdf_object field, kids, signature, type, name;
+    pdf_span each;
     pdf_document *doc = walk->doc;
     if (depth > doc->limits->depth) return PDF_REFUSE_DEPTH;
     pdf_refusal refusal = pdf_resolve(doc, value, &field);
     if (refusal) return refusal;
-    if (!named && pdf_get(field.value, "T", &name)) {
-        pdf_object resolved;
-        if ((refusal = pdf_resolve(doc, name, &resolved))) return refusal;
-        note_name(walk, resolved.value);
-        named = true;
+    if (!named) {
+        if ((refusal = pdf_get_resolved(doc, field.value, "T", &name))) return refusal;
+        named = pdf_kind_of(name.value) == PDF_STRING;
+        note_name(walk, name.value);
     }
-    if (named && !walk->all_fields) return PDF_OK;
     if ((refusal = pdf_get_resolved(doc, field.value, "FT", &type))) return refusal;
     if (pdf_name_is(type.value, "Sig")) {
         if ((refusal = pdf_get_resolved(doc, field.value, "V", &signature))) return refusal;
         if (pdf_kind_of(signature.value) == PDF_DICT) {
             walk->found->has_signatures = true;
-            if ((refusal = check_transforms(doc, signature.value))) return refusal;
+            if ((refusal = check_transforms(walk, signature.value))) return refusal;
         }
     }
+    if (named && !walk->all_fields) return PDF_OK;
     if ((refusal = pdf_get_resolved(doc, field.value, "Kids", &kids))) return refusal;
     if (pdf_kind_of(kids.value) != PDF_ARRAY) return PDF_OK;
     pdf_members members = pdf_open(kids.value);
@@ -162,7 +179,7 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found) {
     pdf_refusal refusal = pdf_get_resolved(doc, found->catalog.value, "Perms", &permissions);
     if (refusal) return refusal;
     if ((refusal = pdf_get_resolved(doc, permissions.value, "DocMDP", &certification))) return refusal;
-    if ((refusal = check_transforms(doc, certification.value))) return refusal;
+    if ((refusal = check_transforms(&walk, certification.value))) return refusal;
     if ((refusal = pdf_get_resolved(doc, found->catalog.value, "AcroForm", &found->form))) return refusal;
     if ((refusal = pdf_get_resolved(doc, found->form.value, "SigFlags", &flags))) return refusal;
     walk.all_fields = doc->rebuilt || pdf_kind_of(permissions.value) == PDF_DICT || (pdf_to_integer(flags.value, &bits) && bits & 1);
