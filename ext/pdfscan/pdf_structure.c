@@ -87,7 +87,7 @@ static void note_name(form_walk *walk, pdf_span value) {
         if (step == 2 && bytes[i - 1]) return;
         name[length++] = (char)bytes[i];
     }
-    if (length <= PREFIX_CHARS || length > PREFIX_CHARS + MAX_DIGITS || memcmp(name, PREFIX, PREFIX_CHARS) != 0) return;
+    if (length <= PREFIX_CHARS || length > PREFIX_CHARS + MAX_DIGITS || memcmp(name, PREFIX, PREFIX_CHARS) != 0 || name[PREFIX_CHARS] == '0') return;
     uint32_t number = 0;
     for (size_t i = PREFIX_CHARS; i < length; i++) {
         if (!pdf_is_digit((uint8_t)name[i])) return;

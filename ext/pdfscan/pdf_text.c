@@ -20,9 +20,10 @@ static uint32_t next_point(const uint8_t **cursor, const uint8_t *end) {
     return c;
 }
 
-/* Where PDFDocEncoding and Unicode agree (annex D.2). 0xAD is not assigned, 0xA0 is the euro sign there. */
+/* Where PDFDocEncoding and Unicode agree (annex D.2). 0xAD is not assigned, 0xA0 is the euro sign there, and readers differ on
+ * control characters. */
 static bool in_doc_encoding(uint32_t c) {
-    return (c >= 0x20 && c < 0x7f) || c == '\t' || c == '\n' || c == '\r' || (c > 0xa0 && c <= 0xff && c != 0xad);
+    return (c >= 0x20 && c < 0x7f) || (c > 0xa0 && c <= 0xff && c != 0xad);
 }
 
 /* A string beginning with these would be taken for UTF-16 or UTF-8. */
@@ -58,7 +59,7 @@ void pdf_put_text(pdf_buffer *out, pdf_text text) {
         if (!simple) {
             if (c > 0xffff) put_unit(out, 0xd800 + ((c - 0x10000) >> 10));
             put_unit(out, c > 0xffff ? 0xdc00 + (c & 0x3ff) : c);
-        } else if (c < 0x20 || c > 0x7e) {
+        } else if (c > 0x7e) {
             put_octal(out, c);
         } else {
             if (c == '(' || c == ')' || c == '\\') pdf_puts(out, "\\");

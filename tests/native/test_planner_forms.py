@@ -25,6 +25,12 @@ def sign(original: bytes, **options: object) -> bytes:
     return local_signer().complete(original, update.head, update.reserved_bytes, update.tail)
 
 
+def updated(original: bytes) -> bytes:
+    """`original` with its font written anew."""
+    previous = int(original[original.rindex(b"startxref") :].split()[1])
+    return with_table({6: document()[6]}, original=original, trailer=b"/Prev %d" % previous)
+
+
 def linearized() -> bytes:
     """The first page's section in front, the main one behind it through /Prev, startxref pointing to the front."""
     objects = document()
@@ -55,7 +61,7 @@ SOURCES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "object stream": ("stream", lambda: with_stream(document(), compressed=[1, 2, 3, 4, 6])),
     "hybrid": ("hybrid", lambda: hybrid(document(annots=b"7 0 R", extra={7: b"[]"}), [7])),
     "linearized": ("table", linearized),
-    "updated table": ("table", lambda: with_table({6: document()[6]}, original=with_table(document()), trailer=b"/Prev 638")),
+    "updated table": ("table", lambda: updated(with_table(document()))),
     "direct annots": ("table", lambda: with_table(document(annots=b"[7 0 R]", extra=FIELD))),
     "indirect annots": ("stream", lambda: with_stream(document(annots=b"8 0 R", extra={**FIELD, 8: b"[7 0 R]"}), compressed=[8])),
     "null annots": ("table", lambda: with_table(document(annots=b"null"))),

@@ -71,13 +71,13 @@ def with_table(
     return bytes(out)
 
 
-def object_stream(objects: Objects) -> bytes:
-    """The value of an object stream that holds `objects`."""
+def object_stream(objects: Objects, level: int = 9) -> bytes:
+    """The value of an object stream that holds `objects`; level 0 gives the same bytes with every zlib."""
     header, body = b"", b""
     for number, value in objects.items():
         header += b"%d %d " % (number, len(body))
         body += value + b"\n"
-    data = zlib.compress(header + body)
+    data = zlib.compress(header + body, level)
     return b"<</Type/ObjStm/N %d/First %d/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream" % (
         len(objects),
         len(header),
@@ -94,12 +94,12 @@ def _up_predicted(rows: list[bytes]) -> bytes:
     return out
 
 
-def xref_stream(number: int, offset: int, entries: Mapping[int, tuple[int, int, int]], extra: bytes) -> bytes:
+def xref_stream(number: int, offset: int, entries: Mapping[int, tuple[int, int, int]], extra: bytes, level: int = 9) -> bytes:
     """An xref stream object over `entries` (type, field 2, field 3) and itself, with the PNG up predictor."""
     entries = {**entries, number: (1, offset, 0)}
     rows = [bytes([t]) + a.to_bytes(3, "big") + b.to_bytes(1, "big") for _, (t, a, b) in sorted(entries.items())]
     index = b" ".join(b"%d %d" % (run[0], len(run)) for run in _runs(entries))
-    data = zlib.compress(_up_predicted(rows))
+    data = zlib.compress(_up_predicted(rows), level)
     return (
         b"%d 0 obj\n<</Type/XRef/W[1 3 1]/Index[%s]/Size %d/Filter/FlateDecode"
         b"/DecodeParms<</Predictor 12/Columns 5>>/Length %d%s>>\nstream\n%s\nendstream\nendobj\n"
@@ -108,7 +108,7 @@ def xref_stream(number: int, offset: int, entries: Mapping[int, tuple[int, int, 
 
 
 def with_stream(
-    objects: Objects, *, original: bytes = b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n", compressed: Iterable[int] = (), trailer: bytes = b""
+    objects: Objects, *, original: bytes = b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n", compressed: Iterable[int] = (), trailer: bytes = b"", level: int = 9
 ) -> bytes:
     """`objects` and an xref stream appended; those in `compressed` go into one object stream."""
     out = bytearray(original)
@@ -116,26 +116,27 @@ def with_stream(
     container = max(objects) + 1
     plain = {number: value for number, value in objects.items() if number not in packed}
     if packed:
-        plain[container] = object_stream(packed)
+        plain[container] = object_stream(packed, level)
     offsets = _write_objects(out, plain)
     entries = {number: (1, offset, 0) for number, offset in offsets.items()}
     entries |= {number: (2, container, index) for index, number in enumerate(packed)}
     if b"startxref" not in original:
         entries[0] = (0, 0, 255)
     start = len(out)
-    out += xref_stream(container + 1, start, entries, b"/Root 1 0 R" + trailer)
+    out += xref_stream(container + 1, start, entries, b"/Root 1 0 R" + trailer, level)
     return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % start
 
 
-def hybrid(objects: Objects, hidden: Iterable[int]) -> bytes:
+def hybrid(objects: Objects, hidden: Iterable[int], level: int = 9) -> bytes:
     """A table that shows `hidden` as free, and an /XRefStm that finds them in an object stream (7.5.8.4)."""
     out = bytearray(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
     packed = {number: objects[number] for number in hidden}
     container = max(objects) + 1
-    offsets = _write_objects(out, {n: v for n, v in objects.items() if n not in packed} | {container: object_stream(packed)})
+    plain = {number: value for number, value in objects.items() if number not in packed}
+    offsets = _write_objects(out, plain | {container: object_stream(packed, level)})
     stream_at = len(out)
     entries = {number: (2, container, index) for index, number in enumerate(packed)}
-    out += xref_stream(container + 1, stream_at, entries, b"/Root 1 0 R")
+    out += xref_stream(container + 1, stream_at, entries, b"/Root 1 0 R", level)
     start = len(out)
     shown = offsets | dict.fromkeys([0, *packed], -1)
     out += b"xref\n" + _rows(shown, b" \n")

@@ -17,6 +17,7 @@ cdef extern from "pdfscan/pdf_arena.h" nogil:
     ctypedef struct pdf_arena:
         pass
     ctypedef struct pdf_buffer:
+        pdf_arena *arena
         uint8_t *bytes
         size_t length
     void pdf_arena_free(pdf_arena *arena)
@@ -32,6 +33,7 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
+        PDF_REFUSALS
     const char *pdf_refusal_code(pdf_refusal refusal)
     const char *pdf_refusal_message(pdf_refusal refusal)
     ctypedef struct pdf_text:
@@ -159,6 +161,35 @@ def plan(
         if refusal != PDF_OK:
             return PlanRefusal(pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode())
         return _planned(&result)
+    finally:
+        pdf_arena_free(&arena)
+        PyBuffer_Release(&view)
+
+
+def refusal_codes():
+    """Every code a PlanRefusal can have, and its message."""
+    return {
+        pdf_refusal_code(<pdf_refusal> i).decode(): pdf_refusal_message(<pdf_refusal> i).decode()
+        for i in range(PDF_OK + 1, PDF_REFUSALS)
+    }
+
+
+def inflate(data, size_t limit):
+    """The planner's own zlib decoder, for tests against others: what could be decoded, MemoryError beyond `limit` bytes."""
+    cdef pdf_arena arena
+    cdef pdf_buffer out
+    cdef pdf_inflate_status status
+    cdef Py_buffer view
+    memset(&arena, 0, sizeof(arena))
+    memset(&out, 0, sizeof(out))
+    out.arena = &arena
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        with nogil:
+            status = pdf_inflate_zlib(<const uint8_t *> view.buf, view.len, limit, &out)
+        if status == PDF_INFLATE_LIMIT or status == PDF_INFLATE_MEMORY:
+            raise MemoryError(f"more than {limit} bytes")
+        return PyBytes_FromStringAndSize(<const char *> out.bytes, out.length)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)

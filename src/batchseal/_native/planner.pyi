@@ -1,0 +1,66 @@
+from typing import Final, final
+
+from typing_extensions import Buffer
+
+XREF_FORMS: Final[tuple[str, str, str]]
+
+@final
+class PlannedUpdate:
+    """original + head + b"<" + hex + b">" + tail is the signed file; reserved_bytes is the length of b"<" + hex + b">"."""
+
+    def __init__(
+        self,
+        head: bytes,
+        reserved_bytes: int,
+        tail: bytes,
+        byte_range: tuple[int, int, int, int],
+        field_name: str,
+        xref_form: str,
+        rebuilt: bool,
+    ) -> None: ...
+    @property
+    def head(self) -> bytes: ...
+    @property
+    def reserved_bytes(self) -> int: ...
+    @property
+    def tail(self) -> bytes: ...
+    @property
+    def byte_range(self) -> tuple[int, int, int, int]: ...
+    @property
+    def field_name(self) -> str: ...
+    @property
+    def xref_form(self) -> str: ...
+    @property
+    def rebuilt(self) -> bool: ...
+
+@final
+class PlanRefusal:
+    """Why a document cannot be signed: a fixed code, and a message for a person."""
+
+    def __init__(self, code: str, message: str) -> None: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+def plan(
+    original: Buffer,
+    *,
+    contents_bytes: int,
+    reason: str | None = None,
+    location: str | None = None,
+    signer_name: str | None = None,
+    signing_time: str,
+    max_file_bytes: int = ...,
+    max_inflated_bytes: int = ...,
+    max_objects: int = ...,
+    max_depth: int = ...,
+    max_xref_sections: int = ...,
+) -> PlannedUpdate | PlanRefusal:
+    """The update that adds an invisible PAdES signature field to `original`, or why there can be none."""
+
+def refusal_codes() -> dict[str, str]:
+    """Every code a PlanRefusal can have, and its message."""
+
+def inflate(data: Buffer, limit: int) -> bytes:
+    """The planner's own zlib decoder, for tests against others: what could be decoded, MemoryError beyond `limit` bytes."""

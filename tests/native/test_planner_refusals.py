@@ -1,0 +1,147 @@
+"""Every document that cannot be signed is refused by a code and a message for a person, whatever is wrong with it."""
+
+import zlib
+
+import pytest
+from tests.validators.samples import document, object_stream, text_field, with_stream, with_table
+
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes
+
+GOOD = with_table(document())
+
+
+def code(original: bytes, **options: object) -> str:
+    answer = plan(original, **({"contents_bytes": 3000, "signing_time": "D:20261121120000Z"} | options))
+    if isinstance(answer, PlannedUpdate):
+        return ""
+    assert answer.message == refusal_codes()[answer.code]
+    return answer.code
+
+
+def nested(depth: int) -> bytes:
+    return with_table(document(catalog=b"/X " + b"[" * depth + b"]" * depth))
+
+
+def page_tree(depth: int) -> bytes:
+    objects = document()
+    objects[2] = b"<</Type/Pages/Count 1/Kids[10 0 R]>>"
+    for number in range(10, 10 + depth):
+        objects[number] = b"<</Type/Pages/Count 1/Kids[%d 0 R]>>" % (number + 1)
+    objects[10 + depth] = objects[4]
+    return with_table(objects)
+
+
+def reference(method: bytes, parameters: bytes) -> dict[int, bytes]:
+    signature = b"<</Type/Sig/Reference[<</TransformMethod/%s/TransformParams<<%s>>>>]>>" % (method, parameters)
+    return {7: b"<</FT/Sig/T(old)/V 8 0 R>>", 8: signature}
+
+
+def with_signature(method: bytes, parameters: bytes, catalog: bytes = b"") -> bytes:
+    return with_table(document(form=b"<</Fields[7 0 R]>>", extra=reference(method, parameters), catalog=catalog))
+
+
+def loop() -> bytes:
+    first = with_table(document(), trailer=b"/Prev 99999")
+    start = first.rindex(b"startxref\n") + 10
+    at = first[start:].split()[0]
+    return first.replace(b"/Prev 99999", b"/Prev " + at.rjust(5))
+
+
+def bomb() -> bytes:
+    """An object stream that holds the catalog and expands to 80 MB."""
+    data = zlib.compress(b"1 0 <</Type/Catalog/Pages 2 0 R>>" + bytes(80 << 20), 9)
+    stream = b"<</Type/ObjStm/N 1/First 4/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream" % (len(data), data)
+    whole = with_stream(document(), compressed=[1])
+    container = whole.index(b"7 0 obj\n") + 8
+    end = whole.index(b"\nendobj", container)
+    moved = whole[:container] + stream + whole[end:]
+    shift = len(moved) - len(whole)
+    start = int(whole[whole.rindex(b"startxref") :].split()[1])
+    return moved[: moved.rindex(b"startxref")] + b"startxref\n%d\n%%%%EOF\n" % (start + shift)
+
+
+CASES = {
+    "not_pdf": [b"", b"x", b"<?xml version='1.0'?>", b"%PDF", bytes(5000)],
+    "offset_header": [b"junk\n" + GOOD],
+    "encrypted": [
+        with_table(document(extra={7: b"<</Filter/Standard>>"}), trailer=b"/Encrypt 7 0 R"),
+        with_table(document(), trailer=b"/Encrypt<</Filter/Standard>>"),
+        b"junk\n" + with_stream(document(), trailer=b"/Encrypt<</Filter/Standard>>"),
+    ],
+    "certified_no_changes": [
+        with_signature(b"DocMDP", b"/P 1"),
+        with_table(document(extra=reference(b"DocMDP", b"/P 1"), catalog=b"/Perms<</DocMDP 8 0 R>>")),
+    ],
+    "fields_locked": [
+        with_signature(b"FieldMDP", b"/Action/All"),
+        with_signature(b"FieldMDP", b"/Action/Exclude/Fields[(name)]"),
+        with_signature(b"FieldMDP", b"/Action/Include/Fields[]/P 1"),
+    ],
+    "broken_xref": [b"%PDF-1.7\n", b"%PDF-1.7\nstartxref\n5\n%%EOF"],
+    "xref_loop": [loop()],
+    "no_catalog": [with_table({2: b"<<>>"}), with_table({1: b"[]"})],
+    "no_pages": [
+        with_table({1: b"<</Type/Catalog>>"}),
+        with_table({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Kids[2 0 R 2 0 R]>>", 3: b"1"}).replace(b"2 0 R 2 0 R", b"3 0 R      "),
+    ],
+    "broken_object": [with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
+    "limit_depth": [nested(65), page_tree(70), with_table({1: b"<</Pages 2 0 R>>", 2: b"<</Kids[2 0 R]>>"})],
+    "limit_inflate": [bomb()],
+    "": [GOOD, nested(60), page_tree(50), with_signature(b"DocMDP", b"/P 2"), with_signature(b"DocMDP", b"/P 3"), with_signature(b"DocMDP", b"")],
+}
+
+
+@pytest.mark.parametrize(("expected", "original"), [(c, o) for c, originals in CASES.items() for o in originals])
+def test_refusals(expected: str, original: bytes) -> None:
+    assert code(original) == expected
+
+
+def test_limits_are_the_callers() -> None:
+    assert code(GOOD, max_file_bytes=len(GOOD) - 1) == "limit_size"
+    assert code(GOOD, max_file_bytes=len(GOOD)) == ""
+    assert code(GOOD, max_depth=1) == "limit_depth"
+    assert code(GOOD, max_objects=2) == "limit_objects"
+    assert code(GOOD, max_xref_sections=0) == "limit_sections"
+    assert code(with_stream(document(), compressed=[1]), max_inflated_bytes=20) == "limit_inflate"
+
+
+def test_an_unknown_filter_is_named() -> None:
+    packed = object_stream({1: document()[1]}).replace(b"/FlateDecode", b"/BrotliDecode")
+    original = with_stream(document(), compressed=[1]).replace(object_stream({1: document()[1]}), packed)
+    assert code(original) in ("unsupported_filter", "no_catalog")
+
+
+def test_messages_are_for_people() -> None:
+    for name, message in refusal_codes().items():
+        assert name.isidentifier()
+        assert len(message) > 30
+        assert "error" not in message, name
+
+
+def test_a_form_field_that_repeats_itself_ends() -> None:
+    extra = {7: b"<</Kids[7 0 R 7 0 R 7 0 R]>>"}
+    assert code(with_table(document(form=b"<</Fields[7 0 R]>>", extra=extra))) in ("limit_depth", "limit_objects")
+
+
+def test_large_objects_that_are_asked_for_again_and_again_end() -> None:
+    large = b"<</Kids[" + b"null " * 200_000 + b"]>>"
+    kids = b"7 0 R " * 100_000
+    original = with_table(document(form=b"<</Fields[%s]>>" % kids, extra={7: large}))
+    assert code(original) == "limit_objects"
+
+
+def test_callers_mistakes_are_exceptions() -> None:
+    with pytest.raises(TypeError):
+        plan("text", contents_bytes=1, signing_time="")
+    with pytest.raises(OverflowError):
+        plan(GOOD, contents_bytes=-1, signing_time="")
+    assert code(GOOD, contents_bytes=1 << 40) == "limit_size"
+    assert code(GOOD, reason="x" * (2 << 20)) == "limit_size"
+
+
+def test_fields_are_read_from_object_streams() -> None:
+    extra = {7: text_field(b"(Signature1)")}
+    original = with_stream(document(form=b"<</Fields[7 0 R]>>", extra=extra), compressed=[1, 7])
+    answer = plan(original, contents_bytes=10, signing_time="")
+    assert isinstance(answer, PlannedUpdate)
+    assert answer.field_name == "Signature2"

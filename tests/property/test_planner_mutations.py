@@ -1,0 +1,84 @@
+"""Whatever bytes come in: a plan whose offsets are right, or a refusal with a known code; never a crash, never a hang."""
+
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
+
+from batchseal._native.planner import PlannedUpdate, inflate, plan, refusal_codes
+
+FORM = document(form=b"8 0 R", annots=b"9 0 R", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>", 9: b"[7 0 R]"})
+SOURCES = [
+    with_table(FORM),
+    with_table({6: FORM[6]}, original=with_table(FORM), trailer=b"/Prev 900"),
+    with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8, 9]),
+    hybrid(FORM, [7, 8, 9]),
+]
+WORDS = [b"/Prev 0", b"999999999999", b"-1", b"obj", b"endobj", b"<<", b">>", b"[", b"(", b"stream", b"xref", b"trailer", b"/W[1 9 9]", b"1 0 R"]
+CODES = refusal_codes()
+
+patches = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 30), st.one_of(st.binary(max_size=12), st.sampled_from(WORDS))), max_size=5
+)
+
+
+def check(original: bytes) -> None:
+    answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026")
+    if not isinstance(answer, PlannedUpdate):
+        assert CODES[answer.code] == answer.message
+        return
+    start = len(original) + len(answer.head)
+    assert answer.byte_range == (0, start, start + answer.reserved_bytes, len(answer.tail))
+    assert answer.head.endswith(b"/Contents ")
+    whole = original + answer.head + b"<" + b"0" * (answer.reserved_bytes - 2) + b">" + answer.tail
+    newest = int(answer.tail[answer.tail.rindex(b"startxref") :].split()[1])
+    assert whole[newest:].startswith(b"xref") or whole[newest:].split(maxsplit=3)[2] == b"obj"
+    assert whole.endswith(b"%%EOF\n")
+
+
+@given(source=st.sampled_from(SOURCES), changes=patches, cut=st.floats(0, 1))
+@settings(max_examples=400, deadline=1000)
+def test_mutated_documents(source: bytes, changes: list[tuple[float, int, bytes]], cut: float) -> None:
+    for place, removed, text in changes:
+        at = int(place * len(source))
+        source = source[:at] + text + source[at + removed :]
+    check(source if cut > 0.1 else source[: int(cut * 10 * len(source))])
+
+
+@given(data=st.binary(max_size=200))
+def test_arbitrary_bytes_behind_a_header(data: bytes) -> None:
+    check(b"%PDF-1.7\n" + data)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_truncation(source: bytes) -> None:
+    for end in range(0, len(source), 3):
+        check(source[:end])
+
+
+@given(data=st.binary(max_size=4000), repeats=st.integers(1, 60), level=st.integers(0, 9), strategy=st.sampled_from([0, 1, 2, 3, 4]))
+def test_inflate_agrees_with_zlib(data: bytes, repeats: int, level: int, strategy: int) -> None:
+    data *= repeats
+    encoder = zlib.compressobj(level, strategy=strategy)
+    packed = encoder.compress(data) + encoder.flush()
+    assert inflate(packed, len(data)) == data
+    assert inflate(packed[:-4] + b"????", len(data)) == data
+    assert data.startswith(inflate(packed[: len(packed) // 2], len(data)))
+    if data:
+        with pytest.raises(MemoryError):
+            inflate(packed, len(data) - 1)
+
+
+@given(data=st.binary(max_size=300))
+def test_inflate_of_anything_gives_what_zlib_gives_before_it_stops(data: bytes) -> None:
+    ours = inflate(b"\x78\x9c" + data, 1 << 20)
+    decoder = zlib.decompressobj()
+    theirs = b""
+    for byte in b"\x78\x9c" + data:
+        try:
+            theirs += decoder.decompress(bytes([byte]))
+        except zlib.error:
+            break
+    assert ours[: len(theirs)] == theirs[: len(ours)]
