@@ -19,11 +19,13 @@ from pathlib import Path
 from batchseal.errors import ConfigurationError
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_READ_SEARCH = 2
+CAP_SETPCAP = 8
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
@@ -92,10 +94,11 @@ def choose_account(folder: Path) -> Account:
 
 
 def may_pass_folders() -> bool:
-    """Whether this process holds CAP_DAC_READ_SEARCH, so that it can hand it on."""
+    """Whether this process can hand CAP_DAC_READ_SEARCH on: it holds that one, and may change its secure bits."""
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
-        if line.startswith("CapPrm:"):
-            return bool(int(line.split()[1], 16) >> CAP_DAC_READ_SEARCH & 1)
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            return all(held >> capability & 1 for capability in (CAP_DAC_READ_SEARCH, CAP_SETPCAP))
     return False
 
 
@@ -124,7 +127,9 @@ def become(account: Account, *, pass_folders: bool, parent_pid: int) -> Callable
     def prepare() -> None:
         os.setpgid(0, 0)
         if account.switch:
-            _call("prctl", PR_SET_KEEPCAPS, int(pass_folders), 0, 0, 0)
+            if pass_folders:
+                # Else a new identity drops all capabilities, and access(2), which PostgreSQL asks, ignores them.
+                _call("prctl", PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
             os.setgroups(account.groups)
             os.setresgid(account.gid, account.gid, account.gid)
             os.setresuid(account.uid, account.uid, account.uid)

@@ -25,8 +25,10 @@ def make_folder(folder: Path, account: Account) -> None:
 
 
 def socket_folder(folder: Path, account: Account) -> Path:
-    """`folder` itself, or a short one where the socket's path would not fit into a socket address."""
-    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES:
+    """`folder` itself, or a short one where the socket's path does not fit into an address."""
+    # A comma would end the name in a list of hosts, and nothing escapes it.
+    path = os.fsencode(folder / f".s.PGSQL.{PORT}")
+    if len(path) <= MAX_SOCKET_PATH_BYTES and b"," not in path:
         return folder
     short = Path("/tmp") / f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
     with suppress(FileExistsError):

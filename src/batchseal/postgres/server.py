@@ -170,6 +170,8 @@ class EmbeddedPostgres:
             "--locale=C",
             "--data-checksums",
         ]
+        if int(launch.programs.major) >= 17:
+            options.append("--sync-method=syncfs")  # one call, where a thousand fsyncs may wait for a busy disk
         await self._run_once(launch, launch.programs.initdb, "-D", half, "--username=postgres", *options)
         # One statement a line. The service's own role is no superuser.
         statements = f"CREATE ROLE {ROLE} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"

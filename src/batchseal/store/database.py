@@ -29,7 +29,7 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.DiskFullError,
 )
 # On its way into or out of the pool, where the statement cannot be at fault.
-GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError)
+GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # What another try of the same start cannot mend.
 MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,

