@@ -148,6 +148,13 @@ async def test_a_connection_lost_in_a_transaction_leaves_nothing(
     assert await store.reference_holder("A", "r") is None
 
 
+async def test_a_mistake_of_ours_is_no_outage(connect_store: Connect) -> None:
+    store = await connect_store()
+    with pytest.raises(asyncpg.DataError):
+        await store.renew("seven", 1, 1)  # type: ignore[arg-type]
+    await store.ping()
+
+
 async def test_nobody_there(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("nobody")
     began = monotonic()

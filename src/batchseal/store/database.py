@@ -98,14 +98,10 @@ class Database:
             yield connection
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
-        except asyncpg.InterfaceError as problem:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
             # Either the connection is gone, or we used it wrongly.
-            if not is_closed(connection):
+            if not broke(connection, problem):
                 raise
-            raise DatabaseUnavailable(f"the database went away: {problem}") from problem
-        except asyncpg.InternalClientError as problem:
-            # What asyncpg says when the server's farewell came while the connection was idle.
-            connection.terminate()
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
         except AWAY as problem:
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
@@ -139,11 +135,22 @@ class Database:
             yield connection
 
 
-def is_closed(connection: Connection) -> bool:
+def broke(connection: Connection, problem: BaseException) -> bool:
+    """Whether `problem` says that the connection is of no more use; if so, the pool will not get it back."""
     try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:  # the pool has taken it back, since it broke
+        if connection.is_closed():
+            return True
+    except asyncpg.InterfaceError:  # the pool has taken it back itself
         return True
+    # The farewell of a server that ends may reach a connection between two statements: asyncpg then takes itself to
+    # be busy (InternalClientError), and every later statement for a misuse.
+    link: BaseException | None = problem
+    while link is not None:
+        if isinstance(link, (asyncpg.InternalClientError, *AWAY)):
+            connection.terminate()
+            return True
+        link = link.__context__
+    return False
 
 
 def explain(problem: BaseException) -> str:
