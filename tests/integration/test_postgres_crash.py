@@ -1,6 +1,7 @@
 """After a kill: of the server, of the process that started it, and of everything at once."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -77,7 +78,7 @@ async def test_kill_of_everything_under_load(service_folder: Path, orphans: bool
         took = time.monotonic() - began
         store = await Store.connect(dsn, instance=uuid4())
         await store.migrate()
-        assert trial == 0 or took < 5
+        assert trial == 0 or took < 10, f"{took:.1f} s"  # measured: 0.3 s on a quiet machine
         for reference in acknowledged:
             row = (await store.operations_with_reference("A", reference))[0]
             assert len(await store.documents(row.id, row.created_at)) == len(DOCUMENTS)
@@ -137,17 +138,15 @@ async def test_a_dead_server_is_started_again(service_folder: Path) -> None:
         before = server.pid
         assert before is not None
         os.kill(before, signal.SIGKILL)
-        failures, deadline = 0, time.monotonic() + 10
-        while True:
-            try:
-                await store.register(operation(f"after {trial}"), DOCUMENTS)
-                break
-            except DatabaseUnavailable:
-                failures += 1
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.02)
-        assert failures > 0
-        assert server.pid not in (None, before)
+        deadline = time.monotonic() + 10
+        # Until its backends notice, they serve on; then there is nobody for a moment, and then the new server.
+        for attempt in itertools.count():
+            with suppress(DatabaseUnavailable):
+                await store.register(operation(f"after {trial} {attempt}"), DOCUMENTS)
+                if server.pid not in (None, before):
+                    break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
     assert await store.reference_holder("A", "before") is not None
     await store.close()
     await server.stop()

@@ -72,8 +72,10 @@ async def test_data_outlives_a_stop_and_nothing_else_does(service_folder: Path) 
     again = EmbeddedPostgres(service_folder)
     await again.start()
     assert await ask(again, "SELECT answer FROM kept") == "42"
+    intruder = EmbeddedPostgres(service_folder)
     with pytest.raises(ConfigurationError, match="another service"):
-        await EmbeddedPostgres(service_folder).start()
+        await intruder.start()
+    await intruder.stop()
     assert await ask(again, "SELECT answer FROM kept") == "42"
     await again.stop()
     (service_folder / "data" / "PG_VERSION").write_text("9\n", "ascii")

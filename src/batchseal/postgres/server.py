@@ -103,8 +103,7 @@ class EmbeddedPostgres:
                 await self._initialize(self._launch)
             await self._run(self._launch)
         except BaseException:
-            await self._end_process()
-            self._release_lock()
+            await self._end()
             raise
         self._watcher = asyncio.create_task(self._watch(self._launch), name="postgres watcher")
         return self.dsn
@@ -116,13 +115,20 @@ class EmbeddedPostgres:
             with suppress(asyncio.CancelledError):
                 await self._watcher
             self._watcher = None
+        await self._end()
+
+    async def _end(self) -> None:
+        """Ends the server and what may be left of it, then lets go of the folder. Touches nothing without the lock."""
+        if self._lock is None:
+            return
         await self._end_process()
-        if self.data.exists():
+        with suppress(FileNotFoundError):
             await leftovers.end_processes(leftovers.cluster_name(self.data))
         if self._launch is not None and self._launch.socket_folder != self.folder:
             with suppress(OSError):
                 self._launch.socket_folder.rmdir()
-        self._release_lock()
+        os.close(self._lock)
+        self._lock = None
 
     # --- one server per folder ------------------------------------------------------------------------------
 
@@ -140,11 +146,6 @@ class EmbeddedPostgres:
                     raise ConfigurationError(f"another service uses the database in {self.folder}") from None
                 await asyncio.sleep(0.05)
         self._lock = lock
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     # --- making the data folder -----------------------------------------------------------------------------
 

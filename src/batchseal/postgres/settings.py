@@ -26,6 +26,8 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
+    # After a crash: one call, where a thousand fsyncs may wait for a busy disk.
+    "recovery_init_sync_method": "syncfs",
     "huge_pages": "off",
     "jit": "off",
     "timezone": "UTC",
