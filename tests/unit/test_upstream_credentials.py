@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from batchseal.errors import CredentialUnusable
-from batchseal.upstream.csc import read_key, read_pin
+from batchseal.upstream.csc import read_pin
 from batchseal.upstream.interface import Account
+from batchseal.upstream.keys import read_key
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.tokens import CallersToken
 

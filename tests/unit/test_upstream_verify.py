@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 
 from batchseal.document import Credential
-from batchseal.upstream.csc import choose_algorithm, longest_signature
 from batchseal.upstream.interface import RemoteKey
+from batchseal.upstream.keys import choose_algorithm, longest_signature
 from batchseal.upstream.verify import match
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

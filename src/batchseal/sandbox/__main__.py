@@ -11,7 +11,6 @@ from pathlib import Path
 import structlog
 
 from batchseal.errors import BatchsealError
-from batchseal.process import die_with_parent
 from batchseal.sandbox.authority import KEY_BITS
 from batchseal.sandbox.server import SandboxOptions, serve
 
@@ -53,7 +52,9 @@ async def run(options: SandboxOptions, ready_fd: int | None) -> None:
             os.close(ready_fd)
 
     serving = asyncio.ensure_future(serve(options, announce))
-    for number in (signal.SIGTERM, signal.SIGINT):
+    if ready_fd is not None:  # the supervisor alone decides when to end, whatever reaches the terminal
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM,) if ready_fd is not None else (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     try:
         await serving
@@ -65,8 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs until a signal; 0 after one, 2 where it could not start."""
     options, ready_fd = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    if ready_fd is not None:  # started by a supervisor
-        die_with_parent()
     try:
         asyncio.run(run(options, ready_fd))
     except (BatchsealError, OSError) as problem:
