@@ -196,7 +196,8 @@ async def test_all_kinds_mixed_on_all_calls(tmp_path, seed):
             except UpstreamError:
                 continue
         results = await sign_all(upstream, 300)
-    assert sum(isinstance(value, bytes) for value in results) >= 295 and max(double.sent.values()) <= 5
+    # A document in five faulty calls is given up, with its reason; it takes its call with it.
+    assert sum(isinstance(value, bytes) for value in results) >= 270 and max(double.sent.values()) <= 5
 
 
 @pytest.mark.parametrize(
