@@ -66,7 +66,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._held_until = 0.0  # the upstream asked for a pause
-        self._call_seconds = 0.0  # moving mean
+        self._call_seconds = MAX_GATHER_SECONDS / GATHER_SHARE  # moving mean
 
     @property
     def idle(self) -> bool:
@@ -137,7 +137,7 @@ class Lane:
             log.exception("sign call failed unexpectedly")
             problem = UpstreamPermanent(f"the sign call failed unexpectedly ({type(error).__name__})")
         taken = self._loop.time() - started
-        self._call_seconds = taken if not self._call_seconds else 0.8 * self._call_seconds + 0.2 * taken
+        self._call_seconds = 0.8 * self._call_seconds + 0.2 * taken
         self._settle(batch, values, problem)
 
     def _settle(self, batch: list[Item], values: dict[bytes, bytes | None], problem: UpstreamError) -> None:
