@@ -125,7 +125,7 @@ def sign_request(reference: str, *names: str) -> dict[str, Any]:
     return {"externalReference": reference, "description": "d", "documents": [document(name) for name in names]}
 
 
-def basic(client: str = "one", secret: str = "s1") -> bytes:
+def basic(client: str = "one", secret: str = "s1") -> bytes:  # noqa: S107
     return b"Authorization: Basic " + base64.b64encode(f"{client}:{secret}".encode()) + b"\r\n"
 
 

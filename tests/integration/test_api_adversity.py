@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import requests
-
 from tests.support_api_service import BASE, Service, basic, head, sign_request
 
 SIGN = BASE + "/document/sign/base64/"
@@ -80,7 +79,9 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(service: Service, big:
 def test_a_body_over_the_limit_is_refused_before_and_while_it_is_read(tmp_path: Path) -> None:
     service = Service(tmp_path, max_body_bytes=1_000_000)
     try:
-        told = service.raw(head("POST", SIGN, basic(), JSON, b"Content-Length: 1000001\r\n", b"Expect: 100-continue\r\n"))
+        told = service.raw(
+            head("POST", SIGN, basic(), JSON, b"Content-Length: 1000001\r\n", b"Expect: 100-continue\r\n")
+        )
         assert told.startswith(b"HTTP/1.1 413 ")
         chunks = (b"x" * 100_000 for _ in range(20))
         reply = service.post("/document/sign/base64/", data=chunks, headers={"Content-Type": "application/json"})

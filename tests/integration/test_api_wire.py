@@ -76,7 +76,11 @@ def test_token_takes_the_grant_in_query_or_body(service: Service, where: str) ->
     address = service.url + "//oauth2/authorization-server/oauth/token/"
     assert requests.post(address, auth=("one", "s1"), **options).json()["expires_in"] == 3600
     refused = requests.post(address, auth=("one", "wrong"), **options)
-    assert (refused.status_code, refused.json()["errorCode"], refused.json()["error"]) == (401, "1.1.0", "invalid_client")
+    assert (refused.status_code, refused.json()["errorCode"], refused.json()["error"]) == (
+        401,
+        "1.1.0",
+        "invalid_client",
+    )
     wrong = requests.post(address, auth=("one", "s1"), data={"grant_type": "password"})
     assert (wrong.status_code, wrong.json()["errorCode"]) == (400, "0.0.6")
 

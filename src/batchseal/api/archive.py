@@ -10,6 +10,7 @@ from batchseal.api.facade import Delivered, Operation
 from batchseal.api.result import Pieces
 
 MAX_NAME_BYTES = 240
+MAX_EXTENSION_CHARACTERS = 10
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
@@ -79,7 +80,9 @@ def safe(name: str) -> str:
     """`name` without separators, control characters and leading dots, cut to what file systems take."""
     name = unicodedata.normalize("NFC", UNSAFE.sub("_", name)).lstrip(". ").rstrip(". ")
     stem, dot, extension = name.rpartition(".")
-    while len(name.encode()) > MAX_NAME_BYTES and stem:
+    if len(extension) > MAX_EXTENSION_CHARACTERS:
+        stem, dot, extension = name, "", ""
+    while len(name.encode()) > MAX_NAME_BYTES:
         stem = stem[:-1]
         name = stem + dot + extension
     return name or "document"

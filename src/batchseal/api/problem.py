@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = b"application/problem+json"
 CHALLENGE = b'Basic realm="batchseal", charset="UTF-8", Bearer realm="batchseal"'
+# Too many requests, no room now, no space now: these always say when to ask again.
+ASK_AGAIN = (429, 503, 507)
+PAUSE_SECONDS = 5
 CREDENTIALS_WRONG = (InvalidToken, UnknownClientService, InactiveClientService)
 
 
@@ -53,8 +56,11 @@ class Problems:
     def headers(self, error: ApiError) -> list[tuple[bytes, bytes]]:
         """Headers besides Content-Type and Content-Length."""
         headers = [(b"cache-control", b"no-store")]
-        if error.retry_after_seconds is not None:
-            headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+        pause_seconds = error.retry_after_seconds
+        if pause_seconds is None and error.status in ASK_AGAIN:
+            pause_seconds = PAUSE_SECONDS
+        if pause_seconds is not None:
+            headers.append((b"retry-after", str(pause_seconds).encode()))
         if error.location is not None:
             headers.append((b"location", error.location.encode()))
         if self.status(error) == 401 and isinstance(error, CREDENTIALS_WRONG):

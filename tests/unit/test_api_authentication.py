@@ -1,0 +1,138 @@
+"""Who is calling: every way to prove it, and every way to fail."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from batchseal.api import tokens as tokens_module
+from batchseal.api.authentication import Authenticator
+from batchseal.api.tokens import Tokens, load_key
+from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
+from batchseal.operation import Caller
+from batchseal.services import ClientServices
+
+CLIENTS = {"one": {"secret": "s:1é"}, "off": {"secret": "s2", "active": False}}
+
+
+def services_file(folder: Path, table: object = CLIENTS) -> Path:
+    path = folder / "client-services-config.json"
+    path.write_text(json.dumps(table))
+    path.chmod(0o600)
+    return path
+
+
+class Upstream:
+    """Tokens that the signing service takes, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def probe(self, token: str) -> str | None:
+        self.asked += 1
+        return {"good": "one", "stranger": "somebody"}.get(token)
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+def authenticator(tmp_path: Path, upstream: Upstream) -> Authenticator:
+    services = ClientServices.load(services_file(tmp_path))
+    return Authenticator(services, Tokens(load_key(tmp_path / "token.key")), upstream.probe)
+
+
+def basic(text: str) -> str:
+    return "basic " + base64.b64encode(text.encode()).decode()
+
+
+async def test_basic(authenticator: Authenticator) -> None:
+    assert await authenticator.caller(basic("one:s:1é")) == Caller("one")
+    for wrong in ("one:s", "two:s:1é", "one:", ":", "one"):
+        with pytest.raises(UnknownClientService):
+            await authenticator.caller(basic(wrong))
+    with pytest.raises(UnknownClientService):
+        await authenticator.caller("Basic !!")
+    with pytest.raises(InactiveClientService):
+        await authenticator.caller(basic("off:s2"))
+
+
+@pytest.mark.parametrize("header", [None, "", "Digest x", "Bearer", "Bearer ", "Bearer " + "x" * 9000])
+async def test_anything_else_is_no_proof(authenticator: Authenticator, header: str | None) -> None:
+    with pytest.raises(InvalidToken):
+        await authenticator.caller(header)
+
+
+async def test_own_token(authenticator: Authenticator, upstream: Upstream) -> None:
+    token = authenticator.issue("one", "s:1é").token
+    assert await authenticator.caller("bEARER  " + token) == Caller("one")
+    assert upstream.asked == 0
+
+
+async def test_a_changed_own_token_is_refused_without_asking_upstream(
+    authenticator: Authenticator, upstream: Upstream
+) -> None:
+    header, payload, signature = authenticator.issue("one", "s:1é").token.split(".")
+    claims = json.loads(tokens_module.decode(payload))
+    forged = tokens_module.encode(json.dumps(claims | {"exp": claims["exp"] + 1}).encode())
+    for token in (f"{header}.{forged}.{signature}", f"{header}.{payload}.", f"{header}.{payload}.AAAA"):
+        with pytest.raises(InvalidToken):
+            await authenticator.caller("Bearer " + token)
+    assert upstream.asked == 0
+
+
+async def test_no_other_algorithm(authenticator: Authenticator) -> None:
+    _, payload, _ = authenticator.issue("one", "s:1é").token.split(".")
+    header = tokens_module.encode(b'{"alg":"none","typ":"JWT"}')
+    with pytest.raises(InvalidToken):
+        await authenticator.caller(f"Bearer {header}.{payload}.")
+
+
+async def test_a_token_runs_out(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = authenticator.issue("one", "s:1é").token
+    now = time.time()
+    monkeypatch.setattr(tokens_module.time, "time", lambda: now + 3601)
+    with pytest.raises(InvalidToken, match="run out"):
+        await authenticator.caller("Bearer " + token)
+
+
+async def test_a_new_secret_ends_the_old_tokens(authenticator: Authenticator, tmp_path: Path) -> None:
+    token = authenticator.issue("one", "s:1é").token
+    services_file(tmp_path, {"one": {"secret": "another"}})
+    authenticator._next_reload = 0
+    with pytest.raises(InvalidToken):
+        await authenticator.caller("Bearer " + token)
+
+
+async def test_a_foreign_token_is_probed_once(authenticator: Authenticator, upstream: Upstream) -> None:
+    for _ in range(3):
+        assert await authenticator.caller("Bearer good") == Caller("one")
+    with pytest.raises(UnknownClientService):
+        await authenticator.caller("Bearer stranger")
+    for _ in range(3):
+        with pytest.raises(InvalidToken):
+            await authenticator.caller("Bearer bad")
+    assert upstream.asked == 3
+
+
+async def test_without_a_file_only_the_signing_services_tokens_count(tmp_path: Path, upstream: Upstream) -> None:
+    services = ClientServices.load(tmp_path / "missing.json")
+    authenticator = Authenticator(services, Tokens(b"k" * 32), upstream.probe)
+    assert await authenticator.caller("Bearer stranger") == Caller("somebody", "stranger")
+    with pytest.raises(NotConfigured):
+        await authenticator.caller(basic("one:s1"))
+    with pytest.raises(InvalidToken):
+        await authenticator.caller("Bearer bad")
+
+
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+    key = load_key(tmp_path / "token.key")
+    assert load_key(tmp_path / "token.key") == key
+    assert (tmp_path / "token.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "token.key").write_bytes(b"short")
+    assert len(load_key(tmp_path / "token.key")) == 32
+    assert [path.name for path in tmp_path.iterdir()] == ["token.key"]

@@ -1,0 +1,108 @@
+"""Replies: errors as the contract has them, JSON without the forbidden word, names in archives."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchseal import errors
+from batchseal.api.archive import Names, safe
+from batchseal.api.problem import Problems
+from batchseal.api.result import PIECE_BYTES, Pieces, split
+from batchseal.api.schemas import encode
+
+STATUS = {  # api.md "Errors": code, the original's HTTP status, ours
+    errors.InternalError: ("0.0.1", 500, 500),
+    errors.InvalidRequest: ("0.0.2", 500, 400),
+    errors.NotConfigured: ("0.0.3", 500, 500),
+    errors.TooLarge: ("0.0.4", 500, 413),
+    errors.ValueNotAllowed: ("0.0.6", 500, 400),
+    errors.InvalidToken: ("0.0.10", 401, 401),
+    errors.UnknownClientService: ("1.1.0", 401, 401),
+    errors.InactiveClientService: ("1.1.1", 401, 403),
+    errors.TooManyRequests: (None, 429, 429),
+    errors.NotFound: ("batchseal.not_found", 404, 404),
+    errors.NoSpace: ("batchseal.no_space", 507, 507),
+}
+
+
+@pytest.mark.parametrize("kind", STATUS)
+def test_problems(kind: type[errors.ApiError]) -> None:
+    code, vendor, ours = STATUS[kind]
+    for vendor_status_codes, status in ((False, ours), (True, vendor)):
+        problems = Problems(vendor_status_codes=vendor_status_codes)
+        body = json.loads(problems.body(kind("why")))
+        assert problems.status(kind("why")) == body["status"] == status
+        assert body.get("errorCode") == code
+        assert body["errorCodeDescription"] == kind.description()
+        assert body["causeMessage"] == body["detail"] == "why"
+        headers = dict(problems.headers(kind("why")))
+        assert (b"retry-after" in headers) == (status in (429, 503, 507))
+        assert (b"www-authenticate" in headers) == (status == 401)
+
+
+def test_a_taken_reference_tells_whose_it_is() -> None:
+    taken = errors.ReferenceTaken("why", operation_id=7)
+    taken.location = "/there"
+    problems = Problems(vendor_status_codes=False)
+    assert json.loads(problems.body(taken))["id"] == 7
+    assert dict(problems.headers(taken))[b"location"] == b"/there"
+
+
+@given(st.text() | st.lists(st.sampled_from(["error", "\x0e", "\x1e", "rror", "e", "\\", '"', "er"])).map("".join))
+def test_json_never_has_the_forbidden_word_and_reads_the_same(text: str) -> None:
+    text += "error" + text
+    try:
+        encoded = encode({"name": text})
+    except UnicodeEncodeError:
+        return  # lone surrogates are no text
+    assert b"error" not in encoded
+    assert msgspec.json.decode(encoded) == {"name": text}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("FT 2021/5.a.pdf", "FT 2021_5.a.pdf"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("c:\\a\x00b.pdf", "c__a_b.pdf"),
+        ("...", "document"),
+        ("é" * 300 + ".pdf", "é" * 118 + ".pdf"),
+        ("." + "x" * 300, "x" * 240),
+        ("a." + "x" * 300, "a." + "x" * 238),
+    ],
+)
+def test_names_in_an_archive_are_safe(name: str, expected: str) -> None:
+    assert safe(name) == expected
+
+
+@given(st.text(max_size=100).map(lambda text: text * 4))
+def test_no_name_escapes_or_is_empty(name: str) -> None:
+    made = safe(name)
+    assert made
+    assert len(made.encode("utf-8", "replace")) <= 255
+    assert not {"/", "\\", "\x00"} & set(made)
+    assert made not in (".", "..")
+
+
+def test_names_in_an_archive_are_unique() -> None:
+    names = Names()
+    made = [names.entry("r", name) for name in ("a.pdf", "A.pdf", "a.pdf", "a (2).pdf", "b")]
+    assert len({name.casefold() for name in made}) == 5
+    assert made[0] == "r.a.pdf"
+
+
+@given(st.lists(st.integers(0, 5 * PIECE_BYTES).map(lambda n: bytes([n % 251]) * n), max_size=6))
+def test_pieces_change_nothing(parts: list[bytes]) -> None:
+    pieces = Pieces()
+    sent = [piece for part in parts for piece in pieces.add(part)] + pieces.flush()
+    assert b"".join(sent) == b"".join(parts)
+    assert all(sent)  # an empty piece would end the reply
+    assert all(len(piece) <= 4 * PIECE_BYTES for piece in sent)
+
+
+def test_split_passes_small_pieces_on_uncopied() -> None:
+    piece = b"x" * 1000
+    assert split(piece)[0] is piece
