@@ -14,7 +14,6 @@ from uuid import UUID
 
 import uvloop
 
-
 from batchseal._native import base64, digest, scanner
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError

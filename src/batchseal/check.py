@@ -89,12 +89,12 @@ async def check_upstream(settings: Settings) -> str:
         return "the built-in sandbox, as there is no --service-domain: its signatures are for trying things out"
     from cryptography.x509 import load_der_x509_certificate
 
-    from batchseal.app import connect_upstream
     from batchseal.operation import Caller
     from batchseal.services import ClientServices
+    from batchseal.upstream.remote import RemoteUpstream
 
     services = ClientServices.load(settings.services_file)
-    upstream = connect_upstream(settings, services)
+    upstream = RemoteUpstream(settings, services)
     remarks = []
     try:
         if problem := await upstream.health():

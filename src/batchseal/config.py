@@ -211,9 +211,9 @@ def dump_settings(settings: Settings) -> bytes:
 
 
 def read_dumped_settings(data: bytes) -> Settings:
-    values = json.loads(data)
-    paths = {f.name for f in fields(Settings) if f.type is Path}
-    return Settings(**{name: Path(value) if name in paths else value for name, value in values.items()})
+    values: dict[str, Any] = json.loads(data)
+    values |= {f.name: Path(values[f.name]) for f in fields(Settings) if f.type is Path}
+    return Settings(**values)
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from uuid import UUID, uuid4
@@ -201,7 +202,7 @@ class Signing:
             for row in unprepared[first : first + BATCH_DOCUMENTS]:
                 try:
                     content = reader.read(FrameKind.DOCUMENT, row.ordinal)
-                    originals.append((row.ordinal, _description(row, asked), content))
+                    originals.append((row.ordinal, records.description(row, asked), content))
                 except SpillDamaged as problem:
                     ended.append(DocumentOutcome(row.ordinal, refusal=_storage_refusal(problem)))
             results = prepare(originals, template, datetime.now(UTC))
@@ -236,7 +237,7 @@ class Signing:
                     frames.append(records.signature_frame(SignatureValue(item.ordinal, answer)))
                     outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
             if frames:
-                await in_pool(self._pool, lambda f=frames: (writer.append(f), writer.sync_data()))  # type: ignore[misc]
+                await in_pool(self._pool, partial(writer.append_synced, frames))
             yield outcomes
 
     async def _record(self, claimed: ClaimedOperation, outcomes: Sequence[DocumentOutcome]) -> int:
@@ -245,13 +246,6 @@ class Signing:
         if outcomes and not await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
             raise LeaseLost(f"operation {row.id} is worked on by somebody else")
         return sum(outcome.refusal is not None for outcome in outcomes)
-
-
-def _description(row: DocumentRow, asked: dict[int, records.WhatWasAsked]) -> Description:
-    if row.ordinal not in asked:
-        raise SpillDamaged(f"what was asked for document {row.ordinal} is not stored")
-    _, content_type, reason, location = asked[row.ordinal]
-    return Description(row.external_reference, row.name, content_type, reason, location)
 
 
 def _storage_refusal(problem: SpillDamaged) -> Refusal:
@@ -274,7 +268,7 @@ class Delivery:
         except SpillDamaged as problem:
             refusal = _storage_refusal(problem)
             for row in rows:
-                yield undelivered(row, refusal) if row.status is DocumentStatus.SIGNED else Delivered(row, ())
+                yield undelivered(row, refusal)
             return
         ahead: asyncio.Future[list[Delivered]] | None = None
         try:

@@ -53,6 +53,7 @@ class Signer:
         self._tries = tries
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._tokens: dict[int, str] = {}
+        self._woken: set[int] = set()  # that found no room
         self._lately_finished: deque[int] = deque(maxlen=1024)
         self._look = asyncio.Event()
 
@@ -70,6 +71,7 @@ class Signer:
         if token is not None:
             self._tokens[operation_id] = token
         if len(self._tasks) >= AT_ONCE:
+            self._woken.add(operation_id)
             self._look.set()
         elif (claimed := await self._store.claim_one(operation_id, LEASE_SECONDS)) is not None:
             self._start(claimed)
@@ -113,8 +115,9 @@ class Signer:
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                     await self.sweep()
                 room = AT_ONCE - len(self._tasks)
-                claimed = await self._store.claim(room, LEASE_SECONDS) if room > 0 else []
+                claimed = await self._store.claim(room, LEASE_SECONDS, woken=self._woken) if room > 0 else []
                 for operation in claimed:
+                    self._woken.discard(operation.row.id)
                     self._start(operation)
             except DatabaseUnavailable as problem:
                 log.warning("the database is away", cause=problem.cause)
@@ -145,7 +148,7 @@ class Signer:
     async def _work(self, claimed: ClaimedOperation) -> None:
         row = claimed.row
         began = time.monotonic()
-        renewal = asyncio.create_task(self._renew(claimed))
+        renewal = asyncio.create_task(self._renew(claimed, self._tasks[row.id]))
         try:
             caller = Caller(row.client_service, self._tokens.get(row.id))
             failed = await self._signing.run(claimed, caller)
@@ -195,13 +198,17 @@ class Signer:
             outcomes = [
                 DocumentOutcome(r.ordinal, refusal=refusal) for r in rows if r.status is DocumentStatus.RECEIVED
             ]
+            failed = len(outcomes) + sum(r.status is DocumentStatus.ERROR_SIGNING for r in rows)
             if await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
-                await self._finish(claimed, len(outcomes) or 1, 0)
+                await self._finish(claimed, failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
 
-    async def _renew(self, claimed: ClaimedOperation) -> None:
+    async def _renew(self, claimed: ClaimedOperation, work: asyncio.Task[None]) -> None:
+        """Ends `work` once the lease is somebody else's."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             with contextlib.suppress(DatabaseUnavailable):
-                await self._store.renew(claimed.row.id, claimed.fence, LEASE_SECONDS)
+                if not await self._store.renew(claimed.row.id, claimed.fence, LEASE_SECONDS):
+                    work.cancel()
+                    return

@@ -14,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from benchmarks.invoices import invoice
+from tests.validators import pyhanko_verify
 
 from batchseal.config import Settings
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
@@ -26,8 +28,6 @@ from batchseal.signer import Signer
 from batchseal.spill.writer import SpillWriter
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
-from benchmarks.invoices import invoice
-from tests.validators import pyhanko_verify
 
 CALLER = Caller(SANDBOX_SERVICE)
 

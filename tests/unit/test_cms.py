@@ -75,9 +75,22 @@ def test_openssl_verifies_it(signing: tuple[Key, Credential], tmp_path: Path) ->
     (tmp_path / "root.der").write_bytes(credential.chain[1])
     convert = ["openssl", "x509", "-inform", "DER", "-in", tmp_path / "root.der", "-out", tmp_path / "root.pem"]
     subprocess.run(convert, check=True)
-    command = (
-        "openssl cms -verify -binary -inform DER -in cms.der -content content -CAfile root.pem -purpose any".split()
-    )
+    command = [
+        "openssl",
+        "cms",
+        "-verify",
+        "-binary",
+        "-inform",
+        "DER",
+        "-in",
+        "cms.der",
+        "-content",
+        "content",
+        "-CAfile",
+        "root.pem",
+        "-purpose",
+        "any",
+    ]
     done = subprocess.run([*command, "-out", "/dev/null"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

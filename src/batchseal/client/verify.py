@@ -42,7 +42,7 @@ def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
 
 
 def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
-    from asn1crypto import x509  # type: ignore[import-untyped]
+    from asn1crypto import x509
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko_certvalidator import ValidationContext
 

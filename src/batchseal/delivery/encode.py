@@ -30,7 +30,9 @@ def encode(row: DocumentRow, signed: SignedDocument, encoding: Encoding) -> Deli
 
 
 def undelivered(row: DocumentRow, refusal: Refusal) -> Delivered:
-    """A document that was signed and cannot be given back."""
+    """A document that cannot be given back: signed but damaged in the store, or never signed."""
+    if row.status is not DocumentStatus.SIGNED:
+        return Delivered(row, ())
     failed = replace(row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause)
     return Delivered(failed, ())
 

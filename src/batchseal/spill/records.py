@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from batchseal.document import Credential, PreparedDigest, SignatureValue
+from batchseal.document import Credential, Description, PreparedDigest, SignatureValue
+from batchseal.errors import SpillDamaged
 from batchseal.operation import ContentType
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import Frame
+from batchseal.store.rows import DocumentRow
 
 # Ordinal, content type, reason, location: what a later preparation needs of the request.
 WhatWasAsked = tuple[int, ContentType, str | None, str | None]
@@ -54,3 +56,11 @@ def read_credential(reader: SpillReader, fingerprint: bytes) -> Credential:
 def read_asked(reader: SpillReader) -> dict[int, WhatWasAsked]:
     """By ordinal."""
     return {item[0]: item for item in _asked(reader.read(FrameKind.DESCRIPTIONS, 0))}
+
+
+def description(row: DocumentRow, asked: dict[int, WhatWasAsked]) -> Description:
+    """What a preparation needs to know of a document: its row, and what the spill says was asked for it."""
+    if row.ordinal not in asked:
+        raise SpillDamaged(f"what was asked for document {row.ordinal} is not stored")
+    _, content_type, reason, location = asked[row.ordinal]
+    return Description(row.external_reference, row.name, content_type, reason, location)

@@ -11,7 +11,7 @@ import xxhash
 import zstandard
 
 from batchseal.errors import NoSpace
-from batchseal.spill.frames import ZSTD, FrameHeader, FrameKind, pack_header
+from batchseal.spill.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
 from batchseal.spill.reader import SpillReader
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SpillWriter:
             stored, flags = self._pack(view) if kind in COMPRESSIBLE else (view, 0)
             header = FrameHeader(kind, flags, ordinal, len(view), len(stored), xxhash.xxh3_64_intdigest(stored))
             buffers += (pack_header(header, self.payload_id, offset), stored)
-            offset += len(buffers[-2]) + len(stored)
+            offset += HEADER_BYTES + len(stored)
             sizes.append(len(stored))
             raw_bytes += len(view)
         self._write_all(buffers)
@@ -80,6 +80,11 @@ class SpillWriter:
         self.raw_bytes += raw_bytes
         self.stored_bytes += sum(sizes)
         return sizes
+
+    def append_synced(self, frames: Iterable[Frame]) -> None:
+        """Like `append`; the frames are on the disk when this returns."""
+        self.append(frames)
+        self.sync_data()
 
     def _pack(self, content: memoryview) -> tuple[memoryview, int]:
         """PDF streams are deflated already; a probe of the first 64 KB tells cheaply whether more can be had."""
