@@ -13,8 +13,8 @@ enum { ECX1_SSSE3 = 1u << 9, ECX1_SSE41 = 1u << 19, ECX1_OSXSAVE = 1u << 27 };
 
 /* CPUID.(7,0):EBX */
 enum { EBX7_BMI1 = 1u << 3, EBX7_AVX2 = 1u << 5, EBX7_BMI2 = 1u << 8, EBX7_SHA = 1u << 29 };
-static const uint32_t EBX7_AVX512 = 1u << 16 /* F */ | 1u << 17 /* DQ */ | 1u << 28 /* CD */ | 1u << 30 /* BW */ |
-                                    1u << 31 /* VL */;
+static const uint32_t EBX7_AVX512 =
+    1u << 16 /* F */ | 1u << 17 /* DQ */ | 1u << 28 /* CD */ | 1u << 30 /* BW */ | 1u << 31 /* VL */;
 
 static uint32_t xcr0(void) {
     uint32_t low, high;

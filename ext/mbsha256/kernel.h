@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /* Compresses `blocks` (>= 1) blocks of each of the lanes 0 .. lane_count-1 (1 <= lane_count <= lanes), lane i reading
- * from data[i], which may be misaligned. data[] has an entry for every lane of the kernel: those beyond lane_count repeat
- * a readable one, their state is undefined. state[] is aligned to 64 bytes, word w of lane i stands at
- * state[w * word_stride + i * lane_stride]. */
+ * from data[i], which may be misaligned. data[] has an entry for every lane of the kernel: those beyond lane_count
+ * repeat a readable one, their state is undefined. state[] is aligned to 64 bytes, word w of lane i stands at state[w *
+ * word_stride + i * lane_stride]. */
 typedef void mbsha256_compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks);
 
 typedef struct {

@@ -233,7 +233,8 @@ static mbsha256_status measure(mbsha256_job *jobs, size_t job_count) {
     return MBSHA256_OK;
 }
 
-mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count, void *scratch) {
+mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count,
+                                     void *scratch) {
     mbsha256_status status = measure(jobs, job_count);
     if (status != MBSHA256_OK) return status;
 

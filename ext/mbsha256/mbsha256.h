@@ -48,6 +48,7 @@ const char *mbsha256_engine_kernel(const mbsha256_engine *engine);
 size_t mbsha256_scratch_bytes(size_t job_count);
 
 /* Writes the digest of every job. On an error no digest is written. */
-mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count, void *scratch);
+mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count,
+                                     void *scratch);
 
 #endif

@@ -1,10 +1,13 @@
-/* One lane in general registers. Included by several arch folders, each of which compiles it with its own flags. */
+/* One lane in general registers. Each arch folder that includes this compiles it with its own flags. */
 #ifndef BATCHSEAL_MBSHA256_SCALAR_H
 #define BATCHSEAL_MBSHA256_SCALAR_H
 
-#include <string.h>
-
 #include "mbsha256/kernel.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize( \
+    "no-tree-reassoc") /* e to the next e is the critical path: what does not depend on e is added first */
+#endif
 
 static inline uint32_t scalar_ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
@@ -12,30 +15,53 @@ static inline uint32_t scalar_load_be(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-/* One round (FIPS 180-4 6.2.2 step 3) with the variables renamed instead of moved: new e is left in d, new a in h. */
-#define SCALAR_ROUND(a, b, c, d, e, f, g, h, wk)                                                        \
-    do {                                                                                                \
-        uint32_t sum1 = scalar_ror(e, 6) ^ scalar_ror(e, 11) ^ scalar_ror(e, 25);                       \
-        uint32_t sum0 = scalar_ror(a, 2) ^ scalar_ror(a, 13) ^ scalar_ror(a, 22);                       \
-        h += (wk) + (g ^ (e & (f ^ g)));                                                                \
-        d += h + sum1;                                                                                  \
-        h += sum1 + ((a & b) | (c & (a | b))) + sum0;                                                   \
+/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. Majority is
+ * b ^ ((a ^ b) & (b ^ c)), and the b ^ c of a round is the a ^ b of the one before. */
+#define SCALAR_ROUND(a, b, c, d, e, f, g, h, wk)                                  \
+    do {                                                                          \
+        uint32_t sum1 = scalar_ror(e, 6) ^ scalar_ror(e, 11) ^ scalar_ror(e, 25); \
+        uint32_t sum0 = scalar_ror(a, 2) ^ scalar_ror(a, 13) ^ scalar_ror(a, 22); \
+        uint32_t a_xor_b = a ^ b;                                                 \
+        uint32_t early = h + (wk);                                                \
+        uint32_t new_e = (d + early) + (g ^ (e & (f ^ g))) + sum1;                \
+        h = new_e - d;                                                            \
+        d = new_e;                                                                \
+        h += sum0 + (b ^ (a_xor_b & b_xor_c));                                    \
+        b_xor_c = a_xor_b;                                                        \
     } while (0)
 
-#define SCALAR_ROUNDS_8(s, WK, t)                                            \
-    do {                                                                     \
-        SCALAR_ROUND(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], WK(t));     \
-        SCALAR_ROUND(s[7], s[0], s[1], s[2], s[3], s[4], s[5], s[6], WK(t + 1)); \
-        SCALAR_ROUND(s[6], s[7], s[0], s[1], s[2], s[3], s[4], s[5], WK(t + 2)); \
-        SCALAR_ROUND(s[5], s[6], s[7], s[0], s[1], s[2], s[3], s[4], WK(t + 3)); \
-        SCALAR_ROUND(s[4], s[5], s[6], s[7], s[0], s[1], s[2], s[3], WK(t + 4)); \
-        SCALAR_ROUND(s[3], s[4], s[5], s[6], s[7], s[0], s[1], s[2], WK(t + 5)); \
-        SCALAR_ROUND(s[2], s[3], s[4], s[5], s[6], s[7], s[0], s[1], WK(t + 6)); \
-        SCALAR_ROUND(s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[0], WK(t + 7)); \
+#define SCALAR_ROUNDS_8(WK, t)                             \
+    do {                                                   \
+        SCALAR_ROUND(a, b, c, d, e, f, g, h, WK(t));       \
+        SCALAR_ROUND(h, a, b, c, d, e, f, g, WK((t) + 1)); \
+        SCALAR_ROUND(g, h, a, b, c, d, e, f, WK((t) + 2)); \
+        SCALAR_ROUND(f, g, h, a, b, c, d, e, WK((t) + 3)); \
+        SCALAR_ROUND(e, f, g, h, a, b, c, d, WK((t) + 4)); \
+        SCALAR_ROUND(d, e, f, g, h, a, b, c, WK((t) + 5)); \
+        SCALAR_ROUND(c, d, e, f, g, h, a, b, WK((t) + 6)); \
+        SCALAR_ROUND(b, c, d, e, f, g, h, a, WK((t) + 7)); \
     } while (0)
 
-/* The schedule is made as it is used, in a ring of 16 words. */
-static inline uint32_t scalar_expand(uint32_t w[16], unsigned t) {
+#define SCALAR_STATE(state)                                                                                    \
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], \
+             h = state[7], b_xor_c = b ^ c
+
+#define SCALAR_ADD_STATE(state)                                     \
+    do {                                                            \
+        state[0] += a, state[1] += b, state[2] += c, state[3] += d; \
+        state[4] += e, state[5] += f, state[6] += g, state[7] += h; \
+    } while (0)
+
+/* The rounds of one block whose schedule, with the constants added, is wk[0], wk[stride], ... */
+static inline void scalar_rounds(uint32_t state[8], const uint32_t *wk, size_t stride) {
+    SCALAR_STATE(state);
+#define SCALAR_READY(t) wk[(t) * stride]
+    for (int t = 0; t < 64; t += 8) SCALAR_ROUNDS_8(SCALAR_READY, t);
+    SCALAR_ADD_STATE(state);
+}
+
+/* FIPS 180-4 6.2.2 step 1, in a ring of 16 words: word t replaces word t - 16. */
+static inline uint32_t scalar_expand(uint32_t w[16], int t) {
     uint32_t w15 = w[(t + 1) & 15], w2 = w[(t + 14) & 15];
     uint32_t sigma0 = scalar_ror(w15, 7) ^ scalar_ror(w15, 18) ^ w15 >> 3;
     uint32_t sigma1 = scalar_ror(w2, 17) ^ scalar_ror(w2, 19) ^ w2 >> 10;
@@ -43,19 +69,20 @@ static inline uint32_t scalar_expand(uint32_t w[16], unsigned t) {
 }
 
 static inline void scalar_compress_block(uint32_t state[8], const uint8_t *block) {
-    uint32_t w[16], s[8];
-    memcpy(s, state, sizeof s);
-    for (unsigned t = 0; t < 16; t++) w[t] = scalar_load_be(block + 4 * t);
-#define SCALAR_FIRST(t) (w[t] + mbsha256_k[t])
-    SCALAR_ROUNDS_8(s, SCALAR_FIRST, 0);
-    SCALAR_ROUNDS_8(s, SCALAR_FIRST, 8);
-    for (unsigned t = 16; t < 64; t += 16) {
-        const uint32_t *k = mbsha256_k + t;
-#define SCALAR_RING(i) (scalar_expand(w, i) + k[i])
-        SCALAR_ROUNDS_8(s, SCALAR_RING, 0);
-        SCALAR_ROUNDS_8(s, SCALAR_RING, 8);
+    uint32_t w[16];
+    SCALAR_STATE(state);
+    for (int t = 0; t < 16; t++) w[t] = scalar_load_be(block + 4 * t);
+    const uint32_t *k = mbsha256_k;
+#define SCALAR_GIVEN(t) (w[t] + k[t])
+#define SCALAR_EXPANDED(t) (scalar_expand(w, t) + k[t])
+    SCALAR_ROUNDS_8(SCALAR_GIVEN, 0);
+    SCALAR_ROUNDS_8(SCALAR_GIVEN, 8);
+    for (int more = 0; more < 3; more++) {
+        k += 16;
+        SCALAR_ROUNDS_8(SCALAR_EXPANDED, 0);
+        SCALAR_ROUNDS_8(SCALAR_EXPANDED, 8);
     }
-    for (int i = 0; i < 8; i++) state[i] += s[i];
+    SCALAR_ADD_STATE(state);
 }
 
 #endif

@@ -3,8 +3,7 @@
  * There is no rotation: each is two shifts and a xor, so a round is 36 operations and a message word 21 more. The state
  * takes 8 of the 16 registers; the schedule stays in memory, where its words are operands.
  */
-#include <immintrin.h>
-
+#include "mbsha256/arch/avx2/words.h"
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -13,14 +12,6 @@
 
 enum { PREFETCH_BYTES = 512 };
 
-#define INLINE static inline __attribute__((always_inline))
-
-#define ADD(x, y) _mm256_add_epi32(x, y)
-#define XOR(x, y) _mm256_xor_si256(x, y)
-#define AND(x, y) _mm256_and_si256(x, y)
-#define SHR(x, n) _mm256_srli_epi32(x, n)
-#define SHL(x, n) _mm256_slli_epi32(x, n)
-
 /* Three rotations: a tree of xors rather than one chain, since e to the next e is the critical path. */
 INLINE __m256i rotations(__m256i x, int p, int q, int r) {
     __m256i right = XOR(XOR(SHR(x, p), SHR(x, q)), SHR(x, r));
@@ -28,73 +19,41 @@ INLINE __m256i rotations(__m256i x, int p, int q, int r) {
     return XOR(right, left);
 }
 
-INLINE __m256i two_rotations_and_shift(__m256i x, int p, int q, int shift) {
-    __m256i right = XOR(XOR(SHR(x, p), SHR(x, q)), SHR(x, shift));
-    return XOR(right, XOR(SHL(x, 32 - p), SHL(x, 32 - q)));
-}
-
 #define SUM0(x) rotations(x, 2, 13, 22)
 #define SUM1(x) rotations(x, 6, 11, 25)
-#define SIGMA0(x) two_rotations_and_shift(x, 7, 18, 3)
-#define SIGMA1(x) two_rotations_and_shift(x, 17, 19, 10)
 
 /* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. The new a is not
  * complete: it lacks SUM0(a) + majority(a, b, c), which the next round adds by COMPLETE while its own e is on the way.
  * Majority(b, c, d) is c ^ ((b ^ c) & (c ^ d)), and the c ^ d of a round is the b ^ c of the one before. */
-#define COMPLETE(a, b, c, d)                                        \
-    do {                                                            \
-        __m256i b_xor_c = XOR(b, c);                                \
-        a = ADD(ADD(a, XOR(c, AND(b_xor_c, c_xor_d))), SUM0(b));    \
-        c_xor_d = b_xor_c;                                          \
+#define COMPLETE(a, b, c, d)                                     \
+    do {                                                         \
+        __m256i b_xor_c = XOR(b, c);                             \
+        a = ADD(ADD(a, XOR(c, AND(b_xor_c, c_xor_d))), SUM0(b)); \
+        c_xor_d = b_xor_c;                                       \
     } while (0)
 #define IS_COMPLETE(a, b, c, d) c_xor_d = XOR(b, c)
-#define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                                          \
-    do {                                                                                            \
-        __m256i early = ADD(d, ADD(h, ADD(word, _mm256_load_si256((const __m256i *)(k)))));         \
-        __m256i new_e = ADD(ADD(early, XOR(g, AND(e, XOR(f, g)))), SUM1(e));                        \
-        COMPLETE_A(a, b, c, d);                                                                     \
-        h = _mm256_sub_epi32(new_e, d);                                                             \
-        d = new_e;                                                                                  \
+#define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                                  \
+    do {                                                                                    \
+        __m256i early = ADD(d, ADD(h, ADD(word, _mm256_load_si256((const __m256i *)(k))))); \
+        __m256i new_e = ADD(ADD(early, XOR(g, AND(e, XOR(f, g)))), SUM1(e));                \
+        COMPLETE_A(a, b, c, d);                                                             \
+        h = _mm256_sub_epi32(new_e, d);                                                     \
+        d = new_e;                                                                          \
     } while (0)
 
-/* Words 4 * chunk .. 4 * chunk + 3 of all lanes.
- *   row[i] = the chunk of lane i in the lower half, of lane i + 4 in the upper
- *   w[j]   = word j of lanes 0 .. 7 in order */
-INLINE void transpose_chunk(__m256i w[4], const uint8_t *const *data, size_t offset) {
-    const __m256i byte_swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL));
-    __m256i row[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(data[i] + offset)));
-        __m128i high = _mm_loadu_si128((const __m128i *)(data[i + 4] + offset));
-        row[i] = _mm256_shuffle_epi8(_mm256_inserti128_si256(low, high, 1), byte_swap);
-    }
-    __m256i a = _mm256_unpacklo_epi32(row[0], row[1]); /* words 0 0 1 1 of lanes 0 1 and 4 5 */
-    __m256i b = _mm256_unpacklo_epi32(row[2], row[3]);
-    __m256i c = _mm256_unpackhi_epi32(row[0], row[1]); /* words 2 2 3 3 */
-    __m256i d = _mm256_unpackhi_epi32(row[2], row[3]);
-    w[0] = _mm256_unpacklo_epi64(a, b);
-    w[1] = _mm256_unpackhi_epi64(a, b);
-    w[2] = _mm256_unpacklo_epi64(c, d);
-    w[3] = _mm256_unpackhi_epi64(c, d);
-}
-
-/* FIPS 180-4 6.2.2 step 1, in a ring of 16 words: word t replaces word t - 16. */
-#define EXPAND(i) \
-    w[(i) & 15] = ADD(ADD(w[(i) & 15], SIGMA0(w[((i) + 1) & 15])), ADD(w[((i) + 9) & 15], SIGMA1(w[((i) + 14) & 15])))
 #define NOTHING(i)
 
 /* Four rounds with words i .. i + 3; NEXT makes one of the four after them before each. */
-#define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)                        \
-    do {                                                                             \
-        NEXT((i) + 4);                                                               \
-        ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, w[i], k + 8 * (i));                \
-        NEXT((i) + 5);                                                               \
-        ROUND(COMPLETE, h, a, b, c, d, e, f, g, w[(i) + 1], k + 8 * (i) + 8);        \
-        NEXT((i) + 6);                                                               \
-        ROUND(COMPLETE, g, h, a, b, c, d, e, f, w[(i) + 2], k + 8 * (i) + 16);       \
-        NEXT((i) + 7);                                                               \
-        ROUND(COMPLETE, f, g, h, a, b, c, d, e, w[(i) + 3], k + 8 * (i) + 24);       \
+#define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)                  \
+    do {                                                                       \
+        NEXT((i) + 4);                                                         \
+        ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, w[i], k + 8 * (i));          \
+        NEXT((i) + 5);                                                         \
+        ROUND(COMPLETE, h, a, b, c, d, e, f, g, w[(i) + 1], k + 8 * (i) + 8);  \
+        NEXT((i) + 6);                                                         \
+        ROUND(COMPLETE, g, h, a, b, c, d, e, f, w[(i) + 2], k + 8 * (i) + 16); \
+        NEXT((i) + 7);                                                         \
+        ROUND(COMPLETE, f, g, h, a, b, c, d, e, w[(i) + 3], k + 8 * (i) + 24); \
     } while (0)
 #define ROUNDS_EVEN(NEXT, i) ROUNDS_4(NEXT, COMPLETE, a, b, c, d, e, f, g, h, i)
 #define ROUNDS_ODD(NEXT, i) ROUNDS_4(NEXT, COMPLETE, e, f, g, h, a, b, c, d, i)

@@ -1,9 +1,10 @@
 /* AVX-512 F and BW, 16 lanes: one 32-bit word of each lane in every register.
  *
- * A round is 18 operations here and a message word 11; putting 16 blocks across costs 80: 1,770 for 1,024 bytes, so no less
- * than 0.43 cycles a byte at four a cycle (Zen 5) and 0.87 at two (Skylake). What keeps a kernel from that is the chain from
- * one e to the next. It is three operations long here (rotate, xor, add) because the rest is added up beforehand, and the
- * order of the code keeps out of its way: older operations are executed first, so what is not urgent is written late.
+ * A round is 18 operations here and a message word 11; putting 16 blocks across costs 80: 1,770 for 1,024 bytes, so no
+ * less than 0.43 cycles a byte at four a cycle (Zen 5) and 0.87 at two (Skylake). What keeps a kernel from that is the
+ * chain from one e to the next. It is three operations long here (rotate, xor, add) because the rest is added up
+ * beforehand, and the order of the code keeps out of its way: older operations are executed first, so what is not
+ * urgent is written late.
  */
 #include <immintrin.h>
 
@@ -27,16 +28,17 @@ enum { PREFETCH_BYTES = 512 };
 #define SIGMA1(x) XOR3(_mm512_ror_epi32(x, 17), _mm512_ror_epi32(x, 19), _mm512_srli_epi32(x, 10))
 
 /* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. The new a is not
- * complete: it lacks SUM0(a) + MAJORITY(a, b, c), which the next round adds by COMPLETE while its own e is on the way. */
+ * complete: it lacks SUM0(a) + MAJORITY(a, b, c), which the next round adds by COMPLETE while its own e is on the way.
+ */
 #define COMPLETE(a, b, c, d) a = ADD(ADD(a, MAJORITY(b, c, d)), SUM0(b))
 #define IS_COMPLETE(a, b, c, d)
-#define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                                        \
-    do {                                                                                          \
-        __m512i early = ADD(d, ADD(h, ADD(word, _mm512_set1_epi32((int)(k)))));                   \
-        __m512i new_e = ADD(ADD(early, CHOOSE(e, f, g)), SUM1(e));                                \
-        COMPLETE_A(a, b, c, d);                                                                   \
-        h = _mm512_sub_epi32(new_e, d);                                                           \
-        d = new_e;                                                                                \
+#define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                      \
+    do {                                                                        \
+        __m512i early = ADD(d, ADD(h, ADD(word, _mm512_set1_epi32((int)(k))))); \
+        __m512i new_e = ADD(ADD(early, CHOOSE(e, f, g)), SUM1(e));              \
+        COMPLETE_A(a, b, c, d);                                                 \
+        h = _mm512_sub_epi32(new_e, d);                                         \
+        d = new_e;                                                              \
     } while (0)
 
 /* The chunk of 4 words number 2 * half or 2 * half + 1 of all lanes.
@@ -78,16 +80,16 @@ INLINE void transpose_chunk(__m512i w[4], const __m512i pair[8], const int odd) 
 #define NOTHING(i)
 
 /* Four rounds with words i .. i + 3; NEXT makes one of the four after them before each. */
-#define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)                        \
-    do {                                                                             \
-        NEXT((i) + 4);                                                               \
-        ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, w[i], k[i]);                       \
-        NEXT((i) + 5);                                                               \
-        ROUND(COMPLETE, h, a, b, c, d, e, f, g, w[(i) + 1], k[(i) + 1]);             \
-        NEXT((i) + 6);                                                               \
-        ROUND(COMPLETE, g, h, a, b, c, d, e, f, w[(i) + 2], k[(i) + 2]);             \
-        NEXT((i) + 7);                                                               \
-        ROUND(COMPLETE, f, g, h, a, b, c, d, e, w[(i) + 3], k[(i) + 3]);             \
+#define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)            \
+    do {                                                                 \
+        NEXT((i) + 4);                                                   \
+        ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, w[i], k[i]);           \
+        NEXT((i) + 5);                                                   \
+        ROUND(COMPLETE, h, a, b, c, d, e, f, g, w[(i) + 1], k[(i) + 1]); \
+        NEXT((i) + 6);                                                   \
+        ROUND(COMPLETE, g, h, a, b, c, d, e, f, w[(i) + 2], k[(i) + 2]); \
+        NEXT((i) + 7);                                                   \
+        ROUND(COMPLETE, f, g, h, a, b, c, d, e, w[(i) + 3], k[(i) + 3]); \
     } while (0)
 #define ROUNDS_EVEN(NEXT, i) ROUNDS_4(NEXT, COMPLETE, a, b, c, d, e, f, g, h, i)
 #define ROUNDS_ODD(NEXT, i) ROUNDS_4(NEXT, COMPLETE, e, f, g, h, a, b, c, d, i)
