@@ -39,7 +39,9 @@ def test_support_agrees_with_cpuinfo() -> None:
 
 
 def test_the_best_is_chosen() -> None:
-    assert cpu.choose_instruction_set() == next(name for name, supported in cpu.instruction_sets() if supported)
+    assert cpu.choose_instruction_set() == next(
+        name for name, supported in cpu.instruction_sets() if supported
+    )
 
 
 @pytest.mark.parametrize("name", ["", "sse9", "AVX2", "avx2 ", "avx2\0", "portable\0x"])
