@@ -63,7 +63,7 @@ pdf_refusal pdf_read_xref(pdf_document *doc);
 /* Builds one section from the objects found by scanning the whole file. */
 pdf_refusal pdf_rebuild_xref(pdf_document *doc);
 
-pdf_entry pdf_lookup(const pdf_document *doc, uint32_t num);
+pdf_entry pdf_lookup(pdf_document *doc, uint32_t num);
 bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value);
 
 /* A missing object is null, as the standard says; an entry that points at something else is PDF_REFUSE_BROKEN_XREF. */

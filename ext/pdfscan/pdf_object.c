@@ -5,7 +5,8 @@
 
 enum { REFERENCE_HOPS = 8 };
 
-/* Bytes lexed in one plan: many references to one large object must not add up without bound. */
+/* Bytes lexed in one plan, searches counted as some: many references to one large object, or lookups in a long list, must
+ * not add up without bound. */
 static bool spend(pdf_document *doc, size_t bytes) {
     size_t budget = (size_t)(doc->file.end - doc->file.at) * 8 + (64u << 20);
     doc->work += bytes;
@@ -70,7 +71,7 @@ pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf
 }
 
 pdf_refusal pdf_load_objstm(pdf_document *doc, uint32_t num, pdf_objstm **stream) {
-    for (*stream = doc->objstms; *stream; *stream = (*stream)->next)
+    for (*stream = doc->objstms; *stream; *stream = (*stream)->next, doc->work += 4)
         if ((*stream)->num == num) return PDF_OK;
     if (pdf_lookup(doc, num).type != PDF_ENTRY_PLAIN) return PDF_REFUSE_BROKEN_XREF;
     pdf_object object;
@@ -100,8 +101,10 @@ static pdf_refusal load_compressed(pdf_document *doc, uint32_t num, const pdf_en
     pdf_refusal refusal = pdf_load_objstm(doc, (uint32_t)entry->location, &stream);
     if (refusal) return refusal;
     uint32_t index = entry->generation;
-    if (index >= stream->count || stream->pairs[2 * (size_t)index] != num)
+    if (index >= stream->count || stream->pairs[2 * (size_t)index] != num) {
         for (index = 0; index < stream->count && stream->pairs[2 * (size_t)index] != num;) index++;
+        doc->work += index;
+    }
     if (index >= stream->count) return PDF_REFUSE_BROKEN_XREF;
     object->compressed = true;
     return pdf_read_value(doc, stream->data.at + stream->pairs[2 * (size_t)index + 1], stream->data.end, &object->value);
@@ -113,6 +116,7 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
     object->gen = gen;
     if (++doc->visited > doc->limits->objects) return PDF_REFUSE_OBJECTS;
     pdf_entry entry = pdf_lookup(doc, num);
+    if (!spend(doc, 0)) return PDF_REFUSE_OBJECTS;
     if (entry.type == PDF_ENTRY_COMPRESSED && gen == 0) return load_compressed(doc, num, &entry, object);
     if (entry.type == PDF_ENTRY_BROKEN) return PDF_REFUSE_BROKEN_XREF;
     if (entry.type != PDF_ENTRY_PLAIN || entry.generation != gen) return PDF_OK;
@@ -129,6 +133,7 @@ pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object) {
     uint32_t num, gen;
     memset(object, 0, sizeof *object);
     object->value = value;
+    if (!spend(doc, (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
     for (unsigned hops = 0; pdf_to_ref(object->value, &num, &gen); hops++) {
         if (hops == REFERENCE_HOPS) return PDF_REFUSE_BROKEN_OBJECT;
         pdf_refusal refusal = pdf_load(doc, num, gen, object);

@@ -4,7 +4,7 @@
 #include "pdfscan/pdf_document.h"
 
 /* Numbers far beyond what a file of so many objects uses are left out, or a few bytes could ask for a table of megabytes. */
-enum { ROW_BYTES = 13, ALWAYS_LISTED = 1 << 20, SPREAD = 8 };
+enum { ROW_BYTES = 13, ALWAYS_LISTED = 1 << 20, SPREAD = 8, MOST_FOUND = 1 << 21 };
 
 typedef struct {
     uint32_t num, generation;
@@ -23,7 +23,7 @@ typedef struct {
 
 static pdf_refusal add(scan *s, found_object object) {
     if (object.num > PDF_MAX_OBJECT_NUMBER || object.num == 0) return PDF_OK;
-    if (s->found.length / sizeof object >= PDF_MAX_OBJECT_NUMBER) return PDF_REFUSE_OBJECTS;
+    if (s->found.length / sizeof object >= MOST_FOUND) return PDF_REFUSE_OBJECTS;
     if (object.num > s->highest) s->highest = object.num;
     pdf_put(&s->found, &object, sizeof object);
     return s->found.failed ? PDF_REFUSE_MEMORY : PDF_OK;

@@ -47,6 +47,7 @@ static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_sub
 }
 
 static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_subsection rows) {
+    if (!rows.count) return PDF_OK;
     if ((section->count & (section->count - 1)) == 0) {  /* full at powers of two */
         size_t capacity = section->count ? (size_t)section->count * 2 : 1;
         pdf_subsection *grown = pdf_alloc(doc->arena, capacity * sizeof *grown);
@@ -55,7 +56,7 @@ static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_s
         section->subsections = grown;
     }
     section->subsections[section->count++] = rows;
-    if (rows.count && (uint64_t)rows.first + rows.count > doc->size) doc->size = (uint64_t)rows.first + rows.count;
+    if ((uint64_t)rows.first + rows.count > doc->size) doc->size = (uint64_t)rows.first + rows.count;
     return PDF_OK;
 }
 
@@ -118,7 +119,7 @@ static pdf_refusal read_stream(pdf_document *doc, const uint8_t *at, pdf_section
         if ((uint64_t)count > left) count = (int64_t)left;
         rows.first = (uint32_t)first;
         rows.count = (uint32_t)count;
-        if (count && (refusal = add_subsection(doc, section, rows))) return refusal;
+        if ((refusal = add_subsection(doc, section, rows))) return refusal;
         rows.rows += (size_t)count * row;
         left -= (size_t)count;
         if (!has_index) break;
@@ -220,8 +221,8 @@ static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
     return entry;
 }
 
-static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry) {
-    for (uint32_t i = 0; i < section->count; i++) {
+static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry, size_t *work) {
+    for (uint32_t i = 0; i < section->count; i++, *work += 4) {
         const pdf_subsection *rows = &section->subsections[i];
         if (num - rows->first >= rows->count) continue;  /* wraps below first */
         *entry = row_entry(rows, num - rows->first);
@@ -230,13 +231,13 @@ static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *
     return false;
 }
 
-pdf_entry pdf_lookup(const pdf_document *doc, uint32_t num) {
+pdf_entry pdf_lookup(pdf_document *doc, uint32_t num) {
     pdf_entry entry = {.type = PDF_ENTRY_MISSING};
     for (uint32_t i = 0; i < doc->section_count; i++) {
         const pdf_section *section = &doc->sections[i];
-        bool found = section_lookup(section, num, &entry);
+        bool found = section_lookup(section, num, &entry, &doc->work);
         /* a hybrid's table shows hidden objects as free (7.5.8.4) */
-        if (section->hidden && (!found || entry.type == PDF_ENTRY_FREE)) found = section_lookup(section->hidden, num, &entry) || found;
+        if (section->hidden && (!found || entry.type == PDF_ENTRY_FREE)) found = section_lookup(section->hidden, num, &entry, &doc->work) || found;
         if (found) return entry;
     }
     return entry;

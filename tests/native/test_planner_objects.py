@@ -50,7 +50,20 @@ def test_absent_texts_leave_no_entry() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "plain", "(un)balanced) \\ (", "ação Ç ÿ þÿ", "þÿ first", "ÿþ first", "ï»¿ first", "€ 12,00", "日本 🖋", "a\r\nb\tc", "\x01\x7f\xad\xa0", "x" * 4000],
+    [
+        "",
+        "plain",
+        "(un)balanced) \\ (",
+        "ação Ç ÿ þÿ",
+        "þÿ first",
+        "ÿþ first",
+        "ï»¿ first",
+        "€ 12,00",
+        "日本 🖋",
+        "a\r\nb\tc",
+        "\x01\x7f\xad\xa0",
+        "x" * 4000,
+    ],
 )
 def test_texts_are_read_back_as_they_were(text: str) -> None:
     update = planned(with_table(document()), reason=text)
@@ -106,7 +119,8 @@ def test_a_thousand_names_are_no_problem() -> None:
 
 
 def test_other_entries_are_kept_byte_for_byte() -> None:
-    form = b"<</DR<</Font<</Helv 6 0 R>>>> /DA(/Helv 0 Tf\\) x) /Fields [7 0 R % none\n] /SigFlags 1/Odd#20Name<</A[1 2.50 -.3<ab>]>>>>"
+    form = b"<</DR<</Font<</Helv 6 0 R>>>> /DA(/Helv 0 Tf\\) x) /Fields [7 0 R % none\n] /SigFlags 1"
+    form += b"/Odd#20Name<</A[1 2.50 -.3<ab>]>>>>"
     original = with_table(document(form=form, annots=b"[7 0 R]", extra={7: text_field(b"(name)")}))
     update = planned(original)
     form_now = form.replace(b"/Fields [7 0 R % none\n]", b"/Fields  [7 0 R % none\n 9 0 R]").replace(

@@ -5,7 +5,7 @@ import zlib
 import pytest
 from tests.validators.samples import document, object_stream, text_field, with_stream, with_table
 
-from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes
+from batchseal._native.planner import PlannedUpdate, plan, refusal_codes
 
 GOOD = with_table(document())
 
@@ -82,12 +82,21 @@ CASES = {
     "no_catalog": [with_table({2: b"<<>>"}), with_table({1: b"[]"})],
     "no_pages": [
         with_table({1: b"<</Type/Catalog>>"}),
-        with_table({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Kids[2 0 R 2 0 R]>>", 3: b"1"}).replace(b"2 0 R 2 0 R", b"3 0 R      "),
+        with_table({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Kids[2 0 R 2 0 R]>>", 3: b"1"}).replace(
+            b"2 0 R 2 0 R", b"3 0 R      "
+        ),
     ],
     "broken_object": [with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
     "limit_depth": [nested(65), page_tree(70), with_table({1: b"<</Pages 2 0 R>>", 2: b"<</Kids[2 0 R]>>"})],
     "limit_inflate": [bomb()],
-    "": [GOOD, nested(60), page_tree(50), with_signature(b"DocMDP", b"/P 2"), with_signature(b"DocMDP", b"/P 3"), with_signature(b"DocMDP", b"")],
+    "": [
+        GOOD,
+        nested(60),
+        page_tree(50),
+        with_signature(b"DocMDP", b"/P 2"),
+        with_signature(b"DocMDP", b"/P 3"),
+        with_signature(b"DocMDP", b""),
+    ],
 }
 
 

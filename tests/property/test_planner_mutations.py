@@ -16,11 +16,27 @@ SOURCES = [
     with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8, 9]),
     hybrid(FORM, [7, 8, 9]),
 ]
-WORDS = [b"/Prev 0", b"999999999999", b"-1", b"obj", b"endobj", b"<<", b">>", b"[", b"(", b"stream", b"xref", b"trailer", b"/W[1 9 9]", b"1 0 R"]
+WORDS = [
+    b"/Prev 0",
+    b"999999999999",
+    b"-1",
+    b"obj",
+    b"endobj",
+    b"<<",
+    b">>",
+    b"[",
+    b"(",
+    b"stream",
+    b"xref",
+    b"trailer",
+    b"/W[1 9 9]",
+    b"1 0 R",
+]
 CODES = refusal_codes()
 
 patches = st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 30), st.one_of(st.binary(max_size=12), st.sampled_from(WORDS))), max_size=5
+    st.tuples(st.floats(0, 1), st.integers(0, 30), st.one_of(st.binary(max_size=12), st.sampled_from(WORDS))),
+    max_size=5,
 )
 
 
@@ -58,7 +74,12 @@ def test_every_truncation(source: bytes) -> None:
         check(source[:end])
 
 
-@given(data=st.binary(max_size=4000), repeats=st.integers(1, 60), level=st.integers(0, 9), strategy=st.sampled_from([0, 1, 2, 3, 4]))
+@given(
+    data=st.binary(max_size=4000),
+    repeats=st.integers(1, 60),
+    level=st.integers(0, 9),
+    strategy=st.sampled_from([0, 1, 2, 3, 4]),
+)
 def test_inflate_agrees_with_zlib(data: bytes, repeats: int, level: int, strategy: int) -> None:
     data *= repeats
     encoder = zlib.compressobj(level, strategy=strategy)

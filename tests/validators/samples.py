@@ -94,7 +94,9 @@ def _up_predicted(rows: list[bytes]) -> bytes:
     return out
 
 
-def xref_stream(number: int, offset: int, entries: Mapping[int, tuple[int, int, int]], extra: bytes, level: int = 9) -> bytes:
+def xref_stream(
+    number: int, offset: int, entries: Mapping[int, tuple[int, int, int]], extra: bytes, level: int = 9
+) -> bytes:
     """An xref stream object over `entries` (type, field 2, field 3) and itself, with the PNG up predictor."""
     entries = {**entries, number: (1, offset, 0)}
     rows = [bytes([t]) + a.to_bytes(3, "big") + b.to_bytes(1, "big") for _, (t, a, b) in sorted(entries.items())]
@@ -108,7 +110,12 @@ def xref_stream(number: int, offset: int, entries: Mapping[int, tuple[int, int, 
 
 
 def with_stream(
-    objects: Objects, *, original: bytes = b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n", compressed: Iterable[int] = (), trailer: bytes = b"", level: int = 9
+    objects: Objects,
+    *,
+    original: bytes = b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n",
+    compressed: Iterable[int] = (),
+    trailer: bytes = b"",
+    level: int = 9,
 ) -> bytes:
     """`objects` and an xref stream appended; those in `compressed` go into one object stream."""
     out = bytearray(original)

@@ -1,4 +1,4 @@
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
@@ -8,6 +8,7 @@ XREF_FORMS: Final[tuple[str, str, str]]
 class PlannedUpdate:
     """original + head + b"<" + hex + b">" + tail is the signed file; reserved_bytes is the length of b"<" + hex + b">"."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
         self,
         head: bytes,
@@ -37,6 +38,7 @@ class PlannedUpdate:
 class PlanRefusal:
     """Why a document cannot be signed: a fixed code, and a message for a person."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, code: str, message: str) -> None: ...
     @property
     def code(self) -> str: ...

@@ -1,8 +1,9 @@
-# cython: freethreading_compatible=True
-"""Plans the incremental update that signs a PDF. Owns nothing: the original is read in place, with the GIL released.
+# cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
+"""Plans the incremental update that signs a PDF (ISO 32000-2 7.5.6, 12.8).
 
-A document that cannot be signed gives a PlanRefusal with a code and a message for a person; exceptions are for callers'
-mistakes only.
+Owns nothing: the original is read where it lies, with the GIL released. A document that
+cannot be signed gives a PlanRefusal with a code and a message for a person; exceptions
+are for callers' mistakes only. Leaves to others: digests, the CMS, joining the parts.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -28,7 +29,8 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
         PDF_INFLATE_CUT
         PDF_INFLATE_LIMIT
         PDF_INFLATE_MEMORY
-    pdf_inflate_status pdf_inflate_zlib(const uint8_t *data, size_t n, size_t limit, pdf_buffer *out)
+    pdf_inflate_status pdf_inflate_zlib(
+        const uint8_t *data, size_t n, size_t limit, pdf_buffer *out)
 
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
@@ -64,7 +66,9 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t field_number
         pdf_xref_form form
         bint rebuilt
-    pdf_refusal pdf_plan_update(const uint8_t *file, size_t n, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan)
+    pdf_refusal pdf_plan_update(
+        const uint8_t *file, size_t n, const pdf_plan_request *request,
+        pdf_arena *arena, pdf_plan *plan)
 
 
 XREF_FORMS = ("table", "stream", "hybrid")
@@ -73,7 +77,12 @@ XREF_FORMS = ("table", "stream", "hybrid")
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class PlannedUpdate:
-    """original + head + b"<" + hex + b">" + tail is the signed file; reserved_bytes is the length of b"<" + hex + b">"."""
+    """original + head + b"<" + hex + b">" + tail is the signed file.
+
+    `reserved_bytes` is the length of b"<" + hex + b">"; `byte_range` is what /ByteRange
+    says; `xref_form` is one of XREF_FORMS; `rebuilt` tells that the source's xref was
+    unusable, and that the update lists all objects instead of continuing it.
+    """
 
     head: bytes
     reserved_bytes: int
@@ -104,12 +113,22 @@ cdef void _set_text(pdf_text *text, bytes encoded):
         text.bytes = len(encoded)
 
 
-cdef object _planned(const pdf_plan *plan):
+cdef bytes _bytes(const pdf_buffer *buffer):
+    return PyBytes_FromStringAndSize(<const char *> buffer.bytes, buffer.length)
+
+
+cdef PlanRefusal _refused(pdf_refusal refusal):
+    return PlanRefusal(
+        pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode()
+    )
+
+
+cdef PlannedUpdate _planned(const pdf_plan *plan):
     return PlannedUpdate(
-        PyBytes_FromStringAndSize(<const char *> plan.head.bytes, plan.head.length),
+        _bytes(&plan.head),
         plan.reserved_bytes,
-        PyBytes_FromStringAndSize(<const char *> plan.tail.bytes, plan.tail.length),
-        (plan.byte_range[0], plan.byte_range[1], plan.byte_range[2], plan.byte_range[3]),
+        _bytes(&plan.tail),
+        tuple([plan.byte_range[i] for i in range(4)]),
         f"Signature{plan.field_number}",
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
@@ -130,10 +149,11 @@ def plan(
     uint32_t max_depth=64,
     uint32_t max_xref_sections=1024,
 ):
-    """The update that adds an invisible PAdES signature field to `original`, or why there can be none.
+    """The update that adds an invisible PAdES signature, or why there can be none.
 
-    `original` is the whole file, any contiguous buffer. `contents_bytes` is the room for the CMS, of which the hex form
-    takes twice as many. `signing_time` is a PDF date ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+    `original` is the whole file, any contiguous buffer. `contents_bytes` is the room
+    for the CMS, of which the hex form takes twice as many. `signing_time` is a PDF date
+    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
     """
     cdef pdf_plan_request request
     cdef pdf_plan result
@@ -157,10 +177,9 @@ def plan(
     PyObject_GetBuffer(original, &view, PyBUF_SIMPLE)
     try:
         with nogil:
-            refusal = pdf_plan_update(<const uint8_t *> view.buf, view.len, &request, &arena, &result)
-        if refusal != PDF_OK:
-            return PlanRefusal(pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode())
-        return _planned(&result)
+            refusal = pdf_plan_update(
+                <const uint8_t *> view.buf, view.len, &request, &arena, &result)
+        return _planned(&result) if refusal == PDF_OK else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
@@ -168,14 +187,16 @@ def plan(
 
 def refusal_codes():
     """Every code a PlanRefusal can have, and its message."""
-    return {
-        pdf_refusal_code(<pdf_refusal> i).decode(): pdf_refusal_message(<pdf_refusal> i).decode()
-        for i in range(PDF_OK + 1, PDF_REFUSALS)
-    }
+    refusals = [_refused(<pdf_refusal> i) for i in range(PDF_OK + 1, PDF_REFUSALS)]
+    return {refusal.code: refusal.message for refusal in refusals}
 
 
 def inflate(data, size_t limit):
-    """The planner's own zlib decoder, for tests against others: what could be decoded, MemoryError beyond `limit` bytes."""
+    """The planner's own zlib decoder, for tests against others.
+
+    Gives what could be decoded before the data ends or is invalid; MemoryError beyond
+    `limit` bytes.
+    """
     cdef pdf_arena arena
     cdef pdf_buffer out
     cdef pdf_inflate_status status
@@ -186,10 +207,11 @@ def inflate(data, size_t limit):
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
         with nogil:
-            status = pdf_inflate_zlib(<const uint8_t *> view.buf, view.len, limit, &out)
+            status = pdf_inflate_zlib(
+                <const uint8_t *> view.buf, view.len, limit, &out)
         if status == PDF_INFLATE_LIMIT or status == PDF_INFLATE_MEMORY:
             raise MemoryError(f"more than {limit} bytes")
-        return PyBytes_FromStringAndSize(<const char *> out.bytes, out.length)
+        return _bytes(&out)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
