@@ -187,13 +187,14 @@ def request_body(files: bool) -> dict[str, Any]:
 
 
 def token_operation() -> dict[str, Any]:
-    form = {"type": "object", "properties": {"grant_type": {"type": "string", "const": "client_credentials"}}}
+    grant = {"type": "string", "const": "client_credentials"}
+    form = {"type": "object", "properties": {"grant_type": grant}}
     return {
         "operationId": "token",
         "summary": "A token for the client's id and secret (RFC 6749 4.4)",
         "security": [{"basic": []}],
         "parameters": [
-            {"name": "grant_type", "in": "query", "required": False, "schema": {"type": "string"}},
+            {"name": "grant_type", "in": "query", "required": False, "schema": grant},
         ],
         "requestBody": {
             "required": False,

@@ -101,7 +101,7 @@ class Health(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """The original's error body and RFC 9457 in one."""
+    """The original's error body and RFC 9457 in one; `error` is RFC 6749's, at the token address only."""
 
     errorCodeDescription: str
     causeMessage: str
@@ -111,6 +111,7 @@ class Problem(msgspec.Struct):
     detail: str
     errorCode: str | None = None
     id: int | None = None
+    error: str | None = None
 
 
 def encode(reply: Any) -> bytes:

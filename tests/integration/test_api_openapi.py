@@ -1,0 +1,71 @@
+"""What is served is what the OpenAPI document says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from tests.support_api_service import BASE, Service, sign_request
+
+jsonschema = pytest.importorskip("jsonschema")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("api"))
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def document(service: Service) -> dict[str, Any]:
+    return requests.get(service.url + BASE.removesuffix("/api/v0") + "/openapi.json").json()
+
+
+def check(document: dict[str, Any], operation_id: str, reply: requests.Response) -> None:
+    """The reply's status, media type, body and keys stand in the document."""
+    operations = [verb for path in document["paths"].values() for verb in path.values()]
+    operation = next(verb for verb in operations if verb["operationId"] == operation_id)
+    described = operation["responses"][str(reply.status_code)]["content"]
+    media_type = reply.headers["content-type"].partition(";")[0]
+    schema = described[media_type].get("schema")
+    if schema is not None:
+        strict = {
+            name: table | {"additionalProperties": False} if table.get("properties") else table
+            for name, table in document["components"]["schemas"].items()
+        }
+        whole = schema | {"components": {"schemas": strict}}
+        jsonschema.Draft202012Validator(whole).validate(reply.json())
+
+
+def test_replies_fit_the_document(service: Service, document: dict[str, Any]) -> None:
+    sync = service.post("/document/sign/base64/", json=sign_request("sync", "a.pdf", "refused.pdf", "damaged.pdf"))
+    assert sync.status_code == 200
+    registered = service.post("/async/document/sign/base64/", json=sign_request("async", "a.pdf"))
+    detail = f"/operation/sign/detail/{registered.json()['id']}"
+    part = {"Range": "bytes=0-1"}
+    replies = {
+        "sign_json": [sync, service.post("/document/sign/base64/", json={})],
+        "register_json": [registered, service.post("/async/document/sign/base64/", json=sign_request("async", "a"))],
+        "register_files": [
+            service.post("/async/document/sign/", files={"files": b""}, headers={"Prefer": "respond-async"})
+        ],
+        "status_by_reference": [service.get("/async/operation/status/withExternalReference/async")],
+        "status_by_id": [
+            service.get(f"/operation/status/{registered.json()['id']}"),
+            service.get("/operation/status/1"),
+        ],
+        "result_by_reference": [service.get("/async/operation/sign/detail/withExternalReference/sync")],
+        "result_by_id": [service.get(f"{detail}/contentInResponse/{content}") for content in ("true", "false")],
+        "documents_by_id": [service.get(f"{detail}/documents")],
+        "document_by_id": [service.get(f"{detail}/documents/0"), service.get(f"{detail}/documents/0", headers=part)],
+        "operation_of_document": [service.get("/operation/id/withDocumentExternalReference/Ext_Ref_constant")],
+        "live": [requests.get(service.url + "/health/live")],
+        "ready": [requests.get(service.url + "/health/ready")],
+        "metrics": [requests.get(service.url + "/metrics")],
+    }
+    token = service.url + "/oauth2/authorization-server/oauth/token"
+    replies["token"] = [requests.post(token, auth=("one", secret)) for secret in ("s1", "wrong")]
+    for operation_id, of_operation in replies.items():
+        for reply in of_operation:
+            check(document, operation_id, reply)
