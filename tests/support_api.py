@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from batchseal import worker
+from batchseal.api import exchange
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens, load_key
@@ -221,7 +222,9 @@ def main() -> None:
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("settings", help="JSON of settings")
     parser.add_argument("--grace", type=float, default=worker.GRACE_SECONDS, help="seconds to end in")
+    parser.add_argument("--send-stall", type=float, default=exchange.SEND_STALL_SECONDS, help="seconds")
     arguments = parser.parse_args()
+    exchange.SEND_STALL_SECONDS = arguments.send_stall
     worker.GRACE_SECONDS = arguments.grace
     values = json.loads(arguments.settings)
     for name in ("work_folder", "temp_folder"):

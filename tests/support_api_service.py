@@ -21,7 +21,9 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 
 class Service:
-    def __init__(self, folder: Path, *, clients: Any = CLIENTS, grace: float = 2, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, *, clients: Any = CLIENTS, grace: float = 2, send_stall: float = 120, **settings: Any
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if clients is not None:
             (folder / "client-services-config.json").write_text(json.dumps(clients))
@@ -38,6 +40,8 @@ class Service:
                     str(Path(__file__).with_name("support_api.py")),
                     "--grace",
                     str(grace),
+                    "--send-stall",
+                    str(send_stall),
                     "--ready-fd",
                     str(write),
                     json.dumps(values | settings),

@@ -168,6 +168,24 @@ def test_a_caller_who_stops_reading_is_noticed_and_holds_no_memory(service: Serv
     service.until("delivering", 0)
 
 
+def test_a_caller_who_takes_nothing_is_cut_and_never_told_that_it_has_all(tmp_path: Path) -> None:
+    service = Service(tmp_path, send_stall=1)
+    try:
+        operation_id = service.registered("never read", *["many1.pdf"] * 100)
+        path = f"{BASE}/operation/sign/detail/{operation_id}/contentInResponse/true"
+        connection = service.connect(head("GET", path, basic()))
+        service.until("delivering", 1)
+        service.until("delivering", 0)
+        connection.settimeout(5)
+        last = got = connection.recv(1 << 20)
+        while got:
+            last, got = got, connection.recv(1 << 20)
+        assert not last.endswith(b"0\r\n\r\n")
+        connection.close()
+    finally:
+        service.stop()
+
+
 def test_memory_is_flat_while_683_mb_go_in_and_out(service: Service) -> None:
     before = service.peak_mb()
     chunks = (b"x" * 1_000_000 for _ in range(683))
