@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -49,6 +50,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._stopping = False
         self._postgres: EmbeddedPostgres | None = None
+        self._port: socket.socket | None = None
         self._lock = -1
 
     async def run(self) -> None:
@@ -73,6 +75,8 @@ class Supervisor:
     async def _start(self) -> None:
         """All processes begin at once, since loading their code takes longest; each is told its settings in turn."""
         settings = self._prepare_folders(self._settings)
+        self._port = reserve_port(settings.host, settings.port)
+        settings = replace(settings, port=self._port.getsockname()[1])
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
         signer = Child("signer", "batchseal.app", ("signer",))
         workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
@@ -182,6 +186,8 @@ class Supervisor:
                 child.watcher.cancel()
         if self._postgres:
             await self._postgres.stop()
+        if self._port:
+            self._port.close()
         if self._lock >= 0:
             os.close(self._lock)
 
@@ -227,6 +233,29 @@ def instance_identity(temp_folder: Path) -> UUID:
     os.close(descriptor)
     fresh.rename(path)
     return identity
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """A bound socket that never listens: it holds `port` (0: a free one) for the workers, which share it.
+
+    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one
+    account would take turns on it, unnoticed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections
+        # that linger.
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+    except OSError as problem:
+        holder.close()
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
+    return holder
 
 
 def say(text: str) -> None:

@@ -7,7 +7,6 @@ parent when it takes connections, and ends within 25 s of SIGTERM, whatever its 
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -122,26 +121,3 @@ async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard) -> No
     await guard.stop(GRACE_SECONDS)
     # The server itself waits for half-sent headers and for callers who do not read.
     await asyncio.wait((serving,), timeout=FLUSH_SECONDS)
-
-
-def reserve_port(host: str, port: int) -> socket.socket:
-    """A bound socket that never listens: it holds `port` (0: a free one) for the workers, which share it.
-
-    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one
-    account would take turns on it, unnoticed.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    holder = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections
-        # that linger.
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port))
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((host, port))
-    except OSError as problem:
-        holder.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
-    return holder
