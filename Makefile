@@ -19,7 +19,7 @@ help:  ## this list
 
 .PHONY: demo
 demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/folder takes your own PDFs
-	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs '$(DOCS)')
+	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest

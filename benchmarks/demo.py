@@ -119,13 +119,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, end_by_signal)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
     console = Console(highlight=False)
     inputs = Path(tempfile.mkdtemp(prefix="batchseal-demo-"))
     try:
         if options.docs is None:
             making = write_invoices(inputs, options.count)
             sum(1 for _ in track(making, "Invoices ", options.count, console=console))
-        documents = find_documents([options.docs or inputs])
+        documents = find_documents([options.docs.expanduser() if options.docs else inputs])
         clear(options.out)
         run = seal_and_check(console, documents, options.out)
         show(console, run, Path(os.path.relpath(options.out)))

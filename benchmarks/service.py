@@ -97,6 +97,9 @@ class RunningService:
 
     def _stop(self) -> None:
         """SIGTERM ends the service; what is left after that is killed one by one."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        # An impatient second Ctrl-C must not leave anything behind.
+        handlers = [signal.signal(number, signal.SIG_IGN) for number in numbers]
         family = [pid for pid, _ in descendants(self.process.pid)]
         self.process.terminate()
         try:
@@ -108,6 +111,8 @@ class RunningService:
             self.process.wait()
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 class MemorySampler:

@@ -115,7 +115,8 @@ def fetch(client: Client, documents: Sequence[Document], out: Path, result: Batc
             result.refused.append(RefusedDocument(documents[ordinal], "STORAGE_SERVICE_GLOBAL_ERROR", problem.cause))
     for document, outcome in zip(documents, outcomes, strict=True):
         if outcome.signed_bytes is None:
-            result.refused.append(RefusedDocument(document, outcome.sign_error, outcome.cause))
+            cause = outcome.cause.removeprefix(f"{document.name}: ")  # where the service names it itself
+            result.refused.append(RefusedDocument(document, outcome.sign_error, cause))
     result.signed = [stored[ordinal] for ordinal in sorted(stored)]
     report("download", total, total)
 

@@ -90,7 +90,9 @@ def run(options: Namespace) -> int:
     bad = sum(not verdict.valid for verdict in verdicts)
     shown = [verdict for verdict in verdicts if not (options.quiet and verdict.valid)]
     if shown:
-        table = Table("file", "valid", "signer", "covers", "remark")
+        table = Table()
+        for title in ("file", "valid", "signer", "covers", "remark"):
+            table.add_column(title, overflow="fold")
         for v in shown:
             covers = v.coverage.lower().replace("_", " ")
             table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, v.problem)
