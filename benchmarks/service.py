@@ -97,7 +97,7 @@ class RunningService:
 
     def _stop(self) -> None:
         """SIGTERM ends the service; what is left after that is killed one by one."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
         # An impatient second Ctrl-C must not leave anything behind.
         handlers = [signal.signal(number, signal.SIG_IGN) for number in numbers]
         family = [pid for pid, _ in descendants(self.process.pid)]
