@@ -103,13 +103,21 @@ class Client:
             for document in operation["documentList"]
         ]
 
-    def fetch_archive(self, operation_id: int, target: BinaryIO, progress: Progress = lambda got: None) -> None:
-        """Writes all signed documents as a zip archive to `target`, from its start."""
-        self._fetch(f"operation/sign/detail/{operation_id}/documents", "application/zip", target, progress)
+    def fetch_archive(self, operation_id: int, read: Callable[[http.client.HTTPResponse], Any]) -> Any:
+        """All signed documents as a zip archive, which `read` takes as it comes; again from the start after a break."""
+        path = f"operation/sign/detail/{operation_id}/documents"
+        return self._get(path, {"Accept": "application/zip"}, read)
 
     def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
         """Writes one signed document to `target`, from its start."""
-        self._fetch(f"operation/sign/detail/{operation_id}/documents/{ordinal}", "*/*", target, lambda got: None)
+
+        def copy(reply: http.client.HTTPResponse) -> None:
+            target.seek(0)
+            target.truncate()
+            while piece := reply.read(COPY_BYTES):
+                target.write(piece)
+
+        self._get(f"operation/sign/detail/{operation_id}/documents/{ordinal}", {"Accept": "*/*"}, copy)
 
     # --- one request ------------------------------------------------------------------------------------
 
@@ -145,16 +153,6 @@ class Client:
             except (BrokenPipeError, ConnectionResetError):
                 return
             progress(len(piece))
-
-    def _fetch(self, path: str, media_type: str, target: BinaryIO, progress: Progress) -> None:
-        def copy(reply: http.client.HTTPResponse) -> None:
-            target.seek(0)
-            target.truncate()
-            while piece := reply.read(COPY_BYTES):
-                target.write(piece)
-                progress(len(piece))
-
-        self._get(path, {"Accept": media_type}, copy)
 
     def _get_json(self, path: str, headers: dict[str, str] | None = None) -> Any:
         return self._get(path, headers or {}, json.load)

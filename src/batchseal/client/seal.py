@@ -1,16 +1,15 @@
 """A batch from files to signed files: 1 register, 2 follow, 3 fetch, 4 store. Progress goes to a callback."""
 
 import os
-import tempfile
 import time
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from batchseal.client.archive import Source, read_entries
 from batchseal.client.batch import BatchBody, Document
-from batchseal.client.http import COPY_BYTES, BatchStatus, Client, DocumentResult
+from batchseal.client.http import BatchStatus, Client, DocumentResult
 from batchseal.errors import ConfigurationError, RequestFailed
 
 WAIT_SECONDS = 2
@@ -89,24 +88,23 @@ def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
 
 
 def fetch(client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report) -> None:
-    """Stores what is signed and notes what is not. The archive lies on the disk of `out` meanwhile."""
+    """Stores what is signed and notes what is not."""
     outcomes = client.results(result.operation_id)
     if len(outcomes) != len(documents):
         raise RequestFailed(f"the result has {len(outcomes)} documents where {len(documents)} were sent")
     total = sum(outcome.signed_bytes or 0 for outcome in outcomes)
-    got = 0
-
-    def count(more: int) -> None:
-        nonlocal got
-        got += more
-        report("download", min(got, total), total)  # the archive is a little longer than its files
-
     missing = {ordinal for ordinal, outcome in enumerate(outcomes) if outcome.signed_bytes is not None}
     stored: dict[int, Path] = {}
+
+    def unpack(reply: Source) -> None:
+        got = 0
+        for ordinal, path in unpack_archive(reply, documents, outcomes, out):
+            stored[ordinal] = path
+            got += outcomes[ordinal].signed_bytes or 0
+            report("download", got, total)
+
     if missing:
-        with tempfile.TemporaryFile(dir=out) as archive:
-            client.fetch_archive(result.operation_id, archive, count)
-            stored = unpack(archive, documents, outcomes, out)
+        client.fetch_archive(result.operation_id, unpack)
     for ordinal in sorted(missing - stored.keys()):
         # What the archive lacks was found damaged on delivery; asked for alone, the service says why.
         try:
@@ -121,23 +119,25 @@ def fetch(client: Client, documents: Sequence[Document], out: Path, result: Batc
     report("download", total, total)
 
 
-def unpack(
-    archive: BinaryIO, documents: Sequence[Document], outcomes: Sequence[DocumentResult], out: Path
-) -> dict[int, Path]:
-    """Files of the archive by ordinal: entry names begin with the reference we gave. Checksums are verified."""
-    stored: dict[int, Path] = {}
-    with zipfile.ZipFile(archive) as entries:
-        for entry in entries.infolist():
-            digits = entry.filename.partition("-")[0]
-            ordinal = int(digits) if digits.isascii() and digits.isdigit() else -1
-            if not 0 <= ordinal < len(documents) or entry.file_size != outcomes[ordinal].signed_bytes:
-                raise RequestFailed(f"the result has an entry that was not expected: {entry.filename!r}")
-            target = out / documents[ordinal].name
-            with entries.open(entry) as source, PartFile(target) as file:
-                while piece := source.read(COPY_BYTES):
-                    file.write(piece)
-            stored[ordinal] = target
-    return stored
+def unpack_archive(
+    reply: Source, documents: Sequence[Document], outcomes: Sequence[DocumentResult], out: Path
+) -> Iterator[tuple[int, Path]]:
+    """Stores the entries as they arrive: entry names begin with the reference we gave, and so with the ordinal."""
+
+    def ordinal_of(name: str) -> int:
+        digits = name.partition("-")[0]
+        ordinal = int(digits) if digits.isascii() and digits.isdigit() else len(outcomes)
+        if ordinal >= len(outcomes) or outcomes[ordinal].signed_bytes is None:
+            raise RequestFailed(f"the result has an entry that was not expected: {name!r}")
+        return ordinal
+
+    for name, content in read_entries(reply, lambda name: outcomes[ordinal_of(name)].signed_bytes or 0):
+        ordinal = ordinal_of(name)
+        target = out / documents[ordinal].name
+        with PartFile(target) as file:
+            for piece in content:
+                file.write(piece)
+        yield ordinal, target
 
 
 def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> Path:
