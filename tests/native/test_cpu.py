@@ -39,14 +39,12 @@ def test_support_agrees_with_cpuinfo() -> None:
 
 
 def test_the_best_is_chosen() -> None:
-    assert cpu.choose_instruction_set() == next(
-        name for name, supported in cpu.instruction_sets() if supported
-    )
+    assert cpu.choose_instruction_set() == next(name for name, supported in cpu.instruction_sets() if supported)
 
 
 @pytest.mark.parametrize("name", ["", "sse9", "AVX2", "avx2 ", "avx2\0", "portable\0x"])
 def test_an_unknown_name_is_refused_and_the_known_ones_named(name: str) -> None:
-    with pytest.raises(ValueError, match="unknown instruction set .* portable"):
+    with pytest.raises(ValueError, match=r"unknown instruction set .* portable"):
         cpu.choose_instruction_set(name)
 
 
@@ -54,5 +52,5 @@ def test_what_the_processor_lacks_is_named() -> None:
     lacking = [name for name, supported in cpu.instruction_sets() if not supported]
     if not lacking:
         pytest.skip("this processor has every instruction set; under qemu -cpu Broadwell it is tested")
-    with pytest.raises(ValueError, match="needs .*(AVX|SHA|BMI).* lacks"):
+    with pytest.raises(ValueError, match=r"needs .*(AVX|SHA|BMI).* lacks"):
         cpu.choose_instruction_set(lacking[0])

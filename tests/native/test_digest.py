@@ -101,9 +101,7 @@ def test_job_counts_with_skewed_lengths(isa: str, count: int) -> None:
     jobs = []
     for i, length in enumerate(lognormal_lengths(count, 3_000, count)):
         whole = message(length, i)
-        jobs.append(
-            [whole[: length * 3 // 5], whole[length * 3 // 5 : length * 4 // 5], whole[length * 4 // 5 :]]
-        )
+        jobs.append([whole[: length * 3 // 5], whole[length * 3 // 5 : length * 4 // 5], whole[length * 4 // 5 :]])
     assert digest.sha256_many(jobs) == expected(jobs)
 
 
@@ -122,9 +120,7 @@ def test_a_batch_of_2500(isa: str) -> None:
     st.lists(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 700)), max_size=5), max_size=40),
     st.sampled_from(SUPPORTED),
 )
-def test_any_batch_equals_hashlib_and_the_portable_kernel(
-    cuts: list[list[tuple[int, int]]], isa: str
-) -> None:
+def test_any_batch_equals_hashlib_and_the_portable_kernel(cuts: list[list[tuple[int, int]]], isa: str) -> None:
     jobs = [[message(length, start) for start, length in job] for job in cuts]
     try:
         digest.use_kernels(isa)

@@ -1,7 +1,6 @@
 """The choice of SHA-256 kernels, and proof for processors that are not here: which instructions each build contains."""
 
 import ast
-import hashlib
 import os
 import platform
 import re
@@ -51,7 +50,7 @@ def test_the_best_is_in_use_unless_told_otherwise() -> None:
 @pytest.mark.parametrize("name", ["", "avx", "AVX512", "portable "])
 def test_an_unknown_name_is_refused_and_changes_nothing(name: str) -> None:
     digest.use_kernels("portable")
-    with pytest.raises(ValueError, match="known are: .*portable"):
+    with pytest.raises(ValueError, match=r"known are: .*portable"):
         digest.use_kernels(name)
     assert [name for name, _, _, active in digest.kernels() if active] == ["portable"]
 
@@ -79,9 +78,7 @@ def test_on_a_broadwell() -> None:
         pytest.skip("qemu-user is not installed")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [qemu, "-cpu", "Broadwell", sys.executable, "-c", UNDER_QEMU]
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 0, result.stderr
 
 
@@ -132,9 +129,7 @@ def test_only_allowed_instructions(isa: str, source: Path, tmp_path: Path) -> No
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     if isa in ("core", "portable", "shani"):
-        listing = subprocess.run(
-            ["objdump", "-d", tmp_path / "code.o"], capture_output=True, text=True, check=True
-        )
+        listing = subprocess.run(["objdump", "-d", tmp_path / "code.o"], capture_output=True, text=True, check=True)
         assert not re.search(r"%[yz]mm|%k[0-7]|\tv[a-z]", listing.stdout)
 
 

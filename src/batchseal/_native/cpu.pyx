@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """The instruction sets that kernels are chosen by: which there are, and which this processor can run.
 
 Owns the choice by name, so that every native module refuses the same names with the same words. Leaves the kernels to

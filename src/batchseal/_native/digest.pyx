@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """SHA-256 of many messages at once, each given as segments that are never joined.
 
 Owns the buffers' lifetime and the choice of kernels; the work is in ext/mbsha256, without the GIL. Leaves to others:
@@ -73,7 +74,7 @@ def kernels() -> list[tuple[str, str, bool, bool]]:
     ]
 
 
-cdef class Batch:
+cdef class _Batch:
     """The buffers and jobs of one call: every buffer is held until the batch is gone, whatever becomes of its list."""
 
     cdef void *allocation
@@ -140,7 +141,7 @@ def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
     Segments are contiguous bytes-like objects, which must not change until this returns: the GIL is released for the whole
     batch. Raises TypeError or BufferError for a segment that is not such an object.
     """
-    cdef Batch batch = Batch([tuple(job) for job in jobs])
+    cdef _Batch batch = _Batch([tuple(job) for job in jobs])
     cdef const mbsha256_engine *engine = active_engine
     cdef mbsha256_status status
     with nogil:
