@@ -5,6 +5,7 @@
 
 #define FIRST_GUESS ((size_t)64 << 10)
 #define LARGEST_GUESS ((size_t)1 << 20)
+#define STRETCH_BYTES 4096 /* unescaped at once */
 
 static const uint8_t *fail(jsonscan *s, jsonscan_kind kind, const uint8_t *p, const char *what) {
     return scan_fail(s, kind, scan_offset(s, p), what);
@@ -83,7 +84,7 @@ static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
     if (n > allowed) n = allowed;
     size_t room = b->capacity - b->used;
     size_t fits = room > BASE64_DECODE_SLACK ? chars_for(s, room - BASE64_DECODE_SLACK) : 0;
-    if (n <= fits || fits >= 4096) return n < fits ? n : fits;
+    if (n <= fits || fits >= STRETCH_BYTES) return n < fits ? n : fits;
     if (!docbuffer_grow(b, b->capacity + 1)) {
         fail(s, JSONSCAN_MEMORY, p, "no memory for the document");
         return 0;
@@ -96,34 +97,19 @@ static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
  * a scratch first, and decoded in wide registers from there. Returns where the stretch ends, or p if the stretch has
  * anything else in it: the careful way then says what and where. */
 static const uint8_t *scan_escaped_stretch(jsonscan *s, const uint8_t *p) {
-    uint8_t scratch[4096 + JSONSCAN_COPY_SLACK];
-    const uint8_t *from = p;
+    uint8_t scratch[STRETCH_BYTES + JSONSCAN_COPY_SLACK];
     docbuffer *b = s->content;
-    size_t n = 0, taken, written;
-    while (s->piece_end - p >= 2 && *p != '"' && n < 4096) {
-        if (*p != '\\') {
-            size_t left = (size_t)(s->piece_end - p), room = 4096 - n;
-            size_t run = s->kernel->copy_run(p, left < room ? left : room, scratch + n);
-            p += run;
-            n += run;
-        } else if (p[1] == '/') {
-            scratch[n++] = '/';
-            p += 2;
-        } else if (p[1] == 'r' || p[1] == 'n') {
-            p += 2;
-        } else {
-            break;
-        }
-    }
-    if (prepare(s, n, from) < n) return from;
+    size_t n, taken, written;
+    size_t stretch = s->kernel->unescape(p, (size_t)(s->piece_end - p), scratch, STRETCH_BYTES, &n);
+    if (prepare(s, n, p) < n) return p;
     base64_decoder before = s->decoder;
     base64_status status = base64_decode_run(&s->decoder, s->base64, scratch, n, b->data + b->used, &taken, &written);
     if (status != BASE64_OK || taken < n) {
         s->decoder = before;
-        return from;
+        return p;
     }
     b->used += written;
-    return p;
+    return p + stretch;
 }
 
 const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
@@ -146,7 +132,7 @@ const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
                     p = next;
                     continue;
                 }
-                careful_until = left > 8192 ? p + 8192 : s->piece_end;
+                careful_until = left > 2 * STRETCH_BYTES ? p + 2 * STRETCH_BYTES : s->piece_end;
             }
             s->escape_offset = scan_offset(s, p);
             s->state = STATE_ESCAPE;

@@ -31,6 +31,8 @@ static inline __m256i pack(__m256i values) {
 static size_t decode(const uint8_t *src, size_t n, uint8_t *dst) {
     size_t at = 0;
     for (; n - at >= 128; at += 128, dst += 96) {
+        _mm_prefetch((const char *)src + at + PREFETCH_BYTES, _MM_HINT_T0);
+        _mm_prefetch((const char *)src + at + PREFETCH_BYTES + 64, _MM_HINT_T0);
         __m256i bad[4], values[4];
         for (int i = 0; i < 4; i++)
             values[i] = values_of(_mm256_loadu_si256((const __m256i *)(src + at + 32 * i)), &bad[i]);
@@ -66,6 +68,7 @@ static inline __m256i encode_block(__m256i in) {
 static void encode(const uint8_t *src, size_t n, uint8_t *dst) {
     /* The second load of a block ends 28 bytes on, 4 beyond its 24. */
     for (; n >= 28; src += 24, n -= 24, dst += 32) {
+        _mm_prefetch((const char *)src + PREFETCH_BYTES, _MM_HINT_T0);
         __m128i first = _mm_loadu_si128((const __m128i *)src), second = _mm_loadu_si128((const __m128i *)(src + 12));
         _mm256_storeu_si256((__m256i *)dst, encode_block(_mm256_set_m128i(second, first)));
     }

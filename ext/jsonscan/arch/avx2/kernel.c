@@ -2,6 +2,8 @@
 
 #include <immintrin.h>
 
+#include "jsonscan/unescape.h"
+
 static inline uint32_t equal(__m256i bytes, char c) {
     return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(c)));
 }
@@ -18,7 +20,7 @@ static size_t plain_run(const uint8_t *src, size_t n) {
     return at + jsonscan_kernel_portable.plain_run(src + at, n - at);
 }
 
-static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
+static inline size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
     size_t at = 0;
     for (; n - at >= 32; at += 32) {
         __m256i bytes = _mm256_loadu_si256((const __m256i *)(src + at));
@@ -26,7 +28,12 @@ static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
         uint32_t stop = equal(bytes, '"') | equal(bytes, '\\');
         if (stop) return at + (size_t)__builtin_ctz(stop);
     }
-    return at + jsonscan_kernel_portable.copy_run(src + at, n - at, dst + at);
+    for (; at < n && src[at] != '"' && src[at] != '\\'; at++) dst[at] = src[at];
+    return at;
 }
 
-const jsonscan_kernel jsonscan_kernel_avx2 = {"avx2", plain_run, copy_run};
+size_t jsonscan_unescape_avx2(const uint8_t *src, size_t n, uint8_t *dst, size_t room, size_t *written) {
+    return unescape(src, n, dst, room, written);
+}
+
+const jsonscan_kernel jsonscan_kernel_avx2 = {"avx2", plain_run, jsonscan_unescape_avx2};

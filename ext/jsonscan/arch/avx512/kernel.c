@@ -18,15 +18,4 @@ static size_t plain_run(const uint8_t *src, size_t n) {
     return n;
 }
 
-static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
-    size_t at = 0;
-    for (; at < n; at += 64) {
-        __m512i bytes = _mm512_maskz_loadu_epi8(first(n - at), src + at);
-        _mm512_storeu_si512(dst + at, bytes);
-        __mmask64 stop = equal(bytes, '"') | equal(bytes, '\\');
-        if (stop) return at + (size_t)__builtin_ctzll(stop);
-    }
-    return n;
-}
-
-const jsonscan_kernel jsonscan_kernel_avx512 = {"avx512", plain_run, copy_run};
+const jsonscan_kernel jsonscan_kernel_avx512 = {"avx512", plain_run, jsonscan_unescape_avx2};

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "jsonscan/unescape.h"
+
 #define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
 #define HIGH_BITS EACH(0x80)
 
@@ -20,7 +22,7 @@ static size_t plain_run(const uint8_t *src, size_t n) {
     return at;
 }
 
-static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
+static inline size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
     size_t at = 0;
     for (; n - at >= 8; at += 8) {
         uint64_t word;
@@ -32,4 +34,4 @@ static size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst) {
     return at;
 }
 
-const jsonscan_kernel jsonscan_kernel_portable = {"portable", plain_run, copy_run};
+const jsonscan_kernel jsonscan_kernel_portable = {"portable", plain_run, unescape};
