@@ -93,9 +93,9 @@ static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
     return n < fits ? n : fits;
 }
 
-/* What PHP ("\/") and MIME encoders ("\r\n") escape comes every 60 to 80 characters: a stretch of it is unescaped into
- * a scratch first, and decoded in wide registers from there. Returns where the stretch ends, or p if the stretch has
- * anything else in it: the careful way then says what and where. */
+/* What PHP ("\/"), .NET ("\u002B") and MIME encoders ("\r\n") escape comes every 60 to 80 characters: a stretch of it
+ * is unescaped into a scratch first, and decoded in wide registers from there. Returns where the stretch ends, or p if
+ * the stretch has anything else in it: the careful way then says what and where, within this stretch. */
 static const uint8_t *scan_escaped_stretch(jsonscan *s, const uint8_t *p) {
     uint8_t scratch[STRETCH_BYTES + JSONSCAN_COPY_SLACK];
     docbuffer *b = s->content;
@@ -113,7 +113,6 @@ static const uint8_t *scan_escaped_stretch(jsonscan *s, const uint8_t *p) {
 }
 
 const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
-    const uint8_t *careful_until = p;
     while (p < s->piece_end) {
         size_t left = (size_t)(s->piece_end - p), n = prepare(s, left, p), taken, written;
         if (s->failure.kind != JSONSCAN_NO_FAILURE) return s->piece_end;
@@ -125,14 +124,11 @@ const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
         if (p == s->piece_end) break;
         if (*p == '"') return content_end(s, p);
         if (*p == '\\') {
-            if (p >= careful_until) {
-                const uint8_t *next = scan_escaped_stretch(s, p);
-                if (s->failure.kind != JSONSCAN_NO_FAILURE) return s->piece_end;
-                if (next > p) {
-                    p = next;
-                    continue;
-                }
-                careful_until = left > 2 * STRETCH_BYTES ? p + 2 * STRETCH_BYTES : s->piece_end;
+            const uint8_t *next = scan_escaped_stretch(s, p);
+            if (s->failure.kind != JSONSCAN_NO_FAILURE) return s->piece_end;
+            if (next > p) {
+                p = next;
+                continue;
             }
             s->escape_offset = scan_offset(s, p);
             s->state = STATE_ESCAPE;

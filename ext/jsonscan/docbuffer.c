@@ -9,9 +9,10 @@
 #endif
 
 #define MIN_CLASS 12 /* 4 KiB */
-#define MAX_CLASS 23 /* 8 MiB: larger ones are not cached */
+#define MAX_CLASS 25 /* 32 MiB: larger ones are not cached */
 /* From here on a buffer is a mapping of its own: it goes back to the system whole, and leaves no holes in the heap. */
 #define MAPPED_FROM ((size_t)128 << 10)
+#define HUGE_FROM ((size_t)4 << 20)
 
 static struct {
     pthread_mutex_t lock;
@@ -28,10 +29,17 @@ static unsigned class_of(size_t capacity) {
 #ifdef __linux__
 static bool is_mapped(size_t capacity) { return capacity >= MAPPED_FROM; }
 
+/* Pages of 2 MiB are touched first for a fraction of what their 512 small ones cost. Only a hint. */
+static void advise(void *data, size_t capacity) {
+    if (capacity >= HUGE_FROM) madvise(data, capacity, MADV_HUGEPAGE);
+}
+
 static uint8_t *block_new(size_t capacity) {
     if (!is_mapped(capacity)) return malloc(capacity);
     void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return data == MAP_FAILED ? NULL : data;
+    if (data == MAP_FAILED) return NULL;
+    advise(data, capacity);
+    return data;
 }
 
 static void block_free(uint8_t *data, size_t capacity) {
@@ -44,7 +52,9 @@ static uint8_t *block_grow(uint8_t *data, size_t used, size_t from, size_t to) {
     if (!is_mapped(to)) return realloc(data, to);
     if (is_mapped(from)) {
         void *moved = mremap(data, from, to, MREMAP_MAYMOVE);
-        return moved == MAP_FAILED ? NULL : moved;
+        if (moved == MAP_FAILED) return NULL;
+        advise(moved, to);
+        return moved;
     }
     uint8_t *fresh = block_new(to);
     if (!fresh) return NULL;

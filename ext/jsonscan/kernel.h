@@ -12,7 +12,8 @@ typedef struct jsonscan_kernel {
     const char *name;
     /* Leading bytes of a string that stand for themselves: 0x20..0x7f but '"' and '\'. */
     size_t (*plain_run)(const uint8_t *src, size_t n);
-    /* Copies base64 as JSON may escape it: "\/" becomes '/', "\r" and "\n" nothing. Returns the bytes taken; stops at
+    /* Copies base64 as JSON may escape it: "\/" becomes '/', "\u002b" '+' ('=' and '/' likewise), "\r" and
+     * "\n" nothing. Returns the bytes taken; stops at
      * '"', at any other escape, at half of one, or when `room` bytes are written. dst has room for JSONSCAN_COPY_SLACK
      * more. */
     size_t (*unescape)(const uint8_t *src, size_t n, uint8_t *dst, size_t room, size_t *written);

@@ -9,6 +9,14 @@
 /* Copies up to the first '"' or '\' and returns how many bytes. dst has room for n + JSONSCAN_COPY_SLACK. */
 static inline size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst);
 
+/* The character that four hexadecimal digits name if it is one that encoders like to escape: '+', '/', '='; else -1. */
+static inline int base64_by_code(const uint8_t *digits) {
+    if (digits[0] != '0' || digits[1] != '0') return -1;
+    uint8_t last = digits[3] | 0x20;
+    if (digits[2] == '2') return last == 'b' ? '+' : last == 'f' ? '/' : -1;
+    return digits[2] == '3' && last == 'd' ? '=' : -1;
+}
+
 static size_t unescape(const uint8_t *src, size_t n, uint8_t *dst, size_t room, size_t *written) {
     size_t at = 0, out = 0;
     for (;;) {
@@ -21,6 +29,13 @@ static size_t unescape(const uint8_t *src, size_t n, uint8_t *dst, size_t room, 
             continue;
         }
         uint8_t escaped = src[at + 1];
+        if (escaped == 'u') {
+            int c = n - at >= 6 ? base64_by_code(src + at + 2) : -1;
+            if (c < 0) break;
+            dst[out++] = (uint8_t)c;
+            at += 6;
+            continue;
+        }
         if (escaped == '/') dst[out++] = '/';
         else if (escaped != 'r' && escaped != 'n') break;
         at += 2;
