@@ -92,10 +92,11 @@ static pdf_refusal scan_object(scan *s, const uint8_t *header, const uint8_t **a
 
 static pdf_refusal scan_file(scan *s) {
     const uint8_t *start = s->doc->file.at, *end = s->doc->file.end, *at = start;
-    const uint8_t *trailer = pdf_find(at, end, "trailer");
+    const uint8_t *trailer = pdf_find(at, end, "trailer"), *word = pdf_find(at, end, "obj");
     for (;;) {
-        const uint8_t *word = pdf_find(at, end, "obj");
+        /* each is searched for only when it was passed: the whole scan reads the file twice at most */
         if (trailer && trailer < at) trailer = pdf_find(at, end, "trailer");
+        if (word && word < at) word = pdf_find(at, end, "obj");
         if (trailer && (!word || trailer < word)) {
             pdf_span dict;
             pdf_refusal refusal = pdf_read_value(s->doc, trailer + 7, end, &dict);

@@ -1,5 +1,6 @@
 """Every document that cannot be signed is refused by a code and a message for a person, whatever is wrong with it."""
 
+import time
 import zlib
 
 import pytest
@@ -154,3 +155,23 @@ def test_fields_are_read_from_object_streams() -> None:
     answer = plan(original, contents_bytes=10, signing_time="")
     assert isinstance(answer, PlannedUpdate)
     assert answer.field_name == "Signature2"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        b"1 0 obj (",
+        b"1 0 obj <<",
+        b"1 0 obj<<>>stream\n",
+        b"trailer<<",
+        b"trailer(",
+        b"obj",
+        b"startxref",
+        b"1 0 obj<</Type/ObjStm>>stream\n",
+    ],
+)
+def test_no_pattern_makes_a_scan_slow(pattern: bytes) -> None:
+    start = time.process_time()
+    assert code(b"%PDF-1.7\n" + pattern * (8_000_000 // len(pattern))) in ("broken_xref", "limit_objects", "no_catalog")
+    # reading the file twice takes 10 ms; anything quadratic takes minutes
+    assert time.process_time() - start < 5

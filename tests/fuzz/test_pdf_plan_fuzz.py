@@ -1,0 +1,38 @@
+"""A few seconds of mutated PDFs under AddressSanitizer and UBSan, so that the fuzz driver stays usable; run it longer by hand."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
+
+ROOT = Path(__file__).parents[2]
+FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})
+SOURCES = [with_table(FORM), with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]), hybrid(FORM, [7, 8])]
+
+
+def test_mutated_documents_under_sanitizers(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("gcc is not installed")
+    driver = tmp_path / "pdf_plan_fuzz"
+    flags = [
+        "-std=c11",
+        "-D_POSIX_C_SOURCE=200809L",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ]
+    sources = [*sorted(ROOT.glob("ext/pdfscan/*.c")), Path(__file__).with_name("pdf_plan_fuzz.c")]
+    subprocess.run([compiler, *flags, f"-I{ROOT / 'ext'}", *map(str, sources), "-o", str(driver)], check=True)
+    files = []
+    for index, source in enumerate(SOURCES):
+        files.append(str(tmp_path / f"{index}.pdf"))
+        Path(files[-1]).write_bytes(source)
+    run = subprocess.run([str(driver), "2", "1", *files], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    runs, planned, refused = (int(word) for word in run.stdout.split()[1:6:2])
+    assert runs == planned + refused
+    assert planned
+    assert refused
