@@ -45,6 +45,8 @@ EXTENSIONS = [
         include_dirs=["ext"],
         libraries=LINK_ORDER,
         extra_compile_args=["-O3", "-g", "-fvisibility=hidden"],
+        # A change in the C below links anew.
+        depends=sorted(str(p) for p in Path("ext").rglob("*.[ch]")),
     )
     for pyx in sorted(Path("src/batchseal/_native").glob("*.pyx"))
 ]

@@ -1,0 +1,35 @@
+"""The main job over real sockets, judged by validators that are not ours."""
+
+import ssl
+from pathlib import Path
+
+from batchseal.client.batch import BatchBody, find_documents
+from batchseal.client.seal import seal_batch
+from tests.acceptance.conftest import Running
+from tests.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
+
+
+def test_a_batch_comes_back_signed(running: Running, invoices: list[Path], tmp_path: Path) -> None:
+    client = running.client()
+    documents = find_documents(invoices)
+    body = BatchBody(documents, "acceptance batch", "A batch", "Approved", "Oeiras")
+    result = seal_batch(client, body, tmp_path, lambda *_: None)
+    client.close()
+    assert result.refused == []
+    assert len(result.signed) == len(invoices)
+    originals = {path.name: path.read_bytes() for path in invoices}
+    for signed in result.signed:
+        assert signed.read_bytes().startswith(originals[signed.name])
+    root_pem = running.service.root.read_bytes()
+    root_der = ssl.PEM_cert_to_DER_cert(root_pem.decode())
+    for signed in result.signed:
+        (verdict,) = pyhanko_verify(signed, root_der)
+        assert verdict.good, verdict
+    with judging():
+        by_pdfsig = pdfsig_verify(result.signed, root_pem)
+        by_itext = itext_verify(result.signed)
+    assert [v for path in result.signed for v in by_pdfsig[path] if not v.good] == []
+    assert all(len(by_pdfsig[path]) == 1 for path in result.signed)
+    # iText 5 opens each and finds the signature: the judge of the xref's form.
+    for path in result.signed:
+        assert [v.whole_file for v in by_itext[path].verdicts] == [True], by_itext[path]
