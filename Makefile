@@ -31,7 +31,7 @@ lint: $(VENV)/.dev $(VENV)/.native  ## check style, types, layers and the native
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cython-lint src/batchseal/_native
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint --max-line-length=130 src/batchseal/_native
 	MYPYPATH=src $(BIN)/stubtest batchseal._native
 
 .PHONY: format

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import requests
 from benchmarks.service import measure
-
 from tests.acceptance.conftest import Running
 
 HUGE_BYTES = 300 << 20
@@ -61,7 +60,7 @@ CASES: dict[str, tuple[Change, int, str, str]] = {
     "not JSON": (lambda b: b"<xml/>", 400, "0.0.2", ""),
     "no documents": (lambda b: b'{"externalReference":"r","description":"d"}', 400, "0.0.2", "documents"),
     "bad base64": (lambda b: in_second(b, b"JVBER", b"JV*ER"), 400, "0.0.2", "documents[1]"),
-    "padding bits": (lambda b: in_second(b, b'JVBER', b'QR==","x":"'), 400, "0.0.2", "documents[1]"),
+    "padding bits": (lambda b: in_second(b, b"JVBER", b'QR==","x":"'), 400, "0.0.2", "documents[1]"),
     "no name": (lambda b: in_second(b, b'"name"', b'"nome"'), 400, "0.0.2", "documents[1].documentRequest.name"),
     "a type that is none": (lambda b: in_second(b, b"application/pdf", b"image/png"), 400, "0.0.6", "documents[1]"),
     "duplicate key": (lambda b: in_second(b, b'"contentType"', b'"name"'), 400, "0.0.2", "documents[1]"),

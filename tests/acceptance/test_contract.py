@@ -55,7 +55,8 @@ def test_the_three_calls_of_live_clients(running: Running, invoices: list[Path])
         running,
         "POST /signstash/einvoice-integration-client-ws/api/v0/document/sign/base64// HTTP/1.1\r\n"
         f"Host: {host}\r\nAuthorization: bearer {token['access_token']}\r\nContent-Type: application/json\r\n"
-        f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,
+        f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body,
     )
     assert status == 200, reply
     signed = base64.b64decode(reply["documentList"][0]["signedContent"], validate=True)
@@ -76,9 +77,10 @@ def test_the_three_calls_of_live_clients(running: Running, invoices: list[Path])
 
 def test_status_and_result_by_an_awkward_reference(running: Running) -> None:
     """`FT 2021/5` arrives percent-encoded; where a proxy refuses %2F, as a query parameter."""
-    host, basic = f"127.0.0.1:{running.service.port}", base64.b64encode(
-        f"{running.client_id}:{running.secret}".encode()
-    ).decode()
+    host, basic = (
+        f"127.0.0.1:{running.service.port}",
+        base64.b64encode(f"{running.client_id}:{running.secret}".encode()).decode(),
+    )
     for target in (
         "async/operation/status/withExternalReference/Ext_Ref%20FT%202021%2F5%202026112112:00:00",
         "async/operation/status/withExternalReference?externalReference=Ext_Ref%20FT%202021%2F5%202026112112:00:00",

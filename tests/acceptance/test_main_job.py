@@ -3,10 +3,11 @@
 import ssl
 from pathlib import Path
 
-from batchseal.client.batch import BatchBody, find_documents
-from batchseal.client.seal import seal_batch
 from tests.acceptance.conftest import Running
 from tests.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
+
+from batchseal.client.batch import BatchBody, find_documents
+from batchseal.client.seal import seal_batch
 
 
 def test_a_batch_comes_back_signed(running: Running, invoices: list[Path], tmp_path: Path) -> None:

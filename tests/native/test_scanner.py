@@ -26,9 +26,7 @@ def scan(*pieces, **limits):
     """Documents as (ordinal, skeleton, content), the request's skeleton, the failure."""
     s = RequestScanner(**limits)
     documents = [
-        (d.ordinal, d.skeleton, None if d.content is None else bytes(d.content))
-        for p in pieces
-        for d in s.feed(p)
+        (d.ordinal, d.skeleton, None if d.content is None else bytes(d.content)) for p in pieces for d in s.feed(p)
     ]
     return documents, s.finish(), s.failure
 
@@ -86,9 +84,7 @@ def test_one_byte_at_a_time():
     assert scan(b"", *(piece for i in range(len(REQUEST)) for piece in (REQUEST[i : i + 1], b""))) == OUTCOME
 
 
-@pytest.mark.parametrize(
-    "body", [b"{}", b' { "documents" : [ ] } ', b'{"documents":null}', b'{"documents":[{}]}']
-)
+@pytest.mark.parametrize("body", [b"{}", b' { "documents" : [ ] } ', b'{"documents":null}', b'{"documents":[{}]}'])
 def test_small_requests(body):
     documents, request, failure = scan(body)
     assert failure is None
@@ -123,9 +119,7 @@ def test_content_of_all_lengths_and_escapes():
 def test_large_text_beside_the_content():
     for n in (31, 32, 33, 63, 64, 65, 4096, 100_000):
         image = "A" * n
-        body = json.dumps(
-            {"documents": [{"signatureInfo": {"visible": {"imageValue": image + 'é"\\' + image}}}]}
-        )
+        body = json.dumps({"documents": [{"signatureInfo": {"visible": {"imageValue": image + 'é"\\' + image}}}]})
         for raw in (body.encode(), body.replace("\\u00e9", "é").encode()):
             (document,), _, failure = scan(raw)
             assert failure is None
@@ -144,9 +138,7 @@ def test_many_keys_in_an_object():
 def test_sizes_that_jump_about():
     rng = random.Random(2)
     contents = [rng.randbytes(rng.choice((0, 10, 5000, 70_000, 1_500_000))) for _ in range(60)]
-    body = json.dumps(
-        {"documents": [{"documentRequest": {"base64Content": text_of(c)}} for c in contents]}
-    ).encode()
+    body = json.dumps({"documents": [{"documentRequest": {"base64Content": text_of(c)}} for c in contents]}).encode()
     s, held = RequestScanner(), []
     for i in range(0, len(body), 300_000):
         held += s.feed(body[i : i + 300_000])

@@ -78,9 +78,7 @@ def test_document_bytes(limit):
         assert [d.content is not None and len(d.content) for d in s.feed(in_content(text))] == [False, limit]
         text = base64.b64encode(bytes(limit + over)).decode()
         _, failure = refusal(in_content(text), max_document_bytes=limit)
-        check(
-            in_content(text), "limit_document_bytes", CONTENT, failure.offset, what, max_document_bytes=limit
-        )
+        check(in_content(text), "limit_document_bytes", CONTENT, failure.offset, what, max_document_bytes=limit)
         assert CONTENT_STARTS < failure.offset <= CONTENT_STARTS + limit // 3 * 4 + 3
 
 

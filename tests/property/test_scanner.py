@@ -22,9 +22,7 @@ KERNELS = [
     *(n for n, k, supported, _ in scanner.kernels() if supported and k == n and n != "portable"),
 ]
 
-NAMES = st.sampled_from(
-    ["documents", "documentRequest", "base64Content", "name", "externalReference", "a", "é€😀", ""]
-)
+NAMES = st.sampled_from(["documents", "documentRequest", "base64Content", "name", "externalReference", "a", "é€😀", ""])
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -112,9 +110,7 @@ def pieces(rng: random.Random, body: bytes) -> list[bytes]:
 def scan(cut: list[bytes], **limits: int) -> tuple[Any, ...]:
     s = RequestScanner(**limits)
     documents = [
-        (d.ordinal, d.skeleton, d.content if d.content is None else bytes(d.content))
-        for p in cut
-        for d in s.feed(p)
+        (d.ordinal, d.skeleton, d.content if d.content is None else bytes(d.content)) for p in cut for d in s.feed(p)
     ]
     return documents, s.finish(), s.failure
 
@@ -240,9 +236,7 @@ def mutated(body: bytes, rng: random.Random) -> bytes:
         at = rng.randrange(len(out) + 1)
         end = min(len(out), at + rng.choice((0, 0, 1, 1, 2, 10)))
         span = out[at:end]
-        out[at:end] = rng.choice(
-            (b"", rng.choice(FRAGMENTS), rng.choice(FRAGMENTS), rng.randbytes(1), bytes(span) * 2)
-        )
+        out[at:end] = rng.choice((b"", rng.choice(FRAGMENTS), rng.choice(FRAGMENTS), rng.randbytes(1), bytes(span) * 2))
     return bytes(out)
 
 
