@@ -40,8 +40,7 @@ format: $(VENV)/.dev  ## rewrite the Python sources in the project's format
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev $(VENV)/.native  ## measure the kernels, then the main job with 2,500 documents
-	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks --benchmark-only
+bench: $(VENV)/.dev $(VENV)/.native  ## measure the main job: 2,500 documents, three judges
 	$(BIN)/python -m benchmarks.main_job
 
 .PHONY: setup
