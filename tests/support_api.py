@@ -72,7 +72,14 @@ class MemoryPipeline:
         self.counts = {"aborted": 0, "delivering": 0, "waiting": 0, "received": 0}
 
     async def receive(
-        self, caller: Caller, mode: Mode, *, form: str, media_type: str, chunks: AsyncIterator[bytes]
+        self,
+        caller: Caller,
+        mode: Mode,
+        *,
+        form: str,
+        media_type: str,
+        body_bytes: int | None,
+        chunks: AsyncIterator[bytes],
     ) -> Operation:
         size, head = 0, b""
         try:

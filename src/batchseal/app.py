@@ -8,13 +8,16 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import uvloop
 
 from batchseal._native import base64, digest, scanner
+from batchseal.admission.admission import Admission
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import budgets_of
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
@@ -62,6 +65,12 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
     """What a worker offers to the API, and how it is taken down."""
     link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings)
     link.start()
+    ledger = Ledger(settings.ledger_path)
+
+    async def make_room(needed_bytes: int) -> None:
+        with suppress(BatchsealError, TimeoutError):
+            await link.call("make_room", needed_bytes)
+
     service = Service(
         store,
         link,
@@ -70,18 +79,21 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
+        admission=Admission(ledger, budgets_of(settings), settings.spill_folder, make_room),
     )
 
     async def close() -> None:
         await link.stop()
         await store.close()
         pool.shutdown()
+        ledger.close()
 
     return service, close
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
+    from batchseal.housekeeping.keeper import Housekeeper
     from batchseal.signer import Signer
     from batchseal.upstream.remote import RemoteUpstream
 
@@ -89,12 +101,15 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await store.migrate(recreate=settings.force_database_recreate)
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
+    pool, instance = native_pool(), UUID(settings.instance)
+    ledger = Ledger(settings.ledger_path)
+    keeper = Housekeeper(store, ledger, settings.spill_folder, pool, instance)
     signer = Signer(
         store,
         upstream,
         settings.spill_folder,
-        native_pool(),
-        instance=UUID(settings.instance),
+        pool,
+        instance=instance,
         tries=settings.upstream_tries,
     )
     await store.take_back_own_leases()
@@ -103,7 +118,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = asyncio.create_task(signer.run())
+    looking = asyncio.gather(signer.run(), keeper.run())
     say_ready(ready)
     await stop.wait()
     looking.cancel()

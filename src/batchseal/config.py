@@ -77,6 +77,19 @@ class Settings:
     max_reference_characters: int = option(255, "longest external reference", group="limits")
     max_name_characters: int = option(255, "longest document name", group="limits")
     max_json_depth: int = option(16, "deepest nesting of a JSON body", group="limits")
+    min_body_rate: int = option(
+        1024, "bytes a second that a body must bring, averaged over the stall time; 0: any", group="limits"
+    )
+    files_in_flight: int = option(
+        20_000, "files under way at once; sizes the temporary space and the queue", group="limits"
+    )
+    average_document_bytes: int = option(
+        200_000, "average size of a file; twice files in flight times this is the temporary space", group="limits"
+    )
+    memory_limit: int = option(
+        0, "bytes of memory for everything; 0: what the container or the machine has", group="limits"
+    )
+    max_queued_documents: int = option(0, "documents that may wait to be signed; 0: files in flight", group="limits")
     body_stall_seconds: int = option(30, "a body that stops for longer is cut", group="limits")
     header_seconds: int = option(10, "headers that take longer are cut", group="limits")
 
@@ -150,6 +163,11 @@ class Settings:
     @property
     def spill_folder(self) -> Path:
         return self.temp_folder / "spill"
+
+    @property
+    def ledger_path(self) -> Path:
+        """What all workers have reserved."""
+        return self.temp_folder / "admission.ledger"
 
     @property
     def link_path(self) -> Path:

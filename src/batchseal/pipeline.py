@@ -57,7 +57,7 @@ class Reception:
 
     def __init__(self, folder: Path, template: CmsTemplate | None, pool: Executor) -> None:
         self.payload_id: UUID = uuid4()
-        self._writer = SpillWriter.create(folder, self.payload_id)
+        self.writer = SpillWriter.create(folder, self.payload_id)
         self._template = template
         self._pool = pool
         self._received_at = datetime.now(UTC)
@@ -91,12 +91,12 @@ class Reception:
 
     def close(self) -> None:
         """Lets go of the file, once the operation is registered or nobody knows whether it is."""
-        self._writer.close()
+        self.writer.close()
 
     async def abort(self) -> None:
         """Leaves no file behind."""
         await asyncio.gather(*filter(None, (self._running, self._syncing)), return_exceptions=True)
-        self._writer.abort()
+        self.writer.abort()
 
     async def _start_batch(self) -> None:
         if self._running is not None:
@@ -104,10 +104,10 @@ class Reception:
         batch, self._pending, self._pending_bytes = self._pending, [], 0
         if batch:
             self._running = in_pool(self._pool, lambda: self._process(batch))
-        unsynced = self._writer.stored_bytes - self._synced_bytes
+        unsynced = self.writer.stored_bytes - self._synced_bytes
         if unsynced > SYNC_BYTES and (self._syncing is None or self._syncing.done()):
-            self._synced_bytes = self._writer.stored_bytes
-            self._syncing = asyncio.get_running_loop().run_in_executor(None, self._writer.sync_data)
+            self._synced_bytes = self.writer.stored_bytes
+            self._syncing = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_data)
 
     def _process(self, batch: list[ReceivedDocument]) -> None:
         """2 spill and 3 digest, in a thread of the pool."""
@@ -120,8 +120,8 @@ class Reception:
             else:
                 refusal = refused.get(document.ordinal)
                 self._describe(document.ordinal, document.description, document.content_bytes, refusal)
-        self._writer.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
-        self._writer.append(records.prepared_frame(r) for _, r in results if not isinstance(r, Refusal))
+        self.writer.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
+        self.writer.append(records.prepared_frame(r) for _, r in results if not isinstance(r, Refusal))
 
     def _describe(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
         refusal = refusal or what.refusal
@@ -135,8 +135,8 @@ class Reception:
         frames = [records.asked_frame(self._asked)]
         if self._template is not None:
             frames.append(records.credential_frame(self._template.credential))
-        self._writer.append(frames)
-        self._writer.sync()
+        self.writer.append(frames)
+        self.writer.sync()
 
 
 class ToSign(NamedTuple):

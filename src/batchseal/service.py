@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from batchseal.admission.admission import UPLOAD_BYTES, Admission, Ticket
 from batchseal.cms import CmsTemplate
 from batchseal.delivery.encode import Delivered, Encoding
 from batchseal.document import Credential
@@ -28,7 +29,7 @@ from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Mode
-from batchseal.pipeline import Delivery, Reception
+from batchseal.pipeline import BATCH_BYTES, Delivery, Reception
 from batchseal.store.rows import DocumentRow, NewOperation, OperationRow
 from batchseal.store.store import Store
 
@@ -53,6 +54,7 @@ class Service:
         limits: Limits,
         instance: UUID,
         advertised: tuple[str, int],
+        admission: Admission,
     ) -> None:
         self._store = store
         self._link = link
@@ -61,6 +63,7 @@ class Service:
         self._limits = limits
         self._instance = instance
         self._advertised = advertised
+        self._admission = admission
         self._delivery = Delivery(folder, pool)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
 
@@ -71,14 +74,40 @@ class Service:
         *,
         form: Literal["json", "multipart"],
         media_type: str,
+        body_bytes: int | None,
         chunks: AsyncIterator[bytes],
     ) -> OperationRow:
-        """Takes a request in; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind."""
+        """Takes a request in; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
+
+        `body_bytes` is what the request says of its body, None where it says nothing.
+        """
+        decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
+        ticket = await self._admission.admit(decoded_bytes)
+        try:
+            return await self._receive(ticket, caller, mode, form, media_type, chunks)
+        finally:
+            ticket.release()
+
+    async def _receive(
+        self,
+        ticket: Ticket,
+        caller: Caller,
+        mode: Mode,
+        form: Literal["json", "multipart"],
+        media_type: str,
+        chunks: AsyncIterator[bytes],
+    ) -> OperationRow:
         intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
         reception = Reception(self._folder, await self._template(caller), self._pool)
         try:
+            growing_bytes = 0
             async for chunk in chunks:
+                growing_bytes += len(chunk)
+                if growing_bytes > BATCH_BYTES:
+                    await ticket.hold(UPLOAD_BYTES + growing_bytes)
                 if documents := intake.feed(chunk):
+                    growing_bytes = 0
+                    ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))
                     await reception.take(documents)
             facts = intake.finish()
             documents_rows = await reception.finish(facts)
@@ -108,6 +137,7 @@ class Service:
         except BaseException:
             await asyncio.shield(reception.abort())
             raise
+        ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
         await self._wake(row, caller)
         return row

@@ -17,6 +17,9 @@ import pytest
 from benchmarks.invoices import invoice
 from tests.validators import pyhanko_verify
 
+from batchseal.admission.admission import Admission
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import budgets_of
 from batchseal.config import Settings
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
 from batchseal.intake.schema import Limits
@@ -74,8 +77,16 @@ async def running(
     link.start()
     looking = asyncio.create_task(signer.run())
     await asyncio.sleep(0.1)
+    ledger = Ledger(tmp_path / "ledger")
     service = Service(
-        store, link, pool, folder=tmp_path, limits=Limits(), instance=instance, advertised=("127.0.0.1", 8081)
+        store,
+        link,
+        pool,
+        folder=tmp_path,
+        limits=Limits(),
+        instance=instance,
+        advertised=("127.0.0.1", 8081),
+        admission=Admission(ledger, budgets_of(Settings()), tmp_path),
     )
     yield Running(service, signer, store, tmp_path)
     looking.cancel()
@@ -84,6 +95,7 @@ async def running(
     await signer.stop(1)
     await upstream.close()
     pool.shutdown()
+    ledger.close()
 
 
 def entry(number: int, content: bytes, **info: Any) -> dict[str, Any]:
@@ -108,7 +120,7 @@ async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
 
 
 async def register(running: Running, data: bytes, **options: Any) -> Any:
-    options = {"form": "json", "media_type": "application/json", **options}
+    options = {"form": "json", "media_type": "application/json", "body_bytes": len(data), **options}
     return await running.service.receive(CALLER, Mode.ASYNC, chunks=pieces(data), **options)
 
 

@@ -30,13 +30,21 @@ class Exchange:
     """Wraps one ASGI request. `headers` has lower-case names; `body_bytes` counts what was read."""
 
     def __init__(
-        self, scope: Message, receive: Receive, send: Send, *, max_body_bytes: int, stall_seconds: float
+        self,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        *,
+        max_body_bytes: int,
+        stall_seconds: float,
+        min_rate: int = 0,
     ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
         self.max_body_bytes = max_body_bytes
         self.stall_seconds = stall_seconds
+        self.min_rate = min_rate
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.address: Address | None = None
         self.route = ""  # name in the contract, once a route has taken the request
@@ -58,8 +66,11 @@ class Exchange:
         (truncated).
         """
         self.check_length()
+        loop = asyncio.get_running_loop()
+        waited, brought = 0.0, 0
         while not self._body_complete:
             self._reading = True
+            began = loop.time()
             try:
                 async with asyncio.timeout(self.stall_seconds):
                     message = await self._receive()
@@ -70,11 +81,23 @@ class Exchange:
                 self._gone.set()
                 raise InvalidRequest("the body ended early")
             self._body_complete = not message.get("more_body", False)
+            # Only time spent waiting for the caller counts: it is not slow while we are.
+            waited, brought = waited + loop.time() - began, brought + len(message.get("body", b""))
+            if waited >= self.stall_seconds and not self._body_complete:
+                if brought < self.min_rate * waited:
+                    self._stalled = True
+                    raise BodyStalled(f"{brought} bytes in {waited:.0f} s; {self.min_rate} a second is the least")
+                waited, brought = 0.0, 0
             if chunk := message.get("body", b""):
                 self.body_bytes += len(chunk)
                 if self.body_bytes > self.max_body_bytes:
                     raise self.too_large()
                 yield chunk
+
+    @property
+    def length(self) -> int | None:
+        """What Content-Length says; None for a body in chunks."""
+        return None if b"transfer-encoding" in self.headers else self._length
 
     def check_length(self) -> None:
         """Refuses a body that says that it is too large, before any of it is read."""

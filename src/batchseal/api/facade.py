@@ -81,6 +81,7 @@ class Pipeline(Protocol):
         *,
         form: Literal["json", "multipart"],
         media_type: str,
+        body_bytes: int | None,
         chunks: AsyncIterator[bytes],
     ) -> Operation: ...
 

@@ -47,6 +47,7 @@ class Guard:
             send,
             max_body_bytes=self.settings.max_body_bytes,
             stall_seconds=self.settings.body_stall_seconds,
+            min_rate=self.settings.min_body_rate,
         )
         task = asyncio.current_task()
         assert task is not None

@@ -89,7 +89,9 @@ class Routes:
         media_type = requests.check_media_type(header(request, b"content-type"), form)
         chunks = exchange.body()
         try:
-            return await self.pipeline.receive(caller, mode, form=form, media_type=media_type, chunks=chunks)
+            return await self.pipeline.receive(
+                caller, mode, form=form, media_type=media_type, body_bytes=exchange.length, chunks=chunks
+            )
         except ReferenceTaken as taken:
             taken.location = self.status_address(request, taken.operation_id)
             raise

@@ -172,6 +172,11 @@ class Store:
         async with self._database.connection() as connection:
             return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
 
+    async def unfinished_documents(self, instance: UUID) -> int:
+        """How many documents of the instance wait to be signed."""
+        async with self._database.connection() as connection:
+            return int(await connection.fetchval(QUERIES["unfinished_documents"], instance))
+
     async def statistics(self) -> Statistics:
         async with self._database.connection() as connection:
             counts = await connection.fetch(QUERIES["counts_by_status"])

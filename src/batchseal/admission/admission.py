@@ -1,0 +1,129 @@
+"""`Admission` lets a request in or refuses it; a `Ticket` is what an admitted one has reserved."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import Budgets, free_bytes
+from batchseal.errors import NoRoom, NoSpace, TooManyRequests
+
+# The spill's frames, prepared digests and signatures come on top of the documents.
+MARGIN = 1.1
+# A body without a length is reserved piece by piece.
+PIECE_BYTES = 8 << 20
+# An upload holds two batches; the smallest its scanner and reply.
+UPLOAD_BYTES, LEAST_UPLOAD_BYTES = 32 << 20, 1 << 20
+# A document that grows past its share waits for memory this long, and its caller with it.
+MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
+SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
+
+MakeRoom = Callable[[int], Awaitable[None]]
+log = structlog.get_logger("admission")
+
+
+class Admission:
+    """Of one worker. `make_room` is asked to purge fetched payloads where the temporary space is short."""
+
+    def __init__(self, ledger: Ledger, budgets: Budgets, folder: Path, make_room: MakeRoom | None = None) -> None:
+        self.ledger = ledger
+        self.budgets = budgets
+        self.folder = folder
+        self._make_room = make_room
+
+    async def admit(self, decoded_bytes: int | None) -> "Ticket":
+        """Reserves for a request of about `decoded_bytes` of documents (None: it does not say how many).
+
+        Raises TooManyRequests, NoRoom or NoSpace, each with when to come again.
+        """
+        temp = PIECE_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
+        memory = UPLOAD_BYTES if decoded_bytes is None else min(UPLOAD_BYTES, LEAST_UPLOAD_BYTES + decoded_bytes)
+        ticket = Ticket(self)
+        try:
+            ticket.book(temp, memory)
+        except NoSpace:
+            if self._make_room is None:
+                raise
+            await self._make_room(temp)
+            ticket.book(temp, memory)
+        return ticket
+
+
+class Ticket:
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._ledger = admission.ledger
+        self.temp_bytes = 0
+        self.memory_bytes = 0
+        self.written_bytes = 0
+
+    def book(self, temp: int, memory: int) -> None:
+        """Reserves that much more, or raises and reserves nothing."""
+        budgets = self._admission.budgets
+        with self._ledger.booked() as booked:
+            if self.temp_bytes == self.memory_bytes == 0 and booked.queued_documents >= budgets.queued_documents:
+                cause = f"{booked.queued_documents} documents wait for the signing service"
+                raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
+            if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
+                raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
+            open_bytes = booked.temp_bytes - booked.written_bytes
+            in_use = booked.stored_bytes + booked.temp_bytes
+            free = free_bytes(self._admission.folder) - open_bytes
+            if temp > min(budgets.temp_bytes - in_use, free):
+                cause = f"{temp} bytes are needed; the budget has {budgets.temp_bytes - in_use}, the volume {free}"
+                raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
+            self._ledger.change(temp, 0, memory)
+        self.temp_bytes += temp
+        self.memory_bytes += memory
+
+    def wrote(self, stored_bytes: int, ahead_bytes: int = 0) -> None:
+        """`stored_bytes` are in the file by now, and `ahead_bytes` about to be: tops up. Raises NoSpace."""
+        short = stored_bytes + ahead_bytes - self.temp_bytes
+        if short > 0:
+            self.book(max(short, PIECE_BYTES if ahead_bytes else 0), 0)
+        with self._ledger.booked():
+            self._ledger.change(0, stored_bytes - self.written_bytes, 0)
+        self.written_bytes = stored_bytes
+
+    async def hold(self, memory_bytes: int) -> None:
+        """Tops memory up for a document that grows; waits for others to end. Raises NoRoom."""
+        ends = time.monotonic() + MEMORY_WAIT_SECONDS
+        while (short := memory_bytes - self.memory_bytes) > 0:
+            try:
+                self.book(0, short)
+            except NoRoom:
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+
+    def settle(self, stored_bytes: int, documents: int) -> None:
+        """The request is registered: what it stored is the instance's now, the rest goes back."""
+        with self._ledger.booked() as booked:
+            booked.stored_bytes += stored_bytes
+            booked.queued_documents += documents
+            self._give_back()
+
+    def release(self) -> None:
+        """Gives everything back. Does nothing after `settle`."""
+        if self.temp_bytes or self.memory_bytes:
+            with self._ledger.booked():
+                self._give_back()
+
+    def _give_back(self) -> None:
+        self._ledger.change(-self.temp_bytes, -self.written_bytes, -self.memory_bytes)
+        self.temp_bytes = self.memory_bytes = self.written_bytes = 0
+
+
+def stored_bytes(paths: list[Path]) -> int:
+    """What files take on their volume."""
+    total = 0
+    for path in paths:
+        try:
+            total += os.stat(path).st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total

@@ -1,0 +1,103 @@
+"""What all workers of an instance have reserved: a small shared file, a slot for each process.
+
+The file is a cache of facts that can be found again, never a truth: a slot whose process is gone counts for nothing, what is
+stored is counted anew at every start and every minute after.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
+SLOT = struct.Struct("<QQQQQ")  # process, its start, temporary bytes reserved, of which written, memory reserved
+MAGIC = b"BSLEDGE1"
+FIRST_SLOT, SLOTS = 64, 100
+FILE_BYTES = FIRST_SLOT + SLOTS * SLOT.size
+
+
+@dataclass(slots=True)
+class Booked:
+    """Totals of an instance, under the lock."""
+
+    stored_bytes: int
+    queued_documents: int
+    temp_bytes: int
+    written_bytes: int
+    memory_bytes: int
+
+
+class Ledger:
+    """One for each process; a method takes some 20 us, so it is called from the loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._locked_file():
+            if os.fstat(self._descriptor).st_size != FILE_BYTES:
+                os.ftruncate(self._descriptor, FILE_BYTES)
+        self._map = mmap.mmap(self._descriptor, FILE_BYTES)
+        self._slot = -1
+        self._me = os.getpid(), started_at(os.getpid())
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._descriptor)
+
+    @contextmanager
+    def _locked_file(self) -> Iterator[None]:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    @contextmanager
+    def booked(self) -> Iterator[Booked]:
+        """The totals, locked: what is decided on them holds until the block ends. Changes of the first two are kept."""
+        with self._locked_file():
+            magic, stored, queued = HEAD.unpack_from(self._map)
+            if magic != MAGIC:
+                stored = queued = 0
+            totals = Booked(stored, queued, 0, 0, 0)
+            for offset in range(FIRST_SLOT, FILE_BYTES, SLOT.size):
+                pid, start, temp, written, memory = SLOT.unpack_from(self._map, offset)
+                if not pid or not (temp or memory):
+                    continue
+                if (pid, start) != self._me and started_at(pid) != start:
+                    SLOT.pack_into(self._map, offset, 0, 0, 0, 0, 0)
+                    continue
+                totals.temp_bytes += temp
+                totals.written_bytes += written
+                totals.memory_bytes += memory
+            yield totals
+            HEAD.pack_into(self._map, 0, MAGIC, max(0, totals.stored_bytes), max(0, totals.queued_documents))
+
+    def change(self, temp: int = 0, written: int = 0, memory: int = 0) -> None:
+        """Adds to this process's slot. Inside `booked`."""
+        if self._slot < 0:
+            self._slot = self._free_slot()
+        _, _, old_temp, old_written, old_memory = SLOT.unpack_from(self._map, self._slot)
+        values = old_temp + temp, old_written + written, old_memory + memory
+        SLOT.pack_into(self._map, self._slot, *self._me, *(max(0, value) for value in values))
+
+    def _free_slot(self) -> int:
+        for offset in range(FIRST_SLOT, FILE_BYTES, SLOT.size):
+            pid, start, *_ = SLOT.unpack_from(self._map, offset)
+            if not pid or started_at(pid) != start:
+                SLOT.pack_into(self._map, offset, *self._me, 0, 0, 0)
+                return offset
+        raise RuntimeError(f"more than {SLOTS} processes book in one ledger")
+
+
+def started_at(pid: int) -> int:
+    """Clock ticks between the system's start and the process's; 0 where there is none. Tells a reused id apart."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in parentheses may hold anything; this is the twentieth field after it.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,69 @@
+"""Refusals come before the body is read, arrive, and say when to come again; slow bodies are cut."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from benchmarks.service import RunningService
+from tests.support_service import FAST, batch, connect, documents, finished, head, post, reply, spill_files
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[RunningService]:
+    flags = ("--files-in-flight=10", "--average-document-bytes=500000", "--max-queued-documents=1000")
+    with RunningService(*FAST, *flags, "--body-stall-seconds=1", "--min-body-rate=20000") as running:
+        yield running
+
+
+def test_too_much_for_the_temporary_space_is_refused_unread(service: RunningService) -> None:
+    with connect(service) as connection:
+        began = time.monotonic()
+        connection.sendall(head(service, 20_000_000))
+        # Not one byte of the body: the reply cannot depend on it.
+        status, headers, body = reply(connection)
+    assert status == 507
+    assert int(headers["retry-after"]) > 0
+    assert b"batchseal.no_space" in body
+    assert time.monotonic() - began < 5
+    assert spill_files(service.folder) == []
+
+
+def test_the_refusal_reaches_a_caller_that_sends_all_the_same(service: RunningService) -> None:
+    status, _, body = post(service, b"x" * 20_000_000)
+    assert status == 507
+    assert b"batchseal.no_space" in body
+
+
+def test_what_fits_is_served_as_before(service: RunningService) -> None:
+    status, _, _ = post(service, batch("fits", documents(20)))
+    assert status == 200
+    assert finished(service, "fits").status == "EXECUTED"
+
+
+def test_a_body_that_trickles_is_cut(service: RunningService) -> None:
+    with connect(service) as connection:
+        connection.sendall(head(service, 1_000_000))
+        began = time.monotonic()
+        connection.settimeout(0.1)
+        while time.monotonic() - began < 10:
+            connection.sendall(b" " * 100)
+            try:
+                if connection.recv(1, 2):  # MSG_PEEK
+                    break
+            except TimeoutError:
+                continue
+        connection.settimeout(5)
+        status, _, _ = reply(connection)
+    assert status == 408
+    assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_full_queue_is_said_before_the_body_is_read() -> None:
+    flags = ("--sandbox-latency=3000", "--sandbox-multisign=5", "--max-queued-documents=10")
+    with RunningService(*FAST, *flags) as service:
+        assert post(service, batch("first", documents(20)))[0] == 200
+        with connect(service) as connection:
+            connection.sendall(head(service, 1_000_000))
+            status, headers, _ = reply(connection)
+        assert status == 429
+        assert int(headers["retry-after"]) > 0

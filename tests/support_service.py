@@ -1,0 +1,133 @@
+"""What drills share: a service's client, raw requests, documents, and what lies in its temp folder."""
+
+import base64
+import json
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.invoices import invoice
+from benchmarks.service import RunningService
+
+from batchseal.client.http import Client
+from batchseal.services import ClientServices
+
+BASE = "/signstash/einvoice-integration-client-ws/api/v0"
+SYNC, ASYNC = f"{BASE}/document/sign/base64/", f"{BASE}/async/document/sign/base64/"
+FAST = ("--sandbox-credential=p256",)
+
+
+def credentials(service: RunningService) -> tuple[str, str]:
+    services = ClientServices.load(service.services_file)
+    return services.ids()[0], next(iter(services)).secret
+
+
+def client_of(service: RunningService) -> Client:
+    return Client(service.url, *credentials(service))
+
+
+def authorization(service: RunningService) -> str:
+    return "Basic " + base64.b64encode(":".join(credentials(service)).encode()).decode()
+
+
+def entry(number: int, content: bytes) -> dict[str, Any]:
+    return {
+        "documentRequest": {
+            "externalReference": f"doc {number}",
+            "name": f"invoice-{number}.pdf",
+            "contentType": "application/pdf",
+            "base64Content": base64.b64encode(content).decode(),
+        },
+        "signatureInfo": {"signatureType": "PAdES", "reason": "Approved", "location": "Oeiras"},
+    }
+
+
+def batch(reference: str, contents: Sequence[bytes]) -> bytes:
+    documents = [entry(number, content) for number, content in enumerate(contents)]
+    return json.dumps({"externalReference": reference, "description": "drill", "documents": documents}).encode()
+
+
+def documents(count: int, size_bytes: int = 20_000) -> list[bytes]:
+    """A few different invoices, over and over."""
+    few = [invoice(number, size_bytes=size_bytes) for number in range(min(count, 8))]
+    return [few[number % len(few)] for number in range(count)]
+
+
+def head(service: RunningService, length: int | None, path: str = ASYNC, **headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{service.port}", f"Authorization: {authorization(service)}"]
+    lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in headers.items())]
+    lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def connect(service: RunningService, timeout: float = 30) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout)
+
+
+def reply(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers in lower case, body; status 0 where the connection ends without a reply."""
+    data = b""
+    with suppress(ConnectionResetError):
+        while b"\r\n\r\n" not in data:
+            if not (piece := connection.recv(65536)):
+                return 0, {}, data
+            data += piece
+        top, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = top.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers.get("content-length", "-1"))
+        while length < 0 or len(body) < length:
+            if not (piece := connection.recv(65536)):
+                break
+            body += piece
+        return int(first.split()[1]), headers, body
+    return 0, {}, data
+
+
+def post(service: RunningService, body: bytes, path: str = ASYNC) -> tuple[int, dict[str, str], bytes]:
+    with connect(service, 120) as connection:
+        # A refusal may come, and the connection end, before all is sent.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head(service, len(body), path, Connection="close") + body)
+        return reply(connection)
+
+
+def get(service: RunningService, path: str, timeout: float = 30) -> tuple[int, dict[str, str], bytes]:
+    with connect(service, timeout) as connection:
+        lines = (
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization(service)}\r\nConnection: close\r\n\r\n"
+        )
+        connection.sendall(lines.encode())
+        return reply(connection)
+
+
+def until(condition: Any, seconds: float, pause: float = 0.05) -> float:
+    """Waits until `condition()` is true; returns how many seconds it took. AssertionError past `seconds`."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not so within {seconds} s"
+        time.sleep(pause)
+    return time.monotonic() - began
+
+
+def finished(service: RunningService, reference: str, seconds: float = 20) -> Any:
+    """The status of an operation once it is finished."""
+    client = client_of(service)
+    try:
+        last: list[Any] = []
+
+        def is_finished() -> bool:
+            last[:] = [client.status(reference)]
+            return bool(last[0].finished)
+
+        until(is_finished, seconds, 0.1)
+        return last[0]
+    finally:
+        client.close()
+
+
+def spill_files(folder: Path) -> list[Path]:
+    return sorted((folder / "temp" / "spill").glob("*"))

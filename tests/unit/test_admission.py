@@ -1,0 +1,141 @@
+"""What a request reserves: budgets, refusals, and what comes back."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from batchseal.admission import limits
+from batchseal.admission.admission import Admission, Ticket
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import Budgets, budgets_of, memory_limit
+from batchseal.config import Settings
+from batchseal.errors import NoRoom, NoSpace, TooManyRequests
+
+MB = 1 << 20
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
+
+
+def admission(ledger: Ledger, folder: Path, temp: int = 100 * MB, memory: int = 100 * MB, queue: int = 10) -> Admission:
+    return Admission(ledger, Budgets(temp, memory, queue), folder)
+
+
+async def test_temporary_space_is_a_budget(ledger: Ledger, tmp_path: Path) -> None:
+    door = admission(ledger, tmp_path)
+    first = await door.admit(50 * MB)
+    assert first.temp_bytes == int(50 * MB * 1.1)
+    with pytest.raises(NoSpace) as refused:
+        await door.admit(50 * MB)
+    assert refused.value.retry_after_seconds
+    first.release()
+    second = await door.admit(50 * MB)
+    second.settle(20 * MB, 5)
+    with pytest.raises(NoSpace):
+        await door.admit(80 * MB)
+    (await door.admit(70 * MB)).release()
+
+
+async def test_memory_and_queue_are_budgets(ledger: Ledger, tmp_path: Path) -> None:
+    door = admission(ledger, tmp_path, temp=1 << 40, memory=64 * MB)
+    held = [await door.admit(30 * MB), await door.admit(30 * MB)]
+    with pytest.raises(NoRoom):
+        await door.admit(30 * MB)
+    held[0].settle(0, 10)
+    with pytest.raises(TooManyRequests):
+        await door.admit(1)
+    with ledger.booked() as booked:
+        booked.queued_documents = 9
+    (await door.admit(30 * MB)).release()
+
+
+async def test_one_request_larger_than_the_memory_is_let_in_alone(ledger: Ledger, tmp_path: Path) -> None:
+    door = admission(ledger, tmp_path, memory=1 * MB)
+    ticket = await door.admit(30 * MB)
+    with pytest.raises(NoRoom):
+        await door.admit(1)
+    ticket.release()
+
+
+async def test_a_body_without_length_is_topped_up(ledger: Ledger, tmp_path: Path) -> None:
+    ticket = await admission(ledger, tmp_path).admit(None)
+    ticket.wrote(7 * MB, 10 * MB)
+    assert ticket.temp_bytes >= 17 * MB
+    with pytest.raises(NoSpace):
+        ticket.wrote(17 * MB, 100 * MB)
+    ticket.release()
+    with ledger.booked() as booked:
+        assert (booked.temp_bytes, booked.written_bytes, booked.memory_bytes) == (0, 0, 0)
+
+
+async def test_the_volume_has_the_last_word(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = admission(ledger, tmp_path)
+    monkeypatch.setattr("batchseal.admission.admission.free_bytes", lambda folder: 10 * MB)
+    with pytest.raises(NoSpace):
+        await door.admit(20 * MB)
+    (await door.admit(5 * MB)).release()
+
+
+async def test_fetched_payloads_make_room(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.booked() as booked:
+        booked.stored_bytes = 90 * MB
+    asked: list[int] = []
+
+    async def make_room(needed: int) -> None:
+        asked.append(needed)
+        with ledger.booked() as booked:
+            booked.stored_bytes = 0
+
+    door = Admission(ledger, Budgets(100 * MB, 100 * MB, 10), tmp_path, make_room)
+    (await door.admit(50 * MB)).release()
+    assert asked == [int(50 * MB * 1.1)]
+
+
+def reserve_and_die(path: Path, folder: Path) -> None:
+    Ticket(admission(Ledger(path), folder)).book(60 * MB, MB)
+
+
+async def test_what_a_dead_process_reserved_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    child = multiprocessing.get_context("spawn").Process(target=reserve_and_die, args=(path, tmp_path))
+    child.start()
+    door = admission(Ledger(path), tmp_path)
+    child.join()
+    with door.ledger.booked() as booked:
+        assert booked.temp_bytes == 0
+    (await door.admit(80 * MB)).release()
+
+
+async def test_processes_share_the_budget(tmp_path: Path) -> None:
+    # Two ledgers on one file stand for two workers: only the process id in the slot is the same.
+    one, other = admission(Ledger(tmp_path / "ledger"), tmp_path), admission(Ledger(tmp_path / "ledger"), tmp_path)
+    held = await one.admit(60 * MB)
+    with pytest.raises(NoSpace):
+        await other.admit(60 * MB)
+    held.release()
+
+
+def test_the_memory_limit_is_the_lowest_of_the_tree(tmp_path: Path) -> None:
+    proc, root = tmp_path / "cgroup", tmp_path / "fs"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "memory.max").write_text("500\n")
+    (root / "a" / "b" / "memory.max").write_text("max\n")
+    proc.write_text("0::/a/b\n")
+    assert memory_limit(proc, root) == 500
+    (root / "memory").mkdir()
+    (root / "memory" / "memory.limit_in_bytes").write_text("400\n")
+    proc.write_text("12:cpu:/x\n7:memory:/gone/from/here\n")
+    assert memory_limit(proc, root) == 400
+    (root / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert memory_limit(proc, root) is None
+
+
+def test_the_rule_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "memory_limit", lambda: 512 * MB)
+    budgets = budgets_of(Settings())
+    assert budgets.temp_bytes == 2 * 20_000 * 200_000
+    assert budgets.queued_documents == 20_000
+    assert 64 * MB <= budgets.memory_bytes < 512 * MB
