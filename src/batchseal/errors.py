@@ -208,6 +208,12 @@ class UpstreamTransient(UpstreamError):
     try_again = True
 
 
+class UpstreamUnavailable(UpstreamTransient):
+    """The signing service has failed several times and is not asked for the moment."""
+
+    # Nothing was sent: no try of any document.
+
+
 class UpstreamRateLimited(UpstreamError):
     """The signing service asks for a pause."""
 
@@ -245,6 +251,10 @@ class CredentialUnusable(UpstreamError):
     sign_error = SignError.INVALID_CERTIFICATE_SIGN_ERROR
 
 
+class CertificateRenewed(CredentialUnusable):
+    """The certificate was renewed after this document was prepared."""
+
+
 class ItemRejected(UpstreamError):
     """The signing service refused this digest, or its signature does not verify."""
 
@@ -257,3 +267,18 @@ class OutcomeUnknown(UpstreamError):
 
 class UpstreamPermanent(UpstreamError):
     """The signing service refused the request."""
+
+
+class CallRejected(UpstreamPermanent):
+    """The signing service refused a call as it stands; one digest in it may be why."""
+
+
+class CallTooLarge(UpstreamPermanent):
+    """The signing service takes no call of this size."""
+
+
+class TimestampFailed(UpstreamError):
+    """No time stamp could be had for this signature."""
+
+    sign_error = SignError.TIMESTAMP_SIGN_ERROR
+    try_again = True

@@ -1,10 +1,11 @@
 """The way of a document, in six steps. READ THIS FIRST.
 
     worker process, while the body arrives          1 receive   2 spill   3 digest      class Reception
-    signer process, resumable from what is stored   3 digest (what was not)   4 sign    class Signing
+    signer process, resumable from what is stored   3 digest (what was not)   4 sign    signing.py
     worker process, when the result is fetched      5 package   6 deliver               class Delivery
 
-Each step is a folder of its own and takes the type that the one before returned; only this module knows two of them.
+Each step is a folder of its own and takes the type that the one before returned; only this module and `signing` know two of
+them.
 Between the processes stand the spill file (payloads, prepared digests, signatures) and Postgres (states, leases).
 """
 
@@ -12,9 +13,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from batchseal.cms import CmsTemplate
@@ -22,22 +22,18 @@ from batchseal.delivery.encode import Delivered, Encoding, batches, encode, unde
 from batchseal.digest.prepare import prepare
 from batchseal.document import (
     Description,
-    DocumentOutcome,
     ReceivedDocument,
     Refusal,
     RequestFacts,
-    SignatureValue,
 )
-from batchseal.errors import ItemRejected, LeaseLost, SpillDamaged, UpstreamError
-from batchseal.operation import Caller, DocumentStatus, SignError
+from batchseal.errors import ItemRejected, SpillDamaged
+from batchseal.operation import DocumentStatus, SignError
 from batchseal.packaging.package import package
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
-from batchseal.store.rows import ClaimedOperation, DocumentRow, NewDocument, OperationRow
-from batchseal.store.store import Store
-from batchseal.upstream.interface import Upstream
+from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 
 # A batch fills the widest kernel's lanes twice over, or is as large as memory should see at once.
 BATCH_DOCUMENTS = 32
@@ -139,116 +135,7 @@ class Reception:
         self.writer.sync()
 
 
-class ToSign(NamedTuple):
-    ordinal: int
-    attributes_digest: bytes
-    additional_bytes: int
-
-
-class Signing:
-    """Steps 3 (what reception left) and 4 of one claimed operation; goes on wherever an earlier run stopped."""
-
-    def __init__(self, store: Store, upstream: Upstream, folder: Path, pool: Executor) -> None:
-        self._store = store
-        self._upstream = upstream
-        self._folder = folder
-        self._pool = pool
-
-    async def run(self, claimed: ClaimedOperation, caller: Caller) -> int:
-        """Signs what is open; returns how many documents are given up. Raises UpstreamError, SpillDamaged, LeaseLost."""
-        operation = claimed.row
-        rows = await self._store.documents(operation.id, operation.created_at)
-        open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
-        failed = sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows)
-        if not open_rows:
-            return failed
-        template = CmsTemplate.cached(await self._upstream.credential(caller))
-        reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
-        try:
-            writer = SpillWriter.reopen(reader)
-            try:
-                ended, to_sign = await in_pool(self._pool, lambda: self._digest(reader, writer, template, open_rows))
-                failed += await self._record(claimed, ended)
-                async for outcomes in self._sign(caller, claimed, template, writer, to_sign):
-                    failed += await self._record(claimed, outcomes)
-            finally:
-                writer.close()
-        finally:
-            reader.close()
-        return failed
-
-    def _digest(
-        self, reader: SpillReader, writer: SpillWriter, template: CmsTemplate, rows: dict[int, DocumentRow]
-    ) -> tuple[list[DocumentOutcome], list[ToSign]]:
-        """What has ended already (signed before a crash, or refused), and what is to be signed."""
-        ended: list[DocumentOutcome] = []
-        to_sign: list[ToSign] = []
-        unprepared: list[DocumentRow] = []
-        have_signature, have_digest = (
-            reader.ordinals(FrameKind.SIGNATURE),
-            reader.ordinals(FrameKind.PREPARED),
-        )
-        for ordinal in sorted(rows):
-            prepared = records.read_prepared(reader, ordinal) if ordinal in have_digest else None
-            if prepared is not None and ordinal in have_signature:
-                ended.append(DocumentOutcome(ordinal, prepared.additional_bytes))
-            elif prepared is not None and prepared.fingerprint == template.credential.fingerprint:
-                to_sign.append(ToSign(ordinal, prepared.attributes_digest, prepared.additional_bytes))
-            else:
-                unprepared.append(rows[ordinal])
-        asked = records.read_asked(reader) if unprepared else {}
-        for first in range(0, len(unprepared), BATCH_DOCUMENTS):
-            originals = []
-            for row in unprepared[first : first + BATCH_DOCUMENTS]:
-                try:
-                    content = reader.read(FrameKind.DOCUMENT, row.ordinal)
-                    originals.append((row.ordinal, records.description(row, asked), content))
-                except SpillDamaged as problem:
-                    ended.append(DocumentOutcome(row.ordinal, refusal=_storage_refusal(problem)))
-            results = prepare(originals, template, datetime.now(UTC))
-            ended += [DocumentOutcome(n, refusal=r) for n, r in results if isinstance(r, Refusal)]
-            prepared_now = [r for _, r in results if not isinstance(r, Refusal)]
-            to_sign += [ToSign(p.ordinal, p.attributes_digest, p.additional_bytes) for p in prepared_now]
-            writer.append(records.prepared_frame(p) for p in prepared_now)
-        if unprepared:
-            writer.append([records.credential_frame(template.credential)])
-            writer.sync_data()
-        return ended, to_sign
-
-    async def _sign(
-        self,
-        caller: Caller,
-        claimed: ClaimedOperation,
-        template: CmsTemplate,
-        writer: SpillWriter,
-        to_sign: list[ToSign],
-    ) -> AsyncIterator[list[DocumentOutcome]]:
-        """4 sign. Signatures are on the disk before their rows say so."""
-        digests = [item.attributes_digest for item in to_sign]
-        key = str(claimed.row.payload_id)
-        async for answers in self._upstream.sign(caller, template.credential, digests, request_key=key):
-            outcomes, frames = [], []
-            for index, answer in answers:
-                item = to_sign[index]
-                if isinstance(answer, UpstreamError):
-                    refusal = Refusal(answer.sign_error, answer.cause)
-                    outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
-                else:
-                    frames.append(records.signature_frame(SignatureValue(item.ordinal, answer)))
-                    outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
-            if frames:
-                await in_pool(self._pool, partial(writer.append_synced, frames))
-            yield outcomes
-
-    async def _record(self, claimed: ClaimedOperation, outcomes: Sequence[DocumentOutcome]) -> int:
-        """Returns how many of them are refusals."""
-        row = claimed.row
-        if outcomes and not await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
-            raise LeaseLost(f"operation {row.id} is worked on by somebody else")
-        return sum(outcome.refusal is not None for outcome in outcomes)
-
-
-def _storage_refusal(problem: SpillDamaged) -> Refusal:
+def storage_refusal(problem: SpillDamaged) -> Refusal:
     return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
 
 
@@ -266,7 +153,7 @@ class Delivery:
         try:
             reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
         except SpillDamaged as problem:
-            refusal = _storage_refusal(problem)
+            refusal = storage_refusal(problem)
             for row in rows:
                 yield undelivered(row, refusal)
             return
@@ -296,4 +183,4 @@ class Delivery:
             template = CmsTemplate.cached(records.read_credential(reader, prepared.fingerprint))
             return encode(row, package(original, prepared, signature, template), encoding)
         except (SpillDamaged, ItemRejected) as problem:
-            return undelivered(row, _storage_refusal(SpillDamaged(problem.cause)))
+            return undelivered(row, storage_refusal(SpillDamaged(problem.cause)))

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,9 +22,10 @@ from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, OperationStatus, SignError
-from batchseal.pipeline import Signing, in_pool
+from batchseal.pipeline import in_pool, storage_refusal
+from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
-from batchseal.store.rows import ClaimedOperation
+from batchseal.store.rows import ClaimedOperation, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
@@ -33,7 +35,9 @@ POLL_SECONDS = 0.2
 AT_ONCE = 8
 SWEEP_SECONDS = 600
 # Pauses after a try of an operation that failed as a whole: 1, 2, 4 ... seconds.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
+PATIENCE_SECONDS = 86_400.0  # with an upstream that is away, before its documents are given up untried
+MAX_DEFECTS = 5
 
 log = structlog.get_logger("signer")
 
@@ -42,15 +46,23 @@ class Signer:
     """Leases operations of this instance and drives `Signing` over them."""
 
     def __init__(
-        self, store: Store, upstream: Upstream, folder: Path, pool: Executor, *, instance: UUID, tries: int
+        self,
+        store: Store,
+        upstream: Upstream,
+        folder: Path,
+        pool: Executor,
+        *,
+        instance: UUID,
+        tries: int,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._store = store
         self._upstream = upstream
         self._folder = folder
         self._pool = pool
         self._instance = instance
-        self._signing = Signing(store, upstream, folder, pool)
-        self._tries = tries
+        self._signing = Signing(store, upstream, folder, pool, tries=tries)
+        self._patience_seconds = patience_seconds
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._tokens: dict[int, str] = {}
         self._woken: set[int] = set()  # that found no room
@@ -151,20 +163,29 @@ class Signer:
         renewal = asyncio.create_task(self._renew(claimed, self._tasks[row.id]))
         try:
             caller = Caller(row.client_service, self._tokens.get(row.id))
-            failed = await self._signing.run(claimed, caller)
-            await self._finish(claimed, failed, time.monotonic() - began)
+            run = await self._signing.run(claimed, caller)
+            if run.open:
+                await self._leave_open(claimed, run)
+            else:
+                await self._finish(claimed, run.failed, time.monotonic() - began)
         except LeaseLost as problem:
             log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
         except UpstreamError as problem:
-            await self._try_later(claimed, problem.sign_error, problem.cause, problem.try_again)
+            if problem.try_again and self._is_patient(row):
+                await self._postpone(claimed, problem.retry_after_seconds or 0.0, problem.cause)
+            else:
+                await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
         except SpillDamaged as problem:
-            await self._try_later(claimed, SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause, try_again=False)
+            await self._give_up(claimed, storage_refusal(problem))
         except DatabaseUnavailable as problem:
             log.warning("an operation waits for the database", operation=row.id, cause=problem.cause)
         except Exception:
             log.exception("signing stopped unexpectedly", operation=row.id)
             cause = f"an unexpected condition, operation {row.id} in the log"
-            await self._try_later(claimed, SignError.SIGN_OPERATION_INTERNAL_ERROR, cause, try_again=True)
+            if claimed.tries + 1 < MAX_DEFECTS:
+                await self._postpone(claimed, 0.0, cause)
+            else:
+                await self._give_up(claimed, Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, cause))
         finally:
             renewal.cancel()
 
@@ -182,25 +203,38 @@ class Signer:
             self._tokens.pop(claimed.row.id, None)
             self._lately_finished.append(claimed.row.id)
 
-    async def _try_later(self, claimed: ClaimedOperation, sign_error: SignError, cause: str, try_again: bool) -> None:
-        """EXECUTION_ERROR while another try can help, else every open document is given up."""
+    def _is_patient(self, row: OperationRow) -> bool:
+        return (datetime.now(UTC) - row.created_at).total_seconds() < self._patience_seconds
+
+    async def _leave_open(self, claimed: ClaimedOperation, run: Run) -> None:
+        """Some documents have tries left: another run, unless it has been going on for too long."""
+        problem = next(iter(run.open.values()))
+        if self._is_patient(claimed.row):
+            await self._postpone(claimed, run.pause_seconds, f"{len(run.open)} documents: {problem.cause}")
+        else:
+            await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
+
+    async def _postpone(self, claimed: ClaimedOperation, asked_seconds: float, cause: str) -> None:
+        """EXECUTION_ERROR until the next run."""
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(claimed.tries, 10), LONGEST_PAUSE_SECONDS)
+        pause = min(max(pause, asked_seconds), LONGEST_ASKED_SECONDS)
+        log.warning("an operation is tried again", operation=claimed.row.id, cause=cause, pause_seconds=pause)
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._store.set_status(
+                claimed.row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=pause
+            )
+            asyncio.get_running_loop().call_later(pause, self._look.set)
+
+    async def _give_up(self, claimed: ClaimedOperation, refusal: Refusal) -> None:
+        """Ends every open document. What is signed is delivered all the same."""
         row = claimed.row
         try:
-            if try_again and claimed.tries + 1 < self._tries:
-                pause = min(FIRST_PAUSE_SECONDS * 2**claimed.tries, LONGEST_PAUSE_SECONDS)
-                log.warning("an operation is tried again", operation=row.id, cause=cause, pause_seconds=pause)
-                await self._store.set_status(
-                    row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=pause
-                )
-                return
             rows = await self._store.documents(row.id, row.created_at)
-            refusal = Refusal(sign_error, cause)
             outcomes = [
                 DocumentOutcome(r.ordinal, refusal=refusal) for r in rows if r.status is DocumentStatus.RECEIVED
             ]
-            failed = len(outcomes) + sum(r.status is DocumentStatus.ERROR_SIGNING for r in rows)
             if await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
-                await self._finish(claimed, failed, 0)
+                await self._finish(claimed, len(outcomes) or 1, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
 

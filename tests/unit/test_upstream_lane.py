@@ -5,7 +5,14 @@ import time
 
 import pytest
 
-from batchseal.errors import UpstreamPermanent, UpstreamTransient
+from batchseal.errors import (
+    CallRejected,
+    CallTooLarge,
+    ItemRejected,
+    OutcomeUnknown,
+    UpstreamPermanent,
+    UpstreamTransient,
+)
 from batchseal.upstream import lane as lanes
 from batchseal.upstream.lane import MAX_CALLS, Lane, Order
 
@@ -38,7 +45,7 @@ def digests_of(count, seed=0):
 
 
 async def run(lane, digests, tries=5):
-    order, results = Order("key", tries), {}
+    order, results = Order("key", [tries] * len(digests)), {}
     lane.submit(order, digests)
     while len(results) < len(digests):
         for position, value in await order.parts.get():
@@ -92,13 +99,87 @@ async def test_equal_digests_are_sent_once():
 async def test_what_failed_in_several_calls_goes_on_together():
     calls = Calls(0.005, [UpstreamTransient("away")] * 3)
     assert await run(Lane(calls, 4), digests_of(12)) == digests_of(12)
-    assert sum(map(len, calls.made)) == 24 and len(calls.made) <= 7
+    assert sum(map(len, calls.made)) == 24 and len(calls.made) == 6
 
 
 async def test_tries_are_counted_by_document():
     calls = Calls(0, [UpstreamTransient("away")] * 100)
-    results = await run(Lane(calls, 10), digests_of(3), tries=4)
-    assert all(isinstance(value, UpstreamTransient) for value in results) and len(calls.made) == 4
+    results = await run(Lane(calls, 10), digests_of(3), tries=2)
+    assert all(isinstance(value, UpstreamTransient) for value in results) and len(calls.made) == 2
+
+
+async def test_a_large_budget_is_not_used_up_at_once():
+    calls, order = Calls(0, [UpstreamTransient("away")] * 100), Order("key", [5])
+    Lane(calls, 10).submit(order, digests_of(1))
+    await order.parts.get()
+    assert order.budget == [2] and len(calls.made) == lanes.TRIES_AT_ONCE
+
+
+@pytest.mark.parametrize("bad", [[3], [0, 9], [7, 8, 90, 91, 92]])
+async def test_one_digest_that_is_refused_condemns_no_other(bad):
+    wanted = digests_of(100)
+
+    class Refusing(Calls):
+        async def __call__(self, digests, request_key):
+            self.made.append(digests)
+            await asyncio.sleep(0)
+            if any(wanted[number] in digests for number in bad):
+                raise CallRejected("no")
+            return digests
+
+    calls = Refusing()
+    results = await run(Lane(calls, 100), wanted)
+    assert [n for n, value in enumerate(results) if isinstance(value, ItemRejected)] == bad
+    assert sum(isinstance(value, bytes) for value in results) == 100 - len(bad)
+    assert len(calls.made) <= 40 and max(sum(w in made for made in calls.made) for w in wanted) <= 5
+
+
+async def test_a_refusal_of_every_call_is_not_searched_for_long():
+    calls = Calls(0, [CallRejected("never")] * 10_000)
+    results = await run(Lane(calls, 1000), digests_of(1000))
+    assert all(isinstance(value, UpstreamPermanent | ItemRejected) for value in results)
+    assert len(calls.made) < 250
+
+
+async def test_calls_shrink_until_they_are_taken():
+    class Small(Calls):
+        async def __call__(self, digests, request_key):
+            self.made.append(digests)
+            if len(digests) > 100:
+                raise CallTooLarge("413")
+            return digests
+
+    calls = Small()
+    lane = Lane(calls, 1000)
+    assert await run(lane, digests_of(1000), tries=1) == digests_of(1000)
+    assert lane.limit <= 100
+
+
+async def test_a_small_order_passes_a_large_one():
+    calls, ended = Calls(0.02), []
+    lane = Lane(calls, 10)
+
+    async def timed(name, digests):
+        await run(lane, digests)
+        ended.append(name)
+
+    large = asyncio.create_task(timed("large", digests_of(400)))
+    await asyncio.sleep(0.03)
+    await timed("small", [b"small"])
+    assert ended == ["small"] and [b"small"] in [call[:1] for call in calls.made[:12]]
+    await large
+
+
+async def test_a_failed_call_is_repeated_as_it_was_under_the_same_key():
+    keys = []
+
+    class Keyed(Calls):
+        async def __call__(self, digests, request_key):
+            keys.append((request_key, tuple(digests)))
+            return await super().__call__(digests, request_key)
+
+    await run(Lane(Keyed(0, [OutcomeUnknown("reset"), None, OutcomeUnknown("reset")]), 5), digests_of(15))
+    assert len(keys) == 5 and len(set(keys)) == 3 and len({key for key, _ in keys}) == 3
 
 
 async def test_a_refusal_is_not_repeated_and_harms_no_other_call():
@@ -114,7 +195,7 @@ async def test_a_defect_ends_the_documents_of_its_call():
 
 
 async def test_a_withdrawn_order_is_not_sent():
-    calls, order = Calls(0.01), Order("key", 5)
+    calls, order = Calls(0.01), Order("key", [5] * 100)
     lane = Lane(calls, 1)
     lane.submit(order, digests_of(100))
     await order.parts.get()
@@ -124,10 +205,10 @@ async def test_a_withdrawn_order_is_not_sent():
 
 
 async def test_closing_ends_calls_under_way():
-    calls, order = Calls(60), Order("key", 5)
+    calls, order = Calls(60), Order("key", [5] * 10)
     lane = Lane(calls, 1)
     lane.submit(order, digests_of(10))
     await asyncio.sleep(0.01)
     await asyncio.wait_for(lane.close(), 1)
     await asyncio.sleep(0.01)
-    assert len(calls.made) == MAX_CALLS and lane.idle
+    assert len(calls.made) == MAX_CALLS + 1 and lane.idle

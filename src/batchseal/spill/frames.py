@@ -30,6 +30,7 @@ class FrameKind(IntEnum):
     SIGNATURE = 3  # a SignatureValue
     CREDENTIAL = 4  # the Credential that documents were prepared for
     DESCRIPTIONS = 5  # what a later preparation needs of the request
+    TRIES = 6  # sign calls that open documents were in
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the spill holds beside the documents, as msgpack records: prepared digests, signatures, credentials, descriptions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ WhatWasAsked = tuple[int, ContentType, str | None, str | None]
 _encode = msgspec.msgpack.Encoder().encode
 _prepared = msgspec.msgpack.Decoder(PreparedDigest).decode
 _credential = msgspec.msgpack.Decoder(Credential).decode
+_tries = msgspec.msgpack.Decoder(dict[int, int]).decode
 _asked = msgspec.msgpack.Decoder(list[WhatWasAsked]).decode
 
 
@@ -39,6 +40,11 @@ def _credential_ordinal(fingerprint: bytes) -> int:
 
 def asked_frame(asked: Iterable[WhatWasAsked]) -> Frame:
     return FrameKind.DESCRIPTIONS, 0, _encode(list(asked))
+
+
+def tries_frame(tries: Mapping[int, int]) -> Frame:
+    """Replaces the one before: what is not named in it has had no try."""
+    return FrameKind.TRIES, 0, _encode(dict(tries))
 
 
 def read_prepared(reader: SpillReader, ordinal: int) -> PreparedDigest:
@@ -64,3 +70,8 @@ def description(row: DocumentRow, asked: dict[int, WhatWasAsked]) -> Description
         raise SpillDamaged(f"what was asked for document {row.ordinal} is not stored")
     _, content_type, reason, location = asked[row.ordinal]
     return Description(row.external_reference, row.name, content_type, reason, location)
+
+
+def read_tries(reader: SpillReader) -> dict[int, int]:
+    """Sign calls by ordinal; {} where none is known."""
+    return _tries(reader.read(FrameKind.TRIES, 0)) if 0 in reader.ordinals(FrameKind.TRIES) else {}

@@ -33,12 +33,13 @@ class Upstream(Protocol):
         digests: Sequence[bytes],
         *,
         request_key: str,
-        tries: int | None = None,
+        budget: list[int] | None = None,
     ) -> AsyncIterator[SignedPart]:
         """Signs `digests`; every position comes back exactly once, in parts, as calls end.
 
-        Signatures are verified; ECDSA is DER, RSA as long as the modulus. An error is an item's last one, after `tries`
-        (default: the setting) where another could have helped. Closing the iterator drops what was not sent yet.
+        Signatures are verified; ECDSA is DER, RSA as long as the modulus. `budget` is how many calls each digest may
+        still be in (default: the setting) and is counted down as they are made; an item whose error says `try_again` and
+        that has some left is for a later `sign`. Closing the iterator drops what was not sent yet.
         """
         ...
 

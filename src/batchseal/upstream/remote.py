@@ -11,10 +11,11 @@ import structlog
 
 from batchseal.config import Settings
 from batchseal.document import Credential
-from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError
+from batchseal.errors import CertificateRenewed, CredentialUnusable, UpstreamAuthRefused, UpstreamError
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
+from batchseal.upstream.breaker import Breaker
 from batchseal.upstream.csc import CscV1
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
@@ -57,6 +58,7 @@ class RemoteUpstream:
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._known: dict[str, Known] = {}
         self._reading: dict[str, asyncio.Task[Known]] = {}
+        self.breaker = Breaker(self.service.describe)
         self._probe = Probe(self.service)
         self._health: tuple[float, str | None] = (0.0, None)
 
@@ -70,7 +72,7 @@ class RemoteUpstream:
         digests: Sequence[bytes],
         *,
         request_key: str,
-        tries: int | None = None,
+        budget: list[int] | None = None,
     ) -> AsyncIterator[SignedPart]:
         if not digests:
             return
@@ -79,7 +81,8 @@ class RemoteUpstream:
         except UpstreamError as problem:
             yield [(position, problem) for position in range(len(digests))]
             return
-        order, left = Order(request_key, tries or self.tries), len(digests)
+        order = Order(request_key, [self.tries] * len(digests) if budget is None else budget)
+        left = len(digests)
         known.lane.submit(order, digests)
         try:
             while left:
@@ -102,6 +105,7 @@ class RemoteUpstream:
     async def close(self) -> None:
         for reading in list(self._reading.values()):
             reading.cancel()
+        await self.breaker.close()
         for known in self._known.values():
             await known.lane.close()
         await self.service.close()
@@ -109,6 +113,8 @@ class RemoteUpstream:
     async def _check(self) -> str | None:
         """The service answers, and the first client service gets a token and has a usable credential."""
         try:
+            if self.breaker.is_open:
+                return "the signing service is down: several calls in a row have failed"
             await self.service.describe()
             for service in self.services:
                 if service.active:
@@ -174,10 +180,10 @@ class RemoteUpstream:
             task.exception()  # so that a failure nobody waited for is not reported as lost
 
     async def _check_still(self, account: Account, credential: Credential) -> None:
-        """Raises CredentialUnusable where the account has another certificate by now."""
+        """Raises CertificateRenewed where the account has another certificate by now."""
         known = await self._know(account, refresh=True)
         if known.key.credential.fingerprint != credential.fingerprint:
-            raise CredentialUnusable("the certificate was renewed after this document was prepared")
+            raise CertificateRenewed("the certificate was renewed after this document was prepared")
 
     async def _know_as(self, account: Account, credential: Credential) -> Known:
         """The key that a document was prepared for; looked up once more if it seems to be another now."""
@@ -202,8 +208,13 @@ class RemoteUpstream:
         lane: Lane
 
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
-            grant = await self.service.authorize(account, key, digests, request_key=request_key)
-            signatures = await self.service.sign(account, key, grant, digests, request_key=request_key)
+            await self.breaker.enter()
+            try:
+                signatures = await self._call(account, key, digests, request_key)
+            except UpstreamError as problem:
+                self.breaker.record(problem)
+                raise
+            self.breaker.record(None)
             values = await asyncio.to_thread(verify.match, key, digests, signatures)
             if missing := values.count(None):
                 log.warning("signatures are missing or wrong", missing=missing, of=len(digests))
@@ -215,3 +226,9 @@ class RemoteUpstream:
 
         lane = Lane(sign_call, min(key.multisign, fits_body))
         return lane
+
+    async def _call(
+        self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str
+    ) -> Sequence[bytes]:
+        grant = await self.service.authorize(account, key, digests, request_key=request_key)
+        return await self.service.sign(account, key, grant, digests, request_key=request_key)

@@ -17,6 +17,8 @@ import aiohttp
 import msgspec
 
 from batchseal.errors import (
+    CallRejected,
+    CallTooLarge,
     ConfigurationError,
     GrantExpired,
     OutcomeUnknown,
@@ -184,7 +186,9 @@ def error_of_answer(path: str, status: int, headers: Mapping[str, str], content:
         return UpstreamTransient(cause, retry_after_seconds=wait)
     if status == 400 and GRANT_ENDED.search(words):
         return GrantExpired(cause)
-    return UpstreamPermanent(cause)
+    if status == 413:
+        return CallTooLarge(cause)
+    return CallRejected(cause) if status in (400, 422) else UpstreamPermanent(cause)
 
 
 def retry_after_seconds(value: str | None) -> float | None:

@@ -1,0 +1,187 @@
+"""The middle of the pipeline, in the signer process: step 3 (what reception left) and step 4 of one claimed operation.
+
+Goes on wherever an earlier run stopped: what has a signature in the spill needs none, what has a prepared digest is signed
+with that digest. A run that leaves documents open is followed by another one, until each has had its tries.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from batchseal.cms import CmsTemplate
+from batchseal.digest.prepare import prepare
+from batchseal.document import DocumentOutcome, Refusal, SignatureValue
+from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.operation import Caller, DocumentStatus
+from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
+from batchseal.spill import records
+from batchseal.spill.frames import FrameKind
+from batchseal.spill.reader import SpillReader
+from batchseal.spill.writer import Frame, SpillWriter
+from batchseal.store.rows import ClaimedOperation, DocumentRow
+from batchseal.store.store import Store
+from batchseal.upstream.interface import Upstream
+
+
+class ToSign(NamedTuple):
+    ordinal: int
+    attributes_digest: bytes
+    additional_bytes: int
+
+
+@dataclass(slots=True)
+class Run:
+    """How far one run came: documents given up in all, and those to be tried again with why they failed this time."""
+
+    failed: int = 0
+    open: dict[int, UpstreamError] = field(default_factory=dict)
+
+    @property
+    def pause_seconds(self) -> float:
+        """That the upstream asked for."""
+        return max((problem.retry_after_seconds or 0.0 for problem in self.open.values()), default=0.0)
+
+
+@dataclass(slots=True)
+class Work:
+    """The files of one operation while it is worked on. `tries`: sign calls by ordinal."""
+
+    claimed: ClaimedOperation
+    caller: Caller
+    reader: SpillReader
+    writer: SpillWriter
+    tries: dict[int, int]
+    run: Run
+
+
+class Signing:
+    """`tries` is the budget of sign calls of a document, over all runs."""
+
+    def __init__(self, store: Store, upstream: Upstream, folder: Path, pool: Executor, *, tries: int) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._folder = folder
+        self._pool = pool
+        self._tries = tries
+
+    async def run(self, claimed: ClaimedOperation, caller: Caller) -> Run:
+        """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, LeaseLost."""
+        operation = claimed.row
+        rows = await self._store.documents(operation.id, operation.created_at)
+        open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
+        run = Run(failed=sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows))
+        if not open_rows:
+            return run
+        template = CmsTemplate.cached(await self._upstream.credential(caller))
+        reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
+        try:
+            writer = SpillWriter.reopen(reader)
+            try:
+                work = Work(claimed, caller, reader, writer, records.read_tries(reader), run)
+                renewed = await self._pass(work, template, open_rows, again=True)
+                if renewed:
+                    # Their attributes name the old certificate: prepared once more for the new one, and only once.
+                    template = CmsTemplate.cached(await self._upstream.credential(caller))
+                    await self._pass(work, template, {n: open_rows[n] for n in renewed}, again=False)
+                if run.open:
+                    await in_pool(self._pool, lambda: _keep_tries(work))
+            finally:
+                writer.close()
+        finally:
+            reader.close()
+        return run
+
+    async def _pass(self, work: Work, template: CmsTemplate, rows: dict[int, DocumentRow], *, again: bool) -> list[int]:
+        """Prepares and signs `rows`; returns those whose certificate turned out to be renewed, if they may come `again`."""
+        ended, to_sign = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, rows))
+        await self._record(work, ended)
+        renewed: list[int] = []
+        async for outcomes in self._sign(work, template, to_sign, renewed if again else None):
+            await self._record(work, outcomes)
+        return renewed
+
+    def _digest(
+        self, reader: SpillReader, writer: SpillWriter, template: CmsTemplate, rows: dict[int, DocumentRow]
+    ) -> tuple[list[DocumentOutcome], list[ToSign]]:
+        """What has ended already (signed before a crash, or refused), and what is to be signed."""
+        ended: list[DocumentOutcome] = []
+        to_sign: list[ToSign] = []
+        unprepared: list[DocumentRow] = []
+        have_signature, have_digest = (
+            reader.ordinals(FrameKind.SIGNATURE),
+            reader.ordinals(FrameKind.PREPARED),
+        )
+        for ordinal in sorted(rows):
+            prepared = records.read_prepared(reader, ordinal) if ordinal in have_digest else None
+            if prepared is not None and ordinal in have_signature:
+                ended.append(DocumentOutcome(ordinal, prepared.additional_bytes))
+            elif prepared is not None and prepared.fingerprint == template.credential.fingerprint:
+                to_sign.append(ToSign(ordinal, prepared.attributes_digest, prepared.additional_bytes))
+            else:
+                unprepared.append(rows[ordinal])
+        asked = records.read_asked(reader) if unprepared else {}
+        for first in range(0, len(unprepared), BATCH_DOCUMENTS):
+            originals = []
+            for row in unprepared[first : first + BATCH_DOCUMENTS]:
+                try:
+                    content = reader.read(FrameKind.DOCUMENT, row.ordinal)
+                    originals.append((row.ordinal, records.description(row, asked), content))
+                except SpillDamaged as problem:
+                    ended.append(DocumentOutcome(row.ordinal, refusal=storage_refusal(problem)))
+            results = prepare(originals, template, datetime.now(UTC))
+            ended += [DocumentOutcome(n, refusal=r) for n, r in results if isinstance(r, Refusal)]
+            prepared_now = [r for _, r in results if not isinstance(r, Refusal)]
+            to_sign += [ToSign(p.ordinal, p.attributes_digest, p.additional_bytes) for p in prepared_now]
+            writer.append(records.prepared_frame(p) for p in prepared_now)
+        if unprepared:
+            writer.append([records.credential_frame(template.credential)])
+            writer.sync_data()
+        return ended, to_sign
+
+    async def _sign(
+        self, work: Work, template: CmsTemplate, to_sign: list[ToSign], renewed: list[int] | None
+    ) -> AsyncIterator[list[DocumentOutcome]]:
+        """4 sign. Signatures are on the disk before their rows say so. What is left open or `renewed` has no outcome."""
+        digests = [item.attributes_digest for item in to_sign]
+        had = [work.tries.get(item.ordinal, 0) for item in to_sign]
+        budget = [max(1, self._tries - tries) for tries in had]
+        given = list(budget)
+        key = str(work.claimed.row.payload_id)
+        async for answers in self._upstream.sign(
+            work.caller, template.credential, digests, request_key=key, budget=budget
+        ):
+            outcomes, frames = [], []
+            for index, answer in answers:
+                item = to_sign[index]
+                work.tries[item.ordinal] = had[index] + given[index] - budget[index]
+                if not isinstance(answer, UpstreamError):
+                    frames.append(records.signature_frame(SignatureValue(item.ordinal, answer)))
+                    outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
+                elif renewed is not None and isinstance(answer, CertificateRenewed):
+                    renewed.append(item.ordinal)
+                elif answer.try_again and budget[index] > 0:
+                    work.run.open[item.ordinal] = answer
+                else:
+                    refusal = Refusal(answer.sign_error, answer.cause)
+                    outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
+            if frames:
+                await in_pool(self._pool, lambda f=frames: _append(work.writer, f))  # type: ignore[misc]
+            yield outcomes
+
+    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
+        row = work.claimed.row
+        if outcomes and not await self._store.record_outcomes(row.id, row.created_at, work.claimed.fence, outcomes):
+            raise LeaseLost(f"operation {row.id} is worked on by somebody else")
+        work.run.failed += sum(outcome.refusal is not None for outcome in outcomes)
+
+
+def _append(writer: SpillWriter, frames: Sequence[Frame]) -> None:
+    writer.append(frames)
+    writer.sync_data()
+
+
+def _keep_tries(work: Work) -> None:
+    _append(work.writer, [records.tries_frame({ordinal: work.tries.get(ordinal, 0) for ordinal in work.run.open})])
