@@ -259,6 +259,13 @@ class ItemRejected(UpstreamError):
     """The signing service refused this digest, or its signature does not verify."""
 
 
+class SignatureMissing(ItemRejected):
+    """The signing service's answer holds no signature that verifies for this document."""
+
+    # A wrong signature among right ones is a slip of one call, no judgement on the document.
+    try_again = True
+
+
 class OutcomeUnknown(UpstreamError):
     """The connection broke after the request was sent."""
 

@@ -22,15 +22,17 @@ from batchseal.errors import (
     NoRoom,
     NotFinished,
     NotFound,
+    ReferenceTaken,
     ResultExpired,
+    SpillDamaged,
 )
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
-from batchseal.operation import Caller, Mode
-from batchseal.pipeline import BATCH_BYTES, Delivery, Reception
-from batchseal.store.rows import DocumentRow, NewOperation, OperationRow
+from batchseal.operation import Caller, Mode, OperationStatus
+from batchseal.pipeline import BATCH_BYTES, Delivery, Reception, in_pool, open_again
+from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow
 from batchseal.store.store import Store
 
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
@@ -130,6 +132,11 @@ class Service:
                 ),
                 documents_rows,
             )
+        except ReferenceTaken as taken:
+            try:
+                row = await self._resume(caller, reception.payload_id, documents_rows, taken)
+            finally:
+                await asyncio.shield(reception.abort())
         except DatabaseUnavailable:
             # The commit may have happened: the signer's sweep decides by the rows.
             reception.close()
@@ -140,6 +147,28 @@ class Service:
         ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
         await self._wake(row, caller)
+        return row
+
+    async def _resume(
+        self, caller: Caller, payload_id: UUID, documents: Sequence[NewDocument], taken: ReferenceTaken
+    ) -> OperationRow:
+        """The failed operation that has the reference, open again where this is the same request. Raises `taken`."""
+        held = await self._store.operation(caller.client_service, taken.operation_id)
+        if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
+            raise taken
+        rows = await self._store.documents(held.id, held.created_at)
+        if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
+            raise taken
+        try:
+            failed = await in_pool(self._pool, lambda: open_again(self._folder, held.payload_id, rows, payload_id))
+        except SpillDamaged:
+            raise taken from None
+        if failed is None:
+            raise taken
+        row = await self._store.reopen(held, failed) if failed else held
+        if row is None:
+            raise taken
+        log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
         return row
 
     async def _wake(self, row: OperationRow, caller: Caller) -> None:

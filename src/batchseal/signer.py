@@ -80,6 +80,8 @@ class Signer:
         }
 
     async def wake(self, operation_id: int, token: str | None) -> None:
+        with contextlib.suppress(ValueError):
+            self._lately_finished.remove(operation_id)  # a failed one that was handed in again
         if token is not None:
             self._tokens[operation_id] = token
         if len(self._tasks) >= AT_ONCE:

@@ -21,3 +21,8 @@ FROM unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integ
 WHERE d.month = $2 AND d.operation_id = $1 AND d.ordinal = o.ordinal AND d.status = 1
 RETURNING d.status;
 
+
+-- name: reopen_documents
+UPDATE documents SET status = 1, sign_error = 0, cause = ''
+WHERE month = $2 AND operation_id = $1 AND status = 3 AND ordinal = ANY ($3::integer[])
+RETURNING ordinal;

@@ -38,3 +38,10 @@ FROM operations WHERE status IN (1, 3);
 
 -- name: is_finished
 SELECT status IN (2, 4) FROM operations WHERE id = $1;
+
+-- name: reopen
+-- A failed operation that its caller has handed in again. $3 documents are open again.
+UPDATE operations
+SET status = 1, finished_at = NULL, tries = 0, next_try_at = NULL, documents_failed = documents_failed - $3
+WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
+RETURNING *;

@@ -120,6 +120,18 @@ class Store:
                 )
         raise InternalError("an external reference was taken and freed again five times in a row")
 
+    async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
+        """Opens failed documents of an EXECUTION_FAILED operation again. None where it is none any more."""
+        async with self._database.transaction() as connection:
+            record = await connection.fetchrow(QUERIES["reopen"], operation.id, operation.client_service, len(ordinals))
+            if record is None:
+                return None
+            month = month_of(operation.created_at)
+            changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
+            if len(changed) != len(ordinals):
+                raise InternalError(f"operation {operation.id}: documents to open again have not failed")
+            return operation_row(record)
+
     # --- reading --------------------------------------------------------------------------------------------
 
     async def reference_holder(self, client_service: str, reference: str) -> int | None:

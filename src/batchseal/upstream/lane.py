@@ -24,6 +24,7 @@ from batchseal.errors import (
     CallRejected,
     CallTooLarge,
     ItemRejected,
+    SignatureMissing,
     UpstreamAuthExpired,
     UpstreamError,
     UpstreamPermanent,
@@ -198,7 +199,7 @@ class Lane:
         values: dict[bytes, bytes | None] = {}
         try:
             values = dict(zip(digests, await self._sign_call(digests, request_key(batch.items, digests)), strict=True))
-            problem = ItemRejected("the signing service's answer holds no signature that verifies for this document")
+            problem = SignatureMissing()
         except UpstreamError as error:
             problem = error
         except Exception as error:  # a defect of ours must not leave an operation waiting for ever
@@ -217,7 +218,7 @@ class Lane:
             self._settle_failure(batch, problem)
 
     def _settle_answer(self, batch: Batch, values: dict[bytes, bytes | None], problem: UpstreamError) -> None:
-        """What verified is delivered; a wrong signature among right ones was a slip of this call and no judgement."""
+        """What verified is delivered, the rest comes again with others."""
         if batch.hunt:
             batch.hunt.good = True
         deliver([(item, value) for item in batch.items if (value := values[item.digest]) is not None])
