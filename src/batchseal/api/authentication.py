@@ -76,7 +76,7 @@ class Authenticator:
         if client_service is None:
             raise InvalidToken("the signing service does not take this token")
         if not self.services.present:
-            return Caller(client_service, token)
+            return Caller(client_service or nameless(token), token)
         service = self.services.get(client_service)
         if service is None:
             raise UnknownClientService("the token's client service is not configured here")
@@ -90,7 +90,7 @@ class Authenticator:
             if len(self._probed) >= MAX_PROBED:
                 self._probed.clear()
             self._probed[key] = (
-                now + (PROBED_SECONDS if client_service else REFUSED_SECONDS),
+                now + (REFUSED_SECONDS if client_service is None else PROBED_SECONDS),
                 client_service,
             )
         return client_service
@@ -99,6 +99,11 @@ class Authenticator:
         """A token for these credentials (RFC 6749 4.4)."""
         self.reload()
         return self.tokens.issue(self.service(client_service, secret).id, secret)
+
+
+def nameless(token: str) -> str:
+    """Who a token is that names nobody: itself, so that two of them never see each other's operations."""
+    return "token " + hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def active(service: ClientService) -> ClientService:
