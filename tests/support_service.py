@@ -1,6 +1,7 @@
 """What drills share: a service's client, raw requests, documents, and what lies in its temp folder."""
 
 import base64
+import http.client
 import json
 import socket
 import time
@@ -68,23 +69,16 @@ def connect(service: RunningService, timeout: float = 30) -> socket.socket:
 
 
 def reply(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers in lower case, body; status 0 where the connection ends without a reply."""
-    data = b""
-    with suppress(ConnectionResetError):
-        while b"\r\n\r\n" not in data:
-            if not (piece := connection.recv(65536)):
-                return 0, {}, data
-            data += piece
-        top, _, body = data.partition(b"\r\n\r\n")
-        first, *lines = top.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "-1"))
-        while length < 0 or len(body) < length:
-            if not (piece := connection.recv(65536)):
-                break
-            body += piece
-        return int(first.split()[1]), headers, body
-    return 0, {}, data
+    """Status, headers in lower case, body; status 0 where the connection ends without a whole reply."""
+    response = http.client.HTTPResponse(connection)
+    try:
+        response.begin()
+        body = response.read()
+    except (http.client.HTTPException, ConnectionResetError):
+        return 0, {}, b""
+    finally:
+        response.close()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, body
 
 
 def post(service: RunningService, body: bytes, path: str = ASYNC) -> tuple[int, dict[str, str], bytes]:

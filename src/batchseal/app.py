@@ -19,6 +19,7 @@ from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
 from batchseal.config import Settings
+from batchseal.crash import arm
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
@@ -156,6 +157,7 @@ def main() -> None:
     settings = receive_settings()
     try:
         use_kernels(settings)
+        arm(settings.crash_at)
         if process == "worker":
             worker.run(settings, open_application, ready_fd=ready)
         uvloop.run(run_signer(settings, ready))

@@ -136,6 +136,8 @@ class Settings:
         group="hot folder",
     )
 
+    # For drills only, from the environment: the place where a process ends itself (crash.py).
+    crash_at: str = ""
     # What the supervisor finds out and hands down to the processes it starts.
     instance: str = ""
     services_path: str = ""
@@ -218,7 +220,7 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
             values[name] = parse_value(name, text)
     if path := values.get("config"):
         values = {**read_settings_file(Path(path)), **values}
-    settings = Settings(**values)
+    settings = Settings(**values, crash_at=variables.get("BATCHSEAL_CRASH_AT", ""))
     check_settings(settings)
     return settings
 

@@ -95,7 +95,7 @@ class Supervisor:
         await self._configure(signer, settings)
         await asyncio.gather(*(self._configure(worker, settings) for worker in workers))
         # What is asked for once is done once: a process that is started again finds it done.
-        settings = replace(settings, force_database_recreate=False)
+        settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(self._keep_running(child, settings))
         say(f"ready at http://{settings.host}:{settings.port}")

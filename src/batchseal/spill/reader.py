@@ -71,7 +71,17 @@ class SpillReader:
         return None
 
     def ordinals(self, kind: FrameKind) -> set[int]:
-        return {ordinal for frame_kind, ordinal in self._frames if frame_kind is kind}
+        """Documents with a frame of this kind whose content is what was written. A power cut may leave a header before
+        pages that never reached the disk: such a frame counts as missing, and its work is done again.
+        """
+        found = ((ordinal, place) for (frame_kind, ordinal), place in self._frames.items() if frame_kind is kind)
+        return {ordinal for ordinal, (offset, header) in found if self._stored(offset, header) is not None}
+
+    def _stored(self, offset: int, header: FrameHeader) -> bytes | None:
+        """A frame's stored bytes, or None where they do not match their checksum."""
+        stored = os.pread(self._descriptor, header.stored_bytes, offset)
+        whole = len(stored) == header.stored_bytes and xxhash.xxh3_64_intdigest(stored) == header.checksum
+        return stored if whole else None
 
     def read(self, kind: FrameKind, ordinal: int) -> bytes:
         """The content of a frame. Raises SpillDamaged where it is missing or not what was written."""
@@ -79,8 +89,7 @@ class SpillReader:
             offset, header = self._frames[kind, ordinal]
         except KeyError:
             raise SpillDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
-        stored = os.pread(self._descriptor, header.stored_bytes, offset)
-        if len(stored) != header.stored_bytes or xxhash.xxh3_64_intdigest(stored) != header.checksum:
+        if (stored := self._stored(offset, header)) is None:
             raise SpillDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
         if not header.flags & ZSTD:
             return stored

@@ -10,6 +10,7 @@ from uuid import UUID
 import xxhash
 import zstandard
 
+from batchseal.crash import crash_site
 from batchseal.errors import NoSpace
 from batchseal.spill.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
 from batchseal.spill.reader import SpillReader
@@ -40,6 +41,7 @@ class SpillWriter:
         self.raw_bytes = 0
         self.stored_bytes = 0
         self._descriptor = descriptor
+        self._site = "prepared-appended" if offset else "spill-appended"
         self._probe = zstandard.ZstdCompressor(level=PROBE_LEVEL)
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)
 
@@ -50,6 +52,7 @@ class SpillWriter:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             # Held until the operation is registered: a locked file has an owner that is alive.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            crash_site("spill-created")
             return cls(path, payload_id, descriptor, 0)
         except OSError as problem:
             raise NoSpace(f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30) from None
@@ -64,6 +67,11 @@ class SpillWriter:
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
         """Appends frames in order; returns the stored bytes of each. Raises NoSpace, and then the file is cut back."""
+        sizes = self._append(frames)
+        crash_site(self._site)
+        return sizes
+
+    def _append(self, frames: Iterable[Frame]) -> list[int]:
         buffers: list[Buffer] = []
         sizes: list[int] = []
         raw_bytes, offset = 0, self.offset
@@ -83,8 +91,10 @@ class SpillWriter:
 
     def append_synced(self, frames: Iterable[Frame]) -> None:
         """Like `append`; the frames are on the disk when this returns."""
-        self.append(frames)
+        self._append(frames)
+        crash_site("signatures-appended")
         self.sync_data()
+        crash_site("signatures-synced")
 
     def _pack(self, content: memoryview) -> tuple[memoryview, int]:
         """PDF streams are deflated already; a probe of the first 64 KB tells cheaply whether more can be had."""
@@ -115,6 +125,7 @@ class SpillWriter:
             os.fsync(folder)
         finally:
             os.close(folder)
+        crash_site("spill-synced")
 
     def close(self) -> None:
         if self._descriptor >= 0:

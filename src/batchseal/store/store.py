@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
+from batchseal.crash import crash_site
 from batchseal.document import DocumentOutcome
 from batchseal.errors import InternalError, ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
@@ -102,6 +103,8 @@ class Store:
                 columns=DOCUMENT_COLUMNS,
                 records=[document_record(row, month, document) for document in documents],
             )
+            crash_site("register-uncommitted")
+        crash_site("registered")
         self._months.add(month)
         return row
 
@@ -214,7 +217,9 @@ class Store:
             records = await connection.fetch(
                 QUERIES["claim"], self._instance, limit, lease_seconds, WAKE_SECONDS, list(woken)
             )
-            return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
+        if records:
+            crash_site("claimed")
+        return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
         """Leases one operation, even before it is due. None where it is finished, held, or another
@@ -222,6 +227,7 @@ class Store:
         """
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
+            crash_site("claimed")
             return claimed_operation(record) if record else None
 
     async def take_back_own_leases(self) -> int:
@@ -252,6 +258,7 @@ class Store:
             signed = sum(record["status"] == DocumentStatus.SIGNED for record in ended)
             if ended:
                 await connection.execute(QUERIES["count_outcomes"], operation_id, signed, len(ended) - signed)
+        crash_site("outcomes-recorded")
         return True
 
     async def set_status(
@@ -272,7 +279,9 @@ class Store:
             raise ValueError(f"{status.name} is not a status to set")
         async with self._database.connection() as connection:
             if status.finished:
+                crash_site("finish-uncommitted")
                 changed = await connection.fetchval(QUERIES["finish"], operation_id, fence, status)
+                crash_site("finished")
             else:
                 changed = await connection.fetchval(
                     QUERIES["postpone"], operation_id, fence, status, try_after_seconds or 0.0

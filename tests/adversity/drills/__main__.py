@@ -1,0 +1,47 @@
+"""Runs drills and keeps their results (see the package)."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.adversity.drills import catalogue  # noqa: F401
+from tests.adversity.drills.registry import DRILLS, run
+
+RESULTS = Path("benchmarks/results/drills.json")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="DRILL", help=f"one of {', '.join(DRILLS)}; none: all")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--trials", type=int, help="in place of the form's own number")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(DRILLS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
+    results = json.loads(arguments.out.read_text("utf-8"))["drills"] if arguments.out.exists() else {}
+    failures = 0
+    for name in arguments.names or DRILLS:
+        one = DRILLS[name]
+        trials = arguments.trials or (one.long if arguments.long else one.short)
+        say(f"{name}: {trials} trials")
+        with tempfile.TemporaryDirectory(prefix="batchseal-drill-", ignore_cleanup_errors=True) as folder:
+            Path(folder).chmod(0o711)
+            result = run(one, trials, Path(folder), say)
+        failures += result["failures"]
+        say(f"{name}: {json.dumps(result)}")
+        if not arguments.long:
+            results[name] = result
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.write_text(json.dumps({"drills": results}, indent=2, sort_keys=True) + "\n", "utf-8")
+    return 1 if failures else 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

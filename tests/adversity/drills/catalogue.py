@@ -1,0 +1,3 @@
+"""Imports every module with drills, which register themselves."""
+
+from tests.adversity.drills import crashes, payloads  # noqa: F401

@@ -1,0 +1,145 @@
+"""kill -9: of everything at a random time, and at each named site."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.service import RunningService, descendants
+from tests.adversity.drills.judge import judge_result, judge_spill, signatures_by_ordinal
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support_service import FAST, batch, client_of, documents, finished, post, until
+
+from batchseal.client.http import Client
+from batchseal.crash import SITES
+from batchseal.errors import RequestFailed
+
+READY_SECONDS, FINISHED_SECONDS = 5, 20
+SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
+# These need payloads that have had their time: the housekeeping drill passes them.
+HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
+KILLED = [site for site in SITES if site not in HOUSEKEEPING_SITES]
+
+
+@drill("kill-random", quick=2, short=30, long=300)
+def kill_random(folder: Path) -> Iterator[Trial]:
+    """Everything is killed between the acknowledgement and the end."""
+    contents = documents(500, size_bytes=30_000)
+    chance = random.Random(11)
+
+    def trial(number: int) -> Figures:
+        place = folder / f"random {number}"
+        with RunningService(*SLOW, folder=made(place)) as service:
+            assert post(service, batch("kill", contents))[0] == 200
+            time.sleep(chance.uniform(0.0, 2.5))
+            service.kill()
+        return judge_restart(place, "kill", contents)
+
+    yield trial
+
+
+def judge_restart(place: Path, reference: str, contents: list[bytes], flags: tuple[str, ...] = SLOW) -> Figures:
+    """A new start over the same folder finds, finishes and delivers the operation."""
+    began = time.monotonic()
+    with RunningService(*flags, folder=place) as service:
+        ready = time.monotonic() - began
+        assert ready < READY_SECONDS, f"ready after {ready:.1f} s"
+        status = finished(service, reference, FINISHED_SECONDS)
+        done = time.monotonic() - began
+        judge_result(service, status.operation_id, contents, verified=40)
+        judge_spill(service, 1, len(contents))
+        family = [pid for pid, _ in descendants(service.process.pid)]
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()], "a process outlived the service"
+    return {"ready_seconds_max": ready, "finished_seconds_max": done}
+
+
+def made(place: Path) -> Path:
+    place.mkdir()
+    return place
+
+
+@drill("kill-sites", quick=2 * len(KILLED), short=3 * 2 * len(KILLED), long=10 * 2 * len(KILLED))
+def kill_sites(folder: Path) -> Iterator[Trial]:
+    """Each site in turn, once ending its own process (the service goes on), once everything."""
+    contents = documents(30)
+
+    def trial(number: int) -> Figures:
+        site = KILLED[number // 2 % len(KILLED)]
+        everything = number % 2 == 1
+        place = made(folder / f"site {number}")
+        # The signer prepares only what reception could not: its chain must come too late for that.
+        late = ("--sandbox-latency=1900",) if site == "prepared-appended" else ()
+        os.environ["BATCHSEAL_CRASH_AT"] = ("!" if everything else "") + site
+        try:
+            with RunningService(*FAST, *late, folder=place) as service:
+                del os.environ["BATCHSEAL_CRASH_AT"]
+                try:
+                    acknowledged = post(service, batch("site", contents))[0] == 200
+                except ConnectionError:
+                    acknowledged = False
+                if everything:
+                    until(lambda: service.process.poll() is not None, 15)
+                else:
+                    until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
+                    if not acknowledged:
+                        again(service, contents)
+                    status = finished(service, "site", FINISHED_SECONDS)
+                    judge_result(service, status.operation_id, contents, verified=3)
+                    judge_signed_once(service, len(contents))
+                    return {}
+        finally:
+            os.environ.pop("BATCHSEAL_CRASH_AT", None)
+        began = time.monotonic()
+        with RunningService(*FAST, folder=place) as service:
+            ready = time.monotonic() - began
+            assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+            if acknowledged:
+                assert known(service), f"{site}: an acknowledged operation is lost"
+            else:
+                again(service, contents)
+            status = finished(service, "site", FINISHED_SECONDS)
+            judge_result(service, status.operation_id, contents, verified=3)
+            judge_signed_once(service, len(contents))
+            return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
+
+    yield trial
+
+
+def again(service: RunningService, contents: list[bytes]) -> None:
+    """What a caller does that got no answer: it asks, and submits anew where nobody knows of it."""
+
+    def answered() -> bool:
+        try:
+            return post(service, batch("site", contents))[0] in (200, 409)
+        except ConnectionError:
+            return False
+
+    until(answered, 10, 0.2)
+
+
+def known(service: RunningService) -> bool:
+    client: Client = client_of(service)
+    try:
+        client.status("site")
+        return True
+    except RequestFailed:
+        return False
+    finally:
+        client.close()
+
+
+def judge_signed_once(service: RunningService, documents_count: int) -> None:
+    """An upload that was cut off may lie there until the next sweep, but nobody signs it."""
+    paths = (service.folder / "temp" / "spill").iterdir()
+    counts = [signatures_by_ordinal(path) for path in paths if signed(path)]
+    assert len(counts) == 1, f"{len(counts)} payloads were signed"
+    assert set(counts[0].values()) == {1}, "a document has two results"
+    assert len(counts[0]) == documents_count
+
+
+def signed(path: Path) -> bool:
+    try:
+        return bool(signatures_by_ordinal(path))
+    except AssertionError:
+        return False

@@ -1,0 +1,76 @@
+"""What must be true of an operation after a drill, found out without the service's own indexes where that matters."""
+
+import base64
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from benchmarks.service import RunningService
+from tests.support_service import BASE, get
+
+from batchseal.client.verify import check_files, load_roots
+from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
+
+
+def signatures_by_ordinal(path: Path) -> Counter[int]:
+    """How many signatures a spill file holds for each document, from its bytes; a torn end is no frame."""
+    data, offset, found = path.read_bytes(), 0, Counter[int]()
+    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
+        if header.kind is FrameKind.SIGNATURE:
+            found[header.ordinal] += 1
+        offset += HEADER_BYTES + header.stored_bytes
+    assert offset == len(data), f"{path.name}: {len(data) - offset} bytes at its end are no frame"
+    return found
+
+
+def last_signatures_offset(path: Path) -> int:
+    """Where the run of signatures at the end of a spill file begins; its size where it ends with something else."""
+    data, offset, start = path.read_bytes(), 0, 0
+    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
+        offset += HEADER_BYTES + header.stored_bytes
+        if header.kind is not FrameKind.SIGNATURE:
+            start = offset
+    return start
+
+
+def result_of(service: RunningService, operation_id: int) -> dict[str, object]:
+    status, _, body = get(service, f"{BASE}/operation/sign/detail/{operation_id}/contentInResponse/true", 120)
+    assert status == 200, (status, body[:300])
+    answer: dict[str, object] = json.loads(body)
+    return answer
+
+
+def judge_result(
+    service: RunningService, operation_id: int, contents: Sequence[bytes], verified: int | None = None
+) -> None:
+    """Every document is there once, in order, signed, its original untouched; `verified` of them are validated too."""
+    answer = result_of(service, operation_id)
+    assert answer["status"] == "EXECUTED", answer["status"]
+    entries = answer["documentList"]
+    assert isinstance(entries, list)
+    assert len(entries) == len(contents), f"{len(entries)} of {len(contents)} documents"
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, (entry, original) in enumerate(zip(entries, contents, strict=True)):
+            assert entry["signStatus"] == "SIGNED", entry
+            signed = base64.b64decode(entry["signedContent"])
+            assert signed.startswith(original), f"document {number}: its original is not a prefix"
+            assert len(signed) > len(original)
+            if verified is None or number < verified:
+                paths.append(Path(folder, f"{number}.pdf"))
+                paths[-1].write_bytes(signed)
+        bad = [v for v in check_files(paths, load_roots([service.root]), 2) if not v.valid]
+        assert bad == [], f"{len(bad)} signatures do not hold: {bad[0]}"
+
+
+def judge_spill(service: RunningService, operations: int, documents: int) -> None:
+    """One file an operation, nothing else, and one signature a document."""
+    paths = list((service.folder / "temp" / "spill").iterdir())
+    assert len(paths) == operations, f"{len(paths)} files for {operations} operations"
+    for path in paths:
+        found = signatures_by_ordinal(path)
+        assert set(found.values()) <= {1}, f"{path.name}: a document has two results"
+        assert len(found) == documents, f"{path.name}: {len(found)} of {documents} documents have a signature"

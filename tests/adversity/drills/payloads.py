@@ -1,0 +1,193 @@
+"""What happens to spill files: flipped bits, unsynced writes, uploads that break off, duplicates."""
+
+import os
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.service import RunningService, measure
+from tests.adversity.drills.judge import judge_result, last_signatures_offset, result_of
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support_service import FAST, batch, connect, documents, finished, head, post, spill_files, until
+
+ABORTS_TOGETHER = 10
+
+
+@drill("bit-flips", quick=30, short=1000, long=20_000)
+def bit_flips(folder: Path) -> Iterator[Trial]:
+    """One bit of a finished operation's file is flipped, the result fetched, the bit put back."""
+    contents = documents(6)
+    chance = random.Random(12)
+    with RunningService(*FAST, folder=folder) as service:
+        assert post(service, batch("flips", contents))[0] == 200
+        operation = finished(service, "flips").operation_id
+        good = entries(service, operation)
+        (path,) = spill_files(folder)
+        size = path.stat().st_size
+
+        def trial(number: int) -> Figures:
+            place = chance.randrange(size)
+            bit = 1 << chance.randrange(8)
+            flip(path, place, bit)
+            try:
+                answer = result_of(service, operation)
+                found = entries_of(answer)
+            finally:
+                flip(path, place, bit)
+            refused = [ordinal for ordinal, entry in enumerate(found) if entry["signStatus"] != "SIGNED"]
+            for ordinal, entry in enumerate(found):
+                if ordinal in refused:
+                    assert "signedContent" not in entry or not entry["signedContent"], "damaged bytes were sent"
+                    assert entry["signError"] == "STORAGE_SERVICE_GLOBAL_ERROR", entry
+                    assert entry["causeMessage"]
+                else:
+                    assert entry["signedContent"] == good[ordinal]["signedContent"], (
+                        f"byte {place}: damage went through"
+                    )
+            # A record that several documents share takes them all along; else it is one document at most.
+            assert len(refused) in (0, 1, len(found)), f"byte {place}: {refused} of {len(found)}"
+            assert answer["status"] == ("EXECUTED" if not refused else "EXECUTION_FAILED")
+            return {"documents_refused": len(refused) if len(refused) < len(found) else 1}
+
+        yield trial
+
+
+def flip(path: Path, place: int, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ bit]))
+
+
+def entries_of(answer: dict[str, object]) -> list[dict[str, str]]:
+    found = answer["documentList"]
+    assert isinstance(found, list)
+    return found
+
+
+def entries(service: RunningService, operation: int) -> list[dict[str, str]]:
+    return entries_of(result_of(service, operation))
+
+
+@drill("upload-abort", quick=20, short=200, long=2000)
+def upload_abort(folder: Path) -> Iterator[Trial]:
+    """Uploads end half-way, in each way a connection can: nothing of them is left."""
+    body = batch("abort", documents(40, size_bytes=100_000))
+    chance = random.Random(13)
+    with RunningService(*FAST, folder=folder) as service:
+        for _ in range(ABORTS_TOGETHER):
+            abort(service, body, len(body) // 2, reset=True)
+        time.sleep(1)
+        before = measure(service.process.pid)["service"]
+
+        def trial(number: int) -> Figures:
+            abort(service, body, chance.randrange(1, len(body)), reset=number % 2 == 0)
+            gone = until(lambda: not spill_files(folder), 5)
+            figures = {"seconds_until_gone_max": gone}
+            if number % 20 == 19:
+                growth = (measure(service.process.pid)["service"] - before) / 1e6
+                assert growth < 10, f"memory grew by {growth:.1f} MB"
+                figures["memory_growth_mb_max"] = growth
+            return figures
+
+        yield trial
+        assert post(service, batch("after", documents(3)))[0] == 200
+
+
+def abort(service: RunningService, body: bytes, at: int, *, reset: bool) -> None:
+    connection = connect(service)
+    try:
+        connection.sendall(head(service, len(body)) + body[:at])
+        if reset:
+            # Closing with zero linger sends RST in place of FIN.
+            connection.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER
+    finally:
+        connection.close()
+
+
+@drill("duplicates", quick=2, short=200, long=2000)
+def duplicates(folder: Path) -> Iterator[Trial]:
+    """64 callers submit the same reference at once: one gets it, the others are told who has it."""
+    contents = documents(1, size_bytes=5_000)
+    with RunningService(*FAST, "--workers=2", folder=folder) as service:
+
+        def trial(number: int) -> Figures:
+            reference = f"twin {number}"
+            body = batch(reference, contents)
+            answers: list[int] = []
+            barrier = threading.Barrier(64)
+
+            def submit() -> None:
+                barrier.wait()
+                with suppress(OSError):
+                    answers.append(post(service, body)[0])
+
+            threads = [threading.Thread(target=submit) for _ in range(64)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert Counter(answers) == {200: 1, 409: 63}, Counter(answers)
+            return {}
+
+        yield trial
+        last = finished(service, "twin 0", 30)
+        judge_result(service, last.operation_id, contents)
+
+
+@drill("unsynced", quick=3, short=20, long=200)
+def unsynced(folder: Path) -> Iterator[Trial]:
+    """A power cut: files go back to what was synced, pages written since are lost in any order.
+
+    The service is killed at a site whose place between writing and syncing is known; what was appended after the last
+    sync is then cut off anywhere, or has pages of zeros in it, as file systems leave it.
+    """
+    contents = documents(60)
+    chance = random.Random(14)
+
+    def trial(number: int) -> Figures:
+        place = folder / f"unsynced {number}"
+        place.mkdir()
+        site = chance.choice(("!signatures-appended", "!signatures-synced", "!registered", "!outcomes-recorded:2"))
+        os.environ["BATCHSEAL_CRASH_AT"] = site
+        try:
+            with RunningService(*FAST, "--sandbox-multisign=20", "--sandbox-latency=50", folder=place) as service:
+                os.environ.pop("BATCHSEAL_CRASH_AT")
+                with suppress(ConnectionError):
+                    post(service, batch("power", contents))
+                until(lambda: service.process.poll() is not None, 15)
+        finally:
+            os.environ.pop("BATCHSEAL_CRASH_AT", None)
+        lost = 0
+        for path in spill_files(place):
+            lost += lose_unsynced(path, chance, site)
+        with RunningService(*FAST, folder=place) as service:
+            status = finished(service, "power", 20)
+            judge_result(service, status.operation_id, contents, verified=2)
+        shutil.rmtree(place, ignore_errors=True)
+        return {"bytes_lost_max": lost}
+
+    yield trial
+
+
+def lose_unsynced(path: Path, chance: random.Random, site: str) -> int:
+    """The last append of `signatures-appended` was never synced: it is cut anywhere, or holes of zeros stand in it."""
+    if site != "!signatures-appended":
+        return 0
+    start, size = last_signatures_offset(path), path.stat().st_size
+    if start >= size:
+        return 0
+    cut = chance.randrange(start, size + 1)
+    with path.open("r+b") as file:
+        if chance.random() < 0.5:
+            file.truncate(cut)
+        else:
+            file.seek(cut)
+            file.write(bytes(min(4096, size - cut)))
+    return size - cut

@@ -1,0 +1,56 @@
+"""The table of drills, and how one is run."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Figures = dict[str, float]
+Trial = Callable[[int], Figures | None]
+Opened = Callable[[Path], AbstractContextManager[Trial]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    name: str
+    quick: int  # trials in the suite; 0: not there
+    short: int
+    long: int
+    open: Opened
+
+
+DRILLS: dict[str, Drill] = {}
+
+
+def drill(name: str, *, quick: int, short: int, long: int) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
+    """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
+
+    def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
+        opened = contextmanager(function)
+        DRILLS[name] = Drill(name, quick, short, long, opened)
+        return opened
+
+    return register
+
+
+def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`."""
+    result: dict[str, Any] = {"trials": 0, "failures": 0}
+    began = time.monotonic()
+    with one.open(folder) as trial:
+        for number in range(trials):
+            result["trials"] += 1
+            try:
+                figures = trial(number) or {}
+            except (AssertionError, OSError, SystemExit) as problem:
+                result["failures"] += 1
+                result.setdefault("first_failure", f"trial {number}: {type(problem).__name__}: {problem}"[:1000])
+                say(f"{one.name} trial {number} failed\n{traceback.format_exc()}")
+                continue
+            for name, value in figures.items():
+                result[name] = round(max(value, result.get(name, value)), 3)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    return result
