@@ -24,9 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.bodies import make_documents, write_body
 from benchmarks.judging import judge_reply
 from benchmarks.processes import PeakMemory
-from benchmarks.bodies import make_documents, write_body
 from benchmarks.service import PR_SET_PDEATHSIG, RunningService, free_port
 
 from batchseal.services import ClientServices

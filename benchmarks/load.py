@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from benchmarks.processes import CpuSeconds, cpu_seconds
 from benchmarks.bodies import API
+from benchmarks.processes import CpuSeconds, cpu_seconds
 
 BUFFER_BYTES = 1 << 20
 WAIT_SECONDS = 60
