@@ -14,7 +14,7 @@ from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.postgres.account import choose_account
 from batchseal.postgres.leftovers import cluster_name, find_processes
-from batchseal.postgres.programs import find_programs, programs_for
+from batchseal.postgres.programs import copy_programs, find_programs, programs_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to become somebody else")
 
@@ -95,10 +95,17 @@ async def test_a_half_made_cluster_is_made_anew(service_folder: Path) -> None:
     assert glob(service_folder, "new-*") == []
 
 
+def programs_are_open() -> bool:
+    """Whether any account may run the programs where they are."""
+    return all(parent.stat().st_mode & 0o001 for parent in find_programs(None).postgres.parents)
+
+
 async def test_folders_with_long_and_odd_names(tmp_path: Path) -> None:
     """A socket address holds 107 bytes; quotes, spaces, commas and percent signs mean something to PostgreSQL or to a DSN."""
     long = EmbeddedPostgres(tmp_path / ("long" * 30) / "postgres")
-    odd = EmbeddedPostgres(tmp_path / "a b, \"c\" 'd' %20 é=&?")
+    # A checkout in a closed folder has the programs copied beside the data, and initdb cannot run from a path with a ".
+    quote = '"' if programs_are_open() else ""
+    odd = EmbeddedPostgres(tmp_path / f"a b, {quote}c{quote} 'd' %20 é=&?")
     for server in (long, odd):
         await server.start()
         assert await ask(server, "SELECT 1") == "1"
@@ -184,6 +191,10 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     folder = Path("/var/tmp") / f"batchseal-test-{uuid4().hex}"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
+    programs = None
+    if not programs_are_open():
+        copy_programs(find_programs(None).folder.parent, folder / "programs")
+        programs = folder / "programs" / "package" / "pginstall" / "bin"
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -191,7 +202,7 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            code = asyncio.new_event_loop().run_until_complete(start_and_ask(folder))
+            code = asyncio.new_event_loop().run_until_complete(start_and_ask(folder, programs))
         finally:
             os._exit(code)
     _, status = await asyncio.to_thread(os.waitpid, pid, 0)
@@ -199,8 +210,8 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-async def start_and_ask(folder: Path) -> int:
-    server = EmbeddedPostgres(folder / "postgres")
+async def start_and_ask(folder: Path, programs: Path | None) -> int:
+    server = EmbeddedPostgres(folder / "postgres", programs)
     await server.start()
     answer = await ask(server, "SELECT 1")
     await server.stop()
