@@ -5,6 +5,7 @@ import base64
 import datetime
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,11 +53,13 @@ class Misbehaving:
         self.sent: dict[str, int] = {}
         self.keys: dict[str, int] = {}  # request keys of sign calls
         self.rejects: set[str] = set()  # digests in base64
+        self.client_secret = ""  # any will do
         self.token = ""
         self.tokens: set[str] = set()
         self.most_at_once = self.at_once = 0
         self.latency = 0.0
-        self.port = port
+        self.host, self.port = "127.0.0.1", port
+        self.tls: ssl.SSLContext | None = None
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +72,7 @@ class Misbehaving:
         await self._runner.setup()
         await self._listen()
         self.port = self._runner.addresses[0][1]
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -78,7 +81,7 @@ class Misbehaving:
 
     async def _listen(self) -> None:
         assert self._runner is not None
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        self._site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self.tls)
         await self._site.start()
 
     async def _refuse(self, site: web.TCPSite) -> None:
@@ -103,6 +106,9 @@ class Misbehaving:
             if self.latency:
                 await asyncio.sleep(self.latency / 5 if path == "token" else self.latency)
             if path == "token":
+                expected = base64.b64encode(f"A:{self.client_secret}".encode()).decode()
+                if self.client_secret and request.headers.get("Authorization") != f"Basic {expected}":
+                    return web.json_response({"error": "invalid_client"}, status=401)
                 self.token = f"token-{number}"
                 self.tokens.add(self.token)
                 return web.json_response({"access_token": self.token, "expires_in": 3600})

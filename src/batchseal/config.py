@@ -17,10 +17,24 @@ from batchseal.errors import ConfigurationError
 VENDOR = "einvoice-integration-client."
 
 
-def option(default: Any, help: str, *, dotted: str = "", group: str = "service", choices: Iterable[str] = ()) -> Any:
-    """Declares a setting; `dotted` is the original product's name for it, without dashes in front."""
-    metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices)}
-    return field(default=default, metadata=metadata)
+def option(
+    default: Any,
+    help: str,
+    *,
+    dotted: str = "",
+    group: str = "service",
+    choices: Iterable[str] = (),
+    variable: str = "",
+    secret: bool = False,
+) -> Any:
+    """Declares a setting; `dotted` is the original product's name for it, without dashes in front; `variable` is one more
+    environment variable that sets it."""
+    metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+def upstream(default: Any, help: str, **more: Any) -> Any:
+    return option(default, help, group="upstream", **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +63,34 @@ class Settings:
     proxy_port: int = option(
         0, "port of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream"
     )
-    upstream_allow_http: bool = option(
-        False,
-        "allow a service domain without TLS that is not on loopback",
-        dotted="upstream.allow-http",
-        group="upstream",
+    proxy_user: str = upstream("", "user of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.username")
+    proxy_password: str = upstream(
+        "", "its password, better given by the environment", dotted=VENDOR + "rest.provider.proxy.password", secret=True
     )
-    upstream_tries: int = option(5, "how often a document is sent upstream before it is given up", group="upstream")
+    no_proxy: str = upstream("", "hosts and domains reached directly, separated by commas", variable="NO_PROXY")
+    ca_bundle: str = upstream("", "PEM file of certification authorities to trust instead of the system's")
+    client_certificate: str = upstream("", "PEM file of the certificate shown to the signing service, key included")
+    upstream_url: str = upstream(
+        "",
+        "where signatures come from: https://..., pkcs12:FILE or pkcs11:...; empty: the service domain",
+        dotted="upstream.url",
+    )
+    upstream_protocol: str = upstream(
+        "auto", "version of the CSC API; auto asks", dotted="upstream.protocol", choices=("auto", "csc1", "csc2")
+    )
+    upstream_pss: bool = upstream(False, "sign with RSASSA-PSS where the credential offers it", dotted="upstream.pss")
+    upstream_allow_http: bool = upstream(
+        False, "allow a service domain without TLS that is not on loopback", dotted="upstream.allow-http"
+    )
+    upstream_tries: int = upstream(5, "how often a document is sent upstream before it is given up")
+    upstream_timeout: int = upstream(60, "seconds that a call may take, beyond what its documents need")
+    upstream_patience: int = upstream(86_400, "seconds after which an upstream that is away is waited for no more")
+    timestamp_urls: str = upstream(
+        "",
+        "time stamp authorities (RFC 3161) in order of preference, separated by spaces; a budget may follow each: "
+        "https://tsa.example/;20/1200 for 20 requests in 1,200 seconds",
+        dotted="timestamp.urls",
+    )
 
     database_url: str = option(
         "", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database"
@@ -152,7 +187,11 @@ class Settings:
 
     @property
     def uses_sandbox(self) -> bool:
-        return not self.service_domain
+        return not self.upstream_address
+
+    @property
+    def upstream_address(self) -> str:
+        return self.upstream_url or self.service_domain
 
     @property
     def services_file(self) -> Path:
@@ -190,6 +229,8 @@ def environment_names(name: str) -> list[str]:
     if dotted := OPTIONS[name].metadata["dotted"]:
         plain = dotted.upper().replace(".", "_")
         names += [plain.replace("-", ""), plain.replace("-", "_")]
+    if variable := OPTIONS[name].metadata["variable"]:
+        names += [variable, variable.lower()]
     return names
 
 

@@ -33,10 +33,17 @@ class ClientService:
     credential_id: str | None = None
     pin_file: Path | None = None
     active: bool = True
+    previous_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Two while they are being rotated, the new one first."""
+        return (self.secret, self.previous_secret) if self.previous_secret else (self.secret,)
 
     def accepts(self, secret: str) -> bool:
-        """Whether `secret` is this service's, in constant time."""
-        return hmac.compare_digest(self.secret.encode(), secret.encode())
+        """Whether `secret` is one of this service's, in constant time."""
+        known = [hmac.compare_digest(own.encode(), secret.encode()) for own in self.secrets]
+        return any(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,7 @@ def _read_service(path: Path, name: str, entry: Any) -> ClientService:
     if not name or not isinstance(entry, dict):
         raise wrong("is not an object with a secret")
     texts: dict[str, str | None] = {}
-    for key in ("secret", "credentialId", "pinFile"):
+    for key in ("secret", "previousSecret", "credentialId", "pinFile"):
         texts[key] = value = entry.get(key)
         if value is not None and (not isinstance(value, str) or not value):
             raise wrong(f"{key} is not a text")
@@ -160,7 +167,7 @@ def _read_service(path: Path, name: str, entry: Any) -> ClientService:
     if texts["secret"] is None:
         raise wrong("has no secret")
     pin_file = path.parent / texts["pinFile"] if texts["pinFile"] else None
-    return ClientService(name, texts["secret"], texts["credentialId"], pin_file, active)
+    return ClientService(name, texts["secret"], texts["credentialId"], pin_file, active, texts["previousSecret"])
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:

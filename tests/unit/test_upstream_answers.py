@@ -6,6 +6,7 @@ import time
 import pytest
 
 from batchseal.errors import (
+    CallRejected,
     ConfigurationError,
     GrantExpired,
     OutcomeUnknown,
@@ -16,9 +17,10 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamTransient,
 )
+from batchseal.upstream.answers import read_answer, retry_after_seconds
 from batchseal.upstream.lane import MAX_PAUSE_SECONDS, pause_seconds
 from batchseal.upstream.probe import is_token, name_of, read_claims
-from batchseal.upstream.transport import check_address, proxy_address, read_answer, retry_after_seconds
+from batchseal.upstream.transport import check_address, is_exempt, proxy_address
 
 
 @pytest.mark.parametrize(
@@ -36,8 +38,8 @@ from batchseal.upstream.transport import check_address, proxy_address, read_answ
         (302, b"", UpstreamPermanent, False),
         (400, b'{"error":"invalid_request","error_description":"Invalid parameter SAD"}', GrantExpired, True),
         (400, b'{"error":"x","error_description":"The authorization has expired"}', GrantExpired, True),
-        (400, b'{"error":"invalid_request","error_description":"Missing parameter hash"}', UpstreamPermanent, False),
-        (400, b"[1", UpstreamPermanent, False),
+        (400, b'{"error":"invalid_request","error_description":"Missing parameter hash"}', CallRejected, False),
+        (400, b"[1", CallRejected, False),
         (200, b"<html>hello</html>", OutcomeUnknown, True),
         (200, b'{"signatures":["AAAA', OutcomeUnknown, True),
         (200, b"[]", OutcomeUnknown, True),
@@ -119,3 +121,13 @@ def test_a_token_names_its_client():
     for opaque in ("abc", "a.b.c", "e30.W10.sig", "e30.e30.sig", "..", "é.é.é"):
         assert name_of(read_claims(opaque)) == ""
     assert is_token("a-b._~+/=") and not any(map(is_token, ("", "a b", "a\nb", "é", "x" * 20_000)))
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "exempt"),
+    [("a.example", "", False), ("a.example", "*", True), ("a.example", "example", True), ("a.example", ".example", True),
+     ("a.example", "b.example, a.example:443", True), ("aexample", "example", False), ("10.0.0.1", "10.0.0.1", True),
+     ("::1", "[::1]:80", True), ("a.example", "*.example", True), ("a.example", ",,", False)],
+)  # fmt: skip
+def test_no_proxy(host, no_proxy, exempt):
+    assert is_exempt(host, no_proxy) is exempt

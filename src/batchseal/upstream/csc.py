@@ -8,13 +8,15 @@ from typing import Any
 
 from batchseal.errors import (
     CredentialUnusable,
+    OutcomeUnknown,
     UpstreamAuthExpired,
     UpstreamAuthRefused,
     UpstreamPermanent,
 )
+from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import Account, Description, Grant, RemoteKey
 from batchseal.upstream.keys import read_key
-from batchseal.upstream.transport import JsonObject, Transport
+from batchseal.upstream.transport import Transport
 
 BASE_PATH = "/csc/v1/"
 BODY_BYTES = 1 << 20  # what real servers take where they say nothing
@@ -134,7 +136,9 @@ class CscV1:
         deadline_seconds: float = CALL_SECONDS,
         max_answer_bytes: int = 4 << 20,
     ) -> JsonObject:
-        """A call with the account's token; after a 401 once more with a fresh one, where `calls` allows it."""
+        """A call with the account's token; once more after a 401, with a fresh one, or after an answer that was lost, where
+        `calls` allows it.
+        """
         while True:
             calls -= 1
             token = await account.tokens.token()
@@ -149,6 +153,9 @@ class CscV1:
             except UpstreamAuthExpired as problem:
                 if not account.tokens.reject(token):
                     raise UpstreamAuthRefused(problem.cause) from None
+                if not calls:
+                    raise
+            except OutcomeUnknown:
                 if not calls:
                     raise
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamError
+from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import RemoteKey
-from batchseal.upstream.transport import JsonObject
 
 MAX_CHAIN = 10
 

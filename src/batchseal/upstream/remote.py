@@ -21,7 +21,7 @@ from batchseal.upstream.interface import Account, RemoteKey, SignedPart, Signing
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
-from batchseal.upstream.transport import Transport, check_address, proxy_address
+from batchseal.upstream.transport import Transport, check_address, route_of
 
 log = structlog.get_logger("upstream")
 
@@ -50,8 +50,8 @@ class RemoteUpstream:
     """
 
     def __init__(self, settings: Settings, services: ClientServices) -> None:
-        address = check_address(settings.service_domain, allow_http=settings.upstream_allow_http)
-        self._transport = Transport(address, proxy=proxy_address(settings.proxy_hostname, settings.proxy_port))
+        address = check_address(settings.upstream_address, allow_http=settings.upstream_allow_http)
+        self._transport = Transport(address, route_of(settings))
         self.service: SigningService = CscV1(self._transport)
         self.services = services
         self.tries = settings.upstream_tries
@@ -134,7 +134,7 @@ class RemoteUpstream:
             service = self.services.get(caller.client_service)
             if service is None:
                 raise UpstreamAuthRefused(f"client service {caller.client_service!r} is not configured")
-            facts = (service.id, service.secret, service.credential_id or "", str(service.pin_file))
+            facts = (service.id, *service.secrets, service.credential_id or "", str(service.pin_file))
             key = "service:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
             tokens = ClientCredentials(self._transport, service)
             account = Account(key, tokens, service.credential_id, service.pin_file)

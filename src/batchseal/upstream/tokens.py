@@ -6,6 +6,7 @@ One fetch at a time however many calls wait; renewed before the end; a 401 drops
 import asyncio
 import base64
 import time
+from typing import Any
 
 from batchseal.errors import UpstreamAuthExpired, UpstreamAuthRefused, UpstreamPermanent, UpstreamTransient
 from batchseal.services import ClientService
@@ -21,8 +22,10 @@ class ClientCredentials:
 
     def __init__(self, transport: Transport, service: ClientService, path: str = TOKEN_PATH) -> None:
         self._transport, self._path = transport, path
-        pair = f"{service.id}:{service.secret}".encode()
-        self._authorization = "Basic " + base64.b64encode(pair).decode()
+        # Both secrets of one that is being rotated: the upstream may know either.
+        self._authorizations = [
+            "Basic " + base64.b64encode(f"{service.id}:{secret}".encode()).decode() for secret in service.secrets
+        ]
         self._token: str | None = None
         self._renew_at = 0.0
         self._fetch: asyncio.Task[str] | None = None
@@ -43,16 +46,15 @@ class ClientCredentials:
         return True
 
     async def _renew(self) -> str:
-        try:
-            answer = await self._transport.post(
-                self._path, form={"grant_type": "client_credentials"}, authorization=self._authorization
-            )
-        except UpstreamAuthExpired as problem:
-            raise UpstreamAuthRefused(problem.cause) from None
-        except UpstreamPermanent as problem:
-            if "invalid_client" in problem.cause or "unauthorized_client" in problem.cause:
-                raise UpstreamAuthRefused(problem.cause) from None
-            raise
+        for number, authorization in enumerate(self._authorizations):
+            try:
+                answer = await self._ask(authorization)
+            except UpstreamAuthRefused:
+                if number + 1 == len(self._authorizations):
+                    raise
+                continue
+            self._authorizations.insert(0, self._authorizations.pop(number))
+            break
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise UpstreamTransient(f"{self._path}: the answer holds no access_token")
@@ -60,6 +62,18 @@ class ClientCredentials:
         self._renew_at = time.monotonic() + seconds - min(RENEW_BEFORE_SECONDS, seconds / 5)
         self._token = token
         return token
+
+    async def _ask(self, authorization: str) -> dict[str, Any]:
+        try:
+            return await self._transport.post(
+                self._path, form={"grant_type": "client_credentials"}, authorization=authorization
+            )
+        except UpstreamAuthExpired as problem:
+            raise UpstreamAuthRefused(problem.cause) from None
+        except UpstreamPermanent as problem:
+            if "invalid_client" in problem.cause or "unauthorized_client" in problem.cause:
+                raise UpstreamAuthRefused(problem.cause) from None
+            raise
 
     def _fetched(self, task: asyncio.Task[str]) -> None:
         self._fetch = None

@@ -1,47 +1,27 @@
 """HTTP to the upstream: bounded calls, and every way they fail as a typed error.
 
-Owns the connections, the outbound proxy, time-outs and the size of answers. Leaves tokens and the meaning of an answer to
-others. Never follows a redirect: a bearer token goes to the configured address and nowhere else.
+Owns the connections, the outbound proxy, TLS, time-outs and the size of answers. Leaves tokens to others, and what an answer
+means to `answers`. Never follows a redirect: a bearer token goes to the configured address and nowhere else.
 """
 
-import email.utils
 import ipaddress
-import re
 import ssl
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from batchseal.errors import (
-    CallRejected,
-    CallTooLarge,
-    ConfigurationError,
-    GrantExpired,
-    OutcomeUnknown,
-    UpstreamAuthExpired,
-    UpstreamAuthRefused,
-    UpstreamError,
-    UpstreamPermanent,
-    UpstreamQuotaGone,
-    UpstreamRateLimited,
-    UpstreamTransient,
-)
+from batchseal.config import Settings
+from batchseal.errors import ConfigurationError
+from batchseal.upstream.answers import JsonObject, connection_error, read_answer, read_bounded
 
 MAX_CONNECTIONS = 32
 CONNECT_SECONDS = 5.0
+KEEP_ALIVE: dict[str, Any] = {"keepalive_timeout": 30}
 READ_SECONDS = 60.0  # without a byte; the whole call is bounded by its own deadline
-CAUSE_CHARACTERS = 200
-
-# CSC has no code of its own for a grant that is no longer good; servers say it in words.
-GRANT_ENDED = re.compile(r"\bsad\b|\bsession\b|authori[sz]ation\b.*\b(expired|ended|used)")
-# What a server repeats of a request can be a token or a grant: whatever is long and no word stays out of causes.
-OPAQUE = re.compile(r"[\w+/=.~-]{24,}")
-
-JsonObject = dict[str, Any]
 
 
 def check_address(address: str, *, allow_http: bool = False) -> str:
@@ -63,6 +43,56 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the network outside is reached. `no_proxy` as in the variable of that name."""
+
+    proxy: str | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+    no_proxy: str = ""
+    ca_bundle: str = ""
+    client_certificate: str = ""
+
+    def proxy_for(self, address: str) -> str | None:
+        host = urlsplit(address).hostname or ""
+        return None if self.proxy is None or is_exempt(host, self.no_proxy) else self.proxy
+
+    def authentication(self) -> aiohttp.BasicAuth | None:
+        return aiohttp.BasicAuth(self.user, self.password, "utf-8") if self.user else None
+
+    def tls(self) -> ssl.SSLContext:
+        """TLS 1.2 or newer. Raises ConfigurationError for files that cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_bundle or None)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.client_certificate:
+                # An encrypted key must not stop the service to ask for its password.
+                context.load_cert_chain(self.client_certificate, password=lambda: "")
+        except (OSError, ValueError) as problem:
+            raise ConfigurationError(f"--ca-bundle or --client-certificate: {problem}") from None
+        return context
+
+
+def route_of(settings: Settings) -> Route:
+    """Raises ConfigurationError for half a proxy, and for certificates that cannot be used."""
+    proxy = proxy_address(settings.proxy_hostname, settings.proxy_port)
+    user, password = settings.proxy_user, settings.proxy_password
+    route = Route(proxy, user, password, settings.no_proxy, settings.ca_bundle, settings.client_certificate)
+    route.tls()
+    return route
+
+
+def is_exempt(host: str, no_proxy: str) -> bool:
+    """`*`, an exact host, or a domain with all below it; what follows a colon (a port) is not looked at."""
+    for entry in no_proxy.replace(" ", ",").split(","):
+        name = entry.strip().lower()
+        name = (name.partition("]")[0][1:] if name.startswith("[") else name.partition(":")[0]).lstrip("*").lstrip(".")
+        if entry.strip() == "*" or (name and (host == name or host.endswith("." + name))):
+            return True
+    return False
+
+
 def proxy_address(host: str, port: int) -> str | None:
     """Raises ConfigurationError for half a proxy."""
     if not host:
@@ -75,9 +105,10 @@ def proxy_address(host: str, port: int) -> str | None:
 class Transport:
     """POSTs to one upstream over kept-alive connections. Make it anywhere; use and close it in one event loop."""
 
-    def __init__(self, address: str, *, proxy: str | None = None) -> None:
+    def __init__(self, address: str, route: Route = Route()) -> None:
         self.address = address
-        self.proxy = proxy
+        self.proxy = route.proxy_for(address)
+        self.route = route
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
@@ -103,6 +134,7 @@ class Transport:
                 data=body,
                 headers=headers,
                 proxy=self.proxy,
+                proxy_auth=self.route.authentication() if self.proxy else None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=deadline_seconds, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS
@@ -115,9 +147,11 @@ class Transport:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            tls = ssl.create_default_context()
-            tls.minimum_version = ssl.TLSVersion.TLSv1_2
-            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=tls, keepalive_timeout=30)
+            # Many proxies close after each request that is not a CONNECT, and say so too late.
+            closes = self.proxy is not None and self.address.startswith("http:")
+            connector = aiohttp.TCPConnector(
+                limit=MAX_CONNECTIONS, ssl=self.route.tls(), force_close=closes, **({} if closes else KEEP_ALIVE)
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             )
@@ -126,79 +160,3 @@ class Transport:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
-
-
-async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > max_bytes:
-            raise UpstreamPermanent(f"the signing service's answer is larger than {max_bytes} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def connection_error(path: str, problem: Exception) -> UpstreamError:
-    """Before the request was sent the call can simply be made again; after it nobody knows what was done."""
-    text = f"{path}: {type(problem).__name__}"
-    if isinstance(problem, aiohttp.ClientHttpProxyError):
-        return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}")
-    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
-        return UpstreamTransient(f"{text}: the TLS certificate of the signing service is not trusted")
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        return UpstreamTransient(f"{text}: no connection ({problem.os_error.strerror or problem.os_error})")
-    if isinstance(problem, aiohttp.ConnectionTimeoutError):
-        return UpstreamTransient(f"{text}: no connection in time")
-    if isinstance(problem, aiohttp.InvalidURL):
-        return UpstreamPermanent(text)
-    return OutcomeUnknown(f"{text}: the connection broke before the answer")
-
-
-def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes) -> JsonObject:
-    """The JSON object of a successful answer. Raises the UpstreamError that fits any other."""
-    try:
-        content = msgspec.json.decode(data) if data else {}
-    except msgspec.DecodeError:
-        content = None
-    if status < 300:
-        if not isinstance(content, dict):
-            # Cut off, or from something that stands in between: the call itself may have done its work.
-            raise OutcomeUnknown(f"{path}: the answer is not a JSON object")
-        return content
-    raise error_of_answer(path, status, headers, content if isinstance(content, dict) else {})
-
-
-def error_of_answer(path: str, status: int, headers: Mapping[str, str], content: JsonObject) -> UpstreamError:
-    """RFC 9110 15 and CSC's `{error, error_description}` as one of our errors. Text that is no JSON is never repeated."""
-    said = f"{content.get('error', '')}: {content.get('error_description', '')}".strip(": ")
-    said = OPAQUE.sub("…", said)[:CAUSE_CHARACTERS]
-    cause = f"{path}: {status}" + (f" {said}" if said else "")
-    words, wait = said.lower(), retry_after_seconds(headers.get("Retry-After"))
-    if "quota" in words or status == 402:
-        return UpstreamQuotaGone(cause)
-    if status == 429:
-        return UpstreamRateLimited(cause, retry_after_seconds=wait)
-    if status == 401:
-        return UpstreamAuthExpired(cause)
-    if status in (403, 407):
-        return UpstreamAuthRefused(cause)
-    if status in (408, 425) or (status >= 500 and status != 501):
-        return UpstreamTransient(cause, retry_after_seconds=wait)
-    if status == 400 and GRANT_ENDED.search(words):
-        return GrantExpired(cause)
-    if status == 413:
-        return CallTooLarge(cause)
-    return CallRejected(cause) if status in (400, 422) else UpstreamPermanent(cause)
-
-
-def retry_after_seconds(value: str | None) -> float | None:
-    """RFC 9110 10.2.3: seconds, or a date."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())
