@@ -1,4 +1,4 @@
-"""CMS SignedData (RFC 5652) for PAdES B-B (ETSI EN 319 142-1 6.3), from a template per credential.
+"""CMS SignedData (RFC 5652) for PAdES B-B and B-T (ETSI EN 319 142-1 6.3), from a template per credential.
 
 asn1crypto builds the structures once for each credential and length of signature value; a document's CMS is then five byte
 strings put together. Signed attributes: content-type, message-digest, signing-certificate-v2 (RFC 5035); no signing-time,
@@ -17,6 +17,8 @@ from batchseal.errors import CredentialUnusable, ItemRejected
 DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
 # Room beyond the longest CMS, so that a chain renewed with slightly longer certificates is no surprise to tools that re-sign.
 SPARE_BYTES = 64
+# Room for a time stamp with its chain, where one is asked for. It is got after the document was digested.
+TIMESTAMP_BYTES = 8 << 10
 
 # RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
 SET_OF_TAG = b"\x31"
@@ -24,10 +26,11 @@ SET_OF_TAG = b"\x31"
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """SignedData around its two variable parts: before + message digest + between + signature value."""
+    """SignedData around its variable parts: before + message digest + between + signature value + middle + time stamp + after."""
 
     before: bytes
     between: bytes
+    middle: bytes
     after: bytes
 
 
@@ -53,7 +56,7 @@ class CmsTemplate:
         at = attributes.index(self._mark)
         self._attributes_before = SET_OF_TAG + attributes[1:at]
         self._attributes_after = attributes[at + digest_bytes :]
-        self._pieces: dict[int, _Pieces] = {}
+        self._pieces: dict[tuple[int, int], _Pieces] = {}
         self.contents_bytes = (
             len(self.signed_data(bytes(digest_bytes), bytes(credential.signature_bytes))) + SPARE_BYTES
         )
@@ -64,14 +67,20 @@ class CmsTemplate:
         digest.update(message_digest + self._attributes_after)
         return digest.digest()
 
-    def signed_data(self, message_digest: bytes, signature: bytes) -> bytes:
-        """The DER ContentInfo. Raises ItemRejected for a signature value longer than the credential can give."""
+    def signed_data(self, message_digest: bytes, signature: bytes, timestamp: bytes = b"") -> bytes:
+        """The DER ContentInfo, with a `timestamp` token as an unsigned attribute where one is given (RFC 3161 appendix A).
+
+        Raises ItemRejected for a signature value longer than the credential can give.
+        """
         if not 0 < len(signature) <= self.credential.signature_bytes:
             raise ItemRejected(f"a signature value of {len(signature)} bytes does not fit its key")
-        pieces = self._pieces.get(len(signature))
+        lengths = len(signature), len(timestamp)
+        pieces = self._pieces.get(lengths)
         if pieces is None:
-            pieces = self._pieces[len(signature)] = self._build(len(signature))
-        return b"".join((pieces.before, message_digest, pieces.between, signature, pieces.after))
+            pieces = self._pieces[lengths] = self._build(len(signature), timestamp)
+        return b"".join(
+            (pieces.before, message_digest, pieces.between, signature, pieces.middle, timestamp, pieces.after)
+        )
 
     def _attributes(self) -> cms.CMSAttributes:
         algorithm = self.credential.digest_algorithm
@@ -87,7 +96,7 @@ class CmsTemplate:
             ]
         )
 
-    def _build(self, signature_bytes: int) -> _Pieces:
+    def _build(self, signature_bytes: int, timestamp: bytes) -> _Pieces:
         mark = b"\xee" * signature_bytes
         algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
         signature_algorithm = {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
@@ -103,6 +112,9 @@ class CmsTemplate:
                 "signature": mark,
             }
         )
+        if timestamp:
+            token = cms.ContentInfo.load(timestamp)
+            signer["unsigned_attrs"] = [{"type": "signature_time_stamp_token", "values": [token]}]
         signed = cms.SignedData(
             {
                 "version": "v1",
@@ -113,9 +125,12 @@ class CmsTemplate:
             }
         )
         der = cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump()
-        # Both marks stand in the last structure, the signature value at its very end.
-        at, end = der.rindex(self._mark), der.rindex(mark)
-        return _Pieces(der[:at], der[at + len(self._mark) : end], der[end + signature_bytes :])
+        # The marks stand in the last structure, in this order; the search begins behind the time stamp, whose bytes are others'.
+        stamp = der.rindex(timestamp) if timestamp else len(der)
+        end = der.rindex(mark, 0, stamp)
+        at = der.rindex(self._mark, 0, end)
+        behind = end + signature_bytes
+        return _Pieces(der[:at], der[at + len(self._mark) : end], der[behind:stamp], der[stamp + len(timestamp) :])
 
 
 _template = lru_cache(maxsize=64)(CmsTemplate)

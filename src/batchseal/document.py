@@ -49,6 +49,7 @@ class Description:
     reason: str | None
     location: str | None
     refusal: Refusal | None = None
+    apply_timestamp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class PreparedDigest:
     message_digest: bytes  # of the ByteRange
     attributes_digest: bytes  # of the DER signed attributes: what goes upstream
     fingerprint: bytes  # of the credential it was prepared for
+    timestamp: bool = False  # asked for: without one the document is not delivered
 
     @property
     def additional_bytes(self) -> int:

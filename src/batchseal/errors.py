@@ -289,3 +289,7 @@ class TimestampFailed(UpstreamError):
 
     sign_error = SignError.TIMESTAMP_SIGN_ERROR
     try_again = True
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
+        super().__init__(cause, retry_after_seconds=retry_after_seconds)
+        self.asked = asked  # False: every authority's budget is spent, which is no try

@@ -125,7 +125,7 @@ class Reception:
             ordinal, what.external_reference, what.name, what.content_type, content_bytes, refusal
         )
         if refusal is None:
-            self._asked.append((ordinal, what.content_type, what.reason, what.location))
+            self._asked.append((ordinal, what.content_type, what.reason, what.location, what.apply_timestamp))
 
     def _seal(self) -> None:
         frames = [records.asked_frame(self._asked)]
@@ -199,6 +199,7 @@ class Delivery:
             prepared = records.read_prepared(reader, row.ordinal)
             signature = records.read_signature(reader, row.ordinal)
             template = CmsTemplate.cached(records.read_credential(reader, prepared.fingerprint))
-            return encode(row, package(original, prepared, signature, template), encoding)
+            timestamp = records.read_timestamp(reader, prepared)
+            return encode(row, package(original, prepared, signature, template, timestamp), encoding)
         except (SpillDamaged, ItemRejected) as problem:
             return undelivered(row, storage_refusal(SpillDamaged(problem.cause)))

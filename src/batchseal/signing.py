@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
-from batchseal.document import DocumentOutcome, Refusal, SignatureValue
+from batchseal.document import DocumentOutcome, PreparedDigest, Refusal, SignatureValue
 from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
-from batchseal.operation import Caller, DocumentStatus
+from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
@@ -30,6 +30,23 @@ class ToSign(NamedTuple):
     ordinal: int
     attributes_digest: bytes
     additional_bytes: int
+    timestamp: bool
+
+
+Signed = tuple[ToSign, bytes]  # with its signature value
+
+
+def to_sign(prepared: PreparedDigest) -> ToSign:
+    return ToSign(prepared.ordinal, prepared.attributes_digest, prepared.additional_bytes, prepared.timestamp)
+
+
+@dataclass(slots=True)
+class Found:
+    """What a run finds to do: ended already (signed before a crash, or refused), to be signed, only to be time-stamped."""
+
+    ended: list[DocumentOutcome] = field(default_factory=list)
+    to_sign: list[ToSign] = field(default_factory=list)
+    to_stamp: list[Signed] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -96,30 +113,33 @@ class Signing:
 
     async def _pass(self, work: Work, template: CmsTemplate, rows: dict[int, DocumentRow], *, again: bool) -> list[int]:
         """Prepares and signs `rows`; returns those whose certificate turned out to be renewed, if they may come `again`."""
-        ended, to_sign = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, rows))
-        await self._record(work, ended)
+        found = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, rows))
+        if not self._upstream.stamps:
+            asking = [rows[item.ordinal] for item in found.to_sign if item.timestamp]
+            found.ended += [DocumentOutcome(row.ordinal, refusal=_no_time_stamps(row)) for row in asking]
+            found.to_sign = [item for item in found.to_sign if not item.timestamp]
+        await self._record(work, found.ended)
+        await self._record(work, await self._stamp(work, found.to_stamp))
         renewed: list[int] = []
-        async for outcomes in self._sign(work, template, to_sign, renewed if again else None):
+        async for outcomes in self._sign(work, template, found.to_sign, renewed if again else None):
             await self._record(work, outcomes)
         return renewed
 
     def _digest(
         self, reader: SpillReader, writer: SpillWriter, template: CmsTemplate, rows: dict[int, DocumentRow]
-    ) -> tuple[list[DocumentOutcome], list[ToSign]]:
-        """What has ended already (signed before a crash, or refused), and what is to be signed."""
-        ended: list[DocumentOutcome] = []
-        to_sign: list[ToSign] = []
-        unprepared: list[DocumentRow] = []
-        have_signature, have_digest = (
-            reader.ordinals(FrameKind.SIGNATURE),
-            reader.ordinals(FrameKind.PREPARED),
-        )
+    ) -> Found:
+        found, unprepared = Found(), list[DocumentRow]()
+        have_signature, have_digest = reader.ordinals(FrameKind.SIGNATURE), reader.ordinals(FrameKind.PREPARED)
+        have_timestamp = reader.ordinals(FrameKind.TIMESTAMP)
         for ordinal in sorted(rows):
             prepared = records.read_prepared(reader, ordinal) if ordinal in have_digest else None
             if prepared is not None and ordinal in have_signature:
-                ended.append(DocumentOutcome(ordinal, prepared.additional_bytes))
+                if prepared.timestamp and ordinal not in have_timestamp:
+                    found.to_stamp.append((to_sign(prepared), records.read_signature(reader, ordinal).value))
+                else:
+                    found.ended.append(DocumentOutcome(ordinal, prepared.additional_bytes))
             elif prepared is not None and prepared.fingerprint == template.credential.fingerprint:
-                to_sign.append(ToSign(ordinal, prepared.attributes_digest, prepared.additional_bytes))
+                found.to_sign.append(to_sign(prepared))
             else:
                 unprepared.append(rows[ordinal])
         asked = records.read_asked(reader) if unprepared else {}
@@ -130,36 +150,39 @@ class Signing:
                     content = reader.read(FrameKind.DOCUMENT, row.ordinal)
                     originals.append((row.ordinal, records.description(row, asked), content))
                 except SpillDamaged as problem:
-                    ended.append(DocumentOutcome(row.ordinal, refusal=storage_refusal(problem)))
+                    found.ended.append(DocumentOutcome(row.ordinal, refusal=storage_refusal(problem)))
             results = prepare(originals, template, datetime.now(UTC))
-            ended += [DocumentOutcome(n, refusal=r) for n, r in results if isinstance(r, Refusal)]
+            found.ended += [DocumentOutcome(n, refusal=r) for n, r in results if isinstance(r, Refusal)]
             prepared_now = [r for _, r in results if not isinstance(r, Refusal)]
-            to_sign += [ToSign(p.ordinal, p.attributes_digest, p.additional_bytes) for p in prepared_now]
+            found.to_sign += map(to_sign, prepared_now)
             writer.append(records.prepared_frame(p) for p in prepared_now)
         if unprepared:
             writer.append([records.credential_frame(template.credential)])
             writer.sync_data()
-        return ended, to_sign
+        return found
 
     async def _sign(
-        self, work: Work, template: CmsTemplate, to_sign: list[ToSign], renewed: list[int] | None
+        self, work: Work, template: CmsTemplate, items: list[ToSign], renewed: list[int] | None
     ) -> AsyncIterator[list[DocumentOutcome]]:
         """4 sign. Signatures are on the disk before their rows say so. What is left open or `renewed` has no outcome."""
-        digests = [item.attributes_digest for item in to_sign]
-        had = [work.tries.get(item.ordinal, 0) for item in to_sign]
+        digests = [item.attributes_digest for item in items]
+        had = [work.tries.get(item.ordinal, 0) for item in items]
         budget = [max(1, self._tries - tries) for tries in had]
         given = list(budget)
         key = str(work.claimed.row.payload_id)
         async for answers in self._upstream.sign(
             work.caller, template.credential, digests, request_key=key, budget=budget
         ):
-            outcomes, frames = [], []
+            outcomes, frames, to_stamp = [], [], []
             for index, answer in answers:
-                item = to_sign[index]
+                item = items[index]
                 work.tries[item.ordinal] = had[index] + given[index] - budget[index]
                 if not isinstance(answer, UpstreamError):
                     frames.append(records.signature_frame(SignatureValue(item.ordinal, answer)))
-                    outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
+                    if item.timestamp:
+                        to_stamp.append((item, answer))
+                    else:
+                        outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
                 elif renewed is not None and isinstance(answer, CertificateRenewed):
                     renewed.append(item.ordinal)
                 elif answer.try_again and budget[index] > 0:
@@ -169,13 +192,35 @@ class Signing:
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
             if frames:
                 await in_pool(self._pool, lambda f=frames: _append(work.writer, f))  # type: ignore[misc]
-            yield outcomes
+            yield outcomes + await self._stamp(work, to_stamp)
+
+    async def _stamp(self, work: Work, signed: list[Signed]) -> list[DocumentOutcome]:
+        """4 sign, the time stamp: a document that asks for one ends with it, or not at all."""
+        outcomes, frames = [], []
+        answers = await self._upstream.stamp([value for _, value in signed]) if signed else []
+        for (item, _), answer in zip(signed, answers, strict=True):
+            if isinstance(answer, bytes):
+                frames.append(records.timestamp_frame(item.ordinal, answer))
+                outcomes.append(DocumentOutcome(item.ordinal, item.additional_bytes))
+                continue
+            work.tries[item.ordinal] = work.tries.get(item.ordinal, 0) + answer.asked
+            if answer.try_again and work.tries[item.ordinal] < self._tries:
+                work.run.open[item.ordinal] = answer
+            else:
+                outcomes.append(DocumentOutcome(item.ordinal, refusal=Refusal(answer.sign_error, answer.cause)))
+        if frames:
+            await in_pool(self._pool, lambda: _append(work.writer, frames))
+        return outcomes
 
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
         row = work.claimed.row
         if outcomes and not await self._store.record_outcomes(row.id, row.created_at, work.claimed.fence, outcomes):
             raise LeaseLost(f"operation {row.id} is worked on by somebody else")
         work.run.failed += sum(outcome.refusal is not None for outcome in outcomes)
+
+
+def _no_time_stamps(row: DocumentRow) -> Refusal:
+    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{row.name}: time stamps are not set up (--timestamp-urls)")
 
 
 def _append(writer: SpillWriter, frames: Sequence[Frame]) -> None:

@@ -91,7 +91,8 @@ class Supervisor:
             # A restart keeps the port: the signer goes on knowing it.
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
             # The outbound proxy is for the world outside, not for loopback.
-            settings = replace(settings, service_domain=address, proxy_hostname="")
+            stamps = settings.timestamp_urls or address + "/tsa"
+            settings = replace(settings, service_domain=address, timestamp_urls=stamps, proxy_hostname="")
         await self._configure(signer, settings)
         await asyncio.gather(*(self._configure(worker, settings) for worker in workers))
         # What is asked for once is done once: a process that is started again finds it done.

@@ -1,67 +1,22 @@
 """What becomes of whole operations when the signing service fails, renews its certificate, or answers again later."""
 
 import asyncio
-import base64
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from benchmarks.invoices import invoice
-from benchmarks.misbehaving import Misbehaving, make_signer, service
+from benchmarks.misbehaving import make_signer
+from tests.support_upstream import CALLER, CONTENTS, Running, running_service
 from tests.validators import pyhanko_verify
 
 from batchseal import signer as signers
 from batchseal.errors import ReferenceTaken
-from batchseal.intake.schema import Limits
-from batchseal.link import Link, LinkServer
-from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
-from batchseal.service import Service
-from batchseal.signer import Signer
+from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.store import Store
 from batchseal.upstream import breaker, lane
-
-CALLER = Caller("A")
-CONTENTS = [invoice(n, size_bytes=20_000) for n in range(20)]
-
-
-@dataclass
-class Running:
-    service: Service
-    double: Misbehaving
-    folder: Path
-
-    async def submit(self, reference: str, contents: list[bytes], **changes: Any) -> Any:
-        documents = [
-            {
-                "documentRequest": {
-                    "externalReference": "same",
-                    "name": f"{n}.pdf",
-                    "contentType": "application/pdf",
-                    "base64Content": base64.b64encode(content).decode(),
-                },
-                "signatureInfo": {"signatureType": "PAdES", **changes},
-            }
-            for n, content in enumerate(contents)
-        ]
-        data = json.dumps({"externalReference": reference, "description": "d", "documents": documents}).encode()
-
-        async def chunks() -> AsyncIterator[bytes]:
-            yield data
-
-        return await self.service.receive(
-            CALLER, Mode.ASYNC, form="json", media_type="application/json", chunks=chunks()
-        )
-
-    async def finished(self, operation_id: int, seconds: float = 30) -> Any:
-        assert await self.service.wait(operation_id, seconds)
-        row, documents = await self.service.finished_operation(CALLER, operation_id=operation_id)
-        return row, [d async for d in self.service.deliver(row, documents, encoding="raw")]
 
 
 @pytest.fixture(autouse=True)
@@ -74,22 +29,9 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
-    instance, pool = uuid4(), ThreadPoolExecutor(2)
-    store, double = await connect_store(instance), Misbehaving(multisign=5)
-    async with service(tmp_path, double) as upstream:
-        signer = Signer(store, upstream, tmp_path, pool, instance=instance, tries=5)
-        server, link = LinkServer(tmp_path / "link", signer.handlers()), Link(tmp_path / "link")
-        await server.start()
-        link.start()
-        looking = asyncio.create_task(signer.run())
-        await asyncio.sleep(0.1)
-        offered = Service(store, link, pool, folder=tmp_path, limits=Limits(), instance=instance, advertised=("h", 1))
-        yield Running(offered, double, tmp_path)
-        looking.cancel()
-        await link.stop()
-        await server.stop()
-        await signer.stop(1)
-    pool.shutdown()
+    instance = uuid4()
+    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+        yield running
 
 
 async def check(running: Running, content: bytes, signed: bytes) -> None:

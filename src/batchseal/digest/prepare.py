@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from batchseal._native import digest, planner
-from batchseal.cms import CmsTemplate
+from batchseal.cms import TIMESTAMP_BYTES, CmsTemplate
 from batchseal.document import Description, PreparedDigest, Refusal
 from batchseal.operation import ContentType, SignError
 
@@ -23,18 +23,18 @@ def prepare(
     """Prepares documents for signing; blocking, the GIL released for nearly all of it. `signing_time` is UTC."""
     pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
     results: list[tuple[int, PreparedDigest | Refusal]] = []
-    planned: list[tuple[int, Buffer, planner.PlannedUpdate]] = []
+    planned: list[tuple[int, Buffer, planner.PlannedUpdate, bool]] = []
     for ordinal, description, content in originals:
         refusal = description.refusal or unsupported(description)
         if refusal is None:
             update = plan(content, description, template, pdf_time)
             if not isinstance(update, Refusal):
-                planned.append((ordinal, content, update))
+                planned.append((ordinal, content, update, description.apply_timestamp))
                 continue
             refusal = update
         results.append((ordinal, refusal))
-    digests = message_digests(template, [(content, p.head, p.tail) for _, content, p in planned])
-    for (ordinal, _, update), message_digest in zip(planned, digests, strict=True):
+    digests = message_digests(template, [(content, p.head, p.tail) for _, content, p, _ in planned])
+    for (ordinal, _, update, timestamp), message_digest in zip(planned, digests, strict=True):
         results.append(
             (
                 ordinal,
@@ -46,6 +46,7 @@ def prepare(
                     message_digest=message_digest,
                     attributes_digest=template.attributes_digest(message_digest),
                     fingerprint=template.credential.fingerprint,
+                    timestamp=timestamp,
                 ),
             )
         )
@@ -63,7 +64,7 @@ def plan(
 ) -> "planner.PlannedUpdate | Refusal":
     update = planner.plan(
         content,
-        contents_bytes=template.contents_bytes,
+        contents_bytes=template.contents_bytes + (TIMESTAMP_BYTES if description.apply_timestamp else 0),
         reason=description.reason,
         location=description.location,
         signing_time=pdf_time,

@@ -111,6 +111,7 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
         reason=info.reason or None,
         location=info.location or None,
         refusal=_not_offered(name, content_type, signature_type, info),
+        apply_timestamp=info.apply_timestamp is True,
     )
 
 
@@ -135,8 +136,6 @@ def _not_offered(name: str, content_type: ContentType, signature_type: str, info
         cause = f"PAdES signs PDF documents, not {content_type.media_type}"
     elif info.visible_signature_info is not None:
         cause = "visible signatures are not offered yet"
-    elif info.apply_timestamp:
-        cause = "time stamps are not offered yet"
     return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}") if cause else None
 
 

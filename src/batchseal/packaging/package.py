@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 
 def package(
-    original: "Buffer", prepared: PreparedDigest, signature: SignatureValue, template: CmsTemplate
+    original: "Buffer",
+    prepared: PreparedDigest,
+    signature: SignatureValue,
+    template: CmsTemplate,
+    timestamp: bytes = b"",
 ) -> SignedDocument:
     """Raises ItemRejected where the CMS is larger than the reserved region (ISO 32000-2 12.8.1)."""
-    contents = template.signed_data(prepared.message_digest, signature.value).hex().encode("ascii")
+    contents = template.signed_data(prepared.message_digest, signature.value, timestamp).hex().encode("ascii")
     room = prepared.reserved_bytes - 2  # the region includes the < and > around the hex digits
     if len(contents) > room:
         raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")

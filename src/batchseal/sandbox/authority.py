@@ -15,11 +15,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from batchseal.errors import ConfigurationError
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
+TIMESTAMP_NAME = "Batchseal Sandbox Time Stamps"
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 ROOT_DAYS, INTERMEDIATE_DAYS, SIGNER_DAYS = 7300, 3650, 730
@@ -55,6 +56,12 @@ class Authority:
             self._intermediate = self._load_or_issue(
                 "intermediate", "Batchseal Sandbox Intermediate", "p256", self._root, INTERMEDIATE_DAYS
             )
+
+    def timestamper(self) -> Signer:
+        """The signer of time stamps (RFC 3161 2.3: its certificate is for nothing else)."""
+        with self._locked():
+            key, certificate = self._load_or_issue("timestamp", TIMESTAMP_NAME, "p256", self._intermediate, SIGNER_DAYS)
+        return Signer("timestamp", key, (certificate, self._intermediate[1], self._root[1]))
 
     def signer(self, client_service: str) -> Signer:
         """The signer of one client service, made on first use (an RSA key takes a part of a second: call it in a thread)."""
@@ -163,7 +170,7 @@ def issue(
     if issuer_certificate is not None:
         end = min(end, issuer_certificate.not_valid_after_utc)
     path_length = None if not is_authority else 0 if below_root else 1
-    return (
+    builder = (
         x509.CertificateBuilder(subject_name=subject)
         .issuer_name(issuer_certificate.subject if issuer_certificate else subject)
         .public_key(key.public_key())
@@ -174,8 +181,10 @@ def issue(
         .add_extension(key_usage(is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
+    if common_name == TIMESTAMP_NAME:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+    return builder.sign(issuer_key, hashes.SHA256())
 
 
 def key_usage(is_authority: bool) -> x509.KeyUsage:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from batchseal.sandbox.authority import Authority, Signer
 from batchseal.sandbox.grants import Grants, Tokens
+from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.services import ClientServices
 
 TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105
@@ -81,6 +82,7 @@ class Sandbox:
         self.options = options
         self.authority = Authority(options.folder, options.credential)
         self.services = ClientServices.load(options.services_file)
+        self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
         self.grants = Grants(options.grant_seconds)
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, "sandbox-sign")
@@ -98,6 +100,7 @@ class Sandbox:
         }
         application.router.add_post(TOKEN_PATH, self.issue_token)
         application.router.add_post("/csc/v1/info", self.describe_service)
+        application.router.add_post("/tsa", self.stamp)
         for method, handler in csc.items():
             application.router.add_post(f"/csc/v1/{method}", self.authenticated(handler))
         return application
@@ -235,6 +238,15 @@ class Sandbox:
             part = digests[start : start + SIGNING_SLICE]
             signatures += await loop.run_in_executor(self.threads, sign_digests, signer, part)
         return {"signatures": signatures}
+
+    async def stamp(self, request: web.Request) -> web.Response:
+        """RFC 3161 3.4."""
+        if self.timestamps is None:
+            self.timestamps = TimestampAuthority(self.authority.timestamper())
+        if self.options.latency_ms:
+            await asyncio.sleep(self.options.latency_ms / 1000)
+        body = self.timestamps.reply(await request.read())
+        return web.Response(body=body, content_type="application/timestamp-reply")
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:
         if body.get("credentialID") != signer.credential_id:

@@ -31,6 +31,7 @@ class FrameKind(IntEnum):
     CREDENTIAL = 4  # the Credential that documents were prepared for
     DESCRIPTIONS = 5  # what a later preparation needs of the request
     TRIES = 6  # sign calls that open documents were in
+    TIMESTAMP = 7  # a time stamp token over a signature value
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import Frame
 from batchseal.store.rows import DocumentRow
 
-# Ordinal, content type, reason, location: what a later preparation needs of the request.
-WhatWasAsked = tuple[int, ContentType, str | None, str | None]
+# Ordinal, content type, reason, location, time stamp: what a later preparation needs of the request.
+WhatWasAsked = tuple[int, ContentType, str | None, str | None, bool]
 
 _encode = msgspec.msgpack.Encoder().encode
 _prepared = msgspec.msgpack.Decoder(PreparedDigest).decode
@@ -28,6 +28,10 @@ def prepared_frame(prepared: PreparedDigest) -> Frame:
 
 def signature_frame(signature: SignatureValue) -> Frame:
     return FrameKind.SIGNATURE, signature.ordinal, signature.value
+
+
+def timestamp_frame(ordinal: int, token: bytes) -> Frame:
+    return FrameKind.TIMESTAMP, ordinal, token
 
 
 def credential_frame(credential: Credential) -> Frame:
@@ -55,6 +59,11 @@ def read_signature(reader: SpillReader, ordinal: int) -> SignatureValue:
     return SignatureValue(ordinal, reader.read(FrameKind.SIGNATURE, ordinal))
 
 
+def read_timestamp(reader: SpillReader, prepared: PreparedDigest) -> bytes:
+    """The token, or b"" for a document that asks for none. Raises SpillDamaged where one is missing."""
+    return reader.read(FrameKind.TIMESTAMP, prepared.ordinal) if prepared.timestamp else b""
+
+
 def read_credential(reader: SpillReader, fingerprint: bytes) -> Credential:
     return _credential(reader.read(FrameKind.CREDENTIAL, _credential_ordinal(fingerprint)))
 
@@ -68,8 +77,8 @@ def description(row: DocumentRow, asked: dict[int, WhatWasAsked]) -> Description
     """What a preparation needs to know of a document: its row, and what the spill says was asked for it."""
     if row.ordinal not in asked:
         raise SpillDamaged(f"what was asked for document {row.ordinal} is not stored")
-    _, content_type, reason, location = asked[row.ordinal]
-    return Description(row.external_reference, row.name, content_type, reason, location)
+    _, content_type, reason, location, timestamp = asked[row.ordinal]
+    return Description(row.external_reference, row.name, content_type, reason, location, apply_timestamp=timestamp)
 
 
 def read_tries(reader: SpillReader) -> dict[int, int]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from batchseal.document import Credential
-from batchseal.errors import UpstreamError
+from batchseal.errors import TimestampFailed, UpstreamError
 from batchseal.operation import Caller
 
 # Positions in the digests that were handed in, each with its verified signature or with why there is none.
@@ -21,6 +21,11 @@ SignedPart = list[tuple[int, bytes | UpstreamError]]
 
 class Upstream(Protocol):
     """What the pipeline sees."""
+
+    @property
+    def stamps(self) -> bool:
+        """Whether time stamps can be had at all."""
+        ...
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
         """The caller's credential, from a cache unless `refresh`. Raises UpstreamError."""
@@ -41,6 +46,10 @@ class Upstream(Protocol):
         still be in (default: the setting) and is counted down as they are made; an item whose error says `try_again` and
         that has some left is for a later `sign`. Closing the iterator drops what was not sent yet.
         """
+        ...
+
+    async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        """For each signature value a checked time stamp token (DER), or why there is none."""
         ...
 
     async def probe(self, token: str) -> str | None:

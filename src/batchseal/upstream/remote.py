@@ -11,7 +11,7 @@ import structlog
 
 from batchseal.config import Settings
 from batchseal.document import Credential
-from batchseal.errors import CertificateRenewed, CredentialUnusable, UpstreamAuthRefused, UpstreamError
+from batchseal.errors import CertificateRenewed, CredentialUnusable, TimestampFailed, UpstreamAuthRefused, UpstreamError
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
@@ -20,6 +20,7 @@ from batchseal.upstream.csc import CscV1
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.probe import Probe
+from batchseal.upstream.timestamps import Timestamps
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport, check_address, route_of
 
@@ -60,6 +61,7 @@ class RemoteUpstream:
         self._reading: dict[str, asyncio.Task[Known]] = {}
         self.breaker = Breaker(self.service.describe)
         self._probe = Probe(self.service)
+        self._timestamps = Timestamps(settings)
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
@@ -92,6 +94,13 @@ class RemoteUpstream:
         finally:
             known.lane.withdraw(order)
 
+    @property
+    def stamps(self) -> bool:
+        return self._timestamps.configured
+
+    async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        return await self._timestamps.stamp_all(signatures)
+
     async def probe(self, token: str) -> str | None:
         return await self._probe.client_service(token)
 
@@ -109,6 +118,7 @@ class RemoteUpstream:
         for known in self._known.values():
             await known.lane.close()
         await self.service.close()
+        await self._timestamps.close()
 
     async def _check(self) -> str | None:
         """The service answers, and the first client service gets a token and has a usable credential."""

@@ -16,10 +16,11 @@ import msgspec
 
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
-from batchseal.upstream.answers import JsonObject, connection_error, read_answer, read_bounded
+from batchseal.upstream.answers import JsonObject, connection_error, error_of_answer, read_answer, read_bounded
 
 MAX_CONNECTIONS = 32
 CONNECT_SECONDS = 5.0
+MAX_EXCHANGE_BYTES = 64 << 10
 KEEP_ALIVE: dict[str, Any] = {"keepalive_timeout": 30}
 READ_SECONDS = 60.0  # without a byte; the whole call is bounded by its own deadline
 
@@ -122,17 +123,36 @@ class Transport:
         max_answer_bytes: int = 4 << 20,
     ) -> JsonObject:
         """One call, made once. The answer is a JSON object of at most `max_answer_bytes`; all else raises UpstreamError."""
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept": "application/json"}
         if authorization:
             headers["Authorization"] = authorization
         body: bytes | Mapping[str, str] | None = form
         if json is not None:
             body, headers["Content-Type"] = msgspec.json.encode(json), "application/json"
+        status, answered, data = await self._send(path, body, headers, deadline_seconds, max_answer_bytes)
+        return read_answer(path, status, answered, data)
+
+    async def exchange(self, body: bytes, kind: str, answer_kind: str, deadline_seconds: float) -> bytes:
+        """One call of another protocol, to the address itself. Raises UpstreamError."""
+        headers = {"Content-Type": kind, "Accept": answer_kind}
+        status, answered, data = await self._send("", body, headers, deadline_seconds, MAX_EXCHANGE_BYTES)
+        if status != 200:
+            raise error_of_answer(self.address, status, answered, {})
+        return data
+
+    async def _send(
+        self,
+        path: str,
+        body: bytes | Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        deadline_seconds: float,
+        max_answer_bytes: int,
+    ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             async with self._opened().post(
                 self.address + path,
                 data=body,
-                headers=headers,
+                headers={"Accept-Encoding": "identity", **headers},
                 proxy=self.proxy,
                 proxy_auth=self.route.authentication() if self.proxy else None,
                 allow_redirects=False,
@@ -140,8 +160,7 @@ class Transport:
                     total=deadline_seconds, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS
                 ),
             ) as response:
-                data = await read_bounded(response, max_answer_bytes)
-                return read_answer(path, response.status, response.headers, data)
+                return response.status, response.headers, await read_bounded(response, max_answer_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise connection_error(path, problem) from None
 

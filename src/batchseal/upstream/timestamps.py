@@ -1,0 +1,200 @@
+"""Time stamps over signature values (RFC 3161), from several authorities in order of preference.
+
+Each authority may have a budget (so many requests in so many seconds) and is left alone for a while after it failed. A token
+is used only after everything in it was checked: nonce, imprint, time, the certificate's purpose and the signature.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from asn1crypto import cms, tsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from batchseal.cms import TIMESTAMP_BYTES
+from batchseal.config import Settings
+from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
+from batchseal.upstream.transport import Route, Transport, check_address, route_of
+
+log = structlog.get_logger("timestamp")
+
+AT_ONCE = 8  # requests to one authority
+CALL_SECONDS = 15.0
+LEFT_ALONE_SECONDS = 15.0  # after a failure
+CLOCK_SECONDS = 300  # how far an authority's clock may be from ours
+DIGESTS = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+
+
+class Authority:
+    """One address. `requests` in `seconds` is its budget, 0 for none."""
+
+    def __init__(self, address: str, route: Route, requests: int = 0, seconds: float = 0.0) -> None:
+        self.address = address
+        self._transport = Transport(address, route)
+        self._requests, self._seconds = requests, seconds
+        self._sent: deque[float] = deque()
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._away_until = 0.0
+        self.failure = ""  # why it is left alone, where it is for that
+
+    def wait_seconds(self) -> float:
+        """Before it may be asked again: its budget is spent, or it has failed a moment ago."""
+        now, wait = time.monotonic(), 0.0
+        while self._sent and self._sent[0] <= now - self._seconds:
+            self._sent.popleft()
+        if self._requests and len(self._sent) >= self._requests:
+            wait = self._sent[0] + self._seconds - now
+        if wait <= 0 and self._away_until <= now:
+            self.failure = ""
+        return max(wait, self._away_until - now)
+
+    async def stamp(self, imprint: bytes) -> bytes:
+        """A checked token over the SHA-256 digest `imprint`. Raises UpstreamError."""
+        self._sent.append(time.monotonic())
+        nonce = secrets.randbits(63) | 1 << 62
+        request = tsp.TimeStampReq(
+            {
+                "version": "v1",
+                "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": imprint},
+                "nonce": nonce,
+                "cert_req": True,
+            }
+        )
+        try:
+            async with self._free:
+                answer = await self._transport.exchange(
+                    request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
+                )
+            return await asyncio.to_thread(read_reply, answer, imprint, nonce)
+        except UpstreamError as problem:
+            log.warning("no time stamp", authority=self.address, cause=problem.cause)
+            self.failure, self._away_until = problem.cause, time.monotonic() + LEFT_ALONE_SECONDS
+            raise
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+
+class Timestamps:
+    """The authorities of `settings.timestamp_urls`. Raises ConfigurationError for what is no address."""
+
+    def __init__(self, settings: Settings) -> None:
+        route = route_of(settings)
+        self._authorities = [self._read(entry, route) for entry in settings.timestamp_urls.split()]
+
+    @property
+    def configured(self) -> bool:
+        return bool(self._authorities)
+
+    def _read(self, entry: str, route: Route) -> Authority:
+        address, _, budget = entry.partition(";")
+        check_address(address, allow_http=True)  # a token proves itself
+        try:
+            requests, seconds = budget.split("/") if budget else ("0", "0")
+            return Authority(address, route, int(requests), float(seconds))
+        except ValueError:
+            raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
+
+    async def stamp_all(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        """A token, or why there is none, for each signature value, in order."""
+        return list(await asyncio.gather(*map(self._stamp, signatures)))
+
+    async def close(self) -> None:
+        for authority in self._authorities:
+            await authority.close()
+
+    async def _stamp(self, signature: bytes) -> bytes | TimestampFailed:
+        imprint = hashlib.sha256(signature).digest()
+        for authority in self._authorities:
+            if authority.wait_seconds() <= 0:
+                with suppress(UpstreamError):
+                    return await authority.stamp(imprint)
+        wait = max(0.0, min(authority.wait_seconds() for authority in self._authorities))
+        causes = [f"{authority.address}: {authority.failure}" for authority in self._authorities if authority.failure]
+        spent = f"the budget of every time stamp authority is spent for another {wait:.0f} s"
+        return TimestampFailed("; ".join(causes) or spent, retry_after_seconds=wait, asked=bool(causes))
+
+
+def read_reply(data: bytes, imprint: bytes, nonce: int) -> bytes:
+    """RFC 3161 2.4.2: the token (a DER ContentInfo), checked. CPU-bound. Raises TimestampFailed."""
+    try:
+        response = tsp.TimeStampResp.load(data, strict=True)
+        status = response["status"]["status"].native
+        if status not in ("granted", "granted_with_mods"):
+            raise TimestampFailed(f"the authority answered {status}")
+        token = response["time_stamp_token"]
+        signed = token["content"]
+        content = signed["encap_content_info"]["content"]
+        info = content.parsed
+        if not isinstance(info, tsp.TSTInfo):
+            raise TimestampFailed("the token holds no TSTInfo")
+        if info["nonce"].native != nonce:
+            raise TimestampFailed("the token has another nonce")
+        stamped = info["message_imprint"]
+        if stamped["hash_algorithm"]["algorithm"].native != "sha256" or stamped["hashed_message"].native != imprint:
+            raise TimestampFailed("the token is for something else")
+        moment = info["gen_time"].native
+        if abs(moment - datetime.now(UTC)) > timedelta(seconds=CLOCK_SECONDS):
+            raise TimestampFailed(f"the token's time is {moment}")
+        check_signer(signed, bytes(content), moment)
+        der: bytes = token.dump()
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidSignature) as problem:
+        raise TimestampFailed(f"the reply cannot be used ({type(problem).__name__})") from None
+    if len(der) > TIMESTAMP_BYTES - 64:
+        raise TimestampFailed(f"the token takes {len(der)} bytes, more than is reserved")
+    return der
+
+
+def check_signer(signed: cms.SignedData, content: bytes, moment: datetime) -> None:
+    """One signature, by a certificate in the token that is for time stamps and nothing else (RFC 3161 2.3)."""
+    (signer,) = signed["signer_infos"]
+    sid, certificates = signer["sid"].chosen, [c.chosen for c in signed["certificates"]]
+    if signer["sid"].name == "issuer_and_serial_number":
+        found = [
+            c for c in certificates if c.issuer == sid["issuer"] and c.serial_number == sid["serial_number"].native
+        ]
+    else:
+        found = [c for c in certificates if c.key_identifier == sid.native]
+    if not found:
+        raise TimestampFailed("the token does not hold its signer's certificate")
+    certificate: asn1_x509.Certificate = found[0]
+    usage = certificate.extended_key_usage_value
+    if usage is None or usage.native != ["time_stamping"]:
+        raise TimestampFailed("the signer's certificate is not for time stamps")
+    validity = certificate["tbs_certificate"]["validity"]
+    if not validity["not_before"].native <= moment <= validity["not_after"].native:
+        raise TimestampFailed("the signer's certificate is not valid at the token's time")
+    digest_name = signer["digest_algorithm"]["algorithm"].native
+    attributes = {attribute["type"].native: attribute["values"] for attribute in signer["signed_attrs"]}
+    if attributes["content_type"][0].native != "tst_info":
+        raise TimestampFailed("the token's attributes are for something else")
+    if attributes["message_digest"][0].native != hashlib.new(digest_name, content).digest():
+        raise TimestampFailed("the token's digest is not that of its content")
+    verify(certificate, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+
+
+def verify(
+    certificate: asn1_x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes
+) -> None:
+    """Raises InvalidSignature."""
+    key = x509.load_der_x509_certificate(certificate.dump()).public_key()
+    signature = signer["signature"].native
+    algorithm = signer["signature_algorithm"]
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, data, ec.ECDSA(digest))
+    elif isinstance(key, rsa.RSAPublicKey) and algorithm.signature_algo == "rsassa_pss":
+        key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
+    elif isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, data, padding.PKCS1v15(), digest)
+    else:
+        raise TimestampFailed("the signer's key is neither RSA nor EC")

@@ -1,0 +1,180 @@
+"""Time stamps: tokens that independent validators accept, failover and budgets, and never one that is not checked."""
+
+import asyncio
+import io
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+from asn1crypto import pem, tsp
+from asn1crypto import x509 as asn1_x509
+from benchmarks.service import free_port
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.validation import validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+from tests.support_upstream import CONTENTS, Running, running_service
+
+from batchseal import signer as signers
+from batchseal.config import Settings
+from batchseal.errors import ConfigurationError, TimestampFailed
+from batchseal.operation import DocumentStatus, OperationStatus, SignError
+from batchseal.sandbox.authority import Authority
+from batchseal.sandbox.timestamps import TimestampAuthority
+from batchseal.store import Store
+from batchseal.upstream import timestamps
+from batchseal.upstream.timestamps import Timestamps, read_reply
+
+
+class Stamping:
+    """A time stamp authority over HTTP. `change` alters requests or replies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder / "tsa", "p256")
+        self.stamper = TimestampAuthority(self.authority.timestamper())
+        self.calls = 0
+        self.fault = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.calls += 1
+        data = await request.read()
+        if self.fault == "nonce":
+            other = tsp.TimeStampReq.load(data).copy()
+            other["nonce"] = 7
+            data = other.dump(force=True)
+        if self.fault == "imprint":
+            other = tsp.TimeStampReq.load(data).copy()
+            other["message_imprint"]["hashed_message"] = bytes(32)
+            data = other.dump(force=True)
+        if self.fault == "rejection":
+            data = b"no request"
+        reply = self.stamper.reply(data)
+        if self.fault == "garbage":
+            reply = b"<html>Please sign in</html>"
+        if self.fault == "flipped":
+            reply = reply[:-10] + bytes([reply[-10] ^ 1]) + reply[-9:]
+        return web.Response(body=reply, status=503 if self.fault == "503" else 200)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        application = web.Application()
+        application.router.add_post("/tsa", self.handle)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/tsa"
+        await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signers, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(timestamps, "LEFT_ALONE_SECONDS", 0.1)
+
+
+Connect = Callable[..., Awaitable[Store]]
+
+
+@asynccontextmanager
+async def stamping(connect_store: Connect, folder: Path, urls: str) -> AsyncIterator[Running]:
+    instance = uuid4()
+    async with running_service(await connect_store(instance), instance, folder, timestamp_urls=urls) as running:
+        yield running
+
+
+def stamped_at(signed: bytes, roots: list[bytes]) -> Any:
+    context = ValidationContext(trust_roots=[asn1_x509.Certificate.load(der) for der in roots], allow_fetching=False)
+    (signature,) = PdfFileReader(io.BytesIO(signed)).embedded_signatures
+    status = validate_pdf_signature(signature, context, context)
+    assert status.bottom_line
+    return status.timestamp_validity
+
+
+async def test_a_batch_is_time_stamped(connect_store: Connect, tmp_path: Path) -> None:
+    authority = Stamping(tmp_path)
+    async with authority.serve() as address, stamping(connect_store, tmp_path, address) as running:
+        row, results = await running.finished((await running.submit("b-t", CONTENTS, applyTimestamp=True)).id)
+        assert row.status is OperationStatus.EXECUTED
+        _, _, root = pem.unarmor((tmp_path / "tsa" / "root.pem").read_bytes())
+        roots = [running.double.certificate, root]
+        for result in results:
+            signed = b"".join(result.segments)
+            validity = await asyncio.to_thread(stamped_at, signed, roots)
+            assert validity.valid
+            assert validity.trusted
+            assert len(signed) == result.row.content_bytes + result.row.additional_bytes
+        path = tmp_path / "one.pdf"
+        path.write_bytes(b"".join(results[0].segments))
+        said = await asyncio.to_thread(subprocess.check_output, ["pdfsig", "-nocert", path], text=True)
+        assert "Signature is Valid." in said
+        _, results = await running.finished((await running.submit("b-b", CONTENTS[:2])).id)
+        assert await asyncio.to_thread(stamped_at, b"".join(results[0].segments), roots) is None
+    assert authority.calls == len(CONTENTS)
+
+
+@pytest.mark.parametrize("fault", ["down", "garbage", "nonce", "imprint", "rejection", "flipped", "503"])
+async def test_nothing_is_delivered_as_stamped_that_is_not(connect_store: Connect, tmp_path: Path, fault: str) -> None:
+    authority = Stamping(tmp_path)
+    authority.fault = fault
+    async with authority.serve() as address:
+        urls = f"http://127.0.0.1:{free_port()}/" if fault == "down" else address
+        async with stamping(connect_store, tmp_path, urls) as running:
+            row, results = await running.finished((await running.submit("b-t", CONTENTS[:6], applyTimestamp=True)).id)
+            assert row.status is OperationStatus.EXECUTION_FAILED
+            assert {r.row.status for r in results} == {DocumentStatus.ERROR_SIGNING}
+            assert {r.row.sign_error for r in results} == {SignError.TIMESTAMP_SIGN_ERROR}
+            assert all(not r.segments for r in results)
+            assert max(running.double.sent.values()) == 1  # signed once, whatever became of the stamp
+
+
+async def test_another_authority_steps_in(tmp_path: Path) -> None:
+    bad, good = Stamping(tmp_path / "bad"), Stamping(tmp_path / "good")
+    bad.fault = "garbage"
+    async with bad.serve() as first, good.serve() as second:
+        stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}"))
+        answers = await stamps.stamp_all([b"%d" % n for n in range(100)])
+        await stamps.close()
+    assert all(isinstance(answer, bytes) for answer in answers)
+    assert bad.calls <= timestamps.AT_ONCE * 13
+
+
+async def test_a_budget_is_kept(tmp_path: Path) -> None:
+    small, large = Stamping(tmp_path / "small"), Stamping(tmp_path / "large")
+    async with small.serve() as first, large.serve() as second:
+        stamps = Timestamps(Settings(timestamp_urls=f"{first};5/1 {second};20/1200"))
+        answers = await stamps.stamp_all([b"%d" % n for n in range(40)])
+        failed = [answer for answer in answers if isinstance(answer, TimestampFailed)]
+        assert (len(failed), small.calls, large.calls) == (15, 5, 20)
+        assert not failed[0].asked
+        assert 0 < (failed[0].retry_after_seconds or 0) <= 1
+        await asyncio.sleep(1)
+        assert isinstance((await stamps.stamp_all([b"later"]))[0], bytes)
+        await stamps.close()
+
+
+async def test_requests_run_side_by_side_over_few_connections(tmp_path: Path) -> None:
+    authority = Stamping(tmp_path)
+    async with authority.serve() as address:
+        stamps = Timestamps(Settings(timestamp_urls=address))
+        await stamps.stamp_all([b"warm"])
+        began = time.monotonic()
+        assert all(isinstance(a, bytes) for a in await stamps.stamp_all([b"%d" % n for n in range(200)]))
+        assert time.monotonic() - began < 5
+        await stamps.close()
+
+
+@pytest.mark.parametrize("urls", ["ftp://tsa.example", "https://tsa.example;20", "https://tsa.example;a/b"])
+def test_what_is_no_authority(urls: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Timestamps(Settings(timestamp_urls=urls))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x03\x02\x01\x00", b"A" * 1000])
+def test_replies_that_are_none(data: bytes) -> None:
+    with pytest.raises(TimestampFailed):
+        read_reply(data, bytes(32), 1)

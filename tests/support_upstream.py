@@ -1,0 +1,96 @@
+"""A service without its HTTP front over a signing service that misbehaves: real spill, database, link and signer."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from benchmarks.invoices import invoice
+from benchmarks.misbehaving import Misbehaving, service
+
+from batchseal.admission.admission import Admission
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import budgets_of
+from batchseal.config import Settings
+from batchseal.intake.schema import Limits
+from batchseal.link import Link, LinkServer
+from batchseal.operation import Caller, Mode
+from batchseal.service import Service
+from batchseal.signer import Signer
+from batchseal.store import Store
+
+CALLER = Caller("A")
+CONTENTS = [invoice(n, size_bytes=20_000) for n in range(20)]
+
+
+@dataclass
+class Running:
+    service: Service
+    double: Misbehaving
+    folder: Path
+
+    async def submit(self, reference: str, contents: list[bytes], **changes: Any) -> Any:
+        documents = [
+            {
+                "documentRequest": {
+                    "externalReference": "same",
+                    "name": f"{n}.pdf",
+                    "contentType": "application/pdf",
+                    "base64Content": base64.b64encode(content).decode(),
+                },
+                "signatureInfo": {"signatureType": "PAdES", **changes},
+            }
+            for n, content in enumerate(contents)
+        ]
+        data = json.dumps({"externalReference": reference, "description": "d", "documents": documents}).encode()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data
+
+        return await self.service.receive(
+            CALLER, Mode.ASYNC, form="json", media_type="application/json", body_bytes=len(data), chunks=chunks()
+        )
+
+    async def finished(self, operation_id: int, seconds: float = 30) -> Any:
+        assert await self.service.wait(operation_id, seconds)
+        row, documents = await self.service.finished_operation(CALLER, operation_id=operation_id)
+        return row, [d async for d in self.service.deliver(row, documents, encoding="raw")]
+
+
+@asynccontextmanager
+async def running_service(store: Store, instance: UUID, folder: Path, **settings: Any) -> AsyncIterator[Running]:
+    pool, double = ThreadPoolExecutor(2), Misbehaving(multisign=5)
+    async with service(folder, double, **settings) as upstream:
+        signer = Signer(store, upstream, folder, pool, instance=instance, tries=5)
+        server, link = LinkServer(folder / "link", signer.handlers()), Link(folder / "link")
+        await server.start()
+        link.start()
+        looking = asyncio.create_task(signer.run())
+        await asyncio.sleep(0.1)
+        ledger = Ledger(folder / "ledger")
+        admission = Admission(ledger, budgets_of(Settings()), folder)
+        address = ("h", 1)
+        limits = Limits()
+        offered = Service(
+            store,
+            link,
+            pool,
+            folder=folder,
+            limits=limits,
+            instance=instance,
+            advertised=address,
+            admission=admission,
+        )
+        yield Running(offered, double, folder)
+        looking.cancel()
+        await link.stop()
+        await server.stop()
+        await signer.stop(1)
+        ledger.close()
+    pool.shutdown()
