@@ -175,6 +175,9 @@ class MemoryPipeline:
             raise NotFinished(f"operation {operation.id} is {operation.status.name}")
         return operation, [row for row, _ in self.documents[operation.id]]
 
+    async def fetched(self, caller: Caller, operation_id: int) -> None:
+        self.counts["fetched"] = self.counts.get("fetched", 0) + 1
+
     async def operation_of_document(self, caller: Caller, reference: str) -> int:
         if reference in self.counts:
             return self.counts[reference]

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import structlog
 import uvloop
 
 from batchseal._native import base64, digest, scanner
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from batchseal.api.guard import Guard
 
 DRAIN_SECONDS = 10
+
+log = structlog.get_logger("app")
 
 
 def use_kernels(settings: Settings) -> None:
@@ -58,13 +61,28 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def connect_store(settings: Settings) -> Store:
-    return await Store.connect(settings.database_url, instance=UUID(settings.instance))
+async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
+    return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
+
+
+async def migrate(settings: Settings, store: Store) -> None:
+    """As the owner of the tables, who may be another than the service itself."""
+    if settings.force_database_recreate:
+        log.warning("deleting every operation, document row, external reference and audit entry, as asked")
+    role, unbound = await store.role()
+    if unbound:
+        log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
+    if not settings.database_owner_url:
+        await store.migrate(recreate=settings.force_database_recreate)
+        return
+    owner = await Store.connect(settings.database_owner_url, instance=UUID(settings.instance))
+    await owner.migrate(recreate=settings.force_database_recreate, role=role)
+    await owner.close()
 
 
 async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
     """What a worker offers to the API, and how it is taken down."""
-    link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings)
+    link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
@@ -94,17 +112,23 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
-    from batchseal.housekeeping.keeper import Housekeeper
+    from batchseal.audit.writer import AuditWriter
+    from batchseal.housekeeping.keeper import Housekeeper, Retention
     from batchseal.signer import Signer
+    from batchseal.store.trail import AuditTrail
+    from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
 
     store = await connect_store(settings)
-    await store.migrate(recreate=settings.force_database_recreate)
+    await migrate(settings, store)
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
     pool, instance = native_pool(), UUID(settings.instance)
     ledger = Ledger(settings.ledger_path)
-    keeper = Housekeeper(store, ledger, settings.spill_folder, pool, instance)
+    audit = AuditWriter(AuditTrail(store.database, instance), settings.spill_folder, settings.audit_path, pool)
+    keeper = Housekeeper(
+        Upkeep(store.database, instance), audit, ledger, settings.spill_folder, pool, Retention.of(settings)
+    )
     signer = Signer(
         store,
         upstream,
@@ -115,7 +139,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     await store.take_back_own_leases()
     await signer.sweep()
-    server = LinkServer(settings.link_path, signer.handlers())
+    server = LinkServer(settings.link_path, {**signer.handlers(), "make_room": keeper.make_room})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

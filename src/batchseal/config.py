@@ -98,6 +98,22 @@ class Settings:
     postgres_bin: str = option(
         "", "folder of the PostgreSQL programs; empty: the ones that came along", group="database"
     )
+    database_owner_url: str = option(
+        "",
+        "the same database as the role that owns its tables, to bring them up to date; empty: the same role",
+        dotted="database.owner.url",
+        group="database",
+    )
+    payload_hours_fetched: int = option(
+        24, "hours that a payload is kept after its result was fetched", group="keeping"
+    )
+    payload_days_unfetched: int = option(7, "days that a payload is kept that nobody fetches", group="keeping")
+    document_days: int = option(31, "days that document rows are kept after the end of their month", group="keeping")
+    reference_days: int = option(3650, "days that an external reference stays taken", group="keeping")
+    audit_days: int = option(400, "days that audit entries stay in the database after their month", group="keeping")
+    audit_folder: str = option(
+        "", "where audit entries are exported to; empty: audit in the work folder", group="keeping"
+    )
     force_database_recreate: bool = option(
         False,
         "delete every operation and start with an empty database",
@@ -209,6 +225,15 @@ class Settings:
     def ledger_path(self) -> Path:
         """What all workers have reserved."""
         return self.temp_folder / "admission.ledger"
+
+    @property
+    def audit_path(self) -> Path:
+        return Path(self.audit_folder) if self.audit_folder else self.work_folder / "audit"
+
+    @property
+    def dsn_path(self) -> Path:
+        """Where the running service says how its embedded database is reached."""
+        return self.temp_folder / "database.url"
 
     @property
     def link_path(self) -> Path:

@@ -18,9 +18,10 @@ month-exported        a month's audit entries are in their file, still in the da
 """
 
 import os
+import re
 import signal
 
-SITES = tuple(line.split()[0] for line in (__doc__ or "").splitlines() if line.startswith("    "))
+SITES = tuple(re.findall(r"^\s*([a-z]+(?:-[a-z]+)*)  ", __doc__ or "", re.MULTILINE))
 
 _armed = ""
 _passes_left = 0

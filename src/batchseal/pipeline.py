@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from batchseal.audit.chain import digests_of
 from batchseal.cms import CmsTemplate
 from batchseal.delivery.encode import Delivered, Encoding, batches, encode, undelivered
 from batchseal.digest.prepare import prepare
@@ -65,6 +66,7 @@ class Reception:
         self._documents: dict[int, NewDocument] = {}
         self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
         self._asked: list[records.WhatWasAsked] = []
+        self.digests: dict[int, bytes] = {}  # by ordinal, for the audit trail
 
     async def take(self, documents: Sequence[ReceivedDocument]) -> None:
         """Waits while the batch before is still at work: that is the back-pressure on the socket."""
@@ -109,6 +111,7 @@ class Reception:
         """2 spill and 3 digest, in a thread of the pool."""
         described = [(d.ordinal, d.description, d.content) for d in batch if d.description is not None]
         results = prepare(described, self._template, self._received_at) if self._template is not None else []
+        self.digests |= digests_of(batch, results)
         refused = {ordinal: result for ordinal, result in results if isinstance(result, Refusal)}
         for document in batch:
             if document.description is None:

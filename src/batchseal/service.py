@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from batchseal.admission.admission import UPLOAD_BYTES, Admission, Ticket
+from batchseal.audit.chain import documents_digest
 from batchseal.cms import CmsTemplate
 from batchseal.delivery.encode import Delivered, Encoding
 from batchseal.document import Credential
@@ -129,6 +130,7 @@ class Service:
                     host=self._advertised[0],
                     port=self._advertised[1],
                     return_signed_content=facts.return_signed_content,
+                    documents_digest=documents_digest(reception.digests[row.ordinal] for row in documents_rows),
                 ),
                 documents_rows,
             )
@@ -234,7 +236,14 @@ class Service:
             raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
         if row.payload_purged:
             raise ResultExpired(f"the result of operation {row.id} is no longer kept")
-        return row, await self._store.documents(row.id, row.created_at)
+        return row, await self._store.documents(row.id, row.created_at, caller=caller.client_service)
+
+    async def fetched(self, caller: Caller, operation_id: int) -> None:
+        """The caller has the whole result: its payload may go after a while. A missed note only keeps it longer."""
+        try:
+            await self._store.mark_fetched(caller.client_service, operation_id)
+        except DatabaseUnavailable as problem:
+            log.info("a fetched result was not noted", operation=operation_id, cause=problem.cause)
 
     async def operation_of_document(self, caller: Caller, reference: str) -> int:
         operation_id = await self._store.operation_of_document(caller.client_service, reference)

@@ -85,7 +85,9 @@ class Supervisor:
         if not settings.database_url:
             binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
             self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries)
-            settings = replace(settings, database_url=await self._postgres.start())
+            dsn = await self._postgres.start()
+            settings = replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
+            write_private(settings.dsn_path, dsn)
         if sandbox:
             address = await self._configure(sandbox, settings)
             # A restart keeps the port: the signer goes on knowing it.
@@ -234,6 +236,12 @@ def instance_identity(temp_folder: Path) -> UUID:
     os.close(descriptor)
     fresh.rename(path)
     return identity
+
+
+def write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

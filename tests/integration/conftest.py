@@ -47,9 +47,9 @@ def template_database(postgres: EmbeddedPostgres) -> str:
     """A migrated database that tests copy: a copy takes a tenth of the migrations' time."""
 
     async def make() -> str:
-        await as_superuser(postgres, "CREATE DATABASE template_store OWNER batchseal")
-        store = await Store.connect(postgres.dsn_of("batchseal", "template_store"), instance=uuid4())
-        await store.migrate()
+        await as_superuser(postgres, "CREATE DATABASE template_store OWNER batchseal_owner")
+        store = await Store.connect(postgres.dsn_of("batchseal_owner", "template_store"), instance=uuid4())
+        await store.migrate(role="batchseal")
         await store.close()
         return "template_store"
 
@@ -59,7 +59,7 @@ def template_database(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 async def database_url(postgres: EmbeddedPostgres, template_database: str) -> AsyncIterator[str]:
     name = f"test_{uuid4().hex}"
-    await as_superuser(postgres, f"CREATE DATABASE {name} OWNER batchseal TEMPLATE {template_database}")
+    await as_superuser(postgres, f"CREATE DATABASE {name} OWNER batchseal_owner TEMPLATE {template_database}")
     yield postgres.dsn_of("batchseal", name)
     await as_superuser(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -14,19 +14,27 @@ from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.operation import ContentType, Mode, OperationStatus
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, Store
-from batchseal.store.migrations import next_month, partition_name
+from batchseal.store.migrations import migration_files, next_month, partition_name
 from batchseal.store.queries import QUERIES, load_queries
 
 Connect = Callable[..., Awaitable[Store]]
 
 
+ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
+
+
+def owner_of(url: str) -> str:
+    """The same database, as the role that owns the tables."""
+    return url.replace("//batchseal@", "//batchseal_owner@")
+
+
 async def test_migrate_is_idempotent_and_concurrent(postgres: EmbeddedPostgres, database_url: str) -> None:
-    stores = [await Store.connect(database_url, instance=uuid4()) for _ in range(4)]
-    connection = await asyncpg.connect(database_url)
+    stores = [await Store.connect(owner_of(database_url), instance=uuid4()) for _ in range(4)]
+    connection = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
     await connection.execute("DROP SCHEMA batchseal CASCADE")
     await asyncio.gather(*(store.migrate() for store in stores))
     await stores[0].migrate()
-    assert await connection.fetchval("SELECT count(*) FROM migrations") == 1
+    assert await connection.fetchval("SELECT count(*) FROM migrations") == len(migration_files())
     await connection.execute("INSERT INTO migrations (number, name) VALUES (9999, 'of the future')")
     with pytest.raises(ConfigurationError, match="9999"):
         await stores[0].migrate()
@@ -36,11 +44,13 @@ async def test_migrate_is_idempotent_and_concurrent(postgres: EmbeddedPostgres, 
     await connection.close()
 
 
-async def test_recreate_deletes_everything(connect_store: Connect) -> None:
+async def test_recreate_deletes_everything(connect_store: Connect, database_url: str) -> None:
     store = await connect_store()
+    owner = await Store.connect(owner_of(database_url), instance=uuid4())
     operation = NewOperation(uuid4(), "A", "r", "", Mode.ASYNC, uuid4(), "h", 1)
     await store.register(operation, [])
-    await store.migrate(recreate=True)
+    await owner.migrate(recreate=True, role="batchseal")
+    await owner.close()
     assert await store.reference_holder("A", "r") is None
     await store.register(operation, [NewDocument(0, "d", "d.pdf", ContentType.PDF, 1)])
 
@@ -48,7 +58,7 @@ async def test_recreate_deletes_everything(connect_store: Connect) -> None:
 async def test_a_new_month_makes_its_partitions(connect_store: Connect, database_url: str) -> None:
     """As if the process had started two months ago: the first registrations of the month make what is missing, at once."""
     stores = [await connect_store() for _ in range(3)]
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
     for name in await connection.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'documents'::regclass"
     ):
@@ -83,7 +93,7 @@ async def test_documents_are_small(connect_store: Connect, database_url: str) ->
     """Growth of all tables with their indexes over batches 4 to 5, vacuumed between; the goal is 0.35 MB."""
     me = uuid4()
     store = await connect_store(me)
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
     sizes = []
     for batch in range(5):
         documents = [
@@ -128,7 +138,7 @@ async def test_a_connection_lost_in_a_transaction_leaves_nothing(
     connect_store: Connect, postgres: EmbeddedPostgres, database_url: str
 ) -> None:
     store = await connect_store()
-    blocker = await asyncpg.connect(database_url)
+    blocker = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
     async with blocker.transaction():
         await blocker.execute("LOCK TABLE documents IN ACCESS EXCLUSIVE MODE")
         registering = asyncio.create_task(

@@ -177,7 +177,7 @@ async def test_a_claim_during_a_write_waits_for_it(connect_store: Connect, datab
     store = await connect_store(me)
     row = await register(store, me)
     assert await store.claim_one(row.id, 0) is not None
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, server_settings={"batchseal.scope": "*"})
     async with connection.transaction():
         await connection.execute("SELECT id FROM operations WHERE id = $1 FOR UPDATE", row.id)
         assert await store.claim(10, 30) == []  # skipped, not waited for

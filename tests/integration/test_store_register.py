@@ -86,7 +86,7 @@ async def test_a_taken_reference_names_its_holder_and_leaves_nothing(connect_sto
     assert taken.value.operation_id == row.id == await store.reference_holder("A", "FT 2021/5")
     other = await store.register(new_operation(client_service="B"), new_documents(3))
     assert other.id != row.id
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, server_settings={"batchseal.scope": "*"})
     assert await connection.fetchval("SELECT count(*) FROM operations") == 2
     assert await connection.fetchval("SELECT count(*) FROM documents") == 6
     await connection.close()

@@ -128,7 +128,7 @@ class Routes:
         operation, documents = await self.pipeline.finished_operation(caller, operation_id=received.id)
         if operation.documents_signed == 0:
             raise nothing_signed(documents)
-        return self.with_content(request, operation, documents)
+        return self.with_content(request, caller, operation, documents)
 
     # --- status and result ----------------------------------------------------------------------------------
 
@@ -157,20 +157,20 @@ class Routes:
     async def result_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
         operation, documents = await self.finished(caller, reference=reference)
-        return self.result(request, operation, documents)
+        return self.result(request, caller, operation, documents)
 
     async def result_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
         with_content = requests.parse_boolean(route_value(request, "contentInResponse"))
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         if with_content:
-            return self.result(request, operation, documents)
+            return self.result(request, caller, operation, documents)
         return json_reply(result.without_content(operation, documents, self.contract.document))
 
     async def documents_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
         operation, documents = await self.finished(caller, operation_id=self.id(request))
-        return self.archive(request, operation, documents)
+        return self.archive(request, caller, operation, documents)
 
     async def document_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
@@ -211,6 +211,16 @@ class Routes:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
 
+    def note_when_fetched(self, request: Request, caller: Caller, operation: Operation) -> None:
+        """Once the last byte of a whole result is sent."""
+        exchange = exchange_of(request)
+
+        async def note() -> None:
+            if exchange.replied and exchange.status == 200 and exchange.scope["method"] != "HEAD":
+                await self.pipeline.fetched(caller, operation.id)
+
+        exchange.cleanup.push_async_callback(note)
+
     def delivered(
         self,
         request: Request,
@@ -224,12 +234,15 @@ class Routes:
             exchange_of(request).cleanup.push_async_callback(aclose)
         return delivered
 
-    def result(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+    def result(self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]) -> Response:
         if requests.wants_zip(header(request, b"accept")):
-            return self.archive(request, operation, documents)
-        return self.with_content(request, operation, documents)
+            return self.archive(request, caller, operation, documents)
+        return self.with_content(request, caller, operation, documents)
 
-    def with_content(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+    def with_content(
+        self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
+    ) -> Response:
+        self.note_when_fetched(request, caller, operation)
         delivered = self.delivered(request, operation, documents, "base64")
 
         async def content() -> AsyncIterator[bytes]:
@@ -238,7 +251,10 @@ class Routes:
 
         return Response(200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content))
 
-    def archive(self, request: Request, operation: Operation, documents: Sequence[Document]) -> Response:
+    def archive(
+        self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
+    ) -> Response:
+        self.note_when_fetched(request, caller, operation)
         delivered = self.delivered(request, operation, documents, "raw")
 
         async def content() -> AsyncIterator[bytes]:

@@ -23,7 +23,9 @@ from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.programs import ENVIRONMENT, Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
 
+# The service connects as a role that owns nothing; the other one owns the tables and changes their form.
 ROLE = DATABASE = "batchseal"
+OWNER = "batchseal_owner"
 START_SECONDS = 60.0
 STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 FIRST_PAUSE_SECONDS = 0.1
@@ -78,6 +80,11 @@ class EmbeddedPostgres:
     def dsn(self) -> str:
         """For `Store.connect`. Raises DatabaseUnavailable before the first start."""
         return self.dsn_of(ROLE, DATABASE)
+
+    @property
+    def owner_dsn(self) -> str:
+        """For migrations."""
+        return self.dsn_of(OWNER, DATABASE)
 
     def dsn_of(self, role: str, database: str) -> str:
         if self._launch is None:
@@ -174,8 +181,10 @@ class EmbeddedPostgres:
         if int(launch.programs.major) >= 17:
             options.append("--sync-method=syncfs")  # one call, where a thousand fsyncs may wait for a busy disk
         await self._run_once(launch, launch.programs.initdb, "-D", half, "--username=postgres", *options)
-        # One statement a line. The service's own role is no superuser.
-        statements = f"CREATE ROLE {ROLE} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
+        # One statement a line. Neither role is a superuser.
+        statements = (
+            f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
+        )
         await self._run_once(launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements)
         shutil.rmtree(self.data, ignore_errors=True)
         os.rename(half, self.data)

@@ -16,6 +16,7 @@ CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
+LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
 # What means "the server is away", not "the statement is wrong".
 AWAY: tuple[type[BaseException], ...] = (
@@ -46,15 +47,16 @@ class Database:
     next use.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, everything: bool) -> None:
         self._pool = pool
+        self._everything = everything
         self._pause_seconds = 0.0
         self._next_attempt = 0.0
 
     @classmethod
-    async def open(cls, dsn: str, pool_size: int) -> "Database":
-        """Raises ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody
-        answers.
+    async def open(cls, dsn: str, pool_size: int, *, everything: bool) -> "Database":
+        """With `everything` connections see all rows unless they are opened for a caller, else none. Raises
+        ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody answers.
         """
         try:
             pool = await asyncpg.create_pool(
@@ -63,11 +65,16 @@ class Database:
                 max_size=pool_size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
-                server_settings={"search_path": SCHEMA, "application_name": "batchseal", "timezone": "UTC"},
+                server_settings={
+                    "search_path": SCHEMA,
+                    "application_name": "batchseal",
+                    "timezone": "UTC",
+                    "batchseal.scope": "*" if everything else "",
+                },
             )
         except ValueError as problem:  # ClientConfigurationError is one too
             raise ConfigurationError(f"--database-url: {problem}") from None
-        database = cls(pool)
+        database = cls(pool, everything)
         try:
             async with database.connection() as connection:
                 await connection.fetchval("SELECT 1")
@@ -87,14 +94,17 @@ class Database:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool. Raises DatabaseUnavailable where there is none, or where it breaks in
-        use.
+    async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
+        """A connection of the pool, which sees the rows of the client service `caller` only, if one is given: the
+        pool resets that when it takes the connection back. Raises DatabaseUnavailable where there is none, or where
+        it breaks in use.
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
         connection = await self._acquire()
         try:
+            if caller is not None:
+                await connection.execute(LIMIT_TO_CALLER, caller)
             yield connection
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
@@ -129,9 +139,9 @@ class Database:
         return connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, caller: str | None = None) -> AsyncIterator[Connection]:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection(caller) as connection, connection.transaction():
             yield connection
 
 

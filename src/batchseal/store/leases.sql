@@ -49,11 +49,16 @@ SET documents_signed = documents_signed + $2, documents_failed = documents_faile
 WHERE id = $1;
 
 -- name: finish
-UPDATE operations
-SET status = $3, finished_at = date_trunc('milliseconds', clock_timestamp()),
-    lease_holder = NULL, lease_until = NULL, next_try_at = NULL
-WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-RETURNING id;
+WITH finished AS (
+    UPDATE operations
+    SET status = $3, finished_at = date_trunc('milliseconds', clock_timestamp()),
+        lease_holder = NULL, lease_until = NULL, next_try_at = NULL
+    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+    RETURNING *
+)
+INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
+SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM finished
+RETURNING operation_id;
 
 -- name: postpone
 UPDATE operations

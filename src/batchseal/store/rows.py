@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +23,7 @@ class NewOperation:
     host: str
     port: int
     return_signed_content: bool | None = None
+    documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,23 @@ class ClaimedOperation:
     row: OperationRow
     fence: int
     tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An entry of the audit trail as it is chained. `event` is one of `audit.chain.Event`."""
+
+    position: int
+    at: datetime
+    operation_id: int
+    month: date
+    signed: int
+    failed: int
+    event: int
+    client_service: str
+    digest: bytes
+    credential: bytes
+    link: bytes
 
 
 @dataclass(frozen=True, slots=True)

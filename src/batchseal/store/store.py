@@ -52,8 +52,14 @@ class Store:
         self._months: set[date] = set()  # whose partition is known to exist
 
     @classmethod
-    async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4) -> "Store":
-        return cls(await Database.open(dsn, pool_size), instance)
+    async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
+        """Without `everything` only what is asked for a caller can be seen."""
+        return cls(await Database.open(dsn, pool_size, everything=everything), instance)
+
+    @property
+    def database(self) -> Database:
+        """For `Upkeep` and `AuditTrail`."""
+        return self._database
 
     async def close(self) -> None:
         await self._database.close()
@@ -62,9 +68,17 @@ class Store:
         async with self._database.connection() as connection:
             await connection.fetchval("SELECT 1", timeout=5)
 
-    async def migrate(self, *, recreate: bool = False) -> None:
-        """Brings the schema up to date, before any other call. `recreate` deletes everything first."""
-        await migrations.migrate(self._database, recreate=recreate)
+    async def migrate(self, *, recreate: bool = False, role: str | None = None) -> None:
+        """Brings the schema up to date, before any other call, and lets `role` use it. `recreate` deletes everything
+        first.
+        """
+        await migrations.migrate(self._database, recreate=recreate, role=role)
+
+    async def role(self) -> tuple[str, bool]:
+        """Who this store connects as, quoted, and whether row security does not bind it."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["current_role"])
+            return record["role"], record["unbound"]
 
     # --- registering ----------------------------------------------------------------------------------------
 
@@ -75,7 +89,7 @@ class Store:
         reference. The row is leased to its instance for a short while, by the database's clock.
         """
         check_storable(operation, documents)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(operation.client_service) as connection:
             identity = await self._take_reference(connection, operation)
             record = await connection.fetchrow(
                 QUERIES["insert_operation"],
@@ -98,10 +112,20 @@ class Store:
             month = month_of(row.created_at)
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
+            # Into the partition itself: PostgreSQL does not copy into a table with row security.
             await connection.copy_records_to_table(
-                "documents",
+                migrations.partition_name(month),
                 columns=DOCUMENT_COLUMNS,
                 records=[document_record(row, month, document) for document in documents],
+            )
+            await connection.execute(
+                QUERIES["audit_register"],
+                row.id,
+                row.instance,
+                row.payload_id,
+                row.documents_failed,
+                row.client_service,
+                operation.documents_digest,
             )
             crash_site("register-uncommitted")
         crash_site("registered")
@@ -141,7 +165,7 @@ class Store:
         """The operation that has this external reference, before a body is read in vain."""
         if not is_storable(reference):
             return None
-        async with self._database.connection() as connection:
+        async with self._database.connection(client_service) as connection:
             holder: int | None = await connection.fetchval(QUERIES["reference_holder"], client_service, reference)
             return holder
 
@@ -149,14 +173,14 @@ class Store:
         """Newest first; more than one where a purged operation's reference was used again."""
         if not is_storable(reference):
             return []
-        async with self._database.connection() as connection:
+        async with self._database.connection(client_service) as connection:
             records = await connection.fetch(QUERIES["operations_with_reference"], client_service, reference)
             return [operation_row(record) for record in records]
 
     async def operation(self, client_service: str, operation_id: int) -> OperationRow | None:
         if not 0 < operation_id < 1 << 63:
             return None
-        async with self._database.connection() as connection:
+        async with self._database.connection(client_service) as connection:
             record = await connection.fetchrow(QUERIES["operation"], client_service, operation_id)
             return operation_row(record) if record else None
 
@@ -165,18 +189,25 @@ class Store:
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["is_finished"], operation_id) is True
 
-    async def documents(self, operation_id: int, created_at: datetime) -> list[DocumentRow]:
+    async def documents(
+        self, operation_id: int, created_at: datetime, *, caller: str | None = None
+    ) -> list[DocumentRow]:
         """In the order of the request. `created_at` is the operation's: it tells the partition."""
-        async with self._database.connection() as connection:
+        async with self._database.connection(caller) as connection:
             records = await connection.fetch(QUERIES["documents"], operation_id, month_of(created_at))
             return [document_row(record) for record in records]
+
+    async def mark_fetched(self, client_service: str, operation_id: int) -> None:
+        """The whole result of a finished operation has reached its caller."""
+        async with self._database.connection(client_service) as connection:
+            await connection.execute(QUERIES["mark_fetched"], client_service, operation_id)
 
     async def operation_of_document(self, client_service: str, document_reference: str) -> int | None:
         """The newest operation that has a document with this external reference."""
         if not is_storable(document_reference):
             return None
         key = reference_key(client_service, document_reference)
-        async with self._database.connection() as connection:
+        async with self._database.connection(client_service) as connection:
             found: int | None = await connection.fetchval(
                 QUERIES["operation_of_document"], client_service, document_reference, key
             )
@@ -186,11 +217,6 @@ class Store:
         """Payloads that must stay; any other spill file of the instance is an orphan."""
         async with self._database.connection() as connection:
             return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
-
-    async def unfinished_documents(self, instance: UUID) -> int:
-        """How many documents of the instance wait to be signed."""
-        async with self._database.connection() as connection:
-            return int(await connection.fetchval(QUERIES["unfinished_documents"], instance))
 
     async def statistics(self) -> Statistics:
         async with self._database.connection() as connection:
@@ -222,18 +248,14 @@ class Store:
         return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
-        """Leases one operation, even before it is due. None where it is finished, held, or another
-        instance's.
-        """
+        """Leases one operation, even before it is due. None where it is finished, held, or another instance's."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
             crash_site("claimed")
             return claimed_operation(record) if record else None
 
     async def take_back_own_leases(self) -> int:
-        """Frees every lease of this instance: for the start of its signer, whose predecessor is dead. How
-        many.
-        """
+        """Frees every lease of this instance: for the start of its signer, whose predecessor is dead. How many."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["take_back_own_leases"], self._instance))
 

@@ -1,0 +1,118 @@
+"""What an entry is, and how one is linked to the one before it: pure functions."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, date, datetime
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from batchseal.document import PreparedDigest, ReceivedDocument, Refusal
+from batchseal.store.rows import AuditEntry
+from batchseal.store.trail import NO_LINK
+
+
+class Event(IntEnum):
+    REGISTERED = 1  # digest: over the documents as they came
+    FINISHED = 2  # digest: over what was signed
+    FETCHED = 3
+    PURGED = 4
+
+
+def content(entry: AuditEntry) -> list[Any]:
+    """All of an entry but its link, in the order that is digested."""
+    return [
+        entry.position,
+        entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        entry.operation_id,
+        entry.month.isoformat(),
+        entry.signed,
+        entry.failed,
+        Event(entry.event).name,
+        entry.client_service,
+        entry.digest.hex(),
+        entry.credential.hex(),
+    ]
+
+
+NAMES = (
+    *("position", "at", "operation", "month", "signed", "failed", "event", "clientService", "documentsDigest"),
+    "credential",
+)
+
+
+def make_link(previous: bytes, entry: AuditEntry) -> bytes:
+    """SHA-256 over the link before and the entry as a JSON array."""
+    return hashlib.sha256(previous + msgspec.json.encode(content(entry))).digest()
+
+
+def as_line(entry: AuditEntry) -> bytes:
+    """An entry as a line of an export."""
+    return msgspec.json.encode(dict(zip(NAMES, content(entry), strict=True)) | {"link": entry.link.hex()}) + b"\n"
+
+
+def of_line(line: bytes) -> AuditEntry:
+    """Raises ValueError."""
+    fields = msgspec.json.decode(line)
+    try:
+        return AuditEntry(
+            fields["position"],
+            datetime.fromisoformat(fields["at"]),
+            fields["operation"],
+            date.fromisoformat(fields["month"]),
+            fields["signed"],
+            fields["failed"],
+            Event[fields["event"]],
+            fields["clientService"],
+            bytes.fromhex(fields["documentsDigest"]),
+            bytes.fromhex(fields["credential"]),
+            bytes.fromhex(fields["link"]),
+        )
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise ValueError(f"not an entry: {problem}") from None
+
+
+class Verifier:
+    """Follows the chain; `problems` says where it does not hold."""
+
+    def __init__(self, position: int = 0, link: bytes = NO_LINK) -> None:
+        self.position = position
+        self.link = link
+        self.entries = 0
+        self.problems: list[str] = []
+
+    def take(self, entry: AuditEntry) -> None:
+        if entry.position != self.position + 1:
+            self.problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
+        if make_link(self.link, entry) != entry.link:
+            self.problems.append(f"entry {entry.position} or the one before it was changed")
+        self.position, self.link = entry.position, entry.link
+        self.entries += 1
+
+    async def take_all(self, entries: AsyncIterator[AuditEntry]) -> None:
+        async for entry in entries:
+            self.take(entry)
+
+    def take_lines(self, lines: Iterable[bytes], name: str) -> None:
+        for number, line in enumerate(lines, 1):
+            try:
+                self.take(of_line(line))
+            except (ValueError, msgspec.DecodeError) as problem:
+                self.problems.append(f"{name}, line {number}: {problem}")
+
+
+def documents_digest(digests: Iterable[bytes]) -> bytes:
+    """One digest for a batch: SHA-256 over the documents' digests in their order."""
+    return hashlib.sha256(b"".join(digests)).digest()
+
+
+def digests_of(
+    documents: Iterable[ReceivedDocument], results: Iterable[tuple[int, PreparedDigest | Refusal]]
+) -> dict[int, bytes]:
+    """Each document's digest by ordinal: of what is going to be signed, where that is known, else of the document.
+
+    The first is what the signed file's `messageDigest` says (RFC 5652 11.2), and costs nothing here.
+    """
+    found = {ordinal: result.message_digest for ordinal, result in results if isinstance(result, PreparedDigest)}
+    return found | {d.ordinal: hashlib.sha256(d.content).digest() for d in documents if d.ordinal not in found}

@@ -1,0 +1,87 @@
+"""`AuditWriter`: chains what waits, and exports months before they are dropped. Runs in the signer process."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from batchseal.audit.chain import Event, as_line, documents_digest, make_link
+from batchseal.crash import crash_site
+from batchseal.errors import SpillDamaged
+from batchseal.spill import records
+from batchseal.spill.frames import FrameKind
+from batchseal.spill.reader import SpillReader
+from batchseal.store.rows import AuditEntry
+from batchseal.store.trail import Anchor, AuditTrail, Waiting
+
+log = structlog.get_logger("audit")
+
+
+class AuditWriter:
+    def __init__(self, trail: AuditTrail, spill_folder: Path, audit_folder: Path, pool: Executor) -> None:
+        self._trail = trail
+        self._spill_folder = spill_folder
+        self._audit_folder = audit_folder
+        self._pool = pool
+
+    async def chain(self) -> int:
+        """Appends what waits; how many."""
+        waiting = await self._trail.waiting()
+        if not waiting:
+            return 0
+        facts = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: [self._facts(w) for w in waiting])
+        return await self._trail.chain(facts, make_link)
+
+    def _facts(self, waiting: Waiting) -> tuple[Waiting, bytes, bytes]:
+        """A finished operation's payload says what was signed, and with which credential."""
+        if waiting.event != Event.FINISHED or not waiting.signed:
+            return waiting, waiting.digest, b""
+        with suppress(SpillDamaged):
+            return waiting, *signed_facts(self._spill_folder, waiting.payload_id)
+        return waiting, b"", b""
+
+    async def export_and_drop(self, seconds: float) -> None:
+        """Months that ended that long ago: into a file that is synced, then anchored, then dropped."""
+        for month in await self._trail.months(seconds):
+            entries = await self._trail.read_month(month)
+            if entries:
+                path = self._audit_folder / f"audit-{month:%Y-%m}.jsonl"
+                await asyncio.get_running_loop().run_in_executor(self._pool, lambda p=path, e=entries: write(p, e))  # type: ignore[misc]
+                crash_site("month-exported")
+                last = entries[-1]
+                await self._trail.anchor(Anchor(month, last.position, len(entries), last.link, path.name))
+            if await self._trail.drop(month):
+                log.info("audit entries exported and dropped", month=f"{month:%Y-%m}", entries=len(entries))
+
+
+def signed_facts(folder: Path, payload_id: UUID) -> tuple[bytes, bytes]:
+    """The digest over the signed documents' digests, and the fingerprint of the credential. Raises SpillDamaged."""
+    with SpillReader(folder, payload_id) as reader:
+        ordinals = sorted(reader.ordinals(FrameKind.SIGNATURE))
+        prepared = [records.read_prepared(reader, ordinal) for ordinal in ordinals]
+    digest = documents_digest(p.message_digest for p in prepared)
+    fingerprints = sorted({p.fingerprint for p in prepared})
+    # A chain that changed half-way leaves two: then both stand behind one digest.
+    return digest, fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
+
+
+def write(path: Path, entries: Iterable[AuditEntry]) -> None:
+    """The file and its name are on the disk when this returns."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.writelines(as_line(entry) for entry in entries)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

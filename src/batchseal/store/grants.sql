@@ -1,0 +1,20 @@
+-- name: grants
+-- {role} is what the service connects as: it owns nothing, and the audit trail it can only append to.
+GRANT USAGE ON SCHEMA batchseal TO {role};
+GRANT SELECT, INSERT, UPDATE ON operations, housekeeping TO {role};
+GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
+GRANT SELECT, UPDATE ON documents TO {role};
+GRANT SELECT, INSERT ON audit, audit_anchors TO {role};
+GRANT SELECT ON migrations TO {role};
+GRANT USAGE ON SEQUENCE operations_id_seq TO {role};
+DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent IN ('documents'::regclass, 'audit'::regclass) LOOP
+        EXECUTE format('GRANT INSERT ON %s TO {role}', name);
+    END LOOP;
+END $$;
+
+-- name: current_role
+SELECT quote_ident(current_user) AS role, r.rolsuper OR r.rolbypassrls AS unbound
+FROM pg_roles r WHERE r.rolname = current_user;

@@ -1,0 +1,131 @@
+"""`AuditTrail`: entries that wait, the chain, and its anchors."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import astuple, dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from batchseal.store import migrations
+from batchseal.store.columns import month_of
+from batchseal.store.database import Database
+from batchseal.store.queries import QUERIES
+from batchseal.store.rows import AuditEntry
+
+AT_ONCE = 500
+CHAIN_LOCK = 0x6261_7463_6873_6503
+# The chain begins with it.
+NO_LINK = bytes(32)
+
+MakeLink = Callable[[bytes, AuditEntry], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An entry that is not chained yet."""
+
+    id: int
+    at: datetime
+    operation_id: int
+    payload_id: UUID
+    event: int
+    signed: int
+    failed: int
+    client_service: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The end of a month that was exported to `file`."""
+
+    month: date
+    last_position: int
+    entries: int
+    last_link: bytes
+    file: str
+
+
+class AuditTrail:
+    def __init__(self, database: Database, instance: UUID) -> None:
+        self._database = database
+        self._instance = instance
+        self._months: set[date] = set()
+
+    async def waiting(self) -> list[Waiting]:
+        """Entries of the instance, oldest first."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, AT_ONCE)
+        return [Waiting(**{name: record[name] for name in Waiting.__slots__}) for record in records]
+
+    async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
+        """Appends entries, each with its digest and credential, behind the last one. Instances take turns."""
+        async with self._database.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", CHAIN_LOCK)
+            taken = {r["id"] for r in await connection.fetch(QUERIES["audit_take"], [w.id for w, _, _ in entries])}
+            last = await connection.fetchrow(QUERIES["audit_last"])
+            now = await connection.fetchval("SELECT now()")
+            position, link = (last["position"], last["link"]) if last else (0, NO_LINK)
+            # Months follow the chain's order, even where a clock goes back: a dropped month is a whole stretch.
+            newest = await connection.fetchval("SELECT max(month) FROM audit")
+            month = max(month_of(now), newest or date.min)
+            if month not in self._months:
+                await migrations.make_partitions(connection, month)
+            rows = []
+            for waiting, digest, credential in entries:
+                if waiting.id not in taken:
+                    continue
+                position += 1
+                entry = AuditEntry(
+                    position,
+                    waiting.at,
+                    waiting.operation_id,
+                    month,
+                    waiting.signed,
+                    waiting.failed,
+                    waiting.event,
+                    waiting.client_service,
+                    digest,
+                    credential,
+                    b"",
+                )
+                link = make_link(link, entry)
+                rows.append((*astuple(entry)[:-1], link))
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            if columns:
+                await connection.execute(QUERIES["audit_append"], *columns)
+        self._months.add(month)
+        return len(rows)
+
+    async def read(self, after: int = 0) -> AsyncIterator[AuditEntry]:
+        """In the chain's order."""
+        while True:
+            async with self._database.connection() as connection:
+                records = await connection.fetch(QUERIES["audit_read"], after, AT_ONCE)
+            for record in records:
+                yield AuditEntry(**record)
+            if len(records) < AT_ONCE:
+                return
+            after = records[-1]["position"]
+
+    async def read_month(self, month: date) -> list[AuditEntry]:
+        async with self._database.connection() as connection:
+            return [AuditEntry(**record) for record in await connection.fetch(QUERIES["audit_read_month"], month)]
+
+    async def anchors(self) -> list[Anchor]:
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["audit_anchors"])
+        return [Anchor(**{name: record[name] for name in Anchor.__slots__}) for record in records]
+
+    async def anchor(self, anchor: Anchor) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["audit_anchor"], *astuple(anchor))
+
+    async def months(self, seconds: float) -> list[date]:
+        """Months that ended that long ago and have a partition, oldest first."""
+        async with self._database.connection() as connection:
+            return [record["month"] for record in await connection.fetch(QUERIES["audit_months"], seconds)]
+
+    async def drop(self, month: date) -> bool:
+        """False where the month is not anchored as it stands."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(QUERIES["drop_audit"], month))

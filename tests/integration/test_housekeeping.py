@@ -1,0 +1,250 @@
+"""Payloads, rows, references and audit entries go when their time has come, and not a moment before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from batchseal.admission.ledger import Ledger
+from batchseal.audit.chain import Event, Verifier, documents_digest
+from batchseal.audit.writer import AuditWriter
+from batchseal.document import DocumentOutcome
+from batchseal.errors import ReferenceTaken
+from batchseal.housekeeping.keeper import Housekeeper, Retention
+from batchseal.operation import ContentType, Mode, OperationStatus
+from batchseal.store import NewDocument, NewOperation, OperationRow, Store
+from batchseal.store.trail import AuditTrail
+from batchseal.store.upkeep import Upkeep
+
+Connect = Callable[..., Awaitable[Store]]
+DAY = 86_400
+ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
+
+
+@dataclass
+class House:
+    store: Store
+    instance: UUID
+    folder: Path
+    keeper: Housekeeper
+    trail: AuditTrail
+    writer: AuditWriter
+    owner: asyncpg.Connection
+
+    async def operation(self, name: str, *, days_ago: float = 0, fetched_days_ago: float | None = None) -> OperationRow:
+        """A finished one with a payload of 4 KB, its times set back."""
+        row = await self.unfinished(name)
+        claimed = await self.store.claim_one(row.id, 30)
+        assert claimed is not None
+        await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [DocumentOutcome(0, 9)])
+        assert await self.store.set_status(row.id, claimed.fence, OperationStatus.EXECUTED)
+        await self.owner.execute(
+            "UPDATE operations SET finished_at = now() - $2 * interval '1 day',"
+            " fetched_at = now() - $3::float8 * interval '1 day' WHERE id = $1",
+            row.id,
+            days_ago,
+            fetched_days_ago,
+        )
+        return row
+
+    async def unfinished(self, name: str) -> OperationRow:
+        payload = uuid4()
+        (self.folder / f"{payload}.spill").write_bytes(bytes(4096))
+        return await self.store.register(
+            NewOperation(
+                payload, "A", name, "", Mode.ASYNC, self.instance, "h", 1, documents_digest=documents_digest([b"d"])
+            ),
+            [NewDocument(0, "d", "d.pdf", ContentType.PDF, 4096)],
+        )
+
+    def payloads(self) -> set[str]:
+        return {path.stem for path in self.folder.glob("*.spill")}
+
+
+@pytest.fixture
+async def house(connect_store: Connect, database_url: str, tmp_path: Path):
+    instance, pool = uuid4(), ThreadPoolExecutor(1)
+    store = await connect_store(instance)
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    trail = AuditTrail(store.database, instance)
+    writer = AuditWriter(trail, spill, tmp_path / "audit", pool)
+    retention = Retention(DAY, 7 * DAY, 31 * DAY, 3650 * DAY, 400 * DAY)
+    keeper = Housekeeper(Upkeep(store.database, instance), writer, Ledger(tmp_path / "ledger"), spill, pool, retention)
+    owner = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=ALL_ROWS)
+    yield House(store, instance, spill, keeper, trail, writer, owner)
+    await owner.close()
+    pool.shutdown()
+
+
+async def test_payloads_go_when_their_time_has_come(house: House) -> None:
+    gone = [
+        await house.operation("fetched long ago", days_ago=2, fetched_days_ago=1.1),
+        await house.operation("never fetched", days_ago=7.1),
+    ]
+    kept = [
+        await house.operation("fetched lately", days_ago=6, fetched_days_ago=0.9),
+        await house.operation("not fetched yet", days_ago=6.9),
+        await house.unfinished("unfinished"),
+    ]
+    await house.keeper.round()
+    assert house.payloads() == {str(row.payload_id) for row in kept}
+    for row in gone:
+        stored = await house.store.operation("A", row.id)
+        assert stored is not None and stored.payload_purged
+    # Purged or not, the same reference is not sealed twice by accident.
+    with pytest.raises(ReferenceTaken):
+        await house.unfinished("never fetched")
+
+
+async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> None:
+    oldest = await house.operation("1", fetched_days_ago=0.3)
+    older = await house.operation("2", fetched_days_ago=0.2)
+    others = [
+        await house.operation("3", fetched_days_ago=0.1),
+        await house.operation("4"),
+        await house.unfinished("5"),
+    ]
+    assert await house.keeper.make_room(5000) == 8192
+    assert house.payloads() == {str(row.payload_id) for row in others}
+    assert {str(oldest.payload_id), str(older.payload_id)} & house.payloads() == set()
+    await house.keeper.make_room(1 << 40)
+    assert house.payloads() == {str(row.payload_id) for row in others[1:]}
+
+
+async def test_a_clock_that_jumped_suspends_purging(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.keeper.round()
+    await house.operation("old", days_ago=8)
+    for seconds in (7200.0, -7200.0, -400.0 * DAY):
+        seen = await house.owner.fetchrow("SELECT * FROM housekeeping")
+        # The clock is ahead of what the machine's uptime allows, or behind.
+        await house.owner.execute("UPDATE housekeeping SET seen_at = seen_at - $1 * interval '1 second'", seconds)
+        await house.keeper.round()
+        assert len(house.payloads()) == 1, "purged by a clock that jumped"
+        noted = await house.owner.fetchrow("SELECT * FROM housekeeping")
+        assert noted["purge_not_before"] > seen["seen_at"]
+        await house.keeper.round()
+        assert len(house.payloads()) == 1, "the suspension does not last"
+    await house.owner.execute("UPDATE housekeeping SET purge_not_before = now()")
+    await house.keeper.round()
+    assert house.payloads() == set()
+
+
+async def test_months_are_dropped_once_nothing_in_them_lives(house: House) -> None:
+    await house.owner.execute("SELECT make_partition('2025-03-01')")
+    row = await house.operation("old", days_ago=400, fetched_days_ago=399)
+    await house.owner.execute("UPDATE operations SET created_at = '2025-03-05' WHERE id = $1", row.id)
+    await house.owner.execute("UPDATE documents SET month = '2025-03-01'")
+    upkeep = Upkeep(house.store.database, house.instance)
+    month = date(2025, 3, 1)
+    assert await upkeep.document_months(31 * DAY) == [month]
+    assert not await upkeep.drop_documents(month), "dropped with a payload still there"
+    await house.keeper.round()
+    assert await upkeep.document_months(31 * DAY) == []
+    assert await house.owner.fetchval("SELECT count(*) FROM documents") == 0
+    assert await house.store.operation("A", row.id) is not None
+    with pytest.raises(asyncpg.RaiseError):
+        async with house.store.database.connection("A") as connection:
+            await connection.fetchval("SELECT drop_documents('2025-04-01')")
+
+
+async def test_references_are_free_after_ten_years(house: House) -> None:
+    await house.operation("ancient", days_ago=3651)
+    await house.operation("old", days_ago=3600)
+    await house.keeper.round()
+    assert await house.store.reference_holder("A", "ancient") is None
+    assert await house.store.reference_holder("A", "old") is not None
+
+
+# --- the audit trail ---------------------------------------------------------------------------------------------
+
+
+async def chained(house: House) -> Verifier:
+    verifier = Verifier()
+    await verifier.take_all(house.trail.read())
+    return verifier
+
+
+async def test_events_are_chained_in_order(house: House) -> None:
+    row = await house.operation("one", days_ago=8)
+    await house.store.mark_fetched("A", row.id)
+    await house.store.mark_fetched("A", row.id)
+    await house.keeper.round()
+    assert await house.writer.chain() == 4
+    entries = [entry async for entry in house.trail.read()]
+    assert [Event(entry.event) for entry in entries] == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
+    assert entries[0].digest == documents_digest([b"d"])
+    assert (await chained(house)).problems == []
+
+
+async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:
+    writers = [house.writer]
+    others = [await connect_store(uuid4()) for _ in range(3)]
+    for number, store in enumerate(others):
+        trail = AuditTrail(store.database, UUID(int=number))
+        writers.append(AuditWriter(trail, house.folder, house.folder, house.keeper._pool))
+        for n in range(20):
+            new = NewOperation(uuid4(), "A", f"{number} {n}", "", Mode.ASYNC, UUID(int=number), "h", 1)
+            await store.register(new, [])
+    await asyncio.gather(*(writer.chain() for writer in writers * 3))
+    verifier = await chained(house)
+    assert (verifier.entries, verifier.problems) == (60, [])
+
+
+@pytest.mark.parametrize(
+    "tampering", ["UPDATE audit SET signed = 7 WHERE position = 3", "DELETE FROM audit WHERE position = 3"]
+)
+async def test_tampering_is_found(house: House, tampering: str) -> None:
+    for n in range(3):
+        await house.operation(str(n))
+    await house.writer.chain()
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await house.owner.execute(tampering)
+    # Even an owner who takes the trigger away cannot mend the chain.
+    await house.owner.execute("ALTER TABLE audit DISABLE TRIGGER append_only")
+    for partition in await house.owner.fetch(
+        "SELECT inhrelid::regclass::text AS t FROM pg_inherits WHERE inhparent = 'audit'::regclass"
+    ):
+        await house.owner.execute(f"ALTER TABLE {partition['t']} DISABLE TRIGGER append_only")
+    await house.owner.execute(tampering)
+    assert (await chained(house)).problems != []
+
+
+async def test_a_month_is_exported_and_anchored_before_it_goes(house: House, tmp_path: Path) -> None:
+    for n in range(3):
+        await house.operation(str(n))
+    await house.writer.chain()
+    # As if all that had been in March of last year.
+    old = date(2025, 3, 1)
+    await house.owner.execute("SELECT make_partition('2025-03-01')")
+    entries = [replace(entry, month=old) async for entry in house.trail.read()]
+    await house.owner.execute("TRUNCATE audit")
+    verifier, link = Verifier(), bytes(32)
+    from batchseal.audit.chain import make_link
+
+    for entry in entries:
+        link = make_link(link, entry)
+        await house.owner.execute(
+            "INSERT INTO audit VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            *(entry.position, entry.at, entry.operation_id, old, entry.signed, entry.failed, entry.event),
+            *(entry.client_service, entry.digest, entry.credential, link),
+        )
+    assert not await house.trail.drop(old), "dropped without an anchor"
+    await house.writer.export_and_drop(100 * DAY)
+    (path,) = (tmp_path / "audit").iterdir()
+    verifier.take_lines(path.read_bytes().splitlines(), path.name)
+    assert (verifier.problems, verifier.entries, verifier.link) == ([], 6, link)
+    (anchor,) = await house.trail.anchors()
+    assert (anchor.last_position, anchor.last_link) == (6, link)
+    # The chain goes on from the anchor.
+    await house.operation("new")
+    await house.writer.chain()
+    going_on = Verifier(anchor.last_position, anchor.last_link)
+    await going_on.take_all(house.trail.read())
+    assert (going_on.entries, going_on.problems) == (2, [])
