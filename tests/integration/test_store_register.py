@@ -12,6 +12,7 @@ from batchseal.document import Refusal
 from batchseal.errors import ReferenceTaken, TooLarge, ValueNotAllowed
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.store import NewDocument, NewOperation, Store
+from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 
@@ -160,7 +161,7 @@ async def test_live_payloads_and_statistics(connect_store: Connect) -> None:
     for operation in operations:
         await store.register(operation, new_documents(2))
     assert await store.live_payloads(mine) == {operation.payload_id for operation in operations[:3]}
-    statistics = await store.statistics()
+    statistics = await Upkeep(store.database, mine).statistics()
     assert statistics.operations == {OperationStatus.PENDING_EXECUTION: 4}
     assert statistics.documents == {OperationStatus.PENDING_EXECUTION: 8}
     assert statistics.unfinished == 4

@@ -26,7 +26,6 @@ from batchseal.store.rows import (
     NewDocument,
     NewOperation,
     OperationRow,
-    Statistics,
     claimed_operation,
     document_row,
     operation_row,
@@ -217,19 +216,6 @@ class Store:
         """Payloads that must stay; any other spill file of the instance is an orphan."""
         async with self._database.connection() as connection:
             return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
-
-    async def statistics(self) -> Statistics:
-        async with self._database.connection() as connection:
-            counts = await connection.fetch(QUERIES["counts_by_status"])
-            unfinished = await connection.fetchrow(QUERIES["unfinished"])
-        assert unfinished is not None
-        return Statistics(
-            operations={OperationStatus(count["status"]): count["operations"] for count in counts},
-            documents={OperationStatus(count["status"]): count["documents"] for count in counts},
-            unfinished=unfinished["operations"],
-            oldest_unfinished_seconds=unfinished["oldest_seconds"],
-            database_bytes=unfinished["database_bytes"],
-        )
 
     # --- leases ---------------------------------------------------------------------------------------------
 

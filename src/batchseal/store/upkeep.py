@@ -5,8 +5,10 @@ from datetime import date, datetime
 from uuid import UUID
 
 from batchseal.crash import crash_site
+from batchseal.operation import OperationStatus
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
+from batchseal.store.rows import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,16 @@ class Upkeep:
     async def note_clock(self, boot_id: str, uptime_seconds: float, now: datetime, not_before: datetime | None) -> None:
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["note_clock"], self._instance, boot_id, uptime_seconds, now, not_before)
+
+    async def statistics(self) -> Statistics:
+        async with self._database.connection() as connection:
+            counts = await connection.fetch(QUERIES["counts_by_status"])
+            unfinished = await connection.fetchrow(QUERIES["unfinished"])
+        assert unfinished is not None
+        return Statistics(
+            operations={OperationStatus(count["status"]): count["operations"] for count in counts},
+            documents={OperationStatus(count["status"]): count["documents"] for count in counts},
+            unfinished=unfinished["operations"],
+            oldest_unfinished_seconds=unfinished["oldest_seconds"],
+            database_bytes=unfinished["database_bytes"],
+        )
