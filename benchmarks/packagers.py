@@ -92,8 +92,9 @@ def rustpdf() -> Contender:
 def pyunderskrift() -> Contender:
     import pyunderskrift as peer  # type: ignore[import-not-found]
 
+    leaf = local_signer().certificate.dump()
     info = peer.RemoteSignerInfo(
-        local_signer().certificate.dump(), [], peer.DigestAlgorithm.Sha256, peer.SignatureAlgorithm.RsaPkcs1v15
+        leaf, [leaf], peer.DigestAlgorithm.Sha256, peer.SignatureAlgorithm.RsaPkcs1v15
     )
     options = peer.RemoteSigningOptions(reason=REASON, location=LOCATION, content_size=CONTENTS_BYTES)
 

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 import uvloop
 
+from batchseal import lean  # noqa: F401  (first: it keeps rich out)
 from batchseal._native import base64, digest, scanner
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger

@@ -38,7 +38,7 @@ from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 
 # A batch fills the widest kernel's lanes twice over, or is as large as memory should see at once.
 BATCH_DOCUMENTS = 32
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 # Dirty pages are synced as they grow, so that the acknowledgement waits for the last of them only.
 SYNC_BYTES = 32 << 20
 
