@@ -1,37 +1,61 @@
 # Three stages: what runs, the build on top of it, and the result, which has no compiler and no package manager for Python.
 FROM debian:bookworm-slim AS base
+# Not pinned: the newest that Debian and its security archive serve is what an image should have.
+# hadolint ignore=DL3008
 RUN apt-get update \
+    && apt-get upgrade -y \
     && apt-get install -y --no-install-recommends ca-certificates python3 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/*.log /var/log/apt \
+        /usr/share/doc/*/changelog* /usr/share/doc/*/NEWS* /usr/lib/python3.11/lib2to3 /usr/lib/python3.11/pydoc_data
 
 FROM base AS build
-RUN apt-get update \
+# hadolint ignore=DL3008
+RUN dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\t${source:Package}\n' > /debian-packages.txt \
+    && apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 # The dependencies change less often than the sources: a layer of their own.
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-build.lock requirements-image.lock ./
 RUN python3 -m venv /opt/batchseal \
     && /opt/batchseal/bin/pip install --require-hashes -r requirements.lock \
     && python3 -m venv /opt/tools \
-    && /opt/tools/bin/pip install --require-hashes -r requirements-build.lock
+    && /opt/tools/bin/pip install --require-hashes -r requirements-build.lock \
+    && python3 -m venv /opt/sbom \
+    && /opt/sbom/bin/pip install --require-hashes -r requirements-image.lock
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY ext ext
 COPY src src
+COPY container container
 RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
     && /opt/batchseal/bin/pip install --no-deps --no-index dist/*.whl \
-    && /opt/batchseal/bin/pip uninstall --yes pip setuptools
+    && /opt/batchseal/bin/pip uninstall --yes pip setuptools \
+    && /opt/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file python.json /opt/batchseal/bin/python \
+    && python3 container/sbom.py python.json /debian-packages.txt /opt/batchseal/sbom.cdx.json \
+    && container/slim.sh /opt/batchseal
 
 FROM base
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Batchseal" \
+    org.opencontainers.image.description="Seals batches of documents on the premises: only digests leave, to be signed remotely" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # The original's volumes are /tmp and /home. Fresh ones take their owner from here; the number is fixed for those who
 # must chown an existing one.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /home --shell /usr/sbin/nologin batchseal \
     && chown batchseal:batchseal /home
 COPY --from=build /opt/batchseal /opt/batchseal
-# Not every container runtime leaves the mark that the defaults look for.
-ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home PYTHONUNBUFFERED=1
-USER batchseal
+# Not every container runtime leaves the mark that the defaults look for. Two arenas: the C library would keep eight a core.
+ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
+# By number, so that a cluster can see that it is not root.
+USER 10001:10001
 WORKDIR /home
 VOLUME /tmp /home
 EXPOSE 8080

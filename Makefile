@@ -43,6 +43,10 @@ format: $(VENV)/.dev  ## rewrite the Python sources in the project's format
 bench: $(VENV)/.dev $(VENV)/.native  ## measure the main job: 2,500 documents, three judges
 	$(BIN)/python -m benchmarks.main_job
 
+.PHONY: container-test
+container-test: $(VENV)/.dev $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
+	$(BIN)/python -m tests.container $(ARGS)
+
 .PHONY: setup
 setup: $(VENV)/.dev $(VENV)/.native  ## only set up: environment, locked dependencies, native build
 
@@ -51,6 +55,7 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	@$(PIP) uv==0.13.9
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) requirements-build.in -o requirements-build.lock
+	$(COMPILE) requirements-image.in -o requirements-image.lock
 	$(COMPILE) pyproject.toml requirements-build.in requirements-dev.in \
 	    -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \

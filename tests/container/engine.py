@@ -1,0 +1,133 @@
+"""Builds the image and starts containers: thin calls of buildah and podman, each bounded in time."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BASE = "docker.io/library/debian:bookworm-slim"
+IMAGE = "batchseal-test"
+TOOLS = ("debootstrap", "buildah", "podman", "runc")
+# Inside another sandbox a container may not raise its limits above the host's.
+LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+# What Debian's slim images leave out.
+NOT_SLIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists")
+
+
+def call(*command: str | Path, seconds: float = 120, check: bool = True) -> str:
+    """Standard output. Raises SystemExit with what the command said where it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT)
+    if check and result.returncode:
+        said = (result.stdout + result.stderr)[-3000:]
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {result.returncode}:\n{said}")
+    return result.stdout.strip()
+
+
+def missing_tools() -> list[str]:
+    return [name for name in TOOLS if shutil.which(name) is None]
+
+
+def ensure_base() -> None:
+    """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources."""
+    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode == 0:
+        return
+    with tempfile.TemporaryDirectory(prefix="batchseal-base-", dir="/var/tmp") as folder:
+        base = Path(folder, "base")
+        call("debootstrap", "--variant=minbase", "bookworm", base, *package_source(), seconds=900)
+        for path in NOT_SLIM:
+            shutil.rmtree(base / path, ignore_errors=True)
+            (base / path).mkdir(parents=True)
+        for archive in (base / "var/cache/apt/archives").glob("*.deb"):
+            archive.unlink()
+        sources = Path("/etc/apt/sources.list.d/debian.sources")
+        if sources.exists():  # security and updates too
+            (base / "etc/apt/sources.list").unlink(missing_ok=True)
+            shutil.copy(sources, base / "etc/apt/sources.list.d/")
+        container = call("buildah", "from", "scratch")
+        call("buildah", "copy", "-q", container, base, "/", seconds=300)
+        call("buildah", "config", "--cmd", "bash", container)
+        call("buildah", "commit", "-q", "--rm", container, BASE, seconds=300)
+
+
+def package_source() -> list[str]:
+    """The mirror that this machine installs Debian from; debootstrap's own default where it does not say."""
+    path = Path("/etc/apt/sources.list.d/debian.sources")
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [line.split()[1] for line in lines if line.startswith("URIs:")][:1]
+
+
+def build() -> float:
+    """Builds the Dockerfile of this checkout; returns the seconds it took.
+
+    How pip reaches its index on this machine comes in by mounts, so that nothing of it is left in the image.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="batchseal-pip-", dir="/var/tmp") as folder:
+        configuration = Path(folder, "pip.conf")
+        lines, mounts = ["[global]", "timeout = 180"], ["-v", f"{configuration}:/etc/pip.conf:ro"]
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "config")
+        if index := os.environ.get("PIP_INDEX_URL") or call(*pip, "get", "global.index-url", check=False):
+            lines.append(f"index-url = {index}")
+        if authority := os.environ.get("PIP_CERT") or call(*pip, "get", "global.cert", check=False):
+            lines.append("cert = /run/build-ca.crt")
+            mounts += ["-v", f"{authority}:/run/build-ca.crt:ro"]
+        configuration.write_text("\n".join(lines) + "\n", "utf-8")
+        revision = call("git", "rev-parse", "HEAD", check=False) or "unknown"
+        command = ("buildah", "bud", "--layers", "--isolation", "oci", "--runtime", "runc", "--network", "host")
+        call(*command, "--pull-never", "--format", "docker", *mounts, "--build-arg", f"REVISION={revision}",
+             "-t", IMAGE, ".", seconds=900)  # fmt: skip
+    return time.monotonic() - started
+
+
+def image_bytes(image: str) -> int:
+    return int(json.loads(call("podman", "image", "inspect", image))[0]["Size"])
+
+
+def run(name: str, *options: str, arguments: tuple[str, ...] = (), image: str = IMAGE) -> None:
+    """Starts a container in the background."""
+    remove(name)
+    # Without systemd podman cannot time health checks: the tests call the probe themselves.
+    call("podman", "--runtime", "runc", "run", "-d", "--name", name, "--no-healthcheck", *LIMITS, *options, image,
+         *arguments)  # fmt: skip
+
+
+def inside(name: str, *command: str, seconds: float = 60, image: str = IMAGE, user: str = "0") -> str:
+    """Output of a command in a container of its own, by default as root."""
+    program, *arguments = command
+    return call("podman", "--runtime", "runc", "run", "--rm", "--name", name, "--no-healthcheck", *LIMITS,
+                "--network", "host", "--user", user, "--entrypoint", program, image, *arguments,
+                seconds=seconds)  # fmt: skip
+
+
+def remove(name: str, seconds: int = 30) -> None:
+    call("podman", "rm", "-f", "-t", str(seconds), name, seconds=seconds + 30, check=False)
+
+
+def logs(name: str) -> str:
+    result = subprocess.run(["podman", "logs", name], capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr
+
+
+def running(name: str) -> bool:
+    return call("podman", "inspect", "-f", "{{.State.Running}}", name, check=False) == "true"
+
+
+def await_ready(url: str, name: str, seconds: float = 60) -> float:
+    """Seconds until the service answers that it is ready. Raises SystemExit with its log where it does not."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as reply:
+                if reply.status == 200:
+                    return time.monotonic() - started
+        except (OSError, urllib.error.HTTPError):
+            pass
+        time.sleep(0.05)
+    raise SystemExit(f"{name} was not ready after {seconds} s; it said:\n{logs(name)[-3000:]}")

@@ -1,0 +1,100 @@
+"""The service as its users run it, with a sandbox in a container of its own: one network, so still loopback."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tests.container import engine
+from tests.container.load import CLIENT, SECRET
+from tests.container.memory import MemoryWatch
+
+PORT = 8081
+URL = f"http://127.0.0.1:{PORT}"
+SANDBOX_PORT = 9000
+PROBE_SECONDS = 10
+
+
+class Sandbox:
+    """The stand-in for the signing service: lives through all loads, holds the network and the published port."""
+
+    name = "batchseal-test-sandbox"
+
+    def __init__(self, latency_ms: int = 0) -> None:
+        self.work = Path(tempfile.mkdtemp(prefix="batchseal-work-", dir="/var/tmp"))
+        self.state = Path(tempfile.mkdtemp(prefix="batchseal-state-", dir="/var/tmp"))
+        self.work.chmod(0o755)  # root-owned, as hosts make it
+        services = self.work / "client-services-config.json"
+        services.write_text(json.dumps({CLIENT: {"secret": SECRET}}), "utf-8")
+        services.chmod(0o644)
+        self.state.chmod(0o777)
+        engine.run(
+            self.name,
+            *("-p", f"{PORT}:8080", "--mount", f"type=bind,source={self.work},target=/home,readonly"),
+            *("--mount", f"type=bind,source={self.state},target=/tmp", "--entrypoint", "batchseal"),
+            arguments=("sandbox", "--folder", "/tmp/sandbox", "--services", "/home/client-services-config.json",
+                       "--port", str(SANDBOX_PORT), "--latency", str(latency_ms)),
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not (self.state / "sandbox" / "root.pem").exists():
+            if time.monotonic() > deadline or not engine.running(self.name):
+                raise SystemExit(f"the sandbox did not start:\n{engine.logs(self.name)}")
+            time.sleep(0.1)
+
+    @property
+    def root(self) -> bytes:
+        return (self.state / "sandbox" / "root.pem").read_bytes()
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        engine.remove(self.name)
+        for folder in (self.work, self.state):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Service:
+    """A container with the original's command line under a memory limit, watched and probed until the block ends."""
+
+    name = "batchseal-test-service"
+
+    def __init__(self, sandbox: Sandbox, memory: str, volume: str, *flags: str) -> None:
+        """`volume` is a podman volume's name, or a folder."""
+        kind = "bind" if volume.startswith("/") else "volume"
+        started = time.monotonic()
+        engine.run(
+            self.name,
+            *("--network", f"container:{sandbox.name}", f"--memory={memory}", "--read-only", "--cap-drop=ALL"),
+            *("--mount", f"type={kind},source={volume},target=/tmp"),
+            *("--mount", f"type=bind,source={sandbox.work},target=/home"),
+            arguments=("--server.host.port=127.0.0.1:8081",
+                       f"--einvoice-integration-client.service.domain=http://127.0.0.1:{SANDBOX_PORT}/", *flags),
+        )  # fmt: skip
+        self.watch = MemoryWatch(self.name)
+        engine.await_ready(URL, self.name)
+        self.ready_seconds = time.monotonic() - started
+        self._ended = threading.Event()
+        self._prober = threading.Thread(target=self._probe, daemon=True)
+        self._prober.start()
+
+    def _probe(self) -> None:
+        """The image's own health check, as an engine would run it: its memory counts too."""
+        while not self._ended.wait(PROBE_SECONDS):
+            subprocess.run(["podman", "exec", self.name, "batchseal", "probe"], capture_output=True, check=False)
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._prober.join()
+        engine.remove(self.name)
