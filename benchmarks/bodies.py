@@ -52,7 +52,9 @@ def write_body(path: Path, count: int, documents: Sequence[bytes]) -> int:
         for ordinal in range(count):
             turn = ordinal % len(documents)
             total += len(documents[turn])
-            facts = f'"name":"fatura-{ordinal:05d}.pdf","contentType":"application/pdf","externalReference":"{ordinal:05d}"'
+            facts = (
+                f'"name":"fatura-{ordinal:05d}.pdf","contentType":"application/pdf","externalReference":"{ordinal:05d}"'
+            )
             file.write(b"," * (ordinal > 0) + b'{"documentRequest":{%s,"base64Content":"' % facts.encode())
             file.write(encoded[turn])
             file.write(b'"},"signatureInfo":%s}' % after.encode())

@@ -53,9 +53,7 @@ def ours() -> Contender:
     """What reception and delivery do with a batch: plan, digest, CMS, segments gathered and not joined."""
     signer = local_signer()
     leaf = signer.certificate.dump()
-    credential = Credential(
-        "bench", (leaf,), "rsa", SIGNATURE_BYTES, "sha256", hashlib.sha256(leaf).digest()
-    )
+    credential = Credential("bench", (leaf,), "rsa", SIGNATURE_BYTES, "sha256", hashlib.sha256(leaf).digest())
     template = CmsTemplate.cached(credential)
     description = Description("bench", "bench.pdf", ContentType.PDF, REASON, LOCATION)
 
@@ -93,9 +91,7 @@ def pyunderskrift() -> Contender:
     import pyunderskrift as peer  # type: ignore[import-not-found]
 
     leaf = local_signer().certificate.dump()
-    info = peer.RemoteSignerInfo(
-        leaf, [leaf], peer.DigestAlgorithm.Sha256, peer.SignatureAlgorithm.RsaPkcs1v15
-    )
+    info = peer.RemoteSignerInfo(leaf, [leaf], peer.DigestAlgorithm.Sha256, peer.SignatureAlgorithm.RsaPkcs1v15)
     options = peer.RemoteSigningOptions(reason=REASON, location=LOCATION, content_size=CONTENTS_BYTES)
 
     def seal(documents: Sequence[bytes], sign: RawSign) -> list[Sequence[Any]]:

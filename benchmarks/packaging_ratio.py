@@ -61,7 +61,9 @@ def many_objects(number: int) -> bytes:
         objects += [
             PdfObject(form + b"/Contents %d 0 R/Annots[%d 0 R]>>" % (own + 1, own + 2)),
             PdfObject(b"<<>>", text + noise),
-            PdfObject(b"<</Type/Annot/Subtype/Square/Rect[%d 10 80 40]/F 4/C[1 0 0]/Contents(Nota %d)>>" % (page % 50, page)),
+            PdfObject(
+                b"<</Type/Annot/Subtype/Square/Rect[%d 10 80 40]/F 4/C[1 0 0]/Contents(Nota %d)>>" % (page % 50, page)
+            ),
         ]
     identifier = chance.randbytes(16).hex().encode()
     if number % 2:
