@@ -99,7 +99,17 @@ class CmsTemplate:
     def _build(self, signature_bytes: int, timestamp: bytes) -> _Pieces:
         mark = b"\xee" * signature_bytes
         algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
-        signature_algorithm = {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
+        signature_algorithm: dict[str, object] = {
+            "algorithm": {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
+        }
+        if self.credential.scheme == "pss":  # RFC 4056 3; the salt is as long as the digest
+            mask = {"algorithm": "mgf1", "parameters": {"algorithm": algorithm}}
+            parameters = {
+                "hash_algorithm": {"algorithm": algorithm},
+                "mask_gen_algorithm": mask,
+                "salt_length": DIGEST_BYTES[algorithm],
+            }
+            signature_algorithm = {"algorithm": "rsassa_pss", "parameters": algos.RSASSAPSSParams(parameters)}
         signer = cms.SignerInfo(
             {
                 "version": "v1",
@@ -108,7 +118,7 @@ class CmsTemplate:
                 ),
                 "digest_algorithm": {"algorithm": algorithm},
                 "signed_attrs": self._attributes(),
-                "signature_algorithm": {"algorithm": signature_algorithm},
+                "signature_algorithm": signature_algorithm,
                 "signature": mark,
             }
         )

@@ -37,6 +37,7 @@ class Credential:
     signature_bytes: int
     digest_algorithm: str  # "sha256" | "sha384" | "sha512"
     fingerprint: bytes
+    scheme: str = ""  # "pss" for RSASSA-PSS, else PKCS #1 v1.5 or ECDSA by the key's type
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,10 @@ class UpstreamPermanent(UpstreamError):
 class CallRejected(UpstreamPermanent):
     """The signing service refused a call as it stands; one digest in it may be why."""
 
+    def __init__(self, cause: str = "", *, said: str = "") -> None:
+        super().__init__(cause)
+        self.said = said  # in lower case, for looking for what it means; not for people
+
 
 class CallTooLarge(UpstreamPermanent):
     """The signing service takes no call of this size."""

@@ -69,6 +69,7 @@ class Settings:
     upstream_protocol: str = upstream(
         "auto", "version of the CSC API; auto asks", dotted="upstream.protocol", choices=("auto", "csc1", "csc2")
     )
+    upstream_digests: str = upstream("base64", "how digests are sent", choices=("base64", "urlencoded"))
     upstream_pss: bool = upstream(False, "sign with RSASSA-PSS where the credential offers it", dotted="upstream.pss")
     upstream_allow_http: bool = upstream(
         False, "allow a service domain without TLS that is not on loopback", dotted="upstream.allow-http"

@@ -24,6 +24,7 @@ from batchseal.errors import (
 )
 
 CAUSE_CHARACTERS = 200
+MAX_PLAIN_BYTES = 1000
 
 # CSC has no code of its own for a grant that is no longer good; servers say it in words.
 GRANT_ENDED = re.compile(r"\bsad\b|\bsession\b|authori[sz]ation\b.*\b(expired|ended|used)")
@@ -70,15 +71,22 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes)
             # Cut off, or from something that stands in between: the call itself may have done its work.
             raise OutcomeUnknown(f"{path}: the answer is not a JSON object")
         return content
-    raise error_of_answer(path, status, headers, content if isinstance(content, dict) else {})
+    plain = ""
+    if not isinstance(content, dict) and headers.get("Content-Type", "").startswith("text/plain"):
+        plain = data[:MAX_PLAIN_BYTES].decode("utf-8", "replace").lower()
+    raise error_of_answer(path, status, headers, content if isinstance(content, dict) else {}, plain)
 
 
-def error_of_answer(path: str, status: int, headers: Mapping[str, str], content: JsonObject) -> UpstreamError:
-    """RFC 9110 15 and CSC's `{error, error_description}` as one of our errors. Text that is no JSON is never repeated."""
+def error_of_answer(
+    path: str, status: int, headers: Mapping[str, str], content: JsonObject, plain: str = ""
+) -> UpstreamError:
+    """RFC 9110 15 and CSC's `{error, error_description}` as one of our errors. Text that is no JSON is read for what it means
+    (some servers answer in `plain` text), and never repeated.
+    """
     said = f"{content.get('error', '')}: {content.get('error_description', '')}".strip(": ")
     said = OPAQUE.sub("…", said)[:CAUSE_CHARACTERS]
     cause = f"{path}: {status}" + (f" {said}" if said else "")
-    words, wait = said.lower(), retry_after_seconds(headers.get("Retry-After"))
+    words, wait = said.lower() or plain, retry_after_seconds(headers.get("Retry-After"))
     if "quota" in words or status == 402:
         return UpstreamQuotaGone(cause)
     if status == 429:
@@ -93,7 +101,7 @@ def error_of_answer(path: str, status: int, headers: Mapping[str, str], content:
         return GrantExpired(cause)
     if status == 413:
         return CallTooLarge(cause)
-    return CallRejected(cause) if status in (400, 422) else UpstreamPermanent(cause)
+    return CallRejected(cause, said=words) if status in (400, 422) else UpstreamPermanent(cause)
 
 
 def retry_after_seconds(value: str | None) -> float | None:

@@ -1,13 +1,19 @@
-"""CSC v1.0.4 (Cloud Signature Consortium API) over JSON, with OAuth2 client credentials: one method, one call."""
+"""The Cloud Signature Consortium's API over JSON, v1.0.4 and v2, with OAuth2 client credentials: one method, one call.
 
+What real servers do beside the standard is allowed for where it costs nothing: see `poll` and `answers`.
+"""
+
+import asyncio
 import base64
-import binascii
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from batchseal.errors import (
-    CredentialUnusable,
+    CallRejected,
+    GrantExpired,
     OutcomeUnknown,
     UpstreamAuthExpired,
     UpstreamAuthRefused,
@@ -15,10 +21,12 @@ from batchseal.errors import (
 )
 from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import Account, Description, Grant, RemoteKey
-from batchseal.upstream.keys import read_key
+from batchseal.upstream.keys import DIGEST_OIDS, read_key
 from batchseal.upstream.transport import Transport
+from batchseal.upstream.wire import decode, encode, encode_for_urls, read_grant, read_pin
 
-BASE_PATH = "/csc/v1/"
+POLL_SECONDS, MAX_POLL_SECONDS = 0.2, 2.0
+PENDING = re.compile(r"previous request|pending|not (yet )?ready|in progress|being processed")
 BODY_BYTES = 1 << 20  # what real servers take where they say nothing
 MAX_PAGES = 100
 CALL_SECONDS = 30.0
@@ -26,24 +34,80 @@ SIGN_SECONDS, SIGN_SECONDS_PER_DIGEST = 60.0, 0.05
 ANSWER_BYTES, ANSWER_BYTES_PER_DIGEST = 1 << 20, 2048
 
 
-class CscV1:
-    """A `SigningService`. `address` is the service's base, below which /csc/v1/ lies."""
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a version of the API calls things."""
 
-    def __init__(self, transport: Transport, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    path: str
+    digests: str
+    digest_algorithm: str
+
+
+DIALECTS = {
+    "csc1": Dialect("/csc/v1/", "hash", "hashAlgo"),
+    "csc2": Dialect("/csc/v2/", "hashes", "hashAlgorithmOID"),
+}
+
+
+class Csc:
+    """A `SigningService`. The transport's address is the service's base, below which /csc/v1/ or /csc/v2/ lies.
+
+    `protocol` is one of DIALECTS, or "auto": the first that answers. `digests` is "base64", or "urlencoded" for servers that
+    want the base64 of digests percent-encoded.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        protocol: str = "auto",
+        digests: str = "base64",
+        pss: bool = False,
+        seconds: float = SIGN_SECONDS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._transport = transport
+        self._dialects = [DIALECTS[protocol]] if protocol in DIALECTS else list(DIALECTS.values())
+        self._dialect = self._dialects[0] if len(self._dialects) == 1 else None
+        self._encode = encode_for_urls if digests == "urlencoded" else encode
+        self._seconds = seconds
+        self._pss = pss
         self._now = now
+        self._asynchronous = self._refuses_mode_a = self._has_info = False
 
     async def describe(self) -> Description:
-        answer = await self._transport.post(
-            BASE_PATH + "info", json={}, authorization="", deadline_seconds=CALL_SECONDS
-        )
+        answer = await self._info()
         methods = answer.get("methods")
         return Description(
             name=str(answer.get("name", "")),
             specification=str(answer.get("specs", "")),
             methods=frozenset(m for m in methods if isinstance(m, str)) if isinstance(methods, list) else frozenset(),
             body_bytes=BODY_BYTES,
+            asynchronous=self._asynchronous,
         )
+
+    async def _info(self) -> JsonObject:
+        """`info`, which also tells the version: only a path that is not there leads on to the next."""
+        for dialect in self._dialects if self._dialect is None else [self._dialect]:
+            try:
+                answer = await self._transport.post(
+                    dialect.path + "info", json={}, authorization="", deadline_seconds=CALL_SECONDS
+                )
+            except UpstreamPermanent:
+                if dialect is self._dialects[-1]:
+                    raise
+                continue
+            self._dialect, self._has_info = dialect, True
+            mode = str(answer.get("asynchronousOperationMode", ""))
+            self._asynchronous = mode.upper() == "A" and not self._refuses_mode_a
+            return answer
+        raise AssertionError("no dialect")
+
+    async def _known(self) -> Dialect:
+        if self._dialect is None or (self._dialect is DIALECTS["csc2"] and not self._has_info):
+            await self._info()
+        assert self._dialect is not None
+        return self._dialect
 
     async def credentials(self, account: Account) -> list[str]:
         found: list[str] = []
@@ -63,23 +127,37 @@ class CscV1:
     async def key(self, account: Account, credential_id: str) -> RemoteKey:
         body = {"credentialID": credential_id, "certificates": "chain", "certInfo": False, "authInfo": True}
         answer = await self._call(account, "credentials/info", body)
-        return read_key(credential_id, answer, self._now())
+        return read_key(credential_id, answer, self._now(), pss=self._pss)
 
-    async def authorize(self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str) -> Grant:
+    async def authorize(
+        self,
+        account: Account,
+        key: RemoteKey,
+        digests: Sequence[bytes],
+        *,
+        request_key: str,
+        signatures: int | None = None,
+    ) -> Grant:
+        dialect = await self._known()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
-            "numSignatures": len(digests),
-            "hash": encode(digests),
+            "numSignatures": signatures or len(digests),
+            dialect.digests: self._encode(digests),
             "clientData": request_key,
         }
-        if key.needs_pin:
+        if dialect is DIALECTS["csc2"]:
+            body["hashAlgorithmOID"] = DIGEST_OIDS[key.credential.digest_algorithm]
+        if key.needs_pin and dialect is DIALECTS["csc2"]:
+            body["authData"] = [{"id": "PIN", "value": read_pin(account)}]
+        elif key.needs_pin:
             body["PIN"] = read_pin(account)
         return read_grant("credentials/authorize", await self._call(account, "credentials/authorize", body))
 
     async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant:
+        dialect = await self._known()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
-            "hash": encode(digests),
+            dialect.digests: self._encode(digests),
             "SAD": grant.value,
         }
         answer = await self._call(account, "credentials/extendTransaction", body)
@@ -88,33 +166,67 @@ class CscV1:
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
     ) -> list[bytes]:
+        dialect = await self._known()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
             "SAD": grant.value,
-            "hash": encode(digests),
+            dialect.digests: self._encode(digests),
             "signAlgo": key.sign_algorithm,
             "clientData": request_key,
         }
-        if key.digest_algorithm:
-            body["hashAlgo"] = key.digest_algorithm
+        if key.digest_algorithm or dialect is DIALECTS["csc2"]:
+            body[dialect.digest_algorithm] = key.digest_algorithm or DIGEST_OIDS[key.credential.digest_algorithm]
+        if key.sign_parameters:
+            body["signAlgoParams"] = base64.b64encode(key.sign_parameters).decode()
+        if dialect is DIALECTS["csc2"]:
+            body["operationMode"] = "A" if self._asynchronous else "S"
+        seconds = self._seconds + SIGN_SECONDS_PER_DIGEST * len(digests)
+        ends = asyncio.get_running_loop().time() + seconds
         # Made once even after a 401: each call counts as a try of every document in it.
-        answer = await self._call(
-            account,
-            "signatures/signHash",
-            body,
-            calls=1,
-            deadline_seconds=SIGN_SECONDS + SIGN_SECONDS_PER_DIGEST * len(digests),
-            max_answer_bytes=ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * len(digests),
-        )
+        try:
+            answer = await self._call(
+                account,
+                "signatures/signHash",
+                body,
+                calls=1,
+                deadline_seconds=seconds,
+                max_answer_bytes=ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * len(digests),
+            )
+        except UpstreamPermanent as problem:
+            if body.get("operationMode") != "A" or "501" not in problem.cause:
+                raise
+            self._asynchronous, self._refuses_mode_a = False, True
+            raise GrantExpired("mode A is offered and not implemented: mode S from now on") from None
         values = answer.get("signatures")
+        handle = next((name for name in ("responseID", "requestID") if answer.get(name)), None)
+        if values is None and handle is not None:
+            values = await self._poll(account, handle, answer[handle], len(digests), ends)
         if not isinstance(values, list):
             raise UpstreamPermanent("signatures/signHash: the answer holds no signatures")
         return [decode(value) for value in values[: len(digests)]]
 
+    async def _poll(self, account: Account, name: str, handle: Any, count: int, ends: float) -> Any:
+        """An asynchronous answer, asked for under the name that the server gave it. Raises OutcomeUnknown after `ends`."""
+        pause, most = POLL_SECONDS, ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * count
+        while asyncio.get_running_loop().time() < ends:
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, MAX_POLL_SECONDS)
+            try:
+                answer = await self._call(account, "signatures/signPolling", {name: handle}, max_answer_bytes=most)
+            except CallRejected as problem:
+                # Some servers say "not yet" with an HTTP 400.
+                if not PENDING.search(problem.said):
+                    raise
+                continue
+            if answer.get("signatures") is not None:
+                return answer["signatures"]
+        raise OutcomeUnknown("signatures/signPolling: the answer did not come in time")
+
     async def accepts(self, token: str) -> bool:
         try:
+            dialect = await self._known()
             await self._transport.post(
-                BASE_PATH + "credentials/list",
+                dialect.path + "credentials/list",
                 json={"maxResults": 1},
                 authorization=f"Bearer {token}",
                 deadline_seconds=CALL_SECONDS,
@@ -139,12 +251,13 @@ class CscV1:
         """A call with the account's token; once more after a 401, with a fresh one, or after an answer that was lost, where
         `calls` allows it.
         """
+        path = (await self._known()).path
         while True:
             calls -= 1
             token = await account.tokens.token()
             try:
                 return await self._transport.post(
-                    BASE_PATH + method,
+                    path + method,
                     json=body,
                     authorization=f"Bearer {token}",
                     deadline_seconds=deadline_seconds,
@@ -158,31 +271,3 @@ class CscV1:
             except OutcomeUnknown:
                 if not calls:
                     raise
-
-
-def encode(digests: Sequence[bytes]) -> list[str]:
-    return [base64.b64encode(digest).decode() for digest in digests]
-
-
-def decode(value: Any) -> bytes:
-    """A signature value; what is not base64 becomes empty, which verifies for nothing."""
-    try:
-        return base64.b64decode(value)
-    except (TypeError, ValueError, binascii.Error):
-        return b""
-
-
-def read_grant(method: str, answer: JsonObject) -> Grant:
-    value, lifetime = answer.get("SAD"), answer.get("expiresIn")
-    if not isinstance(value, str) or not value:
-        raise UpstreamPermanent(f"{method}: the answer holds no SAD")
-    return Grant(value, float(lifetime) if isinstance(lifetime, int | float) else 3600.0)
-
-
-def read_pin(account: Account) -> str:
-    if account.pin_file is None:
-        raise CredentialUnusable("the credential needs a PIN, and the client service names no pinFile")
-    try:
-        return account.pin_file.read_text("utf-8").strip()
-    except (OSError, ValueError) as problem:
-        raise CredentialUnusable(f"the PIN cannot be read from {account.pin_file}: {type(problem).__name__}") from None

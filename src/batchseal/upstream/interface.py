@@ -96,6 +96,7 @@ class Description:
     specification: str
     methods: frozenset[str]
     body_bytes: int
+    asynchronous: bool = False  # answers come later
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class RemoteKey:
     sign_algorithm: str  # object identifier
     digest_algorithm: str | None  # object identifier, where `sign_algorithm` does not imply it
     needs_pin: bool = False
+    sign_parameters: bytes | None = None  # DER, where `sign_algorithm` needs them (PSS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,14 @@ class Grant:
 
     value: str = field(repr=False)
     expires_in_seconds: float
+    left: int = 0  # signatures, where it outlives its call
+    ends: float = 0.0  # monotonic time
 
 
 class SigningService(Protocol):
     """A provider of signatures. Each method is one call (or one per page), made once; all raise UpstreamError.
 
-    An asynchronous provider will answer `sign` with a handle and be polled; what is here is its synchronous half.
+    A provider whose answers come later polls for them within `sign`.
     """
 
     async def describe(self) -> Description: ...
@@ -136,8 +140,16 @@ class SigningService(Protocol):
         ...
 
     async def authorize(
-        self, account: Account, key: RemoteKey, digests: Sequence[bytes], *, request_key: str
-    ) -> Grant: ...
+        self,
+        account: Account,
+        key: RemoteKey,
+        digests: Sequence[bytes],
+        *,
+        request_key: str,
+        signatures: int | None = None,
+    ) -> Grant:
+        """For `signatures` of them where the grant is to be extended for more calls, else for `digests`."""
+        ...
 
     async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant: ...
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from asn1crypto import algos
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from batchseal.cms import DIGEST_BYTES
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamError
 from batchseal.upstream.answers import JsonObject
@@ -37,12 +39,48 @@ SIGN_OIDS = {
 }
 
 
-def read_key(credential_id: str, answer: JsonObject, now: datetime) -> RemoteKey:
+# RSASSA-PSS (RFC 4055 3.1) with the digest, MGF1 over the same, and a salt as long as the digest.
+PSS_OID = "1.2.840.113549.1.1.10"
+
+
+def pss_parameters(digest_name: str) -> bytes:
+    algorithm = {"algorithm": digest_name}
+    return bytes(
+        algos.RSASSAPSSParams(
+            {
+                "hash_algorithm": algorithm,
+                "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": algorithm},
+                "salt_length": DIGEST_BYTES[digest_name],
+            }
+        ).dump()
+    )
+
+
+def in_v1_form(answer: JsonObject) -> JsonObject:
+    """v2 says `auth` {mode, expression, objects} for what v1 says as `authMode`, `PIN` and `OTP`."""
+    auth = answer.get("auth")
+    if not isinstance(auth, dict):
+        return answer
+    objects = [entry for entry in auth.get("objects") or [] if isinstance(entry, dict)]
+    kinds = {f"{entry.get('id', '')} {entry.get('type', '')}".upper() for entry in objects}
+    explicit = auth.get("mode") == "explicit"
+    pin = explicit and any("PIN" in kind or "PASSWORD" in kind for kind in kinds)
+    otp = explicit and any("OTP" in kind for kind in kinds)
+    return {
+        **answer,
+        "authMode": auth.get("mode", "implicit"),
+        "PIN": {"presence": str(pin).lower()},
+        "OTP": {"presence": str(otp).lower()},
+    }
+
+
+def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool = False) -> RemoteKey:
     """What `credentials/info` says, checked. Raises CredentialUnusable, with the credential's name, for one that cannot sign."""
 
     def unusable(why: str) -> UpstreamError:
         return CredentialUnusable(f"credential {credential_id!r}: {why}")
 
+    answer = in_v1_form(answer)
     key, cert = answer.get("key"), answer.get("cert")
     key, cert = key if isinstance(key, dict) else {}, cert if isinstance(cert, dict) else {}
     if key.get("status", "enabled") != "enabled":
@@ -65,13 +103,15 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime) -> RemoteKey
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise unusable("its key is neither RSA nor EC")
     key_type = "rsa" if isinstance(public_key, rsa.RSAPublicKey) else "ec"
-    algorithms = key.get("algo")
-    chosen = choose_algorithm(
-        key_type, [a for a in algorithms if isinstance(a, str)] if isinstance(algorithms, list) else []
-    )
+    listed = key.get("algo")
+    algorithms = [a for a in listed if isinstance(a, str)] if isinstance(listed, list) else []
+    chosen = choose_algorithm(key_type, algorithms)
     if chosen is None:
-        raise unusable(f"none of its algorithms can be used: {algorithms}")
+        raise unusable(f"none of its algorithms can be used: {listed}")
     sign_algorithm, digest_name, digest_algorithm = chosen
+    uses_pss = key_type == "rsa" and PSS_OID in algorithms and (pss or set(algorithms) <= {PSS_OID})
+    if uses_pss:
+        sign_algorithm, digest_name, digest_algorithm = PSS_OID, "sha256", DIGEST_OIDS["sha256"]
     multisign = answer.get("multisign", 1)
     return RemoteKey(
         credential=Credential(
@@ -80,13 +120,15 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime) -> RemoteKey
             key_type=key_type,
             signature_bytes=longest_signature(public_key),
             digest_algorithm=digest_name,
-            fingerprint=hashlib.sha256(b"".join(chain)).digest(),
+            fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if uses_pss else b"")).digest(),
+            scheme="pss" if uses_pss else "",
         ),
         public_key=public_key,
         multisign=max(1, multisign) if isinstance(multisign, int) else 1,
         grant_bound=str(answer.get("SCAL", "1")) == "2",
         sign_algorithm=sign_algorithm,
         digest_algorithm=digest_algorithm,
+        sign_parameters=pss_parameters(digest_name) if uses_pss else None,
         needs_pin=answer.get("authMode") == "explicit" and presence(answer, "PIN") in ("true", "optional"),
     )
 
@@ -119,6 +161,8 @@ def choose_algorithm(key_type: str, offered: Sequence[str]) -> tuple[str, str, s
     for oid, digest_name in SIGN_OIDS[key_type].items():
         if oid in offered:
             return oid, digest_name, None
+    if key_type == "rsa" and PSS_OID in offered and RSA_ENCRYPTION not in offered:
+        return PSS_OID, "sha256", DIGEST_OIDS["sha256"]
     if key_type == "rsa" and RSA_ENCRYPTION in offered:
         return RSA_ENCRYPTION, "sha256", DIGEST_OIDS["sha256"]
     if key_type == "ec" and EC_PUBLIC_KEY in offered:

@@ -16,7 +16,8 @@ from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
 from batchseal.upstream.breaker import Breaker
-from batchseal.upstream.csc import CscV1
+from batchseal.upstream.csc import Csc
+from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.probe import Probe
@@ -31,6 +32,7 @@ MAX_CALLERS = 1024  # with a token of their own, remembered
 HEALTH_SECONDS = 5.0
 BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
 BODY_MARGIN_BYTES = 16 << 10
+FITS_BODY = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
 SEARCHABLE = 200  # digests in a call to an upstream whose order had to be searched for in vain
 
 
@@ -45,7 +47,7 @@ class Known:
 
 
 class RemoteUpstream:
-    """An `Upstream`: `settings.service_domain`, by CSC v1. Made and used in one event loop; all its state is a cache.
+    """An `Upstream`: `settings.upstream_address`, by CSC. Made and used in one event loop; all its state is a cache.
 
     Raises ConfigurationError for an address or a proxy that cannot be used.
     """
@@ -53,13 +55,20 @@ class RemoteUpstream:
     def __init__(self, settings: Settings, services: ClientServices) -> None:
         address = check_address(settings.upstream_address, allow_http=settings.upstream_allow_http)
         self._transport = Transport(address, route_of(settings))
-        self.service: SigningService = CscV1(self._transport)
+        self.service: SigningService = Csc(
+            self._transport,
+            protocol=settings.upstream_protocol,
+            digests=settings.upstream_digests,
+            pss=settings.upstream_pss,
+            seconds=settings.upstream_timeout,
+        )
         self.services = services
         self.tries = settings.upstream_tries
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._known: dict[str, Known] = {}
         self._reading: dict[str, asyncio.Task[Known]] = {}
         self.breaker = Breaker(self.service.describe)
+        self._grants = Grants(self.service, FITS_BODY)
         self._probe = Probe(self.service)
         self._timestamps = Timestamps(settings)
         self._health: tuple[float, str | None] = (0.0, None)
@@ -214,7 +223,6 @@ class RemoteUpstream:
         return await self.service.key(account, credential_id)
 
     def _new_lane(self, account: Account, key: RemoteKey) -> Lane:
-        fits_body = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
         lane: Lane
 
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
@@ -234,11 +242,13 @@ class RemoteUpstream:
                     lane.limit = min(lane.limit, SEARCHABLE)
             return values
 
-        lane = Lane(sign_call, min(key.multisign, fits_body))
+        lane = Lane(sign_call, min(key.multisign, FITS_BODY))
         return lane
 
     async def _call(
         self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str
     ) -> Sequence[bytes]:
-        grant = await self.service.authorize(account, key, digests, request_key=request_key)
-        return await self.service.sign(account, key, grant, digests, request_key=request_key)
+        grant = await self._grants.take(account, key, digests, request_key)
+        signatures = await self.service.sign(account, key, grant, digests, request_key=request_key)
+        self._grants.give_back(account, key, grant)
+        return signatures

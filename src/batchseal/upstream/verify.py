@@ -1,6 +1,7 @@
 """Which signature belongs to which digest, found by verifying: the upstream's order is a hint and nothing more."""
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +27,8 @@ HINT_MISSES = 4
 
 def match(key: RemoteKey, digests: Sequence[bytes], signatures: Sequence[bytes]) -> list[bytes | None]:
     """For each digest its verified signature in the form that CMS wants, or None. CPU-bound: call it in a thread."""
+    if isinstance(key.public_key, rsa.RSAPublicKey) and key.credential.scheme == "pss":
+        return _PssMatch(key.public_key, DIGESTS[key.credential.digest_algorithm], digests).run(signatures)
     if isinstance(key.public_key, rsa.RSAPublicKey):
         return _match_rsa(key.public_key, DIGESTS[key.credential.digest_algorithm], digests, signatures)
     assert isinstance(key.public_key, ec.EllipticCurvePublicKey)
@@ -48,17 +51,24 @@ def _match_rsa(
     return [found.get(wanted) for wanted in digests]
 
 
-class _EcMatch:
+class _Search(ABC):
     """The order given, then the orders that real servers are known to use, then a bounded search."""
 
-    def __init__(self, key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]) -> None:
-        self.key, self.algorithm = key, ec.ECDSA(Prehashed(digest))
+    def __init__(self, digests: Sequence[bytes]) -> None:
         self.digests = digests
         self.values: list[bytes | None] = [None] * len(digests)
         self.searched = 0
 
+    @abstractmethod
+    def forms(self, signature: bytes) -> list[bytes]:
+        """What a signature can mean, in the form that CMS wants."""
+
+    @abstractmethod
+    def check(self, form: bytes, digest: bytes) -> None:
+        """Raises InvalidSignature."""
+
     def run(self, signatures: Sequence[bytes]) -> list[bytes | None]:
-        forms = [der_forms(signature, self.key.key_size) for signature in signatures]
+        forms = [self.forms(signature) for signature in signatures]
         unused = list(range(len(signatures)))
         for order in self.likely_orders():
             unused = self.try_order(order, forms, unused)
@@ -95,12 +105,37 @@ class _EcMatch:
         for form in forms:
             self.searched += 1
             try:
-                self.key.verify(form, self.digests[position], self.algorithm)
+                self.check(form, self.digests[position])
             except InvalidSignature:
                 continue
             self.values[position] = form
             return True
         return False
+
+
+class _EcMatch(_Search):
+    def __init__(self, key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]) -> None:
+        super().__init__(digests)
+        self.key, self.algorithm = key, ec.ECDSA(Prehashed(digest))
+
+    def forms(self, signature: bytes) -> list[bytes]:
+        return der_forms(signature, self.key.key_size)
+
+    def check(self, form: bytes, digest: bytes) -> None:
+        self.key.verify(form, digest, self.algorithm)
+
+
+class _PssMatch(_Search):
+    def __init__(self, key: rsa.RSAPublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]) -> None:
+        super().__init__(digests)
+        self.key, self.digest = key, Prehashed(digest)
+        self.scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+
+    def forms(self, signature: bytes) -> list[bytes]:
+        return [signature.rjust((self.key.key_size + 7) // 8, b"\0")]
+
+    def check(self, form: bytes, digest: bytes) -> None:
+        self.key.verify(form, digest, self.scheme, self.digest)
 
 
 def der_forms(signature: bytes, key_bits: int) -> list[bytes]:

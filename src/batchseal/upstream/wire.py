@@ -1,0 +1,43 @@
+"""What stands in CSC calls and answers: digests, signatures, grants, the PIN."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from batchseal.errors import CredentialUnusable, UpstreamPermanent
+from batchseal.upstream.answers import JsonObject
+from batchseal.upstream.interface import Account, Grant
+
+
+def encode(digests: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(digest).decode() for digest in digests]
+
+
+def encode_for_urls(digests: Sequence[bytes]) -> list[str]:
+    return [quote(text, safe="") for text in encode(digests)]
+
+
+def decode(value: Any) -> bytes:
+    """A signature value; what is not base64 becomes empty, which verifies for nothing."""
+    try:
+        return base64.b64decode(value)
+    except (TypeError, ValueError, binascii.Error):
+        return b""
+
+
+def read_grant(method: str, answer: JsonObject) -> Grant:
+    value, lifetime = answer.get("SAD"), answer.get("expiresIn")
+    if not isinstance(value, str) or not value:
+        raise UpstreamPermanent(f"{method}: the answer holds no SAD")
+    return Grant(value, float(lifetime) if isinstance(lifetime, int | float) else 3600.0)
+
+
+def read_pin(account: Account) -> str:
+    if account.pin_file is None:
+        raise CredentialUnusable("the credential needs a PIN, and the client service names no pinFile")
+    try:
+        return account.pin_file.read_text("utf-8").strip()
+    except (OSError, ValueError) as problem:
+        raise CredentialUnusable(f"the PIN cannot be read from {account.pin_file}: {type(problem).__name__}") from None

@@ -1,0 +1,113 @@
+"""A CSC v2 service, made from the misbehaving one: each deviation of real servers is a switch."""
+
+import asyncio
+import base64
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+from benchmarks.misbehaving import Misbehaving
+
+SHA256 = "2.16.840.1.101.3.4.2.1"
+
+
+class Csc2(Misbehaving):
+    """`deviations` is a set of: always-async, sorted, urlencoded, no-mode-a, plain-text, extend, session, replay, quota."""
+
+    def __init__(self, *deviations: str, mode: str = "S", multisign: int = 10) -> None:
+        super().__init__(multisign)
+        self.deviations, self.mode = set(deviations), mode
+        self.pending: dict[str, tuple[int, list[str]]] = {}
+        self.grants: dict[str, int] = {}
+        self.numbers = 0
+        self.version = "v2"
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "/csc/" in request.path and f"/csc/{self.version}/" not in request.path:
+            return web.json_response({"error": "not_found"}, status=404)
+        return await super().handle(request)
+
+    def refuse(self, text: str, status: int = 400) -> web.Response:
+        if "plain-text" in self.deviations:
+            return web.Response(text=text, status=status)
+        return web.json_response({"error": "invalid_request", "error_description": text}, status=status)
+
+    async def misbehave(self, request: web.Request, fault: str, path: str, body: Any) -> web.StreamResponse:
+        method = {"info": self.info, "list": self.listed, "authorize": self.authorize, "signHash": self.sign_hash}
+        method |= {"signPolling": self.polling, "extendTransaction": self.extend}
+        answer = method[path](body)
+        await asyncio.sleep(0)
+        return answer if isinstance(answer, web.Response) else web.json_response(answer)
+
+    def info(self, body: Any) -> Any:
+        if "credentialID" not in body:
+            return {"specs": "2.0.0.0", "name": "v2", "methods": [], "asynchronousOperationMode": self.mode}
+        if body.get("certInfo") and "plain-text" in self.deviations:
+            return self.refuse("not implemented", 501)
+        return {
+            "key": {"status": "enabled", "algo": ["1.2.840.10045.4.3.2"]},
+            "cert": {"status": "valid", "certificates": [base64.b64encode(self.certificate).decode()]},
+            "auth": {"mode": "explicit", "expression": "PIN", "objects": [{"id": "PIN", "type": "Password"}]},
+            "SCAL": "1" if "extend" in self.deviations else "2",
+            "multisign": 1_000_000 if "extend" in self.deviations else self.multisign,
+        }
+
+    def listed(self, body: Any) -> Any:
+        return {"credentialIDs": ["one"]}
+
+    def digests(self, body: Any) -> list[bytes]:
+        texts = body["hashes"]
+        assert body.get("hash") is None
+        if "urlencoded" in self.deviations:
+            assert all("+" not in text and "=" not in text and "/" not in text for text in texts)
+            texts = [unquote(text) for text in texts]
+        return [base64.b64decode(text, validate=True) for text in texts]
+
+    def new_grant(self, left: int) -> Any:
+        self.numbers += 1
+        self.grants[f"sad-{self.numbers}"] = left
+        return {"SAD": f"sad-{self.numbers}", "expiresIn": 600}
+
+    def authorize(self, body: Any) -> Any:
+        digests = self.digests(body)
+        assert body["hashAlgorithmOID"] == SHA256
+        if body.get("authData") != [{"id": "PIN", "value": "1234"}]:
+            return self.refuse("wrong PIN")
+        if "extend" not in self.deviations:
+            assert body["numSignatures"] == len(digests) <= self.multisign
+        return self.new_grant(body["numSignatures"])
+
+    def extend(self, body: Any) -> Any:
+        left = self.grants.pop(body["SAD"] + " used", None)
+        return self.refuse("invalid SAD") if left is None else self.new_grant(left)
+
+    def sign_hash(self, body: Any) -> Any:
+        digests = self.digests(body)
+        left = self.grants.pop(body["SAD"], None)  # good for one call
+        if left is None or ("session" in self.deviations and self.calls["signHash"] == 2):
+            return self.refuse("the session has ended")
+        if "quota" in self.deviations and self.calls["signHash"] > 2:
+            return self.refuse("signing quota exceeded", 429)
+        if "extend" in self.deviations:
+            self.grants[body["SAD"] + " used"] = left - len(digests)
+        if body["operationMode"] == "A" and "no-mode-a" in self.deviations:
+            return self.refuse("mode A is not offered", 501)
+        for digest in digests:
+            text = base64.b64encode(digest).decode()
+            self.sent[text] = self.sent.get(text, 0) + 1
+        ordered = sorted(digests) if "sorted" in self.deviations else digests
+        values = [self.sign(digest) for digest in ordered]
+        if body["operationMode"] == "A" or "always-async" in self.deviations:
+            self.numbers += 1
+            self.pending[str(self.numbers)] = (2, values)
+            return {"requestID" if "always-async" in self.deviations else "responseID": str(self.numbers)}
+        return {"signatures": values}
+
+    def polling(self, body: Any) -> Any:
+        always = "always-async" in self.deviations
+        handle = body["requestID" if always else "responseID"]
+        left, values = self.pending[handle]
+        self.pending[handle] = (left - 1, values)
+        if left > 0:
+            return self.refuse("The previous request is still being processed") if always else {}
+        return {"signatures": values}
