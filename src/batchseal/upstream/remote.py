@@ -20,6 +20,7 @@ from batchseal.upstream.csc import Csc
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
+from batchseal.upstream.local import open_local
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.timestamps import Timestamps
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
@@ -46,6 +47,17 @@ class Known:
     lane: Lane
 
 
+def csc_of(settings: Settings, transport: Transport | None) -> Csc:
+    assert transport is not None
+    return Csc(
+        transport,
+        protocol=settings.upstream_protocol,
+        digests=settings.upstream_digests,
+        pss=settings.upstream_pss,
+        seconds=settings.upstream_timeout,
+    )
+
+
 class RemoteUpstream:
     """An `Upstream`: `settings.upstream_address`, by CSC. Made and used in one event loop; all its state is a cache.
 
@@ -53,15 +65,12 @@ class RemoteUpstream:
     """
 
     def __init__(self, settings: Settings, services: ClientServices) -> None:
-        address = check_address(settings.upstream_address, allow_http=settings.upstream_allow_http)
-        self._transport = Transport(address, route_of(settings))
-        self.service: SigningService = Csc(
-            self._transport,
-            protocol=settings.upstream_protocol,
-            digests=settings.upstream_digests,
-            pss=settings.upstream_pss,
-            seconds=settings.upstream_timeout,
-        )
+        local = open_local(settings.upstream_address, settings.temp_folder, pss=settings.upstream_pss)
+        self._transport: Transport | None = None
+        if local is None:
+            address = check_address(settings.upstream_address, allow_http=settings.upstream_allow_http)
+            self._transport = Transport(address, route_of(settings))
+        self.service: SigningService = local or csc_of(settings, self._transport)
         self.services = services
         self.tries = settings.upstream_tries
         self._accounts: OrderedDict[str, Account] = OrderedDict()
@@ -155,7 +164,7 @@ class RemoteUpstream:
                 raise UpstreamAuthRefused(f"client service {caller.client_service!r} is not configured")
             facts = (service.id, *service.secrets, service.credential_id or "", str(service.pin_file))
             key = "service:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
-            tokens = ClientCredentials(self._transport, service)
+            tokens = ClientCredentials(self._transport, service) if self._transport else CallersToken("")
             account = Account(key, tokens, service.credential_id, service.pin_file)
         account = self._accounts.setdefault(key, account)
         self._accounts.move_to_end(key)

@@ -1,0 +1,184 @@
+"""Keys that lie here: a PKCS#12 file, or a PKCS#11 token (an HSM) behind a process of its own. "Not qualified".
+
+One more `SigningService`: lanes, verification and everything after are the same path. Callers with tokens of their own are
+never taken here: there is nobody who could tell a good token from a bad one.
+"""
+
+import asyncio
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from batchseal.document import Credential
+from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
+from batchseal.upstream.interface import Account, Description, Grant, RemoteKey
+from batchseal.upstream.keys import longest_signature, pss_parameters
+from batchseal.upstream.pkcs11 import Pkcs11Key
+from batchseal.upstream.verify import DIGESTS
+from batchseal.upstream.wire import read_pin
+
+CALL_DIGESTS = 256
+FOREVER_SECONDS = 1e9
+
+
+class LocalKey(Protocol):
+    """A private key and its certificates (DER, the signer's first)."""
+
+    @abstractmethod
+    async def chain(self, pin: str) -> tuple[bytes, ...]:
+        """Raises UpstreamError."""
+        ...
+
+    @abstractmethod
+    async def sign(self, pin: str, digests: Sequence[bytes], digest_name: str, *, pss: bool) -> list[bytes]: ...
+
+    async def close(self) -> None: ...
+
+
+class Pkcs12Key:
+    """A PKCS#12 file (RFC 7292). It is read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[float, str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, tuple[bytes, ...]] | None = None
+
+    async def chain(self, pin: str) -> tuple[bytes, ...]:
+        return (await asyncio.to_thread(self._load, pin))[1]
+
+    async def sign(self, pin: str, digests: Sequence[bytes], digest_name: str, *, pss: bool) -> list[bytes]:
+        def work() -> list[bytes]:
+            key, digest = self._load(pin)[0], DIGESTS[digest_name]
+            if isinstance(key, ec.EllipticCurvePrivateKey):
+                return [key.sign(value, ec.ECDSA(Prehashed(digest))) for value in digests]
+            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size) if pss else padding.PKCS1v15()
+            return [key.sign(value, scheme, Prehashed(digest)) for value in digests]
+
+        return await asyncio.to_thread(work)
+
+    async def close(self) -> None:
+        self._read = None
+
+    def _load(self, pin: str) -> tuple[rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, tuple[bytes, ...]]:
+        try:
+            changed = self._path.stat().st_mtime
+            if self._read is None or self._read[:2] != (changed, pin):
+                held = pkcs12.load_pkcs12(self._path.read_bytes(), pin.encode() or None)
+                key, certificate = held.key, held.cert
+                if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or certificate is None:
+                    raise CredentialUnusable(f"{self._path}: holds no RSA or EC key with its certificate")
+                others = [other.certificate for other in held.additional_certs]
+                self._read = changed, pin, key, in_order(certificate.certificate, others)
+        except OSError as problem:
+            raise CredentialUnusable(f"{self._path}: {problem.strerror}") from None
+        except ValueError:
+            raise CredentialUnusable(f"{self._path}: the password is wrong, or it is no PKCS#12 file") from None
+        return self._read[2], self._read[3]
+
+
+def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
+    """The chain from `leaf` upwards, by names; what does not belong to it is left out."""
+    chain, left = [leaf], list(others)
+    while chain[-1].issuer != chain[-1].subject:
+        above = next((certificate for certificate in left if certificate.subject == chain[-1].issuer), None)
+        if above is None:
+            break
+        left.remove(above)
+        chain.append(above)
+    return tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in chain)
+
+
+class LocalKeys:
+    """A `SigningService` over one key. `pss`: RSA keys sign with RSASSA-PSS."""
+
+    def __init__(self, name: str, key: LocalKey, *, pss: bool = False) -> None:
+        self.name, self._key, self._pss = name, key, pss
+
+    async def describe(self) -> Description:
+        return Description(self.name, "local key, not qualified", frozenset(), body_bytes=1 << 30)
+
+    async def credentials(self, account: Account) -> list[str]:
+        return [self.name]
+
+    async def key(self, account: Account, credential_id: str) -> RemoteKey:
+        refuse_foreign(account)
+        chain = await self._key.chain(pin_of(account))
+        if not chain:
+            raise CredentialUnusable(f"{self.name}: there is no certificate for the key")
+        certificate = x509.load_der_x509_certificate(chain[0])
+        if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
+            raise CredentialUnusable(f"{self.name}: its certificate is valid until {certificate.not_valid_after_utc}")
+        public_key = certificate.public_key()
+        if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+            raise CredentialUnusable(f"{self.name}: its key is neither RSA nor EC")
+        is_rsa = isinstance(public_key, rsa.RSAPublicKey)
+        pss = is_rsa and self._pss
+        large = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.key_size > 256
+        digest_name = "sha384" if large else "sha256"
+        credential = Credential(
+            credential_id=credential_id,
+            chain=chain,
+            key_type="rsa" if is_rsa else "ec",
+            signature_bytes=longest_signature(public_key),
+            digest_algorithm=digest_name,
+            fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if pss else b"")).digest(),
+            scheme="pss" if pss else "",
+        )
+        parameters = pss_parameters(digest_name) if pss else None
+        return RemoteKey(credential, public_key, CALL_DIGESTS, False, "", None, False, parameters)
+
+    async def authorize(
+        self,
+        account: Account,
+        key: RemoteKey,
+        digests: Sequence[bytes],
+        *,
+        request_key: str,
+        signatures: int | None = None,
+    ) -> Grant:
+        return Grant("", FOREVER_SECONDS)
+
+    async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant:
+        return grant
+
+    async def sign(
+        self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
+    ) -> list[bytes]:
+        refuse_foreign(account)
+        pss = key.credential.scheme == "pss"
+        return await self._key.sign(pin_of(account), digests, key.credential.digest_algorithm, pss=pss)
+
+    async def accepts(self, token: str) -> bool:
+        return False
+
+    async def close(self) -> None:
+        await self._key.close()
+
+
+def refuse_foreign(account: Account) -> None:
+    if account.key.startswith("token:"):
+        raise UpstreamAuthRefused("a local key signs for configured client services only")
+
+
+def pin_of(account: Account) -> str:
+    return read_pin(account) if account.pin_file else ""
+
+
+def open_local(url: str, folder: Path, *, pss: bool) -> LocalKeys | None:
+    """The keys that `url` names, None where it names none. Raises ConfigurationError."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "pkcs12":
+        return LocalKeys(Path(rest).name, Pkcs12Key(Path(rest)), pss=pss)
+    if scheme == "pkcs11":
+        return LocalKeys("pkcs11", Pkcs11Key(url, folder / "pkcs11.lock"), pss=pss)
+    if scheme not in ("http", "https"):
+        raise ConfigurationError(f"--upstream-url: {scheme!r} is none of https, pkcs12, pkcs11")
+    return None

@@ -1,0 +1,107 @@
+"""A PKCS#11 token (an HSM), spoken to by a process of its own: its library can neither stop nor crash the signer.
+
+The address is an RFC 7512 URI: `pkcs11:token=t1;object=seal?module-path=/usr/lib/softhsm/libsofthsm2.so`; `chain=FILE` (PEM)
+beside `module-path` names the certificates that are not on the token. The process starts with the first call and again
+after it died; it takes one call at a time.
+"""
+
+import asyncio
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from batchseal.errors import ConfigurationError, CredentialUnusable, OutcomeUnknown, UpstreamError, UpstreamTransient
+
+log = structlog.get_logger("pkcs11")
+
+LENGTH = struct.Struct("<I")
+CALL_SECONDS = 120.0
+
+
+class Pkcs11Key:
+    """A `LocalKey`. `lock` is held around opening and logging in: some libraries fail where two processes do that at once."""
+
+    def __init__(self, url: str, lock: Path) -> None:
+        path, _, query = url.removeprefix("pkcs11:").partition("?")
+        self._wanted = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.split(";"))}
+        options = dict(parse_qsl(query))
+        self._wanted["module"], self._wanted["lock"] = options.get("module-path", ""), str(lock)
+        self._chain_file = options.get("chain", "")
+        if not self._wanted["module"] or "token" not in self._wanted:
+            raise ConfigurationError("--upstream-url: pkcs11: needs token=... and ?module-path=...")
+        self._process: asyncio.subprocess.Process | None = None
+        self._one = asyncio.Lock()
+
+    async def chain(self, pin: str) -> tuple[bytes, ...]:
+        on_token = [bytes(der) for der in await self._call(pin, "chain")]
+        beside = await asyncio.to_thread(read_chain_file, self._chain_file) if self._chain_file else []
+        return tuple(dict.fromkeys(on_token + beside))
+
+    async def sign(self, pin: str, digests: Sequence[bytes], digest_name: str, *, pss: bool) -> list[bytes]:
+        return [bytes(value) for value in await self._call(pin, "sign", list(digests), digest_name, pss)]
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _call(self, pin: str, *request: Any) -> Any:
+        """Raises what the process says, OutcomeUnknown where it dies."""
+        async with self._one:
+            process = await self._started(pin)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            body = msgspec.msgpack.encode(request)
+            try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    process.stdin.write(LENGTH.pack(len(body)) + body)
+                    await process.stdin.drain()
+                    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+                    ok, answer = msgspec.msgpack.decode(await process.stdout.readexactly(length))
+            except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as problem:
+                # An answer that comes too late must not be taken for the next one's.
+                await self.close()
+                if isinstance(problem, asyncio.CancelledError):
+                    raise
+                raise OutcomeUnknown(f"the process of the PKCS#11 token went away ({type(problem).__name__})") from None
+        if not ok:
+            raise error_of(answer)
+        return answer
+
+    async def _started(self, pin: str) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "batchseal.upstream.pkcs11_process"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 24,
+            )
+            log.info("a process for the PKCS#11 token was started", pid=self._process.pid)
+            body = msgspec.msgpack.encode({**self._wanted, "pin": pin})
+            assert self._process.stdin is not None
+            self._process.stdin.write(LENGTH.pack(len(body)) + body)
+        return self._process
+
+
+def read_chain_file(path: str) -> list[bytes]:
+    try:
+        loaded = x509.load_pem_x509_certificates(Path(path).read_bytes())
+    except (OSError, ValueError) as problem:
+        raise CredentialUnusable(f"{path}: {problem}") from None
+    return [certificate.public_bytes(serialization.Encoding.DER) for certificate in loaded]
+
+
+def error_of(said: str) -> UpstreamError:
+    """PKCS#11's words as one of our errors: what another try can't help is the key's or the PIN's fault."""
+    lasting = ("PinIncorrect", "PinLocked", "NoSuchToken", "NoSuchKey", "MultipleObjects", "NoSuchModule", "KeyType")
+    if said.startswith(lasting):
+        return CredentialUnusable(f"the PKCS#11 token: {said}")
+    return UpstreamTransient(f"the PKCS#11 token: {said}")

@@ -1,0 +1,82 @@
+"""A token (SoftHSM2) under several requests at once, with the signer process killed in the middle."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from benchmarks.invoices import write_invoices
+from benchmarks.service import RunningService, descendants
+from tests.support_local import MODULE, PIN, make_token
+
+from batchseal.client.batch import BatchBody, find_documents
+from batchseal.client.http import Client
+from batchseal.client.verify import check_files, load_roots
+from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
+
+REQUESTS = 8
+
+
+def signature_frames(path: Path) -> Counter[int]:
+    """How many signatures a spill file holds for each document."""
+    data, offset, found = path.read_bytes(), 0, Counter[int]()
+    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
+        if header.kind is FrameKind.SIGNATURE:
+            found[header.ordinal] += 1
+        offset += HEADER_BYTES + header.stored_bytes
+    return found
+
+
+def signer_of(service: RunningService) -> int:
+    return next(pid for pid, command in descendants(service.process.pid) if "batchseal.app\0signer" in command)
+
+
+@pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
+@pytest.mark.timeout(300)
+def test_a_token_and_a_killed_signer(tmp_path: Path, documents: int = 125) -> None:
+    url, root = make_token(tmp_path, "rsa2048")
+    invoices = tmp_path / "invoices"
+    invoices.mkdir()
+    assert len(list(write_invoices(invoices, documents, size_bytes=20_000))) == documents
+    folder = tmp_path / "service"
+    (folder / "work").mkdir(parents=True)
+    (folder / "work" / "pin").write_text(PIN)
+    services = folder / "work" / "client-services-config.json"
+    services.write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
+    services.chmod(0o600)
+    with RunningService(f"--upstream-url={url}", folder=folder) as service:
+
+        def submit(number: int) -> int:
+            client = Client(service.url, "A", "s")
+            client.register(BatchBody(find_documents([invoices]), f"token {number}", "Token", None, None))
+            while not (status := client.status(f"token {number}")).finished:
+                time.sleep(0.2)
+            client.close()
+            assert status.status == "EXECUTED"
+            return status.operation_id
+
+        with concurrent.futures.ThreadPoolExecutor(REQUESTS) as threads:
+            submitted = [threads.submit(submit, number) for number in range(REQUESTS)]
+            time.sleep(1.0)
+            os.kill(signer_of(service), signal.SIGKILL)
+            operations = [future.result(120) for future in submitted]
+        spills = list((folder / "temp" / "spill").glob("*.spill"))
+        assert len(spills) == REQUESTS
+        for spill in spills:
+            frames = signature_frames(spill)
+            assert len(frames) == documents
+            assert set(frames.values()) == {1}, "a document was signed twice"
+        client = Client(service.url, "A", "s")
+        signed = []
+        for ordinal in range(0, documents, 5):
+            path = tmp_path / f"{ordinal}.pdf"
+            with path.open("wb") as file:
+                client.fetch_document(operations[ordinal % REQUESTS], ordinal, file)
+            signed.append(path)
+        client.close()
+        assert all(verdict.valid for verdict in check_files(signed, load_roots([root]), 2))

@@ -1,0 +1,147 @@
+"""Keys that lie here: PKCS#12 files of OpenSSL in both encryptions, and a SoftHSM2 token behind its process."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import cms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from pyhanko.sign.validation.generic_cms import validate_sig_integrity
+from tests.support_local import MODULE, PIN, make_pkcs12, make_token
+
+from batchseal.cms import CmsTemplate
+from batchseal.config import Settings
+from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
+from batchseal.operation import Caller
+from batchseal.services import ClientServices
+from batchseal.upstream import lane
+from batchseal.upstream.local import LocalKeys
+from batchseal.upstream.remote import RemoteUpstream
+
+CALLER = Caller("A")
+DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(300)]
+needs_softhsm = pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
+
+
+def connect(folder: Path, url: str, *, pin: str = PIN, **settings: Any) -> RemoteUpstream:
+    (folder / "pin").write_text(pin + "\n")
+    path = folder / "client-services-config.json"
+    path.write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
+    return RemoteUpstream(Settings(upstream_url=url, temp_folder=folder, **settings), ClientServices.load(path))
+
+
+async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS) -> None:
+    credential = await upstream.credential(CALLER)
+    key = x509.load_der_x509_certificate(credential.chain[0]).public_key()
+    seen = set()
+    async for part in upstream.sign(CALLER, credential, digests, request_key="k"):
+        for position, value in part:
+            assert isinstance(value, bytes), value
+            seen.add(position)
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(value, digests[position], ec.ECDSA(Prehashed(hashes.SHA256())))
+                continue
+            assert isinstance(key, rsa.RSAPublicKey)
+            pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+            scheme = pss if credential.scheme == "pss" else padding.PKCS1v15()
+            key.verify(value, digests[position], scheme, Prehashed(hashes.SHA256()))
+    assert len(seen) == len(digests)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(("kind", "pss"), [("p256", False), ("rsa2048", False), ("rsa2048", True)])
+async def test_pkcs12(tmp_path: Path, legacy: bool, kind: str, pss: bool) -> None:
+    path, _ = make_pkcs12(tmp_path, kind, legacy=legacy)
+    upstream = connect(tmp_path, f"pkcs12:{path}", upstream_pss=pss)
+    await sign_all(upstream)
+    assert len((await upstream.credential(CALLER)).chain) == 3
+    assert "not qualified" in (await upstream.service.describe()).specification
+    assert await upstream.health() is None
+    await upstream.close()
+
+
+async def test_a_pss_signature_is_one_for_others_too(tmp_path: Path) -> None:
+    path, _ = make_pkcs12(tmp_path, "rsa2048", legacy=False)
+    upstream = connect(tmp_path, f"pkcs12:{path}", upstream_pss=True)
+    template = CmsTemplate(await upstream.credential(CALLER))
+    digest = hashlib.sha256(b"document").digest()
+    wanted = [template.attributes_digest(digest)]
+    parts = [p async for p in upstream.sign(CALLER, template.credential, wanted, request_key="k")]
+    signed = cms.ContentInfo.load(template.signed_data(digest, parts[0][0][1]))["content"]  # type: ignore[arg-type]
+    (signer,) = signed["signer_infos"]
+    certificate = next(c.chosen for c in signed["certificates"] if c.chosen.dump() == template.credential.chain[0])
+    assert validate_sig_integrity(signer, certificate, "data", digest) == (True, True)
+    await upstream.close()
+
+
+async def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    path, _ = make_pkcs12(tmp_path, "p256", legacy=False)
+    for url, pin, what in [
+        (f"pkcs12:{path}", "wrong", "password"),
+        (f"pkcs12:{tmp_path}/nothing.p12", PIN, "nothing.p12"),
+        (f"pkcs12:{tmp_path}/key.pem", PIN, "PKCS#12"),
+    ]:
+        upstream = connect(tmp_path, url, pin=pin)
+        with pytest.raises(CredentialUnusable, match=what):
+            await upstream.credential(CALLER)
+        await upstream.close()
+    upstream = connect(tmp_path, f"pkcs12:{path}")
+    with pytest.raises(UpstreamAuthRefused):
+        await upstream.credential(Caller("A", "a foreign token"))
+    assert await upstream.probe("a.foreign.token") is None
+    await upstream.close()
+    for url in ("pkcs11:token=t1", "pkcs13:x", "file:///x"):
+        with pytest.raises(ConfigurationError):
+            connect(tmp_path, url)
+
+
+@needs_softhsm
+@pytest.mark.parametrize(("kind", "pss"), [("p256", False), ("rsa2048", False), ("rsa2048", True)])
+async def test_softhsm(tmp_path: Path, kind: str, pss: bool) -> None:
+    url, _ = make_token(tmp_path, kind)
+    upstream = connect(tmp_path, url, upstream_pss=pss)
+    await sign_all(upstream)
+    await upstream.close()
+
+
+@needs_softhsm
+async def test_a_dead_token_process_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.05)
+    url, _ = make_token(tmp_path, "rsa2048")
+    upstream = connect(tmp_path, url)
+    await upstream.credential(CALLER)
+    assert isinstance(upstream.service, LocalKeys)
+    signing = asyncio.create_task(sign_all(upstream, [hashlib.sha256(b"%d" % n).digest() for n in range(1500)]))
+    await asyncio.sleep(0.2)
+    os.kill(upstream.service._key._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    await signing
+    await upstream.close()
+
+
+@needs_softhsm
+async def test_several_processes_open_one_token(tmp_path: Path) -> None:
+    url, _ = make_token(tmp_path, "p256")
+    upstreams = [connect(tmp_path, url) for _ in range(6)]
+    began = time.monotonic()
+    await asyncio.gather(*(sign_all(upstream, DIGESTS[:50]) for upstream in upstreams))
+    assert time.monotonic() - began < 20
+    for upstream in upstreams:
+        await upstream.close()
+
+
+@needs_softhsm
+async def test_a_wrong_pin_is_not_tried_again(tmp_path: Path) -> None:
+    url, _ = make_token(tmp_path, "p256")
+    upstream = connect(tmp_path, url, pin="9999")
+    with pytest.raises(CredentialUnusable, match="Pin"):
+        await upstream.credential(CALLER)
+    await upstream.close()
