@@ -158,16 +158,20 @@ async def run_signer(settings: Settings, ready: int) -> None:
 async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     """A worker's application with all that it needs."""
     from batchseal.api.application import create_application
+    from batchseal.api.attempts import Attempts
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
     service, close = await build_service(settings)
     services = ClientServices.load(settings.services_file)
-    authenticator = Authenticator(services, Tokens(load_key(settings.temp_folder / "token.key")), service.probe)
+    tokens = Tokens(load_key(settings.temp_folder / "token.key"))
+    attempts = Attempts(settings.temp_folder / "attempts")
+    authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:
         yield await create_application(service, authenticator, settings)
     finally:
         await close()
+        attempts.close()
 
 
 def main() -> None:

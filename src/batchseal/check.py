@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import fcntl
 import os
 import shutil
 import socket
@@ -17,6 +16,7 @@ from uuid import uuid4
 from batchseal.client.probe import ask, describe
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
+from batchseal.process import in_use
 
 CHECK_SECONDS = 60
 # Twice a batch of 2,500 documents of 200 KB: the least that a service of this kind can work with.
@@ -150,21 +150,6 @@ async def ping(settings: Settings, url: str) -> None:
         await store.ping()
     finally:
         await store.close()
-
-
-def in_use(temp_folder: Path) -> bool:
-    """Whether a service holds the folder's lock."""
-    try:
-        lock = os.open(temp_folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
 
 
 def trial_folder(settings: Settings) -> Path:

@@ -19,6 +19,7 @@ SERVE = "Run the service: take batches over REST, sign them, hand them back."
 CHECK = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
 SIGN = "Send documents to a running service as one batch and store the signed ones."
 VERIFY = "Check the signatures of PDF files with code that did not make them (pyHanko)."
+AUDIT = "Verify the chain of the audit trail, or export its entries as JSON lines."
 PROBE = "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers."
 SANDBOX = "Run a stand-in for the signing service (CSC, OAuth2, a certificate authority of its own)."
 
@@ -208,6 +209,19 @@ def sign(arguments: Sequence[str]) -> int:
     return run(options)
 
 
+def audit(arguments: Sequence[str]) -> int:
+    parser = settings_parser("audit", AUDIT)
+    parser.usage = "batchseal audit verify [FILE...] | batchseal audit export [--out FILE]   [--temp-folder FOLDER]..."
+    parser.add_argument("action", choices=("verify", "export"))
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="exported files, in their order")
+    parser.add_argument("--out", type=Path, help="where to; else to standard output")
+    options = parser.parse_args(arguments)
+    settings = load_settings({name: text for name in OPTIONS if (text := getattr(options, name)) is not None})
+    from batchseal.audit.command import run
+
+    return run(settings, options)
+
+
 def verify(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="batchseal verify", description=VERIFY, allow_abbrev=False)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
@@ -227,6 +241,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sandbox": (sandbox, SANDBOX),
     "sign": (sign, SIGN),
     "verify": (verify, VERIFY),
+    "audit": (audit, AUDIT),
     "check": (check, CHECK),
     "probe": (probe, PROBE),
 }

@@ -2,11 +2,13 @@
 
 import argparse
 import ctypes
+import fcntl
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -65,3 +67,18 @@ def receive_settings() -> Settings:
 def say_ready(descriptor: int, line: str = "ready") -> None:
     os.write(descriptor, line.encode() + b"\n")
     os.close(descriptor)
+
+
+def in_use(temp_folder: Path) -> bool:
+    """Whether a service holds the folder's lock."""
+    try:
+        lock = os.open(temp_folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)

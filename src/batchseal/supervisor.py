@@ -102,7 +102,7 @@ class Supervisor:
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(self._keep_running(child, settings))
-        say(f"ready at http://{settings.host}:{settings.port}")
+        say(f"ready at {'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.port}")
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         temp = settings.temp_folder.absolute()

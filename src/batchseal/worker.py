@@ -10,11 +10,12 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import structlog
 import uvloop
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
@@ -95,7 +96,22 @@ def build_server(guard: Guard, settings: Settings) -> Server:
         backpressure=MAX_CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=settings.header_seconds * 1000),
         log_enabled=False,
+        **tls(settings),
     )
+
+
+def tls(settings: Settings) -> dict[str, Any]:
+    """TLS 1.2 or newer; with authorities for callers, a connection without a certificate of theirs is refused."""
+    if not settings.tls_certificate:
+        return {}
+    options: dict[str, Any] = {
+        "ssl_cert": Path(settings.tls_certificate),
+        "ssl_key": Path(settings.tls_key),
+        "ssl_protocol_min": SSLProtocols.tls12,
+    }
+    if settings.tls_client_ca:
+        options |= {"ssl_ca": Path(settings.tls_client_ca), "ssl_client_verify": True}
+    return options
 
 
 async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_plus
 
+from batchseal.api.attempts import Attempts
 from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
@@ -30,15 +31,34 @@ class Authenticator:
     token.
     """
 
-    def __init__(self, services: ClientServices, tokens: Tokens, probe: Probe) -> None:
+    def __init__(
+        self, services: ClientServices, tokens: Tokens, probe: Probe, attempts: Attempts | None = None
+    ) -> None:
+        self.attempts = attempts
         self.services = services
         self.tokens = tokens
         self.probe = probe
         self._next_reload = 0.0
         self._probed: dict[bytes, tuple[float, str | None]] = {}
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """The caller whom an Authorization header proves. Raises ApiError with a 401 or 403."""
+    async def caller(self, authorization: str | None, address: str = "") -> Caller:
+        """The caller whom an Authorization header proves. Raises ApiError with a 401, 403 or 429.
+
+        Failures of `address` are counted; a header that proves nothing at all is none.
+        """
+        if not authorization or self.attempts is None:
+            return await self.proved(authorization)
+        # A token names nobody: all of an address's count together.
+        scheme, _, credentials = authorization.strip().partition(" ")
+        name = basic_name(credentials.strip()) if scheme.lower() == "basic" else "bearer"
+        self.attempts.check(address, name)
+        try:
+            return await self.proved(authorization)
+        except (UnknownClientService, InvalidToken):
+            self.attempts.failed(address, name)
+            raise
+
+    async def proved(self, authorization: str | None) -> Caller:
         self.reload()
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         credentials = credentials.strip()
@@ -95,8 +115,18 @@ class Authenticator:
             )
         return client_service
 
-    def issue(self, client_service: str, secret: str) -> Issued:
-        """A token for these credentials (RFC 6749 4.4)."""
+    def issue(self, client_service: str, secret: str, address: str = "", *, count: bool = True) -> Issued:
+        """A token for these credentials (RFC 6749 4.4). `count`: a failure is one of `address`."""
+        if self.attempts is not None:
+            self.attempts.check(address, client_service)
+        try:
+            return self._issue(client_service, secret)
+        except UnknownClientService:
+            if self.attempts is not None and count:
+                self.attempts.failed(address, client_service)
+            raise
+
+    def _issue(self, client_service: str, secret: str) -> Issued:
         self.reload()
         return self.tokens.issue(self.service(client_service, secret).id, secret)
 
@@ -110,6 +140,13 @@ def active(service: ClientService) -> ClientService:
     if not service.active:
         raise InactiveClientService(f"client service {service.id}")
     return service
+
+
+def basic_name(credentials: str) -> str:
+    try:
+        return parse_basic(credentials)[0]
+    except UnknownClientService:
+        return ""
 
 
 def parse_basic(credentials: str) -> tuple[str, str]:

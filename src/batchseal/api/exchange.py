@@ -95,6 +95,12 @@ class Exchange:
                 yield chunk
 
     @property
+    def peer(self) -> str:
+        """The caller's address, as the server sees it."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
     def length(self) -> int | None:
         """What Content-Length says; None for a body in chunks."""
         return None if b"transfer-encoding" in self.headers else self._length

@@ -63,7 +63,7 @@ class Routes:
         self.settings = settings
 
     async def caller(self, request: Request) -> Caller:
-        return await self.authenticator.caller(header(request, b"authorization"))
+        return await self.authenticator.caller(header(request, b"authorization"), exchange_of(request).peer)
 
     def status_address(self, request: Request, operation_id: int) -> str:
         address = exchange_of(request).address

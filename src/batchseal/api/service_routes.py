@@ -66,7 +66,7 @@ class ServiceRoutes:
             form = await self.token_form(request)
             if form.get("grant_type", "client_credentials") != "client_credentials":
                 raise ValueNotAllowed("grant_type is not client_credentials")
-            issued = self.issue(header(request, b"authorization"), form)
+            issued = self.issue(header(request, b"authorization"), form, exchange_of(request).peer)
         except ApiError as error:
             return self.token_refused(error)
         token = Token(issued.token, "bearer", LIFETIME_SECONDS, SCOPE, issued.token_id)
@@ -86,16 +86,16 @@ class ServiceRoutes:
             raise InvalidRequest("the form is not URL-encoded text") from None
         return {name: values[0] for table in pairs for name, values in table.items()}
 
-    def issue(self, authorization: str | None, form: dict[str, str]) -> Issued:
+    def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         if scheme.lower() != "basic":
-            return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""))
+            return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""), peer)
         plain = parse_basic(credentials.strip())
         try:
-            return self.authenticator.issue(*plain)
+            return self.authenticator.issue(*plain, peer, count=False)
         except UnknownClientService:
             # RFC 6749 2.3.1 has id and secret form-encoded in Basic; most clients send them plain.
-            return self.authenticator.issue(*decoded_basic(*plain))
+            return self.authenticator.issue(*decoded_basic(*plain), peer)
 
     def token_refused(self, error: ApiError) -> Response:
         """The contract's error body, with the member that OAuth clients look for (RFC 6749 5.2)."""

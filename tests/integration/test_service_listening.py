@@ -1,0 +1,131 @@
+"""The real service: TLS and client certificates, guessing of secrets over two workers, and the audit commands."""
+
+import base64
+import datetime
+import http.client
+import json
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from benchmarks.service import RunningService, free_port
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
+
+
+REFUSED = (urllib.error.URLError, ConnectionError, http.client.HTTPException)
+
+
+def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(issuer is None, None), True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+    )
+    made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / f"{name}.key").write_bytes(key.private_bytes(*form))
+    return made, key
+
+
+def test_tls_and_client_certificates(tmp_path: Path) -> None:
+    authority = certificate(tmp_path, "authority")
+    certificate(tmp_path, "server", authority)
+    certificate(tmp_path, "caller", authority)
+    port = free_port()
+    flags = [f"--tls-certificate={tmp_path}/server.pem", f"--tls-key={tmp_path}/server.key"]
+    tmp_path.chmod(0o711)
+    command = [sys.executable, "-m", "batchseal.cli", "serve", *FAST, f"--port={port}"]
+    command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work", *flags]
+    service = subprocess.Popen(
+        [*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=(tmp_path / "log").open("wb")
+    )
+    try:
+        until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes(), 60)
+        url = f"https://localhost:{port}/health/live"
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+        with pytest.raises(REFUSED):
+            urllib.request.urlopen(url, context=trusting, timeout=5)
+        trusting.load_cert_chain(tmp_path / "caller.pem", tmp_path / "caller.key")
+        with urllib.request.urlopen(url, context=trusting, timeout=5) as answer:
+            assert answer.status == 200
+        with pytest.raises(REFUSED):
+            urllib.request.urlopen(f"http://localhost:{port}/health/live", timeout=5)
+    finally:
+        service.terminate()
+        assert service.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[RunningService]:
+    with RunningService(*FAST, "--workers=2") as running:
+        yield running
+
+
+def attempt(service: RunningService, name: str, secret: str) -> int:
+    basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
+    with connect(service) as connection:
+        request = f"GET {BASE}/operation/status/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n"
+        connection.sendall(request.encode())
+        return reply(connection)[0]
+
+
+def test_guessing_is_stopped_across_workers(service: RunningService) -> None:
+    # Each connection may reach another worker: the count is theirs together.
+    answers = [attempt(service, "nobody", f"guess {n}") for n in range(14)]
+    assert answers[:10] == [401] * 10
+    assert answers[10:] == [429] * 4
+    assert attempt(service, *credentials(service)) == 404
+
+
+def audit(service: RunningService, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "batchseal.cli", "audit", *arguments]
+    folders = [f"--temp-folder={service.folder}/temp", f"--work-folder={service.folder}/work"]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_audit_trail_tells_and_holds(service: RunningService, tmp_path: Path) -> None:
+    assert post(service, batch("told", documents(3)))[0] == 200
+    operation = finished(service, "told").operation_id
+    assert get(service, f"{BASE}/operation/sign/detail/{operation}/contentInResponse/true")[0] == 200
+    lines: list[dict[str, object]] = []
+
+    def told() -> bool:
+        code, _ = audit(service, "export", f"--out={tmp_path}/trail")
+        assert code == 0
+        lines[:] = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
+        return len(lines) == 3
+
+    until(told, 20, 0.5)
+    assert [line["event"] for line in lines] == ["REGISTERED", "FINISHED", "FETCHED"]
+    assert {line["operation"] for line in lines} == {operation}
+    assert {line["clientService"] for line in lines} == {credentials(service)[0]}
+    # All three were prepared at reception: what was signed is what came in.
+    assert lines[0]["documentsDigest"] == lines[1]["documentsDigest"] != ""
+    assert len(str(lines[1]["credential"])) == 64
+    assert audit(service, "verify")[0] == 0
+    assert audit(service, "verify", str(tmp_path / "trail"))[0] == 0
+    changed = (tmp_path / "trail").read_text().replace('"signed":3', '"signed":2', 1)
+    (tmp_path / "trail").write_text(changed)
+    code, said = audit(service, "verify", str(tmp_path / "trail"))
+    assert code == 1
+    assert "BROKEN" in said
