@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -174,6 +174,9 @@ class MemoryPipeline:
         if not operation.status.finished:
             raise NotFinished(f"operation {operation.id} is {operation.status.name}")
         return operation, [row for row, _ in self.documents[operation.id]]
+
+    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+        return lambda: None
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:
         self.counts["fetched"] = self.counts.get("fetched", 0) + 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
@@ -250,6 +250,10 @@ class Service:
         if operation_id is None:
             raise NotFound("no document has this external reference")
         return operation_id
+
+    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+        """Before the first byte of a result goes out; returns what ends the reservation. Raises NoRoom."""
+        return await self._admission.admit_delivery(result_bytes)
 
     def deliver(
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
 
 
-REFUSED = (urllib.error.URLError, ConnectionError, http.client.HTTPException)
+REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)
 
 
 def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None):

@@ -18,6 +18,10 @@ MARGIN = 1.1
 PIECE_BYTES = 8 << 20
 # An upload holds two batches; the smallest its scanner and reply.
 UPLOAD_BYTES, LEAST_UPLOAD_BYTES = 32 << 20, 1 << 20
+# A result on its way out holds two pieces of 2 MB, read and encoded; one that nobody reads holds them until it is cut.
+DELIVERY_BYTES = 8 << 20
+MAX_DELIVERIES = 64
+DELIVERY_WAIT_SECONDS = 10.0
 # A document that grows past its share waits for memory this long, and its caller with it.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
@@ -34,6 +38,7 @@ class Admission:
         self.budgets = budgets
         self.folder = folder
         self._make_room = make_room
+        self._deliveries = 0
 
     async def admit(self, decoded_bytes: int | None) -> "Ticket":
         """Reserves for a request of about `decoded_bytes` of documents (None: it does not say how many).
@@ -44,13 +49,35 @@ class Admission:
         memory = UPLOAD_BYTES if decoded_bytes is None else min(UPLOAD_BYTES, LEAST_UPLOAD_BYTES + decoded_bytes)
         ticket = Ticket(self)
         try:
-            ticket.book(temp, memory)
+            ticket.book(temp, memory, queue=True)
         except NoSpace:
             if self._make_room is None:
                 raise
             await self._make_room(temp)
-            ticket.book(temp, memory)
+            ticket.book(temp, memory, queue=True)
         return ticket
+
+    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+        """Memory for a result on its way out; returns what gives it back. Waits for others to end. Raises NoRoom."""
+        ticket, ends = Ticket(self), time.monotonic() + DELIVERY_WAIT_SECONDS
+        memory = min(DELIVERY_BYTES, LEAST_UPLOAD_BYTES + 3 * result_bytes)
+        while True:
+            try:
+                if self._deliveries >= MAX_DELIVERIES:
+                    raise NoRoom("too many results are being fetched", retry_after_seconds=ROOM_RETRY_SECONDS)
+                ticket.book(0, memory)
+                break
+            except NoRoom:
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+        self._deliveries += 1
+
+        def release() -> None:
+            self._deliveries -= 1
+            ticket.release()
+
+        return release
 
 
 class Ticket:
@@ -61,11 +88,11 @@ class Ticket:
         self.memory_bytes = 0
         self.written_bytes = 0
 
-    def book(self, temp: int, memory: int) -> None:
-        """Reserves that much more, or raises and reserves nothing."""
+    def book(self, temp: int, memory: int, *, queue: bool = False) -> None:
+        """Reserves that much more, or raises and reserves nothing; `queue`: the documents will wait to be signed."""
         budgets = self._admission.budgets
         with self._ledger.booked() as booked:
-            if self.temp_bytes == self.memory_bytes == 0 and booked.queued_documents >= budgets.queued_documents:
+            if queue and booked.queued_documents >= budgets.queued_documents:
                 cause = f"{booked.queued_documents} documents wait for the signing service"
                 raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
             if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
@@ -73,7 +100,7 @@ class Ticket:
             open_bytes = booked.temp_bytes - booked.written_bytes
             in_use = booked.stored_bytes + booked.temp_bytes
             free = free_bytes(self._admission.folder) - open_bytes
-            if temp > min(budgets.temp_bytes - in_use, free):
+            if temp and temp > min(budgets.temp_bytes - in_use, free):
                 cause = f"{temp} bytes are needed; the budget has {budgets.temp_bytes - in_use}, the volume {free}"
                 raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
             self._ledger.change(temp, 0, memory)

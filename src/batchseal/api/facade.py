@@ -3,7 +3,7 @@
 These are shapes, not classes to derive from: `pipeline.Pipeline` and the store's rows fit them.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -98,6 +98,8 @@ class Pipeline(Protocol):
     async def fetched(self, caller: Caller, operation_id: int) -> None: ...
 
     async def operation_of_document(self, caller: Caller, reference: str) -> int: ...
+
+    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]: ...
 
     def deliver(
         self, operation: Any, documents: Sequence[Any], *, encoding: Literal["base64", "raw"]

@@ -14,9 +14,11 @@ import structlog
 from batchseal.api.exchange import Send
 from batchseal.errors import (
     ApiError,
+    DatabaseUnavailable,
     InactiveClientService,
     InternalError,
     InvalidToken,
+    NoRoom,
     UnknownClientService,
 )
 
@@ -67,8 +69,12 @@ class Problems:
             headers.append((b"www-authenticate", CHALLENGE))
         return headers
 
-    def unexpected(self, problem: Exception, path: str) -> InternalError:
-        """Logs what nobody foresaw under a fresh id; the caller is told that id only."""
+    def unexpected(self, problem: Exception, path: str) -> ApiError:
+        """A database that is away is worth another try. Logs what nobody foresaw under a fresh id; the caller is told
+        that id only.
+        """
+        if isinstance(problem, DatabaseUnavailable):
+            return NoRoom("the database is away", retry_after_seconds=PAUSE_SECONDS)
         incident = secrets.token_hex(6)
         log.error("unexpected", incident=incident, path=path, exc_info=problem)
         return InternalError(f"incident {incident}: see the log of the service")

@@ -125,9 +125,10 @@ class Routes:
             )
             late.operation_id = received.id  # type: ignore[attr-defined]
             raise late
-        operation, documents = await self.pipeline.finished_operation(caller, operation_id=received.id)
+        operation, documents = await self.finished(caller, operation_id=received.id)
         if operation.documents_signed == 0:
             raise nothing_signed(documents)
+        await self.reserve(request, documents)
         return self.with_content(request, caller, operation, documents)
 
     # --- status and result ----------------------------------------------------------------------------------
@@ -157,6 +158,7 @@ class Routes:
     async def result_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
         operation, documents = await self.finished(caller, reference=reference)
+        await self.reserve(request, documents)
         return self.result(request, caller, operation, documents)
 
     async def result_by_id(self, request: Request) -> Response:
@@ -164,12 +166,14 @@ class Routes:
         with_content = requests.parse_boolean(route_value(request, "contentInResponse"))
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         if with_content:
+            await self.reserve(request, documents)
             return self.result(request, caller, operation, documents)
         return json_reply(result.without_content(operation, documents, self.contract.document))
 
     async def documents_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
         operation, documents = await self.finished(caller, operation_id=self.id(request))
+        await self.reserve(request, documents)
         return self.archive(request, caller, operation, documents)
 
     async def document_by_id(self, request: Request) -> Response:
@@ -179,6 +183,7 @@ class Routes:
         found = next((document for document in documents if document.ordinal == ordinal), None)
         if found is None:
             raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
+        await self.reserve(request, [found])
         delivered = self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
@@ -210,6 +215,11 @@ class Routes:
         except NotFinished as early:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
+
+    async def reserve(self, request: Request, documents: Sequence[Document]) -> None:
+        """Memory for the reply, until the exchange ends. Raises NoRoom while there still is a status to send."""
+        release = await self.pipeline.admit_delivery(sum(document.content_bytes for document in documents))
+        exchange_of(request).cleanup.callback(release)
 
     def note_when_fetched(self, request: Request, caller: Caller, operation: Operation) -> None:
         """Once the last byte of a whole result is sent."""

@@ -1,0 +1,397 @@
+"""What surrounds the service fails: its database, its disk, its callers' sockets, its clock, its shutdown."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.service import RunningService, descendants
+from tests.adversity.drills.judge import judge_result
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support_service import (
+    FAST,
+    authorization,
+    batch,
+    client_of,
+    connect,
+    documents,
+    finished,
+    get,
+    head,
+    post,
+    reply,
+    spill_files,
+    until,
+)
+
+CONNECTS_A_SECOND = 20
+AWAY_SECONDS = 60
+IDLE_SOCKETS = 2000
+HEALTH_SECONDS = 0.1
+
+
+# --- database ----------------------------------------------------------------------------------------------------
+
+
+def postmaster(service: RunningService) -> int:
+    """The embedded server's first process."""
+    return int((service.folder / "temp" / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+
+
+@drill("postgres-trouble", quick=2, short=15, long=150)
+def postgres_trouble(folder: Path) -> Iterator[Trial]:
+    """In turn: the server is killed, told to restart, and away for a minute (stopped: it neither answers nor refuses)."""
+    contents = documents(100)
+    flags = (*FAST, "--sandbox-latency=200", "--sandbox-multisign=10")
+    (folder / "service").mkdir()
+    with RunningService(*flags, folder=folder / "service") as service:
+
+        def trial(number: int) -> Figures:
+            reference = f"trouble {number}"
+            assert post(service, batch(reference, contents))[0] == 200
+            time.sleep(0.3 + number % 5 * 0.2)
+            pid = postmaster(service)
+            kind = number % 3
+            connects = 0.0
+            if kind == 0:
+                os.kill(pid, signal.SIGKILL)
+            elif kind == 1:
+                os.kill(pid, signal.SIGINT)  # fast shutdown; the supervisor starts it again
+            else:
+                connects = away(service, folder, AWAY_SECONDS if number < 3 else 5)
+            began = time.monotonic()
+
+            def answered() -> bool:
+                with suppress(OSError):
+                    return bool(get(service, "/health/ready", 10)[0] == 200)
+                return False
+
+            until(answered, 20)
+            back = time.monotonic() - began
+            status = finished(service, reference, 60)
+            assert status.status == "EXECUTED", f"after {('kill', 'restart', 'outage')[kind]}: {status}"
+            judge_result(service, status.operation_id, contents, verified=2)
+            assert connects <= CONNECTS_A_SECOND, f"{connects:.1f} connects a second"
+            return {"seconds_until_ready_max": back, "connects_per_second_max": connects}
+
+        yield trial
+
+
+def away(service: RunningService, folder: Path, seconds: float) -> float:
+    """Connection attempts a second to a database that is away: its socket is taken by one that counts and refuses."""
+    pid = postmaster(service)
+    path = next((service.folder / "temp" / "postgres").glob(".s.PGSQL.*[0-9]"))
+    os.kill(pid, signal.SIGSTOP)
+    moved = path.with_name("moved")
+    path.rename(moved)
+    count, stop = [0], threading.Event()
+    with socket.socket(socket.AF_UNIX) as counter:
+        counter.bind(str(path))
+        path.chmod(0o777)
+        counter.listen(64)
+        counter.settimeout(0.2)
+
+        def refuse() -> None:
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    counter.accept()[0].close()
+                    count[0] += 1
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        # What the pool has open must break, or nobody would connect: kill the backends, not the server.
+        for child, _ in descendants(pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            with suppress(OSError):
+                assert get(service, "/health/live", 10)[0] == 200
+                code = post(service, batch("meanwhile", documents(1)))[0]
+                assert code in (503, 409, 200), code
+            time.sleep(0.2)
+        stop.set()
+        thread.join()
+    path.unlink()
+    moved.rename(path)
+    os.kill(pid, signal.SIGCONT)
+    return count[0] / seconds
+
+
+# --- disk --------------------------------------------------------------------------------------------------------
+
+
+@drill("disk-full", quick=3, short=60, long=300)
+def disk_full(folder: Path) -> Iterator[Trial]:
+    """A small file system of its own, filled before the upload, while it is spilled, and before the rows are written."""
+    image, mount = folder / "image", folder / "mount"
+    with image.open("wb") as file:
+        file.truncate(400 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
+    mount.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
+    try:
+        mount.chmod(0o711)
+        with RunningService(*FAST, folder=mount) as service:
+            body = batch("disk", documents(60, size_bytes=300_000))
+            ballast = mount / "ballast"
+
+            def trial(number: int) -> Figures:
+                kind = number % 3
+                with connect(service, 30) as connection:
+                    connection.sendall(head(service, len(body), Connection="close") if kind else b"")
+                    if kind == 0:
+                        fill(ballast, mount)
+                        began = time.monotonic()
+                        connection.sendall(head(service, len(body), Connection="close"))
+                    else:
+                        half = len(body) // 2 if kind == 1 else len(body) - 1000
+                        connection.sendall(body[:half])
+                        time.sleep(0.3)
+                        fill(ballast, mount)
+                        began = time.monotonic()
+                        with suppress(BrokenPipeError, ConnectionResetError):
+                            connection.sendall(body[half:])
+                    connection.recv(1, socket.MSG_PEEK)
+                    seconds = time.monotonic() - began
+                    code, headers, said = reply(connection)
+                try:
+                    # At the very end there may be just enough room left to do it all.
+                    assert code == 507 or (kind == 2 and code in (200, 503)), (kind, code, said[:200])
+                    assert kind == 2 or seconds < 1, f"507 after {seconds:.1f} s"
+                    if code == 507:
+                        assert int(headers["retry-after"]) > 0
+                        until(lambda: not stray(service), 2)
+                finally:
+                    ballast.unlink()
+                began = time.monotonic()
+                until(lambda: post(service, batch(f"after {number}", documents(2)))[0] == 200, 10, 0.2)
+                again = time.monotonic() - began
+                if code == 200:
+                    finished(service, "disk", 20)
+                return {"seconds_until_507_max": seconds if code == 507 else 0, "seconds_until_works_again_max": again}
+
+            yield trial
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=False)
+
+
+def fill(ballast: Path, mount: Path) -> None:
+    """Takes all that is left."""
+    with ballast.open("wb") as file, suppress(OSError):
+        left = os.statvfs(mount)
+        os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
+        while True:
+            file.seek(0, 2)
+            file.write(bytes(65536))
+            file.flush()
+
+
+def stray(service: RunningService) -> list[Path]:
+    """Payloads larger than those of `after` and of nothing that was registered."""
+    return [path for path in spill_files(service.folder) if path.stat().st_size > 2_000_000]
+
+
+# --- sockets -----------------------------------------------------------------------------------------------------
+
+
+@drill("slow-sockets", quick=0, short=1, long=10)
+def slow_sockets(folder: Path) -> Iterator[Trial]:
+    """2,000 sockets that are silent, stop in their headers, stop in their body, or do not read their reply."""
+    with RunningService(*FAST, folder=folder) as service:
+        assert post(service, batch("big", documents(60, size_bytes=200_000)))[0] == 200
+        operation = finished(service, "big").operation_id
+        path = (
+            f"/signstash/einvoice-integration-client-ws/api/v0/operation/sign/detail/{operation}/contentInResponse/true"
+        )
+        fetch = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization(service)}\r\n\r\n".encode()
+        kinds = (b"", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ", head(service, 50_000_000) + b'{"externalRef', fetch)
+
+        def trial(number: int) -> Figures:
+            sockets = []
+            try:
+                for index in range(IDLE_SOCKETS):
+                    one = socket.socket()
+                    if kinds[index % 4] is fetch:
+                        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    one.connect(("127.0.0.1", service.port))
+                    sockets.append(one)
+                    if kinds[index % 4]:
+                        with suppress(OSError):
+                            one.sendall(kinds[index % 4])
+                    # 400 downloads that nobody takes are enough.
+                times = []
+                for _ in range(300):
+                    began = time.monotonic()
+                    assert get(service, "/health/live", 10)[0] == 200
+                    times.append(time.monotonic() - began)
+                    time.sleep(0.01)
+                p99 = sorted(times)[int(len(times) * 0.99)]
+                assert p99 < HEALTH_SECONDS, f"health p99 {p99 * 1000:.0f} ms"
+                return {"health_p99_ms_max": p99 * 1000}
+            finally:
+                for one in sockets:
+                    one.close()
+
+        yield trial
+
+
+# --- shutdown ----------------------------------------------------------------------------------------------------
+
+
+@drill("sigterm", quick=1, short=5, long=100)
+def sigterm(folder: Path) -> Iterator[Trial]:
+    """SIGTERM while callers keep it busy: what was acknowledged is finished by the next start."""
+    contents = documents(40)
+    flags = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=20")
+
+    def trial(number: int) -> Figures:
+        place = folder / f"term {number}"
+        place.mkdir()
+        acknowledged: list[str] = []
+        ended = threading.Event()
+        with RunningService(*flags, folder=place) as service:
+
+            def submit(caller: int) -> None:
+                count = 0
+                while not ended.is_set():
+                    reference = f"caller {caller} {count}"
+                    count += 1
+                    with suppress(OSError):
+                        if post(service, batch(reference, contents))[0] == 200:
+                            acknowledged.append(reference)
+                    time.sleep(0.05)
+
+            threads = [threading.Thread(target=submit, args=(caller,)) for caller in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(2)
+            began = time.monotonic()
+            service.process.terminate()
+            service.process.wait(60)
+            out = time.monotonic() - began
+            ended.set()
+            for thread in threads:
+                thread.join()
+            assert out < 30, f"out after {out:.1f} s"
+            assert service.process.returncode == 0
+        with RunningService(*FAST, folder=place) as service:
+            for reference in acknowledged:
+                status = finished(service, reference, 60)
+                assert status.status == "EXECUTED", status
+            judge_result(service, status.operation_id, contents, verified=3)
+        shutil.rmtree(place, ignore_errors=True)
+        return {"seconds_until_out_max": out, "acknowledged_max": len(acknowledged)}
+
+    yield trial
+
+
+# --- clock -------------------------------------------------------------------------------------------------------
+
+JUMPS = ("+1h", "-1h", "+400d", "-400d")
+
+
+@drill("clock", quick=0, short=8, long=80)
+def clock(folder: Path) -> Iterator[Trial]:
+    """The clock of the service, then of the database, jumps while operations run (libfaketime, its file changed live)."""
+    library = next(Path("/usr/lib").rglob("libfaketime.so.1"), None)
+    assert library is not None, "libfaketime is not installed (Debian: faketime)"
+    contents = documents(60)
+
+    def trial(number: int) -> Figures:
+        jump, whole = JUMPS[number // 2 % 4], number % 2 == 0
+        place = folder / f"clock {number}"
+        place.mkdir()
+        told = folder / f"time {number}"
+        told.write_text("+0")
+        told.chmod(0o644)
+        faked = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(told),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        flags = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=10")
+        if whole:
+            os.environ.update(faked)
+        else:
+            flags = (*flags, f"--postgres-bin={faked_programs(folder, faked)}")
+        try:
+            with RunningService(*flags, folder=place) as service:
+                for name in faked:
+                    os.environ.pop(name, None)
+                assert post(service, batch("before", contents))[0] == 200
+                time.sleep(0.3)
+                told.write_text(jump)
+                assert finished(service, "before", 40).status == "EXECUTED"
+                assert post(service, batch("after", contents))[0] == 200
+                status = finished(service, "after", 40)
+                assert status.status == "EXECUTED", status
+                judge_result(service, status.operation_id, contents, verified=0)
+                assert b"gave an operation up" not in service.log.read_bytes(), "two held one lease"
+                assert len(spill_files(place)) == 2, "a payload was purged by a clock that jumped"
+                if not whole:
+                    until(lambda: b"clock jumped" in service.log.read_bytes(), 80)
+        finally:
+            for name in faked:
+                os.environ.pop(name, None)
+        shutil.rmtree(place, ignore_errors=True)
+        return {}
+
+    yield trial
+
+
+def faked_programs(folder: Path, faked: dict[str, str]) -> Path:
+    """The embedded database's programs behind scripts that tell them another time."""
+    from batchseal.postgres.programs import find_programs
+
+    real = find_programs(None).postgres.parent
+    place = folder / f"bin {time.monotonic_ns()}"
+    place.mkdir()
+    exports = "".join(f"export {name}='{value}'\n" for name, value in faked.items())
+    for name in ("postgres", "initdb"):
+        script = place / name
+        script.write_text(f"#!/bin/sh\n{exports}exec '{real / name}' \"$@\"\n")
+        script.chmod(0o755)
+    return place
+
+
+# --- steady load -------------------------------------------------------------------------------------------------
+
+
+@drill("soak", quick=0, short=1, long=1)
+def soak(folder: Path) -> Iterator[Trial]:
+    """Steady load for six minutes: what the processes hold after a minute is what they hold at the end."""
+    from benchmarks.service import measure
+
+    contents = documents(40)
+    with RunningService(*FAST, folder=folder) as service:
+        client = client_of(service)
+
+        def load(seconds: float, first: int) -> int:
+            ends, count = time.monotonic() + seconds, first
+            while time.monotonic() < ends:
+                reference = f"soak {count}"
+                assert post(service, batch(reference, contents))[0] == 200
+                status = finished(service, reference, 30)
+                judge_result(service, status.operation_id, contents, verified=0)
+                count += 1
+            return count
+
+        def trial(number: int) -> Figures:
+            count = load(60, 0)
+            before = measure(service.process.pid)["service"]
+            count = load(300, count)
+            growth = (measure(service.process.pid)["service"] - before) / 1e6
+            assert growth < 5, f"memory grew by {growth:.1f} MB"
+            return {"growth_mb_max": growth, "batches_max": count}
+
+        yield trial
+        client.close()
