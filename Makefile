@@ -40,8 +40,10 @@ format: $(VENV)/.dev  ## rewrite the Python sources in the project's format
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev $(VENV)/.native  ## measure the main job: 2,500 documents, three judges
-	$(BIN)/python -m benchmarks.main_job
+bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/results; SMOKE=1 in tiny sizes, elsewhere
+	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks --benchmark-only --benchmark-columns=median,ops,rounds \
+	    --benchmark-max-time=0.2 -q
+	$(BIN)/python -m benchmarks.everything $(if $(SMOKE),--smoke --results build/bench --readme build/bench/README.md)
 
 .PHONY: container-test
 container-test: $(VENV)/.dev $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
@@ -58,6 +60,7 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) requirements-image.in -o requirements-image.lock
 	$(COMPILE) pyproject.toml requirements-build.in requirements-dev.in \
 	    -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
+	$(COMPILE) requirements-bench.in -c requirements-dev.lock -o requirements-bench.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
@@ -91,6 +94,11 @@ $(VENV)/.dev: $(VENV)/.created requirements.lock requirements-build.lock require
 	@echo 'Installing the locked development dependencies ...'
 	@$(PIP) $(LOCKED) -r requirements-dev.lock
 	@touch $(VENV)/.runtime $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
+	@echo 'Installing the locked requirements of the benchmarks ...'
+	@$(PIP) $(LOCKED) -r requirements-bench.lock
+	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)
 	@echo 'Building the native core ...'

@@ -1,0 +1,119 @@
+"""`make bench`: every benchmark in turn, on a machine that does nothing else; about 20 minutes.
+
+Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions and date), details.json (what
+the figures come from) and one plot each; then the tables of benchmarks/README.md. A figure that this machine cannot give
+is left out, never estimated. `--smoke` runs everything in tiny sizes: it shows that a benchmark works, not how fast it is.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import (
+    database_size,
+    digest_ratios,
+    end_to_end,
+    growth,
+    latency,
+    packaging_ratio,
+    plots,
+    scan_ratio,
+    tables,
+)
+from benchmarks.machine import date, machine, versions
+
+FOLDER = Path(__file__).parent
+Step = Callable[[], dict[str, Any]]
+
+# Every name that the file may have: nothing else gets into it.
+FIGURES = (
+    *digest_ratios.FIGURES,
+    "packaging_a_over_best_peer",
+    "packaging_b_over_best_peer",
+    "packaging_a_over_pyhanko",
+    "scan_over_ijson",
+    "end_to_end_over_null",
+    "peak_service_mb_1",
+    "peak_service_mb_4",
+    "temp_bytes_over_payload",
+    "db_mb_per_1000_documents",
+    "single_sync_beyond_upstream_ms",
+    "single_sync_beside_batch_ms",
+)
+
+
+def steps(*, smoke: bool) -> dict[str, Step]:
+    """Each benchmark by its name in details.json."""
+    if smoke:
+        points: list[growth.Point] = [(1, 1, 3, 15_000), (2, 2, 3, 15_000)]
+        return {
+            "digest": lambda: digest_ratios.measure_digest_ratios(20, 20_000, 1),
+            "scan": lambda: scan_ratio.measure(20, 20_000, 1),
+            "packaging": lambda: packaging_ratio.measure(8, 1, with_judges=False),
+            "database": lambda: database_size.measure(5, 2, 1),
+            "latency": lambda: latency.measure(3, 20),
+            "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
+            "growth": lambda: growth.measure({"documents": points[:1], "sizes": points[:1], "at_once": points[1:]}),
+        }
+    series = {"documents": growth.COUNTS, "sizes": growth.SIZES, "at_once": growth.AT_ONCE}
+    return {
+        "digest": digest_ratios.measure_digest_ratios,
+        "scan": scan_ratio.measure,
+        "packaging": packaging_ratio.measure,
+        "database": database_size.measure,
+        "latency": latency.measure,
+        "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
+        "growth": lambda: growth.measure(series),
+    }
+
+
+def run(names: list[str], *, smoke: bool) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    for name, step in steps(smoke=smoke).items():
+        if names and name not in names:
+            continue
+        print(f"{name} ...", end=" ", flush=True)
+        began = time.monotonic()
+        details[name] = step()
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
+    return details
+
+
+def figures(details: dict[str, Any]) -> dict[str, float]:
+    found = dict(end_to_end.speed_figures(details["end_to_end"])) if "end_to_end" in details else {}
+    for result in details.values():
+        found |= {name: value for name, value in result.items() if isinstance(value, int | float)}
+    return {name: round(found[name], 4) for name in FIGURES if name in found}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="only these; other figures stay as they are")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--results", type=Path, default=FOLDER / "results", help="folder (default: %(default)s)")
+    parser.add_argument("--readme", type=Path, default=FOLDER / "README.md", help="file that gets the tables")
+    options = parser.parse_args()
+    if options.smoke and options.results == FOLDER / "results":
+        parser.error("--smoke needs --results: its numbers say nothing")
+    options.results.mkdir(parents=True, exist_ok=True)
+    speed, kept = options.results / "speed.json", options.results / "details.json"
+    details = json.loads(kept.read_text()) if options.names and kept.exists() else {}
+    details |= run(options.names, smoke=options.smoke)
+    known = json.loads(speed.read_text()) if options.names and speed.exists() else {}
+    flat = {name: value for name, value in known.items() if name in FIGURES} | figures(details)
+    facts = {"machine": machine(), "versions": versions(), "date": date()}
+    speed.write_text(json.dumps({**flat, **facts}, indent=2) + "\n")
+    kept.write_text(json.dumps(details, indent=2) + "\n")
+    plots.draw(details, options.results)
+    if options.readme.exists():
+        tables.update(options.readme, details, flat, facts)
+    print(json.dumps(flat, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The tables of benchmarks/README.md, written from the results between two marks; the words around them are by hand."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
+
+# Figure: must, aim; (True: more is better).
+GOALS = {
+    "sha256_avx512_over_openssl_shani": (2.5, 3.3, True),
+    "sha256_avx512_over_openssl_avx2": (7, 9, True),
+    "sha256_avx2_over_openssl_avx2": (2.3, 2.8, True),
+    "sha256_shani_over_openssl_shani": (1.6, 1.85, True),
+    "packaging_a_over_best_peer": (2.0, 3.2, True),
+    "packaging_b_over_best_peer": (5, 10, True),
+    "packaging_a_over_pyhanko": (50, 77, True),
+    "scan_over_ijson": (3, 5, True),
+    "end_to_end_over_null": (3.0, 1.5, False),
+    "peak_service_mb_1": (200, 120, False),
+    "peak_service_mb_4": (400, 250, False),
+    "temp_bytes_over_payload": (1.15, 1.03, False),
+    "db_mb_per_1000_documents": (0.6, 0.35, False),
+    "single_sync_beyond_upstream_ms": (10, 4, False),
+}
+
+
+def update(readme: Path, details: dict[str, Any], figures: dict[str, float], facts: dict[str, Any]) -> None:
+    text = readme.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    body = "\n".join(lines(details, figures, facts))
+    readme.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", "utf-8")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "---|" * len(heads)
+    for row in rows:
+        yield "| " + " | ".join(map(str, row)) + " |"
+    yield ""
+
+
+def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, Any]) -> Iterator[str]:
+    yield f"Taken on {facts['date']}: {facts['machine']}."
+    yield "Versions: " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()) + "."
+    yield ""
+    rows = []
+    for name, (must, aim, more) in GOALS.items():
+        value = figures.get(name)
+        if value is None:
+            rows.append((f"`{name}`", "not measured", must, aim, ""))
+            continue
+        met = [value >= goal if more else value <= goal for goal in (must, aim)]
+        rows.append((f"`{name}`", value, must, aim, "aim" if met[1] else "must" if met[0] else "**missed**"))
+    yield from table(("figure", "value", "must", "aim", "reached"), rows)
+    for name, part in (
+        ("packaging", packaging),
+        ("end_to_end", end_to_end),
+        ("latency", latency),
+        ("growth", growth),
+        ("scan", scan),
+    ):
+        if name in details:
+            yield from part(details[name])
+
+
+def packaging(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Packaging, documents per CPU second"
+    yield ""
+    judged = result.get("judged", {})
+    rows = []
+    for name in result["rates"]["a"]:
+        counts = [judged.get(corpus, {}).get(name) for corpus in ("a", "b")]
+        verdicts = []
+        for judge in ("intact", "pyhanko", "pdfsig", "itext"):
+            taken = [f"{c[judge]}/{c['documents']}" for c in counts if c and judge in c]
+            verdicts.append(" ".join(taken) or "-")
+        rows.append((name, result["rates"]["a"][name], result["rates"]["b"][name], *verdicts))
+    yield from table(("", "A", "B", "intact, A and B", "pyHanko", "pdfsig", "iText"), rows)
+    yield "![Packaging](results/packaging.svg)"
+    yield ""
+
+
+def end_to_end(result: dict[str, Any]) -> Iterator[str]:
+    yield "### End to end, 2,500 documents of 200 KB"
+    yield ""
+    rows: list[Sequence[object]] = []
+    for credential, run in result.items():
+        stages = " + ".join(f"{seconds:.2f}" for seconds in run["stages"].values())
+        rows.append((credential, run["seconds"], stages, run["over_null"], run["documents_per_second"]))
+        null = " + ".join(f"{seconds:.2f}" for seconds in run["null_stages"].values())
+        rows.append(("its null service", run["null_seconds"], null, 1, ""))
+    yield from table(("", "seconds", "upload + sign + fetch", "over null", "documents/s"), rows)
+    yield "CPU seconds by stage and process (and the worker's by thread), peak memory in MB by process:"
+    yield ""
+    for credential, run in result.items():
+        parts = list(run["stage_cpu"]["upload"])
+        cpu = [[run["stage_cpu"][stage].get(part, 0) for stage in run["stage_cpu"]] for part in parts]
+        peaks = [[run[key].get(part, "") for key in ("peak_mb_1", "peak_mb_4")] for part in parts]
+        rows = [(part, *seconds, *peak) for part, seconds, peak in zip(parts, cpu, peaks, strict=True)]
+        rows.append(
+            (
+                "service (without postgres, sandbox)",
+                "",
+                "",
+                "",
+                *(run[k]["service"] for k in ("peak_mb_1", "peak_mb_4")),
+            )
+        )
+        heads = (credential, *run["stage_cpu"], "MB, one request", "MB, four at once")
+        yield from table(heads, rows)
+        if "judged" in run:
+            judged = ", ".join(f"{name} {count}" for name, count in run["judged"].items())
+            yield f"Judged ({credential}): {judged}. Load generator: {run['client_cpu']} CPU seconds."
+            yield ""
+    yield "![End to end](results/end_to_end.svg)"
+    yield ""
+
+
+def latency(result: dict[str, Any]) -> Iterator[str]:
+    yield "### A single synchronous document"
+    yield ""
+    yield from table(("figure", "value"), [(f"`{name}`", value) for name, value in result.items()])
+
+
+def growth(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Growth"
+    yield ""
+    heads = ("requests", "at once", "documents", "bytes each", "seconds", "documents/s", "MB/s", "peak MB")
+    for points in result.values():
+        yield from table(heads, [tuple(point.values()) for point in points])
+    yield "![Growth](results/growth.svg)"
+    yield ""
+
+
+def scan(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Scanning the request, GB/s"
+    yield ""
+    rows = [(name, f"{value:.2f}") for name, value in result.items() if name.endswith("gb_per_s")]
+    yield from table(("", "GB/s"), rows)

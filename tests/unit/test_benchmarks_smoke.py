@@ -1,0 +1,42 @@
+"""Every benchmark runs, in tiny sizes and away from the committed results."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from benchmarks.everything import FIGURES
+from benchmarks.tables import BEGIN, END, GOALS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(280)
+def test_every_benchmark_runs_in_a_small_size(tmp_path: Path) -> None:
+    pytest.importorskip("ijson")
+    pytest.importorskip("pybase64")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    command = [sys.executable, "-m", "benchmarks.everything", "--smoke", "--results", str(tmp_path / "results")]
+    before = {path: path.stat().st_mtime_ns for path in (ROOT / "benchmarks" / "results").iterdir()}
+    run = subprocess.run([*command, "--readme", str(readme)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    speed = json.loads((tmp_path / "results" / "speed.json").read_text())
+    facts = {"machine", "versions", "date"}
+    assert facts <= set(speed)
+    numbers = {name: value for name, value in speed.items() if name not in facts}
+    assert set(numbers) <= set(FIGURES)
+    # What needs no special processor is always there, and is a number.
+    needed = set(GOALS) - {name for name in GOALS if name.startswith("sha256")}
+    assert needed <= set(numbers)
+    assert all(isinstance(value, int | float) for value in numbers.values())
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert before == {path: path.stat().st_mtime_ns for path in (ROOT / "benchmarks" / "results").iterdir()}
+
+
+def test_smoke_never_writes_the_committed_results() -> None:
+    command = [sys.executable, "-m", "benchmarks.everything", "--smoke"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and "--results" in run.stderr
