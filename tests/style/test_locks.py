@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-image.lock", "requirements-dev.lock")
+LOCKS = tuple(f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench"))
 
 
 def names_and_hashes(lock: str) -> dict[str, int]:
