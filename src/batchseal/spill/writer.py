@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -118,14 +119,19 @@ class SpillWriter:
         os.fdatasync(self._descriptor)
 
     def sync(self) -> None:
-        """The whole file and its name are on the disk when this returns."""
-        os.fsync(self._descriptor)
+        """The whole file and its name are on the disk when this returns. Both at once: they share a journal commit."""
+        with ThreadPoolExecutor(1) as beside:
+            name = beside.submit(self._sync_name)
+            os.fsync(self._descriptor)
+            name.result()
+        crash_site("spill-synced")
+
+    def _sync_name(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-        crash_site("spill-synced")
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -65,6 +65,7 @@ class Database:
                 max_size=pool_size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
+                reset=keep_session,
                 server_settings={
                     "search_path": SCHEMA,
                     "application_name": "batchseal",
@@ -143,6 +144,10 @@ class Database:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
         async with self.connection(caller) as connection, connection.transaction():
             yield connection
+
+
+async def keep_session(connection: Connection) -> None:
+    """In place of asyncpg's reset, a round trip for each use: no statement here leaves anything behind in its session."""
 
 
 def broke(connection: Connection, problem: BaseException) -> bool:

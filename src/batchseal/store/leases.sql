@@ -1,4 +1,7 @@
 -- name: claim
+-- A lease, and how a document ended, need not be on the disk before the next step: what a power cut takes of them is found
+-- again in the spill, which is synced first. So these commits wait for no sync (`relaxed`); the next one that does, which ends
+-- or registers an operation, writes them too.
 -- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
 -- What register has leased (fence 1) is left for $4 seconds to the worker that is about to wake the signer for it.
 WITH free AS (
@@ -11,20 +14,22 @@ WITH free AS (
     ORDER BY id
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-)
+), relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
-FROM free
+FROM free, relaxed
 WHERE operations.id = free.id
 RETURNING operations.*;
 
 -- name: claim_one
 -- The lease that register gave (fence 1) counts as free for its own instance: nobody works under it.
+WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
+FROM relaxed
 WHERE id = $2 AND instance = $1 AND status IN (1, 3)
   AND (lease_until IS NULL OR lease_until <= now() OR (lease_holder = $1 AND fence = 1))
-RETURNING *;
+RETURNING operations.*;
 
 -- name: take_back_own_leases
 -- The fence goes up, so that what is left of the process before this one can write no more.
@@ -39,7 +44,7 @@ WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
 -- name: lock_held
-SELECT id FROM operations
+SELECT id, set_config('synchronous_commit', 'off', true) FROM operations
 WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 FOR UPDATE;
 
