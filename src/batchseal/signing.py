@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
-from batchseal.spill.writer import Frame, SpillWriter
+from batchseal.spill.writer import SpillWriter
 from batchseal.store.rows import ClaimedOperation, DocumentRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
@@ -191,7 +192,7 @@ class Signing:
                     refusal = Refusal(answer.sign_error, answer.cause)
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
             if frames:
-                await in_pool(self._pool, lambda f=frames: _append(work.writer, f))  # type: ignore[misc]
+                await in_pool(self._pool, partial(work.writer.append_synced, frames))
             yield outcomes + await self._stamp(work, to_stamp)
 
     async def _stamp(self, work: Work, signed: list[Signed]) -> list[DocumentOutcome]:
@@ -209,7 +210,7 @@ class Signing:
             else:
                 outcomes.append(DocumentOutcome(item.ordinal, refusal=Refusal(answer.sign_error, answer.cause)))
         if frames:
-            await in_pool(self._pool, lambda: _append(work.writer, frames))
+            await in_pool(self._pool, partial(work.writer.append_synced, frames))
         return outcomes
 
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
@@ -223,10 +224,5 @@ def _no_time_stamps(row: DocumentRow) -> Refusal:
     return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{row.name}: time stamps are not set up (--timestamp-urls)")
 
 
-def _append(writer: SpillWriter, frames: Sequence[Frame]) -> None:
-    writer.append(frames)
-    writer.sync_data()
-
-
 def _keep_tries(work: Work) -> None:
-    _append(work.writer, [records.tries_frame({ordinal: work.tries.get(ordinal, 0) for ordinal in work.run.open})])
+    work.writer.append_synced([records.tries_frame({ordinal: work.tries.get(ordinal, 0) for ordinal in work.run.open})])
