@@ -143,6 +143,9 @@ class Signing:
                 found.to_sign.append(to_sign(prepared))
             else:
                 unprepared.append(rows[ordinal])
+        if not records.has_credential(reader, template.credential.fingerprint):
+            # Before any digest that was prepared for it: a crash in between leaves none that cannot be packaged.
+            writer.append([records.credential_frame(template.credential)])
         asked = records.read_asked(reader) if unprepared else {}
         for first in range(0, len(unprepared), BATCH_DOCUMENTS):
             originals = []
@@ -158,7 +161,6 @@ class Signing:
             found.to_sign += map(to_sign, prepared_now)
             writer.append(records.prepared_frame(p) for p in prepared_now)
         if unprepared:
-            writer.append([records.credential_frame(template.credential)])
             writer.sync_data()
         return found
 

@@ -64,6 +64,10 @@ def read_timestamp(reader: SpillReader, prepared: PreparedDigest) -> bytes:
     return reader.read(FrameKind.TIMESTAMP, prepared.ordinal) if prepared.timestamp else b""
 
 
+def has_credential(reader: SpillReader, fingerprint: bytes) -> bool:
+    return _credential_ordinal(fingerprint) in reader.ordinals(FrameKind.CREDENTIAL)
+
+
 def read_credential(reader: SpillReader, fingerprint: bytes) -> Credential:
     return _credential(reader.read(FrameKind.CREDENTIAL, _credential_ordinal(fingerprint)))
 
