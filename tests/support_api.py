@@ -212,6 +212,9 @@ class MemoryPipeline:
     async def probe(self, token: str) -> str | None:
         return {"foreign-one": "one", "foreign-stranger": "stranger"}.get(token)
 
+    async def numbers(self) -> dict[str, float]:
+        return {"batchseal_upstream_up": 1.0}
+
     async def ready(self) -> dict[str, str]:
         return {"database": "ok"}
 

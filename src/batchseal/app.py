@@ -22,9 +22,10 @@ from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
 from batchseal.config import Settings
 from batchseal.crash import arm
-from batchseal.errors import BatchsealError, ConfigurationError
+from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
+from batchseal.operation import Caller
 from batchseal.process import begin, receive_settings, say_ready
 from batchseal.service import Service
 from batchseal.services import ClientServices
@@ -32,8 +33,10 @@ from batchseal.store.store import Store
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
+    from batchseal.upstream.interface import Upstream
 
 DRAIN_SECONDS = 10
+CREDENTIALS_SECONDS = 2
 
 log = structlog.get_logger("app")
 
@@ -111,6 +114,19 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
     return service, close
 
 
+async def check_credentials(upstream: "Upstream", services: ClientServices) -> None:
+    """Raises ConfigurationError where an account has several credentials and none is named. All else shows when signing."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CREDENTIALS_SECONDS):
+            for service in services:
+                try:
+                    await upstream.credential(Caller(service.id))
+                except CredentialUnnamed as problem:
+                    raise ConfigurationError(f"client service {service.id}: {problem.cause}") from None
+                except UpstreamError:
+                    continue
+
+
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
@@ -124,6 +140,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await migrate(settings, store)
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
+    await check_credentials(upstream, services)
     pool, instance = native_pool(), UUID(settings.instance)
     ledger = Ledger(settings.ledger_path)
     audit = AuditWriter(AuditTrail(store.database, instance), settings.spill_folder, settings.audit_path, pool)
@@ -137,6 +154,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
         pool,
         instance=instance,
         tries=settings.upstream_tries,
+        patience_seconds=settings.upstream_patience,
     )
     await store.take_back_own_leases()
     await signer.sweep()
@@ -144,7 +162,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = asyncio.gather(signer.run(), keeper.run())
+    looking = asyncio.gather(signer.run(), signer.watch(), keeper.run())
     say_ready(ready)
     await stop.wait()
     looking.cancel()

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,7 +22,6 @@ CHECK_SECONDS = 60
 # Twice a batch of 2,500 documents of 200 KB: the least that a service of this kind can work with.
 LEAST_FREE_BYTES = 1 << 30
 TRIAL_BYTES = 4 << 20
-EXPIRES_SOON = timedelta(days=30)
 
 
 def run(settings: Settings) -> int:
@@ -95,10 +94,9 @@ async def check_upstream(settings: Settings) -> str:
 
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
-    remarks = []
     try:
         if problem := await upstream.health():
-            raise ConfigurationError(f"{settings.service_domain}: {problem}")
+            raise ConfigurationError(f"{settings.upstream_address}: {problem}")
         for service in services:
             if not service.active:
                 continue
@@ -109,11 +107,10 @@ async def check_upstream(settings: Settings) -> str:
             ends = load_der_x509_certificate(credential.chain[0]).not_valid_after_utc
             if ends < datetime.now(UTC):
                 raise ConfigurationError(f"client service {service.id}: its certificate ran out on {ends:%Y-%m-%d}")
-            if ends < datetime.now(UTC) + EXPIRES_SOON:
-                remarks.append(f"the certificate of {service.id} runs out on {ends:%Y-%m-%d}")
+        remarks = (await upstream.state()).remarks
     finally:
         await upstream.close()
-    return "; ".join([f"{settings.service_domain} signs for {len(services.ids())} client services", *remarks])
+    return "; ".join([f"{settings.upstream_address} signs for {len(services.ids())} client services", *remarks])
 
 
 async def check_database(settings: Settings) -> str:

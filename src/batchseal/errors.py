@@ -209,9 +209,7 @@ class UpstreamTransient(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamTransient):
-    """The signing service has failed several times and is not asked for the moment."""
-
-    # Nothing was sent: no try of any document.
+    """The signing service has failed several times and is not asked for the moment: no try of any document."""
 
 
 class UpstreamRateLimited(UpstreamError):
@@ -251,6 +249,10 @@ class CredentialUnusable(UpstreamError):
     sign_error = SignError.INVALID_CERTIFICATE_SIGN_ERROR
 
 
+class CredentialUnnamed(CredentialUnusable):
+    """The account has several credentials, or none, and the configuration names none."""
+
+
 class CertificateRenewed(CredentialUnusable):
     """The certificate was renewed after this document was prepared."""
 
@@ -262,8 +264,7 @@ class ItemRejected(UpstreamError):
 class SignatureMissing(ItemRejected):
     """The signing service's answer holds no signature that verifies for this document."""
 
-    # A wrong signature among right ones is a slip of one call, no judgement on the document.
-    try_again = True
+    try_again = True  # a wrong signature among right ones is a slip of one call
 
 
 class OutcomeUnknown(UpstreamError):
@@ -296,4 +297,4 @@ class TimestampFailed(UpstreamError):
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause, retry_after_seconds=retry_after_seconds)
-        self.asked = asked  # False: every authority's budget is spent, which is no try
+        self.asked = asked  # False: every authority's budget is spent

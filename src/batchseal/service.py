@@ -35,6 +35,7 @@ from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.pipeline import BATCH_BYTES, Delivery, Reception, in_pool, open_again
 from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow
 from batchseal.store.store import Store
+from batchseal.upstream.state import State
 
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
 TEMPLATE_SECONDS = 60
@@ -266,8 +267,26 @@ class Service:
         return answer
 
     async def ready(self) -> dict[str, str]:
-        """Name of a part to "ok", or to what is wrong with it."""
-        return {"database": await _said(self._store.ping()), "signer": await _said(self._link.call("ping"))}
+        """Name of a part to "ok", to "warning: " and what to look at, or to what is wrong with it."""
+        state = await self._upstream_state()
+        remarks = "; ".join([f"down: {state.wrong}"] * bool(state.wrong) + state.remarks) if state else "not known"
+        return {
+            "database": await _said(self._store.ping()),
+            "signer": await _said(self._link.call("ping")),
+            # Requests are taken while it is down: they wait for it.
+            "upstream": f"warning: {remarks}" if remarks else "ok",
+        }
+
+    async def numbers(self) -> dict[str, float]:
+        """Of the upstream, by their metric's name."""
+        state = await self._upstream_state()
+        return state.numbers if state else {}
+
+    async def _upstream_state(self) -> State | None:
+        try:
+            return msgspec.convert(await self._link.call("upstream", timeout_seconds=2), State)
+        except (BatchsealError, TimeoutError):
+            return None
 
 
 async def _said(check: Any) -> str:

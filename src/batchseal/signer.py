@@ -38,6 +38,7 @@ SWEEP_SECONDS = 600
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
 PATIENCE_SECONDS = 86_400.0  # with an upstream that is away, before its documents are given up untried
 MAX_DEFECTS = 5
+WATCH_SECONDS, REMARK_SECONDS = 60.0, 86_400.0
 
 log = structlog.get_logger("signer")
 
@@ -77,6 +78,7 @@ class Signer:
             "credential": self.credential,
             "probe": self._upstream.probe,
             "ping": self.ping,
+            "upstream": self.upstream_state,
         }
 
     async def wake(self, operation_id: int, token: str | None) -> None:
@@ -109,6 +111,22 @@ class Signer:
 
     async def ping(self) -> str:
         return "ok"
+
+    async def upstream_state(self) -> Any:
+        return msgspec.to_builtins(await self._upstream.state())
+
+    async def watch(self) -> None:
+        """Says in the log what an operator should know of the upstream, when it changes and once a day. Until cancelled."""
+        said, said_at = set[str](), 0.0
+        while True:
+            state = await self._upstream.state()
+            now = {*state.remarks, *([f"the signing service: {state.wrong}"] if state.wrong else [])}
+            if time.monotonic() - said_at > REMARK_SECONDS:
+                said, said_at = set(), time.monotonic()
+            for remark in sorted(now - said):
+                log.warning("about the upstream", remark=remark)
+            said = now
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def sweep(self) -> None:
         """Removes payloads that no row knows: uploads that a crash cut off."""

@@ -1,5 +1,7 @@
 """What this process counts for `/metrics`: requests, their seconds, bytes in, and requests under way."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -27,6 +29,9 @@ def observe(exchange: Exchange, duration_seconds: float) -> None:
     body_bytes.inc(exchange.body_bytes)
 
 
-def exposition() -> tuple[bytes, bytes]:
-    """Content type and text in Prometheus' format."""
-    return CONTENT_TYPE_LATEST.encode(), generate_latest(REGISTRY)
+def exposition(numbers: Mapping[str, float]) -> tuple[bytes, bytes]:
+    """Content type and text in Prometheus' format. `numbers` are the signer's, by name."""
+    lines = []
+    for name, value in numbers.items():
+        lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", f"{name} {value}"]
+    return CONTENT_TYPE_LATEST.encode(), generate_latest(REGISTRY) + "".join(f"{line}\n" for line in lines).encode()

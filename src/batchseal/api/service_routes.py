@@ -113,12 +113,12 @@ class ServiceRoutes:
 
     async def ready(self, request: Request) -> Response:
         checks = await self.pipeline.ready()
-        up = all(state == "ok" for state in checks.values())
+        up = all(state == "ok" or state.startswith("warning: ") for state in checks.values())
         body = schemas.encode(Health("UP" if up else "DOWN", checks))
         return json_reply(body, status=200 if up else 503)
 
     async def metrics(self, request: Request) -> Response:
-        media_type, text = metrics.exposition()
+        media_type, text = metrics.exposition(await self.pipeline.numbers())
         return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
 
     # --- documentation --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from batchseal.config import Settings
 from batchseal.errors import (
     CallRejected,
     GrantExpired,
@@ -271,3 +272,14 @@ class Csc:
             except OutcomeUnknown:
                 if not calls:
                     raise
+
+
+def csc_of(settings: Settings, transport: Transport | None) -> Csc:
+    assert transport is not None
+    return Csc(
+        transport,
+        protocol=settings.upstream_protocol,
+        digests=settings.upstream_digests,
+        pss=settings.upstream_pss,
+        seconds=settings.upstream_timeout,
+    )

@@ -42,6 +42,17 @@ class Grants:
         if grant.left > 0:
             self._kept.setdefault((account.key, key.credential.credential_id), []).append(grant)
 
+    def ending(self) -> list[str]:
+        """What is kept and near its end: for an operator, who may have to authorize anew."""
+        found = []
+        for (_, credential_id), kept in self._kept.items():
+            for grant in kept:
+                days = (grant.ends - time.monotonic()) / 86_400
+                lasts = grant.expires_in_seconds / 86_400
+                if lasts > 1 and days <= 60 and days < lasts / 2:
+                    found.append(f"{credential_id}: ends in {max(0, int(days))} days")
+        return found
+
     def _find(self, account: Account, key: RemoteKey, count: int) -> Grant | None:
         now, waiting = time.monotonic(), self._kept.get((account.key, key.credential.credential_id), [])
         while waiting:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from batchseal.document import Credential
 from batchseal.errors import TimestampFailed, UpstreamError
 from batchseal.operation import Caller
+from batchseal.upstream.state import State
 
 # Positions in the digests that were handed in, each with its verified signature or with why there is none.
 SignedPart = list[tuple[int, bytes | UpstreamError]]
@@ -63,6 +64,10 @@ class Upstream(Protocol):
         """What is wrong, for a person; None if nothing is. Signs nothing."""
         ...
 
+    async def state(self) -> State:
+        """For an operator. Signs nothing."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -86,6 +91,7 @@ class Account:
     tokens: TokenSource = field(repr=False)
     credential_id: str | None = None
     pin_file: Path | None = None
+    name: str = ""  # for people
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,32 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
 from batchseal.config import Settings
 from batchseal.document import Credential
-from batchseal.errors import CertificateRenewed, CredentialUnusable, TimestampFailed, UpstreamAuthRefused, UpstreamError
+from batchseal.errors import (
+    CertificateRenewed,
+    CredentialUnnamed,
+    TimestampFailed,
+    UpstreamAuthRefused,
+    UpstreamError,
+    UpstreamQuotaGone,
+)
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
 from batchseal.upstream.breaker import Breaker
-from batchseal.upstream.csc import Csc
+from batchseal.upstream.csc import csc_of
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.probe import Probe
+from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import Timestamps
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport, check_address, route_of
@@ -31,6 +41,7 @@ log = structlog.get_logger("upstream")
 KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
 MAX_CALLERS = 1024  # with a token of their own, remembered
 HEALTH_SECONDS = 5.0
+QUOTA_SECONDS = 3600.0  # that a quota once gone is spoken of
 BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
 BODY_MARGIN_BYTES = 16 << 10
 FITS_BODY = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
@@ -45,17 +56,6 @@ class Known:
     key: RemoteKey
     read_at: float
     lane: Lane
-
-
-def csc_of(settings: Settings, transport: Transport | None) -> Csc:
-    assert transport is not None
-    return Csc(
-        transport,
-        protocol=settings.upstream_protocol,
-        digests=settings.upstream_digests,
-        pss=settings.upstream_pss,
-        seconds=settings.upstream_timeout,
-    )
 
 
 class RemoteUpstream:
@@ -80,6 +80,8 @@ class RemoteUpstream:
         self._grants = Grants(self.service, FITS_BODY)
         self._probe = Probe(self.service)
         self._timestamps = Timestamps(settings)
+        self._calls = self._failed_calls = 0
+        self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
@@ -129,6 +131,29 @@ class RemoteUpstream:
             self._health = time.monotonic(), result
         return result
 
+    async def state(self) -> State:
+        wrong, now = await self.health(), datetime.now(UTC)
+        remarks, left = list[str](), list[float]()
+        for known in list(self._known.values()):
+            name, credential = known.account.name, known.key.credential
+            remarks += remarks_on(name, credential, now, local=self._transport is None)
+            left.append(days_left(credential, now))
+        if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
+            remarks.insert(0, "the quota at the signing service is used up")
+        remarks += [f"{text} (a grant)" for text in self._grants.ending()]
+        numbers = {
+            "batchseal_upstream_up": float(wrong is None),
+            "batchseal_upstream_breaker_open": float(self.breaker.is_open),
+            "batchseal_upstream_breaker_opened_total": self.breaker.opened,
+            "batchseal_upstream_sign_calls_total": self._calls,
+            "batchseal_upstream_sign_calls_failed_total": self._failed_calls,
+            "batchseal_upstream_digests_waiting": sum(known.lane.waiting for known in self._known.values()),
+            "batchseal_upstream_quota_gone": float(any("quota" in text for text in remarks)),
+        }
+        if left:
+            numbers["batchseal_certificate_days_left"] = min(left)
+        return State(wrong, list(dict.fromkeys(remarks)), numbers)
+
     async def close(self) -> None:
         for reading in list(self._reading.values()):
             reading.cancel()
@@ -156,7 +181,7 @@ class RemoteUpstream:
         """The account of a caller: new when its secret or its settings have changed. Raises UpstreamAuthRefused."""
         if caller.token is not None:
             key = "token:" + hashlib.sha256(caller.token.encode()).hexdigest()
-            account = Account(key, CallersToken(caller.token))
+            account = Account(key, CallersToken(caller.token), name=caller.client_service)
         else:
             self.services.reload_if_changed()
             service = self.services.get(caller.client_service)
@@ -165,7 +190,7 @@ class RemoteUpstream:
             facts = (service.id, *service.secrets, service.credential_id or "", str(service.pin_file))
             key = "service:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
             tokens = ClientCredentials(self._transport, service) if self._transport else CallersToken("")
-            account = Account(key, tokens, service.credential_id, service.pin_file)
+            account = Account(key, tokens, service.credential_id, service.pin_file, name=service.id)
         account = self._accounts.setdefault(key, account)
         self._accounts.move_to_end(key)
         while len(self._accounts) > MAX_CALLERS:
@@ -227,7 +252,7 @@ class RemoteUpstream:
             found = await self.service.credentials(account)
             if len(found) != 1:
                 listed = ", ".join(found) if found else "none"
-                raise CredentialUnusable(f"credentialId must name one of the account's credentials: {listed}")
+                raise CredentialUnnamed(f"credentialId must name one of the account's credentials: {listed}")
             credential_id = found[0]
         return await self.service.key(account, credential_id)
 
@@ -236,9 +261,13 @@ class RemoteUpstream:
 
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
             await self.breaker.enter()
+            self._calls += 1
             try:
                 signatures = await self._call(account, key, digests, request_key)
             except UpstreamError as problem:
+                self._failed_calls += 1
+                if isinstance(problem, UpstreamQuotaGone):
+                    self._quota_gone_at = time.monotonic()
                 self.breaker.record(problem)
                 raise
             self.breaker.record(None)

@@ -1,0 +1,78 @@
+"""What an operator should know of a credential: what its certificate is (ETSI EN 319 412-5), and when it ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from asn1crypto import core
+from cryptography import x509
+
+from batchseal.document import Credential
+
+QC_STATEMENTS = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
+COMPLIANCE, SSCD, TYPE = "0.4.0.1862.1.1", "0.4.0.1862.1.4", "0.4.0.1862.1.6"
+TYPES = {"0.4.0.1862.1.6.1": "signature", "0.4.0.1862.1.6.2": "seal", "0.4.0.1862.1.6.3": "website"}
+DAYS = (60, 30, 7, 1)
+
+
+class Statement(core.Sequence):  # type: ignore[misc]
+    _fields = [("id", core.ObjectIdentifier), ("info", core.Any, {"optional": True})]  # noqa: RUF012
+
+
+class Statements(core.SequenceOf):  # type: ignore[misc]
+    _child_spec = Statement
+
+
+class Identifiers(core.SequenceOf):  # type: ignore[misc]
+    _child_spec = core.ObjectIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a certificate claims of itself. `kinds` are signature, seal, website."""
+
+    compliant: bool = False
+    device: bool = False
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def qualified(self) -> bool:
+        """A qualified seal or signature, its key in a qualified device."""
+        return self.compliant and self.device and ("seal" in self.kinds or "signature" in self.kinds)
+
+
+def quality_of(certificate: x509.Certificate) -> Quality:
+    """Nothing is claimed where there are no QcStatements, or none that can be read."""
+    try:
+        extension = certificate.extensions.get_extension_for_oid(QC_STATEMENTS).value
+        assert isinstance(extension, x509.UnrecognizedExtension)
+        found = {entry["id"].dotted: entry["info"] for entry in Statements.load(extension.value, strict=True)}
+        kinds = [entry.dotted for entry in found[TYPE].parse(Identifiers)] if TYPE in found else []
+    except (x509.ExtensionNotFound, ValueError, TypeError):
+        return Quality()
+    names = tuple(TYPES[kind] for kind in kinds if kind in TYPES)
+    # EN 319 412-5 4.2.3: without a type it is a certificate for signatures.
+    return Quality(COMPLIANCE in found, SSCD in found, names or ("signature",))
+
+
+def days_left(credential: Credential, now: datetime) -> float:
+    """Of the signer's certificate, or of the first above it that ends."""
+    chain = [x509.load_der_x509_certificate(der) for der in credential.chain]
+    return min((certificate.not_valid_after_utc - now).total_seconds() for certificate in chain) / 86_400
+
+
+def remarks_on(name: str, credential: Credential, now: datetime, *, local: bool) -> Sequence[str]:
+    """In order of urgency. `name` is the credential's owner."""
+    remarks = []
+    left = days_left(credential, now)
+    if due := [days for days in DAYS if left <= days]:
+        remarks.append(f"{name}: the certificate ends in {max(0, int(left))} days (warned of at {due[-1]})")
+    quality = quality_of(x509.load_der_x509_certificate(credential.chain[0]))
+    if local:
+        remarks.append(f"{name}: a local key, not qualified")
+    elif not quality.compliant:
+        remarks.append(f"{name}: not a qualified certificate")
+    elif not quality.qualified:
+        what = "its key is not in a qualified device" if not quality.device else f"it is for {'/'.join(quality.kinds)}"
+        remarks.append(f"{name}: no qualified seal or signature: {what}")
+    return remarks
