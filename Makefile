@@ -49,6 +49,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 container-test: $(VENV)/.dev $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
 
+.PHONY: bench-upstream
+bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
+	$(BIN)/python -m benchmarks.upstream $(ARGS)
+
 .PHONY: setup
 setup: $(VENV)/.dev $(VENV)/.native  ## only set up: environment, locked dependencies, native build
 

@@ -54,7 +54,7 @@ class Misbehaving:
         self.keys: dict[str, int] = {}  # request keys of sign calls
         self.rejects: set[str] = set()  # digests in base64
         self.client_secret = ""  # any will do
-        self.token = ""
+        self.token, self.token_prefix = "", "token-"
         self.tokens: set[str] = set()
         self.most_at_once = self.at_once = 0
         self.latency = 0.0
@@ -109,7 +109,7 @@ class Misbehaving:
                 expected = base64.b64encode(f"A:{self.client_secret}".encode()).decode()
                 if self.client_secret and request.headers.get("Authorization") != f"Basic {expected}":
                     return web.json_response({"error": "invalid_client"}, status=401)
-                self.token = f"token-{number}"
+                self.token = f"{self.token_prefix}{number}"
                 self.tokens.add(self.token)
                 return web.json_response({"access_token": self.token, "expires_in": 3600})
             if not self.knows(request.headers.get("Authorization")):
@@ -143,6 +143,9 @@ class Misbehaving:
         if fault[:3].isdigit():
             headers = {"Retry-After": fault.partition(" ")[2]} if " " in fault else {}
             return web.json_response({"error": "some_error"}, status=int(fault[:3]), headers=headers)
+        if fault == "echo":  # some repeat what they were sent
+            said = f"bad header {request.headers.get('Authorization')} in {json.dumps(body)}"
+            return web.json_response({"error": "invalid_request", "error_description": said}, status=400)
         if fault == "quota":
             return web.json_response({"error": "quota_exceeded"}, status=429)
         if fault == "html":

@@ -39,6 +39,10 @@ class Trial:
     calls: int = 0
 
 
+def digests_of(seed: int, count: int) -> list[bytes]:
+    return [hashlib.sha256(f"{seed} {number}".encode()).digest() for number in range(count)]
+
+
 async def run_trial(kind: str, seed: int, documents: int = 500) -> Trial:
     """`kind` is one of KINDS, "mixed", or "" for none."""
     chance, double, trial = random.Random(f"{kind} {seed}"), Misbehaving(MULTISIGN), Trial()
@@ -49,7 +53,7 @@ async def run_trial(kind: str, seed: int, documents: int = 500) -> Trial:
         return chance.choice(KINDS) if kind == "mixed" else kind
 
     double.fault = fault
-    digests = [hashlib.sha256(f"{seed} {number}".encode()).digest() for number in range(documents)]
+    digests = digests_of(seed, documents)
     with ExitStack() as changes, tempfile.TemporaryDirectory() as folder:
         # What is waited for is not what is drilled.
         changes.enter_context(mock.patch.object(lane, "FIRST_PAUSE_SECONDS", 0.02))

@@ -19,7 +19,7 @@ from batchseal.client.http import Client
 from batchseal.client.verify import check_files, load_roots
 from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
 
-REQUESTS = 8
+REQUESTS, DOCUMENTS = 8, 125  # a request
 
 
 def signature_frames(path: Path) -> Counter[int]:
@@ -38,11 +38,11 @@ def signer_of(service: RunningService) -> int:
 
 @pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
 @pytest.mark.timeout(300)
-def test_a_token_and_a_killed_signer(tmp_path: Path, documents: int = 125) -> None:
+def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
     url, root = make_token(tmp_path, "rsa2048")
     invoices = tmp_path / "invoices"
     invoices.mkdir()
-    assert len(list(write_invoices(invoices, documents, size_bytes=20_000))) == documents
+    assert len(list(write_invoices(invoices, DOCUMENTS, size_bytes=20_000))) == DOCUMENTS
     folder = tmp_path / "service"
     (folder / "work").mkdir(parents=True)
     (folder / "work" / "pin").write_text(PIN)
@@ -69,11 +69,11 @@ def test_a_token_and_a_killed_signer(tmp_path: Path, documents: int = 125) -> No
         assert len(spills) == REQUESTS
         for spill in spills:
             frames = signature_frames(spill)
-            assert len(frames) == documents
+            assert len(frames) == DOCUMENTS
             assert set(frames.values()) == {1}, "a document was signed twice"
         client = Client(service.url, "A", "s")
         signed = []
-        for ordinal in range(0, documents, 5):
+        for ordinal in range(0, DOCUMENTS, 5):
             path = tmp_path / f"{ordinal}.pdf"
             with path.open("wb") as file:
                 client.fetch_document(operations[ordinal % REQUESTS], ordinal, file)

@@ -1,0 +1,151 @@
+"""The upstream's figures: faults, tokens, coalescing, an independent server, time stamps, a token (SoftHSM2).
+
+Prints each as it comes and writes them as one flat object, name to number, to `results/upstream.json`. `--only NAME` runs one
+part; what it does not measure keeps its last figure.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from benchmarks import upstream_service
+from benchmarks.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
+from benchmarks.upstream_drill import digests_of, run_trial
+
+from batchseal.errors import UpstreamError
+from batchseal.operation import Caller
+
+RESULT = Path(__file__).parent / "results" / "upstream.json"
+CALLER = Caller("A")
+Figures = dict[str, float]
+
+
+async def drill(trials: int) -> Figures:
+    """Fourteen kinds of fault, each on a fifth of the calls, then mixed: 500 documents, 10 digests a call."""
+    fault_free = (await run_trial("", 0)).calls
+    figures: Figures = {"drill_trials": trials, "drill_wrong": 0, "drill_lost": 0, "drill_most_tries": 0}
+    ratios = []
+    for kind in [*KINDS, "mixed"]:
+        results = [await run_trial(kind, seed) for seed in range(trials)]
+        figures["drill_wrong"] += sum(trial.wrong for trial in results)
+        figures["drill_lost"] += sum(trial.lost for trial in results)
+        figures["drill_most_tries"] = max(figures["drill_most_tries"], *(trial.tries for trial in results))
+        name = "drill_" + kind.replace(" ", "_")
+        figures[f"{name}_reported_share"] = sum(trial.reported for trial in results) / (500 * trials)
+        ratios.append(statistics.mean(trial.calls for trial in results) / fault_free)
+        figures[f"{name}_call_ratio"] = ratios[-1]
+    return {**figures, "drill_call_ratio_worst": max(ratios)}
+
+
+async def tokens(trials: int) -> Figures:
+    """The token ends with 64 calls in flight."""
+    refreshes, failed = [], 0
+    for trial in range(trials):
+        double = Misbehaving(multisign=1)
+        with tempfile.TemporaryDirectory() as folder:
+            async with service(Path(folder), double) as upstream:
+                await upstream.credential(CALLER)
+                account = next(iter(upstream._accounts.values()))
+                double.latency = 0.05
+                before = double.calls["token"]
+                calls = [asyncio.create_task(upstream.service.credentials(account)) for _ in range(64)]
+                signing = asyncio.create_task(sign_in_runs(upstream, CALLER, digests_of(trial, 64)))
+                await asyncio.sleep(0.01)
+                double.tokens.clear()
+                found = await asyncio.gather(*calls, return_exceptions=True)
+                failed += sum(value != ["one"] for value in found)
+                failed += sum(isinstance(value, UpstreamError) for value in await signing)
+                refreshes.append(double.calls["token"] - before)
+    return {"token_most_refreshes": max(refreshes), "token_failed": failed, "token_trials": trials}
+
+
+async def calls_of_a_large_request() -> Figures:
+    double = Misbehaving(multisign=1000)
+    with tempfile.TemporaryDirectory() as folder:
+        async with service(Path(folder), double) as upstream:
+            await sign_in_runs(upstream, CALLER, digests_of(0, 2500))
+    return {"calls_for_2500_at_1000": double.calls["signHash"]}
+
+
+async def idle_cost() -> Figures:
+    """One document through the lane, against the same two calls made straight."""
+    double = Misbehaving(multisign=1000)
+    straight, lane = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        async with service(Path(folder), double) as upstream:
+            await upstream.credential(CALLER)
+            known = next(iter(upstream._known.values()))
+            for number in range(100):
+                digests = digests_of(number, 1)
+                began = time.perf_counter()
+                grant = await upstream.service.authorize(known.account, known.key, digests, request_key="k")
+                await upstream.service.sign(known.account, known.key, grant, digests, request_key="k")
+                straight.append(time.perf_counter() - began)
+                began = time.perf_counter()
+                await sign_in_runs(upstream, CALLER, digests)
+                lane.append(time.perf_counter() - began)
+    return {"idle_added_ms": 1000 * (statistics.median(lane) - statistics.median(straight))}
+
+
+async def renewed() -> Figures:
+    """A certificate renewed in mid-batch, by the service's own way: benchmarks' doubles know one key at a time."""
+    double = Misbehaving(multisign=10)
+    with tempfile.TemporaryDirectory() as folder:
+        async with service(Path(folder), double) as upstream:
+            before = await upstream.credential(CALLER)
+            double.key, double.certificate = make_signer()
+            parts = upstream.sign(CALLER, before, digests_of(0, 50), request_key="k")
+            told = [type(value).__name__ async for part in parts for _, value in part]
+            again = await sign_in_runs(upstream, CALLER, digests_of(1, 50))
+    return {
+        "renewed_told": told.count("CertificateRenewed"),
+        "renewed_signed_after": sum(isinstance(value, bytes) for value in again),
+    }
+
+
+def of_service(part: Callable[[], Figures]) -> Callable[[], Awaitable[Figures]]:
+    return lambda: asyncio.to_thread(part)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10, help="of each kind of fault")
+    parser.add_argument("--documents", type=int, default=2500, help="through the independent server")
+    parser.add_argument("--only", default="", help="name of one part")
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.ERROR)
+    parts: dict[str, Callable[[], Awaitable[Figures]]] = {
+        "drill": lambda: drill(given.trials),
+        "tokens": lambda: tokens(5),
+        "large": calls_of_a_large_request,
+        "idle": idle_cost,
+        "renewed": renewed,
+        "coalescing": of_service(upstream_service.coalescing),
+        "certomancer": of_service(lambda: upstream_service.certomancer(given.documents)),
+        "timestamps": of_service(upstream_service.time_stamps),
+        "softhsm": of_service(upstream_service.softhsm),
+    }
+    if given.only and given.only not in parts:
+        parser.error(f"--only: one of {', '.join(parts)}")
+    RESULT.parent.mkdir(exist_ok=True)
+    figures: Figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for name, part in parts.items():
+        if given.only in ("", name):
+            measured = asyncio.run(part())  # type: ignore[arg-type]
+            for key, value in measured.items():
+                figures[key] = round(float(value), 4)
+                print(f"{key:<40} {figures[key]:g}", flush=True)
+            RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,223 @@
+"""The upstream's figures that need a whole service: coalescing, certomancer beside pyHanko, time stamps, a token."""
+
+import base64
+import http.client
+import io
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.invoices import invoice, write_invoices
+from benchmarks.pyhanko_csc import pyhanko_rate
+from benchmarks.service import RunningService, descendants
+from tests.support_local import PIN, make_token
+from tests.validators import pdfsig_verify
+
+from batchseal.client.batch import BatchBody, find_documents
+from batchseal.client.http import BASE_PATH, Client
+from batchseal.client.verify import check_files, load_roots
+from batchseal.services import ClientServices
+
+Figures = dict[str, float]
+
+
+def client_of(service: RunningService) -> Client:
+    services = ClientServices.load(service.services_file)
+    return Client(service.url, services.ids()[0], next(iter(services)).secret)
+
+
+def number_of(service: RunningService, name: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
+
+
+def sync_body(reference: str, contents: list[bytes], **info: Any) -> bytes:
+    documents = [
+        {
+            "documentRequest": {
+                "externalReference": f"{reference} {n}",
+                "name": f"{n}.pdf",
+                "contentType": "application/pdf",
+                "base64Content": base64.b64encode(content).decode(),
+            },
+            "signatureInfo": {"signatureType": "PAdES", **info},
+        }
+        for n, content in enumerate(contents)
+    ]
+    return json.dumps({"externalReference": reference, "description": "d", "documents": documents}).encode()
+
+
+def sign_sync(service: RunningService, authorization: str, body: bytes) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=100)
+    headers = {"Authorization": authorization, "Content-Type": "application/json"}
+    connection.request("POST", f"{BASE_PATH}/api/v0/document/sign/base64/", body, headers)
+    reply = connection.getresponse()
+    answer = json.loads(reply.read())
+    connection.close()
+    assert answer.get("status") == "EXECUTED", answer
+    return answer
+
+
+def basic(service: RunningService) -> str:
+    entry = next(iter(ClientServices.load(service.services_file)))
+    return "Basic " + base64.b64encode(f"{entry.id}:{entry.secret}".encode()).decode()
+
+
+def coalescing(rounds: int = 5) -> Figures:
+    """Fifty requests of one document sent at once, against one request of fifty, at 200 ms a call."""
+    contents = [invoice(n, size_bytes=50_000) for n in range(50)]
+    one, many, calls = [], [], []
+    flags = ("--sandbox-latency=200", "--sandbox-credential=p256")
+    with RunningService(*flags) as service, ThreadPoolExecutor(50) as threads:
+        authorization = basic(service)
+        sign_sync(service, authorization, sync_body("warm", contents[:1]))
+        for number in range(rounds):
+            body = sync_body(f"one {number}", contents)
+            began = time.perf_counter()
+            sign_sync(service, authorization, body)
+            one.append(time.perf_counter() - began)
+            bodies = [sync_body(f"many {number} {n}", [content]) for n, content in enumerate(contents)]
+            before = number_of(service, "batchseal_upstream_sign_calls_total")
+            began = time.perf_counter()
+            list(threads.map(lambda body: sign_sync(service, authorization, body), bodies))
+            many.append(time.perf_counter() - began)
+            calls.append(number_of(service, "batchseal_upstream_sign_calls_total") - before)
+    return {
+        "one_of_50_seconds": statistics.median(one),
+        "fifty_of_1_seconds": statistics.median(many),
+        "fifty_of_1_ratio": statistics.median(many) / statistics.median(one),
+        "fifty_of_1_most_calls": max(calls),
+    }
+
+
+def seal(service: RunningService, folder: Path, out: Path) -> tuple[list[Path], float]:
+    """The signed files and the seconds from the first byte sent to EXECUTED."""
+    client, documents = client_of(service), find_documents([folder])
+    reference = f"bench {random.random()}"
+    began = time.perf_counter()
+    client.register(BatchBody(documents, reference, "Bench", None, None))
+    while not (status := client.status(reference, wait_seconds=5)).finished:
+        pass
+    seconds = time.perf_counter() - began
+    assert status.status == "EXECUTED", status
+    out.mkdir()
+    paths = [out / f"{ordinal}.pdf" for ordinal in range(len(documents))]
+    for ordinal, path in enumerate(paths):
+        with path.open("wb") as file:
+            client.fetch_document(status.operation_id, ordinal, file)
+    client.close()
+    return paths, seconds
+
+
+def certomancer(documents: int) -> Figures:
+    """An independent CSC server: our service and pyHanko's CSC client, one after the other."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "in").mkdir()
+        written = len(list(write_invoices(folder / "in", documents)))
+        peer = [sys.executable, "-m", "benchmarks.certomancer_peer", str(folder / "peer")]
+        process = subprocess.Popen(peer, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            work = folder / "service" / "work"
+            work.mkdir(parents=True)
+            entry = {"secret": "s", "credentialId": "testing-ca/seal-rsa"}
+            (work / "client-services-config.json").write_text(json.dumps({"A": entry}))
+            with RunningService(f"--upstream-url={address}", folder=folder / "service") as service:
+                paths, seconds = seal(service, folder / "in", folder / "out")
+            theirs = pyhanko_rate(address, "testing-ca/seal-rsa", sorted((folder / "in").iterdir())[:150])
+        finally:
+            process.terminate()
+            process.wait(10)
+        root = folder / "peer" / "root.pem"
+        pyhanko = sum(verdict.valid for verdict in check_files(paths, load_roots([root]), 2))
+        pdfsig = sum(bool(v) and all(s.valid for s in v) for v in pdfsig_verify(paths, root.read_bytes()).values())
+    return {
+        "certomancer_documents": written,
+        "certomancer_valid_pyhanko": pyhanko,
+        "certomancer_valid_pdfsig": pdfsig,
+        "certomancer_documents_a_second": documents / seconds,
+        "pyhanko_csc_documents_a_second": theirs,
+        "certomancer_ratio": documents / seconds / theirs,
+    }
+
+
+def time_stamps(documents: int = 500) -> Figures:
+    """PAdES B-T by the sandbox's authority, each time stamp judged by pyHanko."""
+    from asn1crypto import x509
+    from pyhanko.pdf_utils.reader import PdfFileReader
+    from pyhanko.sign.validation import validate_pdf_signature
+    from pyhanko_certvalidator import ValidationContext
+
+    contents = [invoice(n, size_bytes=20_000) for n in range(documents)]
+    with RunningService("--sandbox-credential=p256") as service, tempfile.TemporaryDirectory() as folder:
+        body = sync_body("stamps", contents, applyTimestamp=True)
+        began = time.perf_counter()
+        answer = sign_sync(service, basic(service), body)
+        seconds = time.perf_counter() - began
+        (der,) = load_roots([service.root])
+        root_pem = service.root.read_bytes()
+        valid, paths = 0, []
+        for number, entry in enumerate(answer["documentList"]):
+            signed = base64.b64decode(entry["signedContent"])
+            context = ValidationContext(trust_roots=[x509.Certificate.load(der)], allow_fetching=False)
+            (signature,) = PdfFileReader(io.BytesIO(signed)).embedded_signatures
+            status = validate_pdf_signature(signature, context, context)
+            stamp = status.timestamp_validity
+            valid += bool(status.bottom_line and stamp and stamp.valid and stamp.trusted)
+            paths.append(Path(folder) / f"{number}.pdf")
+            paths[-1].write_bytes(signed)
+        judged = pdfsig_verify(paths, root_pem).values()
+    return {
+        "b_t_documents": documents,
+        "b_t_valid_pyhanko": valid,
+        "b_t_valid_pdfsig": sum(bool(v) and all(s.valid for s in v) for v in judged),
+        "b_t_documents_a_second": documents / seconds,
+    }
+
+
+def softhsm(requests: int = 8, each: int = 125) -> Figures:
+    """A token under eight requests at once, the signer process killed once in the middle."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        url, _ = make_token(folder, "rsa2048")
+        (folder / "in").mkdir()
+        assert len(list(write_invoices(folder / "in", each, size_bytes=20_000))) == each
+        work = folder / "service" / "work"
+        work.mkdir(parents=True)
+        (work / "pin").write_text(PIN)
+        (work / "client-services-config.json").write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
+        with RunningService(f"--upstream-url={url}", folder=folder / "service") as service:
+
+            def submit(number: int) -> int:
+                client = client_of(service)
+                client.register(BatchBody(find_documents([folder / "in"]), f"{number}", "Token", None, None))
+                while not (status := client.status(f"{number}", wait_seconds=2)).finished:
+                    pass
+                client.close()
+                return status.documents_done if status.status == "EXECUTED" else 0
+
+            began = time.perf_counter()
+            with ThreadPoolExecutor(requests) as threads:
+                waiting = [threads.submit(submit, number) for number in range(requests)]
+                time.sleep(0.5)
+                family = descendants(service.process.pid)
+                os.kill(next(pid for pid, command in family if "batchseal.app\0signer" in command), signal.SIGKILL)
+                signed = sum(future.result() for future in waiting)
+            seconds = time.perf_counter() - began
+    return {"softhsm_signed": signed, "softhsm_documents_a_second": signed / seconds}
