@@ -39,6 +39,21 @@ MISCONFIGURED = (
 )
 
 
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that knows whether it was limited to a caller since it came into the pool."""
+
+    limited = False
+
+
+async def reset_if_limited(session: Session) -> None:
+    """In place of asyncpg's reset, which is a round trip after every use: nothing else leaves anything in a session. An open
+    transaction is ended by asyncpg before.
+    """
+    if session.limited:
+        await session.execute(session.get_reset_query())
+        session.limited = False
+
+
 class Database:
     """A pool that connects when asked, and after a failure no more often than its pause allows.
 
@@ -65,7 +80,8 @@ class Database:
                 max_size=pool_size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
-                reset=keep_session,
+                connection_class=Session,
+                reset=reset_if_limited,
                 server_settings={
                     "search_path": SCHEMA,
                     "application_name": "batchseal",
@@ -105,6 +121,7 @@ class Database:
         connection = await self._acquire()
         try:
             if caller is not None:
+                connection._con.limited = True  # before the statement: one that is cut off may have had its effect
                 await connection.execute(LIMIT_TO_CALLER, caller)
             yield connection
         except asyncpg.InsufficientPrivilegeError as problem:
@@ -144,10 +161,6 @@ class Database:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
         async with self.connection(caller) as connection, connection.transaction():
             yield connection
-
-
-async def keep_session(connection: Connection) -> None:
-    """In place of asyncpg's reset, a round trip for each use: no statement here leaves anything behind in its session."""
 
 
 def broke(connection: Connection, problem: BaseException) -> bool:
