@@ -16,6 +16,7 @@ CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
+UNKNOWN = "\0"  # no client service is called so: PostgreSQL takes no NUL in a text
 LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
 # What means "the server is away", not "the statement is wrong".
@@ -40,18 +41,13 @@ MISCONFIGURED = (
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that knows whether it was limited to a caller since it came into the pool."""
+    """A connection that knows to which client service it is limited: None is none, UNKNOWN is a change that was cut off."""
 
-    limited = False
+    caller: str | None = None
 
 
-async def reset_if_limited(session: Session) -> None:
-    """In place of asyncpg's reset, which is a round trip after every use: nothing else leaves anything in a session. An open
-    transaction is ended by asyncpg before.
-    """
-    if session.limited:
-        await session.execute(session.get_reset_query())
-        session.limited = False
+async def keep_session(session: Session) -> None:
+    """In place of asyncpg's reset on release: `Database.connection` sets what the next user needs, where it differs."""
 
 
 class Database:
@@ -81,7 +77,7 @@ class Database:
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
                 connection_class=Session,
-                reset=reset_if_limited,
+                reset=keep_session,
                 server_settings={
                     "search_path": SCHEMA,
                     "application_name": "batchseal",
@@ -112,17 +108,15 @@ class Database:
 
     @asynccontextmanager
     async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
-        """A connection of the pool, which sees the rows of the client service `caller` only, if one is given: the
-        pool resets that when it takes the connection back. Raises DatabaseUnavailable where there is none, or where
-        it breaks in use.
+        """A connection of the pool, which sees the rows of the client service `caller` only, if one is given. It stays
+        limited until somebody else uses it. Raises DatabaseUnavailable where there is none, or where it breaks in use.
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
         connection = await self._acquire()
         try:
-            if caller is not None:
-                connection._con.limited = True  # before the statement: one that is cut off may have had its effect
-                await connection.execute(LIMIT_TO_CALLER, caller)
+            if connection._con.caller != caller:
+                await limit(connection, caller)
             yield connection
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
@@ -143,7 +137,8 @@ class Database:
     async def _acquire(self) -> Connection:
         loop = asyncio.get_running_loop()
         try:
-            connection = await self._pool.acquire(timeout=CONNECT_SECONDS * 2)
+            async with asyncio.timeout(CONNECT_SECONDS * 2):  # asyncpg's own timeout would make a task of it
+                connection = await self._pool.acquire()
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except TimeoutError:
@@ -161,6 +156,17 @@ class Database:
         """One transaction, READ COMMITTED: a later statement sees what others committed since."""
         async with self.connection(caller) as connection, connection.transaction():
             yield connection
+
+
+async def limit(connection: Connection, caller: str | None) -> None:
+    """Shows the connection the rows of `caller`, or all that its role may see. Cut off on the way, it is done anew."""
+    session = connection._con
+    session.caller = UNKNOWN
+    if caller is None:
+        await connection.execute(session.get_reset_query())
+    else:
+        await connection.execute(LIMIT_TO_CALLER, caller)
+    session.caller = caller
 
 
 def broke(connection: Connection, problem: BaseException) -> bool:

@@ -43,16 +43,6 @@ UPDATE operations SET lease_until = now() + $3 * interval '1 second'
 WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
--- name: lock_held
-SELECT id, set_config('synchronous_commit', 'off', true) FROM operations
-WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-FOR UPDATE;
-
--- name: count_outcomes
-UPDATE operations
-SET documents_signed = documents_signed + $2, documents_failed = documents_failed + $3
-WHERE id = $1;
-
 -- name: finish
 WITH finished AS (
     UPDATE operations

@@ -7,7 +7,7 @@ from uuid import UUID
 from batchseal.crash import crash_site
 from batchseal.document import DocumentOutcome
 from batchseal.errors import InternalError, ReferenceTaken
-from batchseal.operation import DocumentStatus, OperationStatus
+from batchseal.operation import OperationStatus
 from batchseal.store import migrations
 from batchseal.store.columns import (
     DOCUMENT_COLUMNS,
@@ -258,14 +258,12 @@ class Store:
         second outcome of the same one is ignored.
         """
         columns = outcome_columns(outcomes)
-        async with self._database.transaction() as connection:
-            # The lock makes the fence hold until the commit: nobody can claim the row in between.
-            if await connection.fetchval(QUERIES["lock_held"], operation_id, fence) is None:
-                return False
-            ended = await connection.fetch(QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns)
-            signed = sum(record["status"] == DocumentStatus.SIGNED for record in ended)
-            if ended:
-                await connection.execute(QUERIES["count_outcomes"], operation_id, signed, len(ended) - signed)
+        async with self._database.connection() as connection:
+            recorded = await connection.fetchval(
+                QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns, fence
+            )
+        if recorded is None:
+            return False
         crash_site("outcomes-recorded")
         return True
 
