@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
 
-
 REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)
 
 
