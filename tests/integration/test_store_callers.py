@@ -1,4 +1,4 @@
-"""Row security: the lock behind every WHERE. The service's role owns nothing, and a caller's connection sees that caller's rows."""
+"""Row security, the lock behind every WHERE: the role owns nothing, and a caller's connection sees that caller's rows."""
 
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
