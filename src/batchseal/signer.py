@@ -32,7 +32,8 @@ from batchseal.upstream.interface import Upstream
 LEASE_SECONDS = 30
 LOOK_SECONDS = 2.0
 POLL_SECONDS = 0.2
-AT_ONCE = 8
+# Operations at work: many, so that small ones share sign calls, but no more documents than memory should see.
+AT_ONCE, DOCUMENTS_AT_ONCE, CLAIMED_AT_ONCE = 256, 20_000, 8
 SWEEP_SECONDS = 600
 # Pauses after a try of an operation that failed as a whole: 1, 2, 4 ... seconds.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
@@ -65,6 +66,7 @@ class Signer:
         self._signing = Signing(store, upstream, folder, pool, tries=tries)
         self._patience_seconds = patience_seconds
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._documents: dict[int, int] = {}
         self._tokens: dict[int, str] = {}
         self._woken: set[int] = set()  # that found no room
         self._lately_finished: deque[int] = deque(maxlen=1024)
@@ -86,7 +88,7 @@ class Signer:
             self._lately_finished.remove(operation_id)  # a failed one that was handed in again
         if token is not None:
             self._tokens[operation_id] = token
-        if len(self._tasks) >= AT_ONCE:
+        if self._room() == 0:
             self._woken.add(operation_id)
             self._look.set()
         elif (claimed := await self._store.claim_one(operation_id, LEASE_SECONDS)) is not None:
@@ -146,11 +148,13 @@ class Signer:
                 if time.monotonic() > next_sweep:
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                     await self.sweep()
-                room = AT_ONCE - len(self._tasks)
+                room = self._room()
                 claimed = await self._store.claim(room, LEASE_SECONDS, woken=self._woken) if room > 0 else []
                 for operation in claimed:
                     self._woken.discard(operation.row.id)
                     self._start(operation)
+                if room and len(claimed) == room:
+                    continue
             except DatabaseUnavailable as problem:
                 log.warning("the database is away", cause=problem.cause)
             self._look.clear()
@@ -166,15 +170,22 @@ class Signer:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
+    def _room(self) -> int:
+        """Operations that may be claimed now."""
+        if sum(self._documents.values()) >= DOCUMENTS_AT_ONCE:
+            return 0
+        return min(CLAIMED_AT_ONCE, AT_ONCE - len(self._tasks))
+
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id
         if operation_id in self._tasks:
             return
         task = self._tasks[operation_id] = asyncio.create_task(self._work(claimed))
+        self._documents[operation_id] = claimed.row.documents_total
         task.add_done_callback(lambda _: self._ended(operation_id))
 
     def _ended(self, operation_id: int) -> None:
-        del self._tasks[operation_id]
+        del self._tasks[operation_id], self._documents[operation_id]
         self._look.set()
 
     async def _work(self, claimed: ClaimedOperation) -> None:

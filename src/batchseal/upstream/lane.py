@@ -40,8 +40,10 @@ SMALL_ORDER = 32  # digests
 RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, MAX_PAUSE_SECONDS = 0.25, 3.0, 20.0
-# While a call is under way, a batch that is not full waits for company: an eighth of what a call takes, at most this.
-MAX_GATHER_SECONDS, GATHER_SHARE = 0.025, 0.125
+# While a call is under way, a batch that is not full waits for company: until none has come for a while (a twelfth of what a
+# call takes), but no longer than a quarter of it. Alone, nobody waits.
+MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 12
+MAX_GATHER_SECONDS, GATHER_SHARE = 0.15, 1 / 4
 MAX_HUNT_CALLS = 32  # in vain for the one bad digest, before all of them are taken for bad
 
 # Signs digests in one authorize and one sign call: for each its verified signature, or None where there is none.
@@ -99,13 +101,13 @@ class Lane:
         self.limit = limit
         self._loop = asyncio.get_running_loop()
         self._ready: list[tuple[float, int, Item]] = []  # a heap
-        self._ready_since = 0.0
+        self._ready_since = self._arrived_at = 0.0
         self._again: list[Batch] = []
         self._numbers = count()
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._held_until = 0.0  # the upstream asked for a pause
-        self._call_seconds = MAX_GATHER_SECONDS / GATHER_SHARE  # moving mean
+        self._call_seconds = 0.2  # moving mean
 
     @property
     def idle(self) -> bool:
@@ -138,8 +140,9 @@ class Lane:
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     def _make_ready(self, items: Iterable[Item]) -> None:
+        self._arrived_at = self._loop.time()
         if not self._ready:
-            self._ready_since = self._loop.time()
+            self._ready_since = self._arrived_at
         for item in items:
             heapq.heappush(self._ready, (item.rank, next(self._numbers), item))
 
@@ -166,9 +169,11 @@ class Lane:
         """When the next call may start (loop time); None while there is nothing to send, or no call free."""
         starts = [batch.due for batch in self._again]
         if self._ready:
-            waits = self._calls and len(self._ready) < self.limit
-            gather = min(MAX_GATHER_SECONDS, self._call_seconds * GATHER_SHARE) if waits else 0.0
-            starts.append(self._ready_since + gather)
+            start = self._ready_since
+            if self._calls and len(self._ready) < self.limit:
+                start += min(MAX_GATHER_SECONDS, self._call_seconds * GATHER_SHARE)
+                start = min(start, self._arrived_at + min(MAX_QUIET_SECONDS, self._call_seconds * QUIET_SHARE))
+            starts.append(start)
         small = bool(self._ready) and len(self._ready[0][2].order.budget) <= SMALL_ORDER
         free = len(self._calls) < MAX_CALLS or (small and len(self._calls) == MAX_CALLS)
         return max(self._held_until, min(starts)) if starts and free else None
