@@ -11,7 +11,7 @@ from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
 from pyhanko.sign.signers import csc_signer
 
-BATCH = 50
+BATCH = 10  # with larger ones its signer waits for ever here
 
 
 class Authorization(csc_signer.CSCAuthorizationManager):

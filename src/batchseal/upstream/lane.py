@@ -41,7 +41,7 @@ RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, MAX_PAUSE_SECONDS = 0.25, 3.0, 20.0
 # While a call is under way, a batch that is not full waits for company: until none has come for a while (a twelfth of what a
-# call takes), but no longer than a quarter of it. Alone, nobody waits.
+# call takes), but no longer than a quarter of it for each call under way. Alone, nobody waits.
 MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 12
 MAX_GATHER_SECONDS, GATHER_SHARE = 0.15, 1 / 4
 MAX_HUNT_CALLS = 32  # in vain for the one bad digest, before all of them are taken for bad
@@ -171,7 +171,7 @@ class Lane:
         if self._ready:
             start = self._ready_since
             if self._calls and len(self._ready) < self.limit:
-                start += min(MAX_GATHER_SECONDS, self._call_seconds * GATHER_SHARE)
+                start += len(self._calls) * min(MAX_GATHER_SECONDS, self._call_seconds * GATHER_SHARE)
                 start = min(start, self._arrived_at + min(MAX_QUIET_SECONDS, self._call_seconds * QUIET_SHARE))
             starts.append(start)
         small = bool(self._ready) and len(self._ready[0][2].order.budget) <= SMALL_ORDER
