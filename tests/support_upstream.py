@@ -24,6 +24,7 @@ from batchseal.operation import Caller, Mode
 from batchseal.service import Service
 from batchseal.signer import Signer
 from batchseal.store import Store
+from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")
 CONTENTS = [invoice(n, size_bytes=20_000) for n in range(20)]
@@ -34,6 +35,7 @@ class Running:
     service: Service
     double: Misbehaving
     folder: Path
+    upstream: RemoteUpstream
 
     async def submit(self, reference: str, contents: list[bytes], **changes: Any) -> Any:
         documents = [
@@ -87,7 +89,7 @@ async def running_service(store: Store, instance: UUID, folder: Path, **settings
             advertised=address,
             admission=admission,
         )
-        yield Running(offered, double, folder)
+        yield Running(offered, double, folder, upstream)
         looking.cancel()
         await link.stop()
         await server.stop()

@@ -1,0 +1,47 @@
+"""What an operator is told: at the start, in readiness and as numbers."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from benchmarks.misbehaving import Misbehaving, service
+from tests.support_upstream import CALLER, CONTENTS, running_service
+
+from batchseal.app import check_credentials
+from batchseal.errors import ConfigurationError
+from batchseal.store import Store
+
+
+async def test_the_start_fails_where_no_credential_is_named(tmp_path: Path) -> None:
+    double = Misbehaving()
+    async with service(tmp_path, double) as upstream:
+        await check_credentials(upstream, upstream.services)
+    double.answer_list = lambda body: {"credentialIDs": ["seal one", "seal two"]}  # type: ignore[method-assign]
+    async with service(tmp_path, double) as upstream:
+        with pytest.raises(ConfigurationError, match="seal one, seal two"):
+            await check_credentials(upstream, upstream.services)
+        double.fault = lambda path, number: "503"
+        await check_credentials(upstream, upstream.services)  # an upstream that is away keeps nobody from starting
+
+
+async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
+    instance = uuid4()
+    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+        await running.finished((await running.submit("state", CONTENTS)).id)
+        calls = dict(running.double.calls)
+        ready, numbers = await running.service.ready(), await running.service.numbers()
+        assert running.double.calls["signHash"] == calls["signHash"]  # asking signs nothing
+        assert ready["database"] == ready["signer"] == "ok"
+        assert "ends in 0 days" in ready["upstream"]  # the double's certificate lasts a day
+        assert "not a qualified certificate" in ready["upstream"]
+        assert numbers["batchseal_upstream_up"] == 1
+        assert numbers["batchseal_upstream_sign_calls_total"] == 4
+        assert 0 < numbers["batchseal_certificate_days_left"] <= 1
+        upstream = running.upstream
+        upstream.breaker._closed.clear()
+        upstream._health = (0.0, None)
+        assert "down" in (await running.service.ready())["upstream"]
+        assert (await running.service.numbers())["batchseal_upstream_breaker_open"] == 1
+        upstream.breaker._closed.set()
+        assert await upstream.credential(CALLER)
