@@ -42,21 +42,33 @@ def small_pdf(number: int, size_bytes: int) -> bytes:
     return bytes(out)
 
 
+def padded(document: bytes) -> bytes:
+    """With line ends behind its own end, to a length whose base64 joins without padding."""
+    return document + b"\n" * (-len(document) % 3)
+
+
+def variant(document: bytes, ordinal: int) -> bytes:
+    """A document of its own for each ordinal, by a comment at its end: equal ones would be signed only once."""
+    return padded(document) + b"%%%07d\n" % ordinal
+
+
 def write_body(path: Path, count: int, documents: Sequence[bytes]) -> int:
-    """Everything after the request's own attributes; returns the decoded bytes. `documents` take turns."""
-    encoded = [base64.b64encode(document) for document in documents]
+    """Everything after the request's own attributes; returns the decoded bytes. `documents` take turns, each as a
+    `variant`.
+    """
+    encoded = [base64.b64encode(padded(document)) for document in documents]
     after = json.dumps({"signatureType": "PAdES", "location": "Oeiras", "reason": "Fatura"})
     total = 0
     with path.open("wb") as file:
         file.write(b'"documents":[')
         for ordinal in range(count):
             turn = ordinal % len(documents)
-            total += len(documents[turn])
+            total += len(variant(documents[turn], ordinal))
             facts = (
                 f'"name":"fatura-{ordinal:05d}.pdf","contentType":"application/pdf","externalReference":"{ordinal:05d}"'
             )
             file.write(b"," * (ordinal > 0) + b'{"documentRequest":{%s,"base64Content":"' % facts.encode())
-            file.write(encoded[turn])
+            file.write(encoded[turn] + base64.b64encode(b"%%%07d\n" % ordinal))
             file.write(b'"},"signatureInfo":%s}' % after.encode())
         file.write(b"]}")
     return total
