@@ -4,7 +4,6 @@ What only one kind of process needs is imported where that one is built: the sig
 """
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from batchseal.operation import Caller
 from batchseal.process import begin, receive_settings, say_ready
 from batchseal.service import Service
 from batchseal.services import ClientServices
+from batchseal.sizing import available_cores, available_memory, plan
 from batchseal.store.store import Store
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def use_kernels(settings: Settings) -> None:
         raise ConfigurationError(f"--kernel: {problem}") from None
 
 
-def native_pool() -> ThreadPoolExecutor:
+def native_pool(settings: Settings) -> ThreadPoolExecutor:
     """Threads for native work: as many as there are cores, since the work releases the GIL."""
-    return ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="native")
+    sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+    return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -86,7 +87,7 @@ async def migrate(settings: Settings, store: Store) -> None:
 
 async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
     """What a worker offers to the API, and how it is taken down."""
-    link, pool, store = Link(settings.link_path), native_pool(), await connect_store(settings, everything=False)
+    link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
@@ -141,7 +142,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
     await check_credentials(upstream, services)
-    pool, instance = native_pool(), UUID(settings.instance)
+    pool, instance = native_pool(settings), UUID(settings.instance)
     ledger = Ledger(settings.ledger_path)
     audit = AuditWriter(AuditTrail(store.database, instance), settings.spill_folder, settings.audit_path, pool)
     keeper = Housekeeper(

@@ -98,8 +98,8 @@ def check_settings(settings: Settings) -> None:
     for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
         if not os.access(path, os.R_OK):
             raise ConfigurationError(f"{path} cannot be read")
-    if settings.workers < 1:
-        raise ConfigurationError(f"--workers: {settings.workers} is less than 1")
+    if settings.workers < 0:
+        raise ConfigurationError(f"--workers: {settings.workers} is less than 0")
     try:
         _ = settings.advertised
     except ValueError:

@@ -40,7 +40,7 @@ class Settings:
     tls_certificate: str = option("", "PEM file: listen with TLS, with this certificate and its chain")
     tls_key: str = option("", "PEM file of the certificate's key, unencrypted")
     tls_client_ca: str = option("", "PEM file of authorities: callers must show a certificate of one of these")
-    workers: int = option(1, "processes that receive requests")
+    workers: int = option(0, "processes that receive requests; 0: by cores and memory")
     config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")
     kernel: str = option("", "instruction set of the native kernels; empty: the best this processor has")
     log_level: str = option("info", "how much the log says", choices=("debug", "info", "warning", "error"))

@@ -52,7 +52,10 @@ def in_pool(pool: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
 class Reception:
     """Steps 1 to 3 of one operation while its body arrives. Holds two batches in memory at the most."""
 
-    def __init__(self, folder: Path, template: CmsTemplate | None, pool: Executor) -> None:
+    def __init__(
+        self, folder: Path, template: CmsTemplate | None, pool: Executor, batch_bytes: int = BATCH_BYTES
+    ) -> None:
+        self._batch_bytes = batch_bytes
         self.payload_id: UUID = uuid4()
         self.writer = SpillWriter.create(folder, self.payload_id)
         self._template = template
@@ -73,7 +76,7 @@ class Reception:
         for document in documents:
             self._pending.append(document)
             self._pending_bytes += document.content_bytes
-            if len(self._pending) >= BATCH_DOCUMENTS or self._pending_bytes >= BATCH_BYTES:
+            if len(self._pending) >= BATCH_DOCUMENTS or self._pending_bytes >= self._batch_bytes:
                 await self._start_batch()
 
     async def finish(self, facts: RequestFacts) -> list[NewDocument]:

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from batchseal.admission.admission import UPLOAD_BYTES, Admission, Ticket
+from batchseal.admission.admission import Admission, Ticket
 from batchseal.audit.chain import documents_digest
 from batchseal.cms import CmsTemplate
 from batchseal.delivery.encode import Delivered, Encoding
@@ -32,7 +32,7 @@ from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Mode, OperationStatus
-from batchseal.pipeline import BATCH_BYTES, Delivery, Reception, in_pool, open_again
+from batchseal.pipeline import Delivery, Reception, in_pool, open_again
 from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.state import State
@@ -102,13 +102,14 @@ class Service:
         chunks: AsyncIterator[bytes],
     ) -> OperationRow:
         intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
-        reception = Reception(self._folder, await self._template(caller), self._pool)
+        budgets = self._admission.budgets
+        reception = Reception(self._folder, await self._template(caller), self._pool, budgets.window_bytes)
         try:
             growing_bytes = 0
             async for chunk in chunks:
                 growing_bytes += len(chunk)
-                if growing_bytes > BATCH_BYTES:
-                    await ticket.hold(UPLOAD_BYTES + growing_bytes)
+                if growing_bytes > budgets.window_bytes:
+                    await ticket.hold(budgets.upload_bytes + growing_bytes)
                 if documents := intake.feed(chunk):
                     growing_bytes = 0
                     ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))

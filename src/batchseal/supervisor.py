@@ -25,6 +25,7 @@ from batchseal.config import Settings, dump_settings
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.services import make_sandbox_services
+from batchseal.sizing import available_cores, available_memory, plan
 
 READY_SECONDS = 30
 STOP_SECONDS = 27
@@ -77,7 +78,10 @@ class Supervisor:
         """All processes begin at once, since loading their code takes longest; each is told its settings in turn."""
         settings = self._prepare_folders(self._settings)
         self._port = reserve_port(settings.host, settings.port)
-        settings = replace(settings, port=self._port.getsockname()[1])
+        sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+        if sizes.uploads_bytes <= 0:
+            say(f"{sizes.memory_bytes >> 20} MB of memory leave none for uploads: every one is refused")
+        settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
         signer = Child("signer", "batchseal.app", ("signer",))
         workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
@@ -85,7 +89,7 @@ class Supervisor:
         await asyncio.gather(*(self._spawn(child) for child in self._children))
         if not settings.database_url:
             binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-            self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries)
+            self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes.postgres())
             dsn = await self._postgres.start()
             settings = replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
             write_private(settings.dsn_path, dsn)

@@ -55,7 +55,7 @@ def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judge
     try:
         with fresh_volume() as volume, Service(sandbox, f"{limit_mb}m", volume) as service:
             idle_mb = service.watch.held() >> 20
-            sent, seconds = send_together(URL, folder, out, load.requests)
+            sent, seconds = send_together(URL, folder, out, load.requests, 300 if judged else 20)
             numbers: dict[str, float] = dict(service.watch.stop())
             alive = engine.running(service.name)
             said = engine.logs(service.name)

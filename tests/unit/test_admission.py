@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from batchseal.admission import limits
+from batchseal import sizing
 from batchseal.admission.admission import Admission, Ticket
 from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import Budgets, budgets_of, memory_limit
+from batchseal.admission.limits import Budgets, budgets_of
 from batchseal.config import Settings
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
+from batchseal.sizing import memory_limit
 
 MB = 1 << 20
 
@@ -134,7 +135,7 @@ def test_the_memory_limit_is_the_lowest_of_the_tree(tmp_path: Path) -> None:
 
 
 def test_the_rule_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "memory_limit", lambda: 512 * MB)
+    monkeypatch.setattr(sizing, "memory_limit", lambda: 512 * MB)
     budgets = budgets_of(Settings())
     assert budgets.temp_bytes == 2 * 20_000 * 200_000
     assert budgets.queued_documents == 20_000

@@ -90,7 +90,7 @@ def test_booleans(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("port", "1.5"), ("port", "-1"), ("port", "65536"), ("workers", "0"), ("log_level", "loud"),
+    [("port", "1.5"), ("port", "-1"), ("port", "65536"), ("workers", "-1"), ("log_level", "loud"),
      ("sandbox_credential", "RSA"), ("hot_folder_enabled", "on!"), ("service_domain", "ftp://s"),
      ("advertised_address", "host"), ("advertised_address", "host:http")],
 )  # fmt: skip

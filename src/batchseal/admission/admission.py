@@ -16,8 +16,8 @@ from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 MARGIN = 1.1
 # A body without a length is reserved piece by piece.
 PIECE_BYTES = 8 << 20
-# An upload holds two batches; the smallest its scanner and reply.
-UPLOAD_BYTES, LEAST_UPLOAD_BYTES = 32 << 20, 1 << 20
+# The smallest upload: its scanner and reply.
+LEAST_UPLOAD_BYTES = 1 << 20
 # A result on its way out holds two pieces of 2 MB, read and encoded; one that nobody reads holds them until it is cut.
 DELIVERY_BYTES = 8 << 20
 MAX_DELIVERIES = 64
@@ -46,7 +46,8 @@ class Admission:
         Raises TooManyRequests, NoRoom or NoSpace, each with when to come again.
         """
         temp = PIECE_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
-        memory = UPLOAD_BYTES if decoded_bytes is None else min(UPLOAD_BYTES, LEAST_UPLOAD_BYTES + decoded_bytes)
+        most = self.budgets.upload_bytes
+        memory = most if decoded_bytes is None else min(most, LEAST_UPLOAD_BYTES + decoded_bytes)
         ticket = Ticket(self)
         try:
             ticket.book(temp, memory, queue=True)
@@ -95,6 +96,8 @@ class Ticket:
             if queue and booked.queued_documents >= budgets.queued_documents:
                 cause = f"{booked.queued_documents} documents wait for the signing service"
                 raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
+            if memory and budgets.memory_bytes <= 0:
+                raise NoRoom("this memory limit leaves none for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
             if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
                 raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
             open_bytes = booked.temp_bytes - booked.written_bytes

