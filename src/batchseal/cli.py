@@ -23,6 +23,8 @@ AUDIT = "Verify the chain of the audit trail, or export its entries as JSON line
 PROBE = "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers."
 SANDBOX = "Run a stand-in for the signing service (CSC, OAuth2, a certificate authority of its own)."
 
+SIZE = "Print the memory, disk and database space that a load needs, and what the original product asks for."
+
 PATHS = "PDF files, or folders whose *.pdf are taken"
 
 PRECEDENCE = """
@@ -236,6 +238,20 @@ def verify(arguments: Sequence[str]) -> int:
     return run(options)
 
 
+def size(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="batchseal size", description=SIZE, allow_abbrev=False)
+    parser.add_argument("--documents", type=int, default=20_000, help="files in flight (default: %(default)s)")
+    parser.add_argument("--average", default="200KB", help="their average size (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=8, help="requests at once (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from batchseal.sizing import parse_bytes, report
+
+    if min(options.documents, options.requests) < 1:
+        parser.error("--documents and --requests must be at least 1")
+    print(report(options.documents, parse_bytes(options.average), options.requests))
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "serve": (serve, SERVE),
     "sandbox": (sandbox, SANDBOX),
@@ -243,6 +259,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "verify": (verify, VERIFY),
     "audit": (audit, AUDIT),
     "check": (check, CHECK),
+    "size": (size, SIZE),
     "probe": (probe, PROBE),
 }
 

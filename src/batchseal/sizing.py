@@ -6,8 +6,11 @@ containers (benchmarks/results/container.json): anonymous and shared memory, sin
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from batchseal.errors import ConfigurationError
 
 MB = 1 << 20
 
@@ -17,7 +20,7 @@ BASE_BYTES, WORKER_BYTES = 88 * MB, 42 * MB
 USABLE = 0.9
 # An upload holds two batches of documents, their base64 and what the allocator keeps; rows and buffers on top.
 WINDOWS_HELD, UPLOAD_FIXED_BYTES = 4, 2 * MB
-LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES = 1 * MB, 8 * MB
+LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES = 1 * MB, 4 * MB
 # The window shrinks until so many uploads fit side by side.
 UPLOADS_AT_ONCE = 8
 LEAST_UPLOAD_BYTES = WINDOWS_HELD * LEAST_WINDOW_BYTES + UPLOAD_FIXED_BYTES
@@ -178,3 +181,45 @@ def _upwards(mount: Path, path: str, name: str) -> list[str]:
         if folder == mount:
             return found
         folder = folder.parent
+
+
+# --- batchseal size --------------------------------------------------------------------------------------------------
+
+
+def parse_bytes(text: str) -> int:
+    """`200KB`, `1.5 MB`, `2GiB`, `4096`: decimal units as data sheets use them, binary ones with an i.
+
+    Raises ConfigurationError.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise ConfigurationError(f"{text!r} is not a size such as 200KB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " kmg".index(match[2].lower() or " "))
+
+
+def report(documents: int, average_bytes: int, requests: int) -> str:
+    """A table of what to give the load, ours beside the original's, and how each figure comes about."""
+    need = demand(documents, average_bytes, requests)
+    low, high = (number // MB for number in need.original_bytes)
+    rows = [
+        ("memory", f"{need.memory_bytes // MB} MB", f"{low} MB, better {high} MB"),
+        ("disk (/tmp)", gigabytes(need.disk_bytes), gigabytes(need.original_disk_bytes)),
+        ("of it database", gigabytes(need.database_bytes + DATABASE_FIXED_BYTES), gigabytes(need.database_bytes)),
+    ]
+    lines = [f"{documents} files of {average_bytes} bytes, {requests} requests at once", ""]
+    lines.append(f"{'':<16}{'batchseal':<14}the original asks for")
+    lines += [f"{name:<16}{ours:<14}{theirs}" for name, ours, theirs in rows]
+    lines += [
+        "",
+        f"Memory: {BASE_BYTES // MB} MB for supervisor, signer, database and health probe, {WORKER_BYTES // MB} MB for a worker,",
+        f"2 KB a file, {LEAST_UPLOAD_BYTES // MB} MB and two files for each of up to {UPLOADS_AT_ONCE} uploads,",
+        "and a tenth for the kernel.",
+        f"Disk: {SPILL_FACTOR} times files x size, {DATABASE_FIXED_BYTES // MB} MB for the database's own files and 2 KB a file;",
+        f"the original's rule is {TEMP_FACTOR} times files x size, and 2 MB of database per 1,000 files.",
+        "More memory means larger batches and more workers; it is not needed.",
+    ]
+    return "\n".join(lines)
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

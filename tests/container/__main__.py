@@ -50,7 +50,7 @@ def fresh_volume() -> Iterator[str]:
         engine.call("podman", "volume", "rm", "-f", VOLUME, check=False)
 
 
-def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judged: bool = True) -> dict[str, float]:
+def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judged: int) -> dict[str, float]:
     out = Path(tempfile.mkdtemp(prefix="batchseal-out-", dir="/var/tmp"))
     try:
         with fresh_volume() as volume, Service(sandbox, f"{limit_mb}m", volume) as service:
@@ -73,7 +73,7 @@ def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judge
         for failure in sorted({s.failure for s in sent if s.failure}):
             print(f"    {failure}")
         if judged:
-            numbers["valid"] = count_valid(folder, out, sandbox.root)
+            numbers["valid"], numbers["seen_by_pdfsig"] = count_valid(folder, out, sandbox.root, judged)
     finally:
         shutil.rmtree(out, ignore_errors=True)
     return numbers
@@ -92,6 +92,9 @@ def main() -> int:
     parser.add_argument("--loads", default="", help="only these, as DOCUMENTSxREQUESTS@MB, separated by commas")
     parser.add_argument("--no-build", action="store_true", help="take the image that is there")
     parser.add_argument("--invoices", type=Path, help="folder with 2,500 invoices (default: made anew)")
+    parser.add_argument(
+        "--judge", type=int, default=250, help="documents of each request that pdfsig sees (default: 250)"
+    )
     options = parser.parse_args()
     if missing := engine.missing_tools():
         raise SystemExit(f"not installed: {', '.join(missing)}")
@@ -106,7 +109,9 @@ def main() -> int:
     with Sandbox() as sandbox, invoices(options.invoices) as folders:
         for load, limit_mb in chosen(options.loads):
             refusing = limit_mb < load.aim_mb
-            numbers = run_load(sandbox, load, limit_mb, folders[load.documents], judged=not refusing)
+            numbers = run_load(
+                sandbox, load, limit_mb, folders[load.documents], judged=0 if refusing else options.judge
+            )
             fine = good(numbers, refusing=refusing)
             bad += not fine
             prefix = f"{load.name}_{limit_mb}mb"

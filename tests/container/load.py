@@ -72,18 +72,24 @@ def send_together(
         return [job.result() for job in jobs], time.monotonic() - started
 
 
-def count_valid(folder: Path, out: Path, root: bytes) -> int:
-    """Signed files of `out`/* that begin with their original and that pdfsig takes: whole file, chain to the root."""
+def count_valid(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int, int]:
+    """Signed files of `out`/* that are good, and how many of them pdfsig saw: the first `judged` of each request.
+
+    Good is: begins with its original, and where pdfsig sees it, whole file and chain to the root. Empties `out`.
+    """
     originals = {document.name: document for document in find_documents([folder])}
-    valid = 0
+    valid = seen = 0
     for batch in sorted(out.iterdir()):
         paths = [path for path in sorted(batch.iterdir()) if begins_with(path, originals[path.name])]
-        chunks: Sequence[list[Path]] = [paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK)]
+        chosen, rest = paths[:judged], paths[judged:]
+        chunks: Sequence[list[Path]] = [chosen[at : at + CHUNK] for at in range(0, len(chosen), CHUNK)]
+        valid += len(rest)
+        seen += len(chosen)
         with ThreadPoolExecutor(2) as pool:
             for run in pool.map(lambda chunk: pdfsig_verify(chunk, root), chunks):
                 valid += sum(bool(verdicts) and all(v.good for v in verdicts) for verdicts in run.values())
         shutil.rmtree(batch)
-    return valid
+    return valid, seen
 
 
 def begins_with(signed: Path, original: Document) -> bool:

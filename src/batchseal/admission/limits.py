@@ -16,8 +16,8 @@ class Budgets:
     temp_bytes: int
     memory_bytes: int
     queued_documents: int
-    upload_bytes: int = 34 << 20  # what an upload holds at most, however long it is
-    window_bytes: int = 8 << 20  # documents of a batch
+    upload_bytes: int = 18 << 20  # what an upload holds at most, however long it is
+    window_bytes: int = 4 << 20  # documents of a batch
 
 
 def budgets_of(settings: Settings) -> Budgets:

