@@ -133,7 +133,8 @@ def measure_credential(folder: Path, batch: Batch, credential: str, rounds: int,
         save = folder / "reply" if judge else None
         seal_once(service, batch, warm, save=save)
         if save:
-            judged = judge_reply(save, batch.documents, service.root, folder / "judged")
+            ecdsa = not credential.startswith("rsa")
+            judged = judge_reply(save, batch.documents, service.root, folder / "judged", ecdsa=ecdsa)
         reply_bytes = warm.reports[0]["reply_bytes"]
         for number in range(rounds + 1):
             run = drive(port=floor.port, body=batch.body, reply_bytes=reply_bytes, watch=floor.process.pid)
