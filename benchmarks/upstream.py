@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from benchmarks import upstream_service
 from benchmarks.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
-from benchmarks.upstream_drill import digests_of, run_trial
+from benchmarks.upstream_drill import digests_of, run_trials
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
@@ -29,11 +29,11 @@ Figures = dict[str, float]
 
 async def drill(trials: int) -> Figures:
     """Fourteen kinds of fault, each on a fifth of the calls, then mixed: 500 documents, 10 digests a call."""
-    fault_free = (await run_trial("", 0)).calls
+    fault_free = (await run_trials("", 1))[0].calls
     figures: Figures = {"drill_trials": trials, "drill_wrong": 0, "drill_lost": 0, "drill_most_tries": 0}
     ratios = []
     for kind in [*KINDS, "mixed"]:
-        results = [await run_trial(kind, seed) for seed in range(trials)]
+        results = await run_trials(kind, trials)
         figures["drill_wrong"] += sum(trial.wrong for trial in results)
         figures["drill_lost"] += sum(trial.lost for trial in results)
         figures["drill_most_tries"] = max(figures["drill_most_tries"], *(trial.tries for trial in results))
@@ -41,6 +41,7 @@ async def drill(trials: int) -> Figures:
         figures[f"{name}_reported_share"] = sum(trial.reported for trial in results) / (500 * trials)
         ratios.append(statistics.mean(trial.calls for trial in results) / fault_free)
         figures[f"{name}_call_ratio"] = ratios[-1]
+        print(f"{name:<40} {ratios[-1]:g}", flush=True)
     return {**figures, "drill_call_ratio_worst": max(ratios)}
 
 
@@ -136,10 +137,10 @@ def main() -> int:
     if given.only and given.only not in parts:
         parser.error(f"--only: one of {', '.join(parts)}")
     RESULT.parent.mkdir(exist_ok=True)
-    figures: Figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name, part in parts.items():
         if given.only in ("", name):
             measured = asyncio.run(part())  # type: ignore[arg-type]
+            figures: Figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
             for key, value in measured.items():
                 figures[key] = round(float(value), 4)
                 print(f"{key:<40} {figures[key]:g}", flush=True)

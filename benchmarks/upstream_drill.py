@@ -4,10 +4,12 @@ Counts what must not happen (a wrong signature, a document without a result, mor
 costs: sign calls against those of a run without faults.
 """
 
+import asyncio
 import hashlib
 import random
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -43,6 +45,21 @@ def digests_of(seed: int, count: int) -> list[bytes]:
     return [hashlib.sha256(f"{seed} {number}".encode()).digest() for number in range(count)]
 
 
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """What is waited for is not what is drilled."""
+    with ExitStack() as changes:
+        changes.enter_context(mock.patch.object(lane, "FIRST_PAUSE_SECONDS", 0.02))
+        changes.enter_context(mock.patch.object(csc, "SIGN_SECONDS_PER_DIGEST", 0.0))
+        yield
+
+
+async def run_trials(kind: str, trials: int) -> list[Trial]:
+    """Side by side: most of a trial is waiting."""
+    with short_waits():
+        return list(await asyncio.gather(*(run_trial(kind, seed) for seed in range(trials))))
+
+
 async def run_trial(kind: str, seed: int, documents: int = 500) -> Trial:
     """`kind` is one of KINDS, "mixed", or "" for none."""
     chance, double, trial = random.Random(f"{kind} {seed}"), Misbehaving(MULTISIGN), Trial()
@@ -54,12 +71,8 @@ async def run_trial(kind: str, seed: int, documents: int = 500) -> Trial:
 
     double.fault = fault
     digests = digests_of(seed, documents)
-    with ExitStack() as changes, tempfile.TemporaryDirectory() as folder:
-        # What is waited for is not what is drilled.
-        changes.enter_context(mock.patch.object(lane, "FIRST_PAUSE_SECONDS", 0.02))
-        changes.enter_context(mock.patch.object(csc, "SIGN_SECONDS", 0.3))
-        changes.enter_context(mock.patch.object(csc, "SIGN_SECONDS_PER_DIGEST", 0.0))
-        async with service(Path(folder), double) as upstream:
+    with tempfile.TemporaryDirectory() as folder:
+        async with service(Path(folder), double, upstream_timeout=1) as upstream:
             results = await sign_in_runs(upstream, Caller("A"), digests)
     key = x509.load_der_x509_certificate(double.certificate).public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,13 @@ def seal(service: RunningService, folder: Path, out: Path) -> tuple[list[Path], 
     seconds = time.perf_counter() - began
     assert status.status == "EXECUTED", status
     out.mkdir()
-    paths = [out / f"{ordinal}.pdf" for ordinal in range(len(documents))]
-    for ordinal, path in enumerate(paths):
-        with path.open("wb") as file:
-            client.fetch_document(status.operation_id, ordinal, file)
+    archive = out.with_suffix(".zip")
+    client.fetch_archive(status.operation_id, lambda reply: archive.write_bytes(reply.read()))
     client.close()
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(out)
+    paths = sorted(out.iterdir())
+    assert len(paths) == len(documents)
     return paths, seconds
 
 
