@@ -4,8 +4,10 @@ Frames on standard input and output: a 4-byte little-endian length and msgpack. 
 each later one is answered by `[ok, result]`. Ends with its input.
 """
 
+import ctypes
 import fcntl
 import os
+import signal
 import sys
 from typing import Any, BinaryIO
 
@@ -15,9 +17,9 @@ from asn1crypto import algos, core
 from pkcs11 import KeyType, Mechanism, ObjectClass
 from pkcs11.mechanisms import MGF
 
-from batchseal.process import die_with_parent
 from batchseal.upstream.pkcs11 import LENGTH
 
+PR_SET_PDEATHSIG = 1
 PSS = {
     "sha256": (Mechanism.SHA256, MGF.SHA256, 32),
     "sha384": (Mechanism.SHA384, MGF.SHA384, 48),
@@ -72,7 +74,8 @@ def read(stream: BinaryIO) -> Any:
 
 
 def main() -> None:
-    die_with_parent()
+    # A library that hangs must not outlive the signer: nobody else would end it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
     wanted, token = read(sys.stdin.buffer), None
