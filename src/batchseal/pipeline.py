@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -181,12 +182,14 @@ class Delivery:
             for row in rows:
                 yield undelivered(row, refusal)
             return
+        templates: dict[bytes, CmsTemplate] = {}
+        read = partial(self._read, reader, templates, encoding)
         ahead: asyncio.Future[list[Delivered]] | None = None
         try:
             for batch in batches(rows):
                 # One at a time: the reader is not for two threads. The next is read while this one goes out.
                 current = await ahead if ahead is not None else []
-                ahead = in_pool(self._pool, lambda b=batch: [self._read(reader, r, encoding) for r in b])  # type: ignore[misc]
+                ahead = in_pool(self._pool, lambda b=batch: [read(row) for row in b])  # type: ignore[misc]
                 for delivered in current:
                     yield delivered
             for delivered in await ahead if ahead is not None else []:
@@ -196,15 +199,20 @@ class Delivery:
                 await asyncio.gather(ahead, return_exceptions=True)
             reader.close()
 
-    def _read(self, reader: SpillReader, row: DocumentRow, encoding: Encoding) -> Delivered:
-        """5 package, and the encoding that 6 deliver sends."""
+    def _read(
+        self, reader: SpillReader, templates: dict[bytes, CmsTemplate], encoding: Encoding, row: DocumentRow
+    ) -> Delivered:
+        """5 package, and the encoding that 6 deliver sends. `templates` by fingerprint, filled as they are needed."""
         if row.status is not DocumentStatus.SIGNED:
             return Delivered(row, ())
         try:
             original = reader.read(FrameKind.DOCUMENT, row.ordinal)
             prepared = records.read_prepared(reader, row.ordinal)
             signature = records.read_signature(reader, row.ordinal)
-            template = CmsTemplate.cached(records.read_credential(reader, prepared.fingerprint))
+            template = templates.get(prepared.fingerprint)
+            if template is None:
+                template = CmsTemplate.cached(records.read_credential(reader, prepared.fingerprint))
+                templates[prepared.fingerprint] = template
             timestamp = records.read_timestamp(reader, prepared)
             return encode(row, package(original, prepared, signature, template, timestamp), encoding)
         except (SpillDamaged, ItemRejected) as problem:
