@@ -22,8 +22,21 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
+
+.PHONY: drills
+drills: $(VENV)/.dev $(VENV)/.native  ## break things on purpose, in short form; DRILL=name for one (results in benchmarks/results)
+	@$(BIN)/python -m tests.adversity.drills $(DRILL)
+
+.PHONY: drills-long
+drills-long: $(VENV)/.dev $(VENV)/.native  ## the long form of DRILL=name
+	@$(BIN)/python -m tests.adversity.drills $(or $(DRILL),$(error DRILL=name is needed)) --long
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev $(VENV)/.native  ## fuzz the native core and the multipart reader; FUZZ_SECONDS=180 each, HARNESS=name for one
+	@$(BIN)/python -m pip install -qq atheris==3.0.0 || echo 'without atheris: multipart is not fuzzed'
+	@$(BIN)/python -m tests.fuzz.harnesses --seconds $(or $(FUZZ_SECONDS),180) $(HARNESS)
 
 .PHONY: lint
 lint: $(VENV)/.dev $(VENV)/.native  ## check style, types, layers and the native module's stubs

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "canary.h"
 #include "pdfscan/pdf_plan.h"
 
 static pdf_refusal plan_once(const uint8_t *data, size_t size, pdf_plan *plan, pdf_arena *arena) {
@@ -31,7 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (refusal && !*pdf_refusal_message(refusal)) abort();
     pdf_arena_free(&arena);
     free(copy);
+    canary(data, size);
+#ifdef LIBFUZZER
+    return 0;
+#else
     return refusal ? 0 : 1;
+#endif
 }
 
 #ifndef LIBFUZZER

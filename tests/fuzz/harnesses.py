@@ -1,0 +1,109 @@
+"""Builds and runs the fuzz harnesses: libFuzzer over the C cores (clang), atheris over the multipart reader.
+
+python -m tests.fuzz.harnesses --seconds 180            every harness
+python -m tests.fuzz.harnesses json --seconds 10 --canary
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+C_HARNESSES = {
+    "pdf": ("pdf_plan_fuzz.c", ("pdfscan",)),
+    "json": ("json_scan_fuzz.c", ("jsonscan", "base64", "cpu")),
+    "base64": ("base64_fuzz.c", ("base64", "cpu")),
+}
+HARNESSES = (*C_HARNESSES, "multipart")
+# Of one input: more is a finding. The sanitizers' own memory is not counted by the second.
+INPUT_SECONDS, INPUT_MEGABYTES = 1, 256
+ISA_FLAGS = {
+    "portable": [],
+    "avx2": ["-mavx2", "-mbmi", "-mbmi2"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx2", "-mbmi", "-mbmi2"],
+}
+
+
+def missing(name: str) -> str:
+    """What the harness needs and is not here; empty where it can run."""
+    if name in C_HARNESSES:
+        return "" if shutil.which("clang") else "clang is not installed (Debian: clang)"
+    found = subprocess.run([sys.executable, "-c", "import atheris"], capture_output=True, check=False)
+    return "" if found.returncode == 0 else "atheris is not installed (pip install atheris==3.0.0)"
+
+
+def build(name: str, folder: Path, *, canary: bool) -> Path:
+    source, parts = C_HARNESSES[name]
+    flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g", f"-I{ROOT / 'ext'}", f"-I{HERE}", "-DLIBFUZZER"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] + (["-DCANARY"] if canary else [])
+    objects = []
+    for part in parts:
+        for file in sorted((ROOT / "ext" / part).rglob("*.c")):
+            isa = file.parent.name if file.parent.parent.name == "arch" else "portable"
+            objects.append(folder / f"{part}-{isa}-{file.stem}.o")
+            command = ["clang", *flags, *ISA_FLAGS[isa], "-fsanitize=fuzzer-no-link", "-c", str(file)]
+            subprocess.run([*command, "-o", str(objects[-1])], check=True)
+    program = folder / f"fuzz-{name}"
+    command = ["clang", *flags, "-fsanitize=fuzzer", str(HERE / source), *map(str, objects), "-o", str(program)]
+    subprocess.run(command, check=True)
+    return program
+
+
+def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bool = False) -> dict[str, float]:
+    """Runs a harness on a copy of its seeds. AssertionError with its last words where it finds something."""
+    corpus = folder / f"corpus-{name}"
+    shutil.copytree(HERE / "seeds" / name, corpus)
+    options = [f"-timeout={INPUT_SECONDS}", f"-malloc_limit_mb={INPUT_MEGABYTES}", "-rss_limit_mb=2048"]
+    options += [f"-artifact_prefix={folder}/", "-print_final_stats=1", "-max_len=65536"]
+    options += [f"-runs={runs}"] if runs else [f"-max_total_time={seconds}"]
+    if name in C_HARNESSES:
+        command = [str(build(name, folder, canary=canary))]
+    else:
+        command = [sys.executable, str(HERE / "multipart_fuzz.py"), *(["--canary"] if canary else [])]
+    done = subprocess.run([*command, *options, str(corpus)], cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stderr
+    assert done.returncode == 0, f"{name}: {said[-3000:]}"
+    figures = {key: float(value) for key, value in re.findall(r"stat::(\w+):\s+(\d+)", said)}
+    return {
+        "runs": figures.get("number_of_executed_units", 0),
+        "slowest_seconds_max": figures.get("slowest_unit_time_sec", 0),
+        "peak_rss_mb": figures.get("peak_rss_mb", 0),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(HARNESSES)}; none: all")
+    parser.add_argument("--seconds", type=int, default=180)
+    parser.add_argument("--canary", action="store_true", help="with a planted bug, which must be found")
+    arguments = parser.parse_args()
+    code = 0
+    for name in arguments.names or HARNESSES:
+        if why := missing(name):
+            print(f"{name}: not run: {why}")
+            code = 1
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                print(name, fuzz(name, Path(folder), seconds=arguments.seconds, canary=arguments.canary), flush=True)
+                found = False
+            except AssertionError as problem:
+                found = True
+                if not arguments.canary:
+                    print(problem)
+                    for file in Path(folder).glob("*-*[0-9a-f]"):
+                        if file.is_file() and file.suffix == "":
+                            shutil.copy(file, os.getcwd())
+            print(f"{name}: {'found something' if found else 'nothing found'}", flush=True)
+            code |= found is not arguments.canary
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
