@@ -68,9 +68,9 @@ def connect(service: RunningService, timeout: float = 30) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout)
 
 
-def reply(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+def reply(connection: socket.socket, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     """Status, headers in lower case, body; status 0 where the connection ends without a whole reply."""
-    response = http.client.HTTPResponse(connection)
+    response = http.client.HTTPResponse(connection, method=method)
     try:
         response.begin()
         body = response.read()

@@ -150,6 +150,12 @@ class Exchange:
         self.watch()
         await self._pass_on(message)
 
+    async def send_anyway(self, message: Message) -> None:
+        """Like `send`, to a caller that may have gone."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._pass_on(message)
+
     async def _pass_on(self, message: Message) -> None:
         try:
             async with asyncio.timeout(SEND_STALL_SECONDS):

@@ -78,6 +78,10 @@ class Guard:
         except ConnectionResetError as gone:
             if not exchange.replied:
                 log.info("reply cut", path=exchange.scope["path"], why=str(gone))
+            if exchange.status == 0:
+                # The server reports a body that it cannot parse like a caller that has gone; without a reply from here
+                # it would blame itself with a 500.
+                await self.problems.send(InvalidRequest("the body ended early or is not framed"), exchange.send_anyway)
         except Exception as problem:
             error = (
                 problem if isinstance(problem, ApiError) else self.problems.unexpected(problem, exchange.scope["path"])

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.adversity.drills import catalogue  # noqa: F401
+from tests.adversity.drills import catalogue, registry  # noqa: F401
 from tests.adversity.drills.registry import DRILLS, run
 
 RESULTS = Path("benchmarks/results/drills.json")
@@ -21,6 +21,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(DRILLS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
+    registry.LONG = arguments.long
     results = json.loads(arguments.out.read_text("utf-8"))["drills"] if arguments.out.exists() else {}
     failures = 0
     for name in arguments.names or DRILLS:

@@ -23,6 +23,8 @@ class Drill:
 
 
 DRILLS: dict[str, Drill] = {}
+# Set by `--long`: for drills whose trials are longer rather than more.
+LONG = False
 
 
 def drill(name: str, *, quick: int, short: int, long: int) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:

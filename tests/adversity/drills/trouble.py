@@ -1,4 +1,4 @@
-"""What surrounds the service fails: its database, its disk, its callers' sockets, its clock, its shutdown."""
+"""What surrounds the service fails: its database, its disk, its callers' sockets; and its shutdown."""
 
 import os
 import shutil
@@ -18,7 +18,6 @@ from tests.support_service import (
     FAST,
     authorization,
     batch,
-    client_of,
     connect,
     documents,
     finished,
@@ -290,108 +289,3 @@ def sigterm(folder: Path) -> Iterator[Trial]:
         return {"seconds_until_out_max": out, "acknowledged_max": len(acknowledged)}
 
     yield trial
-
-
-# --- clock -------------------------------------------------------------------------------------------------------
-
-JUMPS = ("+1h", "-1h", "+400d", "-400d")
-
-
-@drill("clock", quick=0, short=8, long=80)
-def clock(folder: Path) -> Iterator[Trial]:
-    """The clock of the service, then of the database, jumps while operations run (libfaketime, its file changed live)."""
-    library = next(Path("/usr/lib").rglob("libfaketime.so.1"), None)
-    assert library is not None, "libfaketime is not installed (Debian: faketime)"
-    contents = documents(60)
-
-    def trial(number: int) -> Figures:
-        jump, whole = JUMPS[number // 2 % 4], number % 2 == 0
-        place = folder / f"clock {number}"
-        place.mkdir()
-        told = folder / f"time {number}"
-        told.write_text("+0")
-        told.chmod(0o644)
-        faked = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(told),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        flags = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=10")
-        if whole:
-            os.environ.update(faked)
-        else:
-            flags = (*flags, f"--postgres-bin={faked_programs(folder, faked)}")
-        try:
-            with RunningService(*flags, folder=place) as service:
-                for name in faked:
-                    os.environ.pop(name, None)
-                assert post(service, batch("before", contents))[0] == 200
-                time.sleep(0.3)
-                told.write_text(jump)
-                assert finished(service, "before", 40).status == "EXECUTED"
-                assert post(service, batch("after", contents))[0] == 200
-                status = finished(service, "after", 40)
-                assert status.status == "EXECUTED", status
-                judge_result(service, status.operation_id, contents, verified=0)
-                assert b"gave an operation up" not in service.log.read_bytes(), "two held one lease"
-                assert len(spill_files(place)) == 2, "a payload was purged by a clock that jumped"
-                if not whole:
-                    until(lambda: b"clock jumped" in service.log.read_bytes(), 80)
-        finally:
-            for name in faked:
-                os.environ.pop(name, None)
-        shutil.rmtree(place, ignore_errors=True)
-        return {}
-
-    yield trial
-
-
-def faked_programs(folder: Path, faked: dict[str, str]) -> Path:
-    """The embedded database's programs behind scripts that tell them another time."""
-    from batchseal.postgres.programs import find_programs
-
-    real = find_programs(None).postgres.parent
-    place = folder / f"bin {time.monotonic_ns()}"
-    place.mkdir()
-    exports = "".join(f"export {name}='{value}'\n" for name, value in faked.items())
-    for name in ("postgres", "initdb"):
-        script = place / name
-        script.write_text(f"#!/bin/sh\n{exports}exec '{real / name}' \"$@\"\n")
-        script.chmod(0o755)
-    return place
-
-
-# --- steady load -------------------------------------------------------------------------------------------------
-
-
-@drill("soak", quick=0, short=1, long=1)
-def soak(folder: Path) -> Iterator[Trial]:
-    """Steady load for six minutes: what the processes hold after a minute is what they hold at the end."""
-    from benchmarks.service import measure
-
-    contents = documents(40)
-    with RunningService(*FAST, folder=folder) as service:
-        client = client_of(service)
-
-        def load(seconds: float, first: int) -> int:
-            ends, count = time.monotonic() + seconds, first
-            while time.monotonic() < ends:
-                reference = f"soak {count}"
-                assert post(service, batch(reference, contents))[0] == 200
-                status = finished(service, reference, 30)
-                judge_result(service, status.operation_id, contents, verified=0)
-                count += 1
-            return count
-
-        def trial(number: int) -> Figures:
-            count = load(60, 0)
-            before = measure(service.process.pid)["service"]
-            count = load(300, count)
-            growth = (measure(service.process.pid)["service"] - before) / 1e6
-            assert growth < 5, f"memory grew by {growth:.1f} MB"
-            return {"growth_mb_max": growth, "batches_max": count}
-
-        yield trial
-        client.close()

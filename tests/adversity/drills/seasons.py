@@ -1,0 +1,229 @@
+"""Time: clocks that jump, months that pass, hours of load."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+from benchmarks.service import RunningService, measure
+from tests.adversity.drills import registry
+from tests.adversity.drills.judge import judge_result
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
+
+from batchseal.postgres.programs import find_programs
+
+# --- clock -------------------------------------------------------------------------------------------------------
+
+JUMPS = (3700, -3700, 400 * 86_400, -400 * 86_400)
+
+
+@drill("clock", quick=0, short=8, long=80)
+def clock(folder: Path) -> Iterator[Trial]:
+    """The wall clock of the service, then of the database, jumps while operations run (`other_clock.c`, as libfaketime)."""
+    library = folder / "other_clock.so"
+    source = Path(__file__).with_name("other_clock.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", str(source), "-o", str(library), "-ldl"], check=True)
+    library.chmod(0o755)
+    contents = documents(60)
+
+    def trial(number: int) -> Figures:
+        jump, whole = JUMPS[number // 2 % 4], number % 2 == 0
+        place = folder / f"clock {number}"
+        place.mkdir()
+        told = folder / f"time-{number}"
+        told.write_text("0")
+        told.chmod(0o644)
+        other = {"LD_PRELOAD": str(library), "OTHER_CLOCK": str(told)}
+        flags = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=10")
+        if whole:
+            os.environ.update(other)
+        else:
+            flags = (*flags, f"--postgres-bin={programs_with(folder, other)}")
+        try:
+            with RunningService(*flags, folder=place) as service:
+                for name in other:
+                    os.environ.pop(name, None)
+                assert post(service, batch("before", contents))[0] == 200
+                time.sleep(0.3)
+                told.write_text(str(jump))
+                assert finished(service, "before", 60).status == "EXECUTED"
+                assert post(service, batch("after", contents))[0] == 200
+                status = finished(service, "after", 60)
+                assert status.status == "EXECUTED", status
+                judge_result(service, status.operation_id, contents, verified=0)
+                assert b"gave an operation up" not in service.log.read_bytes(), "two held one lease"
+                assert len(spill_files(place)) == 2, "a payload was purged by a clock that jumped"
+                # By a round of housekeeping the jump is in the log, where it is the database's.
+                if not whole or not service_only(place):
+                    until(lambda: b"clock jumped" in service.log.read_bytes(), 80)
+                    time.sleep(2)
+                    assert len(spill_files(place)) == 2
+        finally:
+            for name in other:
+                os.environ.pop(name, None)
+        shutil.rmtree(place, ignore_errors=True)
+        return {}
+
+    yield trial
+
+
+def service_only(place: Path) -> bool:
+    """The embedded database is given an environment of its own: a preload of the service does not reach it."""
+    pid = (place / "temp" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
+    return b"LD_PRELOAD" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def programs_with(folder: Path, environment: dict[str, str]) -> Path:
+    """The embedded database's programs behind scripts that set its environment."""
+    real = find_programs(None).folder
+    place = folder / f"bin-{time.monotonic_ns()}"
+    place.mkdir()
+    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
+    for name in ("postgres", "initdb"):
+        script = place / name
+        # `initdb` looks for `postgres` beside itself, and takes a clock as it is.
+        what = f"exec '{real / name}' \"$@\"\n"
+        script.write_text(f"#!/bin/sh\n{exports if name == 'postgres' else ''}{what}")
+        script.chmod(0o755)
+    return place
+
+
+# --- steady load -------------------------------------------------------------------------------------------------
+
+
+@drill("soak", quick=0, short=1, long=1)
+def soak(folder: Path) -> Iterator[Trial]:
+    """Steady load for six minutes: what the processes hold after a minute is what they hold at the end."""
+    contents = documents(40)
+    with RunningService(*FAST, folder=folder) as service:
+
+        def load(seconds: float, first: int) -> int:
+            ends, count = time.monotonic() + seconds, first
+            while time.monotonic() < ends:
+                reference = f"soak {count}"
+                assert post(service, batch(reference, contents))[0] == 200
+                status = finished(service, reference, 30)
+                judge_result(service, status.operation_id, contents, verified=0)
+                count += 1
+            return count
+
+        def trial(number: int) -> Figures:
+            count = load(60, 0)
+            before = measure(service.process.pid)["service"]
+            count = load(86_400 if registry.LONG else 300, count)
+            growth = (measure(service.process.pid)["service"] - before) / 1e6
+            hours = 24 if registry.LONG else 0
+            assert growth < (hours or 5), f"memory grew by {growth:.1f} MB"
+            return {"growth_mb_max": growth, "batches_max": count}
+
+        yield trial
+
+
+# --- months ------------------------------------------------------------------------------------------------------
+
+
+@drill("housekeeping", quick=0, short=1, long=1)
+def housekeeping(folder: Path) -> Iterator[Trial]:
+    """A month's documents are purged and dropped under a service that is asked for its status all the while."""
+    total = 1_000_000 if registry.LONG else 10_000
+    contents = documents(500, size_bytes=2_000)
+    flags = (*FAST, "--files-in-flight=2000000", "--document-days=1")
+    with RunningService(*flags, folder=folder) as service:
+        for number in range(total // len(contents)):
+            assert post(service, batch(f"old {number}", contents))[0] == 200
+            finished(service, f"old {number}", 60)
+        assert post(service, batch("live", contents))[0] == 200
+        live = finished(service, "live", 60)
+
+        def trial(number: int) -> Figures:
+            before = p99(service, live.operation_id, 300)
+            bytes_before = asyncio.run(age(service))
+            payloads = len(spill_files(folder))
+            times: list[float] = []
+            began = time.monotonic()
+
+            def purged() -> bool:
+                times.append(p99(service, live.operation_id, 50))
+                return len(spill_files(folder)) == 1 and asyncio.run(months(service)) == 0
+
+            until(purged, 150 if not registry.LONG else 3600, 0)
+            seconds = time.monotonic() - began
+            during = max(times)
+            kept = asyncio.run(database_bytes(service)) / 1e6 / (total / 1000)
+            judge_result(service, live.operation_id, contents, verified=2)
+            assert during < 2 * before or during < 0.02, f"status p99 {before * 1000:.1f} -> {during * 1000:.1f} ms"
+            assert kept <= 1, f"{kept:.2f} MB kept for 1,000 files"
+            return {
+                "status_p99_ms_before": before * 1000,
+                "status_p99_ms_during_max": during * 1000,
+                "kept_mb_per_1000_files": kept,
+                "before_mb_per_1000_files": bytes_before / 1e6 / (total / 1000),
+                "payloads_purged": payloads - 1,
+                "seconds_until_done": seconds,
+            }
+
+        yield trial
+
+
+def p99(service: RunningService, operation_id: int, count: int) -> float:
+    times = []
+    for _ in range(count):
+        began = time.monotonic()
+        assert get(service, f"{BASE}/operation/status/{operation_id}")[0] == 200
+        times.append(time.monotonic() - began)
+    return sorted(times)[int(count * 0.99)]
+
+
+async def owner(service: RunningService) -> asyncpg.Connection:
+    url = (service.folder / "temp" / "database.url").read_text("utf-8").strip()
+    return await asyncpg.connect(
+        url.replace("//batchseal@", "//batchseal_owner@"),
+        server_settings={"batchseal.scope": "*", "search_path": "batchseal"},
+    )
+
+
+async def age(service: RunningService) -> int:
+    """Moves all but the live operation into a month that has passed; the bytes that the database takes."""
+    connection = await owner(service)
+    try:
+        await connection.execute("SELECT make_partition('2025-03-01')")
+        await connection.execute(
+            "UPDATE operations SET created_at = '2025-03-05', finished_at = '2025-03-05'"
+            " WHERE external_reference LIKE 'old %'"
+        )
+        await connection.execute(
+            "UPDATE documents SET month = '2025-03-01'"
+            " WHERE operation_id IN (SELECT id FROM operations WHERE external_reference LIKE 'old %')"
+        )
+    finally:
+        await connection.close()
+    return await database_bytes(service)
+
+
+async def months(service: RunningService) -> int:
+    connection = await owner(service)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'documents_2025_03'"))
+    finally:
+        await connection.close()
+
+
+async def database_bytes(service: RunningService) -> int:
+    connection = await owner(service)
+    try:
+        # What ageing left behind in this month's partition is the drill's, not the service's.
+        for table in ("documents", "operations"):
+            await connection.execute(f"VACUUM FULL {table}")
+        return int(
+            await connection.fetchval(
+                "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+                " WHERE relnamespace = 'batchseal'::regnamespace AND relkind = 'r'"
+            )
+        )
+    finally:
+        await connection.close()
