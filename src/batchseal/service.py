@@ -38,8 +38,7 @@ from batchseal.store.store import Store
 from batchseal.upstream.state import State
 
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
-TEMPLATE_SECONDS = 60
-TEMPLATE_WAIT_SECONDS = 3
+TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
 
 log = structlog.get_logger("service")

@@ -22,7 +22,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def admission(ledger: Ledger, folder: Path, temp: int = 100 * MB, memory: int = 100 * MB, queue: int = 10) -> Admission:
-    return Admission(ledger, Budgets(temp, memory, queue), folder)
+    return Admission(ledger, Budgets(temp, memory, queue, upload_bytes=32 * MB), folder)
 
 
 async def test_temporary_space_is_a_budget(ledger: Ledger, tmp_path: Path) -> None:
