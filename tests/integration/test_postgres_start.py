@@ -28,8 +28,9 @@ def glob(folder: Path, pattern: str) -> list[Path]:
     return list(folder.glob(pattern))
 
 
-async def ask(server: EmbeddedPostgres, question: str) -> str:
-    connection = await asyncpg.connect(server.dsn)
+async def ask(server: EmbeddedPostgres, question: str, role: str | None = None) -> str:
+    """As the service's role, or as another in its database."""
+    connection = await asyncpg.connect(server.dsn_of(role, "batchseal") if role else server.dsn)
     try:
         return str(await connection.fetchval(question))
     finally:
@@ -64,7 +65,9 @@ async def test_data_outlives_a_stop_and_nothing_else_does(service_folder: Path) 
         _ = server.dsn
     await server.stop()  # not started: nothing to do
     await server.start()
-    await ask(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    # The service's own role may make nothing.
+    await ask(server, "CREATE TABLE kept AS SELECT 42 AS answer", role="postgres")
+    await ask(server, "GRANT SELECT ON kept TO PUBLIC", role="postgres")
     name = cluster_name(server.data)
     await server.stop()
     assert find_processes(name) == []
