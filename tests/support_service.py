@@ -18,6 +18,7 @@ from batchseal.services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 SYNC, ASYNC = f"{BASE}/document/sign/base64/", f"{BASE}/async/document/sign/base64/"
+ASYNC_PARTS = f"{BASE}/async/document/sign/"
 FAST = ("--sandbox-credential=p256",)
 
 
@@ -51,6 +52,17 @@ def batch(reference: str, contents: Sequence[bytes]) -> bytes:
     return json.dumps({"externalReference": reference, "description": "drill", "documents": documents}).encode()
 
 
+def multipart(reference: str, contents: Sequence[bytes]) -> tuple[bytes, str]:
+    """The same with the files before their description, so that reception cannot prepare them; and its media type."""
+    described = json.loads(batch(reference, contents))
+    for document in described["documents"]:
+        del document["documentRequest"]["base64Content"]
+    parts = [b'Content-Disposition: form-data; name="files"; filename="f.pdf"\r\n\r\n' + one for one in contents]
+    parts.append(b'Content-Disposition: form-data; name="signRequest"\r\n\r\n' + json.dumps(described).encode())
+    body = b"".join(b"--drill\r\n" + part + b"\r\n" for part in parts) + b"--drill--\r\n"
+    return body, "multipart/form-data; boundary=drill"
+
+
 def documents(count: int, size_bytes: int = 20_000) -> list[bytes]:
     """A few different invoices, over and over."""
     few = [invoice(number, size_bytes=size_bytes) for number in range(min(count, 8))]
@@ -59,7 +71,8 @@ def documents(count: int, size_bytes: int = 20_000) -> list[bytes]:
 
 def head(service: RunningService, length: int | None, path: str = ASYNC, **headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{service.port}", f"Authorization: {authorization(service)}"]
-    lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in headers.items())]
+    headers = {"Content-Type": "application/json", **headers}
+    lines += [*(f"{name}: {value}" for name, value in headers.items())]
     lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -81,11 +94,14 @@ def reply(connection: socket.socket, method: str = "GET") -> tuple[int, dict[str
     return response.status, {name.lower(): value for name, value in response.getheaders()}, body
 
 
-def post(service: RunningService, body: bytes, path: str = ASYNC) -> tuple[int, dict[str, str], bytes]:
+def post(
+    service: RunningService, body: bytes, path: str = ASYNC, media_type: str = "application/json"
+) -> tuple[int, dict[str, str], bytes]:
     with connect(service, 120) as connection:
         # A refusal may come, and the connection end, before all is sent.
+        described = {"Connection": "close", "Content-Type": media_type}
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.sendall(head(service, len(body), path, Connection="close") + body)
+            connection.sendall(head(service, len(body), path, **described) + body)
         return reply(connection)
 
 

@@ -25,8 +25,9 @@ import asyncio, json, sys
 from pathlib import Path
 from batchseal.postgres import EmbeddedPostgres
 async def main():
-    dsn = await EmbeddedPostgres(Path(sys.argv[1])).start()
-    print(json.dumps(dsn), flush=True)
+    server = EmbeddedPostgres(Path(sys.argv[1]))
+    await server.start()
+    print(json.dumps(server.owner_dsn), flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
 """
@@ -120,7 +121,8 @@ async def test_a_lock_file_that_names_somebody_else(service_folder: Path) -> Non
     sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=lock_file.stat().st_uid)
     lock_file.write_text("\n".join([str(sleeper.pid), *lines[1:]]) + "\n", "utf-8")
     server = EmbeddedPostgres(service_folder)
-    connection = await asyncpg.connect(await server.start())
+    await server.start()
+    connection = await asyncpg.connect(server.owner_dsn)
     assert await connection.fetchval("SELECT answer FROM kept") == 42
     await connection.close()
     assert sleeper.returncode is None
@@ -131,7 +133,8 @@ async def test_a_lock_file_that_names_somebody_else(service_folder: Path) -> Non
 
 async def test_a_dead_server_is_started_again(service_folder: Path) -> None:
     server = EmbeddedPostgres(service_folder)
-    store = await Store.connect(await server.start(), instance=uuid4())
+    await server.start()
+    store = await Store.connect(server.owner_dsn, instance=uuid4())
     await store.migrate()
     await store.register(operation("before"), DOCUMENTS)
     for trial in range(2):

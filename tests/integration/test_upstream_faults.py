@@ -25,7 +25,7 @@ from batchseal.errors import (
     UpstreamUnavailable,
 )
 from batchseal.operation import Caller
-from batchseal.upstream import breaker, csc, lane
+from batchseal.upstream import breaker, lane
 
 CALLER = Caller("A")
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(20)]
@@ -34,7 +34,6 @@ DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(20)]
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(csc, "SIGN_SECONDS", 0.5)
     monkeypatch.setattr(misbehaving, "DRIP_SECONDS", 0.2)
 
 
@@ -53,7 +52,7 @@ async def sign_all(upstream, count):
 async def test_each_kind_on_every_fifth_call(tmp_path, fault):
     double = Misbehaving()
     double.fault = lambda path, number: fault if path == "signHash" and number % 5 == 2 else ""
-    async with service(tmp_path, double) as upstream:
+    async with service(tmp_path, double, upstream_timeout=1) as upstream:
         results = await sign_all(upstream, 100)
     assert all(isinstance(value, bytes) for value in results)
     assert 10 <= double.calls["signHash"] <= 15 and max(double.sent.values()) <= 5

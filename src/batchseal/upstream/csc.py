@@ -98,6 +98,9 @@ class Csc:
                 if dialect is self._dialects[-1]:
                     raise
                 continue
+            except UpstreamAuthExpired as refused:
+                # No token was shown: some outbound proxies refuse a wrong password with 401 instead of 407.
+                raise UpstreamAuthRefused(refused.cause) from None
             self._dialect, self._has_info = dialect, True
             mode = str(answer.get("asynchronousOperationMode", ""))
             self._asynchronous = mode.upper() == "A" and not self._refuses_mode_a

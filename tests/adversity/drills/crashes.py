@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.service import RunningService, descendants
 from tests.adversity.drills.judge import judge_result, judge_spill, signatures_by_ordinal
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, batch, client_of, documents, finished, post, until
+from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
 from batchseal.client.http import Client
 from batchseal.crash import SITES
@@ -68,14 +68,14 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
         site = KILLED[number // 2 % len(KILLED)]
         everything = number % 2 == 1
         place = made(folder / f"site {number}")
-        # The signer prepares only what reception could not: its chain must come too late for that.
-        late = ("--sandbox-latency=1900",) if site == "prepared-appended" else ()
+        # The signer prepares only what reception could not: files that were described after they came.
+        late = site == "prepared-appended"
         os.environ["BATCHSEAL_CRASH_AT"] = ("!" if everything else "") + site
         try:
-            with RunningService(*FAST, *late, folder=place) as service:
+            with RunningService(*FAST, folder=place) as service:
                 del os.environ["BATCHSEAL_CRASH_AT"]
                 try:
-                    acknowledged = post(service, batch("site", contents))[0] == 200
+                    acknowledged = submitted(service, contents, late)
                 except ConnectionError:
                     acknowledged = False
                 if everything:
@@ -104,6 +104,13 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
             return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
     yield trial
+
+
+def submitted(service: RunningService, contents: list[bytes], late: bool) -> bool:
+    if not late:
+        return post(service, batch("site", contents))[0] == 200
+    body, media_type = multipart("site", contents)
+    return post(service, body, ASYNC_PARTS, media_type)[0] == 200
 
 
 def again(service: RunningService, contents: list[bytes]) -> None:
