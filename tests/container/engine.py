@@ -23,7 +23,9 @@ NOT_SLIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/inf
 
 def call(*command: str | Path, seconds: float = 120, check: bool = True) -> str:
     """Standard output. Raises SystemExit with what the command said where it fails."""
-    result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT)
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+    )
     if check and result.returncode:
         said = (result.stdout + result.stderr)[-3000:]
         raise SystemExit(f"{' '.join(map(str, command))} ended with {result.returncode}:\n{said}")

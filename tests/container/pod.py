@@ -87,7 +87,12 @@ class Service:
     def _probe(self) -> None:
         """The image's own health check, as an engine would run it: its memory counts too."""
         while not self._ended.wait(PROBE_SECONDS):
-            subprocess.run(["podman", "exec", self.name, "batchseal", "probe"], capture_output=True, check=False)
+            subprocess.run(
+                ["podman", "exec", self.name, "batchseal", "probe"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
 
     def __enter__(self) -> "Service":
         return self
