@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from batchseal.errors import BatchsealError
+from batchseal.process import die_with_parent
 from batchseal.sandbox.authority import KEY_BITS
 from batchseal.sandbox.server import SandboxOptions, serve
 
@@ -65,6 +66,8 @@ async def run(options: SandboxOptions, ready_fd: int | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs until a signal; 0 after one, 2 where it could not start."""
     options, ready_fd = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    if ready_fd is not None:  # started by a service, it ends with it
+        die_with_parent()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         asyncio.run(run(options, ready_fd))
