@@ -3,7 +3,6 @@
 spill-created         the file has a name, and nothing in it
 spill-appended        documents are written, not synced
 spill-synced          the file and its name are on the disk, no row knows it
-register-uncommitted  rows are written, the transaction is open
 registered            committed; the signer is not woken, the caller not answered
 claimed               the lease is taken
 prepared-appended     the signer wrote prepared digests

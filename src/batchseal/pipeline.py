@@ -13,13 +13,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 from batchseal.audit.chain import digests_of
 from batchseal.cms import CmsTemplate
+from batchseal.crash import crash_site
 from batchseal.delivery.encode import Delivered, Encoding, batches, encode, undelivered
 from batchseal.digest.prepare import prepare
 from batchseal.document import (
@@ -82,13 +82,15 @@ class Reception:
 
     async def finish(self, facts: RequestFacts) -> list[NewDocument]:
         """Everything is on the disk when this returns: the operation can be acknowledged."""
-        await self._start_batch()
         for future in (self._running, self._syncing):
             if future is not None:
                 await future
-        for ordinal, content_bytes in self._undescribed.items():
-            self._describe(ordinal, facts.descriptions[ordinal], content_bytes, None)
-        await in_pool(self._pool, self._seal)
+        # The name beside the content: they share a commit of the file system's journal.
+        self._syncing = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_name)
+        self._running = in_pool(self._pool, lambda: self._complete(facts))
+        await self._running
+        await self._syncing
+        crash_site("spill-synced")
         return [self._documents[ordinal] for ordinal in sorted(self._documents)]
 
     def close(self) -> None:
@@ -134,7 +136,12 @@ class Reception:
         if refusal is None:
             self._asked.append((ordinal, what.content_type, what.reason, what.location, what.apply_timestamp))
 
-    def _seal(self) -> None:
+    def _complete(self, facts: RequestFacts) -> None:
+        """The last batch, and what tells how to go on with the file: all in one go, which a small request pays for."""
+        self._process(self._pending)
+        self._pending = []
+        for ordinal, content_bytes in self._undescribed.items():
+            self._describe(ordinal, facts.descriptions[ordinal], content_bytes, None)
         frames = [records.asked_frame(self._asked)]
         if self._template is not None:
             frames.append(records.credential_frame(self._template.credential))
@@ -175,21 +182,13 @@ class Delivery:
         self, operation: OperationRow, rows: Sequence[DocumentRow], encoding: Encoding
     ) -> AsyncIterator[Delivered]:
         """In the order of `rows`. What does not match its checksum comes back as refused, never as it is."""
-        try:
-            reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
-        except SpillDamaged as problem:
-            refusal = storage_refusal(problem)
-            for row in rows:
-                yield undelivered(row, refusal)
-            return
-        templates: dict[bytes, CmsTemplate] = {}
-        read = partial(self._read, reader, templates, encoding)
+        stored = Stored(self._folder, operation.payload_id, encoding)
         ahead: asyncio.Future[list[Delivered]] | None = None
         try:
             for batch in batches(rows):
                 # One at a time: the reader is not for two threads. The next is read while this one goes out.
                 current = await ahead if ahead is not None else []
-                ahead = in_pool(self._pool, lambda b=batch: [read(row) for row in b])  # type: ignore[misc]
+                ahead = in_pool(self._pool, lambda b=batch: stored.documents(b))  # type: ignore[misc]
                 for delivered in current:
                     yield delivered
             for delivered in await ahead if ahead is not None else []:
@@ -197,23 +196,44 @@ class Delivery:
         finally:
             if ahead is not None:
                 await asyncio.gather(ahead, return_exceptions=True)
-            reader.close()
+            stored.close()
 
-    def _read(
-        self, reader: SpillReader, templates: dict[bytes, CmsTemplate], encoding: Encoding, row: DocumentRow
-    ) -> Delivered:
-        """5 package, and the encoding that 6 deliver sends. `templates` by fingerprint, filled as they are needed."""
+
+class Stored:
+    """The signed documents of one payload, read and packaged as they are asked for. Blocking; one thread at a time."""
+
+    def __init__(self, folder: Path, payload_id: UUID, encoding: Encoding) -> None:
+        self._folder = folder
+        self._payload_id = payload_id
+        self._encoding = encoding
+        self._reader: SpillReader | None = None
+        self._templates: dict[bytes, CmsTemplate] = {}  # by fingerprint, filled as they are needed
+
+    def documents(self, rows: Sequence[DocumentRow]) -> list[Delivered]:
+        try:
+            reader = self._reader = self._reader or SpillReader(self._folder, self._payload_id)
+        except SpillDamaged as problem:
+            refusal = storage_refusal(problem)
+            return [undelivered(row, refusal) for row in rows]
+        return [self._document(reader, row) for row in rows]
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def _document(self, reader: SpillReader, row: DocumentRow) -> Delivered:
+        """5 package, and the encoding that 6 deliver sends."""
         if row.status is not DocumentStatus.SIGNED:
             return Delivered(row, ())
         try:
             original = reader.read(FrameKind.DOCUMENT, row.ordinal)
             prepared = records.read_prepared(reader, row.ordinal)
             signature = records.read_signature(reader, row.ordinal)
-            template = templates.get(prepared.fingerprint)
+            template = self._templates.get(prepared.fingerprint)
             if template is None:
                 template = CmsTemplate.cached(records.read_credential(reader, prepared.fingerprint))
-                templates[prepared.fingerprint] = template
+                self._templates[prepared.fingerprint] = template
             timestamp = records.read_timestamp(reader, prepared)
-            return encode(row, package(original, prepared, signature, template, timestamp), encoding)
+            return encode(row, package(original, prepared, signature, template, timestamp), self._encoding)
         except (SpillDamaged, ItemRejected) as problem:
             return undelivered(row, storage_refusal(SpillDamaged(problem.cause)))

@@ -69,6 +69,7 @@ class Service:
         self._admission = admission
         self._delivery = Delivery(folder, pool)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
+        self._waking: set[asyncio.Task[None]] = set()
 
     async def receive(
         self,
@@ -135,7 +136,9 @@ class Service:
                 ),
                 documents_rows,
             )
+            new = True
         except ReferenceTaken as taken:
+            new = False
             try:
                 row = await self._resume(caller, reception.payload_id, documents_rows, taken)
             finally:
@@ -149,7 +152,11 @@ class Service:
             raise
         ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
-        await self._wake(row, caller)
+        waking = asyncio.create_task(self._wake(row, caller, new))
+        self._waking.add(waking)
+        waking.add_done_callback(self._waking.discard)
+        # Nobody waits for the answer, but the message goes out before any later one.
+        await asyncio.sleep(0)
         return row
 
     async def _resume(
@@ -174,10 +181,10 @@ class Service:
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
         return row
 
-    async def _wake(self, row: OperationRow, caller: Caller) -> None:
-        """Saves the signer's next look at the database. Without it the operation is found there all the same."""
+    async def _wake(self, row: OperationRow, caller: Caller, new: bool) -> None:
+        """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
-            await self._link.call("wake", row.id, caller.token)
+            await self._link.call("wake", row.id, caller.token, row if new else None)
         except (BatchsealError, TimeoutError):
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
 
@@ -233,11 +240,17 @@ class Service:
             row = await self.status_by_id(caller, operation_id)
         else:
             raise InvalidRequest("neither a reference nor an id is given")
-        if not row.status.finished:
-            raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
-        if row.payload_purged:
-            raise ResultExpired(f"the result of operation {row.id} is no longer kept")
+        check_finished(row)
         return row, await self._store.documents(row.id, row.created_at, caller=caller.client_service)
+
+    async def finished_now(self, caller: Caller, received: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
+        """Like `finished_operation`, for the caller who has waited: what is known of it saves a round trip."""
+        row, documents = await asyncio.gather(
+            self.status_by_id(caller, received.id),
+            self._store.documents(received.id, received.created_at, caller=caller.client_service),
+        )
+        check_finished(row)
+        return row, documents
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:
         """The caller has the whole result: its payload may go after a while. A missed note only keeps it longer."""
@@ -287,6 +300,14 @@ class Service:
             return msgspec.convert(await self._link.call("upstream", timeout_seconds=2), State)
         except (BatchsealError, TimeoutError):
             return None
+
+
+def check_finished(row: OperationRow) -> None:
+    """Raises NotFinished, ResultExpired."""
+    if not row.status.finished:
+        raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
+    if row.payload_purged:
+        raise ResultExpired(f"the result of operation {row.id} is no longer kept")
 
 
 async def _said(check: Any) -> str:

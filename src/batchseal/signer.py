@@ -26,7 +26,7 @@ from batchseal.pipeline import in_pool, storage_refusal
 from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
 from batchseal.store.rows import ClaimedOperation, OperationRow
-from batchseal.store.store import Store
+from batchseal.store.store import REGISTRATION_FENCE, Store
 from batchseal.upstream.interface import Upstream
 
 LEASE_SECONDS = 30
@@ -68,9 +68,11 @@ class Signer:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._documents: dict[int, int] = {}
         self._tokens: dict[int, str] = {}
+        self._claiming: dict[int, asyncio.Future[ClaimedOperation | None]] = {}
         self._woken: set[int] = set()  # that found no room
         self._lately_finished: deque[int] = deque(maxlen=1024)
         self._look = asyncio.Event()
+        self._more_waits = False  # than there was room for
 
     def handlers(self) -> Mapping[str, Handler]:
         """What workers may call over the link."""
@@ -83,7 +85,10 @@ class Signer:
             "upstream": self.upstream_state,
         }
 
-    async def wake(self, operation_id: int, token: str | None) -> None:
+    async def wake(self, operation_id: int, token: str | None, registered: Any = None) -> None:
+        """There is work. `registered` is the row of a new operation: its registration's lease is ours, unless it was claimed
+        in between, which shows when its documents are read.
+        """
         with contextlib.suppress(ValueError):
             self._lately_finished.remove(operation_id)  # a failed one that was handed in again
         if token is not None:
@@ -91,15 +96,25 @@ class Signer:
         if self._room() == 0:
             self._woken.add(operation_id)
             self._look.set()
-        elif (claimed := await self._store.claim_one(operation_id, LEASE_SECONDS)) is not None:
-            self._start(claimed)
+            return
+        if registered is not None:
+            self._start(ClaimedOperation(msgspec.convert(registered, OperationRow), REGISTRATION_FENCE, 0))
+            return
+        claiming = asyncio.ensure_future(self._store.claim_one(operation_id, LEASE_SECONDS))
+        self._claiming[operation_id] = claiming
+        try:
+            if (claimed := await claiming) is not None:
+                self._start(claimed)
+        finally:
+            del self._claiming[operation_id]
 
     async def wait(self, operation_id: int, seconds: float) -> bool:
         """True once the operation is finished, False after `seconds`."""
         ends = time.monotonic() + seconds
         while True:
-            if task := self._tasks.get(operation_id):
-                await asyncio.wait([task], timeout=max(0.0, ends - time.monotonic()))
+            for under_way in (self._claiming, self._tasks):
+                if work := under_way.get(operation_id):
+                    await asyncio.wait([work], timeout=max(0.0, ends - time.monotonic()))
             if operation_id in self._lately_finished or await self._store.is_finished(operation_id):
                 return True
             if (left := ends - time.monotonic()) <= 0:
@@ -149,11 +164,12 @@ class Signer:
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                     await self.sweep()
                 room = self._room()
-                claimed = await self._store.claim(room, LEASE_SECONDS, woken=self._woken) if room > 0 else []
+                claimed = await self._claim(room) if room > 0 else []
                 for operation in claimed:
                     self._woken.discard(operation.row.id)
                     self._start(operation)
-                if room and len(claimed) == room:
+                self._more_waits = len(claimed) == room
+                if room and self._more_waits:
                     continue
             except DatabaseUnavailable as problem:
                 log.warning("the database is away", cause=problem.cause)
@@ -169,6 +185,9 @@ class Signer:
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _claim(self, room: int) -> list[ClaimedOperation]:
+        return await self._store.claim(room, LEASE_SECONDS, woken=self._woken, at_work=self._tasks)
 
     def _room(self) -> int:
         """Operations that may be claimed now."""
@@ -186,7 +205,8 @@ class Signer:
 
     def _ended(self, operation_id: int) -> None:
         del self._tasks[operation_id], self._documents[operation_id]
-        self._look.set()
+        if self._more_waits or self._woken:
+            self._look.set()
 
     async def _work(self, claimed: ClaimedOperation) -> None:
         row = claimed.row
@@ -198,7 +218,7 @@ class Signer:
             if run.open:
                 await self._leave_open(claimed, run)
             else:
-                await self._finish(claimed, run.failed, time.monotonic() - began)
+                self._finished(claimed, run.failed, time.monotonic() - began)
         except LeaseLost as problem:
             log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
         except UpstreamError as problem:
@@ -220,19 +240,18 @@ class Signer:
         finally:
             renewal.cancel()
 
-    async def _finish(self, claimed: ClaimedOperation, failed: int, seconds: float) -> None:
+    def _finished(self, claimed: ClaimedOperation, failed: int, seconds: float) -> None:
         status = OperationStatus.EXECUTION_FAILED if failed else OperationStatus.EXECUTED
-        if await self._store.set_status(claimed.row.id, claimed.fence, status):
-            log.info(
-                "operation finished",
-                operation=claimed.row.id,
-                status=status.name,
-                documents=claimed.row.documents_total,
-                failed=failed,
-                seconds=round(seconds, 3),
-            )
-            self._tokens.pop(claimed.row.id, None)
-            self._lately_finished.append(claimed.row.id)
+        log.info(
+            "operation finished",
+            operation=claimed.row.id,
+            status=status.name,
+            documents=claimed.row.documents_total,
+            failed=failed,
+            seconds=round(seconds, 3),
+        )
+        self._tokens.pop(claimed.row.id, None)
+        self._lately_finished.append(claimed.row.id)
 
     def _is_patient(self, row: OperationRow) -> bool:
         return (datetime.now(UTC) - row.created_at).total_seconds() < self._patience_seconds
@@ -251,9 +270,7 @@ class Signer:
         pause = min(max(pause, asked_seconds), LONGEST_ASKED_SECONDS)
         log.warning("an operation is tried again", operation=claimed.row.id, cause=cause, pause_seconds=pause)
         with contextlib.suppress(DatabaseUnavailable):
-            await self._store.set_status(
-                claimed.row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=pause
-            )
+            await self._store.postpone(claimed.row.id, claimed.fence, pause)
             asyncio.get_running_loop().call_later(pause, self._look.set)
 
     async def _give_up(self, claimed: ClaimedOperation, refusal: Refusal) -> None:
@@ -264,8 +281,9 @@ class Signer:
             outcomes = [
                 DocumentOutcome(r.ordinal, refusal=refusal) for r in rows if r.status is DocumentStatus.RECEIVED
             ]
-            if await self._store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes):
-                await self._finish(claimed, len(outcomes) or 1, 0)
+            failed = await self._store.finish(row.id, row.created_at, claimed.fence, outcomes)
+            if failed is not None:
+                self._finished(claimed, failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
 

@@ -22,7 +22,7 @@ from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
-from batchseal.store.rows import ClaimedOperation, DocumentRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
@@ -72,6 +72,7 @@ class Work:
     reader: SpillReader
     writer: SpillWriter
     tries: dict[int, int]
+    left: int  # documents that have not ended
     run: Run
 
 
@@ -88,17 +89,21 @@ class Signing:
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Run:
         """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, LeaseLost."""
         operation = claimed.row
-        rows = await self._store.documents(operation.id, operation.created_at)
+        rows = await self._store.held_documents(operation.id, operation.created_at, claimed.fence)
+        if not rows:
+            raise _lost(operation)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         run = Run(failed=sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows))
         if not open_rows:
+            if await self._store.finish(operation.id, operation.created_at, claimed.fence) is None:
+                raise _lost(operation)
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
         reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
         try:
             writer = SpillWriter.reopen(reader)
             try:
-                work = Work(claimed, caller, reader, writer, records.read_tries(reader), run)
+                work = Work(claimed, caller, reader, writer, records.read_tries(reader), len(open_rows), run)
                 renewed = await self._pass(work, template, open_rows, again=True)
                 if renewed:
                     # Their attributes name the old certificate: prepared once more for the new one, and only once.
@@ -216,10 +221,22 @@ class Signing:
         return outcomes
 
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
-        row = work.claimed.row
-        if outcomes and not await self._store.record_outcomes(row.id, row.created_at, work.claimed.fence, outcomes):
-            raise LeaseLost(f"operation {row.id} is worked on by somebody else")
+        """The last ones end the operation too."""
+        if not outcomes:
+            return
+        row, fence = work.claimed.row, work.claimed.fence
+        work.left -= len(outcomes)
         work.run.failed += sum(outcome.refusal is not None for outcome in outcomes)
+        if work.left == 0:
+            held = await self._store.finish(row.id, row.created_at, fence, outcomes) is not None
+        else:
+            held = await self._store.record_outcomes(row.id, row.created_at, fence, outcomes)
+        if not held:
+            raise _lost(row)
+
+
+def _lost(row: OperationRow) -> LeaseLost:
+    return LeaseLost(f"operation {row.id} is worked on by somebody else")
 
 
 def _no_time_stamps(row: DocumentRow) -> Refusal:

@@ -155,9 +155,12 @@ def test_a_damaged_document_is_not_executed(service: Service) -> None:
 
 
 def test_a_reply_that_breaks_is_never_ended_as_if_whole(service: Service) -> None:
-    operation_id = service.registered("breaks", "many1.pdf", "breaks.pdf")
+    operation_id = service.registered("breaks", "many2.pdf", "breaks.pdf")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/true")
+    # A small one has not begun by then: there still is a status to say it with.
+    operation_id = service.registered("breaks early", "one.pdf", "breaks.pdf")
+    assert service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/true").status_code == 500
 
 
 def test_zip(service: Service) -> None:

@@ -17,7 +17,7 @@ from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome
 from batchseal.errors import ReferenceTaken
 from batchseal.housekeeping.keeper import Housekeeper, Retention
-from batchseal.operation import ContentType, Mode, OperationStatus
+from batchseal.operation import ContentType, Mode
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
@@ -43,7 +43,7 @@ class House:
         claimed = await self.store.claim_one(row.id, 30)
         assert claimed is not None
         await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [DocumentOutcome(0, 9)])
-        assert await self.store.set_status(row.id, claimed.fence, OperationStatus.EXECUTED)
+        assert await self.store.finish(row.id, row.created_at, claimed.fence) == 0
         await self.owner.execute(
             "UPDATE operations SET finished_at = now() - $2 * interval '1 day',"
             " fetched_at = now() - $3::float8 * interval '1 day' WHERE id = $1",

@@ -11,7 +11,7 @@ import pytest
 
 from batchseal.document import DocumentOutcome
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
-from batchseal.operation import ContentType, Mode, OperationStatus
+from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, Store
 from batchseal.store.migrations import migration_files, next_month, partition_name
@@ -103,7 +103,7 @@ async def test_documents_are_small(connect_store: Connect, database_url: str) ->
         row = await store.register(NewOperation(uuid4(), "A", f"r{batch}", "", Mode.ASYNC, me, "h", 1), documents)
         assert await store.claim_one(row.id, 30) is not None
         assert await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(i, 9_000) for i in range(2_500)])
-        assert await store.set_status(row.id, 2, OperationStatus.EXECUTED)
+        assert await store.finish(row.id, row.created_at, 2) == 0
         await connection.execute("VACUUM")
         sizes.append(
             await connection.fetchval(

@@ -35,9 +35,8 @@ async def test_the_way_of_an_operation(connect_store: Connect) -> None:
     assert await store.renew(row.id, 2, 60)
     outcomes = [DocumentOutcome(1, 9_000), DocumentOutcome(0, 8_000), DocumentOutcome(3, refusal=REFUSED)]
     assert await store.record_outcomes(row.id, row.created_at, 2, outcomes)
-    assert await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(2, 7_000)])
     assert not await store.is_finished(row.id)
-    assert await store.set_status(row.id, 2, OperationStatus.EXECUTION_FAILED)
+    assert await store.finish(row.id, row.created_at, 2, [DocumentOutcome(2, 7_000)]) == 1
     assert await store.is_finished(row.id)
     ended = await store.operation("A", row.id)
     assert ended is not None
@@ -64,7 +63,8 @@ async def test_a_stale_fence_changes_nothing(connect_store: Connect) -> None:
     assert taken.fence == 3
     assert not await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(0, 5)])
     assert not await store.renew(row.id, 2, 30)
-    assert not await store.set_status(row.id, 2, OperationStatus.EXECUTION_ERROR, try_after_seconds=0)
+    assert not await store.postpone(row.id, 2, 0)
+    assert await store.finish(row.id, row.created_at, 2, [DocumentOutcome(i, 5) for i in range(4)]) is None
     assert await statuses(store, row) == [DocumentStatus.RECEIVED] * 4
     now = await store.operation("A", row.id)
     assert now is not None
@@ -85,21 +85,23 @@ async def test_a_document_ends_once(connect_store: Connect) -> None:
     assert (now.documents_signed, now.documents_failed) == (1, 0)
 
 
-async def test_executed_needs_every_document_signed(connect_store: Connect) -> None:
+async def test_finished_needs_every_document_ended(connect_store: Connect) -> None:
     me = uuid4()
     store = await connect_store(me)
     row = await register(store, me)
     assert await store.claim_one(row.id, 30) is not None
-    await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(i, 1) for i in range(3)])
-    for status in (OperationStatus.EXECUTED, OperationStatus.EXECUTION_FAILED):
-        with pytest.raises(asyncpg.CheckViolationError):
-            await store.set_status(row.id, 2, status)
-    await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(3, 1)])
     with pytest.raises(asyncpg.CheckViolationError):
-        await store.set_status(row.id, 2, OperationStatus.EXECUTION_FAILED)
-    assert await store.set_status(row.id, 2, OperationStatus.EXECUTED)
-    with pytest.raises(ValueError, match="PENDING"):
-        await store.set_status(row.id, 2, OperationStatus.PENDING_EXECUTION)
+        await store.finish(row.id, row.created_at, 2, [DocumentOutcome(i, 1) for i in range(3)])
+    assert await statuses(store, row) == [DocumentStatus.RECEIVED] * 4  # all of it or nothing
+    await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(i, 1) for i in range(3)])
+    with pytest.raises(asyncpg.CheckViolationError):
+        await store.finish(row.id, row.created_at, 2)
+    await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(3, 1)])
+    assert await store.finish(row.id, row.created_at, 2) == 0
+    ended = await store.operation("A", row.id)
+    assert ended is not None
+    assert ended.status is OperationStatus.EXECUTED
+    assert await store.finish(row.id, row.created_at, 2) is None
 
 
 async def test_a_failed_try_waits_and_counts(connect_store: Connect) -> None:
@@ -110,13 +112,13 @@ async def test_a_failed_try_waits_and_counts(connect_store: Connect) -> None:
         claimed = await store.claim_one(row.id, 30)  # at once, due or not
         assert claimed is not None
         assert claimed.tries == tries
-        assert await store.set_status(row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=60)
+        assert await store.postpone(row.id, claimed.fence, 60)
         assert await store.claim(10, 30) == []
         # Given up: the same fence writes no more, though nobody else has claimed.
         assert not await store.record_outcomes(row.id, row.created_at, claimed.fence, [DocumentOutcome(0, 1)])
     claimed = await store.claim_one(row.id, 30)
     assert claimed is not None
-    assert await store.set_status(row.id, claimed.fence, OperationStatus.EXECUTION_ERROR, try_after_seconds=0)
+    assert await store.postpone(row.id, claimed.fence, 0)
     (due,) = await store.claim(10, 30)
     assert (due.row.status, due.tries) == (OperationStatus.EXECUTION_ERROR, 4)
 
@@ -150,7 +152,7 @@ async def test_a_restart_takes_its_own_leases_back_at_once(connect_store: Connec
     assert await before.claim_one(held.id, 3600) is not None
     assert await before.claim_one(done.id, 3600) is not None
     await before.record_outcomes(done.id, done.created_at, 2, [DocumentOutcome(i, 1) for i in range(4)])
-    assert await before.set_status(done.id, 2, OperationStatus.EXECUTED)
+    assert await before.finish(done.id, done.created_at, 2) == 0
     assert await stranger.take_back_own_leases() == 0
     assert await after.take_back_own_leases() == 2
     # The process before this one may still run: its fence is stale before anybody has claimed.

@@ -26,6 +26,7 @@ from batchseal.errors import (
 from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 
 JSON = b"application/json"
+SMALL_RESULT_BYTES = 1 << 20
 Form = Literal["json", "multipart"]
 
 # What ends a synchronous request of which not one document could be signed.
@@ -125,11 +126,11 @@ class Routes:
             )
             late.operation_id = received.id  # type: ignore[attr-defined]
             raise late
-        operation, documents = await self.finished(caller, operation_id=received.id)
+        operation, documents = await self.pipeline.finished_now(caller, received)
         if operation.documents_signed == 0:
             raise nothing_signed(documents)
         await self.reserve(request, documents)
-        return self.with_content(request, caller, operation, documents)
+        return await self.with_content(request, caller, operation, documents)
 
     # --- status and result ----------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Routes:
         caller, reference = await self.caller(request), self.reference(request)
         operation, documents = await self.finished(caller, reference=reference)
         await self.reserve(request, documents)
-        return self.result(request, caller, operation, documents)
+        return await self.result(request, caller, operation, documents)
 
     async def result_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
@@ -167,7 +168,7 @@ class Routes:
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         if with_content:
             await self.reserve(request, documents)
-            return self.result(request, caller, operation, documents)
+            return await self.result(request, caller, operation, documents)
         return json_reply(result.without_content(operation, documents, self.contract.document))
 
     async def documents_by_id(self, request: Request) -> Response:
@@ -244,22 +245,29 @@ class Routes:
             exchange_of(request).cleanup.push_async_callback(aclose)
         return delivered
 
-    def result(self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]) -> Response:
+    async def result(
+        self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
+    ) -> Response:
         if requests.wants_zip(header(request, b"accept")):
             return self.archive(request, caller, operation, documents)
-        return self.with_content(request, caller, operation, documents)
+        return await self.with_content(request, caller, operation, documents)
 
-    def with_content(
+    async def with_content(
         self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
     ) -> Response:
         self.note_when_fetched(request, caller, operation)
         delivered = self.delivered(request, operation, documents, "base64")
+        pieces = result.stream_with_content(operation, delivered, self.contract.document)
 
         async def content() -> AsyncIterator[bytes]:
-            async for piece in result.stream_with_content(operation, delivered, self.contract.document):
+            async for piece in pieces:
                 yield piece
 
-        return Response(200, [(b"cache-control", b"no-store"), (b"vary", b"accept")], StreamedContent(JSON, content))
+        headers = [(b"cache-control", b"no-store"), (b"vary", b"accept")]
+        if sum(document.content_bytes for document in documents) > SMALL_RESULT_BYTES:
+            return Response(200, headers, StreamedContent(JSON, content))
+        # Sending three pieces costs more than joining them.
+        return Response(200, headers, Content(JSON, b"".join([piece async for piece in pieces])))
 
     def archive(
         self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]

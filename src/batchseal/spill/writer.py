@@ -3,7 +3,6 @@
 import fcntl
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -119,14 +118,11 @@ class SpillWriter:
         os.fdatasync(self._descriptor)
 
     def sync(self) -> None:
-        """The whole file and its name are on the disk when this returns. Both at once: they share a journal commit."""
-        with ThreadPoolExecutor(1) as beside:
-            name = beside.submit(self._sync_name)
-            os.fsync(self._descriptor)
-            name.result()
-        crash_site("spill-synced")
+        """The whole file is on the disk when this returns, but for its name."""
+        os.fsync(self._descriptor)
 
-    def _sync_name(self) -> None:
+    def sync_name(self) -> None:
+        """The name of the file is on the disk when this returns. May run beside all else."""
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

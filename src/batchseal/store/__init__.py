@@ -9,11 +9,11 @@ How an operation moves. A lease is `lease_holder` until `lease_until`, by the da
 number that grows whenever somebody takes the lease, and every write names the fence that it was given.
 
     register
-      (A)                                             ┌──(F)── set_status(EXECUTED | EXECUTION_FAILED)
+      (A)                                             ┌──(F)─────────── finish
        ▼            (B) claim_one                     │                   ▼
     REGISTERED ──────────────────────► HELD ──────────┤                FINISHED
        │                              ▲  │ ▲          │
-       │ (C) 1 s, nobody came         │  │ │          └──(G)── set_status(EXECUTION_ERROR)
+       │ (C) 1 s, nobody came         │  │ │          └──(G)────────── postpone
        ▼            (D) claim         │  │ │ (H) when due                 ▼
       FREE ───────────────────────────┘  │ └─────────────────────────  WAITING
        ▲                                 │
@@ -27,13 +27,13 @@ number that grows whenever somebody takes the lease, and every write names the f
     WAITING     EXECUTION_ERROR                none                       n         in the future
     FINISHED    EXECUTED or EXECUTION_FAILED   none                       last      -
 
-A  One transaction: the external reference, the operation, its documents. Refused ones end here.
+A  One statement: the external reference, the operation, its documents. Refused ones end here.
 B  By the instance that holds the payload; raises the fence to 2. `claim` does the same for `woken` ones.
 C  Nothing runs: the registration lease keeps other instances away for 30 s, and its own `claim` for 1 s.
 D  Raises the fence. Claims that run side by side skip each other's rows and never wait.
 E  Its worker hangs or is cut off: a lease that has passed is free by definition. Or it is dead and the same
    instance starts again: the fence is raised at once, so that a process thought dead can write no more.
-F  Clears the lease, sets finished_at. The table refuses EXECUTED unless every document is SIGNED.
+F  With the last outcomes. Clears the lease, sets finished_at. The table refuses it while a document is RECEIVED.
 G  Clears the lease, tries + 1.
 H  `claim` when due, `claim_one` at once. The status stays EXECUTION_ERROR until the next (F).
 

@@ -1,7 +1,3 @@
--- name: audit_register
-INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
-VALUES ($1, $2, $3, 1, 0, $4, $5, $6);
-
 -- name: audit_waiting
 SELECT * FROM audit_pending WHERE instance = $1 ORDER BY id LIMIT $2;
 

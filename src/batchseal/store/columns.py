@@ -2,30 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import xxhash
 
 from batchseal.document import DocumentOutcome
 from batchseal.errors import TooLarge, ValueNotAllowed
 from batchseal.operation import DocumentStatus
-from batchseal.store.rows import NewDocument, NewOperation, OperationRow
+from batchseal.store.rows import NewDocument, NewOperation
 
 # A B-tree entry holds 2,704 bytes: client service and reference must fit together.
 MAX_KEY_BYTES = 2_600
 MAX_CAUSE_CHARACTERS = 500
-DOCUMENT_COLUMNS = (
-    "operation_id",
-    "content_bytes",
-    "month",
-    "ordinal",
-    "reference_key",
-    "status",
-    "content_type",
-    "sign_error",
-    "external_reference",
-    "name",
-    "cause",
-)
 
 
 def month_of(created_at: datetime) -> date:
@@ -38,21 +26,21 @@ def reference_key(client_service: str, reference: str) -> int:
     return xxhash.xxh32_intdigest(f"{client_service}\0{reference}".encode()) - (1 << 31)
 
 
-def document_record(row: OperationRow, month: date, document: NewDocument) -> tuple[object, ...]:
-    """Values in the order of DOCUMENT_COLUMNS."""
-    refusal = document.refusal
+def document_columns(client_service: str, documents: Sequence[NewDocument]) -> tuple[list[Any], ...]:
+    """Documents as arrays: content bytes, ordinals, reference keys, statuses, content types, signErrors, external references,
+    names, causes.
+    """
+    refusals = [document.refusal for document in documents]
     return (
-        row.id,
-        document.content_bytes,
-        month,
-        document.ordinal,
-        reference_key(row.client_service, document.external_reference),
-        DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
-        document.content_type,
-        refusal.sign_error if refusal else 0,
-        document.external_reference,
-        document.name,
-        storable_cause(refusal.cause) if refusal else "",
+        [document.content_bytes for document in documents],
+        [document.ordinal for document in documents],
+        [reference_key(client_service, document.external_reference) for document in documents],
+        [DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED for refusal in refusals],
+        [document.content_type for document in documents],
+        [refusal.sign_error if refusal else 0 for refusal in refusals],
+        [document.external_reference for document in documents],
+        [document.name for document in documents],
+        [storable_cause(refusal.cause) if refusal else "" for refusal in refusals],
     )
 
 

@@ -4,6 +4,13 @@ FROM documents
 WHERE month = $2 AND operation_id = $1
 ORDER BY ordinal;
 
+-- name: held_documents
+SELECT ordinal, external_reference, name, content_type, status, sign_error, cause, content_bytes, additional_bytes
+FROM documents
+WHERE month = $2 AND operation_id = $1
+  AND EXISTS (SELECT FROM operations WHERE id = $1 AND fence = $3 AND status IN (1, 3) AND lease_holder IS NOT NULL)
+ORDER BY ordinal;
+
 -- name: operation_of_document
 -- The key narrows, the text decides: two references may share a key.
 SELECT d.operation_id
@@ -14,9 +21,13 @@ LIMIT 1;
 
 -- name: record_outcomes
 -- A document ends once: one that is not RECEIVED any more keeps its first result. One statement, one round trip: the row of
--- the operation is locked, so that its fence holds until the commit, which waits for no sync (see `claim`).
+-- the operation is locked, so that its fence holds until the commit. With $9 these outcomes are the last: the operation gets
+-- its final status, and its audit trail an entry. The commit waits for no sync (see `claim`) but where it ends an operation
+-- that its caller asks for by status; a synchronous caller (mode $10) has the result in the same breath.
 WITH held AS (
-    SELECT id, set_config('synchronous_commit', 'off', true) FROM operations
+    SELECT id, set_config('synchronous_commit',
+                          CASE WHEN $9 AND mode <> $10 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
+    FROM operations
     WHERE id = $1 AND fence = $8 AND status IN (1, 3) AND lease_holder IS NOT NULL
     FOR UPDATE
 ), ended AS (
@@ -26,12 +37,21 @@ WITH held AS (
          AS o (ordinal, status, sign_error, cause, additional_bytes)
     WHERE d.month = $2 AND d.operation_id = held.id AND d.ordinal = o.ordinal AND d.status = 1
     RETURNING d.status
+), written AS (
+    UPDATE operations o
+    SET documents_signed = o.documents_signed + n.signed, documents_failed = o.documents_failed + n.failed,
+        status = CASE WHEN NOT $9 THEN o.status WHEN o.documents_failed + n.failed = 0 THEN 2 ELSE 4 END,
+        finished_at = CASE WHEN $9 THEN date_trunc('milliseconds', clock_timestamp()) END,
+        lease_holder = CASE WHEN NOT $9 THEN o.lease_holder END,
+        lease_until = CASE WHEN NOT $9 THEN o.lease_until END
+    FROM held, (SELECT count(*) FILTER (WHERE status = 2) AS signed, count(*) FILTER (WHERE status <> 2) AS failed FROM ended) n
+    WHERE o.id = held.id
+    RETURNING o.*
+), told AS (
+    INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
+    SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM written WHERE $9
 )
-UPDATE operations
-SET documents_signed = documents_signed + n.signed, documents_failed = documents_failed + n.failed
-FROM held, (SELECT count(*) FILTER (WHERE status = 2) AS signed, count(*) FILTER (WHERE status <> 2) AS failed FROM ended) n
-WHERE operations.id = held.id
-RETURNING operations.id;
+SELECT documents_failed FROM written;
 
 -- name: reopen_documents
 UPDATE documents SET status = 1, sign_error = 0, cause = ''

@@ -3,13 +3,15 @@
 -- again in the spill, which is synced first. So these commits wait for no sync (`relaxed`); the next one that does, which ends
 -- or registers an operation, writes them too.
 -- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
--- What register has leased (fence 1) is left for $4 seconds to the worker that is about to wake the signer for it.
+-- What register has leased (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer; what that
+-- one has at work already ($6) is not claimed again.
 WITH free AS (
     SELECT id FROM operations
     WHERE instance = $1 AND status IN (1, 3)
       AND (lease_until IS NULL OR lease_until <= now()
            OR (lease_holder = $1 AND fence = 1
-               AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))))
+               AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))
+               AND id <> ALL ($6::bigint[])))
       AND (next_try_at IS NULL OR next_try_at <= now())
     ORDER BY id
     LIMIT $2
@@ -43,21 +45,9 @@ UPDATE operations SET lease_until = now() + $3 * interval '1 second'
 WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
--- name: finish
-WITH finished AS (
-    UPDATE operations
-    SET status = $3, finished_at = date_trunc('milliseconds', clock_timestamp()),
-        lease_holder = NULL, lease_until = NULL, next_try_at = NULL
-    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-    RETURNING *
-)
-INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
-SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM finished
-RETURNING operation_id;
-
 -- name: postpone
 UPDATE operations
-SET status = $3, tries = tries + 1, next_try_at = now() + $4 * interval '1 second',
+SET status = 3, tries = tries + 1, next_try_at = now() + $3 * interval '1 second',
     lease_holder = NULL, lease_until = NULL
 WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;

@@ -1,22 +1,41 @@
--- name: take_reference
-INSERT INTO external_references (client_service, external_reference, operation_id)
-VALUES ($1, $2, nextval(pg_get_serial_sequence('operations', 'id')))
-ON CONFLICT DO NOTHING
-RETURNING operation_id;
+-- name: register
+-- One statement, one round trip: the reference, the operation, its documents and the first entry of its audit trail, or
+-- nothing where the reference is taken, or the month ($14) not the one of {documents}, its partition. The clock is the
+-- database's, for the lease as well: instances may disagree about the time.
+WITH taken AS (
+    INSERT INTO external_references (client_service, external_reference, operation_id)
+    SELECT $2, $3, nextval(pg_get_serial_sequence('operations', 'id'))
+    WHERE date_trunc('month', now() AT TIME ZONE 'UTC')::date = $14
+    ON CONFLICT DO NOTHING
+    RETURNING operation_id
+), registered AS (
+    INSERT INTO operations (
+        id, payload_id, client_service, external_reference, description, mode, instance, host, port,
+        documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence
+    )
+    SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1
+    FROM taken
+    RETURNING *
+), told AS (
+    INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
+    SELECT id, instance, payload_id, 1, 0, documents_failed, client_service, $13 FROM registered
+), listed AS (
+    INSERT INTO {documents} (
+        operation_id, month, content_bytes, ordinal, reference_key, status, content_type, sign_error,
+        external_reference, name, cause
+    )
+    SELECT registered.id, $14, d.* FROM registered, unnest(
+        $15::bigint[], $16::integer[], $17::integer[], $18::smallint[], $19::smallint[], $20::smallint[],
+        $21::text[], $22::text[], $23::text[]) d
+)
+SELECT * FROM registered;
+
+-- name: month
+SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date;
 
 -- name: reference_holder
 SELECT operation_id FROM external_references WHERE client_service = $1 AND external_reference = $2;
-
--- name: insert_operation
--- The clock is the database's, for the lease as well: instances may disagree about the time.
-INSERT INTO operations (
-    id, payload_id, client_service, external_reference, description, mode, instance, host, port,
-    documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence
-) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-    date_trunc('milliseconds', now()), $7, now() + $13 * interval '1 second', 1
-)
-RETURNING *;
 
 -- name: operation
 SELECT * FROM operations WHERE client_service = $1 AND id = $2;

@@ -7,12 +7,11 @@ from uuid import UUID
 from batchseal.crash import crash_site
 from batchseal.document import DocumentOutcome
 from batchseal.errors import InternalError, ReferenceTaken
-from batchseal.operation import OperationStatus
+from batchseal.operation import Mode
 from batchseal.store import migrations
 from batchseal.store.columns import (
-    DOCUMENT_COLUMNS,
     check_storable,
-    document_record,
+    document_columns,
     is_storable,
     month_of,
     outcome_columns,
@@ -31,8 +30,9 @@ from batchseal.store.rows import (
     operation_row,
 )
 
-# Under it nobody works yet: it only keeps other instances away until the signer is woken.
+# The signer's, if it is handed the operation at once; else it only keeps other instances away.
 REGISTRATION_LEASE_SECONDS = 30.0
+REGISTRATION_FENCE = 1
 # How long `claim` leaves a new operation to the worker that is about to wake the signer for it.
 WAKE_SECONDS = 1.0
 
@@ -48,7 +48,7 @@ class Store:
     def __init__(self, database: Database, instance: UUID) -> None:
         self._database = database
         self._instance = instance
-        self._months: set[date] = set()  # whose partition is known to exist
+        self._month: date | None = None  # by the database's clock; its partition exists
 
     @classmethod
     async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
@@ -88,11 +88,19 @@ class Store:
         reference. The row is leased to its instance for a short while, by the database's clock.
         """
         check_storable(operation, documents)
-        async with self._database.transaction(operation.client_service) as connection:
-            identity = await self._take_reference(connection, operation)
+        async with self._database.connection(operation.client_service) as connection:
+            row = await self._insert(connection, operation, documents)
+        crash_site("registered")
+        return row
+
+    async def _insert(
+        self, connection: Connection, operation: NewOperation, documents: Sequence[NewDocument]
+    ) -> OperationRow:
+        columns = document_columns(operation.client_service, documents)
+        for _ in range(5):
+            month = self._month or await self._new_month(connection)
             record = await connection.fetchrow(
-                QUERIES["insert_operation"],
-                identity,
+                QUERIES["register"].format(documents=migrations.partition_name(month)),
                 operation.payload_id,
                 operation.client_service,
                 operation.external_reference,
@@ -105,46 +113,29 @@ class Store:
                 sum(document.refusal is not None for document in documents),
                 operation.return_signed_content,
                 REGISTRATION_LEASE_SECONDS,
-            )
-            assert record is not None
-            row = operation_row(record)
-            month = month_of(row.created_at)
-            if month not in self._months:
-                await migrations.make_partitions(connection, month)
-            # Into the partition itself: PostgreSQL does not copy into a table with row security.
-            await connection.copy_records_to_table(
-                migrations.partition_name(month),
-                columns=DOCUMENT_COLUMNS,
-                records=[document_record(row, month, document) for document in documents],
-            )
-            await connection.execute(
-                QUERIES["audit_register"],
-                row.id,
-                row.instance,
-                row.payload_id,
-                row.documents_failed,
-                row.client_service,
                 operation.documents_digest,
+                month,
+                *columns,
             )
-            crash_site("register-uncommitted")
-        crash_site("registered")
-        self._months.add(month)
-        return row
-
-    async def _take_reference(self, connection: Connection, operation: NewOperation) -> int:
-        key = operation.client_service, operation.external_reference
-        for _ in range(5):
-            identity = await connection.fetchval(QUERIES["take_reference"], *key)
-            if identity is not None:
-                return int(identity)
+            if record is not None:
+                return operation_row(record)
             # A second statement: the first one's snapshot does not show the row that it ran into.
-            holder = await connection.fetchval(QUERIES["reference_holder"], *key)
+            holder = await connection.fetchval(
+                QUERIES["reference_holder"], operation.client_service, operation.external_reference
+            )
             if holder is not None:
                 raise ReferenceTaken(
                     f"external reference {operation.external_reference!r} is taken by operation {holder}",
                     operation_id=holder,
                 )
+            self._month = None  # it may have ended
         raise InternalError("an external reference was taken and freed again five times in a row")
+
+    async def _new_month(self, connection: Connection) -> date:
+        month: date = await connection.fetchval(QUERIES["month"])
+        await migrations.make_partitions(connection, month)
+        self._month = month
+        return month
 
     async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
         """Opens failed documents of an EXECUTION_FAILED operation again. None where it is none any more."""
@@ -196,6 +187,12 @@ class Store:
             records = await connection.fetch(QUERIES["documents"], operation_id, month_of(created_at))
             return [document_row(record) for record in records]
 
+    async def held_documents(self, operation_id: int, created_at: datetime, fence: int) -> list[DocumentRow]:
+        """Like `documents`, for who holds the lease under `fence`. None at all where that is stale."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["held_documents"], operation_id, month_of(created_at), fence)
+            return [document_row(record) for record in records]
+
     async def mark_fetched(self, client_service: str, operation_id: int) -> None:
         """The whole result of a finished operation has reached its caller."""
         async with self._database.connection(client_service) as connection:
@@ -219,15 +216,17 @@ class Store:
 
     # --- leases ---------------------------------------------------------------------------------------------
 
-    async def claim(self, limit: int, lease_seconds: float, *, woken: Collection[int] = ()) -> list[ClaimedOperation]:
+    async def claim(
+        self, limit: int, lease_seconds: float, *, woken: Collection[int] = (), at_work: Collection[int] = ()
+    ) -> list[ClaimedOperation]:
         """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest first.
 
         One that has just been registered is left alone for a second, unless it is among the `woken`: the worker
-        that registered it may have more to say than its row.
+        that registered it may have more to say than its row. What is `at_work` under that first lease is not claimed.
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(
-                QUERIES["claim"], self._instance, limit, lease_seconds, WAKE_SECONDS, list(woken)
+                QUERIES["claim"], self._instance, limit, lease_seconds, WAKE_SECONDS, list(woken), list(at_work)
             )
         if records:
             crash_site("claimed")
@@ -257,39 +256,36 @@ class Store:
         """Ends documents. False, and nothing changed, where the fence is stale. A document ends once: a
         second outcome of the same one is ignored.
         """
-        columns = outcome_columns(outcomes)
-        async with self._database.connection() as connection:
-            recorded = await connection.fetchval(
-                QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns, fence
-            )
-        if recorded is None:
+        if await self._write(operation_id, created_at, fence, outcomes, last=False) is None:
             return False
         crash_site("outcomes-recorded")
         return True
 
-    async def set_status(
-        self,
-        operation_id: int,
-        fence: int,
-        status: OperationStatus,
-        *,
-        try_after_seconds: float | None = None,
-    ) -> bool:
-        """Ends the lease: for good with a final status, else until `try_after_seconds` from now. False where
-        stale.
+    async def finish(
+        self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome] = ()
+    ) -> int | None:
+        """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
+        Returns how many have, or None, and nothing changed, where the fence is stale.
 
-        The table refuses EXECUTED with a document that is not SIGNED, and a final status with one that is
-        RECEIVED.
+        The table refuses to finish an operation that has a document which is still RECEIVED.
         """
-        if not status.finished and status is not OperationStatus.EXECUTION_ERROR:
-            raise ValueError(f"{status.name} is not a status to set")
+        crash_site("finish-uncommitted")
+        failed = await self._write(operation_id, created_at, fence, outcomes, last=True)
+        crash_site("finished")
+        return failed
+
+    async def _write(
+        self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome], *, last: bool
+    ) -> int | None:
+        columns = outcome_columns(outcomes)
+        month = month_of(created_at)
         async with self._database.connection() as connection:
-            if status.finished:
-                crash_site("finish-uncommitted")
-                changed = await connection.fetchval(QUERIES["finish"], operation_id, fence, status)
-                crash_site("finished")
-            else:
-                changed = await connection.fetchval(
-                    QUERIES["postpone"], operation_id, fence, status, try_after_seconds or 0.0
-                )
-            return changed is not None
+            failed: int | None = await connection.fetchval(
+                QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, Mode.SYNC
+            )
+            return failed
+
+    async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
+        """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
+        async with self._database.connection() as connection:
+            return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
