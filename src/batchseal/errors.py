@@ -197,9 +197,10 @@ class UpstreamError(BatchsealError):
     sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
     try_again: ClassVar[bool] = False
 
-    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
+        self.asked = asked  # False: it never got the request, so no try of any document
 
 
 class UpstreamTransient(UpstreamError):
@@ -294,7 +295,3 @@ class TimestampFailed(UpstreamError):
 
     sign_error = SignError.TIMESTAMP_SIGN_ERROR
     try_again = True
-
-    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
-        super().__init__(cause, retry_after_seconds=retry_after_seconds)
-        self.asked = asked  # False: every authority's budget is spent

@@ -1,17 +1,25 @@
-"""Each of fourteen faults on a fifth of the calls, and all of them mixed: nothing wrong, nothing lost, few calls more."""
+"""Each of fourteen faults on a fifth of the calls, and all of them mixed: nothing wrong, nothing lost, few calls more.
+
+The bounds are those that must hold for ten trials of 500 documents (`make bench-upstream`); here it is four of 200.
+"""
+
+import statistics
 
 import pytest
 from benchmarks.misbehaving import KINDS
-from benchmarks.upstream_drill import MULTISIGN, run_trial, short_waits
+from benchmarks.upstream_drill import MULTISIGN, run_trials
+
+TRIALS, DOCUMENTS = 4, 200
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mixed"])
 async def test_faults_on_a_fifth_of_the_calls(kind: str) -> None:
-    documents, seeds = (150, (1,)) if kind in ("drip", "timeout") else (250, (1, 2))
-    for seed in seeds:
-        with short_waits():
-            trial = await run_trial(kind, seed, documents)
-        assert (trial.wrong, trial.lost) == (0, 0)
-        assert trial.tries <= 5
-        assert trial.reported <= documents // 50
-        assert trial.calls <= 1.6 * documents / MULTISIGN
+    trials = await run_trials(kind, TRIALS, DOCUMENTS)
+    assert [(trial.wrong, trial.lost) for trial in trials] == [(0, 0)] * TRIALS
+    # Five faults in a row happen to one call in 3,000: the eighty of these trials may see one, and not two.
+    assert sum(trial.reported for trial in trials) <= MULTISIGN
+    assert max(trial.tries for trial in trials) <= 5
+    calls = statistics.mean(trial.calls for trial in trials)
+    # Without a fault a trial takes twenty; a kind that cost none would not have been drilled.
+    assert DOCUMENTS / MULTISIGN < calls or kind == "order"
+    assert calls <= 1.4 * DOCUMENTS / MULTISIGN

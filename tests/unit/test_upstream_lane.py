@@ -108,6 +108,12 @@ async def test_tries_are_counted_by_document():
     assert all(isinstance(value, UpstreamTransient) for value in results) and len(calls.made) == 2
 
 
+async def test_a_call_that_found_no_connection_is_no_try():
+    calls = Calls(0, [UpstreamTransient("refused", asked=False)] * 7)
+    assert await run(Lane(calls, 10), digests_of(3), tries=1) == digests_of(3)
+    assert len(calls.made) == 8
+
+
 async def test_a_large_budget_is_not_used_up_at_once():
     calls, order = Calls(0, [UpstreamTransient("away")] * 100), Order("key", [5])
     Lane(calls, 10).submit(order, digests_of(1))

@@ -48,13 +48,14 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
     """Before the request was sent the call can simply be made again; after it nobody knows what was done."""
     text = f"{path}: {type(problem).__name__}"
     if isinstance(problem, aiohttp.ClientHttpProxyError):
-        return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}")
+        return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}", asked=False)
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
-        return UpstreamTransient(f"{text}: the TLS certificate of the signing service is not trusted")
+        return UpstreamTransient(f"{text}: the TLS certificate of the signing service is not trusted", asked=False)
     if isinstance(problem, aiohttp.ClientConnectorError):
-        return UpstreamTransient(f"{text}: no connection ({problem.os_error.strerror or problem.os_error})")
+        said = problem.os_error.strerror or problem.os_error
+        return UpstreamTransient(f"{text}: no connection ({said})", asked=False)
     if isinstance(problem, aiohttp.ConnectionTimeoutError):
-        return UpstreamTransient(f"{text}: no connection in time")
+        return UpstreamTransient(f"{text}: no connection in time", asked=False)
     if isinstance(problem, aiohttp.InvalidURL):
         return UpstreamPermanent(text)
     return OutcomeUnknown(f"{text}: the connection broke before the answer")

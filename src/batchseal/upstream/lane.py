@@ -211,7 +211,7 @@ class Lane:
             log.exception("sign call failed unexpectedly")
             problem = UpstreamPermanent(f"the sign call failed unexpectedly ({type(error).__name__})")
         self._call_seconds += 0.2 * (self._loop.time() - started - self._call_seconds)
-        if not isinstance(problem, UpstreamUnavailable | CallTooLarge):  # those were never looked at
+        if problem.asked and not isinstance(problem, UpstreamUnavailable | CallTooLarge):  # those were never looked at
             for item in batch.items:
                 item.tries += 1
                 item.order.budget[item.position] -= 1
