@@ -86,6 +86,9 @@ class Settings:
         "https://tsa.example/;20/1200 for 20 requests in 1,200 seconds",
         dotted="timestamp.urls",
     )
+    timestamp_roots: str = upstream(
+        "", "PEM file of the roots that time stamps are trusted for; empty: --ca-bundle or the system's"
+    )
 
     database_url: str = option(
         "", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database"

@@ -98,8 +98,10 @@ class Supervisor:
             # A restart keeps the port: the signer goes on knowing it.
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
             # The outbound proxy is for the world outside, not for loopback.
-            stamps = settings.timestamp_urls or address + "/tsa"
-            settings = replace(settings, service_domain=address, timestamp_urls=stamps, proxy_hostname="")
+            settings = replace(settings, service_domain=address, proxy_hostname="")
+            if not settings.timestamp_urls:
+                root = str(settings.sandbox_folder / "root.pem")
+                settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
         await self._configure(signer, settings)
         await asyncio.gather(*(self._configure(worker, settings) for worker in workers))
         # What is asked for once is done once: a process that is started again finds it done.

@@ -1,6 +1,7 @@
 """Time stamps: tokens that independent validators accept, failover and budgets, and never one that is not checked."""
 
 import asyncio
+import datetime
 import io
 import subprocess
 import time
@@ -15,6 +16,10 @@ from aiohttp import web
 from asn1crypto import pem, tsp
 from asn1crypto import x509 as asn1_x509
 from benchmarks.service import free_port
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
@@ -29,6 +34,7 @@ from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.store import Store
 from batchseal.upstream import timestamps
 from batchseal.upstream.timestamps import Timestamps, read_reply
+from batchseal.upstream.trust import Roots
 
 
 class Stamping:
@@ -37,6 +43,7 @@ class Stamping:
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "tsa", "p256")
         self.stamper = TimestampAuthority(self.authority.timestamper())
+        self.roots = str(folder / "tsa" / "root.pem")
         self.calls = 0
         self.fault = ""
 
@@ -81,10 +88,16 @@ Connect = Callable[..., Awaitable[Store]]
 
 
 @asynccontextmanager
-async def stamping(connect_store: Connect, folder: Path, urls: str) -> AsyncIterator[Running]:
-    instance = uuid4()
-    async with running_service(await connect_store(instance), instance, folder, timestamp_urls=urls) as running:
+async def stamping(connect_store: Connect, folder: Path, urls: str, roots: str) -> AsyncIterator[Running]:
+    instance, settings = uuid4(), {"timestamp_urls": urls, "timestamp_roots": roots}
+    async with running_service(await connect_store(instance), instance, folder, **settings) as running:
         yield running
+
+
+def roots_of(folder: Path, *authorities: Stamping) -> str:
+    path = folder / "roots.pem"
+    path.write_text("".join(Path(authority.roots).read_text("ascii") for authority in authorities))
+    return str(path)
 
 
 def stamped_at(signed: bytes, roots: list[bytes]) -> Any:
@@ -97,7 +110,7 @@ def stamped_at(signed: bytes, roots: list[bytes]) -> Any:
 
 async def test_a_batch_is_time_stamped(connect_store: Connect, tmp_path: Path) -> None:
     authority = Stamping(tmp_path)
-    async with authority.serve() as address, stamping(connect_store, tmp_path, address) as running:
+    async with authority.serve() as address, stamping(connect_store, tmp_path, address, authority.roots) as running:
         row, results = await running.finished((await running.submit("b-t", CONTENTS, applyTimestamp=True)).id)
         assert row.status is OperationStatus.EXECUTED
         _, _, root = pem.unarmor((tmp_path / "tsa" / "root.pem").read_bytes())
@@ -117,13 +130,17 @@ async def test_a_batch_is_time_stamped(connect_store: Connect, tmp_path: Path) -
     assert authority.calls == len(CONTENTS)
 
 
-@pytest.mark.parametrize("fault", ["down", "garbage", "nonce", "imprint", "rejection", "flipped", "503"])
+FAULTS = ["down", "garbage", "nonce", "imprint", "rejection", "flipped", "503", "stranger"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_nothing_is_delivered_as_stamped_that_is_not(connect_store: Connect, tmp_path: Path, fault: str) -> None:
     authority = Stamping(tmp_path)
     authority.fault = fault
     async with authority.serve() as address:
         urls = f"http://127.0.0.1:{free_port()}/" if fault == "down" else address
-        async with stamping(connect_store, tmp_path, urls) as running:
+        roots = Stamping(tmp_path / "other").roots if fault == "stranger" else authority.roots
+        async with stamping(connect_store, tmp_path, urls, roots) as running:
             row, results = await running.finished((await running.submit("b-t", CONTENTS[:6], applyTimestamp=True)).id)
             assert row.status is OperationStatus.EXECUTION_FAILED
             assert {r.row.status for r in results} == {DocumentStatus.ERROR_SIGNING}
@@ -136,7 +153,7 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
     bad, good = Stamping(tmp_path / "bad"), Stamping(tmp_path / "good")
     bad.fault = "garbage"
     async with bad.serve() as first, good.serve() as second:
-        stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}"))
+        stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}", timestamp_roots=good.roots))
         answers = await stamps.stamp_all([b"%d" % n for n in range(100)])
         await stamps.close()
     assert all(isinstance(answer, bytes) for answer in answers)
@@ -146,7 +163,8 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
 async def test_a_budget_is_kept(tmp_path: Path) -> None:
     small, large = Stamping(tmp_path / "small"), Stamping(tmp_path / "large")
     async with small.serve() as first, large.serve() as second:
-        stamps = Timestamps(Settings(timestamp_urls=f"{first};5/1 {second};20/1200"))
+        urls = f"{first};5/1 {second};20/1200"
+        stamps = Timestamps(Settings(timestamp_urls=urls, timestamp_roots=roots_of(tmp_path, small, large)))
         answers = await stamps.stamp_all([b"%d" % n for n in range(40)])
         failed = [answer for answer in answers if isinstance(answer, TimestampFailed)]
         assert (len(failed), small.calls, large.calls) == (15, 5, 20)
@@ -160,7 +178,7 @@ async def test_a_budget_is_kept(tmp_path: Path) -> None:
 async def test_requests_run_side_by_side_over_few_connections(tmp_path: Path) -> None:
     authority = Stamping(tmp_path)
     async with authority.serve() as address:
-        stamps = Timestamps(Settings(timestamp_urls=address))
+        stamps = Timestamps(Settings(timestamp_urls=address, timestamp_roots=authority.roots))
         await stamps.stamp_all([b"warm"])
         began = time.monotonic()
         assert all(isinstance(a, bytes) for a in await stamps.stamp_all([b"%d" % n for n in range(200)]))
@@ -175,6 +193,50 @@ def test_what_is_no_authority(urls: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x03\x02\x01\x00", b"A" * 1000])
-def test_replies_that_are_none(data: bytes) -> None:
+def test_replies_that_are_none(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(TimestampFailed):
-        read_reply(data, bytes(32), 1)
+        read_reply(data, bytes(32), 1, Roots(Stamping(tmp_path).roots))
+
+
+def certificate(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: Any = None, *, ca: bool, usage: bool = True, days: int = 1
+) -> x509.Certificate:
+    issuer_name, issuer_key = issuer or (name, key)
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(
+        *(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (issuer_name, name)),
+        key.public_key(),
+        x509.random_serial_number(),
+        now - datetime.timedelta(days=9),
+        now + datetime.timedelta(days=days),
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    if ca and not usage:
+        only_crl = [n == 6 for n in range(9)]
+        builder = builder.add_extension(x509.KeyUsage(*only_crl), critical=True)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+@pytest.mark.parametrize("way", ["whole", "pinned", "gap", "no authority", "not for certificates", "ended"])
+def test_which_certificates_are_trusted(tmp_path: Path, way: str) -> None:
+    root_key, between_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root = certificate("root", root_key, ca=True)
+    between = certificate(
+        "between",
+        between_key,
+        ("root", root_key),
+        ca=way != "no authority",
+        usage=way != "not for certificates",
+        days=-1 if way == "ended" else 1,
+    )
+    signer = certificate("signer", key, ("between", between_key), ca=False)
+    path = tmp_path / "roots.pem"
+    path.write_bytes((signer if way == "pinned" else root).public_bytes(serialization.Encoding.PEM))
+    others = [] if way in ("gap", "pinned") else [between, root]
+    problem = Roots(str(path)).trust(signer, others, datetime.datetime.now(datetime.UTC))
+    assert (problem is None) == (way in ("whole", "pinned"))
+
+
+def test_roots_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="timestamp-roots"):
+        Timestamps(Settings(timestamp_urls="https://tsa.example/", timestamp_roots=str(tmp_path / "none.pem")))

@@ -25,6 +25,7 @@ from batchseal.cms import TIMESTAMP_BYTES
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
+from batchseal.upstream.trust import Roots, roots_of
 
 log = structlog.get_logger("timestamp")
 
@@ -38,8 +39,9 @@ DIGESTS = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashe
 class Authority:
     """One address. `requests` in `seconds` is its budget, 0 for none."""
 
-    def __init__(self, address: str, route: Route, requests: int = 0, seconds: float = 0.0) -> None:
+    def __init__(self, address: str, route: Route, roots: Roots, requests: int = 0, seconds: float = 0.0) -> None:
         self.address = address
+        self._roots = roots
         self._transport = Transport(address, route)
         self._requests, self._seconds = requests, seconds
         self._sent: deque[float] = deque()
@@ -75,7 +77,7 @@ class Authority:
                 answer = await self._transport.exchange(
                     request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
                 )
-            return await asyncio.to_thread(read_reply, answer, imprint, nonce)
+            return await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
             self.failure, self._away_until = problem.cause, time.monotonic() + LEFT_ALONE_SECONDS
@@ -89,19 +91,22 @@ class Timestamps:
     """The authorities of `settings.timestamp_urls`. Raises ConfigurationError for what is no address."""
 
     def __init__(self, settings: Settings) -> None:
-        route = route_of(settings)
-        self._authorities = [self._read(entry, route) for entry in settings.timestamp_urls.split()]
+        self._authorities: list[Authority] = []
+        entries = settings.timestamp_urls.split()
+        if entries:  # else there is nothing to read roots for
+            route, roots = route_of(settings), roots_of(settings)
+            self._authorities = [self._read(entry, route, roots) for entry in entries]
 
     @property
     def configured(self) -> bool:
         return bool(self._authorities)
 
-    def _read(self, entry: str, route: Route) -> Authority:
+    def _read(self, entry: str, route: Route, roots: Roots) -> Authority:
         address, _, budget = entry.partition(";")
         check_address(address, allow_http=True)  # a token proves itself
         try:
             requests, seconds = budget.split("/") if budget else ("0", "0")
-            return Authority(address, route, int(requests), float(seconds))
+            return Authority(address, route, roots, int(requests), float(seconds))
         except ValueError:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
 
@@ -125,7 +130,7 @@ class Timestamps:
         return TimestampFailed("; ".join(causes) or spent, retry_after_seconds=wait, asked=bool(causes))
 
 
-def read_reply(data: bytes, imprint: bytes, nonce: int) -> bytes:
+def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
     """RFC 3161 2.4.2: the token (a DER ContentInfo), checked. CPU-bound. Raises TimestampFailed."""
     try:
         response = tsp.TimeStampResp.load(data, strict=True)
@@ -146,7 +151,7 @@ def read_reply(data: bytes, imprint: bytes, nonce: int) -> bytes:
         moment = info["gen_time"].native
         if abs(moment - datetime.now(UTC)) > timedelta(seconds=CLOCK_SECONDS):
             raise TimestampFailed(f"the token's time is {moment}")
-        check_signer(signed, bytes(content), moment)
+        check_signer(signed, bytes(content), moment, roots)
         der: bytes = token.dump()
     except (ValueError, KeyError, TypeError, AttributeError, InvalidSignature) as problem:
         raise TimestampFailed(f"the reply cannot be used ({type(problem).__name__})") from None
@@ -155,8 +160,8 @@ def read_reply(data: bytes, imprint: bytes, nonce: int) -> bytes:
     return der
 
 
-def check_signer(signed: cms.SignedData, content: bytes, moment: datetime) -> None:
-    """One signature, by a certificate in the token that is for time stamps and nothing else (RFC 3161 2.3)."""
+def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots) -> None:
+    """One signature, by a certificate in the token that is trusted for time stamps and for nothing else (RFC 3161 2.3)."""
     (signer,) = signed["signer_infos"]
     sid, certificates = signer["sid"].chosen, [c.chosen for c in signed["certificates"]]
     if signer["sid"].name == "issuer_and_serial_number":
@@ -180,14 +185,16 @@ def check_signer(signed: cms.SignedData, content: bytes, moment: datetime) -> No
         raise TimestampFailed("the token's attributes are for something else")
     if attributes["message_digest"][0].native != hashlib.new(digest_name, content).digest():
         raise TimestampFailed("the token's digest is not that of its content")
-    verify(certificate, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+    read = x509.load_der_x509_certificate(certificate.dump())
+    verify(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+    others = [x509.load_der_x509_certificate(c.dump()) for c in certificates if c is not certificate]
+    if problem := roots.trust(read, others, moment):
+        raise TimestampFailed(problem)
 
 
-def verify(
-    certificate: asn1_x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes
-) -> None:
+def verify(certificate: x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes) -> None:
     """Raises InvalidSignature."""
-    key = x509.load_der_x509_certificate(certificate.dump()).public_key()
+    key = certificate.public_key()
     signature = signer["signature"].native
     algorithm = signer["signature_algorithm"]
     if isinstance(key, ec.EllipticCurvePublicKey):

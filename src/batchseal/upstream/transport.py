@@ -59,8 +59,11 @@ class Route:
         host = urlsplit(address).hostname or ""
         return None if self.proxy is None or is_exempt(host, self.no_proxy) else self.proxy
 
-    def authentication(self) -> aiohttp.BasicAuth | None:
-        return aiohttp.BasicAuth(self.user, self.password, "utf-8") if self.user else None
+    def authentication(self) -> dict[str, str]:
+        """Headers for the proxy."""
+        if not self.user:
+            return {}
+        return {"Proxy-Authorization": aiohttp.encode_basic_auth(self.user, self.password, "utf-8")}
 
     def tls(self) -> ssl.SSLContext:
         """TLS 1.2 or newer. Raises ConfigurationError for files that cannot be used."""
@@ -148,13 +151,16 @@ class Transport:
         deadline_seconds: float,
         max_answer_bytes: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
+        # The proxy's headers are sent with CONNECT alone; without TLS the proxy reads those of the call itself.
+        for_proxy = self.route.authentication() if self.proxy else {}
+        with_call = {} if self.address.startswith("https:") else for_proxy
         try:
             async with self._opened().post(
                 self.address + path,
                 data=body,
-                headers={"Accept-Encoding": "identity", **headers},
+                headers={"Accept-Encoding": "identity", **headers, **with_call},
                 proxy=self.proxy,
-                proxy_auth=self.route.authentication() if self.proxy else None,
+                proxy_headers=None if with_call else for_proxy,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=deadline_seconds, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS
