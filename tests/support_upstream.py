@@ -66,8 +66,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running_service(store: Store, instance: UUID, folder: Path, **settings: Any) -> AsyncIterator[Running]:
-    pool, double = ThreadPoolExecutor(2), Misbehaving(multisign=5)
+async def running_service(
+    store: Store, instance: UUID, folder: Path, double: Any = None, **settings: Any
+) -> AsyncIterator[Running]:
+    pool, double = ThreadPoolExecutor(2), double or Misbehaving(multisign=5)
     async with service(folder, double, **settings) as upstream:
         signer = Signer(store, upstream, folder, pool, instance=instance, tries=5)
         server, link = LinkServer(folder / "link", signer.handlers()), Link(folder / "link")

@@ -21,7 +21,6 @@ from cryptography.x509.oid import NameOID
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
-from tests import support_upstream
 from tests.support_upstream import CONTENTS, running_service
 from tests.validators import pdfsig_verify
 
@@ -92,13 +91,10 @@ def judged(signed: bytes, root: bytes) -> Any:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-async def test_signs_by(
-    name: str, connect_store: Callable[..., Awaitable[Store]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_signs_by(name: str, connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
     algorithm, instance = ALGORITHMS[name], uuid4()
     double = Double(algorithm)
-    monkeypatch.setattr(support_upstream, "Misbehaving", lambda multisign: double)
-    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+    async with running_service(await connect_store(instance), instance, tmp_path, double) as running:
         row, results = await running.finished((await running.submit("r", CONTENTS[:7])).id)
     assert row.status is OperationStatus.EXECUTED
     paths = []

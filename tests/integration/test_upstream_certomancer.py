@@ -1,22 +1,45 @@
 """An independent CSC v1 server as the signing service (certomancer; skipped where it is not installed)."""
 
 import hashlib
+import io
 import json
+from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession
+from asn1crypto import pem
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.validation import async_validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
+from tests.support_upstream import CONTENTS, running_service
 
 from batchseal.config import Settings
 from batchseal.errors import CredentialUnusable
-from batchseal.operation import Caller
+from batchseal.operation import Caller, OperationStatus
 from batchseal.services import ClientServices
 from batchseal.upstream.remote import RemoteUpstream
 
 pytest.importorskip("csc_dummy.csc_dummy_server")
 certomancer_peer = pytest.importorskip("benchmarks.certomancer_peer")
+
+
+class Peer:
+    """certomancer where a double is expected."""
+
+    def __init__(self, address):
+        self.address = address
+
+    async def start(self):
+        return self.address
+
+    async def stop(self):
+        pass
 
 
 @pytest.fixture
@@ -50,3 +73,28 @@ async def test_signs_with_an_independent_server(peer, tmp_path, kind):
         else:
             key.verify(results[position], digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     await upstream.close()
+
+
+async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_path, connect_store):
+    instance, services = uuid4(), (tmp_path / "peer" / "services").read_text()
+    root = tmp_path / "peer" / "root.pem"
+    settings = {"timestamp_urls": f"{services}/tsa/tsa", "timestamp_roots": str(root)}
+    store = await connect_store(instance)
+    async with running_service(store, instance, tmp_path, Peer(peer), **settings) as running:
+        entry = {"secret": "s", "credentialId": "testing-ca/seal-ec"}
+        (tmp_path / "client-services-config.json").write_text(json.dumps({"A": entry}))
+        row, results = await running.finished((await running.submit("b-t", CONTENTS[:4], applyTimestamp=True)).id)
+    assert row.status is OperationStatus.EXECUTED
+    _, _, der = pem.unarmor(root.read_bytes())
+    async with ClientSession() as session:
+        context = ValidationContext(
+            trust_roots=[asn1_x509.Certificate.load(der)],
+            allow_fetching=True,
+            revocation_mode="require",  # asks the peer's OCSP responder and fetches its CRLs
+            fetcher_backend=AIOHttpFetcherBackend(session),
+        )
+        for result in results:
+            (signature,) = PdfFileReader(io.BytesIO(b"".join(result.segments))).embedded_signatures
+            status = await async_validate_pdf_signature(signature, context, context)
+            assert status.bottom_line and status.timestamp_validity.valid and status.timestamp_validity.trusted
+        assert context.ocsps and context.crls
