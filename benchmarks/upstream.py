@@ -96,19 +96,21 @@ async def idle_cost() -> Figures:
 
 
 async def renewed() -> Figures:
-    """A certificate renewed in mid-batch, by the service's own way: benchmarks' doubles know one key at a time."""
+    """A certificate renewed in mid-batch, through the whole service."""
     double = Misbehaving(multisign=10)
-    with tempfile.TemporaryDirectory() as folder:
-        async with service(Path(folder), double) as upstream:
-            before = await upstream.credential(CALLER)
+    before = double.certificate
+
+    def renew(path: str, number: int) -> str:
+        if path == "signHash" and number == 5:
             double.key, double.certificate = make_signer()
-            parts = upstream.sign(CALLER, before, digests_of(0, 50), request_key="k")
-            told = [type(value).__name__ async for part in parts for _, value in part]
-            again = await sign_in_runs(upstream, CALLER, digests_of(1, 50))
-    return {
-        "renewed_told": told.count("CertificateRenewed"),
-        "renewed_signed_after": sum(isinstance(value, bytes) for value in again),
-    }
+        return ""
+
+    double.fault = renew
+    address = await double.start()
+    try:
+        return await asyncio.to_thread(upstream_service.renewed, address, before, lambda: double.certificate)
+    finally:
+        await double.stop()
 
 
 def of_service(part: Callable[[], Figures]) -> Callable[[], Awaitable[Figures]]:

@@ -13,9 +13,12 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from benchmarks.invoices import invoice, write_invoices
 from benchmarks.pyhanko_csc import pyhanko_rate
@@ -27,6 +30,7 @@ from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import BASE_PATH, Client
 from batchseal.client.verify import check_files, load_roots
 from batchseal.services import ClientServices
+from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
 
 Figures = dict[str, float]
 
@@ -206,6 +210,7 @@ def softhsm(requests: int = 8, each: int = 125) -> Figures:
         (work / "pin").write_text(PIN)
         (work / "client-services-config.json").write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
         with RunningService(f"--upstream-url={url}", folder=folder / "service") as service:
+            twice = 0
 
             def submit(number: int) -> int:
                 client = client_of(service)
@@ -223,4 +228,45 @@ def softhsm(requests: int = 8, each: int = 125) -> Figures:
                 os.kill(next(pid for pid, command in family if "batchseal.app\0signer" in command), signal.SIGKILL)
                 signed = sum(future.result() for future in waiting)
             seconds = time.perf_counter() - began
-    return {"softhsm_signed": signed, "softhsm_documents_a_second": signed / seconds}
+            for spill in (folder / "service" / "temp" / "spill").glob("*.spill"):
+                twice += sum(times > 1 for times in signatures_by_document(spill).values())
+    return {"softhsm_signed": signed, "softhsm_signed_twice": twice, "softhsm_documents_a_second": signed / seconds}
+
+
+def signatures_by_document(spill: Path) -> Counter[int]:
+    """How many signatures a spill file holds for each document, by ordinal."""
+    data, offset, found = spill.read_bytes(), 0, Counter[int]()
+    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(spill.stem), offset):
+        if header.kind is FrameKind.SIGNATURE:
+            found[header.ordinal] += 1
+        offset += HEADER_BYTES + header.stored_bytes
+    return found
+
+
+def renewed(address: str, before: bytes, after: Callable[[], bytes], documents: int = 100) -> Figures:
+    """A batch whose certificate is renewed in the middle. `before` and `after` are DER; `address` is the signing service's."""
+    contents = [invoice(n, size_bytes=20_000) for n in range(documents)]
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name) / "service" / "work"
+        work.mkdir(parents=True)
+        Path(name).chmod(0o711)
+        (work / "client-services-config.json").write_text(json.dumps({"A": {"secret": "s"}}))
+        with RunningService(f"--upstream-url={address}", folder=Path(name) / "service") as service:
+            answer = sign_sync(service, basic(service), sync_body("renewed", contents))
+        roots = [Path(name) / "before.der", Path(name) / "after.der"]
+        for path, der in zip(roots, (before, after()), strict=True):
+            path.write_bytes(der)
+        paths, both = [], 0
+        for number, entry in enumerate(answer["documentList"]):
+            paths.append(Path(name) / f"{number}.pdf")
+            paths[-1].write_bytes(base64.b64decode(entry["signedContent"]))
+            held = [der.hex().encode() in paths[-1].read_bytes() for der in (before, after())]
+            both += held == [True, True]
+        valid = sum(verdict.valid for verdict in check_files(paths, load_roots(roots), 2))
+        by_new = sum(after().hex().encode() in path.read_bytes() for path in paths)
+    return {
+        "renewed_documents": documents,
+        "renewed_valid": valid,
+        "renewed_with_the_new_one": by_new,
+        "renewed_with_both": both,
+    }

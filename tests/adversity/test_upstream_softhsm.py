@@ -5,31 +5,19 @@ import json
 import os
 import signal
 import time
-from collections import Counter
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from benchmarks.invoices import write_invoices
 from benchmarks.service import RunningService, descendants
+from benchmarks.upstream_service import signatures_by_document
 from tests.support_local import MODULE, PIN, make_token
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.client.verify import check_files, load_roots
-from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
 
 REQUESTS, DOCUMENTS = 8, 125  # a request
-
-
-def signature_frames(path: Path) -> Counter[int]:
-    """How many signatures a spill file holds for each document."""
-    data, offset, found = path.read_bytes(), 0, Counter[int]()
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
-        if header.kind is FrameKind.SIGNATURE:
-            found[header.ordinal] += 1
-        offset += HEADER_BYTES + header.stored_bytes
-    return found
 
 
 def signer_of(service: RunningService) -> int:
@@ -68,7 +56,7 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
         spills = list((folder / "temp" / "spill").glob("*.spill"))
         assert len(spills) == REQUESTS
         for spill in spills:
-            frames = signature_frames(spill)
+            frames = signatures_by_document(spill)
             assert len(frames) == DOCUMENTS
             assert set(frames.values()) == {1}, "a document was signed twice"
         client = Client(service.url, "A", "s")
