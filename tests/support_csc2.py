@@ -41,7 +41,7 @@ class Csc2(Misbehaving):
 
     def info(self, body: Any) -> Any:
         if "credentialID" not in body:
-            return {"specs": "2.0.0.0", "name": "v2", "methods": [], "asynchronousOperationMode": self.mode}
+            return {"specs": "2.0.0.0", "name": "v2", "methods": [], **self.more_info()}
         if body.get("certInfo") and "plain-text" in self.deviations:
             return self.refuse("not implemented", 501)
         return {
@@ -51,6 +51,9 @@ class Csc2(Misbehaving):
             "SCAL": "1" if "extend" in self.deviations else "2",
             "multisign": 1_000_000 if "extend" in self.deviations else self.multisign,
         }
+
+    def more_info(self) -> Any:
+        return {"asynchronousOperationMode": self.mode, "signAlgorithms": {"algos": ["1.2.840.10045.4.3.2"]}}
 
     def listed(self, body: Any) -> Any:
         return {"credentialIDs": ["one"]}

@@ -14,7 +14,7 @@ from tests.support_csc2 import Csc2
 
 from batchseal.errors import UpstreamError, UpstreamQuotaGone
 from batchseal.operation import Caller
-from batchseal.upstream import csc, grants, lane, remote
+from batchseal.upstream import grants, lane, remote, waiting
 
 CALLER = Caller("A")
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(55)]
@@ -23,7 +23,7 @@ DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(55)]
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(csc, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
 
 
 async def sign_all(double: Csc2, folder: Path, **settings: Any) -> list[bytes | UpstreamError]:
@@ -34,6 +34,7 @@ async def sign_all(double: Csc2, folder: Path, **settings: Any) -> list[bytes | 
         results = await sign_in_runs(upstream, CALLER, DIGESTS)
         info = await upstream.service.describe()
         assert info.asynchronous is (double.mode == "A")
+        assert info.algorithms == {"1.2.840.10045.4.3.2"}
     key = x509.load_der_x509_certificate(double.certificate).public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     for digest, value in zip(DIGESTS, results, strict=True):

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from batchseal.config import Settings
 from batchseal.errors import (
@@ -21,12 +20,11 @@ from batchseal.errors import (
     UpstreamPermanent,
 )
 from batchseal.upstream.answers import JsonObject
-from batchseal.upstream.interface import Account, Description, Grant, RemoteKey
+from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
 from batchseal.upstream.keys import DIGEST_OIDS, read_key
 from batchseal.upstream.transport import Transport
-from batchseal.upstream.wire import decode, encode, encode_for_urls, read_grant, read_pin
+from batchseal.upstream.wire import encode, encode_for_urls, read_grant, read_pin, read_signatures
 
-POLL_SECONDS, MAX_POLL_SECONDS = 0.2, 2.0
 PENDING = re.compile(r"previous request|pending|not (yet )?ready|in progress|being processed")
 BODY_BYTES = 1 << 20  # what real servers take where they say nothing
 MAX_PAGES = 100
@@ -78,13 +76,17 @@ class Csc:
 
     async def describe(self) -> Description:
         answer = await self._info()
-        methods = answer.get("methods")
+        methods, algorithms = answer.get("methods"), answer.get("signAlgorithms")  # the latter from version 2 on
+        offered = algorithms.get("algos") if isinstance(algorithms, dict) else None
         return Description(
             name=str(answer.get("name", "")),
             specification=str(answer.get("specs", "")),
             methods=frozenset(m for m in methods if isinstance(m, str)) if isinstance(methods, list) else frozenset(),
             body_bytes=BODY_BYTES,
             asynchronous=self._asynchronous,
+            algorithms=frozenset(a for a in offered if isinstance(a, str))
+            if isinstance(offered, list)
+            else frozenset(),
         )
 
     async def _info(self) -> JsonObject:
@@ -169,7 +171,7 @@ class Csc:
 
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
-    ) -> list[bytes]:
+    ) -> list[bytes] | Handle:
         dialect = await self._known()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
@@ -204,27 +206,25 @@ class Csc:
         values = answer.get("signatures")
         handle = next((name for name in ("responseID", "requestID") if answer.get(name)), None)
         if values is None and handle is not None:
-            values = await self._poll(account, handle, answer[handle], len(digests), ends)
-        if not isinstance(values, list):
-            raise UpstreamPermanent("signatures/signHash: the answer holds no signatures")
-        return [decode(value) for value in values[: len(digests)]]
+            return Handle(handle, answer[handle], len(digests), ends)
+        return read_signatures("signatures/signHash", values, len(digests))
 
-    async def _poll(self, account: Account, name: str, handle: Any, count: int, ends: float) -> Any:
-        """An asynchronous answer, asked for under the name that the server gave it. Raises OutcomeUnknown after `ends`."""
-        pause, most = POLL_SECONDS, ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * count
-        while asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, MAX_POLL_SECONDS)
-            try:
-                answer = await self._call(account, "signatures/signPolling", {name: handle}, max_answer_bytes=most)
-            except CallRejected as problem:
-                # Some servers say "not yet" with an HTTP 400.
-                if not PENDING.search(problem.said):
-                    raise
-                continue
-            if answer.get("signatures") is not None:
-                return answer["signatures"]
-        raise OutcomeUnknown("signatures/signPolling: the answer did not come in time")
+    async def poll(self, account: Account, handle: Handle) -> list[bytes] | None:
+        """Asked for under the name that the server gave it."""
+        most = ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * handle.digests
+        body = {handle.name: handle.value}
+        try:
+            answer = await self._call(account, "signatures/signPolling", body, max_answer_bytes=most)
+        except CallRejected as problem:
+            # Some servers say "not yet" with an HTTP 400.
+            if not PENDING.search(problem.said):
+                raise
+            return None
+        values = answer.get("signatures")
+        return None if values is None else read_signatures("signatures/signPolling", values, handle.digests)
+
+    async def release(self, account: Account, handle: Handle) -> None:
+        """CSC has no call for it: an answer that is not fetched ends by itself."""
 
     async def accepts(self, token: str) -> bool:
         try:

@@ -7,7 +7,7 @@ and `lane` do that for every provider alike.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
@@ -103,6 +103,8 @@ class Description:
     methods: frozenset[str]
     body_bytes: int
     asynchronous: bool = False  # answers come later
+    call_digests: int | None = None  # most in one call; None: each credential says (`RemoteKey.multisign`)
+    algorithms: frozenset[str] = frozenset()  # object identifiers; empty: each credential says
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,21 @@ class Grant:
     ends: float = 0.0  # monotonic time
 
 
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """An answer that comes later: what to `poll` for, until `ends` (loop time)."""
+
+    name: str
+    value: Any = field(repr=False)
+    digests: int
+    ends: float
+
+
 class SigningService(Protocol):
     """A provider of signatures. Each method is one call (or one per page), made once; all raise UpstreamError.
 
-    A provider whose answers come later polls for them within `sign`.
+    The way of a call: `authorize` (or `extend`), `sign`, and where that gave a handle `poll` until there is an answer, or
+    `release`. Health is what `describe` and `key` come to: none of them signs anything.
     """
 
     async def describe(self) -> Description: ...
@@ -161,8 +174,16 @@ class SigningService(Protocol):
 
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
-    ) -> list[bytes]:
-        """Raw signature values as they came: any number, in any order, of any worth."""
+    ) -> list[bytes] | Handle:
+        """Raw signature values as they came: any number, in any order, of any worth. Or what to poll for."""
+        ...
+
+    async def poll(self, account: Account, handle: Handle) -> list[bytes] | None:
+        """What `sign` would have returned; None while it is not there yet."""
+        ...
+
+    async def release(self, account: Account, handle: Handle) -> None:
+        """Says that the answer is waited for no more, where the protocol has a way to say so. Never raises."""
         ...
 
     async def accepts(self, token: str) -> bool:

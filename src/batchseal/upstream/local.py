@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from batchseal.document import Credential
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
-from batchseal.upstream.interface import Account, Description, Grant, RemoteKey
+from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
 from batchseal.upstream.keys import longest_signature, pss_parameters
 from batchseal.upstream.pkcs11 import Pkcs11Key
 from batchseal.upstream.verify import DIGESTS
@@ -103,7 +103,7 @@ class LocalKeys:
         self.name, self._key, self._pss = name, key, pss
 
     async def describe(self) -> Description:
-        return Description(self.name, "local key, not qualified", frozenset(), body_bytes=1 << 30)
+        return Description(self.name, "local key, not qualified", frozenset(), 1 << 30, call_digests=CALL_DIGESTS)
 
     async def credentials(self, account: Account) -> list[str]:
         return [self.name]
@@ -155,6 +155,12 @@ class LocalKeys:
         refuse_foreign(account)
         pss = key.credential.scheme == "pss"
         return await self._key.sign(pin_of(account), digests, key.credential.digest_algorithm, pss=pss)
+
+    async def poll(self, account: Account, handle: Handle) -> list[bytes] | None:
+        raise AssertionError("a local key answers at once")
+
+    async def release(self, account: Account, handle: Handle) -> None:
+        """There is none."""
 
     async def accepts(self, token: str) -> bool:
         return False

@@ -35,6 +35,7 @@ from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import Timestamps
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport, check_address, route_of
+from batchseal.upstream.waiting import answer_of
 
 log = structlog.get_logger("upstream")
 
@@ -291,6 +292,7 @@ class RemoteUpstream:
         self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str
     ) -> Sequence[bytes]:
         grant = await self._grants.take(account, key, digests, request_key)
-        signatures = await self.service.sign(account, key, grant, digests, request_key=request_key)
+        answer = await self.service.sign(account, key, grant, digests, request_key=request_key)
+        signatures = await answer_of(self.service, account, answer)
         self._grants.give_back(account, key, grant)
         return signatures

@@ -27,6 +27,12 @@ def decode(value: Any) -> bytes:
         return b""
 
 
+def read_signatures(method: str, values: Any, digests: int) -> list[bytes]:
+    if not isinstance(values, list):
+        raise UpstreamPermanent(f"{method}: the answer holds no signatures")
+    return [decode(value) for value in values[:digests]]
+
+
 def read_grant(method: str, answer: JsonObject) -> Grant:
     value, lifetime = answer.get("SAD"), answer.get("expiresIn")
     if not isinstance(value, str) or not value:

@@ -1,0 +1,61 @@
+"""Answers that come later: how they are waited for, and when no longer."""
+
+import asyncio
+
+import pytest
+
+from batchseal.errors import CallRejected, OutcomeUnknown, UpstreamRateLimited, UpstreamTransient
+from batchseal.upstream import waiting
+from batchseal.upstream.interface import Handle
+from batchseal.upstream.waiting import answer_of
+
+
+class Service:
+    """Gives `answers` one after the other; an error is raised."""
+
+    def __init__(self, *answers):
+        self.answers, self.polled, self.released = list(answers), 0, 0
+
+    async def poll(self, account, handle):
+        self.polled += 1
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def release(self, account, handle):
+        self.released += 1
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.001)
+
+
+def handle(seconds=5.0):
+    return Handle("responseID", "7", 2, asyncio.get_running_loop().time() + seconds)
+
+
+async def test_an_answer_at_once_is_not_waited_for():
+    service = Service()
+    assert await answer_of(service, None, [b"a"]) == [b"a"] and service.polled == 0
+
+
+async def test_outages_while_waiting_cost_nothing():
+    service = Service(None, UpstreamTransient("503"), OutcomeUnknown("reset"), UpstreamRateLimited("429"), [b"a", b"b"])
+    assert await answer_of(service, None, handle()) == [b"a", b"b"]
+    assert (service.polled, service.released) == (5, 0)
+
+
+async def test_it_is_waited_for_no_longer_than_allowed():
+    service = Service()
+    with pytest.raises(OutcomeUnknown):
+        await answer_of(service, None, handle(0.05))
+    assert service.polled > 1 and service.released == 1
+
+
+async def test_a_refusal_ends_the_wait():
+    service = Service(None, CallRejected("no such answer"))
+    with pytest.raises(CallRejected):
+        await answer_of(service, None, handle())
+    assert (service.polled, service.released) == (2, 1)
