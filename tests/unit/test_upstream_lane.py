@@ -80,6 +80,17 @@ async def test_small_orders_within_50_ms_travel_together():
     assert len(calls.made) <= 4 and time.monotonic() - started < 0.5
 
 
+async def test_how_long_calls_take_is_learned_from_those_that_were_answered():
+    calls = Calls(0, [UpstreamTransient("away")])
+    lane, order = Lane(calls, 100), Order("key", [1])
+    lane.submit(order, digests_of(1))
+    await order.parts.get()
+    assert lane._call_seconds == 0.2
+    calls.seconds = 0.4
+    await run(lane, digests_of(1))
+    assert lane._call_seconds >= 0.4
+
+
 async def test_an_idle_lane_does_not_wait():
     calls = Calls()
     lane = Lane(calls, 100)

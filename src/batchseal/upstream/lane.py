@@ -107,7 +107,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._held_until = 0.0  # the upstream asked for a pause
-        self._call_seconds = 0.2  # moving mean
+        self._call_seconds, self._answered = 0.2, 0  # moving mean over the calls that were answered
 
     @property
     def idle(self) -> bool:
@@ -210,7 +210,10 @@ class Lane:
         except Exception as error:  # a defect of ours must not leave an operation waiting for ever
             log.exception("sign call failed unexpectedly")
             problem = UpstreamPermanent(f"the sign call failed unexpectedly ({type(error).__name__})")
-        self._call_seconds += 0.2 * (self._loop.time() - started - self._call_seconds)
+        if values:
+            self._answered += 1
+            share = max(0.2, 1 / self._answered)  # the first ones say more than the guess before them
+            self._call_seconds += share * (self._loop.time() - started - self._call_seconds)
         if problem.asked and not isinstance(problem, UpstreamUnavailable | CallTooLarge):  # those were never looked at
             for item in batch.items:
                 item.tries += 1
