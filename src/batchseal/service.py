@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -33,13 +33,21 @@ from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.pipeline import Delivery, Reception, in_pool, open_again
-from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow
+from batchseal.readiness import Readiness
+from batchseal.store.rows import (
+    DocumentRow,
+    NewDocument,
+    NewOperation,
+    OperationRow,
+    Registration,
+    registered_document,
+)
 from batchseal.store.store import Store
-from batchseal.upstream.state import State
 
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
 TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
+HANDED_DOCUMENTS = 100  # at most, whose rows the signer gets from here, and not from the database
 
 log = structlog.get_logger("service")
 
@@ -68,6 +76,7 @@ class Service:
         self._advertised = advertised
         self._admission = admission
         self._delivery = Delivery(folder, pool)
+        self._readiness = Readiness(store, link)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
         self._waking: set[asyncio.Task[None]] = set()
 
@@ -104,6 +113,7 @@ class Service:
         intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
         budgets = self._admission.budgets
         reception = Reception(self._folder, await self._template(caller), self._pool, budgets.window_bytes)
+        handed: Registration | None = None
         try:
             growing_bytes = 0
             async for chunk in chunks:
@@ -117,10 +127,8 @@ class Service:
             facts = intake.finish()
             documents_rows = await reception.finish(facts)
             if facts.preservation_asked:
-                log.info(
-                    "preservation is asked for and ignored: documents stay here",
-                    payload=str(reception.payload_id),
-                )
+                log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
+            asked_at = time.monotonic()
             row = await self._store.register(
                 NewOperation(
                     payload_id=reception.payload_id,
@@ -136,9 +144,9 @@ class Service:
                 ),
                 documents_rows,
             )
-            new = True
+            if len(documents_rows) <= HANDED_DOCUMENTS:
+                handed = Registration(row, [registered_document(document) for document in documents_rows], asked_at)
         except ReferenceTaken as taken:
-            new = False
             try:
                 row = await self._resume(caller, reception.payload_id, documents_rows, taken)
             finally:
@@ -152,11 +160,10 @@ class Service:
             raise
         ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
-        waking = asyncio.create_task(self._wake(row, caller, new))
+        waking = asyncio.create_task(self._wake(row, caller, handed))
         self._waking.add(waking)
         waking.add_done_callback(self._waking.discard)
-        # Nobody waits for the answer, but the message goes out before any later one.
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # nobody waits for the answer, but the message goes out before any later one
         return row
 
     async def _resume(
@@ -181,10 +188,10 @@ class Service:
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
         return row
 
-    async def _wake(self, row: OperationRow, caller: Caller, new: bool) -> None:
+    async def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
         """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
-            await self._link.call("wake", row.id, caller.token, row if new else None)
+            await self._link.call("wake", row.id, caller.token, handed)
         except (BatchsealError, TimeoutError):
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
 
@@ -194,9 +201,8 @@ class Service:
         if known and known[0] > time.monotonic() and caller.token is None:
             return known[1]
         try:
-            answer = await self._link.call(
-                "credential", caller.client_service, caller.token, timeout_seconds=TEMPLATE_WAIT_SECONDS
-            )
+            asked = caller.client_service, caller.token
+            answer = await self._link.call("credential", *asked, timeout_seconds=TEMPLATE_WAIT_SECONDS)
             template = CmsTemplate.cached(msgspec.convert(answer, Credential))
         except (BatchsealError, TimeoutError) as problem:
             log.info("the credential's chain cannot be had now, documents are prepared later", cause=str(problem))
@@ -280,26 +286,10 @@ class Service:
         return answer
 
     async def ready(self) -> dict[str, str]:
-        """Name of a part to "ok", to "warning: " and what to look at, or to what is wrong with it."""
-        state = await self._upstream_state()
-        remarks = "; ".join([f"down: {state.wrong}"] * bool(state.wrong) + state.remarks) if state else "not known"
-        return {
-            "database": await _said(self._store.ping()),
-            "signer": await _said(self._link.call("ping")),
-            # Requests are taken while it is down: they wait for it.
-            "upstream": f"warning: {remarks}" if remarks else "ok",
-        }
+        return await self._readiness.ready()
 
     async def numbers(self) -> dict[str, float]:
-        """Of the upstream, by their metric's name."""
-        state = await self._upstream_state()
-        return state.numbers if state else {}
-
-    async def _upstream_state(self) -> State | None:
-        try:
-            return msgspec.convert(await self._link.call("upstream", timeout_seconds=2), State)
-        except (BatchsealError, TimeoutError):
-            return None
+        return await self._readiness.numbers()
 
 
 def check_finished(row: OperationRow) -> None:
@@ -308,14 +298,3 @@ def check_finished(row: OperationRow) -> None:
         raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
     if row.payload_purged:
         raise ResultExpired(f"the result of operation {row.id} is no longer kept")
-
-
-async def _said(check: Any) -> str:
-    try:
-        async with asyncio.timeout(2):
-            await check
-    except TimeoutError:
-        return "does not answer"
-    except BatchsealError as problem:
-        return problem.cause
-    return "ok"

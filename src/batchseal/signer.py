@@ -25,8 +25,8 @@ from batchseal.operation import Caller, DocumentStatus, OperationStatus, SignErr
 from batchseal.pipeline import in_pool, storage_refusal
 from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
-from batchseal.store.rows import ClaimedOperation, OperationRow
-from batchseal.store.store import REGISTRATION_FENCE, Store
+from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
+from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
 LEASE_SECONDS = 30
@@ -86,9 +86,7 @@ class Signer:
         }
 
     async def wake(self, operation_id: int, token: str | None, registered: Any = None) -> None:
-        """There is work. `registered` is the row of a new operation: its registration's lease is ours, unless it was claimed
-        in between, which shows when its documents are read.
-        """
+        """There is work; `registered` is the whole of it (a Registration), which can be begun at once."""
         with contextlib.suppress(ValueError):
             self._lately_finished.remove(operation_id)  # a failed one that was handed in again
         if token is not None:
@@ -97,8 +95,8 @@ class Signer:
             self._woken.add(operation_id)
             self._look.set()
             return
-        if registered is not None:
-            self._start(ClaimedOperation(msgspec.convert(registered, OperationRow), REGISTRATION_FENCE, 0))
+        if registered is not None and (claimed := msgspec.convert(registered, Registration).claimed()):
+            self._start(claimed)
             return
         claiming = asyncio.ensure_future(self._store.claim_one(operation_id, LEASE_SECONDS))
         self._claiming[operation_id] = claiming

@@ -89,9 +89,9 @@ class Signing:
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Run:
         """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, LeaseLost."""
         operation = claimed.row
-        rows = await self._store.held_documents(operation.id, operation.created_at, claimed.fence)
-        if not rows:
-            raise _lost(operation)
+        rows = claimed.documents
+        if rows is None:
+            rows = await self._store.documents(operation.id, operation.created_at)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         run = Run(failed=sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows))
         if not open_rows:

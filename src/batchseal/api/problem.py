@@ -6,12 +6,14 @@ finds the log line.
 
 import http
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
 from batchseal.api.exchange import Send
+from batchseal.api.facade import Document
 from batchseal.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -19,8 +21,11 @@ from batchseal.errors import (
     InternalError,
     InvalidToken,
     NoRoom,
+    NotConfigured,
     UnknownClientService,
+    ValueNotAllowed,
 )
+from batchseal.operation import DocumentStatus, SignError
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +33,13 @@ MEDIA_TYPE = b"application/problem+json"
 CHALLENGE = b'Basic realm="batchseal", charset="UTF-8", Bearer realm="batchseal"'
 # Too many requests, no room now, no space now: these always say when to ask again.
 ASK_AGAIN = (429, 503, 507)
+# What ends a synchronous request of which not one document could be signed.
+NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
+    SignError.CONFIGURATION_SIGN_ERROR: ValueNotAllowed,
+    SignError.INVALID_CERT_SERVICE_CREDS: NotConfigured,
+    SignError.INVALID_CERT_ACCESS_ACCOUNT: NotConfigured,
+    SignError.INVALID_CERTIFICATE_SIGN_ERROR: NotConfigured,
+}
 PAUSE_SECONDS = 5
 CREDENTIALS_WRONG = (InvalidToken, UnknownClientService, InactiveClientService)
 
@@ -89,3 +101,12 @@ class Problems:
         ]
         await send({"type": "http.response.start", "status": self.status(error), "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def nothing_signed(documents: Sequence[Document]) -> ApiError:
+    """The error body in place of a synchronous result without one signed document."""
+    failed = next((d for d in documents if d.status == DocumentStatus.ERROR_SIGNING), None)
+    if failed is None:
+        return InternalError("no document could be signed")
+    kind = NOTHING_SIGNED.get(failed.sign_error, InternalError) if failed.sign_error else InternalError
+    return kind(f"{failed.name}: {failed.cause or 'could not be signed'}")

@@ -11,31 +11,21 @@ from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange
 from batchseal.api.facade import Delivered, Document, Operation, Pipeline
+from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.config import Settings
 from batchseal.errors import (
-    ApiError,
-    InternalError,
     NotConfigured,
     NotDoneInTime,
     NotFinished,
     NotFound,
     ReferenceTaken,
-    ValueNotAllowed,
 )
-from batchseal.operation import Caller, DocumentStatus, Mode, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode
 
 JSON = b"application/json"
 SMALL_RESULT_BYTES = 1 << 20
 Form = Literal["json", "multipart"]
-
-# What ends a synchronous request of which not one document could be signed.
-NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
-    SignError.CONFIGURATION_SIGN_ERROR: ValueNotAllowed,
-    SignError.INVALID_CERT_SERVICE_CREDS: NotConfigured,
-    SignError.INVALID_CERT_ACCESS_ACCOUNT: NotConfigured,
-    SignError.INVALID_CERTIFICATE_SIGN_ERROR: NotConfigured,
-}
 
 
 def exchange_of(request: Request) -> Exchange:
@@ -295,12 +285,3 @@ def retry_after_seconds(operation: Operation) -> int:
 
 def waiting_headers(operation: Operation) -> list[tuple[bytes, bytes]]:
     return [] if operation.status.finished else [(b"retry-after", b"%d" % retry_after_seconds(operation))]
-
-
-def nothing_signed(documents: Sequence[Document]) -> ApiError:
-    """The error body in place of a synchronous result without one signed document."""
-    failed = next((d for d in documents if d.status == DocumentStatus.ERROR_SIGNING), None)
-    if failed is None:
-        return InternalError("no document could be signed")
-    kind = NOTHING_SIGNED.get(failed.sign_error, InternalError) if failed.sign_error else InternalError
-    return kind(f"{failed.name}: {failed.cause or 'could not be signed'}")

@@ -4,13 +4,6 @@ FROM documents
 WHERE month = $2 AND operation_id = $1
 ORDER BY ordinal;
 
--- name: held_documents
-SELECT ordinal, external_reference, name, content_type, status, sign_error, cause, content_bytes, additional_bytes
-FROM documents
-WHERE month = $2 AND operation_id = $1
-  AND EXISTS (SELECT FROM operations WHERE id = $1 AND fence = $3 AND status IN (1, 3) AND lease_holder IS NOT NULL)
-ORDER BY ordinal;
-
 -- name: operation_of_document
 -- The key narrows, the text decides: two references may share a key.
 SELECT d.operation_id

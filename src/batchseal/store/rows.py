@@ -1,6 +1,7 @@
 """Rows as the rest of the service sees them: frozen, typed, without the database's own values."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -8,6 +9,10 @@ from uuid import UUID
 
 from batchseal.document import Refusal
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
+
+REGISTRATION_FENCE = 1
+# How long `claim` leaves a new operation to the worker that is about to hand it to the signer.
+WAKE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,24 @@ class ClaimedOperation:
     row: OperationRow
     fence: int
     tries: int
+    documents: Sequence[DocumentRow] | None = None  # where they are known without asking
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A new operation as its worker hands it to the signer, which begins under the lease of the registration. `asked_at`:
+    monotonic seconds, from before it was registered.
+    """
+
+    row: OperationRow
+    documents: list[DocumentRow]
+    asked_at: float
+
+    def claimed(self) -> ClaimedOperation | None:
+        """None where it comes so late that a `claim` may have taken the lease over."""
+        if time.monotonic() - self.asked_at > WAKE_SECONDS:
+            return None
+        return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +173,22 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
         cause=record["cause"] or None,
         content_bytes=record["content_bytes"],
         additional_bytes=record["additional_bytes"],
+    )
+
+
+def registered_document(document: NewDocument) -> DocumentRow:
+    """The row that registering it has made."""
+    refusal = document.refusal
+    return DocumentRow(
+        ordinal=document.ordinal,
+        external_reference=document.external_reference,
+        name=document.name,
+        content_type=document.content_type,
+        status=DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
+        sign_error=refusal.sign_error if refusal else None,
+        cause=refusal.cause if refusal else None,
+        content_bytes=document.content_bytes,
+        additional_bytes=0,
     )
 
 

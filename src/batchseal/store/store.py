@@ -20,6 +20,7 @@ from batchseal.store.columns import (
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
+    WAKE_SECONDS,
     ClaimedOperation,
     DocumentRow,
     NewDocument,
@@ -32,9 +33,6 @@ from batchseal.store.rows import (
 
 # The signer's, if it is handed the operation at once; else it only keeps other instances away.
 REGISTRATION_LEASE_SECONDS = 30.0
-REGISTRATION_FENCE = 1
-# How long `claim` leaves a new operation to the worker that is about to wake the signer for it.
-WAKE_SECONDS = 1.0
 
 
 class Store:
@@ -185,12 +183,6 @@ class Store:
         """In the order of the request. `created_at` is the operation's: it tells the partition."""
         async with self._database.connection(caller) as connection:
             records = await connection.fetch(QUERIES["documents"], operation_id, month_of(created_at))
-            return [document_row(record) for record in records]
-
-    async def held_documents(self, operation_id: int, created_at: datetime, fence: int) -> list[DocumentRow]:
-        """Like `documents`, for who holds the lease under `fence`. None at all where that is stale."""
-        async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["held_documents"], operation_id, month_of(created_at), fence)
             return [document_row(record) for record in records]
 
     async def mark_fetched(self, client_service: str, operation_id: int) -> None:
