@@ -14,7 +14,7 @@ from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, Store
-from batchseal.store.migrations import migration_files, next_month, partition_name
+from batchseal.store.migrations import migration_files, needed_by, next_month, partition_name
 from batchseal.store.queries import QUERIES, load_queries
 
 Connect = Callable[..., Awaitable[Store]]
@@ -35,8 +35,11 @@ async def test_migrate_is_idempotent_and_concurrent(postgres: EmbeddedPostgres, 
     await asyncio.gather(*(store.migrate() for store in stores))
     await stores[0].migrate()
     assert await connection.fetchval("SELECT count(*) FROM migrations") == len(migration_files())
-    await connection.execute("INSERT INTO migrations (number, name) VALUES (9999, 'of the future')")
-    with pytest.raises(ConfigurationError, match="9999"):
+    # The release after this one has only added: this one still runs. The one after that has taken something away.
+    await connection.execute("INSERT INTO migrations (number, name) VALUES (9998, 'adds')")
+    await stores[0].migrate()
+    await connection.execute("INSERT INTO migrations (number, name, needs) VALUES (9999, 'takes away', 9998)")
+    with pytest.raises(ConfigurationError, match="9998"):
         await stores[0].migrate()
     await stores[0].migrate(recreate=True)
     for store in stores:
@@ -76,6 +79,22 @@ async def test_a_new_month_makes_its_partitions(connect_store: Connect, database
     for partition in (month, next_month(month)):
         assert await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", partition_name(partition))
     await connection.close()
+
+
+async def test_a_database_of_before_needs_were_kept(postgres: EmbeddedPostgres, database_url: str) -> None:
+    store = await Store.connect(owner_of(database_url), instance=uuid4())
+    connection = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
+    await connection.execute("ALTER TABLE migrations DROP COLUMN needs")
+    await store.migrate()
+    assert await connection.fetchval("SELECT max(needs) FROM migrations") == 0
+    await store.close()
+    await connection.close()
+
+
+def test_a_migration_says_what_it_needs() -> None:
+    assert needed_by("-- Takes a column away.\n-- needs 0007\n\nALTER TABLE t DROP COLUMN c;\n") == 7
+    # What is on main so far only adds.
+    assert [needed_by(sql) for _, _, sql in migration_files()] == [0] * len(migration_files())
 
 
 def test_months() -> None:
