@@ -52,8 +52,9 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /home --shell /
     && chown batchseal:batchseal /home
 COPY --from=build /opt/batchseal /opt/batchseal
 # Not every container runtime leaves the mark that the defaults look for. Two arenas: the C library would keep eight a core.
-ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
+# The work folder is read; what is written, the audit trail's exports too, goes to the volume.
+ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home \
+    BATCHSEAL_AUDIT_FOLDER=/tmp/batchseal/audit PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 # By number, so that a cluster can see that it is not root.
 USER 10001:10001
 WORKDIR /home

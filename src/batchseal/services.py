@@ -110,9 +110,16 @@ class ClientServices:
         return False
 
 
+# A file in a folder that this user may not enter: reading it says why.
+HIDDEN = FileState(0, 0, 0, 0)
+
+
 def file_state(path: Path) -> FileState | None:
+    """None where there is no such file."""
     try:
         status = path.stat()
+    except PermissionError:
+        return HIDDEN
     except OSError:
         return None
     return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -128,6 +135,11 @@ def read_services(path: Path) -> dict[str, ClientService]:
     """Checks the whole file. Raises ConfigurationError naming the service, never a value."""
     try:
         data = path.read_bytes()
+    except PermissionError as problem:
+        raise ConfigurationError(
+            f"{path}: {problem.strerror}; let this user (uid {os.getuid()}) read it: chown the file, or chmod o+r the file"
+            " and o+x its folder"
+        ) from None
     except OSError as problem:
         raise ConfigurationError(f"{path}: {problem.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
@@ -173,13 +185,14 @@ def _read_service(path: Path, name: str, entry: Any) -> ClientService:
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:
     """The services file to use with the sandbox: the one that is there, else a new one with a fresh random secret, mode 0600.
 
-    It goes to `work_folder`, or to `fallback_folder` where that cannot be written. Raises ConfigurationError if neither can.
+    It goes to `work_folder` where that is still to be made, else to `fallback_folder`: a work folder that is there already,
+    as a container's always is, belongs to somebody and is only read. Raises ConfigurationError if neither can be written.
     """
     problem: OSError | None = None
     for folder in (work_folder, fallback_folder):
-        if (folder / FILE_NAME).exists():
+        if file_state(folder / FILE_NAME):
             return folder / FILE_NAME
-    for folder in (work_folder, fallback_folder):
+    for folder in (fallback_folder,) if work_folder.is_dir() else (work_folder, fallback_folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return _write_new_services(folder / FILE_NAME)

@@ -24,7 +24,7 @@ from batchseal import lean  # noqa: F401  (first: it keeps rich out)
 from batchseal.config import Settings, dump_settings
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
-from batchseal.services import make_sandbox_services
+from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
 
 READY_SECONDS = 30
@@ -128,10 +128,12 @@ class Supervisor:
         except BlockingIOError:
             raise ConfigurationError(f"--temp-folder {temp}: another service works in this folder") from None
         settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
-        if settings.uses_sandbox and not settings.services_file.exists():
+        if settings.uses_sandbox and not file_state(settings.services_file):
             path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
             say(f"the sandbox takes the client services of {path}")
             settings = replace(settings, services_path=str(path))
+        if file_state(settings.services_file):
+            read_services(settings.services_file)  # what is wrong with it is said once, before anything is started
         return settings
 
     def _sandbox(self, settings: Settings) -> Child:

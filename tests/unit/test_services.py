@@ -3,6 +3,10 @@
 import json
 import os
 import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +100,46 @@ def test_a_sandbox_file_is_made_once_with_a_fresh_secret(tmp_path):
     assert sorted(os.listdir(first.parent)) == ["client-services-config.json"]
     other = make_sandbox_services(tmp_path / "other", tmp_path / "sandbox")
     assert len(json.loads(text)[SANDBOX_SERVICE]["secret"]) >= 32 and other.read_text() != text
+
+
+def test_a_work_folder_that_is_there_is_only_read(tmp_path):
+    (tmp_path / "work").mkdir()
+    path = make_sandbox_services(tmp_path / "work", tmp_path / "sandbox")
+    assert path.parent == tmp_path / "sandbox"
+    assert not list((tmp_path / "work").iterdir())
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from batchseal.errors import ConfigurationError
+from batchseal.services import ClientServices, make_sandbox_services
+os.setuid(65534)
+path = Path(sys.argv[1])
+for attempt in (lambda: ClientServices.load(path), lambda: ClientServices.load(make_sandbox_services(path.parent, path.parent))):
+    try:
+        attempt()
+    except ConfigurationError as problem:
+        print("cause:", problem.cause)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o755, 0o600), (0o700, 0o644)])
+def test_a_file_that_may_not_be_read_is_said_with_the_remedy(folder_mode, file_mode):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # pytest would keep others out of its own
+        work = Path(folder) / "work"
+        work.mkdir()
+        write(work / "client-services-config.json", {"one": {"secret": "s"}}).chmod(file_mode)
+        Path(folder).chmod(0o755)
+        work.chmod(folder_mode)
+        command = [sys.executable, "-c", UNREADABLE, str(work / "client-services-config.json")]
+        source = str(Path(__file__).parents[2] / "src")
+        run = subprocess.run(
+            command, env={"PYTHONPATH": source}, capture_output=True, text=True, check=True, timeout=30
+        )
+    causes = [line for line in run.stdout.splitlines() if line.startswith("cause:")]
+    assert [("uid 65534" in cause, "chmod o+r" in cause) for cause in causes] == [(True, True)] * 2
 
 
 def test_a_folder_that_cannot_be_written_falls_back(tmp_path):
