@@ -59,7 +59,7 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 	$(BIN)/python -m benchmarks.everything $(if $(SMOKE),--smoke --results build/bench --readme build/bench/README.md)
 
 .PHONY: container-test
-container-test: $(VENV)/.dev $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
+container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
 
 .PHONY: bench-upstream
@@ -78,6 +78,7 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) pyproject.toml requirements-build.in requirements-dev.in \
 	    -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	$(COMPILE) requirements-bench.in -c requirements-dev.lock -o requirements-bench.lock
+	$(COMPILE) requirements-container.in -c requirements-dev.lock -c requirements-image.lock -o requirements-container.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
@@ -115,6 +116,11 @@ $(VENV)/.dev: $(VENV)/.created requirements.lock requirements-build.lock require
 $(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
 	@echo 'Installing the locked requirements of the benchmarks ...'
 	@$(PIP) $(LOCKED) -r requirements-bench.lock
+	@touch $@
+
+$(VENV)/.container: $(VENV)/.dev requirements-container.lock
+	@echo 'Installing the locked requirements of the container test ...'
+	@$(PIP) $(LOCKED) -r requirements-container.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)

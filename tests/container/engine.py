@@ -9,6 +9,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,12 @@ def ensure_base() -> None:
         call("buildah", "commit", "-q", "--rm", container, BASE, seconds=300)
 
 
+def why_no_containers() -> str:
+    """What podman says where it cannot run a container here, as inside most other containers; empty where it can."""
+    code, said = attempt("--memory=64m", "--entrypoint", "true", image=BASE)
+    return "" if code == 0 else said.strip()[-500:] or f"podman ended with {code}"
+
+
 def package_source() -> list[str]:
     """The mirror that this machine installs Debian from; debootstrap's own default where it does not say."""
     path = Path("/etc/apt/sources.list.d/debian.sources")
@@ -98,6 +106,29 @@ def run(name: str, *options: str, arguments: tuple[str, ...] = (), image: str = 
     # Without systemd podman cannot time health checks: the tests call the probe themselves.
     call("podman", "--runtime", "runc", "run", "-d", "--name", name, "--no-healthcheck", *LIMITS, *options, image,
          *arguments)  # fmt: skip
+
+
+def attempt(*options: str, arguments: tuple[str, ...] = (), image: str = IMAGE, seconds: float = 60) -> tuple[int, str]:
+    """Runs a container to its end; its exit code and all that it said. 124 where it does not end."""
+    program = ("podman", "--runtime", "runc", "run", "--rm", "--name", "batchseal-test-attempt", "--no-healthcheck")
+    try:
+        result = subprocess.run(
+            [*program, *LIMITS, *options, image, *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        remove("batchseal-test-attempt", 1)
+        return 124, "it went on"
+    return result.returncode, result.stdout + result.stderr
+
+
+@contextmanager
+def fresh_volume(name: str = "batchseal-test-volume") -> Iterator[str]:
+    call("podman", "volume", "rm", "-f", name, check=False)
+    try:
+        yield name
+    finally:
+        call("podman", "volume", "rm", "-f", name, check=False)
 
 
 def inside(name: str, *command: str, seconds: float = 60, image: str = IMAGE, user: str = "0") -> str:

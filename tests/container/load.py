@@ -1,11 +1,13 @@
 """Several asynchronous requests at once, each by a process of its own; every document judged by pdfsig afterwards."""
 
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,12 +15,13 @@ from tests.validators import pdfsig_verify
 
 from batchseal.client.batch import BatchBody, Document, find_documents
 from batchseal.client.http import Client, Progress
-from batchseal.client.seal import seal_batch
+from batchseal.client.seal import BatchResult, check_target, fetch, follow
 from batchseal.errors import RequestFailed
 
 CLIENT, SECRET = "batch", "a-secret-of-the-container-test"
 CHUNK = 50
 PATIENCE_SECONDS = 300
+REFUSALS = (429, 503, 507)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,48 +29,84 @@ class Sent:
     """One request's end. `impolite` counts refusals without a time to come again."""
 
     signed: int
-    refused_documents: int
     refusals: int
     impolite: int
     failure: str = ""
 
 
 class CountingClient(Client):
-    refusals = impolite = 0
+    """Comes again after a refusal, when the service says, until `deadline`; counts refusals."""
 
-    def _send_batch(self, body: BatchBody, progress: Progress) -> None:
-        try:
-            super()._send_batch(body, progress)
-        except RequestFailed as problem:
-            if problem.status in (429, 503, 507):
+    refusals = impolite = 0
+    deadline = 0.0
+
+    def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
+        while True:
+            try:
+                self._send_batch(body, progress)
+                return
+            except RequestFailed as problem:
+                if problem.status not in REFUSALS:
+                    raise
                 self.refusals += 1
                 self.impolite += problem.retry_after_seconds is None
-            raise
+                pause = problem.retry_after_seconds or 1
+                if time.time() + pause > self.deadline:
+                    raise
+                time.sleep(pause)
+
+
+_gate: Barrier | None = None
+
+
+def _set_gate(gate: Barrier | None) -> None:
+    global _gate  # how a spawned process gets what cannot be pickled
+    _gate = gate
 
 
 def send(url: str, folder: Path, out: Path, deadline: float) -> Sent:
-    """One request; a refusal is answered by coming again until `deadline`."""
     client = CountingClient(url, CLIENT, SECRET)
+    client.deadline = deadline
     body = BatchBody(find_documents([folder]), f"load {uuid4()}", "container test")
-    failure = ""
-    while time.time() < deadline:
-        try:
-            result = seal_batch(client, body, out, lambda step, done, total: None)
-            return Sent(len(result.signed), len(result.refused), client.refusals, client.impolite)
-        except RequestFailed as problem:
-            failure = problem.cause
-            if problem.status not in (429, 503, 507):
-                break
-    return Sent(0, 0, client.refusals, client.impolite, failure)
+    check_target(body.documents, out)
+    try:
+        client.register(body)
+        if _gate is not None:
+            _gate.wait(max(1.0, deadline - time.time()))
+        status = follow(client, body, silent)
+        result = BatchResult(status.operation_id, status.status)
+        fetch(client, body.documents, out, result, silent)
+        return Sent(len(result.signed), client.refusals, client.impolite)
+    except RequestFailed as problem:
+        if _gate is not None:
+            _gate.abort()
+        return Sent(0, client.refusals, client.impolite, problem.cause)
+    except threading.BrokenBarrierError:
+        return Sent(0, client.refusals, client.impolite, "the others were not all taken")
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Progress, shown to nobody."""
 
 
 def send_together(
-    url: str, folder: Path, out: Path, requests: int, patience_seconds: float = PATIENCE_SECONDS
+    url: str,
+    folder: Path,
+    out: Path,
+    requests: int,
+    patience_seconds: float = PATIENCE_SECONDS,
+    *,
+    all_in_flight: bool = False,
 ) -> tuple[list[Sent], float]:
-    """`requests` requests with the documents of `folder`, at once; results in `out`/0, 1, ... and the seconds it took."""
+    """`requests` requests with the documents of `folder`, at once; results in `out`/0, 1, ... and the seconds it took.
+
+    With `all_in_flight` nobody fetches before all were taken.
+    """
     started = time.monotonic()
     deadline = time.time() + patience_seconds
-    with ProcessPoolExecutor(requests, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    gate = context.Barrier(requests) if all_in_flight else None
+    with ProcessPoolExecutor(requests, mp_context=context, initializer=_set_gate, initargs=(gate,)) as pool:
         jobs = [pool.submit(send, url, folder, out / str(n), deadline) for n in range(requests)]
         return [job.result() for job in jobs], time.monotonic() - started
 
@@ -95,4 +134,4 @@ def count_valid(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int,
 def begins_with(signed: Path, original: Document) -> bool:
     content = original.path.read_bytes()
     with signed.open("rb") as file:
-        return file.read(len(content)) == content
+        return file.read(len(content)) == content and file.read(1) != b""

@@ -65,17 +65,20 @@ class Service:
 
     name = "batchseal-test-service"
 
-    def __init__(self, sandbox: Sandbox, memory: str, volume: str, *flags: str) -> None:
-        """`volume` is a podman volume's name, or a folder."""
+    def __init__(
+        self, sandbox: Sandbox, memory: str, volume: str, *, home: str = "", image: str = engine.IMAGE
+    ) -> None:
+        """`volume` is a podman volume's name, or a folder; `home` what is mounted there if not the sandbox's work folder."""
         kind = "bind" if volume.startswith("/") else "volume"
         started = time.monotonic()
         engine.run(
             self.name,
             *("--network", f"container:{sandbox.name}", f"--memory={memory}", "--read-only", "--cap-drop=ALL"),
             *("--mount", f"type={kind},source={volume},target=/tmp"),
-            *("--mount", f"type=bind,source={sandbox.work},target=/home"),
+            *("--mount", f"type=bind,source={home or f'{sandbox.work},target=/home'}"),
             arguments=("--server.host.port=127.0.0.1:8081",
-                       f"--einvoice-integration-client.service.domain=http://127.0.0.1:{SANDBOX_PORT}/", *flags),
+                       f"--einvoice-integration-client.service.domain=http://127.0.0.1:{SANDBOX_PORT}/"),
+            image=image,
         )  # fmt: skip
         self.watch = MemoryWatch(self.name)
         engine.await_ready(URL, self.name)
@@ -93,6 +96,15 @@ class Service:
                 capture_output=True,
                 check=False,
             )
+
+    def stop(self) -> float:
+        """Seconds until the container had ended by itself after SIGTERM. Raises SystemExit where it did not end well."""
+        started = time.monotonic()
+        engine.call("podman", "stop", "-t", "30", self.name)
+        code = engine.call("podman", "inspect", "-f", "{{.State.ExitCode}}", self.name)
+        if code != "0":
+            raise SystemExit(f"{self.name} ended with {code} after SIGTERM:\n{engine.logs(self.name)[-3000:]}")
+        return time.monotonic() - started
 
     def __enter__(self) -> "Service":
         return self
