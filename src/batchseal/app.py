@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
+
+# isort: split
 import structlog
 import uvloop
 
-from batchseal import lean  # noqa: F401  (first: it keeps rich out)
 from batchseal._native import base64, digest, scanner
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from batchseal import lean  # noqa: F401  (first: it keeps rich out)
+from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.config import Settings, dump_settings
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres

@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
+BASE_SECONDS = 12 * 3600
 IMAGE = "batchseal-test"
 TOOLS = ("debootstrap", "buildah", "podman", "runc")
 # Inside another sandbox a container may not raise its limits above the host's.
@@ -40,7 +41,9 @@ def missing_tools() -> list[str]:
 
 def ensure_base() -> None:
     """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources."""
-    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode == 0:
+    made = call("podman", "image", "inspect", "-f", "{{.Created.Unix}}", BASE, check=False)
+    # A layer of yesterday may lack what the security archive serves today.
+    if made.isdigit() and time.time() - int(made) < BASE_SECONDS:
         return
     with tempfile.TemporaryDirectory(prefix="batchseal-base-", dir="/var/tmp") as folder:
         base = Path(folder, "base")

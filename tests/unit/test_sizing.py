@@ -48,8 +48,9 @@ def test_demand_follows_the_table(documents: int, requests: int, at_most_mb: int
     assert need.disk_bytes < need.original_disk_bytes or documents < 5_000
 
 
-def test_the_volume_of_twenty_thousand_files_fits_the_original_rule() -> None:
-    assert demand(20_000, 200_000, 8).disk_bytes <= 8_000_000_000
+def test_the_volume_of_twenty_thousand_files_is_what_was_measured() -> None:
+    # benchmarks/results/container.json: volume_4600mb; the original's rule asks for 8 GB.
+    assert 4_200_000_000 < demand(20_000, 200_000, 8).disk_bytes <= 4_600_000_000
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
+
+# isort: split
 import structlog
 
 from batchseal.errors import BatchsealError
