@@ -6,7 +6,6 @@ variable for each of both. This module is the only one that reads the environmen
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -77,6 +76,8 @@ def read_dumped_settings(data: bytes) -> Settings:
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
+    import tomllib  # here, as few name a file, and the health probe should stay small
+
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as problem:
