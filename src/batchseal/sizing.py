@@ -15,7 +15,9 @@ from batchseal.errors import ConfigurationError
 MB = 1 << 20
 
 # Supervisor, signer, embedded Postgres and a health probe at their work; a worker without an upload.
-BASE_BYTES, WORKER_BYTES = 88 * MB, 42 * MB
+BASE_BYTES, WORKER_BYTES = 80 * MB, 42 * MB
+# Rows and digests of documents that are being signed, for 20,000 of them; in little memory fewer come at once.
+DOCUMENT_BYTES, MOST_DOCUMENTS_BYTES, MOST_DOCUMENTS_SHARE = 1_900, 20_000 * 1_900, 0.1
 # The rest is the kernel's: page tables, sockets, and page cache to breathe.
 USABLE = 0.9
 # An upload holds two batches of documents, their base64 and what the allocator keeps; rows and buffers on top.
@@ -64,7 +66,8 @@ class Plan:
 
 def plan(memory_bytes: int, cores: int, workers: int = 0) -> Plan:
     """`workers` of 0: a worker for each two cores, as far as memory goes; the signer and Postgres want the other one."""
-    spare = int(memory_bytes * USABLE) - BASE_BYTES
+    documents_bytes = min(MOST_DOCUMENTS_BYTES, int(memory_bytes * MOST_DOCUMENTS_SHARE))
+    spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes
     workers = workers or max(1, min(cores // 2, spare // WORKER_SHARE_BYTES, MOST_WORKERS))
     uploads_bytes = max(0, spare - workers * WORKER_BYTES)
     share = (uploads_bytes // UPLOADS_AT_ONCE - UPLOAD_FIXED_BYTES) // WINDOWS_HELD
@@ -98,8 +101,7 @@ class Demand:
 def demand(documents: int, average_bytes: int, requests: int) -> Demand:
     """For `documents` files in flight of `average_bytes` that come in `requests` requests at once."""
     payload_bytes = documents * average_bytes
-    # Rows and digests of documents that are being signed, in the signer; a request's own rows in its worker.
-    needed = BASE_BYTES + WORKER_BYTES + documents * 2_000
+    needed = BASE_BYTES + WORKER_BYTES + documents * DOCUMENT_BYTES
     needed += min(requests, UPLOADS_AT_ONCE) * (LEAST_UPLOAD_BYTES + 2 * min(average_bytes, 100 * MB))
     needed = int(needed / USABLE)
     memory_bytes = next((step * MB for step in STEPS_MB if step * MB >= needed), needed)
@@ -212,8 +214,8 @@ def report(documents: int, average_bytes: int, requests: int) -> str:
     lines += [
         "",
         f"Memory: {BASE_BYTES // MB} MB for supervisor, signer, database and health probe, {WORKER_BYTES // MB} MB for a worker,",
-        f"2 KB a file, {LEAST_UPLOAD_BYTES // MB} MB and two files for each of up to {UPLOADS_AT_ONCE} uploads,",
-        "and a tenth for the kernel.",
+        f"{DOCUMENT_BYTES / 1000} KB a file, {LEAST_UPLOAD_BYTES // MB} MB and two files for each of up to {UPLOADS_AT_ONCE}",
+        "uploads, and a tenth for the kernel.",
         f"Disk: {SPILL_FACTOR} times files x size, {DATABASE_FIXED_BYTES // MB} MB for the database's own files and 2 KB a file;",
         f"the original's rule is {TEMP_FACTOR} times files x size, and 2 MB of database per 1,000 files.",
         "More memory means larger batches and more workers; it is not needed.",
