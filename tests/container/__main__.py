@@ -149,6 +149,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.container", description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
     parser.add_argument("--loads", default="", help="only these, as DOCUMENTSxREQUESTS@MB, separated by commas")
+    parser.add_argument("--volumes", default="4600mb", help=f"some of {','.join(VOLUMES)} (default: %(default)s)")
     parser.add_argument("--no-build", action="store_true", help="take the image that is there")
     parser.add_argument("--long", action="store_true", help="the volume of 8 GB too, and a step below each aim")
     parser.add_argument("--invoices", type=Path, help="folder with 2,500 invoices (default: made anew)")
@@ -174,9 +175,8 @@ def volumes(report: Report, sandbox: Sandbox, folder: Path, options: argparse.Na
     if not may_mount():
         print("volumes of a given size: SKIPPED, as none can be mounted here", flush=True)
         return
-    for name, size_bytes in VOLUMES.items():
-        if name == "8gb" and not options.long:
-            continue
+    for name in VOLUMES if options.long else options.volumes.split(","):
+        size_bytes = VOLUMES[name]
         numbers = twenty_thousand(sandbox, folder, size_bytes, 512, options.judge)
         fine = numbers["valid"] == numbers["documents"] and numbers["oom_kills"] == 0 and numbers["alive"] == 1
         wrong = [] if fine and not numbers["refusals"] else ["killed, refused, or not all valid"]
