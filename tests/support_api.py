@@ -178,7 +178,11 @@ class MemoryPipeline:
             raise NotFinished(f"operation {operation.id} is {operation.status.name}")
         return operation, [row for row, _ in self.documents[operation.id]]
 
-    async def finished_now(self, caller: Caller, received: Operation) -> tuple[Operation, list[Document]]:
+    async def finished_within(
+        self, caller: Caller, received: Operation, seconds: float
+    ) -> tuple[Operation, list[Document]] | None:
+        if not await self.wait(received.id, seconds):
+            return None
         return await self.finished_operation(caller, operation_id=received.id)
 
     async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:

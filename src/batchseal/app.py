@@ -138,6 +138,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
+    from batchseal.upstream.watch import watch
 
     store = await connect_store(settings)
     await migrate(settings, store)
@@ -165,7 +166,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = asyncio.gather(signer.run(), signer.watch(), keeper.run())
+    looking = asyncio.gather(signer.run(), watch(upstream), keeper.run())
     say_ready(ready)
     await stop.wait()
     looking.cancel()

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -78,7 +78,7 @@ class Service:
         self._delivery = Delivery(folder, pool)
         self._readiness = Readiness(store, link)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
-        self._waking: set[asyncio.Task[None]] = set()
+        self._waking = set[asyncio.Task[None]]()
 
     async def receive(
         self,
@@ -212,16 +212,30 @@ class Service:
 
     async def wait(self, operation_id: int, seconds: float) -> bool:
         """True once the operation is finished, False after `seconds`."""
+        return await self._ending(operation_id, seconds) is not None
+
+    async def finished_within(
+        self, caller: Caller, received: OperationRow, seconds: float
+    ) -> tuple[OperationRow, list[DocumentRow]] | None:
+        """Like `finished_operation`, for the caller who waits; None after `seconds`."""
+        if (ending := await self._ending(received.id, seconds)) is None:
+            return None
+        if ending is not True:
+            return msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])
+        return await self.finished_operation(caller, operation_id=received.id)
+
+    async def _ending(self, operation_id: int, seconds: float) -> Any:
+        """What the signer's `wait` returns, None after `seconds`."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             try:
-                if await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
-                    return True
+                if ending := await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
+                    return ending
             except TimeoutError:
-                return False
+                return None
             except BatchsealError:
                 await asyncio.sleep(min(left, 0.5))
-        return False
+        return None
 
     async def status(self, caller: Caller, reference: str) -> list[OperationRow]:
         """Newest first. Raises NotFound."""
@@ -246,17 +260,11 @@ class Service:
             row = await self.status_by_id(caller, operation_id)
         else:
             raise InvalidRequest("neither a reference nor an id is given")
-        check_finished(row)
+        if not row.status.finished:
+            raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
+        if row.payload_purged:
+            raise ResultExpired(f"the result of operation {row.id} is no longer kept")
         return row, await self._store.documents(row.id, row.created_at, caller=caller.client_service)
-
-    async def finished_now(self, caller: Caller, received: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
-        """Like `finished_operation`, for the caller who has waited: what is known of it saves a round trip."""
-        row, documents = await asyncio.gather(
-            self.status_by_id(caller, received.id),
-            self._store.documents(received.id, received.created_at, caller=caller.client_service),
-        )
-        check_finished(row)
-        return row, documents
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:
         """The caller has the whole result: its payload may go after a while. A missed note only keeps it longer."""
@@ -290,11 +298,3 @@ class Service:
 
     async def numbers(self) -> dict[str, float]:
         return await self._readiness.numbers()
-
-
-def check_finished(row: OperationRow) -> None:
-    """Raises NotFinished, ResultExpired."""
-    if not row.status.finished:
-        raise NotFinished(f"operation {row.id} is {row.status.name}", retry_after_seconds=RETRY_SECONDS)
-    if row.payload_purged:
-        raise ResultExpired(f"the result of operation {row.id} is no longer kept")

@@ -21,11 +21,11 @@ import structlog
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
 from batchseal.link import Handler
-from batchseal.operation import Caller, DocumentStatus, OperationStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.pipeline import in_pool, storage_refusal
 from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
-from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Registration, as_ended
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
@@ -39,7 +39,10 @@ SWEEP_SECONDS = 600
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
 PATIENCE_SECONDS = 86_400.0  # with an upstream that is away, before its documents are given up untried
 MAX_DEFECTS = 5
-WATCH_SECONDS, REMARK_SECONDS = 60.0, 86_400.0
+
+RESULTS_KEPT = 256
+
+Result = tuple[OperationRow, list[DocumentRow]]
 
 log = structlog.get_logger("signer")
 
@@ -71,6 +74,7 @@ class Signer:
         self._claiming: dict[int, asyncio.Future[ClaimedOperation | None]] = {}
         self._woken: set[int] = set()  # that found no room
         self._lately_finished: deque[int] = deque(maxlen=1024)
+        self._results: dict[int, Result] = {}
         self._look = asyncio.Event()
         self._more_waits = False  # than there was room for
 
@@ -106,13 +110,17 @@ class Signer:
         finally:
             del self._claiming[operation_id]
 
-    async def wait(self, operation_id: int, seconds: float) -> bool:
-        """True once the operation is finished, False after `seconds`."""
+    async def wait(self, operation_id: int, seconds: float) -> Any:
+        """True once the operation is finished, False after `seconds`. Whoever waits for a small synchronous one gets its row
+        and those of its documents instead, once.
+        """
         ends = time.monotonic() + seconds
         while True:
             for under_way in (self._claiming, self._tasks):
                 if work := under_way.get(operation_id):
                     await asyncio.wait([work], timeout=max(0.0, ends - time.monotonic()))
+            if result := self._results.pop(operation_id, None):
+                return result
             if operation_id in self._lately_finished or await self._store.is_finished(operation_id):
                 return True
             if (left := ends - time.monotonic()) <= 0:
@@ -129,19 +137,6 @@ class Signer:
 
     async def upstream_state(self) -> Any:
         return msgspec.to_builtins(await self._upstream.state())
-
-    async def watch(self) -> None:
-        """Says in the log what an operator should know of the upstream, when it changes and once a day. Until cancelled."""
-        said, said_at = set[str](), 0.0
-        while True:
-            state = await self._upstream.state()
-            now = {*state.remarks, *([f"the signing service: {state.wrong}"] if state.wrong else [])}
-            if time.monotonic() - said_at > REMARK_SECONDS:
-                said, said_at = set(), time.monotonic()
-            for remark in sorted(now - said):
-                log.warning("about the upstream", remark=remark)
-            said = now
-            await asyncio.sleep(WATCH_SECONDS)
 
     async def sweep(self) -> None:
         """Removes payloads that no row knows: uploads that a crash cut off."""
@@ -217,6 +212,7 @@ class Signer:
                 await self._leave_open(claimed, run)
             else:
                 self._finished(claimed, run.failed, time.monotonic() - began)
+                self._keep_result(claimed, run)
         except LeaseLost as problem:
             log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
         except UpstreamError as problem:
@@ -251,6 +247,13 @@ class Signer:
         self._tokens.pop(claimed.row.id, None)
         self._lately_finished.append(claimed.row.id)
 
+    def _keep_result(self, claimed: ClaimedOperation, run: Run) -> None:
+        """For the worker that waits for it."""
+        if claimed.row.mode is Mode.SYNC and claimed.documents is not None and run.ended is not None:
+            self._results[claimed.row.id] = as_ended(claimed.row, claimed.documents, run.outcomes, run.ended)
+            while len(self._results) > RESULTS_KEPT:
+                del self._results[next(iter(self._results))]
+
     def _is_patient(self, row: OperationRow) -> bool:
         return (datetime.now(UTC) - row.created_at).total_seconds() < self._patience_seconds
 
@@ -279,9 +282,9 @@ class Signer:
             outcomes = [
                 DocumentOutcome(r.ordinal, refusal=refusal) for r in rows if r.status is DocumentStatus.RECEIVED
             ]
-            failed = await self._store.finish(row.id, row.created_at, claimed.fence, outcomes)
-            if failed is not None:
-                self._finished(claimed, failed, 0)
+            ended = await self._store.finish(row.id, row.created_at, claimed.fence, outcomes)
+            if ended is not None:
+                self._finished(claimed, ended.failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
 

@@ -22,7 +22,7 @@ from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
-from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
@@ -56,6 +56,8 @@ class Run:
 
     failed: int = 0
     open: dict[int, UpstreamError] = field(default_factory=dict)
+    outcomes: dict[int, DocumentOutcome] = field(default_factory=dict)
+    ended: Ended | None = None  # the operation has
 
     @property
     def pause_seconds(self) -> float:
@@ -95,7 +97,8 @@ class Signing:
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         run = Run(failed=sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows))
         if not open_rows:
-            if await self._store.finish(operation.id, operation.created_at, claimed.fence) is None:
+            run.ended = await self._store.finish(operation.id, operation.created_at, claimed.fence)
+            if run.ended is None:
                 raise _lost(operation)
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
@@ -227,8 +230,11 @@ class Signing:
         row, fence = work.claimed.row, work.claimed.fence
         work.left -= len(outcomes)
         work.run.failed += sum(outcome.refusal is not None for outcome in outcomes)
+        if work.claimed.documents is not None:
+            work.run.outcomes |= {outcome.ordinal: outcome for outcome in outcomes}
         if work.left == 0:
-            held = await self._store.finish(row.id, row.created_at, fence, outcomes) is not None
+            work.run.ended = await self._store.finish(row.id, row.created_at, fence, outcomes)
+            held = work.run.ended is not None
         else:
             held = await self._store.record_outcomes(row.id, row.created_at, fence, outcomes)
         if not held:

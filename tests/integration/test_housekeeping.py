@@ -43,7 +43,7 @@ class House:
         claimed = await self.store.claim_one(row.id, 30)
         assert claimed is not None
         await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [DocumentOutcome(0, 9)])
-        assert await self.store.finish(row.id, row.created_at, claimed.fence) == 0
+        assert (await self.store.finish(row.id, row.created_at, claimed.fence)).failed == 0  # type: ignore[union-attr]
         await self.owner.execute(
             "UPDATE operations SET finished_at = now() - $2 * interval '1 day',"
             " fetched_at = now() - $3::float8 * interval '1 day' WHERE id = $1",

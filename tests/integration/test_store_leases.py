@@ -36,7 +36,7 @@ async def test_the_way_of_an_operation(connect_store: Connect) -> None:
     outcomes = [DocumentOutcome(1, 9_000), DocumentOutcome(0, 8_000), DocumentOutcome(3, refusal=REFUSED)]
     assert await store.record_outcomes(row.id, row.created_at, 2, outcomes)
     assert not await store.is_finished(row.id)
-    assert await store.finish(row.id, row.created_at, 2, [DocumentOutcome(2, 7_000)]) == 1
+    assert (await store.finish(row.id, row.created_at, 2, [DocumentOutcome(2, 7_000)])).failed == 1  # type: ignore[union-attr]
     assert await store.is_finished(row.id)
     ended = await store.operation("A", row.id)
     assert ended is not None
@@ -97,7 +97,7 @@ async def test_finished_needs_every_document_ended(connect_store: Connect) -> No
     with pytest.raises(asyncpg.CheckViolationError):
         await store.finish(row.id, row.created_at, 2)
     await store.record_outcomes(row.id, row.created_at, 2, [DocumentOutcome(3, 1)])
-    assert await store.finish(row.id, row.created_at, 2) == 0
+    assert (await store.finish(row.id, row.created_at, 2)).failed == 0  # type: ignore[union-attr]
     ended = await store.operation("A", row.id)
     assert ended is not None
     assert ended.status is OperationStatus.EXECUTED
@@ -152,7 +152,7 @@ async def test_a_restart_takes_its_own_leases_back_at_once(connect_store: Connec
     assert await before.claim_one(held.id, 3600) is not None
     assert await before.claim_one(done.id, 3600) is not None
     await before.record_outcomes(done.id, done.created_at, 2, [DocumentOutcome(i, 1) for i in range(4)])
-    assert await before.finish(done.id, done.created_at, 2) == 0
+    assert (await before.finish(done.id, done.created_at, 2)).failed == 0  # type: ignore[union-attr]
     assert await stranger.take_back_own_leases() == 0
     assert await after.take_back_own_leases() == 2
     # The process before this one may still run: its fence is stale before anybody has claimed.

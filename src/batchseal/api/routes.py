@@ -107,8 +107,9 @@ class Routes:
             return await self.register(request, form)
         caller = await self.caller(request)
         received = await self.receive(request, caller, Mode.SYNC, form)
-        wait = self.pipeline.wait(received.id, self.settings.sync_deadline)
-        if not await exchange_of(request).unless_gone(wait):
+        result = self.pipeline.finished_within(caller, received, self.settings.sync_deadline)
+        finished = await exchange_of(request).unless_gone(result)
+        if finished is None:
             late = NotDoneInTime(
                 f"operation {received.id} goes on; its result can be fetched later",
                 retry_after_seconds=retry_after_seconds(received),
@@ -116,7 +117,7 @@ class Routes:
             )
             late.operation_id = received.id  # type: ignore[attr-defined]
             raise late
-        operation, documents = await self.pipeline.finished_now(caller, received)
+        operation, documents = finished
         if operation.documents_signed == 0:
             raise nothing_signed(documents)
         await self.reserve(request, documents)

@@ -44,7 +44,7 @@ WITH held AS (
     INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
     SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM written WHERE $9
 )
-SELECT documents_failed FROM written;
+SELECT documents_failed AS failed, finished_at FROM written;
 
 -- name: reopen_documents
 UPDATE documents SET status = 1, sign_error = 0, cause = ''

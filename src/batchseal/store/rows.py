@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import Refusal
+from batchseal.document import DocumentOutcome, Refusal
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
 REGISTRATION_FENCE = 1
@@ -93,6 +93,13 @@ class ClaimedOperation:
     fence: int
     tries: int
     documents: Sequence[DocumentRow] | None = None  # where they are known without asking
+
+
+class Ended(NamedTuple):
+    """What an operation's end says: documents given up, and when (None where it is not the end yet)."""
+
+    failed: int
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,28 @@ def registered_document(document: NewDocument) -> DocumentRow:
         content_bytes=document.content_bytes,
         additional_bytes=0,
     )
+
+
+def as_ended(
+    row: OperationRow, documents: Sequence[DocumentRow], outcomes: Mapping[int, DocumentOutcome], ended: Ended
+) -> tuple[OperationRow, list[DocumentRow]]:
+    """The rows as they are after the end, from those before it. `outcomes` by ordinal."""
+    operation = replace(
+        row,
+        status=OperationStatus.EXECUTION_FAILED if ended.failed else OperationStatus.EXECUTED,
+        finished_at=ended.finished_at,
+        documents_signed=row.documents_total - ended.failed,
+        documents_failed=ended.failed,
+    )
+    return operation, [_ended_document(document, outcomes.get(document.ordinal)) for document in documents]
+
+
+def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None) -> DocumentRow:
+    if outcome is None:  # refused on arrival
+        return row
+    if (refusal := outcome.refusal) is None:
+        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes)
+    return replace(row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause)
 
 
 def claimed_operation(record: Mapping[str, Any]) -> ClaimedOperation:

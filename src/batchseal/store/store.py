@@ -23,6 +23,7 @@ from batchseal.store.rows import (
     WAKE_SECONDS,
     ClaimedOperation,
     DocumentRow,
+    Ended,
     NewDocument,
     NewOperation,
     OperationRow,
@@ -255,27 +256,27 @@ class Store:
 
     async def finish(
         self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome] = ()
-    ) -> int | None:
+    ) -> Ended | None:
         """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
-        Returns how many have, or None, and nothing changed, where the fence is stale.
+        None, and nothing changed, where the fence is stale.
 
         The table refuses to finish an operation that has a document which is still RECEIVED.
         """
         crash_site("finish-uncommitted")
-        failed = await self._write(operation_id, created_at, fence, outcomes, last=True)
+        ended = await self._write(operation_id, created_at, fence, outcomes, last=True)
         crash_site("finished")
-        return failed
+        return ended
 
     async def _write(
         self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome], *, last: bool
-    ) -> int | None:
+    ) -> Ended | None:
         columns = outcome_columns(outcomes)
         month = month_of(created_at)
         async with self._database.connection() as connection:
-            failed: int | None = await connection.fetchval(
+            record = await connection.fetchrow(
                 QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, Mode.SYNC
             )
-            return failed
+            return Ended(*record) if record else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
