@@ -77,6 +77,10 @@ class Work:
     left: int  # documents that have not ended
     run: Run
 
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
+
 
 class Signing:
     """`tries` is the budget of sign calls of a document, over all runs."""
@@ -102,27 +106,42 @@ class Signing:
                 raise _lost(operation)
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
-        reader = await in_pool(self._pool, lambda: SpillReader(self._folder, operation.payload_id))
+        work, found = await in_pool(self._pool, lambda: self._open(claimed, caller, template, open_rows, run))
         try:
-            writer = SpillWriter.reopen(reader)
-            try:
-                work = Work(claimed, caller, reader, writer, records.read_tries(reader), len(open_rows), run)
-                renewed = await self._pass(work, template, open_rows, again=True)
-                if renewed:
-                    # Their attributes name the old certificate: prepared once more for the new one, and only once.
-                    template = CmsTemplate.cached(await self._upstream.credential(caller))
-                    await self._pass(work, template, {n: open_rows[n] for n in renewed}, again=False)
-                if run.open:
-                    await in_pool(self._pool, lambda: _keep_tries(work))
-            finally:
-                writer.close()
+            renewed = await self._pass(work, template, open_rows, found, again=True)
+            if renewed:
+                # Their attributes name the old certificate: prepared once more for the new one, and only once.
+                template = CmsTemplate.cached(await self._upstream.credential(caller))
+                anew = {ordinal: open_rows[ordinal] for ordinal in renewed}
+                found = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, anew))
+                await self._pass(work, template, anew, found, again=False)
+            if run.open:
+                await in_pool(self._pool, lambda: _keep_tries(work))
         finally:
-            reader.close()
+            work.close()
         return run
 
-    async def _pass(self, work: Work, template: CmsTemplate, rows: dict[int, DocumentRow], *, again: bool) -> list[int]:
-        """Prepares and signs `rows`; returns those whose certificate turned out to be renewed, if they may come `again`."""
-        found = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, rows))
+    def _open(
+        self, claimed: ClaimedOperation, caller: Caller, template: CmsTemplate, rows: dict[int, DocumentRow], run: Run
+    ) -> tuple[Work, Found]:
+        """In a thread, and in one go: for a small operation changing threads takes longer than this."""
+        reader = SpillReader(self._folder, claimed.row.payload_id)
+        try:
+            writer = SpillWriter.reopen(reader)
+        except BaseException:
+            reader.close()
+            raise
+        work = Work(claimed, caller, reader, writer, records.read_tries(reader), len(rows), run)
+        try:
+            return work, self._digest(reader, writer, template, rows)
+        except BaseException:
+            work.close()
+            raise
+
+    async def _pass(
+        self, work: Work, template: CmsTemplate, rows: dict[int, DocumentRow], found: Found, *, again: bool
+    ) -> list[int]:
+        """Signs `rows`; returns those whose certificate turned out to be renewed, if they may come `again`."""
         if not self._upstream.stamps:
             asking = [rows[item.ordinal] for item in found.to_sign if item.timestamp]
             found.ended += [DocumentOutcome(row.ordinal, refusal=_no_time_stamps(row)) for row in asking]
