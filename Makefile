@@ -27,6 +27,7 @@ test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some,
 
 .PHONY: drills
 drills: $(VENV)/.dev $(VENV)/.native  ## break things on purpose, in short form; DRILL=name for one (results in benchmarks/results)
+	@$(BIN)/python -m pip install -qq atheris==3.0.0 schemathesis==4.32.5 || echo 'some drills lack their tools'
 	@$(BIN)/python -m tests.adversity.drills $(DRILL)
 
 .PHONY: drills-long

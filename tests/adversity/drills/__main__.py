@@ -1,10 +1,12 @@
 """Runs drills and keeps their results (see the package)."""
 
 import argparse
+import fcntl
 import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.adversity.drills import catalogue, registry  # noqa: F401
 from tests.adversity.drills.registry import DRILLS, run
@@ -22,7 +24,6 @@ def main() -> int:
     if unknown := set(arguments.names) - set(DRILLS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
     registry.LONG = arguments.long
-    results = json.loads(arguments.out.read_text("utf-8"))["drills"] if arguments.out.exists() else {}
     failures = 0
     for name in arguments.names or DRILLS:
         one = DRILLS[name]
@@ -34,10 +35,19 @@ def main() -> int:
         failures += result["failures"]
         say(f"{name}: {json.dumps(result)}")
         if not arguments.long:
-            results[name] = result
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            arguments.out.write_text(json.dumps({"drills": results}, indent=2, sort_keys=True) + "\n", "utf-8")
+            merge(arguments.out, name, result)
     return 1 if failures else 0
+
+
+def merge(path: Path, name: str, result: dict[str, Any]) -> None:
+    """Replaces the entry of one drill; others that run beside it lose nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        results = json.loads(file.read() or '{"drills": {}}')["drills"]
+        file.truncate(0)
+        file.write(json.dumps({"drills": results | {name: result}}, indent=2, sort_keys=True) + "\n")
 
 
 def say(text: str) -> None:

@@ -42,17 +42,25 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
     """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`."""
     result: dict[str, Any] = {"trials": 0, "failures": 0}
     began = time.monotonic()
-    with one.open(folder) as trial:
-        for number in range(trials):
-            result["trials"] += 1
-            try:
-                figures = trial(number) or {}
-            except (AssertionError, OSError, SystemExit) as problem:
-                result["failures"] += 1
-                result.setdefault("first_failure", f"trial {number}: {type(problem).__name__}: {problem}"[:1000])
-                say(f"{one.name} trial {number} failed\n{traceback.format_exc()}")
-                continue
-            for name, value in figures.items():
-                result[name] = round(max(value, result.get(name, value)), 3)
+
+    def failed(when: str, problem: BaseException) -> None:
+        result["failures"] += 1
+        result.setdefault("first_failure", f"{when}: {type(problem).__name__}: {problem}"[:1000])
+        say(f"{one.name}, {when}, failed\n{traceback.format_exc()}")
+
+    try:
+        with one.open(folder) as trial:
+            for number in range(trials):
+                result["trials"] += 1
+                try:
+                    figures = trial(number) or {}
+                except (Exception, SystemExit) as problem:
+                    failed(f"trial {number}", problem)
+                    continue
+                for name, value in figures.items():
+                    result[name] = round(max(value, result.get(name, value)), 3)
+    except (Exception, SystemExit) as problem:
+        # What all trials share did not open, or what must hold behind the last one does not.
+        failed("before or after the trials", problem)
     result["seconds"] = round(time.monotonic() - began, 1)
     return result
