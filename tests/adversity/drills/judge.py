@@ -26,16 +26,6 @@ def signatures_by_ordinal(path: Path) -> Counter[int]:
     return found
 
 
-def last_signatures_offset(path: Path) -> int:
-    """Where the run of signatures at the end of a spill file begins; its size where it ends with something else."""
-    data, offset, start = path.read_bytes(), 0, 0
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
-        offset += HEADER_BYTES + header.stored_bytes
-        if header.kind is not FrameKind.SIGNATURE:
-            start = offset
-    return start
-
-
 def result_of(service: RunningService, operation_id: int) -> dict[str, object]:
     status, _, body = get(service, f"{BASE}/operation/sign/detail/{operation_id}/contentInResponse/true", 120)
     assert status == 200, (status, body[:300])

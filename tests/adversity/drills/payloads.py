@@ -1,8 +1,6 @@
 """What happens to spill files: flipped bits, unsynced writes, uploads that break off, duplicates."""
 
-import os
 import random
-import shutil
 import threading
 import time
 from collections import Counter
@@ -11,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.service import RunningService, measure
-from tests.adversity.drills.judge import judge_result, last_signatures_offset, result_of
+from tests.adversity.drills.judge import judge_result, result_of
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, connect, documents, finished, head, post, spill_files, until
 
@@ -139,55 +137,3 @@ def duplicates(folder: Path) -> Iterator[Trial]:
         yield trial
         last = finished(service, "twin 0", 30)
         judge_result(service, last.operation_id, contents)
-
-
-@drill("unsynced", quick=3, short=20, long=200)
-def unsynced(folder: Path) -> Iterator[Trial]:
-    """A power cut: files go back to what was synced, pages written since are lost in any order.
-
-    The service is killed at a site whose place between writing and syncing is known; what was appended after the last
-    sync is then cut off anywhere, or has pages of zeros in it, as file systems leave it.
-    """
-    contents = documents(60)
-    chance = random.Random(14)
-
-    def trial(number: int) -> Figures:
-        place = folder / f"unsynced {number}"
-        place.mkdir()
-        site = chance.choice(("!signatures-appended", "!signatures-synced", "!registered", "!outcomes-recorded:2"))
-        os.environ["BATCHSEAL_CRASH_AT"] = site
-        try:
-            with RunningService(*FAST, "--sandbox-multisign=20", "--sandbox-latency=50", folder=place) as service:
-                os.environ.pop("BATCHSEAL_CRASH_AT")
-                with suppress(ConnectionError):
-                    post(service, batch("power", contents))
-                until(lambda: service.process.poll() is not None, 15)
-        finally:
-            os.environ.pop("BATCHSEAL_CRASH_AT", None)
-        lost = 0
-        for path in spill_files(place):
-            lost += lose_unsynced(path, chance, site)
-        with RunningService(*FAST, folder=place) as service:
-            status = finished(service, "power", 20)
-            judge_result(service, status.operation_id, contents, verified=2)
-        shutil.rmtree(place, ignore_errors=True)
-        return {"bytes_lost_max": lost}
-
-    yield trial
-
-
-def lose_unsynced(path: Path, chance: random.Random, site: str) -> int:
-    """The last append of `signatures-appended` was never synced: it is cut anywhere, or holes of zeros stand in it."""
-    if site != "!signatures-appended":
-        return 0
-    start, size = last_signatures_offset(path), path.stat().st_size
-    if start >= size:
-        return 0
-    cut = chance.randrange(start, size + 1)
-    with path.open("r+b") as file:
-        if chance.random() < 0.5:
-            file.truncate(cut)
-        else:
-            file.seek(cut)
-            file.write(bytes(min(4096, size - cut)))
-    return size - cut

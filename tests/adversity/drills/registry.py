@@ -20,6 +20,7 @@ class Drill:
     short: int
     long: int
     open: Opened
+    missing: Callable[[], str]  # what it needs and is not here; empty where it can run
 
 
 DRILLS: dict[str, Drill] = {}
@@ -27,12 +28,18 @@ DRILLS: dict[str, Drill] = {}
 LONG = False
 
 
-def drill(name: str, *, quick: int, short: int, long: int) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
+def nothing() -> str:
+    return ""
+
+
+def drill(
+    name: str, *, quick: int, short: int, long: int, missing: Callable[[], str] = nothing
+) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
     """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
 
     def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
         opened = contextmanager(function)
-        DRILLS[name] = Drill(name, quick, short, long, opened)
+        DRILLS[name] = Drill(name, quick, short, long, opened, missing)
         return opened
 
     return register
@@ -49,6 +56,7 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
         say(f"{one.name}, {when}, failed\n{traceback.format_exc()}")
 
     try:
+        assert not one.missing(), one.missing()
         with one.open(folder) as trial:
             for number in range(trials):
                 result["trials"] += 1

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.service import RunningService, descendants
+from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import (
@@ -126,64 +126,50 @@ def away(service: RunningService, folder: Path, seconds: float) -> float:
 # --- disk --------------------------------------------------------------------------------------------------------
 
 
-# Where administrators' programs are, whatever this account's PATH says.
-MKFS = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin:/bin")
-
-
-@drill("disk-full", quick=3, short=60, long=300)
+@drill("disk-full", quick=3, short=60, long=300, missing=volumes.missing)
 def disk_full(folder: Path) -> Iterator[Trial]:
     """A small file system of its own, filled before the upload, while it is spilled, and before the rows are written."""
-    image, mount = folder / "image", folder / "mount"
-    with image.open("wb") as file:
-        file.truncate(400 << 20)
-    assert MKFS
-    subprocess.run([MKFS, "-q", "-F", "-m", "0", str(image)], check=True)
-    mount.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
-    try:
-        mount.chmod(0o711)
-        with RunningService(*FAST, folder=mount) as service:
-            body = batch("disk", documents(60, size_bytes=300_000))
-            ballast = mount / "ballast"
+    volumes.make_image(folder / "image", 400 << 20)
+    with volumes.mounted(folder / "image", folder / "mount") as mount, RunningService(*FAST, folder=mount) as service:
+        body = batch("disk", documents(60, size_bytes=300_000))
+        ballast = mount / "ballast"
 
-            def trial(number: int) -> Figures:
-                kind = number % 3
-                with connect(service, 30) as connection:
-                    connection.sendall(head(service, len(body), Connection="close") if kind else b"")
-                    if kind == 0:
-                        fill(ballast, mount)
-                        began = time.monotonic()
-                        connection.sendall(head(service, len(body), Connection="close"))
-                    else:
-                        half = len(body) // 2 if kind == 1 else len(body) - 1000
-                        connection.sendall(body[:half])
-                        time.sleep(0.3)
-                        fill(ballast, mount)
-                        began = time.monotonic()
-                        with suppress(BrokenPipeError, ConnectionResetError):
-                            connection.sendall(body[half:])
-                    connection.recv(1, socket.MSG_PEEK)
-                    seconds = time.monotonic() - began
-                    code, headers, said = reply(connection)
-                try:
-                    # At the very end there may be just enough room left to do it all.
-                    assert code == 507 or (kind == 2 and code in (200, 503)), (kind, code, said[:200])
-                    assert kind == 2 or seconds < 1, f"507 after {seconds:.1f} s"
-                    if code == 507:
-                        assert int(headers["retry-after"]) > 0
-                        until(lambda: not stray(service), 2)
-                finally:
-                    ballast.unlink()
-                began = time.monotonic()
-                until(lambda: post(service, batch(f"after {number}", documents(2)))[0] == 200, 10, 0.2)
-                again = time.monotonic() - began
-                if code == 200:
-                    finished(service, "disk", 20)
-                return {"seconds_until_507_max": seconds if code == 507 else 0, "seconds_until_works_again_max": again}
+        def trial(number: int) -> Figures:
+            kind = number % 3
+            with connect(service, 30) as connection:
+                connection.sendall(head(service, len(body), Connection="close") if kind else b"")
+                if kind == 0:
+                    fill(ballast, mount)
+                    began = time.monotonic()
+                    connection.sendall(head(service, len(body), Connection="close"))
+                else:
+                    half = len(body) // 2 if kind == 1 else len(body) - 1000
+                    connection.sendall(body[:half])
+                    time.sleep(0.3)
+                    fill(ballast, mount)
+                    began = time.monotonic()
+                    with suppress(BrokenPipeError, ConnectionResetError):
+                        connection.sendall(body[half:])
+                connection.recv(1, socket.MSG_PEEK)
+                seconds = time.monotonic() - began
+                code, headers, said = reply(connection)
+            try:
+                # At the very end there may be just enough room left to do it all.
+                assert code == 507 or (kind == 2 and code in (200, 503)), (kind, code, said[:200])
+                assert kind == 2 or seconds < 1, f"507 after {seconds:.1f} s"
+                if code == 507:
+                    assert int(headers["retry-after"]) > 0
+                    until(lambda: not stray(service), 2)
+            finally:
+                ballast.unlink()
+            began = time.monotonic()
+            until(lambda: post(service, batch(f"after {number}", documents(2)))[0] == 200, 10, 0.2)
+            again = time.monotonic() - began
+            if code == 200:
+                finished(service, "disk", 20)
+            return {"seconds_until_507_max": seconds if code == 507 else 0, "seconds_until_works_again_max": again}
 
-            yield trial
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False)
+        yield trial
 
 
 def fill(ballast: Path, mount: Path) -> None:

@@ -1,0 +1,152 @@
+"""A power cut: the disk is left with what was synced, and with whatever else the kernel happened to write."""
+
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.service import RunningService, descendants
+from tests.adversity.drills import volumes
+from tests.adversity.drills.judge import judge_result
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support_service import BASE, FAST, batch, client_of, documents, finished, get, post, spill_files, until
+
+DISK_BYTES, PAGE_BYTES = 600 << 20, 4096
+CALLERS = 3
+SITES = (
+    "!spill-synced",
+    "!registered",
+    "!signatures-appended:3",
+    "!signatures-synced",
+    "!outcomes-recorded:2",
+    "!finished",
+)
+FLAGS = (*FAST, "--sandbox-multisign=20", "--sandbox-latency=50")
+
+
+class Load:
+    """Callers that submit until they are told to end, or the service does."""
+
+    def __init__(self, service: RunningService, contents: list[bytes]) -> None:
+        self.acknowledged: list[str] = []
+        self.seen_finished: list[str] = []
+        self._service, self._contents = service, contents
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._submit, args=(caller,)) for caller in range(CALLERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def _submit(self, caller: int) -> None:
+        for count in range(100):
+            if self._ended.is_set():
+                return
+            reference = f"caller {caller} {count}"
+            # A connection that breaks before the reply is no acknowledgement.
+            with suppress(Exception):
+                if post(self._service, batch(reference, self._contents))[0] == 200:
+                    self.acknowledged.append(reference)
+                    if self._is_finished(reference):
+                        self.seen_finished.append(reference)
+
+    def _is_finished(self, reference: str) -> bool:
+        """Waits for an end a while, as long as the service answers."""
+        path = f"{BASE}/async/operation/status/withExternalReference/{reference.replace(' ', '%20')}"
+        for _ in range(20):
+            if b'"EXECUTED"' in get(self._service, path, 5)[2]:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+
+@drill("unsynced", quick=2, short=20, long=200, missing=volumes.missing)
+def unsynced(folder: Path) -> Iterator[Trial]:
+    """Everything, the database included, stops at a random time or at a named site; the next start has a copy of the disk.
+
+    The temp folder is on a file system of its own, whose image holds what reached the disk: that is what a sync brought
+    there. Every other trial has no journal, so that a name counts only where its folder was synced. Of what was appended to
+    spill files since, some pages are put back, as if the kernel had written them already.
+    """
+    contents = documents(40)
+    chance = random.Random(14)
+
+    def trial(number: int) -> Figures:
+        image, copy = folder / f"disk {number}", folder / f"disk {number} after the cut"
+        volumes.make_image(image, DISK_BYTES, *(("-O", "^has_journal") if number % 2 else ()))
+        with volumes.mounted(image, folder / "before") as place:
+            load, unsynced_bytes = cut(place, image, copy, number, chance)
+        volumes.repair(copy)
+        with volumes.mounted(copy, folder / "after") as place:
+            lost = sum(put_some_back(place, name, data, chance) for name, data in unsynced_bytes.items())
+            judge_cut(place, load, contents)
+        image.unlink()
+        copy.unlink()
+        return {"bytes_lost_max": lost, "acknowledged_max": len(load.acknowledged)}
+
+    def cut(place: Path, image: Path, copy: Path, number: int, chance: random.Random) -> tuple[Load, dict[str, bytes]]:
+        site = SITES[number // 4 % len(SITES)] if number // 2 % 2 else ""
+        os.environ["BATCHSEAL_CRASH_AT"] = site
+        try:
+            with RunningService(*FLAGS, folder=place) as service:
+                load = Load(service, contents)
+                if site:
+                    until(lambda: service.process.poll() is not None, 20)
+                else:
+                    time.sleep(chance.uniform(0.3, 2.5))
+                    for pid in [service.process.pid, *(pid for pid, _ in descendants(service.process.pid))]:
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGSTOP)
+                volumes.copy_of_disk(image, copy)
+                appended = {path.name: path.read_bytes() for path in spill_files(place)}
+                load.end()
+                if not site:
+                    service.kill()
+                load.join()
+        finally:
+            os.environ.pop("BATCHSEAL_CRASH_AT", None)
+        return load, appended
+
+    yield trial
+
+
+def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) -> int:
+    """Bytes of a spill file that stay lost. Of those behind its end some pages are written after all, in half of the files."""
+    path = place / "temp" / "spill" / name
+    if not path.exists():
+        return len(data)
+    size = path.stat().st_size
+    if size < len(data) and chance.random() < 0.5:
+        with path.open("r+b") as file:
+            for at in range(size, len(data), PAGE_BYTES):
+                if chance.random() < 0.5:
+                    file.seek(at)
+                    file.write(data[at : at + chance.randint(1, PAGE_BYTES)])
+    return max(0, len(data) - size)
+
+
+def judge_cut(place: Path, load: Load, contents: list[bytes]) -> None:
+    """What was acknowledged is there and ends, what was finished is finished, all of it is whole."""
+    with RunningService(*FLAGS, folder=place) as service:
+        client = client_of(service)
+        for reference in load.seen_finished:
+            assert client.status(reference).finished, f"{reference} was finished before the cut"
+        client.close()
+        for reference in load.acknowledged:
+            status = finished(service, reference, 20)
+            assert status.status == "EXECUTED", f"{reference}: {status}"
+            judge_result(service, status.operation_id, contents, verified=2)
+        # And it goes on.
+        assert post(service, batch("after the cut", contents))[0] == 200
+        assert finished(service, "after the cut", 20).status == "EXECUTED"
+    shutil.rmtree(place / "work", ignore_errors=True)
