@@ -1,0 +1,65 @@
+"""Callers that keep a service busy, and remember what they were told."""
+
+import threading
+import time
+
+from benchmarks.service import RunningService
+from tests.support_service import BASE, batch, get, post
+
+CALLERS = 3
+
+
+class Load:
+    """Submits until `end`, or as long as the service answers. Without a pace each caller waits for the end of what it sent."""
+
+    def __init__(self, service: RunningService, contents: list[bytes], batches_a_second: float = 0.0) -> None:
+        self.acknowledged: list[str] = []
+        self.seen_finished: list[str] = []
+        self._service, self._contents = service, contents
+        self._pause = CALLERS / batches_a_second if batches_a_second else 0.0
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._submit, args=(caller,)) for caller in range(CALLERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def _submit(self, caller: int) -> None:
+        count, due = 0, time.monotonic() + caller * self._pause / CALLERS
+        while not self._ended.wait(max(0.0, due - time.monotonic()) if self._pause else 0.0):
+            reference = f"caller {caller} {count}"
+            count += 1
+            due += self._pause
+            try:
+                if post(self._service, batch(reference, self._contents))[0] == 200:
+                    self.acknowledged.append(reference)
+                if not self._pause and self._is_finished(reference):
+                    self.seen_finished.append(reference)
+            except OSError:
+                # A connection that breaks before the reply is no acknowledgement.
+                time.sleep(0.05)
+
+    def _is_finished(self, reference: str) -> bool:
+        """Waits for an end a while, as long as the service answers."""
+        path = f"{BASE}/async/operation/status/withExternalReference/{reference.replace(' ', '%20')}"
+        for _ in range(100):
+            if b'"EXECUTED"' in get(self._service, path, 5)[2] or self._ended.is_set():
+                return not self._ended.is_set()
+            time.sleep(0.05)
+        return False
+
+    def end(self) -> None:
+        """Told to end; `join` waits for it."""
+        self._ended.set()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+
+def full_load(service: RunningService, contents: list[bytes], seconds: float) -> float:
+    """Batches that come to their end a second, when each caller sends its next one at once."""
+    load = Load(service, contents)
+    time.sleep(seconds)
+    load.end()
+    load.join()
+    assert load.seen_finished, "nothing was finished"
+    return len(load.seen_finished) / seconds
