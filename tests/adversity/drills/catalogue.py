@@ -1,3 +1,14 @@
 """Imports every module with drills, which register themselves."""
 
-from tests.adversity.drills import api_fuzz, crashes, fuzzing, payloads, power, seasons, shutdown, tenants, trouble  # noqa: F401
+from tests.adversity.drills import (  # noqa: F401
+    api_fuzz,
+    clock,
+    crashes,
+    fuzzing,
+    payloads,
+    power,
+    seasons,
+    shutdown,
+    tenants,
+    trouble,
+)

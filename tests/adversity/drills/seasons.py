@@ -1,9 +1,6 @@
-"""Time: clocks that jump, months that pass, hours of load."""
+"""Months that pass, hours of load."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,84 +11,6 @@ from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
-
-from batchseal.postgres.programs import find_programs
-
-# --- clock -------------------------------------------------------------------------------------------------------
-
-JUMPS = (3700, -3700, 400 * 86_400, -400 * 86_400)
-
-
-@drill("clock", quick=0, short=8, long=80)
-def clock(folder: Path) -> Iterator[Trial]:
-    """The wall clock of the service, then of the database, jumps while operations run (`other_clock.c`, as libfaketime)."""
-    library = folder / "other_clock.so"
-    source = Path(__file__).with_name("other_clock.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", str(source), "-o", str(library), "-ldl"], check=True)
-    library.chmod(0o755)
-    contents = documents(60)
-
-    def trial(number: int) -> Figures:
-        jump, whole = JUMPS[number // 2 % 4], number % 2 == 0
-        place = folder / f"clock {number}"
-        place.mkdir()
-        told = folder / f"time-{number}"
-        told.write_text("0")
-        told.chmod(0o644)
-        other = {"LD_PRELOAD": str(library), "OTHER_CLOCK": str(told)}
-        flags = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=10")
-        if whole:
-            os.environ.update(other)
-        else:
-            flags = (*flags, f"--postgres-bin={programs_with(folder, other)}")
-        try:
-            with RunningService(*flags, folder=place) as service:
-                for name in other:
-                    os.environ.pop(name, None)
-                assert post(service, batch("before", contents))[0] == 200
-                time.sleep(0.3)
-                told.write_text(str(jump))
-                assert finished(service, "before", 60).status == "EXECUTED"
-                assert post(service, batch("after", contents))[0] == 200
-                status = finished(service, "after", 60)
-                assert status.status == "EXECUTED", status
-                judge_result(service, status.operation_id, contents, verified=0)
-                assert b"gave an operation up" not in service.log.read_bytes(), "two held one lease"
-                assert len(spill_files(place)) == 2, "a payload was purged by a clock that jumped"
-                # By a round of housekeeping the jump is in the log, where it is the database's.
-                if not whole or not service_only(place):
-                    until(lambda: b"clock jumped" in service.log.read_bytes(), 80)
-                    time.sleep(2)
-                    assert len(spill_files(place)) == 2
-        finally:
-            for name in other:
-                os.environ.pop(name, None)
-        shutil.rmtree(place, ignore_errors=True)
-        return {}
-
-    yield trial
-
-
-def service_only(place: Path) -> bool:
-    """The embedded database is given an environment of its own: a preload of the service does not reach it."""
-    pid = (place / "temp" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
-    return b"LD_PRELOAD" not in Path(f"/proc/{pid}/environ").read_bytes()
-
-
-def programs_with(folder: Path, environment: dict[str, str]) -> Path:
-    """The embedded database's programs behind scripts that set its environment."""
-    real = find_programs(None).folder
-    place = folder / f"bin-{time.monotonic_ns()}"
-    place.mkdir()
-    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.items())
-    for name in ("postgres", "initdb"):
-        script = place / name
-        # `initdb` looks for `postgres` beside itself, and takes a clock as it is.
-        what = f"exec '{real / name}' \"$@\"\n"
-        script.write_text(f"#!/bin/sh\n{exports if name == 'postgres' else ''}{what}")
-        script.chmod(0o755)
-    return place
-
 
 # --- steady load -------------------------------------------------------------------------------------------------
 
