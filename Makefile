@@ -35,8 +35,8 @@ drills-long: $(VENV)/.dev $(VENV)/.native  ## the long form of DRILL=name
 	@$(BIN)/python -m tests.adversity.drills $(or $(DRILL),$(error DRILL=name is needed)) --long
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev $(VENV)/.native  ## fuzz the native core and the multipart reader; FUZZ_SECONDS=180 each, HARNESS=name for one
-	@$(BIN)/python -m pip install -qq atheris==3.0.0 || echo 'without atheris: multipart is not fuzzed'
+fuzz: $(VENV)/.dev $(VENV)/.native  ## fuzz the native core, the multipart reader and the DER writer; FUZZ_SECONDS=180 each, HARNESS=name for one
+	@$(BIN)/python -m pip install -qq atheris==3.0.0 || echo 'without atheris: multipart and cms are not fuzzed'
 	@$(BIN)/python -m tests.fuzz.harnesses --seconds $(or $(FUZZ_SECONDS),180) $(HARNESS)
 
 .PHONY: lint

@@ -1,4 +1,5 @@
-"""Builds and runs the fuzz harnesses: libFuzzer over the C cores (clang), atheris over the multipart reader.
+"""Builds and runs the fuzz harnesses: libFuzzer over the C cores (clang), atheris over the multipart reader
+and the DER writer.
 
 python -m tests.fuzz.harnesses --seconds 180            every harness
 python -m tests.fuzz.harnesses json --seconds 10 --canary
@@ -15,12 +16,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+FINDINGS = ROOT / "build" / "fuzz"
 C_HARNESSES = {
     "pdf": ("pdf_plan_fuzz.c", ("pdfscan",)),
     "json": ("json_scan_fuzz.c", ("jsonscan", "base64", "cpu")),
     "base64": ("base64_fuzz.c", ("base64", "cpu")),
 }
-HARNESSES = (*C_HARNESSES, "multipart")
+PYTHON_HARNESSES = {"multipart": "multipart_fuzz.py", "cms": "cms_fuzz.py"}
+HARNESSES = (*C_HARNESSES, *PYTHON_HARNESSES)
 # Of one input: more is a finding. The second bounds the whole process, what the sanitizers hold included.
 INPUT_SECONDS, INPUT_MEGABYTES = 1, 256
 # What was freed is kept apart for a while, to notice its use: little of it, since it counts.
@@ -67,13 +70,19 @@ def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bo
     if name in C_HARNESSES:
         command = [str(build(name, folder, canary=canary))]
     else:
-        command = [sys.executable, str(HERE / "multipart_fuzz.py"), *(["--canary"] if canary else [])]
+        command = [sys.executable, str(HERE / PYTHON_HARNESSES[name]), *(["--canary"] if canary else [])]
     environment = os.environ | {"ASAN_OPTIONS": ASAN_OPTIONS}
     done = subprocess.run(
         [*command, *options, str(corpus)], cwd=folder, env=environment, capture_output=True, text=True, errors="replace"
     )
     said = done.stderr
-    assert done.returncode == 0, f"{name}: {said[-3000:]}"
+    if done.returncode:
+        # What it found outlives the folder; atheris tells the exception on standard output.
+        for found in folder.glob("*-*[0-9a-f]"):
+            if found.is_file() and not canary:
+                FINDINGS.mkdir(parents=True, exist_ok=True)
+                shutil.copy(found, FINDINGS / f"{name}-{found.name}")
+        raise AssertionError(f"{name}: {done.stdout[-1500:]}{said[-1500:]}")
     figures = {key: float(value) for key, value in re.findall(r"stat::(\w+):\s+(\d+)", said)}
     return {
         "runs": figures.get("number_of_executed_units", 0),
@@ -102,9 +111,6 @@ def main() -> int:
                 found = True
                 if not arguments.canary:
                     print(problem)
-                    for file in Path(folder).glob("*-*[0-9a-f]"):
-                        if file.is_file() and file.suffix == "":
-                            shutil.copy(file, os.getcwd())
             print(f"{name}: {'found something' if found else 'nothing found'}", flush=True)
             code |= found is not arguments.canary
     return code
