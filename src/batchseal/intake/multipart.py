@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_REQUEST_PART_BYTES = 32 << 20
 MAX_PART_HEADERS = 16
 MAX_PART_HEADER_BYTES = 4096
+# What may stand before the first boundary (RFC 2046 5.1.1); nobody sends any.
+MAX_PREAMBLE_BYTES = 4096
 
 _decode_request = msgspec.json.Decoder(MultipartRequest).decode
 
@@ -40,6 +42,8 @@ class MultipartIntake:
         self._headers: dict[bytes, bytes] = {}
         self._field, self._value = bytearray(), bytearray()
         self._ended = False
+        self._opening = b"--" + boundary
+        self._preamble: bytes | None = b""
         self._parser = MultipartParser(
             boundary,
             {
@@ -55,12 +59,26 @@ class MultipartIntake:
         )
 
     def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
+        data = bytes(chunk)
+        if self._preamble is not None:
+            data = self._behind_preamble(self._preamble + data)
         try:
-            self._parser.write(bytes(chunk))
+            self._parser.write(data)
         except ValueError as problem:
             raise InvalidRequest(f"the multipart body cannot be read: {problem}") from None
         documents, self._documents = self._documents, []
         return documents
+
+    def _behind_preamble(self, data: bytes) -> bytes:
+        """From the first boundary on, or nothing yet. The parser itself skips a preamble only where the boundary comes in the
+        same piece.
+        """
+        at = 0 if data.startswith(self._opening) else data.find(b"\n" + self._opening) + 1
+        found = at > 0 or data.startswith(self._opening)
+        if at > MAX_PREAMBLE_BYTES or (not found and len(data) > MAX_PREAMBLE_BYTES + len(self._opening)):
+            raise InvalidRequest("the multipart body does not begin with its boundary")
+        self._preamble = None if found else data
+        return data[at:] if found else b""
 
     def finish(self) -> RequestFacts:
         if not self._ended:

@@ -2,12 +2,14 @@
 
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService, descendants
-from tests.adversity.drills.judge import judge_result, judge_spill, signatures_by_ordinal
+from benchmarks.service import RunningService
+from tests.adversity.drills.judge import judge_result, judge_spill, living, signatures_by_ordinal
+from tests.adversity.drills.purging import prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
@@ -15,11 +17,10 @@ from batchseal.client.http import Client
 from batchseal.crash import SITES
 from batchseal.errors import RequestFailed
 
-READY_SECONDS, FINISHED_SECONDS = 5, 20
+READY_SECONDS, FINISHED_SECONDS, ENDED_SECONDS = 5, 20, 5
 SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
-# These need payloads that have had their time: the housekeeping drill passes them.
+# These are passed where payloads, rows and audit entries have had their time.
 HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
-KILLED = [site for site in SITES if site not in HOUSEKEEPING_SITES]
 
 
 @drill("kill-random", quick=2, short=30, long=300)
@@ -49,9 +50,13 @@ def judge_restart(place: Path, reference: str, contents: list[bytes], flags: tup
         done = time.monotonic() - began
         judge_result(service, status.operation_id, contents, verified=40)
         judge_spill(service, 1, len(contents))
-        family = [pid for pid, _ in descendants(service.process.pid)]
-    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()], "a process outlived the service"
+    judge_ended(place)
     return {"ready_seconds_max": ready, "finished_seconds_max": done}
+
+
+def judge_ended(place: Path) -> None:
+    """The kernel ends the children with their parent, and the database's processes end when they notice."""
+    until(lambda: not living(place), ENDED_SECONDS)
 
 
 def made(place: Path) -> Path:
@@ -59,15 +64,25 @@ def made(place: Path) -> Path:
     return place
 
 
-@drill("kill-sites", quick=2 * len(KILLED), short=3 * 2 * len(KILLED), long=10 * 2 * len(KILLED))
+@drill("kill-sites", quick=2 * len(SITES), short=3 * 2 * len(SITES), long=10 * 2 * len(SITES))
 def kill_sites(folder: Path) -> Iterator[Trial]:
     """Each site in turn, once ending its own process (the service goes on), once everything."""
     contents = documents(30)
+    aged: list[Path] = []
 
     def trial(number: int) -> Figures:
-        site = KILLED[number // 2 % len(KILLED)]
-        everything = number % 2 == 1
-        place = made(folder / f"site {number}")
+        site, everything = SITES[number // 2 % len(SITES)], number % 2 == 1
+        if site in HOUSEKEEPING_SITES:
+            aged[:] = aged or [prepare(folder)]
+            figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
+        else:
+            figures = signing_trial(folder / f"site {number}", site, everything)
+        judge_ended(folder)
+        shutil.rmtree(folder / f"site {number}", ignore_errors=True)
+        return figures
+
+    def signing_trial(place: Path, site: str, everything: bool) -> Figures:
+        place.mkdir()
         # The signer prepares only what reception could not: files that were described after they came.
         late = site == "prepared-appended"
         os.environ["BATCHSEAL_CRASH_AT"] = ("!" if everything else "") + site
@@ -80,6 +95,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
                     acknowledged = False
                 if everything:
                     until(lambda: service.process.poll() is not None, 15)
+                    judge_ended(place)
                 else:
                     until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
                     if not acknowledged:

@@ -2,12 +2,15 @@
 
 import base64
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 from benchmarks.service import RunningService
 from tests.support_service import BASE, get
 
@@ -64,3 +67,26 @@ def judge_spill(service: RunningService, operations: int, documents: int) -> Non
         found = signatures_by_ordinal(path)
         assert set(found.values()) <= {1}, f"{path.name}: a document has two results"
         assert len(found) == documents, f"{path.name}: {len(found)} of {documents} documents have a signature"
+
+
+async def owner(service: RunningService) -> asyncpg.Connection:
+    """To the embedded database, as the owner of its tables, who sees all rows."""
+    url = (service.folder / "temp" / "database.url").read_text("utf-8").strip()
+    return await asyncpg.connect(
+        url.replace("//batchseal@", "//batchseal_owner@"),
+        server_settings={"batchseal.scope": "*", "search_path": "batchseal"},
+    )
+
+
+def living(place: Path) -> list[int]:
+    """Processes that run on this folder: by their command line, their working folder, or a file they have open."""
+    wanted, found = str(place), []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            names = [os.readlink(entry / "cwd"), *(os.readlink(file) for file in (entry / "fd").iterdir())]
+            command = (entry / "cmdline").read_text("utf-8", "replace")
+            if wanted in command or any(name.startswith(wanted + "/") for name in names):
+                found.append(int(entry.name))
+    return found

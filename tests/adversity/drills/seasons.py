@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 from benchmarks.service import RunningService, measure
 from tests.adversity.drills import registry
-from tests.adversity.drills.judge import judge_result
+from tests.adversity.drills.judge import judge_result, owner
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
 
@@ -96,14 +95,6 @@ def p99(service: RunningService, operation_id: int, count: int) -> float:
         assert get(service, f"{BASE}/operation/status/{operation_id}")[0] == 200
         times.append(time.monotonic() - began)
     return sorted(times)[int(count * 0.99)]
-
-
-async def owner(service: RunningService) -> asyncpg.Connection:
-    url = (service.folder / "temp" / "database.url").read_text("utf-8").strip()
-    return await asyncpg.connect(
-        url.replace("//batchseal@", "//batchseal_owner@"),
-        server_settings={"batchseal.scope": "*", "search_path": "batchseal"},
-    )
 
 
 async def age(service: RunningService) -> int:
