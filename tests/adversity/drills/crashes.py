@@ -64,14 +64,14 @@ def made(place: Path) -> Path:
     return place
 
 
-@drill("kill-sites", quick=2 * len(SITES), short=3 * 2 * len(SITES), long=10 * 2 * len(SITES))
+@drill("kill-sites", quick=2 * len(SITES), short=3 * len(SITES), long=10 * len(SITES))
 def kill_sites(folder: Path) -> Iterator[Trial]:
-    """Each site in turn, once ending its own process (the service goes on), once everything."""
+    """Each site in turn: everything ends there, then its own process alone and the service goes on, then everything again."""
     contents = documents(30)
     aged: list[Path] = []
 
     def trial(number: int) -> Figures:
-        site, everything = SITES[number // 2 % len(SITES)], number % 2 == 1
+        site, everything = SITES[number % len(SITES)], number // len(SITES) % 2 == 0
         if site in HOUSEKEEPING_SITES:
             aged[:] = aged or [prepare(folder)]
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
