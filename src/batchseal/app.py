@@ -167,8 +167,13 @@ async def run_signer(settings: Settings, ready: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     looking = asyncio.gather(signer.run(), watch(upstream), keeper.run())
+    ending = asyncio.create_task(stop.wait())
     say_ready(ready)
-    await stop.wait()
+    await asyncio.wait((looking, ending), return_when=asyncio.FIRST_COMPLETED)
+    if looking.done():
+        # None of them ends by itself: without one the process would live on and do half of its work. The supervisor starts anew.
+        log.error("the signer cannot go on", exc_info=looking.exception())
+        raise SystemExit(1)
     looking.cancel()
     await server.stop()
     await signer.stop(DRAIN_SECONDS)
