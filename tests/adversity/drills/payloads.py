@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.service import RunningService, measure
-from tests.adversity.drills.judge import judge_result, result_of
+from benchmarks.service import RunningService
+from tests.adversity.drills.judge import judge_result, own_bytes, result_of
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, connect, documents, finished, head, post, spill_files, until
 
@@ -82,14 +82,14 @@ def upload_abort(folder: Path) -> Iterator[Trial]:
         for _ in range(WARM_UP):
             abort(service, body, len(body) - 1, reset=True)
             until(lambda: not spill_files(folder), 5)
-        before = measure(service.process.pid)["service"]
+        before = own_bytes(service)
 
         def trial(number: int) -> Figures:
             abort(service, body, chance.randrange(1, len(body)), reset=number % 2 == 0)
             gone = until(lambda: not spill_files(folder), 5)
             figures = {"seconds_until_gone_max": gone}
             if number % 20 == 19:
-                growth = (measure(service.process.pid)["service"] - before) / 1e6
+                growth = (own_bytes(service) - before) / 1e6
                 assert growth < 10, f"memory grew by {growth:.1f} MB"
                 figures["memory_growth_mb_max"] = growth
             return figures

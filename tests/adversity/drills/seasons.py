@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService, measure
+from benchmarks.service import RunningService
 from tests.adversity.drills import registry
-from tests.adversity.drills.judge import judge_result, owner
+from tests.adversity.drills.judge import judge_result, own_bytes, owner
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
 
@@ -32,9 +32,9 @@ def soak(folder: Path) -> Iterator[Trial]:
 
         def trial(number: int) -> Figures:
             count = load(60, 0)
-            before = measure(service.process.pid)["service"]
+            before = own_bytes(service)
             count = load(86_400 if registry.LONG else 300, count)
-            growth = (measure(service.process.pid)["service"] - before) / 1e6
+            growth = (own_bytes(service) - before) / 1e6
             hours = 24 if registry.LONG else 0
             assert growth < (hours or 5), f"memory grew by {growth:.1f} MB"
             return {"growth_mb_max": growth, "batches_max": count}
