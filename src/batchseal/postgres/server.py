@@ -20,7 +20,7 @@ import structlog
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import Account, become, check_reachable, choose_account
-from batchseal.postgres.folders import PORT, make_folder, socket_folder
+from batchseal.postgres.folders import PORT, make_folder, rename_synced, socket_folder
 from batchseal.postgres.programs import ENVIRONMENT, Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
 
@@ -187,7 +187,7 @@ class EmbeddedPostgres:
         )
         await self._run_once(launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements)
         shutil.rmtree(self.data, ignore_errors=True)
-        os.rename(half, self.data)
+        rename_synced(half, self.data)
 
     async def _run_once(self, launch: Launch, program: Path, *arguments: str | Path, text: str = "") -> None:
         process = await spawn(launch, program, *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
