@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# An emulated processor has no room for the sanitizers' map of the memory: it hangs.
+LEFT_OUT = "tests/native/test_digest_kernels.py::test_on_a_broadwell"
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 
@@ -37,7 +39,8 @@ def main(arguments: list[str]) -> int:
             "PYTHONPATH": f"{copy / 'src'}:{copy}",
         }
         tests = ["tests/native", "tests/property"]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+        command += [f"--deselect={LEFT_OUT}", *arguments]
         return subprocess.run(command, cwd=copy, env=run, check=False).returncode
 
 
