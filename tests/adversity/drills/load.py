@@ -1,10 +1,12 @@
 """Callers that keep a service busy, and remember what they were told."""
 
+import json
 import threading
 import time
+from typing import Any
 
 from benchmarks.service import RunningService
-from tests.support_service import BASE, batch, get, post
+from tests.support_service import BASE, SYNC, batch, get, post
 
 CALLERS = 3
 
@@ -12,11 +14,16 @@ CALLERS = 3
 class Load:
     """Submits until `end`, or as long as the service answers. Without a pace each caller waits for the end of what it sent."""
 
-    def __init__(self, service: RunningService, contents: list[bytes], batches_a_second: float = 0.0) -> None:
+    def __init__(
+        self, service: RunningService, contents: list[bytes], batches_a_second: float = 0.0, *, sync: bool = False
+    ) -> None:
+        """With `sync` the first caller waits for its results in the request itself."""
         self.acknowledged: list[str] = []
+        self.results: dict[str, list[str]] = {}  # signed contents that the first caller has got
         self.seen_finished: list[str] = []
         self._service, self._contents = service, contents
         self._pause = CALLERS / batches_a_second if batches_a_second else 0.0
+        self._sync = sync
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._submit, args=(caller,)) for caller in range(CALLERS)]
         for thread in self._threads:
@@ -29,6 +36,9 @@ class Load:
             count += 1
             due += self._pause
             try:
+                if self._sync and caller == 0:
+                    self._get_result(reference)
+                    continue
                 if post(self._service, batch(reference, self._contents))[0] == 200:
                     self.acknowledged.append(reference)
                 if not self._pause and self._is_finished(reference):
@@ -36,6 +46,12 @@ class Load:
             except OSError:
                 # A connection that breaks before the reply is no acknowledgement.
                 time.sleep(0.05)
+
+    def _get_result(self, reference: str) -> None:
+        code, _, said = post(self._service, batch(reference, self._contents), SYNC)
+        if code == 200:
+            self.acknowledged.append(reference)
+            self.results[reference] = signed_contents(json.loads(said))
 
     def _is_finished(self, reference: str) -> bool:
         """Waits for an end a while, as long as the service answers."""
@@ -53,6 +69,11 @@ class Load:
     def join(self) -> None:
         for thread in self._threads:
             thread.join()
+
+
+def signed_contents(answer: dict[str, Any]) -> list[str]:
+    assert answer["status"] == "EXECUTED", answer["status"]
+    return [entry["signedContent"] for entry in answer["documentList"]]
 
 
 def full_load(service: RunningService, contents: list[bytes], seconds: float) -> float:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.service import RunningService, descendants
 from tests.adversity.drills import volumes
-from tests.adversity.drills.judge import judge_result
-from tests.adversity.drills.load import Load
+from tests.adversity.drills.judge import judge_result, result_of
+from tests.adversity.drills.load import Load, signed_contents
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, client_of, documents, finished, post, spill_files, until
 
@@ -50,14 +50,19 @@ def unsynced(folder: Path) -> Iterator[Trial]:
             judge_cut(place, load, contents)
         image.unlink()
         copy.unlink()
-        return {"bytes_lost_max": lost, "acknowledged_max": len(load.acknowledged)}
+        return {
+            "bytes_lost_max": lost,
+            "acknowledged_max": len(load.acknowledged),
+            "finished_before_max": len(load.seen_finished),
+            "results_before_max": len(load.results),
+        }
 
     def cut(place: Path, image: Path, copy: Path, number: int, chance: random.Random) -> tuple[Load, dict[str, bytes]]:
         site = SITES[number // 4 % len(SITES)] if number // 2 % 2 else ""
         os.environ["BATCHSEAL_CRASH_AT"] = site
         try:
             with RunningService(*FLAGS, folder=place) as service:
-                load = Load(service, contents)
+                load = Load(service, contents, sync=True)
                 if site:
                     until(lambda: service.process.poll() is not None, 20)
                 else:
@@ -104,6 +109,9 @@ def judge_cut(place: Path, load: Load, contents: list[bytes]) -> None:
             status = finished(service, reference, 20)
             assert status.status == "EXECUTED", f"{reference}: {status}"
             judge_result(service, status.operation_id, contents, verified=2 * (reference == load.acknowledged[-1]))
+            if reference in load.results:
+                again = signed_contents(result_of(service, status.operation_id))
+                assert again == load.results[reference], f"{reference}: another result than the caller has"
         # And it goes on.
         assert post(service, batch("after the cut", contents))[0] == 200
         assert finished(service, "after the cut", 20).status == "EXECUTED"
