@@ -1,15 +1,16 @@
 """kill -9: of everything at a random time, and at each named site."""
 
-import os
 import random
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 
 from benchmarks.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_spill, living, signatures_by_ordinal
-from tests.adversity.drills.purging import prepare, purge_trial
+from tests.adversity.drills.purging import crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
@@ -83,43 +84,51 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
 
     def signing_trial(place: Path, site: str, everything: bool) -> Figures:
         place.mkdir()
-        # The signer prepares only what reception could not: files that were described after they came.
-        late = site == "prepared-appended"
-        os.environ["BATCHSEAL_CRASH_AT"] = ("!" if everything else "") + site
-        try:
-            with RunningService(*FAST, folder=place) as service:
-                del os.environ["BATCHSEAL_CRASH_AT"]
-                try:
-                    acknowledged = submitted(service, contents, late)
-                except ConnectionError:
-                    acknowledged = False
-                if everything:
-                    until(lambda: service.process.poll() is not None, 15)
-                    judge_ended(place)
-                else:
-                    until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
-                    if not acknowledged:
-                        again(service, contents)
-                    status = finished(service, "site", FINISHED_SECONDS)
-                    judge_result(service, status.operation_id, contents, verified=3)
-                    judge_signed_once(service, len(contents))
-                    return {}
-        finally:
-            os.environ.pop("BATCHSEAL_CRASH_AT", None)
+        acknowledged = False
+        if site == "claimed":
+            leave_unclaimed(place, contents)
+        # Several calls: after the first one the rows of some documents say how they ended.
+        flags = (*FAST, "--sandbox-multisign=10")
+        service = RunningService(*flags, folder=place)
+        with crashing(site, everything), suppress(SystemExit), service:
+            if site != "claimed":
+                with suppress(ConnectionError):
+                    # The signer prepares only what reception could not: files that were described after they came.
+                    acknowledged = submitted(service, contents, late=site == "prepared-appended")
+            if not everything:
+                until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
+                judge_operation(service, contents, acknowledged)
+                return {}
+            until(lambda: service.process.poll() is not None, 15)
+        assert everything and service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
+        judge_ended(place)
         began = time.monotonic()
-        with RunningService(*FAST, folder=place) as service:
+        with RunningService(*flags, folder=place) as service:
             ready = time.monotonic() - began
             assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
-            if acknowledged:
-                assert known(service), f"{site}: an acknowledged operation is lost"
-            else:
-                again(service, contents)
-            status = finished(service, "site", FINISHED_SECONDS)
-            judge_result(service, status.operation_id, contents, verified=3)
-            judge_signed_once(service, len(contents))
+            judge_operation(service, contents, acknowledged)
             return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
     yield trial
+
+
+def leave_unclaimed(place: Path, contents: list[bytes]) -> None:
+    """A new operation is worked on under its registration's lease; one that the start of a signer finds is claimed."""
+    with crashing("registered", everything=True), RunningService(*FAST, folder=place) as service:
+        with suppress(ConnectionError):
+            submitted(service, contents, late=False)
+        until(lambda: service.process.poll() is not None, 15)
+    judge_ended(place)
+
+
+def judge_operation(service: RunningService, contents: list[bytes], acknowledged: bool) -> None:
+    if acknowledged:
+        assert known(service), "an acknowledged operation is lost"
+    else:
+        again(service, contents)
+    status = finished(service, "site", FINISHED_SECONDS)
+    judge_result(service, status.operation_id, contents, verified=3)
+    judge_signed_once(service, len(contents))
 
 
 def submitted(service: RunningService, contents: list[bytes], late: bool) -> bool:

@@ -59,26 +59,26 @@ def housekeeping(folder: Path) -> Iterator[Trial]:
         live = finished(service, "live", 60)
 
         def trial(number: int) -> Figures:
-            before = p99(service, live.operation_id, 300)
+            before = p99(latencies(service, live.operation_id, 600))
             bytes_before = asyncio.run(age(service))
             payloads = len(spill_files(folder))
             times: list[float] = []
             began = time.monotonic()
 
             def purged() -> bool:
-                times.append(p99(service, live.operation_id, 50))
+                times.extend(latencies(service, live.operation_id, 50))
                 return len(spill_files(folder)) == 1 and asyncio.run(months(service)) == 0
 
             until(purged, 150 if not registry.LONG else 3600, 0)
             seconds = time.monotonic() - began
-            during = max(times)
+            during = p99(times)
             kept = asyncio.run(database_bytes(service)) / 1e6 / (total / 1000)
             judge_result(service, live.operation_id, contents, verified=2)
-            assert during < 2 * before or during < 0.02, f"status p99 {before * 1000:.1f} -> {during * 1000:.1f} ms"
+            assert during <= 2 * before, f"status p99 {before * 1000:.1f} -> {during * 1000:.1f} ms"
             assert kept <= 1, f"{kept:.2f} MB kept for 1,000 files"
             return {
                 "status_p99_ms_before": before * 1000,
-                "status_p99_ms_during_max": during * 1000,
+                "status_p99_ms_during": during * 1000,
                 "kept_mb_per_1000_files": kept,
                 "before_mb_per_1000_files": bytes_before / 1e6 / (total / 1000),
                 "payloads_purged": payloads - 1,
@@ -88,13 +88,18 @@ def housekeeping(folder: Path) -> Iterator[Trial]:
         yield trial
 
 
-def p99(service: RunningService, operation_id: int, count: int) -> float:
+def latencies(service: RunningService, operation_id: int, count: int) -> list[float]:
+    """Seconds that each of some status requests took."""
     times = []
     for _ in range(count):
         began = time.monotonic()
         assert get(service, f"{BASE}/operation/status/{operation_id}")[0] == 200
         times.append(time.monotonic() - began)
-    return sorted(times)[int(count * 0.99)]
+    return times
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
 
 
 async def age(service: RunningService) -> int:
