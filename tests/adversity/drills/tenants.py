@@ -38,7 +38,7 @@ def routes(operation: int, reference: str, document: str) -> list[tuple[str, str
     ]
 
 
-@drill("tenants", quick=1, short=1, long=1)
+@drill("tenants", quick=1, short=1, long=100)
 def tenants(folder: Path) -> Iterator[Trial]:
     (folder / "work").mkdir()
     configured = {name: {"secret": f"secret of {name}"} for name in NAMES}
@@ -48,7 +48,7 @@ def tenants(folder: Path) -> Iterator[Trial]:
         def trial(number: int) -> Figures:
             operations: dict[str, int] = {}
             for name in NAMES:
-                body = batch(f"of-{name}", documents(2)).replace(b"doc 0", f"document-of-{name}".encode())
+                body = batch(f"of-{name}-{number}", documents(2)).replace(b"doc 0", f"document-of-{name}".encode())
                 status, said = ask(service, name, "POST", ASYNC, body)
                 assert status == 200, said
                 operations[name] = json.loads(said)["id"]
@@ -62,8 +62,8 @@ def tenants(folder: Path) -> Iterator[Trial]:
             until(all_finished, 30)
             asked = 0
             for owner in NAMES:
-                mine = routes(operations[owner], f"of-{owner}", f"document-of-{owner}")
-                nobodys = routes(999_999, "of-nobody", "document-of-nobody")
+                mine = routes(operations[owner], f"of-{owner}-{number}", f"document-of-{owner}")
+                nobodys = routes(999_999, f"of-nobody-{number}", "document-of-nobody")
                 for caller in NAMES:
                     for (method, path), (_, missing) in zip(mine, nobodys, strict=True):
                         status, said = ask(service, caller, method, path)
@@ -77,7 +77,7 @@ def tenants(folder: Path) -> Iterator[Trial]:
                         assert (status, theirs) == (404, hide(absent[1], 999_999, "nobody")), (path, status, said)
                     if caller != owner:
                         # The reference of another is free, and taking it tells nothing and changes nothing.
-                        status, said = ask(service, caller, "POST", ASYNC, batch(f"of-{owner}", documents(1)))
+                        status, said = ask(service, caller, "POST", ASYNC, batch(f"of-{owner}-{number}", documents(1)))
                         assert status in (200, 409), said
                         assert str(operations[owner]).encode() not in said or status == 200
             for owner in NAMES:
