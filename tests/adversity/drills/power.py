@@ -6,12 +6,12 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.service import RunningService, descendants
 from tests.adversity.drills import volumes
-from tests.adversity.drills.judge import judge_result, result_of
+from tests.adversity.drills.judge import judge_result, living, result_of
 from tests.adversity.drills.load import Load, signed_contents
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, client_of, documents, finished, post, spill_files, until
@@ -41,11 +41,13 @@ def unsynced(folder: Path) -> Iterator[Trial]:
 
     def trial(number: int) -> Figures:
         image, copy = folder / f"disk {number}", folder / f"disk {number} after the cut"
-        volumes.make_image(image, DISK_BYTES, *(("-O", "^has_journal") if number % 2 else ()))
-        with volumes.mounted(image, folder / "before") as place:
+        journal = number % 2 == 0
+        volumes.make_image(image, DISK_BYTES, *(() if journal else ("-O", "^has_journal")))
+        # The journal is not written every five seconds of its own accord, but when a sync asks for it.
+        with volumes.mounted(image, folder / "before", "commit=600" if journal else "") as place:
             load, unsynced_bytes = cut(place, image, copy, number, chance)
         volumes.repair(copy)
-        with volumes.mounted(copy, folder / "after") as place:
+        with volumes.mounted(copy, folder / "after") as place, said_by_database(place):
             lost = sum(put_some_back(place, name, data, chance) for name, data in unsynced_bytes.items())
             judge_cut(place, load, contents)
         image.unlink()
@@ -63,8 +65,10 @@ def unsynced(folder: Path) -> Iterator[Trial]:
         try:
             with RunningService(*FLAGS, folder=place) as service:
                 load = Load(service, contents, sync=True)
+                # The copy is of one moment only if nobody writes meanwhile.
                 if site:
                     until(lambda: service.process.poll() is not None, 20)
+                    until(lambda: not living(place), 5)
                 else:
                     time.sleep(chance.uniform(0.3, 2.5))
                     for pid in [service.process.pid, *(pid for pid, _ in descendants(service.process.pid))]:
@@ -81,6 +85,16 @@ def unsynced(folder: Path) -> Iterator[Trial]:
         return load, appended
 
     yield trial
+
+
+@contextmanager
+def said_by_database(place: Path) -> Iterator[None]:
+    """Where the service does not start, the database's log tells why."""
+    try:
+        yield
+    except SystemExit as problem:
+        log = (place / "temp" / "postgres" / "server.log").read_bytes().strip(b"\0")
+        raise AssertionError(f"{log[-1500:].decode()}\n{str(problem)[-500:]}") from None
 
 
 def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) -> int:
