@@ -93,8 +93,9 @@ def said_by_database(place: Path) -> Iterator[None]:
     try:
         yield
     except SystemExit as problem:
-        log = (place / "temp" / "postgres" / "server.log").read_bytes().strip(b"\0")
-        raise AssertionError(f"{log[-1500:].decode()}\n{str(problem)[-500:]}") from None
+        logs = [place / "serve.log", place / "temp" / "postgres" / "server.log"]
+        said = [path.read_bytes().replace(b"\0", b"")[-2000:].decode("utf-8", "replace") for path in logs]
+        raise AssertionError("\n".join(said)) from problem
 
 
 def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) -> int:

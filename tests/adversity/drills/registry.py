@@ -52,7 +52,7 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
 
     def failed(when: str, problem: BaseException) -> None:
         result["failures"] += 1
-        result.setdefault("first_failure", f"{when}: {type(problem).__name__}: {problem}"[:1000])
+        result.setdefault("first_failure", f"{when}: {type(problem).__name__}: {problem}"[-1500:])
         say(f"{one.name}, {when}, failed\n{traceback.format_exc()}")
 
     try:
