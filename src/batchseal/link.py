@@ -1,8 +1,8 @@
 """The link between workers and the signer process of an instance: calls over a unix socket.
 
 Postgres is the truth; the link only saves waiting. A frame is a 4-byte little-endian length and a msgpack array
-`[number, name, arguments]`, answered by `[number, value, failure]`, where a failure is an error's class and cause. Tokens
-of callers that sign with their own travel here and are never stored.
+`[number, name, arguments]`, answered by `[number, value, failure]`, where a failure is an error's class and cause; number 0
+wants no answer. Tokens of callers that sign with their own travel here and are never stored.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ Handler = Callable[..., Awaitable[Any]]
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 0.2
+NO_ANSWER = 0
 
 log = structlog.get_logger("link")
 
@@ -77,7 +78,7 @@ class LinkServer:
         except Exception:
             log.exception("link call failed", call=name)
             answer = [number, None, ["InternalError", "the signer process could not answer"]]
-        if not writer.is_closing():
+        if number != NO_ANSWER and not writer.is_closing():
             writer.write(_pack(answer))
 
 
@@ -111,6 +112,12 @@ class Link:
                 return await future
         finally:
             del self._waiting[number]
+
+    def tell(self, name: str, *arguments: Any) -> None:
+        """A call whose answer is of no interest. Raises NoRoom when the signer is away."""
+        if self._writer is None:
+            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+        self._writer.write(_pack([NO_ANSWER, name, arguments]))
 
     async def _keep_connected(self) -> None:
         while True:

@@ -66,6 +66,8 @@ class Reception:
         self._pending_bytes = 0
         self._running: asyncio.Future[None] | None = None
         self._syncing: asyncio.Future[None] | None = None
+        # While the body arrives: at the end only the content is left to be synced.
+        self._naming = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_name)
         self._synced_bytes = 0
         self._documents: dict[int, NewDocument] = {}
         self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
@@ -85,11 +87,9 @@ class Reception:
         for future in (self._running, self._syncing):
             if future is not None:
                 await future
-        # The name beside the content: they share a commit of the file system's journal.
-        self._syncing = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_name)
         self._running = in_pool(self._pool, lambda: self._complete(facts))
         await self._running
-        await self._syncing
+        await self._naming
         crash_site("spill-synced")
         return [self._documents[ordinal] for ordinal in sorted(self._documents)]
 
@@ -99,7 +99,7 @@ class Reception:
 
     async def abort(self) -> None:
         """Leaves no file behind."""
-        await asyncio.gather(*filter(None, (self._running, self._syncing)), return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._running, self._syncing, self._naming)), return_exceptions=True)
         self.writer.abort()
 
     async def _start_batch(self) -> None:

@@ -78,7 +78,6 @@ class Service:
         self._delivery = Delivery(folder, pool)
         self._readiness = Readiness(store, link)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
-        self._waking = set[asyncio.Task[None]]()
 
     async def receive(
         self,
@@ -160,10 +159,7 @@ class Service:
             raise
         ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
-        waking = asyncio.create_task(self._wake(row, caller, handed))
-        self._waking.add(waking)
-        waking.add_done_callback(self._waking.discard)
-        await asyncio.sleep(0)  # nobody waits for the answer, but the message goes out before any later one
+        self._wake(row, caller, handed)
         return row
 
     async def _resume(
@@ -188,11 +184,11 @@ class Service:
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
         return row
 
-    async def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
+    def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
         """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
-            await self._link.call("wake", row.id, caller.token, handed)
-        except (BatchsealError, TimeoutError):
+            self._link.tell("wake", row.id, caller.token, handed)
+        except BatchsealError:
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
 
     async def _template(self, caller: Caller) -> CmsTemplate | None:

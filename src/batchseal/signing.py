@@ -34,6 +34,8 @@ class ToSign(NamedTuple):
     timestamp: bool
 
 
+AT_ONCE = 4  # documents that are looked at without a thread
+
 Signed = tuple[ToSign, bytes]  # with its signature value
 
 
@@ -106,7 +108,11 @@ class Signing:
                 raise _lost(operation)
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
-        work, found = await in_pool(self._pool, lambda: self._open(claimed, caller, template, open_rows, run))
+        if claimed.documents is not None and len(open_rows) <= AT_ONCE:
+            # Written a moment ago, so no disk is waited for; changing threads would take longer than this.
+            work, found = self._open(claimed, caller, template, open_rows, run)
+        else:
+            work, found = await in_pool(self._pool, lambda: self._open(claimed, caller, template, open_rows, run))
         try:
             renewed = await self._pass(work, template, open_rows, found, again=True)
             if renewed:
@@ -124,7 +130,7 @@ class Signing:
     def _open(
         self, claimed: ClaimedOperation, caller: Caller, template: CmsTemplate, rows: dict[int, DocumentRow], run: Run
     ) -> tuple[Work, Found]:
-        """In a thread, and in one go: for a small operation changing threads takes longer than this."""
+        """All that is done before anything is signed. Blocking."""
         reader = SpillReader(self._folder, claimed.row.payload_id)
         try:
             writer = SpillWriter.reopen(reader)
