@@ -63,12 +63,12 @@ class Ledger:
             if magic != MAGIC:
                 stored = queued = 0
             totals = Booked(stored, queued, 0, 0, 0)
-            for offset in range(FIRST_SLOT, FILE_BYTES, SLOT.size):
-                pid, start, temp, written, memory = SLOT.unpack_from(self._map, offset)
+            slots = SLOT.iter_unpack(self._map[FIRST_SLOT:FILE_BYTES])
+            for number, (pid, start, temp, written, memory) in enumerate(slots):
                 if not pid or not (temp or memory):
                     continue
                 if (pid, start) != self._me and started_at(pid) != start:
-                    SLOT.pack_into(self._map, offset, 0, 0, 0, 0, 0)
+                    SLOT.pack_into(self._map, FIRST_SLOT + number * SLOT.size, 0, 0, 0, 0, 0)
                     continue
                 totals.temp_bytes += temp
                 totals.written_bytes += written

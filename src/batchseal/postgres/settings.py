@@ -30,6 +30,8 @@ SETTINGS = {
     # After a crash: one call, where a thousand fsyncs may wait for a busy disk.
     "recovery_init_sync_method": "syncfs",
     "huge_pages": "off",
+    "update_process_title": "off",
+    "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
