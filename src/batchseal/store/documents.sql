@@ -15,13 +15,10 @@ LIMIT 1;
 -- name: record_outcomes
 -- A document ends once: one that is not RECEIVED any more keeps its first result. One statement, one round trip: the row of
 -- the operation is locked, so that its fence holds until the commit. With $9 these outcomes are the last: the operation gets
--- its final status, and its audit trail an entry. The commit waits for no sync (see `claim`) but where it ends an operation
--- that its caller asks for by status, or one with a failure, which no second run has to find again. A synchronous caller (mode
--- $10) of a whole one has the result in the same breath.
+-- its final status, and its audit trail an entry. The commit waits for no sync (see `claim`), but for the last.
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
-                          CASE WHEN $9 AND (mode <> $10 OR documents_failed > 0 OR 3 = ANY ($4::smallint[]))
-                               THEN current_setting('synchronous_commit') ELSE 'off' END, true)
+                          CASE WHEN $9 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
     FROM operations
     WHERE id = $1 AND fence = $8 AND status IN (1, 3) AND lease_holder IS NOT NULL
     FOR UPDATE

@@ -1,8 +1,12 @@
 -- name: register
 -- One statement, one round trip: the reference, the operation, its documents and the first entry of its audit trail, or
 -- nothing where the reference is taken, or the month ($14) not the one of {documents}, its partition. The clock is the
--- database's, for the lease as well: instances may disagree about the time.
-WITH taken AS (
+-- database's, for the lease as well: instances may disagree about the time. The commit of a synchronous operation (mode $24)
+-- waits for no sync: nothing is said of it before its end, whose commit writes both.
+WITH relaxed AS (
+    SELECT set_config('synchronous_commit',
+                      CASE WHEN $5 = $24::smallint THEN 'off' ELSE current_setting('synchronous_commit') END, true)
+), taken AS (
     INSERT INTO external_references (client_service, external_reference, operation_id)
     SELECT $2, $3, nextval(pg_get_serial_sequence('operations', 'id'))
     WHERE date_trunc('month', now() AT TIME ZONE 'UTC')::date = $14
@@ -15,7 +19,7 @@ WITH taken AS (
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
            date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1
-    FROM taken
+    FROM taken, relaxed
     RETURNING *
 ), told AS (
     INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)

@@ -115,6 +115,7 @@ class Store:
                 operation.documents_digest,
                 month,
                 *columns,
+                Mode.SYNC,
             )
             if record is not None:
                 return operation_row(record)
@@ -273,9 +274,7 @@ class Store:
         columns = outcome_columns(outcomes)
         month = month_of(created_at)
         async with self._database.connection() as connection:
-            record = await connection.fetchrow(
-                QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, Mode.SYNC
-            )
+            record = await connection.fetchrow(QUERIES["record_outcomes"], operation_id, month, *columns, fence, last)
             return Ended(*record) if record else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
