@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -59,6 +60,7 @@ def receive_settings() -> Settings:
     data = sys.stdin.buffer.read()
     if not data:
         raise SystemExit(1)
+    gc.freeze()  # all is loaded by now: no collection has to look through it again
     settings = read_dumped_settings(data)
     configure_log(settings.log_level)
     return settings
