@@ -24,6 +24,7 @@ LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 0.2
 NO_ANSWER = 0
+MAX_TOLD_BYTES = 256 << 10  # what is told may come back in an answer, with more to it
 
 log = structlog.get_logger("link")
 
@@ -113,11 +114,17 @@ class Link:
         finally:
             del self._waiting[number]
 
-    def tell(self, name: str, *arguments: Any) -> None:
-        """A call whose answer is of no interest. Raises NoRoom when the signer is away."""
+    def tell(self, name: str, *arguments: Any) -> bool:
+        """A call whose answer is of no interest; False, and nothing sent, where it is long. Raises NoRoom when the signer is
+        away.
+        """
         if self._writer is None:
             raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
-        self._writer.write(_pack([NO_ANSWER, name, arguments]))
+        message = _pack([NO_ANSWER, name, arguments])
+        if len(message) > MAX_TOLD_BYTES:
+            return False
+        self._writer.write(message)
+        return True
 
     async def _keep_connected(self) -> None:
         while True:

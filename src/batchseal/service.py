@@ -34,13 +34,13 @@ from batchseal.link import Link
 from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.pipeline import Delivery, Reception, in_pool, open_again
 from batchseal.readiness import Readiness
+from batchseal.store.columns import registered_document
 from batchseal.store.rows import (
     DocumentRow,
     NewDocument,
     NewOperation,
     OperationRow,
     Registration,
-    registered_document,
 )
 from batchseal.store.store import Store
 
@@ -187,7 +187,8 @@ class Service:
     def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
         """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
-            self._link.tell("wake", row.id, caller.token, handed)
+            if not self._link.tell("wake", row.id, caller.token, handed):
+                self._link.tell("wake", row.id, caller.token)  # a caller's description may have any length
         except BatchsealError:
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
 

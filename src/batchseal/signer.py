@@ -25,7 +25,8 @@ from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, S
 from batchseal.pipeline import in_pool, storage_refusal
 from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
-from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Registration, as_ended
+from batchseal.store.columns import as_ended
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 

@@ -1,6 +1,7 @@
-"""Python values to column values: what a row may hold, and in which order it takes it."""
+"""Python values to column values: what a row may hold, in which order it takes it, and how it reads afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -8,8 +9,8 @@ import xxhash
 
 from batchseal.document import DocumentOutcome
 from batchseal.errors import TooLarge, ValueNotAllowed
-from batchseal.operation import DocumentStatus
-from batchseal.store.rows import NewDocument, NewOperation
+from batchseal.operation import DocumentStatus, OperationStatus
+from batchseal.store.rows import DocumentRow, Ended, NewDocument, NewOperation, OperationRow
 
 # A B-tree entry holds 2,704 bytes: client service and reference must fit together.
 MAX_KEY_BYTES = 2_600
@@ -54,6 +55,46 @@ def outcome_columns(
         [outcome.refusal.sign_error if outcome.refusal else 0 for outcome in outcomes],
         [storable_cause(outcome.refusal.cause) if outcome.refusal else "" for outcome in outcomes],
         [outcome.additional_bytes for outcome in outcomes],
+    )
+
+
+def registered_document(document: NewDocument) -> DocumentRow:
+    """The row that registering it has made."""
+    refusal = document.refusal
+    return DocumentRow(
+        ordinal=document.ordinal,
+        external_reference=document.external_reference,
+        name=document.name,
+        content_type=document.content_type,
+        status=DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
+        sign_error=refusal.sign_error if refusal else None,
+        cause=storable_cause(refusal.cause) if refusal else None,
+        content_bytes=document.content_bytes,
+        additional_bytes=0,
+    )
+
+
+def as_ended(
+    row: OperationRow, documents: Sequence[DocumentRow], outcomes: Mapping[int, DocumentOutcome], ended: Ended
+) -> tuple[OperationRow, list[DocumentRow]]:
+    """The rows as they are after the end, from those before it. `outcomes` by ordinal."""
+    operation = replace(
+        row,
+        status=OperationStatus.EXECUTION_FAILED if ended.failed else OperationStatus.EXECUTED,
+        finished_at=ended.finished_at,
+        documents_signed=row.documents_total - ended.failed,
+        documents_failed=ended.failed,
+    )
+    return operation, [_ended_document(document, outcomes.get(document.ordinal)) for document in documents]
+
+
+def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None) -> DocumentRow:
+    if outcome is None:  # refused on arrival
+        return row
+    if (refusal := outcome.refusal) is None:
+        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes)
+    return replace(
+        row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=storable_cause(refusal.cause)
     )
 
 

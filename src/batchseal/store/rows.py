@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import DocumentOutcome, Refusal
+from batchseal.document import Refusal
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
 REGISTRATION_FENCE = 1
@@ -181,44 +181,6 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
         content_bytes=record["content_bytes"],
         additional_bytes=record["additional_bytes"],
     )
-
-
-def registered_document(document: NewDocument) -> DocumentRow:
-    """The row that registering it has made."""
-    refusal = document.refusal
-    return DocumentRow(
-        ordinal=document.ordinal,
-        external_reference=document.external_reference,
-        name=document.name,
-        content_type=document.content_type,
-        status=DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED,
-        sign_error=refusal.sign_error if refusal else None,
-        cause=refusal.cause if refusal else None,
-        content_bytes=document.content_bytes,
-        additional_bytes=0,
-    )
-
-
-def as_ended(
-    row: OperationRow, documents: Sequence[DocumentRow], outcomes: Mapping[int, DocumentOutcome], ended: Ended
-) -> tuple[OperationRow, list[DocumentRow]]:
-    """The rows as they are after the end, from those before it. `outcomes` by ordinal."""
-    operation = replace(
-        row,
-        status=OperationStatus.EXECUTION_FAILED if ended.failed else OperationStatus.EXECUTED,
-        finished_at=ended.finished_at,
-        documents_signed=row.documents_total - ended.failed,
-        documents_failed=ended.failed,
-    )
-    return operation, [_ended_document(document, outcomes.get(document.ordinal)) for document in documents]
-
-
-def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None) -> DocumentRow:
-    if outcome is None:  # refused on arrival
-        return row
-    if (refusal := outcome.refusal) is None:
-        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes)
-    return replace(row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=refusal.cause)
 
 
 def claimed_operation(record: Mapping[str, Any]) -> ClaimedOperation:
