@@ -13,16 +13,15 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from benchmarks.invoices import invoice, write_invoices
 from benchmarks.pyhanko_csc import pyhanko_rate
 from benchmarks.service import RunningService, descendants
+from benchmarks.spills import count_signatures
 from tests.support_local import PIN, make_token
 from tests.validators import pdfsig_verify
 
@@ -30,7 +29,6 @@ from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import BASE_PATH, Client
 from batchseal.client.verify import check_files, load_roots
 from batchseal.services import ClientServices
-from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
 
 Figures = dict[str, float]
 
@@ -229,18 +227,8 @@ def softhsm(requests: int = 8, each: int = 125) -> Figures:
                 signed = sum(future.result() for future in waiting)
             seconds = time.perf_counter() - began
             for spill in (folder / "service" / "temp" / "spill").glob("*.spill"):
-                twice += sum(times > 1 for times in signatures_by_document(spill).values())
+                twice += sum(times > 1 for times in count_signatures(spill)[0].values())
     return {"softhsm_signed": signed, "softhsm_signed_twice": twice, "softhsm_documents_a_second": signed / seconds}
-
-
-def signatures_by_document(spill: Path) -> Counter[int]:
-    """How many signatures a spill file holds for each document, by ordinal."""
-    data, offset, found = spill.read_bytes(), 0, Counter[int]()
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(spill.stem), offset):
-        if header.kind is FrameKind.SIGNATURE:
-            found[header.ordinal] += 1
-        offset += HEADER_BYTES + header.stored_bytes
-    return found
 
 
 def renewed(address: str, before: bytes, after: Callable[[], bytes], documents: int = 100) -> Figures:

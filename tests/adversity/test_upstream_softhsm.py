@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.invoices import write_invoices
 from benchmarks.service import RunningService, descendants
-from benchmarks.upstream_service import signatures_by_document
+from benchmarks.spills import count_signatures
 from tests.support_local import MODULE, PIN, make_token
 
 from batchseal.client.batch import BatchBody, find_documents
@@ -56,7 +56,7 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
         spills = list((folder / "temp" / "spill").glob("*.spill"))
         assert len(spills) == REQUESTS
         for spill in spills:
-            frames = signatures_by_document(spill)
+            frames = count_signatures(spill)[0]
             assert len(frames) == DOCUMENTS
             assert set(frames.values()) == {1}, "a document was signed twice"
         client = Client(service.url, "A", "s")

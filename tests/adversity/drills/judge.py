@@ -9,24 +9,19 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 from benchmarks.service import RunningService, descendants
+from benchmarks.spills import count_signatures
 from tests.support_service import BASE, get
 
 from batchseal.client.verify import check_files, load_roots
-from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
 
 
 def signatures_by_ordinal(path: Path) -> Counter[int]:
-    """How many signatures a spill file holds for each document, from its bytes; a torn end is no frame."""
-    data, offset, found = path.read_bytes(), 0, Counter[int]()
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(path.stem), offset):
-        if header.kind is FrameKind.SIGNATURE:
-            found[header.ordinal] += 1
-        offset += HEADER_BYTES + header.stored_bytes
-    assert offset == len(data), f"{path.name}: {len(data) - offset} bytes at its end are no frame"
+    """How many signatures a spill file holds for each document. No frame may be torn."""
+    found, torn = count_signatures(path)
+    assert not torn, f"{path.name}: {torn} bytes at its end are no frame"
     return found
 
 
