@@ -25,13 +25,16 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
 
-.PHONY: drills
-drills: $(VENV)/.dev $(VENV)/.native  ## break things on purpose, in short form; DRILL=name for one (results in benchmarks/results)
+.PHONY: drill-tools
+drill-tools: $(VENV)/.dev $(VENV)/.native
 	@$(BIN)/python -m pip install -qq atheris==3.0.0 schemathesis==4.32.5 || echo 'some drills lack their tools'
+
+.PHONY: drills
+drills: drill-tools  ## break things on purpose, in short form; DRILL=name for one (results in benchmarks/results)
 	@$(BIN)/python -m tests.adversity.drills $(DRILL)
 
 .PHONY: drills-long
-drills-long: $(VENV)/.dev $(VENV)/.native  ## the long form of DRILL=name
+drills-long: drill-tools  ## the long form of DRILL=name
 	@$(BIN)/python -m tests.adversity.drills $(or $(DRILL),$(error DRILL=name is needed)) --long
 
 .PHONY: fuzz

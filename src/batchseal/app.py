@@ -110,6 +110,7 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
 
     async def close() -> None:
         await link.stop()
+        await service.close()
         await store.close()
         pool.shutdown()
         ledger.close()

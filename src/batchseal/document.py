@@ -6,7 +6,7 @@ credential says otherwise.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchseal.operation import ContentType, SignError
 
@@ -83,6 +83,19 @@ class PreparedDigest:
     def additional_bytes(self) -> int:
         """By how much the signed file is longer than the original."""
         return len(self.head) + self.reserved_bytes + len(self.tail)
+
+
+class ToSign(NamedTuple):
+    """What signing needs of a prepared digest."""
+
+    ordinal: int
+    attributes_digest: bytes
+    additional_bytes: int
+    timestamp: bool
+
+
+def to_sign(prepared: PreparedDigest) -> ToSign:
+    return ToSign(prepared.ordinal, prepared.attributes_digest, prepared.additional_bytes, prepared.timestamp)
 
 
 @dataclass(frozen=True, slots=True)

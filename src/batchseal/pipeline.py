@@ -11,7 +11,7 @@ Between the processes stand the spill file (payloads, prepared digests, signatur
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,8 @@ from batchseal.document import (
     ReceivedDocument,
     Refusal,
     RequestFacts,
+    ToSign,
+    to_sign,
 )
 from batchseal.errors import ItemRejected, SpillDamaged
 from batchseal.operation import DocumentStatus, SignError
@@ -42,6 +44,7 @@ BATCH_DOCUMENTS = 32
 BATCH_BYTES = 4 << 20
 # Dirty pages are synced as they grow, so that the acknowledgement waits for the last of them only.
 SYNC_BYTES = 32 << 20
+HANDED_DOCUMENTS = 100  # at most, of which the signer is told all that it needs, and looks at no file
 # A result that is read from memory in less time than changing threads takes.
 WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
 
@@ -60,7 +63,7 @@ class Reception:
     ) -> None:
         self._batch_bytes = batch_bytes
         self.payload_id: UUID = uuid4()
-        self.writer = SpillWriter.create(folder, self.payload_id)
+        self.writer = SpillWriter.to_create(folder, self.payload_id)
         self._template = template
         self._pool = pool
         self._received_at = datetime.now(UTC)
@@ -69,12 +72,19 @@ class Reception:
         self._running: asyncio.Future[None] | None = None
         self._syncing: asyncio.Future[None] | None = None
         # While the body arrives: at the end only the content is left to be synced.
-        self._naming = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_name)
+        self._created: Future[None] = Future()
+        self._naming = asyncio.get_running_loop().run_in_executor(None, self._create)
         self._synced_bytes = 0
         self._documents: dict[int, NewDocument] = {}
         self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
         self._asked: list[records.WhatWasAsked] = []
         self.digests: dict[int, bytes] = {}  # by ordinal, for the audit trail
+        self.to_sign: list[ToSign] = []  # while they are few
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Of the credential that the documents were prepared for; empty where there was none."""
+        return self._template.credential.fingerprint if self._template is not None else b""
 
     async def take(self, documents: Sequence[ReceivedDocument]) -> None:
         """Waits while the batch before is still at work: that is the back-pressure on the socket."""
@@ -115,12 +125,25 @@ class Reception:
             self._synced_bytes = self.writer.stored_bytes
             self._syncing = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_data)
 
+    def _create(self) -> None:
+        try:
+            self.writer.create()
+        except BaseException as problem:
+            self._created.set_exception(problem)
+            raise
+        self._created.set_result(None)
+        self.writer.sync_name()
+
     def _process(self, batch: list[ReceivedDocument]) -> None:
         """2 spill and 3 digest, in a thread of the pool."""
+        self._created.result()
         described = [(d.ordinal, d.description, d.content) for d in batch if d.description is not None]
         results = prepare(described, self._template, self._received_at) if self._template is not None else []
         self.digests |= digests_of(batch, results)
         refused = {ordinal: result for ordinal, result in results if isinstance(result, Refusal)}
+        prepared = [result for _, result in results if not isinstance(result, Refusal)]
+        if len(self.to_sign) <= HANDED_DOCUMENTS:
+            self.to_sign += map(to_sign, prepared)
         for document in batch:
             if document.description is None:
                 self._undescribed[document.ordinal] = document.content_bytes
@@ -128,7 +151,7 @@ class Reception:
                 refusal = refused.get(document.ordinal)
                 self._describe(document.ordinal, document.description, document.content_bytes, refusal)
         self.writer.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
-        self.writer.append(records.prepared_frame(r) for _, r in results if not isinstance(r, Refusal))
+        self.writer.append(map(records.prepared_frame, prepared))
 
     def _describe(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
         refusal = refusal or what.refusal

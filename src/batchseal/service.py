@@ -27,12 +27,13 @@ from batchseal.errors import (
     ResultExpired,
     SpillDamaged,
 )
+from batchseal.fetched import FetchedNotes
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Mode, OperationStatus
-from batchseal.pipeline import Delivery, Reception, in_pool, open_again
+from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool, open_again
 from batchseal.readiness import Readiness
 from batchseal.store.columns import registered_document
 from batchseal.store.rows import (
@@ -47,7 +48,6 @@ from batchseal.store.store import Store
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
 TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
-HANDED_DOCUMENTS = 100  # at most, whose rows the signer gets from here, and not from the database
 
 log = structlog.get_logger("service")
 
@@ -77,7 +77,11 @@ class Service:
         self._admission = admission
         self._delivery = Delivery(folder, pool)
         self._readiness = Readiness(store, link)
+        self._fetched = FetchedNotes(store)
         self._templates: dict[str, tuple[float, CmsTemplate]] = {}
+
+    async def close(self) -> None:
+        await self._fetched.close()
 
     async def receive(
         self,
@@ -144,7 +148,8 @@ class Service:
                 documents_rows,
             )
             if len(documents_rows) <= HANDED_DOCUMENTS:
-                handed = Registration(row, [registered_document(document) for document in documents_rows], asked_at)
+                rows = [registered_document(document) for document in documents_rows]
+                handed = Registration(row, rows, reception.to_sign, reception.fingerprint, asked_at)
         except ReferenceTaken as taken:
             try:
                 row = await self._resume(caller, reception.payload_id, documents_rows, taken)
@@ -264,11 +269,8 @@ class Service:
         return row, await self._store.documents(row.id, row.created_at, caller=caller.client_service)
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:
-        """The caller has the whole result: its payload may go after a while. A missed note only keeps it longer."""
-        try:
-            await self._store.mark_fetched(caller.client_service, operation_id)
-        except DatabaseUnavailable as problem:
-            log.info("a fetched result was not noted", operation=operation_id, cause=problem.cause)
+        """The caller has the whole result: its payload may go after a while."""
+        self._fetched.note(caller.client_service, operation_id)
 
     async def operation_of_document(self, caller: Caller, reference: str) -> int:
         operation_id = await self._store.operation_of_document(caller.client_service, reference)

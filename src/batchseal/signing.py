@@ -4,43 +4,30 @@ Goes on wherever an earlier run stopped: what has a signature in the spill needs
 with that digest. A run that leaves documents open is followed by another one, until each has had its tries.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from uuid import UUID
 
 from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
-from batchseal.document import DocumentOutcome, PreparedDigest, Refusal, SignatureValue
+from batchseal.document import DocumentOutcome, Refusal, SignatureValue, ToSign, to_sign
 from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
 from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
-from batchseal.spill.writer import SpillWriter
+from batchseal.spill.writer import Frame, SpillWriter
 from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
-
-class ToSign(NamedTuple):
-    ordinal: int
-    attributes_digest: bytes
-    additional_bytes: int
-    timestamp: bool
-
-
-AT_ONCE = 4  # documents that are looked at without a thread
-
 Signed = tuple[ToSign, bytes]  # with its signature value
-
-
-def to_sign(prepared: PreparedDigest) -> ToSign:
-    return ToSign(prepared.ordinal, prepared.attributes_digest, prepared.additional_bytes, prepared.timestamp)
 
 
 @dataclass(slots=True)
@@ -68,20 +55,49 @@ class Run:
 
 
 @dataclass(slots=True)
-class Work:
-    """The files of one operation while it is worked on. `tries`: sign calls by ordinal."""
+class Files:
+    """An operation's spill file, to read what is there and to append."""
 
-    claimed: ClaimedOperation
-    caller: Caller
     reader: SpillReader
     writer: SpillWriter
-    tries: dict[int, int]
-    left: int  # documents that have not ended
-    run: Run
+
+    @classmethod
+    def open(cls, folder: Path, payload_id: UUID) -> "Files":
+        """Raises SpillDamaged."""
+        reader = SpillReader(folder, payload_id)
+        try:
+            return cls(reader, SpillWriter.reopen(reader))
+        except BaseException:
+            reader.close()
+            raise
 
     def close(self) -> None:
         self.writer.close()
         self.reader.close()
+
+
+@dataclass(slots=True)
+class Work:
+    """One operation while it is worked on. `tries`: sign calls by ordinal."""
+
+    claimed: ClaimedOperation
+    caller: Caller
+    files: asyncio.Future[Files]
+    tries: dict[int, int]
+    left: int  # documents that have not ended
+    run: Run
+
+    async def opened(self) -> Files:
+        """Raises SpillDamaged."""
+        return await asyncio.shield(self.files)
+
+    async def append_synced(self, pool: Executor, frames: list[Frame]) -> None:
+        files = await self.opened()
+        await in_pool(pool, partial(files.writer.append_synced, frames))
+
+    def close(self) -> None:
+        """Closes the files, as soon as they are open."""
+        self.files.add_done_callback(_close)
 
 
 class Signing:
@@ -108,41 +124,33 @@ class Signing:
                 raise _lost(operation)
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
-        if claimed.documents is not None and len(open_rows) <= AT_ONCE:
-            # Written a moment ago, so no disk is waited for; changing threads would take longer than this.
-            work, found = self._open(claimed, caller, template, open_rows, run)
-        else:
-            work, found = await in_pool(self._pool, lambda: self._open(claimed, caller, template, open_rows, run))
+        # While the upstream is asked, where that can be done at once.
+        files = in_pool(self._pool, partial(Files.open, self._folder, operation.payload_id))
+        work = Work(claimed, caller, files, {}, len(open_rows), run)
         try:
+            if claimed.fingerprint == template.credential.fingerprint and len(claimed.to_sign) == len(open_rows):
+                found = Found(to_sign=list(claimed.to_sign))
+            else:
+                opened = await work.opened()
+                work.tries, found = await in_pool(self._pool, lambda: self._find(opened, template, open_rows))
             renewed = await self._pass(work, template, open_rows, found, again=True)
             if renewed:
                 # Their attributes name the old certificate: prepared once more for the new one, and only once.
                 template = CmsTemplate.cached(await self._upstream.credential(caller))
                 anew = {ordinal: open_rows[ordinal] for ordinal in renewed}
-                found = await in_pool(self._pool, lambda: self._digest(work.reader, work.writer, template, anew))
+                opened = await work.opened()
+                found = await in_pool(self._pool, lambda: self._digest(opened, template, anew))
                 await self._pass(work, template, anew, found, again=False)
             if run.open:
-                await in_pool(self._pool, lambda: _keep_tries(work))
+                tries = {ordinal: work.tries.get(ordinal, 0) for ordinal in run.open}
+                await work.append_synced(self._pool, [records.tries_frame(tries)])
         finally:
             work.close()
         return run
 
-    def _open(
-        self, claimed: ClaimedOperation, caller: Caller, template: CmsTemplate, rows: dict[int, DocumentRow], run: Run
-    ) -> tuple[Work, Found]:
+    def _find(self, files: Files, template: CmsTemplate, rows: dict[int, DocumentRow]) -> tuple[dict[int, int], Found]:
         """All that is done before anything is signed. Blocking."""
-        reader = SpillReader(self._folder, claimed.row.payload_id)
-        try:
-            writer = SpillWriter.reopen(reader)
-        except BaseException:
-            reader.close()
-            raise
-        work = Work(claimed, caller, reader, writer, records.read_tries(reader), len(rows), run)
-        try:
-            return work, self._digest(reader, writer, template, rows)
-        except BaseException:
-            work.close()
-            raise
+        return records.read_tries(files.reader), self._digest(files, template, rows)
 
     async def _pass(
         self, work: Work, template: CmsTemplate, rows: dict[int, DocumentRow], found: Found, *, again: bool
@@ -159,9 +167,8 @@ class Signing:
             await self._record(work, outcomes)
         return renewed
 
-    def _digest(
-        self, reader: SpillReader, writer: SpillWriter, template: CmsTemplate, rows: dict[int, DocumentRow]
-    ) -> Found:
+    def _digest(self, files: Files, template: CmsTemplate, rows: dict[int, DocumentRow]) -> Found:
+        reader, writer = files.reader, files.writer
         found, unprepared = Found(), list[DocumentRow]()
         have_signature, have_digest = reader.ordinals(FrameKind.SIGNATURE), reader.ordinals(FrameKind.PREPARED)
         have_timestamp = reader.ordinals(FrameKind.TIMESTAMP)
@@ -227,7 +234,7 @@ class Signing:
                     refusal = Refusal(answer.sign_error, answer.cause)
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
             if frames:
-                await in_pool(self._pool, partial(work.writer.append_synced, frames))
+                await work.append_synced(self._pool, frames)
             yield outcomes + await self._stamp(work, to_stamp)
 
     async def _stamp(self, work: Work, signed: list[Signed]) -> list[DocumentOutcome]:
@@ -245,7 +252,7 @@ class Signing:
             else:
                 outcomes.append(DocumentOutcome(item.ordinal, refusal=Refusal(answer.sign_error, answer.cause)))
         if frames:
-            await in_pool(self._pool, partial(work.writer.append_synced, frames))
+            await work.append_synced(self._pool, frames)
         return outcomes
 
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
@@ -266,13 +273,14 @@ class Signing:
             raise _lost(row)
 
 
+def _close(files: asyncio.Future[Files]) -> None:
+    if not files.cancelled() and files.exception() is None:
+        files.result().close()
+
+
 def _lost(row: OperationRow) -> LeaseLost:
     return LeaseLost(f"operation {row.id} is worked on by somebody else")
 
 
 def _no_time_stamps(row: DocumentRow) -> Refusal:
     return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{row.name}: time stamps are not set up (--timestamp-urls)")
-
-
-def _keep_tries(work: Work) -> None:
-    work.writer.append_synced([records.tries_frame({ordinal: work.tries.get(ordinal, 0) for ordinal in work.run.open})])

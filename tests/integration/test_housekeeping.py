@@ -173,8 +173,8 @@ async def chained(house: House) -> Verifier:
 
 async def test_events_are_chained_in_order(house: House) -> None:
     row = await house.operation("one", days_ago=8)
-    await house.store.mark_fetched("A", row.id)
-    await house.store.mark_fetched("A", row.id)
+    await house.store.mark_fetched("A", [row.id])
+    await house.store.mark_fetched("A", [row.id])
     await house.keeper.round()
     assert await house.writer.chain() == 4
     entries = [entry async for entry in house.trail.read()]

@@ -272,7 +272,9 @@ async def test_a_result_asked_for_too_early(running: Running) -> None:
 async def test_a_sweep_takes_orphans_only(running: Running) -> None:
     row = await register(running, body("kept", [entry(0, invoice(0, size_bytes=20_000))]))
     await running.service.wait(row.id, 30)
-    orphan, uploading = (SpillWriter.create(running.folder, uuid4()) for _ in range(2))
+    orphan, uploading = (SpillWriter.to_create(running.folder, uuid4()) for _ in range(2))
+    orphan.create()
+    uploading.create()
     orphan.close()
     await running.signer.sweep()
     assert not orphan.path.exists()

@@ -15,9 +15,15 @@ from batchseal.spill.writer import SpillWriter
 RANDOM = random.Random(7)
 
 
+def create(folder: Path, payload: UUID) -> SpillWriter:
+    writer = SpillWriter.to_create(folder, payload)
+    writer.create()
+    return writer
+
+
 def write(folder: Path, contents: list[bytes]) -> UUID:
     payload = uuid4()
-    writer = SpillWriter.create(folder, payload)
+    writer = create(folder, payload)
     writer.append((FrameKind.DOCUMENT, n, content) for n, content in enumerate(contents))
     writer.sync()
     writer.close()
@@ -37,7 +43,7 @@ def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_only_what_shrinks_is_compressed(tmp_path: Path) -> None:
-    writer = SpillWriter.create(tmp_path, uuid4())
+    writer = create(tmp_path, uuid4())
     deflated, xml = RANDOM.randbytes(200_000), b"<line>12.50</line>" * 10_000
     stored = writer.append([(FrameKind.DOCUMENT, 0, deflated), (FrameKind.DOCUMENT, 1, xml)])
     writer.close()
@@ -122,7 +128,7 @@ def test_bytes_of_a_document_never_pass_for_a_header() -> None:
 
 
 def test_an_aborted_file_is_gone(tmp_path: Path) -> None:
-    writer = SpillWriter.create(tmp_path, uuid4())
+    writer = create(tmp_path, uuid4())
     writer.append([(FrameKind.DOCUMENT, 0, b"x" * 1000)])
     writer.abort()
     assert list(tmp_path.iterdir()) == []

@@ -115,6 +115,8 @@ class Ticket:
         short = stored_bytes + ahead_bytes - self.temp_bytes
         if short > 0:
             self.book(max(short, PIECE_BYTES if ahead_bytes else 0), 0)
+        if stored_bytes == self.written_bytes:
+            return
         with self._ledger.booked():
             self._ledger.change(0, stored_bytes - self.written_bytes, 0)
         self.written_bytes = stored_bytes

@@ -1,8 +1,9 @@
-"""Writes spill files. A file is acknowledged only after `sync`, which covers the folder entry too."""
+"""Writes spill files. A file is acknowledged only after `sync` and `sync_name`, which covers the folder entry."""
 
 import fcntl
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -34,7 +35,7 @@ Frame = tuple[FrameKind, int, "Buffer"]
 class SpillWriter:
     """Appends frames to one operation's file. One thread at a time; `sync` may run beside `append`."""
 
-    def __init__(self, path: Path, payload_id: UUID, descriptor: int, offset: int) -> None:
+    def __init__(self, path: Path, payload_id: UUID, descriptor: int = -1, offset: int = 0) -> None:
         self.path = path
         self.payload_id = payload_id
         self.offset = offset
@@ -42,18 +43,19 @@ class SpillWriter:
         self.stored_bytes = 0
         self._descriptor = descriptor
         self._site = "prepared-appended" if offset else "spill-appended"
-        self._probe = zstandard.ZstdCompressor(level=PROBE_LEVEL)
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL)
 
     @classmethod
-    def create(cls, folder: Path, payload_id: UUID) -> "SpillWriter":
-        path = folder / f"{payload_id}.spill"
+    def to_create(cls, folder: Path, payload_id: UUID) -> "SpillWriter":
+        """Of a file that `create` makes."""
+        return cls(folder / f"{payload_id}.spill", payload_id)
+
+    def create(self) -> None:
+        """Makes the file. Raises NoSpace."""
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             # Held until the operation is registered: a locked file has an owner that is alive.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             crash_site("spill-created")
-            return cls(path, payload_id, descriptor, 0)
         except OSError as problem:
             raise NoSpace(f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30) from None
 
@@ -95,6 +97,14 @@ class SpillWriter:
         crash_site("signatures-appended")
         self.sync_data()
         crash_site("signatures-synced")
+
+    @cached_property
+    def _probe(self) -> zstandard.ZstdCompressor:
+        return zstandard.ZstdCompressor(level=PROBE_LEVEL)
+
+    @cached_property
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        return zstandard.ZstdCompressor(level=LEVEL)
 
     def _pack(self, content: memoryview) -> tuple[memoryview, int]:
         """PDF streams are deflated already; a probe of the first 64 KB tells cheaply whether more can be had."""

@@ -1,5 +1,6 @@
 """Python values to column values: what a row may hold, in which order it takes it, and how it reads afterwards."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,6 +16,7 @@ from batchseal.store.rows import DocumentRow, Ended, NewDocument, NewOperation, 
 # A B-tree entry holds 2,704 bytes: client service and reference must fit together.
 MAX_KEY_BYTES = 2_600
 MAX_CAUSE_CHARACTERS = 500
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def month_of(created_at: datetime) -> date:
@@ -100,7 +102,7 @@ def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None) -> Docume
 
 def is_storable(text: str) -> bool:
     """PostgreSQL's text takes every character but U+0000; UTF-8 has no lone surrogates."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\0" not in text and SURROGATE.search(text) is None
 
 
 def storable_cause(cause: str) -> str:

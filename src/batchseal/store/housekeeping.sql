@@ -5,7 +5,7 @@ FROM operations WHERE instance = $1 AND status IN (1, 3);
 -- name: mark_fetched
 WITH fetched AS (
     UPDATE operations SET fetched_at = now()
-    WHERE client_service = $1 AND id = $2 AND status IN (2, 4) AND fetched_at IS NULL
+    WHERE client_service = $1 AND id = ANY ($2::bigint[]) AND status IN (2, 4) AND fetched_at IS NULL
     RETURNING *
 )
 INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import Refusal
+from batchseal.document import Refusal, ToSign
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
 REGISTRATION_FENCE = 1
@@ -93,6 +93,8 @@ class ClaimedOperation:
     fence: int
     tries: int
     documents: Sequence[DocumentRow] | None = None  # where they are known without asking
+    to_sign: Sequence[ToSign] = ()  # what is prepared for `fingerprint`, where that is known without looking
+    fingerprint: bytes = b""
 
 
 class Ended(NamedTuple):
@@ -110,13 +112,15 @@ class Registration:
 
     row: OperationRow
     documents: list[DocumentRow]
+    to_sign: list[ToSign]
+    fingerprint: bytes  # of the credential that `to_sign` was prepared for
     asked_at: float
 
     def claimed(self) -> ClaimedOperation | None:
         """None where it comes so late that a `claim` may have taken the lease over."""
         if time.monotonic() - self.asked_at > WAKE_SECONDS:
             return None
-        return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents)
+        return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,10 +187,10 @@ class Store:
             records = await connection.fetch(QUERIES["documents"], operation_id, month_of(created_at))
             return [document_row(record) for record in records]
 
-    async def mark_fetched(self, client_service: str, operation_id: int) -> None:
-        """The whole result of a finished operation has reached its caller."""
+    async def mark_fetched(self, client_service: str, operation_ids: Collection[int]) -> None:
+        """The whole results of these finished operations have reached their caller."""
         async with self._database.connection(client_service) as connection:
-            await connection.execute(QUERIES["mark_fetched"], client_service, operation_id)
+            await connection.execute(QUERIES["mark_fetched"], client_service, list(operation_ids))
 
     async def operation_of_document(self, client_service: str, document_reference: str) -> int | None:
         """The newest operation that has a document with this external reference."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from uuid import UUID
 
 from batchseal.store import migrations
@@ -15,6 +16,8 @@ AT_ONCE = 500
 CHAIN_LOCK = 0x6261_7463_6873_6503
 # The chain begins with it.
 NO_LINK = bytes(32)
+
+entry_fields = attrgetter(*AuditEntry.__slots__)
 
 MakeLink = Callable[[bytes, AuditEntry], bytes]
 
@@ -89,7 +92,7 @@ class AuditTrail:
                     b"",
                 )
                 link = make_link(link, entry)
-                rows.append((*astuple(entry)[:-1], link))
+                rows.append((*entry_fields(entry)[:-1], link))
             columns = [list(column) for column in zip(*rows, strict=True)]
             if columns:
                 await connection.execute(QUERIES["audit_append"], *columns)

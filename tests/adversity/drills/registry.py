@@ -62,6 +62,9 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
                 result["trials"] += 1
                 try:
                     figures = trial(number) or {}
+                except KeyboardInterrupt:
+                    say(f"{one.name}: stopped in trial {number}, {result['failures']} had failed before")
+                    raise
                 except (Exception, SystemExit) as problem:
                     failed(f"trial {number}", problem)
                     continue
