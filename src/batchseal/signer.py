@@ -20,6 +20,7 @@ import structlog
 
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.lease import LEASE_SECONDS, keep_leased
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.pipeline import in_pool, storage_refusal
@@ -30,7 +31,6 @@ from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Re
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
-LEASE_SECONDS = 30
 LOOK_SECONDS = 2.0
 POLL_SECONDS = 0.2
 # Operations at work: many, so that small ones share sign calls, but no more documents than memory should see.
@@ -205,7 +205,7 @@ class Signer:
     async def _work(self, claimed: ClaimedOperation) -> None:
         row = claimed.row
         began = time.monotonic()
-        renewal = asyncio.create_task(self._renew(claimed, self._tasks[row.id]))
+        keep_leased(self._store, claimed, self._tasks[row.id])
         try:
             caller = Caller(row.client_service, self._tokens.get(row.id))
             run = await self._signing.run(claimed, caller)
@@ -232,8 +232,6 @@ class Signer:
                 await self._postpone(claimed, 0.0, cause)
             else:
                 await self._give_up(claimed, Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, cause))
-        finally:
-            renewal.cancel()
 
     def _finished(self, claimed: ClaimedOperation, failed: int, seconds: float) -> None:
         status = OperationStatus.EXECUTION_FAILED if failed else OperationStatus.EXECUTED
@@ -288,12 +286,3 @@ class Signer:
                 self._finished(claimed, ended.failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
-
-    async def _renew(self, claimed: ClaimedOperation, work: asyncio.Task[None]) -> None:
-        """Ends `work` once the lease is somebody else's."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with contextlib.suppress(DatabaseUnavailable):
-                if not await self._store.renew(claimed.row.id, claimed.fence, LEASE_SECONDS):
-                    work.cancel()
-                    return

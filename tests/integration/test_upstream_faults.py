@@ -108,7 +108,7 @@ async def test_a_token_that_ends_is_renewed_once_for_all(tmp_path):
     double, chance = Misbehaving(), random.Random(1)
     async with service(tmp_path, double) as upstream:
         await upstream.credential(CALLER)
-        account = next(iter(upstream._accounts.values()))
+        account = next(iter(upstream._accounts))
 
         async def call():
             await asyncio.sleep(chance.random() / 10)

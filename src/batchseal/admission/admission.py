@@ -100,12 +100,12 @@ class Ticket:
                 raise NoRoom("this memory limit leaves none for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
             if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
                 raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
-            open_bytes = booked.temp_bytes - booked.written_bytes
-            in_use = booked.stored_bytes + booked.temp_bytes
-            free = free_bytes(self._admission.folder) - open_bytes
-            if temp and temp > min(budgets.temp_bytes - in_use, free):
-                cause = f"{temp} bytes are needed; the budget has {budgets.temp_bytes - in_use}, the volume {free}"
-                raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
+            if temp:
+                left = budgets.temp_bytes - booked.stored_bytes - booked.temp_bytes
+                free = free_bytes(self._admission.folder) - (booked.temp_bytes - booked.written_bytes)
+                if temp > min(left, free):
+                    cause = f"{temp} bytes are needed; the budget has {left}, the volume {free}"
+                    raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
             self._ledger.change(temp, 0, memory)
         self.temp_bytes += temp
         self.memory_bytes += memory

@@ -51,6 +51,7 @@ class Exchange:
         self.cleanup = AsyncExitStack()
         self.status = 0  # of the reply, once it has begun
         self.replied = False  # the whole reply is sent
+        self._left_bytes = -1  # of the reply's body, where its length was given
         self.body_bytes = 0
         self._reading = False
         self._stalled = False
@@ -133,19 +134,24 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """ASGI `send` for the application. Raises ConnectionResetError when nobody takes the reply."""
+        if self.replied:
+            return
         if self.gone:
             raise ConnectionResetError("the caller has gone")
         if message["type"] == "http.response.start":
             self.status = message["status"]
             # The server frames the body itself; HTTP forbids the header where a length is given.
             message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"]
+            self._left_bytes = next((int(v) for k, v in message["headers"] if k.lower() == b"content-length"), -1)
             await self._pass_on(message)
             if self.scope["method"] == "HEAD":
                 await self._finish(b"")
                 raise ConnectionResetError("a reply to HEAD ends with its headers")
             return
         body, more = message.get("body", b""), message.get("more_body", False)
-        if not more:
+        self._left_bytes -= len(body)
+        # With its last byte, not with an empty piece behind it: a reply of one piece is sent in one go.
+        if not more or self._left_bytes == 0:
             return await self._finish(body)
         self.watch()
         await self._pass_on(message)

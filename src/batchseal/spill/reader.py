@@ -12,6 +12,7 @@ from batchseal.errors import SpillDamaged
 from batchseal.spill.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
 
 SEARCH_BYTES = 1 << 20
+BLOCK_BYTES = 4096  # behind a document follow small frames, whose headers come with the first one's
 
 
 class SpillReader:
@@ -44,8 +45,12 @@ class SpillReader:
         """Takes in the frames that were appended since. A half-written last one is left alone."""
         size = os.fstat(self._descriptor).st_size
         offset = self.end
+        block, begin = b"", 0
         while offset + HEADER_BYTES <= size:
-            header = unpack_header(os.pread(self._descriptor, HEADER_BYTES, offset), self.payload_id, offset)
+            if offset + HEADER_BYTES > begin + len(block):
+                block, begin = os.pread(self._descriptor, BLOCK_BYTES, offset), offset
+            head = block[offset - begin : offset - begin + HEADER_BYTES]
+            header = unpack_header(head, self.payload_id, offset)
             if header is None:
                 following = self._find_frame(offset + 1, size)
                 if following is None:

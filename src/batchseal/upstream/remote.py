@@ -1,9 +1,7 @@
 """The one `Upstream`: accounts, cached credentials and lanes over any `SigningService`."""
 
 import asyncio
-import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +14,13 @@ from batchseal.errors import (
     CertificateRenewed,
     CredentialUnnamed,
     TimestampFailed,
-    UpstreamAuthRefused,
     UpstreamError,
     UpstreamQuotaGone,
 )
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
+from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
 from batchseal.upstream.csc import csc_of
 from batchseal.upstream.grants import Grants
@@ -33,14 +31,12 @@ from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
 from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import Timestamps
-from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport, check_address, route_of
 from batchseal.upstream.waiting import answer_of
 
 log = structlog.get_logger("upstream")
 
 KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
-MAX_CALLERS = 1024  # with a token of their own, remembered
 HEALTH_SECONDS = 5.0
 QUOTA_SECONDS = 3600.0  # that a quota once gone is spoken of
 AT_ONCE = 4  # signatures that take less time to verify than to hand to a thread
@@ -75,8 +71,9 @@ class RemoteUpstream:
         self.service: SigningService = local or csc_of(settings, self._transport)
         self.services = services
         self.tries = settings.upstream_tries
-        self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._known: dict[str, Known] = {}
+        # A lane at work lives on in its calls.
+        self._accounts = Accounts(services, self._transport, lambda key: self._known.pop(key, None))
         self._reading: dict[str, asyncio.Task[Known]] = {}
         self.breaker = Breaker(self.service.describe)
         self._grants = Grants(self.service, FITS_BODY)
@@ -87,7 +84,7 @@ class RemoteUpstream:
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
-        return (await self._know(self._account(caller), refresh=refresh)).key.credential
+        return (await self._know(self._accounts.of(caller), refresh=refresh)).key.credential
 
     async def sign(
         self,
@@ -101,7 +98,7 @@ class RemoteUpstream:
         if not digests:
             return
         try:
-            known = await self._know_as(self._account(caller), credential)
+            known = await self._know_as(self._accounts.of(caller), credential)
         except UpstreamError as problem:
             yield [(position, problem) for position in range(len(digests))]
             return
@@ -173,35 +170,11 @@ class RemoteUpstream:
             await self.service.describe()
             for service in self.services:
                 if service.active:
-                    await self._know(self._account(Caller(service.id)))
+                    await self._know(self._accounts.of(Caller(service.id)))
                     break
         except UpstreamError as problem:
             return f"{problem.description()} {problem.cause}"
         return None
-
-    def _account(self, caller: Caller) -> Account:
-        """The account of a caller: new when its secret or its settings have changed. Raises UpstreamAuthRefused."""
-        if caller.token is not None:
-            key = "token:" + hashlib.sha256(caller.token.encode()).hexdigest()
-            account = Account(key, CallersToken(caller.token), name=caller.client_service)
-        else:
-            self.services.reload_if_changed()
-            service = self.services.get(caller.client_service)
-            if service is None:
-                raise UpstreamAuthRefused(f"client service {caller.client_service!r} is not configured")
-            facts = (service.id, *service.secrets, service.credential_id or "", str(service.pin_file))
-            key = "service:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
-            tokens = ClientCredentials(self._transport, service) if self._transport else CallersToken("")
-            account = Account(key, tokens, service.credential_id, service.pin_file, name=service.id)
-        account = self._accounts.setdefault(key, account)
-        self._accounts.move_to_end(key)
-        while len(self._accounts) > MAX_CALLERS:
-            self._forget(next(iter(self._accounts)))
-        return account
-
-    def _forget(self, account_key: str) -> None:
-        del self._accounts[account_key]
-        self._known.pop(account_key, None)  # a lane at work lives on in its calls
 
     async def _know(self, account: Account, *, refresh: bool = False) -> Known:
         """The account's key, read again when it is old. While the upstream is away an old one will do."""
