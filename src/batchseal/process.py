@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from batchseal.config import Settings, read_dumped_settings
 
 PR_SET_PDEATHSIG = 1
+M_ARENA_MAX, ARENAS = -8, 2
 
 
 def die_with_parent() -> None:
@@ -24,6 +26,12 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def spare_memory() -> None:
+    """Threads share two heaps (mallopt(3)): each of more would keep what its thread once needed, for ever."""
+    with suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def configure_log(level: str) -> None:
@@ -50,6 +58,7 @@ def begin(processes: Sequence[str]) -> tuple[str, int]:
     parser.add_argument("--ready-fd", type=int, required=True)
     arguments = parser.parse_args()
     die_with_parent()
+    spare_memory()
     # Ctrl-C reaches the whole terminal group; the supervisor alone decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return arguments.process, arguments.ready_fd
