@@ -94,16 +94,21 @@ class Reception:
             if len(self._pending) >= BATCH_DOCUMENTS or self._pending_bytes >= self._batch_bytes:
                 await self._start_batch()
 
-    async def finish(self, facts: RequestFacts) -> list[NewDocument]:
-        """Everything is on the disk when this returns: the operation can be acknowledged."""
+    async def finish(self, facts: RequestFacts, *, synced: bool) -> list[NewDocument]:
+        """Everything is in the file when this returns, and with `synced` on the disk: the operation can be acknowledged."""
         for future in (self._running, self._syncing):
             if future is not None:
                 await future
-        self._running = in_pool(self._pool, lambda: self._complete(facts))
+        self._running = in_pool(self._pool, lambda: self._complete(facts, synced))
         await self._running
-        await self._naming
-        crash_site("spill-synced")
+        if synced:
+            await self._naming
+            crash_site("spill-synced")
         return [self._documents[ordinal] for ordinal in sorted(self._documents)]
+
+    async def named(self) -> None:
+        """The file's name is on the disk when this returns."""
+        await self._naming
 
     def close(self) -> None:
         """Lets go of the file, once the operation is registered or nobody knows whether it is."""
@@ -161,7 +166,7 @@ class Reception:
         if refusal is None:
             self._asked.append((ordinal, what.content_type, what.reason, what.location, what.apply_timestamp))
 
-    def _complete(self, facts: RequestFacts) -> None:
+    def _complete(self, facts: RequestFacts, synced: bool) -> None:
         """The last batch, and what tells how to go on with the file: all in one go, which a small request pays for."""
         self._process(self._pending)
         self._pending = []
@@ -171,7 +176,8 @@ class Reception:
         if self._template is not None:
             frames.append(records.credential_frame(self._template.credential))
         self.writer.append(frames)
-        self.writer.sync()
+        if synced:
+            self.writer.sync()
 
 
 def storage_refusal(problem: SpillDamaged) -> Refusal:

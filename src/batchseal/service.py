@@ -35,14 +35,9 @@ from batchseal.link import Link
 from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool, open_again
 from batchseal.readiness import Readiness
+from batchseal.spill.writer import sync_file
 from batchseal.store.columns import registered_document
-from batchseal.store.rows import (
-    DocumentRow,
-    NewDocument,
-    NewOperation,
-    OperationRow,
-    Registration,
-)
+from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow, Registration
 from batchseal.store.store import Store
 
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
@@ -128,7 +123,8 @@ class Service:
                     ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))
                     await reception.take(documents)
             facts = intake.finish()
-            documents_rows = await reception.finish(facts)
+            # Nothing is said of a synchronous operation before its end, whose signatures are synced with all before them.
+            documents_rows = await reception.finish(facts, synced=mode is Mode.ASYNC)
             if facts.preservation_asked:
                 log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
             asked_at = time.monotonic()
@@ -165,6 +161,7 @@ class Service:
         ticket.settle(reception.writer.offset, len(documents_rows))
         reception.close()
         self._wake(row, caller, handed)
+        await reception.named()
         return row
 
     async def _resume(
@@ -221,6 +218,8 @@ class Service:
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller who waits; None after `seconds`."""
         if (ending := await self._ending(received.id, seconds)) is None:
+            # It is going to be spoken of.
+            await in_pool(self._pool, lambda: sync_file(self._folder, received.payload_id))
             return None
         if ending is not True:
             return msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])

@@ -280,3 +280,21 @@ async def test_a_sweep_takes_orphans_only(running: Running) -> None:
     assert not orphan.path.exists()
     assert uploading.path.exists()
     assert len(spill_files(running)) == 2
+
+
+async def test_a_synchronous_payload_is_synced_before_it_is_spoken_of(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its signatures; or, where the time for the reply runs out before them, by itself."""
+    synced: list[str] = []
+    monkeypatch.setattr(SpillWriter, "sync", lambda _: synced.append("payload"))
+    monkeypatch.setattr(SpillWriter, "sync_data", lambda _: synced.append("signatures"))
+    monkeypatch.setattr("batchseal.service.sync_file", lambda *_: synced.append("late"))
+    data = body("synchronous", [entry(0, invoice(0, size_bytes=20_000))])
+    options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
+    row = await running.service.receive(CALLER, Mode.SYNC, chunks=pieces(data), **options)
+    assert await running.service.finished_within(CALLER, row, 30)
+    assert await running.service.finished_within(CALLER, row, 0) is None
+    assert synced == ["signatures", "late"]
+    await register(running, body("asynchronous", [entry(0, invoice(1, size_bytes=20_000))]))
+    assert synced[2] == "payload"

@@ -1,6 +1,7 @@
 """Reads spill files. Every byte it returns was verified against its frame's checksum."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -25,7 +26,6 @@ class SpillReader:
             self._descriptor = os.open(self.path, os.O_RDONLY)
         except OSError as problem:
             raise SpillDamaged(f"the stored payload cannot be opened: {problem.strerror}") from None
-        self._decompressor = zstandard.ZstdDecompressor()
         self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
         self.end = 0
         self.refresh()
@@ -74,6 +74,10 @@ class SpillReader:
                 place = block.find(MAGIC, place + 1)
             offset += max(1, len(block) - HEADER_BYTES + 1)
         return None
+
+    @cached_property
+    def _decompressor(self) -> zstandard.ZstdDecompressor:
+        return zstandard.ZstdDecompressor()
 
     def ordinals(self, kind: FrameKind) -> set[int]:
         """Documents with a frame of this kind whose content is what was written. A power cut may leave a header before

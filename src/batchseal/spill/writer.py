@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,6 +149,16 @@ class SpillWriter:
         """Leaves nothing behind."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def sync_file(folder: Path, payload_id: UUID) -> None:
+    """All that any process has appended to a file is on the disk when this returns. Not where it is gone."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(folder / f"{payload_id}.spill", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:
