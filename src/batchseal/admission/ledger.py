@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
+USED, USED_AT = struct.Struct("<Q"), HEAD.size  # slots that were ever taken: the first ones
 SLOT = struct.Struct("<QQQQQ")  # process, its start, temporary bytes reserved, of which written, memory reserved
-MAGIC = b"BSLEDGE1"
+MAGIC = b"BSLEDGE2"
 FIRST_SLOT, SLOTS = 64, 100
 FILE_BYTES = FIRST_SLOT + SLOTS * SLOT.size
 
@@ -62,8 +63,11 @@ class Ledger:
             magic, stored, queued = HEAD.unpack_from(self._map)
             if magic != MAGIC:
                 stored = queued = 0
+                self._map[USED_AT:FILE_BYTES] = bytes(FILE_BYTES - USED_AT)
+                self._slot = -1
             totals = Booked(stored, queued, 0, 0, 0)
-            slots = SLOT.iter_unpack(self._map[FIRST_SLOT:FILE_BYTES])
+            (used,) = USED.unpack_from(self._map, USED_AT)
+            slots = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(used, SLOTS) * SLOT.size])
             for number, (pid, start, temp, written, memory) in enumerate(slots):
                 if not pid or not (temp or memory):
                     continue
@@ -85,10 +89,13 @@ class Ledger:
         SLOT.pack_into(self._map, self._slot, *self._me, *(max(0, value) for value in values))
 
     def _free_slot(self) -> int:
-        for offset in range(FIRST_SLOT, FILE_BYTES, SLOT.size):
+        (used,) = USED.unpack_from(self._map, USED_AT)
+        for number in range(SLOTS):
+            offset = FIRST_SLOT + number * SLOT.size
             pid, start, *_ = SLOT.unpack_from(self._map, offset)
             if not pid or started_at(pid) != start:
                 SLOT.pack_into(self._map, offset, *self._me, 0, 0, 0)
+                USED.pack_into(self._map, USED_AT, max(used, number + 1))
                 return offset
         raise RuntimeError(f"more than {SLOTS} processes book in one ledger")
 

@@ -1,4 +1,4 @@
-"""The connection pool: typed errors, paced reconnection, and nothing that knows a table."""
+"""The way to the database: typed errors, paced reconnection, and nothing that knows a table."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import asyncpg  # type: ignore[import-untyped]
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.store.sessions import Session, Sessions
 
 Connection: TypeAlias = Any  # asyncpg comes without types
 
@@ -30,7 +31,7 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
 )
-# On its way into or out of the pool, where the statement cannot be at fault.
+# On the way to a connection, where the statement cannot be at fault.
 GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # What another try of the same start cannot mend.
 MISCONFIGURED = (
@@ -40,27 +41,15 @@ MISCONFIGURED = (
 )
 
 
-class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that knows to which client service it is limited: None is none, UNKNOWN is a change that was cut off."""
-
-    caller: str | None = None
-
-
-async def keep_session(session: Session) -> None:
-    """In place of asyncpg's reset on release: `Database.connection` sets what the next user needs, where it differs."""
-
-
 class Database:
-    """A pool that connects when asked, and after a failure no more often than its pause allows.
+    """Connects when asked, and after a failure no more often than its pause allows.
 
     The pause starts at 50 ms and doubles to 2 s; within it callers get DatabaseUnavailable at once, so that a
-    server that comes back is not met by a storm. A pooled connection that broke while idle is replaced on the
-    next use.
+    server that comes back is not met by a storm. A connection that broke while idle is replaced on the next use.
     """
 
-    def __init__(self, pool: Any, everything: bool) -> None:
-        self._pool = pool
-        self._everything = everything
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._pause_seconds = 0.0
         self._next_attempt = 0.0
 
@@ -69,15 +58,13 @@ class Database:
         """With `everything` connections see all rows unless they are opened for a caller, else none. Raises
         ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody answers.
         """
-        try:
-            pool = await asyncpg.create_pool(
+
+        async def connect() -> Session:
+            session: Session = await asyncpg.connect(
                 dsn,
-                min_size=0,
-                max_size=pool_size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
                 connection_class=Session,
-                reset=keep_session,
                 server_settings={
                     "search_path": SCHEMA,
                     "application_name": "batchseal",
@@ -85,71 +72,68 @@ class Database:
                     "batchseal.scope": "*" if everything else "",
                 },
             )
-        except ValueError as problem:  # ClientConfigurationError is one too
-            raise ConfigurationError(f"--database-url: {problem}") from None
-        database = cls(pool, everything)
+            return session
+
+        sessions = Sessions(connect, pool_size)
+        database = cls(sessions)
         try:
             async with database.connection() as connection:
                 await connection.fetchval("SELECT 1")
-        except ValueError as problem:  # the address is read when the first connection is made
-            pool.terminate()
+        except ValueError as problem:  # ClientConfigurationError is one too
             raise ConfigurationError(f"--database-url: {problem}") from None
-        except BaseException:
-            pool.terminate()
-            raise
         return database
 
     async def close(self) -> None:
         """Waits for queries under way, five seconds at most."""
-        try:
-            await asyncio.wait_for(self._pool.close(), 5)
-        except GONE:
-            self._pool.terminate()
+        await self._sessions.close(5)
 
     @asynccontextmanager
     async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
-        """A connection of the pool, which sees the rows of the client service `caller` only, if one is given. It stays
-        limited until somebody else uses it. Raises DatabaseUnavailable where there is none, or where it breaks in use.
+        """A connection, which sees the rows of the client service `caller` only, if one is given. It stays limited until
+        somebody else uses it. Raises DatabaseUnavailable where there is none, or where it breaks in use.
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
-        connection = await self._acquire()
+        session = await self._acquire()
         try:
-            if connection._con.caller != caller:
-                await limit(connection, caller)
-            yield connection
+            if session.caller != caller:
+                await limit(session, caller)
+            yield session
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
             # Either the connection is gone, or we used it wrongly.
-            if not broke(connection, problem):
+            if not broke(session, problem):
                 raise
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
         except AWAY as problem:
+            session.terminate()
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
+        except asyncio.CancelledError:
+            session.terminate()  # in the middle of a statement
+            raise
         finally:
-            # A connection that broke cannot be reset; asyncpg drops it and the pool makes another.
-            try:
-                await self._pool.release(connection)
-            except GONE:
-                pass
+            self._sessions.release(session)
 
-    async def _acquire(self) -> Connection:
+    async def _acquire(self) -> Session:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_SECONDS * 2):  # asyncpg's own timeout would make a task of it
-                connection = await self._pool.acquire()
+            if self._sessions.at_hand:
+                session = await self._sessions.acquire()
+            else:
+                async with asyncio.timeout(CONNECT_SECONDS * 2):
+                    session = await self._sessions.acquire()
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except TimeoutError:
-            # No pause: it was long enough, and the pool may only have been busy.
+            # No pause: it was long enough, and all may only have been in use.
             raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
         except GONE as problem:
             self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             self._next_attempt = loop.time() + self._pause_seconds
             raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
         self._pause_seconds = 0.0
-        return connection
+        return session
 
     @asynccontextmanager
     async def transaction(self, caller: str | None = None) -> AsyncIterator[Connection]:
@@ -158,30 +142,26 @@ class Database:
             yield connection
 
 
-async def limit(connection: Connection, caller: str | None) -> None:
-    """Shows the connection the rows of `caller`, or all that its role may see. Cut off on the way, it is done anew."""
-    session = connection._con
+async def limit(session: Session, caller: str | None) -> None:
+    """Shows it the rows of `caller`, or all that its role may see. Cut off on the way, it is done anew."""
     session.caller = UNKNOWN
     if caller is None:
-        await connection.execute(session.get_reset_query())
+        await session.execute(session.get_reset_query())
     else:
-        await connection.execute(LIMIT_TO_CALLER, caller)
+        await session.execute(LIMIT_TO_CALLER, caller)
     session.caller = caller
 
 
-def broke(connection: Connection, problem: BaseException) -> bool:
-    """Whether `problem` says that the connection is of no more use; if so, the pool will not get it back."""
-    try:
-        if connection.is_closed():
-            return True
-    except asyncpg.InterfaceError:  # the pool has taken it back itself
+def broke(session: Session, problem: BaseException) -> bool:
+    """Whether `problem` says that the connection is of no more use; if so, it is closed."""
+    if session.is_closed():
         return True
     # The farewell of a server that ends may reach a connection between two statements: asyncpg then takes itself to
     # be busy (InternalClientError), and every later statement for a misuse.
     link: BaseException | None = problem
     while link is not None:
         if isinstance(link, (asyncpg.InternalClientError, *AWAY)):
-            connection.terminate()
+            session.terminate()
             return True
         link = link.__context__
     return False

@@ -1,0 +1,105 @@
+"""Sessions with the database: handed out one user at a time, and only while they are fit for one."""
+
+import asyncio
+
+import pytest
+from tests.integration.test_store_database import owner_of
+
+from batchseal.errors import DatabaseUnavailable
+from batchseal.store.database import Database
+
+PROCESS = "SELECT pg_backend_pid()"
+
+
+async def open_database(url: str, size: int) -> Database:
+    return await Database.open(url, size, everything=True)
+
+
+async def process_of(database: Database) -> int:
+    async with database.connection() as connection:
+        return int(await connection.fetchval(PROCESS))
+
+
+async def test_one_is_used_again_and_no_more_than_allowed_at_once(database_url: str) -> None:
+    database = await open_database(database_url, 2)
+    assert len({await process_of(database) for _ in range(5)}) == 1
+    at_once = most = 0
+
+    async def use() -> int:
+        nonlocal at_once, most
+        async with database.connection() as connection:
+            at_once += 1
+            most = max(most, at_once)
+            process = int(await connection.fetchval(f"{PROCESS} FROM pg_sleep(0.02)"))
+            at_once -= 1
+            return process
+
+    assert len(set(await asyncio.gather(*(use() for _ in range(12))))) == most == 2
+    await database.close()
+
+
+async def test_a_statement_that_was_cut_off_leaves_none_behind(database_url: str) -> None:
+    database = await open_database(owner_of(database_url), 1)
+    before = await process_of(database)
+
+    async def slow() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("CREATE TABLE half_done (n integer)")
+            await connection.execute("SELECT pg_sleep(30)")
+
+    task = asyncio.create_task(slow())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await process_of(database) != before
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT to_regclass('half_done')") is None
+    await database.close()
+
+
+async def test_an_open_transaction_is_not_handed_on(database_url: str) -> None:
+    database = await open_database(database_url, 1)
+    before = await process_of(database)
+    async with database.connection() as connection:
+        await connection.execute("BEGIN")
+    assert await process_of(database) != before
+    await database.close()
+
+
+async def test_an_error_of_the_user_costs_no_session(database_url: str) -> None:
+    database = await open_database(database_url, 1)
+    before = await process_of(database)
+
+    async def wrong() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("SELECT 1")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await wrong()
+    assert await process_of(database) == before
+    await database.close()
+
+
+async def test_closing_waits_for_what_is_under_way(database_url: str) -> None:
+    database = await open_database(database_url, 2)
+
+    async def slow() -> int:
+        async with database.connection() as connection:
+            return int(await connection.fetchval("SELECT 7 FROM pg_sleep(0.3)"))
+
+    task = asyncio.create_task(slow())
+    await asyncio.sleep(0.1)
+    await database.close()
+    assert await task == 7
+
+
+async def test_all_in_use_for_too_long_is_said(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchseal.store.database.CONNECT_SECONDS", 0.1)
+    database = await open_database(database_url, 1)
+    async with database.connection():
+        with pytest.raises(DatabaseUnavailable, match="no connection within"):
+            await process_of(database)
+    assert await process_of(database)
+    await database.close()
