@@ -1,0 +1,40 @@
+"""A reply on its way out: how its pieces reach the server."""
+
+from typing import Any
+
+from batchseal.api.exchange import Exchange
+
+SCOPE = {"headers": [], "method": "GET", "path": "/", "client": None}
+
+
+async def sent(*pieces: tuple[bytes, bool], length: int | None) -> list[tuple[bytes, bool]]:
+    """Body and `more_body` of what the server gets for these."""
+    passed_on: list[Any] = []
+
+    async def send(message: Any) -> None:
+        passed_on.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nobody reads")
+
+    exchange = Exchange(dict(SCOPE), receive, send, max_body_bytes=1, stall_seconds=1)
+    exchange._watcher = object()  # type: ignore[assignment]
+    headers = [] if length is None else [(b"content-length", b"%d" % length)]
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+    for body, more in pieces:
+        await exchange.send({"type": "http.response.body", "body": body, "more_body": more})
+    assert exchange.replied
+    return [(message["body"], message["more_body"]) for message in passed_on[1:]]
+
+
+async def test_a_body_ends_with_its_last_byte() -> None:
+    assert await sent((b"whole", True), (b"", False), length=5) == [(b"whole", False)]
+    assert await sent((b"in ", True), (b"two", True), (b"", False), length=6) == [(b"in ", True), (b"two", False)]
+
+
+async def test_a_body_without_a_length_ends_where_it_says() -> None:
+    assert await sent((b"a", True), (b"", False), length=None) == [(b"a", True), (b"", False)]
+
+
+async def test_an_empty_body_is_sent() -> None:
+    assert await sent((b"", False), length=0) == [(b"", False)]
