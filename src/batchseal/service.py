@@ -217,13 +217,15 @@ class Service:
         self, caller: Caller, received: OperationRow, seconds: float
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller who waits; None after `seconds`."""
-        if (ending := await self._ending(received.id, seconds)) is None:
-            # It is going to be spoken of.
+        ending, ended = await self._ending(received.id, seconds), None
+        if ending is True:
+            ended = await self.finished_operation(caller, operation_id=received.id)
+        elif ending is not None:
+            ended = msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])
+        if ended is None or ended[0].status is not OperationStatus.EXECUTED:
+            # It is going to be spoken of, and no signature may have come that was synced.
             await in_pool(self._pool, lambda: sync_file(self._folder, received.payload_id))
-            return None
-        if ending is not True:
-            return msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])
-        return await self.finished_operation(caller, operation_id=received.id)
+        return ended
 
     async def _ending(self, operation_id: int, seconds: float) -> Any:
         """What the signer's `wait` returns, None after `seconds`."""

@@ -128,7 +128,8 @@ class Signing:
         files = in_pool(self._pool, partial(Files.open, self._folder, operation.payload_id))
         work = Work(claimed, caller, files, {}, len(open_rows), run)
         try:
-            if claimed.fingerprint == template.credential.fingerprint and len(claimed.to_sign) == len(open_rows):
+            known = claimed.fingerprint == template.credential.fingerprint
+            if known and {item.ordinal for item in claimed.to_sign} == open_rows.keys():
                 found = Found(to_sign=list(claimed.to_sign))
             else:
                 opened = await work.opened()
