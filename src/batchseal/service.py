@@ -43,6 +43,9 @@ from batchseal.store.store import Store
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
 TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
+FIRST_ASKED_SECONDS = 0.001  # a moment in which the signer has better to do than to hear who waits
+
+Form = Literal["json", "multipart"]
 
 log = structlog.get_logger("service")
 
@@ -83,7 +86,7 @@ class Service:
         caller: Caller,
         mode: Mode,
         *,
-        form: Literal["json", "multipart"],
+        form: Form,
         media_type: str,
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
@@ -100,13 +103,7 @@ class Service:
             ticket.release()
 
     async def _receive(
-        self,
-        ticket: Ticket,
-        caller: Caller,
-        mode: Mode,
-        form: Literal["json", "multipart"],
-        media_type: str,
-        chunks: AsyncIterator[bytes],
+        self, ticket: Ticket, caller: Caller, mode: Mode, form: Form, media_type: str, chunks: AsyncIterator[bytes]
     ) -> OperationRow:
         intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
         budgets = self._admission.budgets
@@ -230,6 +227,7 @@ class Service:
     async def _ending(self, operation_id: int, seconds: float) -> Any:
         """What the signer's `wait` returns, None after `seconds`."""
         ends = time.monotonic() + seconds
+        await asyncio.sleep(min(seconds, FIRST_ASKED_SECONDS))
         while (left := ends - time.monotonic()) > 0:
             try:
                 if ending := await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
