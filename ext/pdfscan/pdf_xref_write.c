@@ -27,6 +27,7 @@ static void put_rebuilt_rows(const pdf_writer *w, pdf_buffer *rows) {
     bool sparse = all->count > (uint64_t)found * SPARSE_FACTOR + SPARSE_BASE;
     put_row(rows, (row){.generation = FREE_GENERATION});
     for (uint32_t num = 1; num < all->count; num++) {
+        if (sparse && all->rows[13 * (size_t)num] == PDF_ENTRY_FREE) continue; /* a million of them in the worst case */
         bool rewritten = false;
         for (unsigned i = 0; i < w->written_count; i++) rewritten |= w->written[i].num == num;
         pdf_entry entry = rewritten ? (pdf_entry){.type = PDF_ENTRY_MISSING} : pdf_lookup(w->doc, num);
