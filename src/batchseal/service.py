@@ -43,7 +43,6 @@ from batchseal.store.store import Store
 # How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
 TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
-FIRST_ASKED_SECONDS = 0.001  # a moment in which the signer has better to do than to hear who waits
 
 Form = Literal["json", "multipart"]
 
@@ -227,7 +226,6 @@ class Service:
     async def _ending(self, operation_id: int, seconds: float) -> Any:
         """What the signer's `wait` returns, None after `seconds`."""
         ends = time.monotonic() + seconds
-        await asyncio.sleep(min(seconds, FIRST_ASKED_SECONDS))
         while (left := ends - time.monotonic()) > 0:
             try:
                 if ending := await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
