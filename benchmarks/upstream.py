@@ -53,7 +53,7 @@ async def tokens(trials: int) -> Figures:
         with tempfile.TemporaryDirectory() as folder:
             async with service(Path(folder), double) as upstream:
                 await upstream.credential(CALLER)
-                account = next(iter(upstream._accounts.values()))
+                account = next(iter(upstream._accounts))
                 double.latency = 0.05
                 before = double.calls["token"]
                 calls = [asyncio.create_task(upstream.service.credentials(account)) for _ in range(64)]
