@@ -34,6 +34,12 @@ def spare_memory() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
+def give_back_memory() -> None:
+    """What is free between what is in use goes back to the system (malloc_trim(3)): 1 to 3 ms."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def configure_log(level: str) -> None:
     """One JSON object a line on standard error. Documents, secrets and tokens are never passed to it."""
     number = logging.getLevelNamesMapping()[level.upper()]

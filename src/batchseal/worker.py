@@ -22,6 +22,7 @@ from granian.server.embed import Server
 from batchseal.api.guard import Guard
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
+from batchseal.process import give_back_memory
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ async def serve(settings: Settings, open_application: OpenApplication, ready_fd:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with open_application(settings) as guard:
+        guard.when_idle = give_back_memory
         server = build_server(guard, settings)
         serving = loop.create_task(server.serve())
         ending = loop.create_task(stop.wait())

@@ -25,6 +25,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MAX_ROUTED_BYTES = 1024
 # What a cancelled request has for tidying up.
 CANCELLED_SECONDS = 2.0
+IDLE_SECONDS = 0.3
 
 
 class Guard:
@@ -37,6 +38,8 @@ class Guard:
         self.settings = settings
         self.stopping = False
         self.running: set[asyncio.Task[None]] = set()
+        self.when_idle: Callable[[], None] | None = None  # called once no request has been running for a moment
+        self._idle: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,6 +55,8 @@ class Guard:
         task = asyncio.current_task()
         assert task is not None
         self.running.add(task)
+        if self._idle is not None:
+            self._idle.cancel()
         started = time.perf_counter()
         try:
             await self.handle(exchange, receive)
@@ -62,6 +67,8 @@ class Guard:
             self.running.discard(task)
             metrics.observe(exchange, time.perf_counter() - started)
             await exchange.close()
+            if self.when_idle is not None and not self.running:
+                self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.when_idle)
 
     async def handle(self, exchange: Exchange, receive: Receive) -> None:
         """Runs the application; a reply that has begun and cannot go on is cut, never ended as if it were
