@@ -44,7 +44,7 @@ BATCH_DOCUMENTS = 32
 BATCH_BYTES = 4 << 20
 # Dirty pages are synced as they grow, so that the acknowledgement waits for the last of them only.
 SYNC_BYTES = 32 << 20
-HANDED_DOCUMENTS = 100  # at most, of which the signer is told all that it needs, and looks at no file
+HANDED_DOCUMENTS = 100  # of an operation, up to which the signer is told all that it needs to ask the upstream
 # A result that is read from memory in less time than changing threads takes.
 WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
 
@@ -79,7 +79,7 @@ class Reception:
         self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
         self._asked: list[records.WhatWasAsked] = []
         self.digests: dict[int, bytes] = {}  # by ordinal, for the audit trail
-        self.to_sign: list[ToSign] = []  # while they are few
+        self.to_sign: list[ToSign] = []  # all, of an operation of up to HANDED_DOCUMENTS
 
     @property
     def fingerprint(self) -> bytes:

@@ -134,11 +134,7 @@ class SpillWriter:
 
     def sync_name(self) -> None:
         """The name of the file is on the disk when this returns. May run beside all else."""
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self.path.parent)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -154,11 +150,15 @@ class SpillWriter:
 def sync_file(folder: Path, payload_id: UUID) -> None:
     """All that any process has appended to a file is on the disk when this returns. Not where it is gone."""
     with suppress(FileNotFoundError):
-        descriptor = os.open(folder / f"{payload_id}.spill", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder / f"{payload_id}.spill")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

@@ -15,7 +15,7 @@ IDLE_SECONDS = 300.0
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that knows to which client service it is limited: None is none."""
+    """A connection that knows to which client service it is limited: None is none; `database.UNKNOWN`, a change cut off."""
 
     caller: str | None = None
 
