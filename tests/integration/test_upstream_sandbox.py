@@ -23,6 +23,7 @@ from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamEr
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream.remote import RemoteUpstream
+from batchseal.upstream.tokens import ClientCredentials
 
 CALLER = Caller("A")
 
@@ -106,12 +107,15 @@ async def test_a_restart_of_the_service_is_lived_through(tmp_path):
                 assert await sign_all(upstream, 3) == before
 
 
-async def test_short_tokens_are_renewed_before_they_end(tmp_path):
-    with sandbox(tmp_path, "--token-seconds=1") as address:
+async def test_short_tokens_are_renewed_before_they_end(tmp_path, monkeypatch):
+    rejected = []
+    monkeypatch.setattr(ClientCredentials, "reject", lambda self, token: rejected.append(token) is None)
+    with sandbox(tmp_path, "--token-seconds=3") as address:
         async with connected(tmp_path, address, upstream_tries=1) as upstream:
-            for _ in range(4):
+            for _ in range(5):
                 await sign_all(upstream, 2)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.9)
+    assert rejected == []
 
 
 async def test_each_client_service_has_its_own_credential(shared):

@@ -26,7 +26,7 @@ class Tokens:
         token_id = secrets.token_hex(16)
         claims = {
             "client_id": client_service,
-            "exp": int(time.time()) + self.lifetime_seconds,
+            "exp": time.time() + self.lifetime_seconds,  # not cut to whole seconds: that would end it early
             "jti": token_id,
         }
         signed = f"{encode(self.HEADER)}.{encode(json.dumps(claims).encode())}"

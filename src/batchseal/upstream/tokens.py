@@ -46,6 +46,7 @@ class ClientCredentials:
         return True
 
     async def _renew(self) -> str:
+        asked_at = time.monotonic()  # its lifetime began no earlier, whatever the answer took
         for number, authorization in enumerate(self._authorizations):
             try:
                 answer = await self._ask(authorization)
@@ -59,7 +60,7 @@ class ClientCredentials:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise UpstreamTransient(f"{self._path}: the answer holds no access_token")
         seconds = float(lifetime) if isinstance(lifetime, int | float) else DEFAULT_LIFETIME_SECONDS
-        self._renew_at = time.monotonic() + seconds - min(RENEW_BEFORE_SECONDS, seconds / 5)
+        self._renew_at = asked_at + seconds - min(RENEW_BEFORE_SECONDS, seconds / 5)
         self._token = token
         return token
 

@@ -1,0 +1,14 @@
+"""The sandbox's bearer tokens: good for as long as the answer said, and no longer."""
+
+from batchseal.sandbox import grants
+
+
+def test_a_token_lasts_as_long_as_it_was_issued_for(monkeypatch):
+    clock = 1000.9
+    monkeypatch.setattr(grants.time, "time", lambda: clock)
+    tokens = grants.Tokens(1)
+    token, _ = tokens.issue("A")
+    clock = 1001.8
+    assert tokens.client_service(token) == "A"
+    clock = 1002.0
+    assert tokens.client_service(token) is None
