@@ -12,6 +12,9 @@ The names are the wire contract's; the numbers are what a row holds.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
+
+Form = Literal["json", "multipart"]  # of a request's body
 
 
 class OperationStatus(IntEnum):

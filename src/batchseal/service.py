@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,9 +14,7 @@ import structlog
 
 from batchseal.admission.admission import Admission, Ticket
 from batchseal.audit.chain import documents_digest
-from batchseal.cms import CmsTemplate
 from batchseal.delivery.encode import Delivered, Encoding
-from batchseal.document import Credential
 from batchseal.errors import (
     BatchsealError,
     DatabaseUnavailable,
@@ -32,19 +31,16 @@ from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
-from batchseal.operation import Caller, Mode, OperationStatus
+from batchseal.operation import Caller, Form, Mode, OperationStatus
 from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool, open_again
 from batchseal.readiness import Readiness
 from batchseal.spill.writer import sync_file
 from batchseal.store.columns import registered_document
 from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow, Registration
 from batchseal.store.store import Store
+from batchseal.templates import Templates
 
-# How long a worker trusts the chain it asked the signer for. A chain that changed since is noticed when signing.
-TEMPLATE_SECONDS, TEMPLATE_WAIT_SECONDS = 60, 3
 RETRY_SECONDS = 2
-
-Form = Literal["json", "multipart"]
 
 log = structlog.get_logger("service")
 
@@ -75,7 +71,7 @@ class Service:
         self._delivery = Delivery(folder, pool)
         self._readiness = Readiness(store, link)
         self._fetched = FetchedNotes(store)
-        self._templates: dict[str, tuple[float, CmsTemplate]] = {}
+        self._templates = Templates(link)
 
     async def close(self) -> None:
         await self._fetched.close()
@@ -105,25 +101,23 @@ class Service:
         self, ticket: Ticket, caller: Caller, mode: Mode, form: Form, media_type: str, chunks: AsyncIterator[bytes]
     ) -> OperationRow:
         intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
-        budgets = self._admission.budgets
-        reception = Reception(self._folder, await self._template(caller), self._pool, budgets.window_bytes)
+        window = self._admission.budgets.window_bytes
+        reception = Reception(self._folder, await self._templates.of(caller), self._pool, window)
         handed: Registration | None = None
         try:
-            growing_bytes = 0
-            async for chunk in chunks:
-                growing_bytes += len(chunk)
-                if growing_bytes > budgets.window_bytes:
-                    await ticket.hold(budgets.upload_bytes + growing_bytes)
-                if documents := intake.feed(chunk):
-                    growing_bytes = 0
-                    ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))
-                    await reception.take(documents)
+            await self._read(ticket, reception, intake, chunks)
             facts = intake.finish()
             # Nothing is said of a synchronous operation before its end, whose signatures are synced with all before them.
-            documents_rows = await reception.finish(facts, synced=mode is Mode.ASYNC)
-            if facts.preservation_asked:
-                log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
-            asked_at = time.monotonic()
+            documents = await reception.finish(facts, synced=mode is Mode.ASYNC)
+        except BaseException:
+            await asyncio.shield(reception.abort())
+            raise
+        if facts.preservation_asked:
+            log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
+        if mode is Mode.SYNC and reception.to_sign:
+            self._announce(caller, reception)
+        asked_at = time.monotonic()
+        try:
             row = await self._store.register(
                 NewOperation(
                     payload_id=reception.payload_id,
@@ -135,30 +129,47 @@ class Service:
                     host=self._advertised[0],
                     port=self._advertised[1],
                     return_signed_content=facts.return_signed_content,
-                    documents_digest=documents_digest(reception.digests[row.ordinal] for row in documents_rows),
+                    documents_digest=documents_digest(reception.digests[document.ordinal] for document in documents),
                 ),
-                documents_rows,
+                documents,
             )
-            if len(documents_rows) <= HANDED_DOCUMENTS:
-                rows = [registered_document(document) for document in documents_rows]
-                handed = Registration(row, rows, reception.to_sign, reception.fingerprint, asked_at)
         except ReferenceTaken as taken:
             try:
-                row = await self._resume(caller, reception.payload_id, documents_rows, taken)
+                row = await self._resume(caller, reception.payload_id, documents, taken)
             finally:
                 await asyncio.shield(reception.abort())
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
             # The commit may have happened: the signer's sweep decides by the rows.
             reception.close()
+            if isinstance(unknown, asyncio.CancelledError):
+                raise
             raise NoRoom("the database is away", retry_after_seconds=RETRY_SECONDS) from None
         except BaseException:
             await asyncio.shield(reception.abort())
             raise
-        ticket.settle(reception.writer.offset, len(documents_rows))
+        else:
+            if len(documents) <= HANDED_DOCUMENTS:
+                rows = [registered_document(document) for document in documents]
+                handed = Registration(row, rows, reception.to_sign, reception.fingerprint, asked_at)
+        ticket.settle(reception.writer.offset, len(documents))
         reception.close()
         self._wake(row, caller, handed)
         await reception.named()
         return row
+
+    async def _read(
+        self, ticket: Ticket, reception: Reception, intake: JsonIntake | MultipartIntake, chunks: AsyncIterator[bytes]
+    ) -> None:
+        """1 receive, until the body ends."""
+        budgets, growing_bytes = self._admission.budgets, 0
+        async for chunk in chunks:
+            growing_bytes += len(chunk)
+            if growing_bytes > budgets.window_bytes:
+                await ticket.hold(budgets.upload_bytes + growing_bytes)
+            if documents := intake.feed(chunk):
+                growing_bytes = 0
+                ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))
+                await reception.take(documents)
 
     async def _resume(
         self, caller: Caller, payload_id: UUID, documents: Sequence[NewDocument], taken: ReferenceTaken
@@ -182,6 +193,14 @@ class Service:
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
         return row
 
+    def _announce(self, caller: Caller, reception: Reception) -> None:
+        """While the operation is registered, the upstream may be asked for leave to sign: nothing is signed by that."""
+        digests = [item.attributes_digest for item in reception.to_sign]
+        what = caller.client_service, caller.token, reception.fingerprint, digests, str(reception.payload_id)
+        if len(digests) <= HANDED_DOCUMENTS:
+            with suppress(BatchsealError):
+                self._link.tell("announce", *what)
+
     def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
         """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
@@ -189,21 +208,6 @@ class Service:
                 self._link.tell("wake", row.id, caller.token)  # a caller's description may have any length
         except BatchsealError:
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
-
-    async def _template(self, caller: Caller) -> CmsTemplate | None:
-        """None where the chain can't be had now: the documents are prepared later."""
-        known = self._templates.get(caller.client_service)
-        if known and known[0] > time.monotonic() and caller.token is None:
-            return known[1]
-        try:
-            asked = caller.client_service, caller.token
-            answer = await self._link.call("credential", *asked, timeout_seconds=TEMPLATE_WAIT_SECONDS)
-            template = CmsTemplate.cached(msgspec.convert(answer, Credential))
-        except (BatchsealError, TimeoutError) as problem:
-            log.info("the credential's chain cannot be had now, documents are prepared later", cause=str(problem))
-            return None
-        self._templates[caller.client_service] = time.monotonic() + TEMPLATE_SECONDS, template
-        return template
 
     async def wait(self, operation_id: int, seconds: float) -> bool:
         """True once the operation is finished, False after `seconds`."""

@@ -82,6 +82,7 @@ class Signer:
     def handlers(self) -> Mapping[str, Handler]:
         """What workers may call over the link."""
         return {
+            "announce": self.announce,
             "wake": self.wake,
             "wait": self.wait,
             "credential": self.credential,
@@ -89,6 +90,12 @@ class Signer:
             "ping": self.ping,
             "upstream": self.upstream_state,
         }
+
+    async def announce(
+        self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], key: str
+    ) -> None:
+        """These digests are going to be signed, unless `wake` does not come."""
+        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=key)
 
     async def wake(self, operation_id: int, token: str | None, registered: Any = None) -> None:
         """There is work; `registered` is the whole of it (a Registration), which can be begun at once."""

@@ -81,18 +81,20 @@ class Exchange:
             if message["type"] == "http.disconnect":
                 self._gone.set()
                 raise InvalidRequest("the body ended early")
-            self._body_complete = not message.get("more_body", False)
+            chunk = message.get("body", b"")
+            self.body_bytes += len(chunk)
+            # With its last byte: the empty piece that the server has behind it is one more wait.
+            self._body_complete = not message.get("more_body", False) or self.body_bytes == self.length
             # Only time spent waiting for the caller counts: it is not slow while we are.
-            waited, brought = waited + loop.time() - began, brought + len(message.get("body", b""))
+            waited, brought = waited + loop.time() - began, brought + len(chunk)
             if waited >= self.stall_seconds and not self._body_complete:
                 if brought < self.min_rate * waited:
                     self._stalled = True
                     raise BodyStalled(f"{brought} bytes in {waited:.0f} s; {self.min_rate} a second is the least")
                 waited, brought = 0.0, 0
-            if chunk := message.get("body", b""):
-                self.body_bytes += len(chunk)
-                if self.body_bytes > self.max_body_bytes:
-                    raise self.too_large()
+            if self.body_bytes > self.max_body_bytes:
+                raise self.too_large()
+            if chunk:
                 yield chunk
 
     @property

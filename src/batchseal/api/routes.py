@@ -22,11 +22,10 @@ from batchseal.errors import (
     NotFound,
     ReferenceTaken,
 )
-from batchseal.operation import Caller, DocumentStatus, Mode
+from batchseal.operation import Caller, DocumentStatus, Form, Mode
 
 JSON = b"application/json"
 SMALL_RESULT_BYTES = 1 << 20
-Form = Literal["json", "multipart"]
 
 
 def exchange_of(request: Request) -> Exchange:

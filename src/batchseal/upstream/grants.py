@@ -1,9 +1,12 @@
-"""Grants (CSC's SAD) that outlive a call: renewed by `extendTransaction` for the next one, where that is worth anything.
+"""Grants (CSC's SAD): one for each call, asked for with it, or a moment ahead of it.
 
-It is where a grant is not bound to its digests and is good for more of them than a call can carry; everywhere else each call
-gets a grant of its own, which also keeps a used one from being shown twice.
+One that outlives its call is renewed by `extendTransaction` for the next, where that is worth anything: where a grant is not
+bound to its digests and is good for more of them than a call can carry. Everywhere else each call gets a grant of its own,
+which also keeps a used one from being shown twice.
 """
 
+import asyncio
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +15,10 @@ from batchseal.errors import GrantExpired, UpstreamPermanent
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
 
 MARGIN_SECONDS = 30.0
+AHEAD_SECONDS = 2.0  # in which the call must come that a grant was asked ahead for
+
+# Account, credential, digests.
+Asked = tuple[str, str, tuple[bytes, ...]]
 
 
 class Grants:
@@ -21,10 +28,27 @@ class Grants:
         self._service = service
         self._call_digests = call_digests
         self._kept: dict[tuple[str, str], list[Grant]] = {}
+        self._ahead: dict[Asked, asyncio.Task[Grant]] = {}
+
+    def ask_ahead(self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str) -> None:
+        """For a `take` of exactly these digests that is likely to follow. One at a time: should it not follow, little is lost."""
+        asked = named(account, key, digests)
+        if self._ahead or not self._for_one_call(key) or len(asked[2]) > min(key.multisign, self._call_digests):
+            return
+        grant = self._service.authorize(account, key, asked[2], request_key=call_key(request_key, asked[2]))
+        task = self._ahead[asked] = asyncio.create_task(grant)
+        task.add_done_callback(_seen)
+        asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._forget, asked, task)
+
+    def close(self) -> None:
+        for task in self._ahead.values():
+            task.cancel()
 
     async def take(self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str) -> Grant:
         """A grant for these digests. Raises UpstreamError."""
-        if key.grant_bound or key.multisign <= self._call_digests:
+        if (ahead := self._ahead.pop(named(account, key, digests), None)) is not None:
+            return await ahead
+        if self._for_one_call(key):
             return await self._service.authorize(account, key, digests, request_key=request_key)
         kept = self._find(account, key, len(digests))
         if kept is not None:
@@ -53,6 +77,14 @@ class Grants:
                     found.append(f"{credential_id}: ends in {max(0, int(days))} days")
         return found
 
+    def _for_one_call(self, key: RemoteKey) -> bool:
+        return key.grant_bound or key.multisign <= self._call_digests
+
+    def _forget(self, asked: Asked, task: asyncio.Task[Grant]) -> None:
+        """The call has not come."""
+        if self._ahead.get(asked) is task:
+            del self._ahead[asked]
+
     def _find(self, account: Account, key: RemoteKey, count: int) -> Grant | None:
         now, waiting = time.monotonic(), self._kept.get((account.key, key.credential.credential_id), [])
         while waiting:
@@ -60,3 +92,19 @@ class Grants:
             if kept.left >= count and kept.ends > now:
                 return kept
         return None
+
+
+def named(account: Account, key: RemoteKey, digests: Sequence[bytes]) -> Asked:
+    """Equal digests are sent once."""
+    return account.key, key.credential.credential_id, tuple(dict.fromkeys(digests))
+
+
+def call_key(request_key: str, digests: Sequence[bytes]) -> str:
+    """The same for the same digests, so that an upstream can tell a call that is made again."""
+    return f"{request_key}/{hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
+
+
+def _seen(task: asyncio.Task[Grant]) -> None:
+    """A failure that nobody waited for is not reported as lost."""
+    if not task.cancelled():
+        task.exception()

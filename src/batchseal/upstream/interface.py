@@ -49,6 +49,12 @@ class Upstream(Protocol):
         """
         ...
 
+    def announce(self, caller: Caller, fingerprint: bytes, digests: Sequence[bytes], *, request_key: str) -> None:
+        """A `sign` of these digests, by the credential of that fingerprint, is likely to follow at once: what only prepares
+        it may begin. Never raises; without it `sign` does the same, only later.
+        """
+        ...
+
     async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         """For each signature value a checked time stamp token (DER), or why there is none."""
         ...

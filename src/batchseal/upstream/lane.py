@@ -11,7 +11,6 @@ key; a call that was refused is cut into parts until the digest that earned it s
 """
 
 import asyncio
-import hashlib
 import heapq
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -31,6 +30,7 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamUnavailable,
 )
+from batchseal.upstream.grants import call_key
 from batchseal.upstream.interface import SignedPart
 
 log = structlog.get_logger("upstream")
@@ -203,7 +203,8 @@ class Lane:
         problem: UpstreamError
         values: dict[bytes, bytes | None] = {}
         try:
-            values = dict(zip(digests, await self._sign_call(digests, request_key(batch.items, digests)), strict=True))
+            key = call_key(batch.items[0].order.request_key, digests)
+            values = dict(zip(digests, await self._sign_call(digests, key), strict=True))
             problem = SignatureMissing()
         except UpstreamError as error:
             problem = error
@@ -268,11 +269,6 @@ class Lane:
             parts = min(len(batch.items), max(2, round(len(batch.items) ** (1 / left) + 0.49)))
             for number in range(parts):
                 self._again.append(Batch(batch.items[number::parts], now, True, hunt))
-
-
-def request_key(items: Sequence[Item], digests: Sequence[bytes]) -> str:
-    """The same for the same digests, so that an upstream can tell a call that is made again."""
-    return f"{items[0].order.request_key}/{hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
 
 
 def deliver(results: Iterable[tuple[Item, bytes | UpstreamError]]) -> None:

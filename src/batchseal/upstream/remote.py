@@ -1,6 +1,7 @@
 """The one `Upstream`: accounts, cached credentials and lanes over any `SigningService`."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,18 @@ class RemoteUpstream:
         finally:
             known.lane.withdraw(order)
 
+    def announce(self, caller: Caller, fingerprint: bytes, digests: Sequence[bytes], *, request_key: str) -> None:
+        with contextlib.suppress(UpstreamError):
+            known = self._known.get(self._accounts.of(caller).key)
+            # Beside other calls it would share the next one, with another grant.
+            if (
+                known
+                and known.lane.idle
+                and known.key.credential.fingerprint == fingerprint
+                and not self.breaker.is_open
+            ):
+                self._grants.ask_ahead(known.account, known.key, digests, request_key)
+
     @property
     def stamps(self) -> bool:
         return self._timestamps.configured
@@ -157,6 +170,7 @@ class RemoteUpstream:
         for reading in list(self._reading.values()):
             reading.cancel()
         await self.breaker.close()
+        self._grants.close()
         for known in self._known.values():
             await known.lane.close()
         await self.service.close()
