@@ -17,7 +17,7 @@ from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
 from batchseal.document import DocumentOutcome, Refusal, SignatureValue, ToSign, to_sign
 from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
-from batchseal.operation import Caller, DocumentStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
@@ -62,11 +62,14 @@ class Files:
     writer: SpillWriter
 
     @classmethod
-    def open(cls, folder: Path, payload_id: UUID) -> "Files":
+    def open(cls, folder: Path, payload_id: UUID, *, unsynced: bool) -> "Files":
         """Raises SpillDamaged."""
         reader = SpillReader(folder, payload_id)
         try:
-            return cls(reader, SpillWriter.reopen(reader))
+            files = cls(reader, SpillWriter.reopen(reader))
+            if unsynced:
+                files.writer.begin_sync()  # what the signatures are going to wait for
+            return files
         except BaseException:
             reader.close()
             raise
@@ -91,7 +94,7 @@ class Work:
         """Raises SpillDamaged."""
         return await asyncio.shield(self.files)
 
-    async def append_synced(self, pool: Executor, frames: list[Frame]) -> None:
+    async def append_synced(self, pool: Executor, frames: Sequence[Frame]) -> None:
         files = await self.opened()
         await in_pool(pool, partial(files.writer.append_synced, frames))
 
@@ -125,7 +128,8 @@ class Signing:
             return run
         template = CmsTemplate.cached(await self._upstream.credential(caller))
         # While the upstream is asked, where that can be done at once.
-        files = in_pool(self._pool, partial(Files.open, self._folder, operation.payload_id))
+        unsynced = operation.mode is Mode.SYNC and claimed.documents is not None  # small, and just come
+        files = in_pool(self._pool, partial(Files.open, self._folder, operation.payload_id, unsynced=unsynced))
         work = Work(claimed, caller, files, {}, len(open_rows), run)
         try:
             known = claimed.fingerprint == template.credential.fingerprint
@@ -164,8 +168,8 @@ class Signing:
         await self._record(work, found.ended)
         await self._record(work, await self._stamp(work, found.to_stamp))
         renewed: list[int] = []
-        async for outcomes in self._sign(work, template, found.to_sign, renewed if again else None):
-            await self._record(work, outcomes)
+        async for outcomes, frames in self._sign(work, template, found.to_sign, renewed if again else None):
+            await self._record(work, outcomes, frames)
         return renewed
 
     def _digest(self, files: Files, template: CmsTemplate, rows: dict[int, DocumentRow]) -> Found:
@@ -207,8 +211,10 @@ class Signing:
 
     async def _sign(
         self, work: Work, template: CmsTemplate, items: list[ToSign], renewed: list[int] | None
-    ) -> AsyncIterator[list[DocumentOutcome]]:
-        """4 sign. Signatures are on the disk before their rows say so. What is left open or `renewed` has no outcome."""
+    ) -> AsyncIterator[tuple[list[DocumentOutcome], list[Frame]]]:
+        """4 sign: outcomes, and the frames that must be on the disk before they are recorded. What is left open or `renewed`
+        has no outcome.
+        """
         digests = [item.attributes_digest for item in items]
         had = [work.tries.get(item.ordinal, 0) for item in items]
         budget = [max(1, self._tries - tries) for tries in had]
@@ -234,9 +240,10 @@ class Signing:
                 else:
                     refusal = Refusal(answer.sign_error, answer.cause)
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
-            if frames:
+            if to_stamp:
                 await work.append_synced(self._pool, frames)
-            yield outcomes + await self._stamp(work, to_stamp)
+                outcomes, frames = outcomes + await self._stamp(work, to_stamp), []
+            yield outcomes, frames
 
     async def _stamp(self, work: Work, signed: list[Signed]) -> list[DocumentOutcome]:
         """4 sign, the time stamp: a document that asks for one ends with it, or not at all."""
@@ -256,22 +263,33 @@ class Signing:
             await work.append_synced(self._pool, frames)
         return outcomes
 
-    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome]) -> None:
-        """The last ones end the operation too."""
-        if not outcomes:
-            return
+    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], frames: Sequence[Frame] = ()) -> None:
+        """Signatures (`frames`) are on the disk before their rows say so. The last outcomes end the operation too."""
         row, fence = work.claimed.row, work.claimed.fence
         work.left -= len(outcomes)
         work.run.failed += sum(outcome.refusal is not None for outcome in outcomes)
         if work.claimed.documents is not None:
             work.run.outcomes |= {outcome.ordinal: outcome for outcome in outcomes}
-        if work.left == 0:
-            work.run.ended = await self._store.finish(row.id, row.created_at, fence, outcomes)
+        if outcomes and work.left == 0:
+            work.run.ended = await self._finish(work, outcomes, frames)
             held = work.run.ended is not None
         else:
-            held = await self._store.record_outcomes(row.id, row.created_at, fence, outcomes)
+            if frames:
+                await work.append_synced(self._pool, frames)
+            held = not outcomes or await self._store.record_outcomes(row.id, row.created_at, fence, outcomes)
         if not held:
             raise _lost(row)
+
+    async def _finish(self, work: Work, outcomes: Sequence[DocumentOutcome], frames: Sequence[Frame]) -> Ended | None:
+        """The disk and the database at the same time: only the commit waits for the disk."""
+        row, fence = work.claimed.row, work.claimed.fence
+        synced = asyncio.ensure_future(work.append_synced(self._pool, frames)) if frames else None
+        try:
+            return await self._store.finish(row.id, row.created_at, fence, outcomes, once=synced)
+        finally:
+            if synced is not None:
+                await asyncio.wait([synced])  # before the file is closed
+                synced.exception()
 
 
 def _close(files: asyncio.Future[Files]) -> None:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -125,12 +125,24 @@ class SpillWriter:
             raise NoSpace(f"the temporary space takes no more: {problem.strerror}", retry_after_seconds=30) from None
 
     def sync_data(self) -> None:
-        """What was appended so far is on the disk when this returns."""
-        os.fdatasync(self._descriptor)
+        """What was appended so far is on the disk when this returns. Raises NoSpace."""
+        self._synced(os.fdatasync)
 
     def sync(self) -> None:
-        """The whole file is on the disk when this returns, but for its name."""
-        os.fsync(self._descriptor)
+        """The whole file is on the disk when this returns, but for its name. Raises NoSpace."""
+        self._synced(os.fsync)
+
+    def _synced(self, call: Callable[[int], None]) -> None:
+        try:
+            call(self._descriptor)
+        except OSError as problem:
+            raise NoSpace(
+                f"the temporary space cannot be written: {problem.strerror}", retry_after_seconds=30
+            ) from None
+
+    def begin_sync(self) -> None:
+        """Has the disk begin to write, so that less is left for a later `sync`. Waits for nothing."""
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_name(self) -> None:
         """The name of the file is on the disk when this returns. May run beside all else."""

@@ -1,5 +1,6 @@
 """`Store`: every read and write of operations and documents, each a short transaction."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
@@ -256,28 +257,54 @@ class Store:
         return True
 
     async def finish(
-        self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome] = ()
+        self,
+        operation_id: int,
+        created_at: datetime,
+        fence: int,
+        outcomes: Sequence[DocumentOutcome] = (),
+        *,
+        once: asyncio.Future[None] | None = None,
     ) -> Ended | None:
         """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
-        None, and nothing changed, where the fence is stale.
+        None, and nothing changed, where the fence is stale. The commit waits for `once`, and fails with it.
 
         The table refuses to finish an operation that has a document which is still RECEIVED.
         """
-        crash_site("finish-uncommitted")
-        ended = await self._write(operation_id, created_at, fence, outcomes, last=True)
+        if once is None:
+            crash_site("finish-uncommitted")
+            ended = await self._write(operation_id, created_at, fence, outcomes, last=True)
+        else:
+            async with self._database.transaction() as connection:
+                ended = await record(connection, operation_id, created_at, fence, outcomes, last=True)
+                await once
+                crash_site("finish-uncommitted")
         crash_site("finished")
         return ended
 
     async def _write(
         self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome], *, last: bool
     ) -> Ended | None:
-        columns = outcome_columns(outcomes)
-        month = month_of(created_at)
         async with self._database.connection() as connection:
-            record = await connection.fetchrow(QUERIES["record_outcomes"], operation_id, month, *columns, fence, last)
-            return Ended(*record) if record else None
+            return await record(connection, operation_id, created_at, fence, outcomes, last=last)
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
+
+
+async def record(
+    connection: Connection,
+    operation_id: int,
+    created_at: datetime,
+    fence: int,
+    outcomes: Sequence[DocumentOutcome],
+    *,
+    last: bool,
+) -> Ended | None:
+    """None, and nothing changed, where the fence is stale."""
+    columns = outcome_columns(outcomes)
+    row = await connection.fetchrow(
+        QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns, fence, last
+    )
+    return Ended(*row) if row else None
