@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
 from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
@@ -20,9 +19,9 @@ from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, Upstre
 from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
 from batchseal.spill import records
+from batchseal.spill.files import Files
 from batchseal.spill.frames import FrameKind
-from batchseal.spill.reader import SpillReader
-from batchseal.spill.writer import Frame, SpillWriter
+from batchseal.spill.writer import Frame
 from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, OperationRow
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
@@ -52,31 +51,6 @@ class Run:
     def pause_seconds(self) -> float:
         """That the upstream asked for."""
         return max((problem.retry_after_seconds or 0.0 for problem in self.open.values()), default=0.0)
-
-
-@dataclass(slots=True)
-class Files:
-    """An operation's spill file, to read what is there and to append."""
-
-    reader: SpillReader
-    writer: SpillWriter
-
-    @classmethod
-    def open(cls, folder: Path, payload_id: UUID, *, unsynced: bool) -> "Files":
-        """Raises SpillDamaged."""
-        reader = SpillReader(folder, payload_id)
-        try:
-            files = cls(reader, SpillWriter.reopen(reader))
-            if unsynced:
-                files.writer.begin_sync()  # what the signatures are going to wait for
-            return files
-        except BaseException:
-            reader.close()
-            raise
-
-    def close(self) -> None:
-        self.writer.close()
-        self.reader.close()
 
 
 @dataclass(slots=True)

@@ -251,7 +251,9 @@ class Store:
         """Ends documents. False, and nothing changed, where the fence is stale. A document ends once: a
         second outcome of the same one is ignored.
         """
-        if await self._write(operation_id, created_at, fence, outcomes, last=False) is None:
+        async with self._database.connection() as connection:
+            held = await self._write(connection, operation_id, created_at, fence, outcomes, last=False)
+        if held is None:
             return False
         crash_site("outcomes-recorded")
         return True
@@ -270,41 +272,29 @@ class Store:
 
         The table refuses to finish an operation that has a document which is still RECEIVED.
         """
-        if once is None:
-            crash_site("finish-uncommitted")
-            ended = await self._write(operation_id, created_at, fence, outcomes, last=True)
-        else:
-            async with self._database.transaction() as connection:
-                ended = await record(connection, operation_id, created_at, fence, outcomes, last=True)
+        async with self._database.transaction() as connection:
+            ended = await self._write(connection, operation_id, created_at, fence, outcomes, last=True)
+            if once is not None:
                 await once
-                crash_site("finish-uncommitted")
+            crash_site("finish-uncommitted")
         crash_site("finished")
         return ended
 
     async def _write(
-        self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome], *, last: bool
+        self,
+        connection: Connection,
+        operation_id: int,
+        created_at: datetime,
+        fence: int,
+        outcomes: Sequence[DocumentOutcome],
+        *,
+        last: bool,
     ) -> Ended | None:
-        async with self._database.connection() as connection:
-            return await record(connection, operation_id, created_at, fence, outcomes, last=last)
+        month, columns = month_of(created_at), outcome_columns(outcomes)
+        row = await connection.fetchrow(QUERIES["record_outcomes"], operation_id, month, *columns, fence, last)
+        return Ended(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
-
-
-async def record(
-    connection: Connection,
-    operation_id: int,
-    created_at: datetime,
-    fence: int,
-    outcomes: Sequence[DocumentOutcome],
-    *,
-    last: bool,
-) -> Ended | None:
-    """None, and nothing changed, where the fence is stale."""
-    columns = outcome_columns(outcomes)
-    row = await connection.fetchrow(
-        QUERIES["record_outcomes"], operation_id, month_of(created_at), *columns, fence, last
-    )
-    return Ended(*row) if row else None
