@@ -37,7 +37,7 @@ class Running:
     folder: Path
     upstream: RemoteUpstream
 
-    async def submit(self, reference: str, contents: list[bytes], **changes: Any) -> Any:
+    async def submit(self, reference: str, contents: list[bytes], mode: Mode = Mode.ASYNC, **changes: Any) -> Any:
         documents = [
             {
                 "documentRequest": {
@@ -56,7 +56,7 @@ class Running:
             yield data
 
         return await self.service.receive(
-            CALLER, Mode.ASYNC, form="json", media_type="application/json", body_bytes=len(data), chunks=chunks()
+            CALLER, mode, form="json", media_type="application/json", body_bytes=len(data), chunks=chunks()
         )
 
     async def finished(self, operation_id: int, seconds: float = 30) -> Any:

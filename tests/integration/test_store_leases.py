@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from batchseal.document import DocumentOutcome, Refusal
+from batchseal.errors import NoSpace
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 
@@ -102,6 +103,24 @@ async def test_finished_needs_every_document_ended(connect_store: Connect) -> No
     assert ended is not None
     assert ended.status is OperationStatus.EXECUTED
     assert await store.finish(row.id, row.created_at, 2) is None
+
+
+async def test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it(connect_store: Connect) -> None:
+    me, loop = uuid4(), asyncio.get_running_loop()
+    store = await connect_store(me)
+    row = await register(store, me, 1)
+    assert await store.claim_one(row.id, 30) is not None
+    failed, synced = loop.create_future(), loop.create_future()
+    failed.set_exception(NoSpace("the disk is full"))
+    with pytest.raises(NoSpace):
+        await store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], once=failed)
+    assert await statuses(store, row) == [DocumentStatus.RECEIVED]
+    ending = asyncio.create_task(store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], once=synced))
+    await asyncio.sleep(0.1)
+    assert not await store.is_finished(row.id)
+    synced.set_result(None)
+    assert (await ending).failed == 0  # type: ignore[union-attr]
+    assert await store.is_finished(row.id)
 
 
 async def test_a_failed_try_waits_and_counts(connect_store: Connect) -> None:

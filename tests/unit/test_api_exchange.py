@@ -1,4 +1,4 @@
-"""A reply on its way out: how its pieces reach the server."""
+"""A request and its reply on their way: how their pieces come from the server and reach it."""
 
 from typing import Any
 
@@ -38,3 +38,19 @@ async def test_a_body_without_a_length_ends_where_it_says() -> None:
 
 async def test_an_empty_body_is_sent() -> None:
     assert await sent((b"", False), length=0) == [(b"", False)]
+
+
+async def test_a_request_body_of_a_known_length_ends_with_its_last_byte() -> None:
+    """What the server has behind it (an empty piece) is not waited for."""
+    pieces = [b"one", b"two"]
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": True}
+
+    async def send(message: Any) -> None:
+        raise AssertionError("no reply")
+
+    scope = dict(SCOPE, headers=[(b"content-length", b"6")])
+    exchange = Exchange(scope, receive, send, max_body_bytes=6, stall_seconds=1)
+    assert [piece async for piece in exchange.body()] == [b"one", b"two"]
+    assert exchange.body_bytes == 6

@@ -1,0 +1,99 @@
+"""A small synchronous operation: what happens side by side, and what is left when it is cut off there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.support_upstream import CALLER, CONTENTS, Running, running_service
+
+from batchseal.errors import DatabaseUnavailable, NoSpace, ReferenceTaken
+from batchseal.operation import Mode, OperationStatus
+from batchseal.spill.writer import SpillWriter
+from batchseal.store import Store
+
+
+@pytest.fixture
+async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
+    instance = uuid4()
+    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+        row = await running.submit("first", CONTENTS[:1])  # the credential is known from now on
+        await running.finished(row.id)
+        running.double.calls.clear()
+        yield running
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_leave_to_sign_is_asked_for_before_the_row_is_written(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, register = running.double.calls, Store.register
+
+    async def registered_late(*arguments: Any) -> Any:
+        await until(lambda: calls.get("authorize"))
+        assert "signHash" not in calls
+        return await register(*arguments)
+
+    monkeypatch.setattr(Store, "register", registered_late)
+    row = await running.submit("sync", CONTENTS[:3], Mode.SYNC)
+    ended = await running.service.finished_within(CALLER, row, 20)
+    assert ended is not None
+    assert ended[0].status is OperationStatus.EXECUTED
+    assert (calls["authorize"], calls["signHash"]) == (1, 1)
+
+
+async def test_what_is_refused_after_all_is_not_signed(running: Running) -> None:
+    for _ in range(2):
+        with pytest.raises(ReferenceTaken):
+            await running.submit("first", CONTENTS[1:2], Mode.SYNC)
+    await asyncio.sleep(0.1)
+    assert "signHash" not in running.double.calls
+    assert len(list(running.folder.glob("*.spill"))) == 1
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, DatabaseUnavailable])
+async def test_a_registration_cut_off_keeps_its_payload_for_the_sweep(
+    running: Running, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    """It may have been committed."""
+    register = Store.register
+
+    async def cut_off(*arguments: Any) -> Any:
+        await register(*arguments)
+        raise end("the answer was lost") if end is DatabaseUnavailable else end
+
+    monkeypatch.setattr(Store, "register", cut_off)
+    with pytest.raises(BaseException, match="^$" if end is asyncio.CancelledError else "away"):
+        await running.submit("cut", CONTENTS[:1])
+    await until(lambda: running.double.calls.get("signHash"))
+    (row,) = await running.service.status(CALLER, "cut")
+    operation, delivered = await running.finished(row.id)
+    assert operation.status is OperationStatus.EXECUTED
+    assert bytes(delivered[0].segments[0]) == CONTENTS[0]
+
+
+async def test_no_row_says_signed_where_the_disk_failed(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = 1
+    sync = SpillWriter.sync_data
+
+    def failing(writer: SpillWriter) -> None:
+        nonlocal fails
+        if fails:
+            fails -= 1
+            raise NoSpace("the disk is gone")
+        sync(writer)
+
+    monkeypatch.setattr(SpillWriter, "sync_data", failing)
+    row = await running.submit("disk", CONTENTS[:1])
+    await until(lambda: not fails)
+    (held,) = await running.service.status(CALLER, "disk")
+    assert not held.status.finished
+    operation, _ = await running.finished(row.id)
+    assert operation.status is OperationStatus.EXECUTED
