@@ -12,6 +12,7 @@ Between the processes stand the spill file (payloads, prepared digests, signatur
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +48,7 @@ SYNC_BYTES = 32 << 20
 HANDED_DOCUMENTS = 100  # of an operation, up to which the signer is told all that it needs to ask the upstream
 # A result that is read from memory in less time than changing threads takes.
 WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
+AHEAD_SECONDS = 30.0  # that a file is open for a result before it is asked for
 
 T = TypeVar("T")
 
@@ -208,12 +210,24 @@ class Delivery:
     def __init__(self, folder: Path, pool: Executor) -> None:
         self._folder = folder
         self._pool = pool
+        self._ahead: dict[UUID, SpillReader] = {}
+
+    def open_ahead(self, payload_id: UUID) -> None:
+        """Of a small operation that is being signed: its result is likely to be asked for as soon as it is there."""
+        if payload_id not in self._ahead:
+            with suppress(SpillDamaged):
+                self._ahead[payload_id] = SpillReader(self._folder, payload_id)
+                asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._close_unused, payload_id)
+
+    def _close_unused(self, payload_id: UUID) -> None:
+        if reader := self._ahead.pop(payload_id, None):
+            reader.close()
 
     async def documents(
         self, operation: OperationRow, rows: Sequence[DocumentRow], encoding: Encoding
     ) -> AsyncIterator[Delivered]:
         """In the order of `rows`. What does not match its checksum comes back as refused, never as it is."""
-        stored = Stored(self._folder, operation.payload_id, encoding)
+        stored = Stored(self._folder, operation.payload_id, encoding, self._ahead.pop(operation.payload_id, None))
         if is_warm(operation, rows):
             try:
                 for delivered in stored.documents(rows):
@@ -247,11 +261,13 @@ def is_warm(operation: OperationRow, rows: Sequence[DocumentRow]) -> bool:
 class Stored:
     """The signed documents of one payload, read and packaged as they are asked for. Blocking; one thread at a time."""
 
-    def __init__(self, folder: Path, payload_id: UUID, encoding: Encoding) -> None:
+    def __init__(self, folder: Path, payload_id: UUID, encoding: Encoding, reader: SpillReader | None = None) -> None:
         self._folder = folder
         self._payload_id = payload_id
         self._encoding = encoding
-        self._reader: SpillReader | None = None
+        self._reader = reader
+        if reader is not None:
+            reader.refresh()  # it was opened before the signatures came
         self._templates: dict[bytes, CmsTemplate] = {}  # by fingerprint, filled as they are needed
 
     def documents(self, rows: Sequence[DocumentRow]) -> list[Delivered]:

@@ -41,6 +41,7 @@ from batchseal.store.store import Store
 from batchseal.templates import Templates
 
 RETRY_SECONDS = 2
+OPENED_AHEAD = 1
 
 log = structlog.get_logger("service")
 
@@ -217,7 +218,10 @@ class Service:
         self, caller: Caller, received: OperationRow, seconds: float
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller who waits; None after `seconds`."""
-        ending, ended = await self._ending(received.id, seconds), None
+        waiting, ended = asyncio.ensure_future(self._ending(received.id, seconds)), None
+        if received.documents_total <= OPENED_AHEAD:
+            asyncio.get_running_loop().call_soon(self._delivery.open_ahead, received.payload_id)
+        ending = await waiting
         if ending is True:
             ended = await self.finished_operation(caller, operation_id=received.id)
         elif ending is not None:
