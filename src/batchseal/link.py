@@ -103,16 +103,30 @@ class Link:
 
     async def call(self, name: str, *arguments: Any, timeout_seconds: float = 5) -> Any:
         """Raises what the signer raised, NoRoom when it is away, TimeoutError when it takes longer."""
+        number = next(self._numbers)
+        answer = self._expect(number, _pack([number, name, arguments]))
+        async with asyncio.timeout(timeout_seconds):
+            return await answer
+
+    def ask(self, name: str, *arguments: Any) -> "asyncio.Future[Any] | None":
+        """A call whose answer is for later, raising what `call` raises; None, and nothing sent, where it is long. Raises
+        NoRoom when the signer is away.
+        """
+        number = next(self._numbers)
+        message = _pack([number, name, arguments])
+        if len(message) > MAX_TOLD_BYTES:
+            return None
+        answer = self._expect(number, message)
+        answer.add_done_callback(_seen)
+        return answer
+
+    def _expect(self, number: int, message: bytes) -> "asyncio.Future[Any]":
         if self._writer is None:
             raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
-        number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        try:
-            self._writer.write(_pack([number, name, arguments]))
-            async with asyncio.timeout(timeout_seconds):
-                return await future
-        finally:
-            del self._waiting[number]
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda _: self._waiting.pop(number))
+        self._writer.write(message)
+        return answer
 
     def tell(self, name: str, *arguments: Any) -> bool:
         """A call whose answer is of no interest; False, and nothing sent, where it is long. Raises NoRoom when the signer is
@@ -138,7 +152,7 @@ class Link:
                 if self._writer:
                     self._writer.close()
                 self._writer = None
-                for future in self._waiting.values():
+                for future in list(self._waiting.values()):
                     if not future.done():
                         future.set_exception(errors.NoRoom("the signer process went away", retry_after_seconds=2))
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -152,3 +166,9 @@ class Link:
         else:
             kind = getattr(errors, failure[0], errors.InternalError)
             future.set_exception(kind(failure[1]))
+
+
+def _seen(answer: "asyncio.Future[Any]") -> None:
+    """A failure that nobody waited for is not reported as lost."""
+    if not answer.cancelled():
+        answer.exception()

@@ -24,7 +24,6 @@ from batchseal.errors import (
     NotFound,
     ReferenceTaken,
     ResultExpired,
-    SpillDamaged,
 )
 from batchseal.fetched import FetchedNotes
 from batchseal.intake.json_body import JsonIntake
@@ -32,11 +31,12 @@ from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Form, Mode, OperationStatus
-from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool, open_again
+from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool
 from batchseal.readiness import Readiness
+from batchseal.resubmission import resumed
 from batchseal.spill.writer import sync_file
 from batchseal.store.columns import registered_document
-from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationRow, Registration
+from batchseal.store.rows import DocumentRow, NewOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.templates import Templates
 
@@ -73,6 +73,7 @@ class Service:
         self._readiness = Readiness(store, link)
         self._fetched = FetchedNotes(store)
         self._templates = Templates(link)
+        self._endings: dict[int, asyncio.Future[Any]] = {}  # by operation, where the signer was asked for it already
 
     async def close(self) -> None:
         await self._fetched.close()
@@ -136,7 +137,9 @@ class Service:
             )
         except ReferenceTaken as taken:
             try:
-                row = await self._resume(caller, reception.payload_id, documents, taken)
+                row = await resumed(
+                    self._store, self._folder, self._pool, caller, reception.payload_id, documents, taken
+                )
             finally:
                 await asyncio.shield(reception.abort())
         except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
@@ -172,28 +175,6 @@ class Service:
                 ticket.wrote(reception.writer.offset, sum(document.content_bytes for document in documents))
                 await reception.take(documents)
 
-    async def _resume(
-        self, caller: Caller, payload_id: UUID, documents: Sequence[NewDocument], taken: ReferenceTaken
-    ) -> OperationRow:
-        """The failed operation that has the reference, open again where this is the same request. Raises `taken`."""
-        held = await self._store.operation(caller.client_service, taken.operation_id)
-        if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
-            raise taken
-        rows = await self._store.documents(held.id, held.created_at)
-        if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
-            raise taken
-        try:
-            failed = await in_pool(self._pool, lambda: open_again(self._folder, held.payload_id, rows, payload_id))
-        except SpillDamaged:
-            raise taken from None
-        if failed is None:
-            raise taken
-        row = await self._store.reopen(held, failed) if failed else held
-        if row is None:
-            raise taken
-        log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
-        return row
-
     def _announce(self, caller: Caller, reception: Reception) -> None:
         """While the operation is registered, the upstream may be asked for leave to sign: nothing is signed by that."""
         digests = [item.attributes_digest for item in reception.to_sign]
@@ -205,8 +186,14 @@ class Service:
     def _wake(self, row: OperationRow, caller: Caller, handed: Registration | None) -> None:
         """Saves the signer's look at the database. Without it the operation is found there all the same."""
         try:
-            if not self._link.tell("wake", row.id, caller.token, handed):
-                self._link.tell("wake", row.id, caller.token)  # a caller's description may have any length
+            if handed is not None and row.mode is Mode.SYNC:
+                if ending := self._link.ask("work", row.id, caller.token, handed):
+                    self._endings[row.id] = ending
+                    ending.add_done_callback(lambda _: self._endings.pop(row.id, None))
+                    return
+            elif self._link.tell("wake", row.id, caller.token, handed):
+                return
+            self._link.tell("wake", row.id, caller.token)  # a caller's description may have any length
         except BatchsealError:
             log.info("the signer was not woken and will find the operation itself", operation=row.id)
 
@@ -233,15 +220,17 @@ class Service:
 
     async def _ending(self, operation_id: int, seconds: float) -> Any:
         """What the signer's `wait` returns, None after `seconds`."""
-        ends = time.monotonic() + seconds
+        ends, asked = time.monotonic() + seconds, self._endings.pop(operation_id, None)
         while (left := ends - time.monotonic()) > 0:
             try:
-                if ending := await self._link.call("wait", operation_id, left, timeout_seconds=left + 1):
-                    return ending
+                async with asyncio.timeout(left):
+                    if ending := await (asked or self._link.call("wait", operation_id, left, timeout_seconds=left)):
+                        return ending
             except TimeoutError:
                 return None
             except BatchsealError:
                 await asyncio.sleep(min(left, 0.5))
+            asked = None
         return None
 
     async def status(self, caller: Caller, reference: str) -> list[OperationRow]:

@@ -31,8 +31,7 @@ from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Re
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
-LOOK_SECONDS = 2.0
-POLL_SECONDS = 0.2
+LOOK_SECONDS, POLL_SECONDS, WORK_SECONDS = 2.0, 0.2, 600.0
 # Operations at work: many, so that small ones share sign calls, but no more documents than memory should see.
 AT_ONCE, DOCUMENTS_AT_ONCE, CLAIMED_AT_ONCE = 256, 20_000, 8
 SWEEP_SECONDS = 600
@@ -84,6 +83,7 @@ class Signer:
         return {
             "announce": self.announce,
             "wake": self.wake,
+            "work": self.work,
             "wait": self.wait,
             "credential": self.credential,
             "probe": self._upstream.probe,
@@ -117,6 +117,11 @@ class Signer:
                 self._start(claimed)
         finally:
             del self._claiming[operation_id]
+
+    async def work(self, operation_id: int, token: str | None, registered: Any) -> Any:
+        """`wake` and `wait` in one."""
+        await self.wake(operation_id, token, registered)
+        return await self.wait(operation_id, WORK_SECONDS)
 
     async def wait(self, operation_id: int, seconds: float) -> Any:
         """True once the operation is finished, False after `seconds`. Whoever waits for a small synchronous one gets its row

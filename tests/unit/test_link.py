@@ -1,9 +1,33 @@
-"""The link between worker and signer: what is told needs no answer, and nothing that is long breaks it for others."""
+"""The link between worker and signer: what is told needs no answer, what is asked may be answered late, and nothing that is
+long breaks it for others.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from batchseal.link import MAX_TOLD_BYTES, Link, LinkServer
+import pytest
+
+from batchseal.errors import DatabaseUnavailable, NoRoom
+from batchseal.link import MAX_TOLD_BYTES, Handler, Link, LinkServer
+
+
+@asynccontextmanager
+async def linked(path: Path, **handlers: Handler) -> AsyncIterator[Link]:
+    server, link = LinkServer(path, handlers), Link(path)
+    await server.start()
+    link.start()
+    try:
+        for _ in range(500):
+            if link._writer is not None:
+                break
+            await asyncio.sleep(0.01)
+        yield link
+    finally:
+        await link.stop()
+        await server.stop()
 
 
 async def test_what_is_told_arrives_in_order_and_long_messages_are_not_sent(tmp_path: Path) -> None:
@@ -15,19 +39,46 @@ async def test_what_is_told_arrives_in_order_and_long_messages_are_not_sent(tmp_
     async def heard() -> list[object]:
         return told
 
-    server = LinkServer(tmp_path / "link", {"wake": wake, "heard": heard})
-    await server.start()
-    link = Link(tmp_path / "link")
-    link.start()
-    try:
-        for _ in range(500):
-            if link._writer is not None:
-                break
-            await asyncio.sleep(0.01)
+    async with linked(tmp_path / "link", wake=wake, heard=heard) as link:
         assert link.tell("wake", 1)
         assert not link.tell("wake", "x" * MAX_TOLD_BYTES)
         assert link.tell("wake", 2)
         assert await link.call("heard") == [1, 2]
-    finally:
-        await link.stop()
-        await server.stop()
+
+
+async def test_what_is_asked_is_answered_when_it_is_there(tmp_path: Path) -> None:
+    going_on = asyncio.Event()
+
+    async def work(what: str) -> str:
+        await going_on.wait()
+        if what == "bad":
+            raise DatabaseUnavailable("away")
+        return what
+
+    async def ping() -> str:
+        return "ok"
+
+    async with linked(tmp_path / "link", work=work, ping=ping) as link:
+        answers: list[Any] = [link.ask("work", what) for what in ("good", "bad", "nobody waits")]
+        assert link.ask("work", "x" * MAX_TOLD_BYTES) is None
+        assert await link.call("ping") == "ok"
+        answers[2].cancel()
+        going_on.set()
+        assert await answers[0] == "good"
+        with pytest.raises(DatabaseUnavailable, match="away"):
+            await answers[1]
+        await link.call("ping")
+        assert link._waiting == {}
+
+
+async def test_what_is_asked_fails_when_the_signer_goes_away(tmp_path: Path) -> None:
+    async def work() -> None:
+        await asyncio.sleep(60)
+
+    async with linked(tmp_path / "link", work=work) as link:
+        answer = link.ask("work")
+        assert answer is not None
+        assert link._writer is not None
+        link._writer.close()
+        with pytest.raises(NoRoom):
+            await answer
