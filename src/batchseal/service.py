@@ -41,7 +41,7 @@ from batchseal.store.store import Store
 from batchseal.templates import Templates
 
 RETRY_SECONDS = 2
-OPENED_AHEAD = 1
+OPENED_AHEAD = 1  # documents of a synchronous operation whose file is opened while it is signed
 
 log = structlog.get_logger("service")
 
