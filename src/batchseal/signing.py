@@ -27,6 +27,7 @@ from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
 Signed = tuple[ToSign, bytes]  # with its signature value
+SIDE_BY_SIDE = 2  # operations that end on the disk and in the database at once
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class Signing:
         self._folder = folder
         self._pool = pool
         self._tries = tries
+        self._finishing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Run:
         """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, LeaseLost."""
@@ -255,15 +257,22 @@ class Signing:
             raise _lost(row)
 
     async def _finish(self, work: Work, outcomes: Sequence[DocumentOutcome], frames: Sequence[Frame]) -> Ended | None:
-        """The disk and the database at the same time: only the commit waits for the disk."""
+        """The disk and the database at the same time: only the commit waits for the disk. With many at once, one after the
+        other: a session of the database is not for waiting.
+        """
         row, fence = work.claimed.row, work.claimed.fence
-        synced = asyncio.ensure_future(work.append_synced(self._pool, frames)) if frames else None
+        if not frames or self._finishing >= SIDE_BY_SIDE:
+            if frames:
+                await work.append_synced(self._pool, frames)
+            return await self._store.finish(row.id, row.created_at, fence, outcomes)
+        self._finishing += 1
+        synced = asyncio.ensure_future(work.append_synced(self._pool, frames))
         try:
             return await self._store.finish(row.id, row.created_at, fence, outcomes, once=synced)
         finally:
-            if synced is not None:
-                await asyncio.wait([synced])  # before the file is closed
-                synced.exception()
+            self._finishing -= 1
+            await asyncio.wait([synced])  # before the file is closed
+            synced.exception()
 
 
 def _close(files: asyncio.Future[Files]) -> None:

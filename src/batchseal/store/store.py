@@ -68,9 +68,7 @@ class Store:
             await connection.fetchval("SELECT 1", timeout=5)
 
     async def migrate(self, *, recreate: bool = False, role: str | None = None) -> None:
-        """Brings the schema up to date, before any other call, and lets `role` use it. `recreate` deletes everything
-        first.
-        """
+        """Brings the schema up to date, before any other call, and lets `role` use it. `recreate` deletes all of it first."""
         await migrations.migrate(self._database, recreate=recreate, role=role)
 
     async def role(self) -> tuple[str, bool]:
@@ -248,9 +246,7 @@ class Store:
     async def record_outcomes(
         self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome]
     ) -> bool:
-        """Ends documents. False, and nothing changed, where the fence is stale. A document ends once: a
-        second outcome of the same one is ignored.
-        """
+        """Ends documents, each once, by its first outcome. False, and nothing changed, where the fence is stale."""
         async with self._database.connection() as connection:
             held = await self._write(connection, operation_id, created_at, fence, outcomes, last=False)
         if held is None:
@@ -272,11 +268,13 @@ class Store:
 
         The table refuses to finish an operation that has a document which is still RECEIVED.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.connection() if once is None else self._database.transaction() as connection:
+            if once is None:
+                crash_site("finish-uncommitted")
             ended = await self._write(connection, operation_id, created_at, fence, outcomes, last=True)
             if once is not None:
                 await once
-            crash_site("finish-uncommitted")
+                crash_site("finish-uncommitted")
         crash_site("finished")
         return ended
 
