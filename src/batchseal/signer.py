@@ -31,7 +31,7 @@ from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Re
 from batchseal.store.store import Store
 from batchseal.upstream.interface import Upstream
 
-LOOK_SECONDS, POLL_SECONDS, WORK_SECONDS = 2.0, 0.2, 600.0
+LOOK_SECONDS, POLL_SECONDS, WORK_SECONDS = 2.0, 0.2, 100.0
 # Operations at work: many, so that small ones share sign calls, but no more documents than memory should see.
 AT_ONCE, DOCUMENTS_AT_ONCE, CLAIMED_AT_ONCE = 256, 20_000, 8
 SWEEP_SECONDS = 600
@@ -94,7 +94,7 @@ class Signer:
     async def announce(
         self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], key: str
     ) -> None:
-        """These digests are going to be signed, unless `wake` does not come."""
+        """These digests are going to be signed, if their operation can be registered."""
         self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=key)
 
     async def wake(self, operation_id: int, token: str | None, registered: Any = None) -> None:
