@@ -14,7 +14,8 @@ from tests.adversity.drills.judge import judge_result, judge_spill
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, documents, finished, get, post, until
 
-from batchseal.postgres.programs import find_programs
+from batchseal.postgres.account import choose_account
+from batchseal.postgres.programs import find_programs, programs_for
 
 HOUR, DAY = 3600, 86_400
 # Where the clock stands, against the true one, step by step. A little over an hour, since that is what must be noticed.
@@ -59,7 +60,8 @@ class OtherClock:
 
     def postgres_programs(self) -> Path:
         """The embedded database's programs behind scripts that set its environment."""
-        real = find_programs(None).folder
+        # A copy, where the database's account does not reach them: the scripts are run by it.
+        real = programs_for(choose_account(self._folder), find_programs(None), self._folder).folder
         place = self._folder / "bin"
         place.mkdir()
         exports = "".join(f"export {name}='{value}'\n" for name, value in self.environment.items())
