@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from batchseal import errors
+from batchseal.futures import retrieve_failure
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -117,7 +118,7 @@ class Link:
         if len(message) > MAX_TOLD_BYTES:
             return None
         answer = self._expect(number, message)
-        answer.add_done_callback(_seen)
+        answer.add_done_callback(retrieve_failure)
         return answer
 
     def _expect(self, number: int, message: bytes) -> "asyncio.Future[Any]":
@@ -166,9 +167,3 @@ class Link:
         else:
             kind = getattr(errors, failure[0], errors.InternalError)
             future.set_exception(kind(failure[1]))
-
-
-def _seen(answer: "asyncio.Future[Any]") -> None:
-    """A failure that nobody waited for is not reported as lost."""
-    if not answer.cancelled():
-        answer.exception()

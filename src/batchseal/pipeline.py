@@ -10,12 +10,11 @@ Between the processes stand the spill file (payloads, prepared digests, signatur
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 from batchseal.audit.chain import digests_of
@@ -32,6 +31,7 @@ from batchseal.document import (
     to_sign,
 )
 from batchseal.errors import ItemRejected, SpillDamaged
+from batchseal.futures import in_pool
 from batchseal.operation import DocumentStatus, SignError
 from batchseal.packaging.package import package
 from batchseal.spill import records
@@ -48,13 +48,8 @@ SYNC_BYTES = 32 << 20
 HANDED_DOCUMENTS = 100  # of an operation, up to which the signer is told all that it needs to ask the upstream
 # A result that is read from memory in less time than changing threads takes.
 WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
-AHEAD_SECONDS = 30.0  # that a file is open for a result before it is asked for
-
-T = TypeVar("T")
-
-
-def in_pool(pool: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
-    return asyncio.get_running_loop().run_in_executor(pool, work)
+# A result whose file is opened while it is signed: of how many documents, and how long for nobody.
+OPENED_AHEAD, UNUSED_SECONDS = 1, 30.0
 
 
 class Reception:
@@ -75,7 +70,7 @@ class Reception:
         self._syncing: asyncio.Future[None] | None = None
         # While the body arrives: at the end only the content is left to be synced.
         self._created: Future[None] = Future()
-        self._naming = asyncio.get_running_loop().run_in_executor(None, self._create)
+        self._naming = in_pool(None, self._create)
         self._synced_bytes = 0
         self._documents: dict[int, NewDocument] = {}
         self._undescribed: dict[int, int] = {}  # ordinal to content bytes: multipart may describe files at its end
@@ -100,17 +95,17 @@ class Reception:
         """Everything is in the file when this returns, and with `synced` on the disk: the operation can be acknowledged."""
         for future in (self._running, self._syncing):
             if future is not None:
-                await future
+                await asyncio.shield(future)
         self._running = in_pool(self._pool, lambda: self._complete(facts, synced))
-        await self._running
+        await asyncio.shield(self._running)
         if synced:
-            await self._naming
+            await asyncio.shield(self._naming)
             crash_site("spill-synced")
         return [self._documents[ordinal] for ordinal in sorted(self._documents)]
 
     async def named(self) -> None:
         """The file's name is on the disk when this returns."""
-        await self._naming
+        await asyncio.shield(self._naming)
 
     def close(self) -> None:
         """Lets go of the file, once the operation is registered or nobody knows whether it is."""
@@ -123,14 +118,14 @@ class Reception:
 
     async def _start_batch(self) -> None:
         if self._running is not None:
-            await self._running
+            await asyncio.shield(self._running)
         batch, self._pending, self._pending_bytes = self._pending, [], 0
         if batch:
             self._running = in_pool(self._pool, lambda: self._process(batch))
         unsynced = self.writer.stored_bytes - self._synced_bytes
         if unsynced > SYNC_BYTES and (self._syncing is None or self._syncing.done()):
             self._synced_bytes = self.writer.stored_bytes
-            self._syncing = asyncio.get_running_loop().run_in_executor(None, self.writer.sync_data)
+            self._syncing = in_pool(None, self.writer.sync_data)
 
     def _create(self) -> None:
         try:
@@ -212,12 +207,13 @@ class Delivery:
         self._pool = pool
         self._ahead: dict[UUID, SpillReader] = {}
 
-    def open_ahead(self, payload_id: UUID) -> None:
+    def open_ahead(self, operation: OperationRow) -> None:
         """Of a small operation that is being signed: its result is likely to be asked for as soon as it is there."""
-        if payload_id not in self._ahead:
+        payload_id = operation.payload_id
+        if operation.documents_total <= OPENED_AHEAD and payload_id not in self._ahead:
             with suppress(SpillDamaged):
                 self._ahead[payload_id] = SpillReader(self._folder, payload_id)
-                asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._close_unused, payload_id)
+                asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._close_unused, payload_id)
 
     def _close_unused(self, payload_id: UUID) -> None:
         if reader := self._ahead.pop(payload_id, None):
@@ -239,11 +235,11 @@ class Delivery:
         try:
             for batch in batches(rows):
                 # One at a time: the reader is not for two threads. The next is read while this one goes out.
-                current = await ahead if ahead is not None else []
+                current = await asyncio.shield(ahead) if ahead is not None else []
                 ahead = in_pool(self._pool, lambda b=batch: stored.documents(b))  # type: ignore[misc]
                 for delivered in current:
                     yield delivered
-            for delivered in await ahead if ahead is not None else []:
+            for delivered in await asyncio.shield(ahead) if ahead is not None else []:
                 yield delivered
         finally:
             if ahead is not None:

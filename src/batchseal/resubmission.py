@@ -8,8 +8,9 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import ReferenceTaken, SpillDamaged
+from batchseal.futures import in_pool
 from batchseal.operation import Caller, OperationStatus
-from batchseal.pipeline import in_pool, open_again
+from batchseal.pipeline import open_again
 from batchseal.store.rows import NewDocument, OperationRow
 from batchseal.store.store import Store
 

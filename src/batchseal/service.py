@@ -26,12 +26,13 @@ from batchseal.errors import (
     ResultExpired,
 )
 from batchseal.fetched import FetchedNotes
+from batchseal.futures import in_pool
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Form, Mode, OperationStatus
-from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, in_pool
+from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception
 from batchseal.readiness import Readiness
 from batchseal.resubmission import resumed
 from batchseal.spill.writer import sync_file
@@ -41,7 +42,6 @@ from batchseal.store.store import Store
 from batchseal.templates import Templates
 
 RETRY_SECONDS = 2
-OPENED_AHEAD = 1  # documents of a synchronous operation whose file is opened while it is signed
 
 log = structlog.get_logger("service")
 
@@ -206,8 +206,7 @@ class Service:
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller who waits; None after `seconds`."""
         waiting, ended = asyncio.ensure_future(self._ending(received.id, seconds)), None
-        if received.documents_total <= OPENED_AHEAD:
-            asyncio.get_running_loop().call_soon(self._delivery.open_ahead, received.payload_id)
+        asyncio.get_running_loop().call_soon(self._delivery.open_ahead, received)
         ending = await waiting
         if ending is True:
             ended = await self.finished_operation(caller, operation_id=received.id)

@@ -20,10 +20,11 @@ import structlog
 
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.futures import in_pool
 from batchseal.lease import LEASE_SECONDS, keep_leased
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.pipeline import in_pool, storage_refusal
+from batchseal.pipeline import storage_refusal
 from batchseal.signing import Run, Signing
 from batchseal.spill.sweep import abandoned
 from batchseal.store.columns import as_ended
@@ -39,7 +40,6 @@ SWEEP_SECONDS = 600
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
 PATIENCE_SECONDS = 86_400.0  # with an upstream that is away, before its documents are given up untried
 MAX_DEFECTS = 5
-
 RESULTS_KEPT = 256
 
 Result = tuple[OperationRow, list[DocumentRow]]

@@ -5,19 +5,21 @@ with that digest. A run that leaves documents open is followed by another one, u
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
 from batchseal.document import DocumentOutcome, Refusal, SignatureValue, ToSign, to_sign
 from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.futures import in_pool, retrieve_failure
 from batchseal.operation import Caller, DocumentStatus, Mode, SignError
-from batchseal.pipeline import BATCH_DOCUMENTS, in_pool, storage_refusal
+from batchseal.pipeline import BATCH_DOCUMENTS, storage_refusal
 from batchseal.spill import records
 from batchseal.spill.files import Files
 from batchseal.spill.frames import FrameKind
@@ -28,6 +30,8 @@ from batchseal.upstream.interface import Upstream
 
 Signed = tuple[ToSign, bytes]  # with its signature value
 SIDE_BY_SIDE = 2  # operations that end on the disk and in the database at once
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,22 +64,29 @@ class Work:
 
     claimed: ClaimedOperation
     caller: Caller
+    pool: Executor
     files: asyncio.Future[Files]
-    tries: dict[int, int]
     left: int  # documents that have not ended
     run: Run
+    tries: dict[int, int] = field(default_factory=dict)
+    last_use: asyncio.Future[Any] | None = None
 
-    async def opened(self) -> Files:
-        """Raises SpillDamaged."""
-        return await asyncio.shield(self.files)
+    async def use(self, work: Callable[[Files], T]) -> T:
+        """`work` in a thread, one after the other. Raises SpillDamaged where the files cannot be opened."""
+        files = await asyncio.shield(self.files)
+        self.last_use = used = in_pool(self.pool, partial(work, files))
+        return await asyncio.shield(used)
 
-    async def append_synced(self, pool: Executor, frames: Sequence[Frame]) -> None:
-        files = await self.opened()
-        await in_pool(pool, partial(files.writer.append_synced, frames))
+    async def append_synced(self, frames: Sequence[Frame]) -> None:
+        await self.use(lambda files: files.writer.append_synced(frames))
 
-    def close(self) -> None:
-        """Closes the files, as soon as they are open."""
-        self.files.add_done_callback(_close)
+    async def close(self) -> None:
+        """Closes the files once no thread uses them. Until then a run that is cut off stays, and no other one can append."""
+        last = self.last_use or self.files
+        if not last.done():
+            await asyncio.wait([last])
+        if not self.files.cancelled() and self.files.exception() is None:
+            self.files.result().close()
 
 
 class Signing:
@@ -106,27 +117,25 @@ class Signing:
         # While the upstream is asked, where that can be done at once.
         unsynced = operation.mode is Mode.SYNC and claimed.documents is not None  # small, and just come
         files = in_pool(self._pool, partial(Files.open, self._folder, operation.payload_id, unsynced=unsynced))
-        work = Work(claimed, caller, files, {}, len(open_rows), run)
+        work = Work(claimed, caller, self._pool, files, len(open_rows), run)
         try:
             known = claimed.fingerprint == template.credential.fingerprint
             if known and {item.ordinal for item in claimed.to_sign} == open_rows.keys():
                 found = Found(to_sign=list(claimed.to_sign))
             else:
-                opened = await work.opened()
-                work.tries, found = await in_pool(self._pool, lambda: self._find(opened, template, open_rows))
+                work.tries, found = await work.use(lambda files: self._find(files, template, open_rows))
             renewed = await self._pass(work, template, open_rows, found, again=True)
             if renewed:
                 # Their attributes name the old certificate: prepared once more for the new one, and only once.
                 template = CmsTemplate.cached(await self._upstream.credential(caller))
                 anew = {ordinal: open_rows[ordinal] for ordinal in renewed}
-                opened = await work.opened()
-                found = await in_pool(self._pool, lambda: self._digest(opened, template, anew))
+                found = await work.use(partial(self._digest, template=template, rows=anew))
                 await self._pass(work, template, anew, found, again=False)
             if run.open:
                 tries = {ordinal: work.tries.get(ordinal, 0) for ordinal in run.open}
-                await work.append_synced(self._pool, [records.tries_frame(tries)])
+                await work.append_synced([records.tries_frame(tries)])
         finally:
-            work.close()
+            await work.close()
         return run
 
     def _find(self, files: Files, template: CmsTemplate, rows: dict[int, DocumentRow]) -> tuple[dict[int, int], Found]:
@@ -217,7 +226,7 @@ class Signing:
                     refusal = Refusal(answer.sign_error, answer.cause)
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
             if to_stamp:
-                await work.append_synced(self._pool, frames)
+                await work.append_synced(frames)
                 outcomes, frames = outcomes + await self._stamp(work, to_stamp), []
             yield outcomes, frames
 
@@ -236,7 +245,7 @@ class Signing:
             else:
                 outcomes.append(DocumentOutcome(item.ordinal, refusal=Refusal(answer.sign_error, answer.cause)))
         if frames:
-            await work.append_synced(self._pool, frames)
+            await work.append_synced(frames)
         return outcomes
 
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], frames: Sequence[Frame] = ()) -> None:
@@ -251,7 +260,7 @@ class Signing:
             held = work.run.ended is not None
         else:
             if frames:
-                await work.append_synced(self._pool, frames)
+                await work.append_synced(frames)
             held = not outcomes or await self._store.record_outcomes(row.id, row.created_at, fence, outcomes)
         if not held:
             raise _lost(row)
@@ -263,21 +272,16 @@ class Signing:
         row, fence = work.claimed.row, work.claimed.fence
         if not frames or self._finishing >= SIDE_BY_SIDE:
             if frames:
-                await work.append_synced(self._pool, frames)
+                await work.append_synced(frames)
             return await self._store.finish(row.id, row.created_at, fence, outcomes)
         self._finishing += 1
-        synced = asyncio.ensure_future(work.append_synced(self._pool, frames))
+        synced = asyncio.ensure_future(work.append_synced(frames))
         try:
             return await self._store.finish(row.id, row.created_at, fence, outcomes, once=synced)
         finally:
             self._finishing -= 1
             await asyncio.wait([synced])  # before the file is closed
-            synced.exception()
-
-
-def _close(files: asyncio.Future[Files]) -> None:
-    if not files.cancelled() and files.exception() is None:
-        files.result().close()
+            retrieve_failure(synced)
 
 
 def _lost(row: OperationRow) -> LeaseLost:

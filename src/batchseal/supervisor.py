@@ -22,8 +22,8 @@ from uuid import UUID, uuid4
 
 from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.config import Settings, dump_settings
+from batchseal.disk import rename_synced, sync
 from batchseal.errors import ConfigurationError
-from batchseal.postgres.folders import rename_synced
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
@@ -241,9 +241,7 @@ def instance_identity(temp_folder: Path) -> UUID:
     identity = uuid4()
     fresh = path.with_suffix(".new")
     fresh.write_text(f"{identity}\n", "ascii")
-    descriptor = os.open(fresh, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    sync(fresh)
     rename_synced(fresh, path)
     return identity
 

@@ -154,6 +154,18 @@ async def test_claim_leaves_a_new_operation_to_its_worker_for_a_moment(connect_s
     assert late.row.id == first.id
 
 
+async def test_a_lease_that_ran_out_at_work_is_not_claimed_from_it(connect_store: Connect) -> None:
+    """As after an outage of the database: the work goes on under its fence, and renews it."""
+    me = uuid4()
+    store = await connect_store(me)
+    row = await register(store, me)
+    held = await store.claim_one(row.id, 0)  # runs out at once
+    assert held is not None
+    assert await store.claim(10, 30, at_work=[row.id]) == []
+    assert await store.renew(row.id, held.fence, 30)
+    assert await store.claim(10, 30) == []
+
+
 async def test_another_instance_gets_nothing(connect_store: Connect) -> None:
     me = uuid4()
     store, stranger = await connect_store(me), await connect_store()

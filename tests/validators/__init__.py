@@ -4,6 +4,7 @@ Each function takes finished files and says, per signature field, what its judge
 tests turn that into a skip, or into a failure where validators are required.
 """
 
+import atexit
 import io
 import os
 import shutil
@@ -50,10 +51,17 @@ def _tool(name: str) -> str:
     return found
 
 
+def _folder_for_now(name: str) -> Path:
+    """Gone when this process has ended."""
+    folder = Path(tempfile.mkdtemp(prefix=f"batchseal-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @cache
 def _nss_folder(root_pem: bytes) -> Path:
     """An NSS database with the root and nothing else: a signer's certificate in it would hide its absence from the CMS."""
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-nss-"))
+    folder = _folder_for_now("nss")
     pem = folder / "root.pem"
     pem.write_bytes(root_pem)
     certutil = _tool("certutil")
@@ -123,8 +131,8 @@ def _itext_classes() -> tuple[str, str]:
     jars = [JAVA_FOLDER / name for name in JARS]
     if missing := [jar.name for jar in jars if not jar.exists()]:
         raise MissingValidator(f"not in {JAVA_FOLDER}: {', '.join(missing)}")
-    folder = tempfile.mkdtemp(prefix="batchseal-itext-")
-    classpath = ":".join([folder, *map(str, jars)])
+    folder = _folder_for_now("itext")
+    classpath = ":".join(map(str, [folder, *jars]))
     source = Path(__file__).with_name("ITextVerify.java")
     subprocess.run([javac, "-cp", classpath, "-d", folder, str(source)], check=True, capture_output=True)
     return _tool("java"), classpath

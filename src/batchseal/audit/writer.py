@@ -1,11 +1,10 @@
 """`AuditWriter`: chains what waits, and exports months before they are dropped. Runs in the signer process."""
 
-import asyncio
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +12,9 @@ import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
 from batchseal.crash import crash_site
+from batchseal.disk import rename_synced, sync
 from batchseal.errors import SpillDamaged
+from batchseal.futures import in_pool
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
@@ -35,7 +36,7 @@ class AuditWriter:
         waiting = await self._trail.waiting()
         if not waiting:
             return 0
-        facts = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: [self._facts(w) for w in waiting])
+        facts = await in_pool(self._pool, lambda: [self._facts(w) for w in waiting])
         return await self._trail.chain(facts, make_link)
 
     def _facts(self, waiting: Waiting) -> tuple[Waiting, bytes, bytes]:
@@ -52,7 +53,7 @@ class AuditWriter:
             entries = await self._trail.read_month(month)
             if entries:
                 path = self._audit_folder / f"audit-{month:%Y-%m}.jsonl"
-                await asyncio.get_running_loop().run_in_executor(self._pool, lambda p=path, e=entries: write(p, e))  # type: ignore[misc]
+                await in_pool(self._pool, partial(write, path, entries))
                 crash_site("month-exported")
                 last = entries[-1]
                 await self._trail.anchor(Anchor(month, last.position, len(entries), last.link, path.name))
@@ -77,11 +78,5 @@ def write(path: Path, entries: Iterable[AuditEntry]) -> None:
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.writelines(as_line(entry) for entry in entries)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(fresh)
+    rename_synced(fresh, path)

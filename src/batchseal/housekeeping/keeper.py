@@ -16,6 +16,7 @@ from batchseal.audit.writer import AuditWriter
 from batchseal.config import Settings
 from batchseal.crash import crash_site
 from batchseal.errors import BatchsealError
+from batchseal.futures import in_pool
 from batchseal.housekeeping.clock import judge, uptime
 from batchseal.spill.sweep import abandoned
 from batchseal.store.upkeep import Upkeep
@@ -124,7 +125,7 @@ class Housekeeper:
         """The row says so first: a crash in between leaves a file that the sweep knows nobody needs."""
         purged = await self._upkeep.mark_purged(list(due))
         paths = [self._folder / f"{payload_id}.spill" for payload_id in purged.values()]
-        freed = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: remove(paths))
+        freed = await in_pool(self._pool, lambda: remove(paths))
         crash_site("purge-removed")
         with self._ledger.booked() as booked:
             booked.stored_bytes -= freed
@@ -138,9 +139,7 @@ class Housekeeper:
 
     async def count_stored(self) -> None:
         """What the finished uploads take; those under way are in the ledger's slots."""
-        stored = await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: stored_bytes(list(abandoned(self._folder).values()))
-        )
+        stored = await in_pool(self._pool, lambda: stored_bytes(list(abandoned(self._folder).values())))
         with self._ledger.booked() as booked:
             booked.stored_bytes = stored
 

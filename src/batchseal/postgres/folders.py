@@ -41,13 +41,3 @@ def socket_folder(folder: Path, account: Account) -> Path:
             f"{short} is not a folder of {account.name} alone: remove it, or use a shorter --temp-folder"
         )
     return short
-
-
-def rename_synced(path: Path, name: Path) -> None:
-    """The new name is on the disk when this returns, and so are the other names in its folder."""
-    os.rename(path, name)
-    folder = os.open(name.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -13,6 +13,7 @@ import xxhash
 import zstandard
 
 from batchseal.crash import crash_site
+from batchseal.disk import sync
 from batchseal.errors import NoSpace
 from batchseal.spill.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
 from batchseal.spill.reader import SpillReader
@@ -146,7 +147,7 @@ class SpillWriter:
 
     def sync_name(self) -> None:
         """The name of the file is on the disk when this returns. May run beside all else."""
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -162,15 +163,7 @@ class SpillWriter:
 def sync_file(folder: Path, payload_id: UUID) -> None:
     """All that any process has appended to a file is on the disk when this returns. Not where it is gone."""
     with suppress(FileNotFoundError):
-        _sync(folder / f"{payload_id}.spill")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder / f"{payload_id}.spill")
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

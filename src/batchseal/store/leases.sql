@@ -3,15 +3,14 @@
 -- again in the spill, which is synced first. So these commits wait for no sync (`relaxed`); the next one that does, which ends
 -- or registers an operation, writes them too.
 -- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
--- What register has leased (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer; what that
--- one has at work already ($6) is not claimed again.
+-- What register has leased (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer. What that
+-- one has at work ($6) is not claimed again, though its lease may have run out while the database was away.
 WITH free AS (
     SELECT id FROM operations
-    WHERE instance = $1 AND status IN (1, 3)
+    WHERE instance = $1 AND status IN (1, 3) AND id <> ALL ($6::bigint[])
       AND (lease_until IS NULL OR lease_until <= now()
            OR (lease_holder = $1 AND fence = 1
-               AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))
-               AND id <> ALL ($6::bigint[])))
+               AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))))
       AND (next_try_at IS NULL OR next_try_at <= now())
     ORDER BY id
     LIMIT $2

@@ -215,7 +215,7 @@ class Store:
         """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest first.
 
         One that has just been registered is left alone for a second, unless it is among the `woken`: the worker
-        that registered it may have more to say than its row. What is `at_work` under that first lease is not claimed.
+        that registered it may have more to say than its row. What is `at_work` is not claimed.
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from batchseal.errors import GrantExpired, UpstreamPermanent
+from batchseal.futures import retrieve_failure
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
 
 MARGIN_SECONDS = 30.0
@@ -37,7 +38,7 @@ class Grants:
             return
         grant = self._service.authorize(account, key, asked[2], request_key=call_key(request_key, asked[2]))
         task = self._ahead[asked] = asyncio.create_task(grant)
-        task.add_done_callback(_seen)
+        task.add_done_callback(retrieve_failure)
         asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._forget, asked, task)
 
     def close(self) -> None:
@@ -102,9 +103,3 @@ def named(account: Account, key: RemoteKey, digests: Sequence[bytes]) -> Asked:
 def call_key(request_key: str, digests: Sequence[bytes]) -> str:
     """The same for the same digests, so that an upstream can tell a call that is made again."""
     return f"{request_key}/{hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
-
-
-def _seen(task: asyncio.Task[Grant]) -> None:
-    """A failure that nobody waited for is not reported as lost."""
-    if not task.cancelled():
-        task.exception()

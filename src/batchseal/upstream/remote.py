@@ -18,6 +18,7 @@ from batchseal.errors import (
     UpstreamError,
     UpstreamQuotaGone,
 )
+from batchseal.futures import retrieve_failure
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
 from batchseal.upstream import verify
@@ -218,8 +219,7 @@ class RemoteUpstream:
 
     def _has_read(self, account: Account, task: asyncio.Task[Known]) -> None:
         del self._reading[account.key]
-        if not task.cancelled():
-            task.exception()  # so that a failure nobody waited for is not reported as lost
+        retrieve_failure(task)
 
     async def _check_still(self, account: Account, credential: Credential) -> None:
         """Raises CertificateRenewed where the account has another certificate by now."""

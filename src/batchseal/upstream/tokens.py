@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from batchseal.errors import UpstreamAuthExpired, UpstreamAuthRefused, UpstreamPermanent, UpstreamTransient
+from batchseal.futures import retrieve_failure
 from batchseal.services import ClientService
 from batchseal.upstream.transport import Transport
 
@@ -78,8 +79,7 @@ class ClientCredentials:
 
     def _fetched(self, task: asyncio.Task[str]) -> None:
         self._fetch = None
-        if not task.cancelled():
-            task.exception()  # so that a failure nobody waited for is not reported as lost
+        retrieve_failure(task)
 
 
 class CallersToken:
