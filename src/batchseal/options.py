@@ -190,6 +190,7 @@ class Settings:
     # What the supervisor finds out and hands down to the processes it starts.
     instance: str = ""
     services_path: str = ""
+    worker: int = 0  # its number, from 1
 
     @property
     def advertised(self) -> tuple[str, int]:
@@ -223,6 +224,11 @@ class Settings:
     def ledger_path(self) -> Path:
         """What all workers have reserved."""
         return self.temp_folder / "admission.ledger"
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where several workers count together."""
+        return self.temp_folder / "metrics"
 
     @property
     def audit_path(self) -> Path:

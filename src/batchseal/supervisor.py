@@ -42,6 +42,7 @@ class Child:
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    number: int = 0  # of a worker
     ready: int = -1
     process: asyncio.subprocess.Process | None = None
     watcher: asyncio.Task[None] | None = None
@@ -85,7 +86,9 @@ class Supervisor:
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
         signer = Child("signer", "batchseal.app", ("signer",))
-        workers = [Child(f"worker {n + 1}", "batchseal.app", ("worker",)) for n in range(settings.workers)]
+        workers = [
+            Child(f"worker {n + 1}", "batchseal.app", ("worker",), number=n + 1) for n in range(settings.workers)
+        ]
         self._children += [*([sandbox] if sandbox else []), signer, *workers]
         await asyncio.gather(*(self._spawn(child) for child in self._children))
         if not settings.database_url:
@@ -116,7 +119,7 @@ class Supervisor:
         try:
             # Entered by the user that the embedded Postgres runs as; each folder below is its owner's alone.
             temp.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for folder in (settings.spill_folder, settings.sandbox_folder):
+            for folder in (settings.spill_folder, settings.sandbox_folder, settings.metrics_folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as problem:
@@ -128,6 +131,8 @@ class Supervisor:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigurationError(f"--temp-folder {temp}: another service works in this folder") from None
+        for counts in settings.metrics_folder.iterdir():
+            counts.unlink()
         settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
         if settings.uses_sandbox and not file_state(settings.services_file):
             path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
@@ -162,7 +167,7 @@ class Supervisor:
         assert child.process is not None
         assert child.process.stdin is not None
         with suppress(BrokenPipeError, ConnectionResetError):
-            child.process.stdin.write(dump_settings(settings))
+            child.process.stdin.write(dump_settings(replace(settings, worker=child.number)))
             await child.process.stdin.drain()
         child.process.stdin.close()
         return await read_line(child.ready, child.name)

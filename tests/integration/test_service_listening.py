@@ -4,6 +4,8 @@ import base64
 import datetime
 import http.client
 import json
+import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
 
+LIVE_REQUESTS = 'batchseal_requests_total{route="live"'
 REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)
 
 
@@ -93,6 +96,46 @@ def test_guessing_is_stopped_across_workers(service: RunningService) -> None:
     assert answers[:10] == [401] * 10
     assert answers[10:] == [429] * 4
     assert attempt(service, *credentials(service)) == 404
+
+
+def counted(service: RunningService) -> int:
+    """Requests to the live address, as one of the workers tells it."""
+    lines = get(service, "/metrics")[2].decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith(LIVE_REQUESTS))
+
+
+def workers(service: RunningService) -> set[int]:
+    folders = (Path("/proc") / pid for pid in os.listdir("/proc") if pid.isdecimal())
+    parents = {int(folder.name): parent_and_command(folder) for folder in folders}
+    return {pid for pid, (parent, command) in parents.items() if parent == service.process.pid and b"worker" in command}
+
+
+def parent_and_command(process: Path) -> tuple[int, list[bytes]]:
+    try:
+        stat, command = (process / "stat").read_text(), (process / "cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return 0, []
+    return int(stat.rpartition(")")[2].split()[1]), command.split(b"\0")
+
+
+def listeners(service: RunningService) -> int:
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(fields[1].endswith(f":{service.port:04X}") and fields[3] == "0A" for fields in sockets)
+
+
+def test_workers_count_together_and_beyond_their_end(service: RunningService) -> None:
+    before = counted(service)
+    for _ in range(30):
+        assert get(service, "/health/live")[0] == 200
+    until(lambda: counted(service) == before + 30, 5)
+    assert {counted(service) for _ in range(10)} == {before + 30}
+    assert listeners(service) == 2
+    os.kill(min(workers(service)), signal.SIGKILL)
+    until(lambda: listeners(service) == 1, 5)
+    until(lambda: listeners(service) == 2, 20)
+    assert {counted(service) for _ in range(10)} == {before + 30}
+    assert get(service, "/health/live")[0] == 200
+    until(lambda: counted(service) == before + 31, 5)
 
 
 def audit(service: RunningService, *arguments: str) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """The outermost layer: what it does around requests, whatever they are."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from batchseal.api import guard as guards
 from batchseal.api.contract import load_contract
 from batchseal.api.guard import Guard
+from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.config import Settings
 
@@ -40,7 +42,8 @@ async def test_memory_is_given_back_once_nothing_runs(monkeypatch: pytest.Monkey
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    guard = Guard(application, load_contract(""), Problems(vendor_status_codes=False), Settings())
+    metrics = Metrics(Path(), 0)
+    guard = Guard(application, load_contract(""), Problems(vendor_status_codes=False), metrics, Settings())
     guard.when_idle = when_idle
     for _ in range(5):  # each begins before the moment behind the last one has passed
         await guard(dict(SCOPE), nothing, nothing)

@@ -9,6 +9,7 @@ from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract, load_contract
 from batchseal.api.facade import Pipeline
 from batchseal.api.guard import Guard
+from batchseal.api.metrics import Metrics
 from batchseal.api.openapi import openapi_document
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import Routes, exchange_of
@@ -24,7 +25,8 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
     contract = load_contract(settings.compat_contract)
     problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
     routes = Routes(pipeline, authenticator, contract, settings)
-    service = ServiceRoutes(pipeline, authenticator, contract, problems, openapi_document(contract))
+    metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
+    service = ServiceRoutes(pipeline, authenticator, contract, problems, metrics, openapi_document(contract))
     table = route_table(contract, routes, service)
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)
@@ -42,7 +44,7 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
     application.exceptions_handlers[ApiError] = problem
     application.exceptions_handlers[Exception] = problem
     await application.start()  # type: ignore[no-untyped-call]
-    return Guard(application, contract, problems, settings)
+    return Guard(application, contract, problems, metrics, settings)
 
 
 def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from batchseal.api import metrics
 from batchseal.api.address import Address, Addresses
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange, Message, Receive, Send
+from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.config import Settings
 from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
@@ -31,10 +31,13 @@ IDLE_SECONDS = 0.3
 class Guard:
     """The ASGI application that the server runs. `scope["batchseal.exchange"]` is the request's Exchange."""
 
-    def __init__(self, application: Application, contract: Contract, problems: Problems, settings: Settings) -> None:
+    def __init__(
+        self, application: Application, contract: Contract, problems: Problems, metrics: Metrics, settings: Settings
+    ) -> None:
         self.application = application
         self.addresses = Addresses(contract)
         self.problems = problems
+        self.metrics = metrics
         self.settings = settings
         self.stopping = False
         self.running: set[asyncio.Task[None]] = set()
@@ -65,7 +68,7 @@ class Guard:
                 raise
         finally:
             self.running.discard(task)
-            metrics.observe(exchange, time.perf_counter() - started)
+            self.metrics.observe(exchange, time.perf_counter() - started)
             await exchange.close()
             if self.when_idle is not None and not self.running:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.when_idle)

@@ -1,37 +1,67 @@
-"""What this process counts for `/metrics`: requests, their seconds, bytes in, and requests under way."""
+"""What is counted for `/metrics`: requests, their seconds, and bytes in. Several workers count together, whichever is asked."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from batchseal.api.exchange import Exchange
+from batchseal.errors import ConfigurationError
 
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-
-requests = Counter("batchseal_requests", "Requests by route and HTTP status.", ("route", "status"), registry=REGISTRY)
-body_bytes = Counter("batchseal_request_body_bytes", "Bytes of request bodies read.", registry=REGISTRY)
-seconds = Histogram(
-    "batchseal_request_seconds",
-    "Seconds from the headers to the end of the reply, by route.",
-    ("route",),
-    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 30, 100, 300),
-    registry=REGISTRY,
-)
+BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 100, 300)
+FILE_BYTES = 256 << 10  # takes all routes with all of their statuses
 
 
-def observe(exchange: Exchange, duration_seconds: float) -> None:
-    """Counts a request that has ended; status 0 is one without a reply."""
-    route = exchange.route or "none"
-    requests.labels(route, str(exchange.status)).inc()
-    seconds.labels(route).observe(duration_seconds)
-    body_bytes.inc(exchange.body_bytes)
+class Metrics:
+    """One for each process. `worker` is its number, from 1, among those that count in `folder`; 0 counts alone, in memory."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self._registry = CollectorRegistry()
+        counted = CollectorRegistry() if worker else self._registry
+        if worker:
+            share(folder, worker)
+            MultiProcessCollector(self._registry, str(folder))  # type: ignore[no-untyped-call]
+        else:
+            ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "batchseal_requests", "Requests by route and HTTP status.", ("route", "status"), registry=counted
+        )
+        self._body_bytes = Counter("batchseal_request_body_bytes", "Bytes of request bodies read.", registry=counted)
+        self._seconds = Histogram(
+            "batchseal_request_seconds",
+            "Seconds from the headers to the end of the reply, by route.",
+            ("route",),
+            buckets=BUCKETS_SECONDS,
+            registry=counted,
+        )
+
+    def observe(self, exchange: Exchange, duration_seconds: float) -> None:
+        """Counts a request that has ended; status 0 is one without a reply."""
+        route = exchange.route or "none"
+        self._requests.labels(route, str(exchange.status)).inc()
+        self._seconds.labels(route).observe(duration_seconds)
+        self._body_bytes.inc(exchange.body_bytes)
+
+    def exposition(self, numbers: Mapping[str, float]) -> tuple[bytes, bytes]:
+        """Content type and text in Prometheus' format. `numbers` are the signer's, by name."""
+        lines = []
+        for name, value in numbers.items():
+            lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", f"{name} {value}"]
+        text = generate_latest(self._registry) + "".join(f"{line}\n" for line in lines).encode()
+        return CONTENT_TYPE_LATEST.encode(), text
 
 
-def exposition(numbers: Mapping[str, float]) -> tuple[bytes, bytes]:
-    """Content type and text in Prometheus' format. `numbers` are the signer's, by name."""
-    lines = []
-    for name, value in numbers.items():
-        lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", f"{name} {value}"]
-    return CONTENT_TYPE_LATEST.encode(), generate_latest(REGISTRY) + "".join(f"{line}\n" for line in lines).encode()
+def share(folder: Path, worker: int) -> None:
+    """This process counts in files of `folder`, on from what the one of its number before it did. Raises ConfigurationError."""
+    try:
+        for kind in ("counter", "histogram"):
+            with (folder / f"{kind}_{worker}.db").open("ab") as file:
+                # They are mapped: a write for which the disk has no room would end the process.
+                os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+    except OSError as problem:
+        raise ConfigurationError(f"{folder} takes no file of counts: {problem.strerror}") from None
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]

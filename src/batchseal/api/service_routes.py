@@ -6,10 +6,11 @@ from urllib.parse import parse_qs
 
 from blacksheep import Content, Request, Response
 
-from batchseal.api import metrics, schemas
+from batchseal.api import schemas
 from batchseal.api.authentication import Authenticator, decoded_basic, parse_basic
 from batchseal.api.contract import Contract
 from batchseal.api.facade import Pipeline
+from batchseal.api.metrics import Metrics
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import JSON, exchange_of, header, json_reply
 from batchseal.api.schemas import Health, Token
@@ -51,12 +52,14 @@ class ServiceRoutes:
         authenticator: Authenticator,
         contract: Contract,
         problems: Problems,
+        metrics: Metrics,
         openapi: bytes,
     ) -> None:
         self.pipeline = pipeline
         self.authenticator = authenticator
         self.contract = contract
         self.problems = problems
+        self.counts = metrics
         self.openapi = openapi
 
     # --- tokens (RFC 6749 4.4) ------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ class ServiceRoutes:
         return json_reply(body, status=200 if up else 503)
 
     async def metrics(self, request: Request) -> Response:
-        media_type, text = metrics.exposition(await self.pipeline.numbers())
+        media_type, text = self.counts.exposition(await self.pipeline.numbers())
         return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
 
     # --- documentation --------------------------------------------------------------------------------------
