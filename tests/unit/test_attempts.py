@@ -24,6 +24,12 @@ def test_guessing_is_stopped_for_one_address_and_name(tmp_path: Path) -> None:
     table.check("10.0.0.2", "A")
 
 
+def test_the_table_has_its_room_before_the_disk_is_full(tmp_path: Path) -> None:
+    """A write to a mapped page without one would end the worker."""
+    Attempts(tmp_path / "attempts").close()
+    assert (tmp_path / "attempts").stat().st_blocks * 512 >= attempts.FILE_BYTES
+
+
 def test_trying_many_names_is_stopped_for_the_address(tmp_path: Path) -> None:
     table = Attempts(tmp_path / "attempts")
     for number in range(MAX_FOR_ADDRESS):

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchseal.disk import open_mapped
+
 HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
 USED, USED_AT = struct.Struct("<Q"), HEAD.size  # slots that were ever taken: the first ones
 SLOT = struct.Struct("<QQQQQ")  # process, its start, temporary bytes reserved, of which written, memory reserved
@@ -36,10 +38,7 @@ class Ledger:
     """One for each process; a method takes some 20 us, so it is called from the loop."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with self._locked_file():
-            if os.fstat(self._descriptor).st_size != FILE_BYTES:
-                os.ftruncate(self._descriptor, FILE_BYTES)
+        self._descriptor = open_mapped(path, FILE_BYTES)
         self._map = mmap.mmap(self._descriptor, FILE_BYTES)
         self._slot = -1
         self._me = os.getpid(), started_at(os.getpid())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import xxhash
 
+from batchseal.disk import open_mapped
 from batchseal.errors import TooManyRequests
 
 ENTRY = struct.Struct("<QdII")  # key, when the window began, failures, 0
@@ -27,8 +28,7 @@ class Attempts:
     """Entries share places by their key's hash; a newer key takes an older one's place once its window has ended."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._descriptor, FILE_BYTES)
+        self._descriptor = open_mapped(path, FILE_BYTES)
         self._map = mmap.mmap(self._descriptor, FILE_BYTES)
 
     def close(self) -> None:

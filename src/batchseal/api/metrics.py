@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from batchseal.api.exchange import Exchange
+from batchseal.disk import open_mapped
 from batchseal.errors import ConfigurationError
 
 BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 100, 300)
@@ -58,9 +59,7 @@ def share(folder: Path, worker: int) -> None:
     """This process counts in files of `folder`, on from what the one of its number before it did. Raises ConfigurationError."""
     try:
         for kind in ("counter", "histogram"):
-            with (folder / f"{kind}_{worker}.db").open("ab") as file:
-                # They are mapped: a write for which the disk has no room would end the process.
-                os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+            os.close(open_mapped(folder / f"{kind}_{worker}.db", FILE_BYTES))
     except OSError as problem:
         raise ConfigurationError(f"{folder} takes no file of counts: {problem.strerror}") from None
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
