@@ -181,24 +181,6 @@ def storage_refusal(problem: SpillDamaged) -> Refusal:
     return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
 
 
-def open_again(folder: Path, held: UUID, rows: Sequence[DocumentRow], again: UUID) -> list[int] | None:
-    """Whether payload `again` holds the documents of `held`, by position and content: the failed ones that can be tried
-    again, or None where one differs. Blocking.
-    """
-    with SpillReader(folder, held) as first, SpillReader(folder, again) as second:
-        in_first, in_second = first.ordinals(FrameKind.DOCUMENT), second.ordinals(FrameKind.DOCUMENT)
-        for ordinal in in_first & in_second:  # what was refused on arrival is not stored
-            if first.read(FrameKind.DOCUMENT, ordinal) != second.read(FrameKind.DOCUMENT, ordinal):
-                return None
-        failed = [row.ordinal for row in rows if row.status is DocumentStatus.ERROR_SIGNING and row.ordinal in in_first]
-        if failed:
-            writer = SpillWriter.reopen(first)
-            writer.append([records.tries_frame({})])
-            writer.sync_data()
-            writer.close()
-        return failed
-
-
 class Delivery:
     """Steps 5 and 6 of one finished operation, a few documents at a time."""
 

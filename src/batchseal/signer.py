@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,13 +21,12 @@ import structlog
 
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
-from batchseal.futures import in_pool
 from batchseal.lease import LEASE_SECONDS, keep_leased
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.pipeline import storage_refusal
 from batchseal.signing import Run, Signing
-from batchseal.spill.sweep import abandoned
+from batchseal.spill.sweep import sweep
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Registration
 from batchseal.store.store import Store
@@ -153,13 +153,7 @@ class Signer:
 
     async def sweep(self) -> None:
         """Removes payloads that no row knows: uploads that a crash cut off."""
-        orphans = await in_pool(self._pool, lambda: abandoned(self._folder))
-        # Asked after the files were seen: whoever lets go of a file has committed its row, or never will.
-        live = await self._store.live_payloads(self._instance)
-        for payload_id, path in orphans.items():
-            if payload_id not in live:
-                log.info("removing an orphaned payload", file=path.name)
-                path.unlink(missing_ok=True)
+        await sweep(self._folder, self._pool, partial(self._store.live_payloads, self._instance))
 
     async def run(self) -> None:
         """Looks for work until cancelled."""

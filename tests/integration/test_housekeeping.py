@@ -14,11 +14,12 @@ import pytest
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.audit.writer import AuditWriter
-from batchseal.document import DocumentOutcome
+from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import ReferenceTaken
 from batchseal.housekeeping.keeper import Housekeeper, Retention
-from batchseal.operation import ContentType, Mode
+from batchseal.operation import ContentType, Mode, SignError
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
+from batchseal.store.rows import Ended
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -40,10 +41,7 @@ class House:
     async def operation(self, name: str, *, days_ago: float = 0, fetched_days_ago: float | None = None) -> OperationRow:
         """A finished one with a payload of 4 KB, its times set back."""
         row = await self.unfinished(name)
-        claimed = await self.store.claim_one(row.id, 30)
-        assert claimed is not None
-        await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [DocumentOutcome(0, 9)])
-        assert (await self.store.finish(row.id, row.created_at, claimed.fence)).failed == 0  # type: ignore[union-attr]
+        assert (await self.end(row, DocumentOutcome(0, 9))).failed == 0
         await self.owner.execute(
             "UPDATE operations SET finished_at = now() - $2 * interval '1 day',"
             " fetched_at = now() - $3::float8 * interval '1 day' WHERE id = $1",
@@ -52,6 +50,14 @@ class House:
             fetched_days_ago,
         )
         return row
+
+    async def end(self, row: OperationRow, outcome: DocumentOutcome) -> Ended:
+        claimed = await self.store.claim_one(row.id, 30)
+        assert claimed is not None
+        await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [outcome])
+        ended = await self.store.finish(row.id, row.created_at, claimed.fence)
+        assert ended is not None
+        return ended
 
     async def unfinished(self, name: str) -> OperationRow:
         payload = uuid4()
@@ -101,6 +107,19 @@ async def test_payloads_go_when_their_time_has_come(house: House) -> None:
     # Purged or not, the same reference is not sealed twice by accident.
     with pytest.raises(ReferenceTaken):
         await house.unfinished("never fetched")
+
+
+async def test_that_a_failed_one_was_fetched_counts_no_more_once_it_was_handed_in_again(house: House) -> None:
+    row = await house.unfinished("again")
+    await house.end(row, DocumentOutcome(0, refusal=Refusal(SignError.CERT_SERVICE_GLOBAL_ERROR, "refused")))
+    await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '0.9 days'")
+    reopened = await house.store.reopen(row, [0])
+    assert reopened is not None
+    assert (await house.end(reopened, DocumentOutcome(0, 9))).failed == 0
+    await house.owner.execute("UPDATE operations SET fetched_at = fetched_at - interval '0.2 days'")
+    await house.keeper.round()
+    assert await house.keeper.make_room(1 << 40) == 0
+    assert house.payloads() == {str(row.payload_id)}
 
 
 async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> None:

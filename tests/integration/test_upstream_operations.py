@@ -1,6 +1,7 @@
 """What becomes of whole operations when the signing service fails, renews its certificate, or answers again later."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.misbehaving import make_signer
 from tests.support_upstream import CALLER, CONTENTS, Running, running_service
 from tests.validators import pyhanko_verify
 
+from batchseal import resubmission
 from batchseal import signer as signers
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
@@ -88,6 +90,35 @@ async def test_a_budget_that_is_gone_and_the_same_request_once_more(running: Run
     with pytest.raises(ReferenceTaken):
         await running.submit("again", CONTENTS)
     assert len(list(running.folder.glob("*.spill"))) == 1
+
+
+async def test_a_failed_request_that_comes_again_twice(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one still compares when the first one is being signed already: it changes nothing."""
+    running.double.fault = lambda path, number: "429 0" if path == "signHash" else ""
+    row, _ = await running.finished((await running.submit("twice", CONTENTS)).id)
+    assert row.status is OperationStatus.EXECUTION_FAILED
+    running.double.fault = lambda path, number: ""
+    compare, compared, signed = resubmission.failed_documents, threading.Event(), threading.Event()
+
+    def compare_slowly(*arguments: Any) -> Any:
+        failed = compare(*arguments)
+        if not compared.is_set():
+            compared.set()
+            assert signed.wait(20)
+        return failed
+
+    monkeypatch.setattr(resubmission, "failed_documents", compare_slowly)
+    slow = asyncio.create_task(running.submit("twice", CONTENTS))
+    assert await asyncio.to_thread(compared.wait, 20)
+    assert (await running.submit("twice", CONTENTS)).id == row.id
+    await running.finished(row.id)
+    signed.set()
+    with pytest.raises(ReferenceTaken):
+        await slow
+    row, results = await running.finished(row.id)
+    assert row.status is OperationStatus.EXECUTED
+    for content, result in zip(CONTENTS, results, strict=True):
+        await check(running, content, b"".join(result.segments))
 
 
 async def test_a_certificate_renewed_in_the_middle(running: Running) -> None:

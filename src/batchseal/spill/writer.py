@@ -54,12 +54,18 @@ class SpillWriter:
     def create(self) -> None:
         """Makes the file. Raises NoSpace."""
         try:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            # Held until the operation is registered: a locked file has an owner that is alive.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._create_locked()
+            while os.fstat(self._descriptor).st_nlink == 0:  # the sweep came between its making and its lock
+                self.close()
+                self._create_locked()
             crash_site("spill-created")
         except OSError as problem:
             raise NoSpace(f"the spill folder takes no file: {problem.strerror}", retry_after_seconds=30) from None
+
+    def _create_locked(self) -> None:
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Held until the operation is registered: a locked file has an owner that is alive.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     @classmethod
     def reopen(cls, reader: SpillReader) -> "SpillWriter":

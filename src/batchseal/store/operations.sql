@@ -63,8 +63,10 @@ FROM operations WHERE status IN (1, 3);
 SELECT status IN (2, 4) FROM operations WHERE id = $1;
 
 -- name: reopen
--- A failed operation that its caller has handed in again. $3 documents are open again.
+-- A failed operation that its caller has handed in again. $3 documents are open again. It is not due for $4 seconds, which its
+-- worker needs to prepare it and to wake the signer. That its result was fetched holds for the one before only.
 UPDATE operations
-SET status = 1, finished_at = NULL, tries = 0, next_try_at = NULL, documents_failed = documents_failed - $3
+SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
+    documents_failed = documents_failed - $3
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;

@@ -35,6 +35,7 @@ from batchseal.store.rows import (
 
 # The signer's, if it is handed the operation at once; else it only keeps other instances away.
 REGISTRATION_LEASE_SECONDS = 30.0
+REOPENED_SECONDS = 10.0  # until what was not woken is due
 
 
 class Store:
@@ -137,9 +138,10 @@ class Store:
         return month
 
     async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
-        """Opens failed documents of an EXECUTION_FAILED operation again. None where it is none any more."""
+        """Opens failed documents of an EXECUTION_FAILED operation, due when woken or soon. None where it is none any more."""
         async with self._database.transaction() as connection:
-            record = await connection.fetchrow(QUERIES["reopen"], operation.id, operation.client_service, len(ordinals))
+            asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
+            record = await connection.fetchrow(QUERIES["reopen"], *asked)
             if record is None:
                 return None
             month = month_of(operation.created_at)
