@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,8 +67,10 @@ class Running:
 
 @asynccontextmanager
 async def running_service(
-    store: Store, instance: UUID, folder: Path, double: Any = None, **settings: Any
+    connect_store: Callable[..., Awaitable[Store]], instance: UUID, folder: Path, double: Any = None, **settings: Any
 ) -> AsyncIterator[Running]:
+    """The signer sees all rows, the service those of its callers only: as their processes do."""
+    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     pool, double = ThreadPoolExecutor(2), double or Misbehaving(multisign=5)
     async with service(folder, double, **settings) as upstream:
         signer = Signer(store, upstream, folder, pool, instance=instance, tries=5)
@@ -82,7 +84,7 @@ async def running_service(
         address = ("h", 1)
         limits = Limits()
         offered = Service(
-            store,
+            of_callers,
             link,
             pool,
             folder=folder,

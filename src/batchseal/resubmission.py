@@ -33,7 +33,7 @@ async def resumed(
     held = await store.operation(caller.client_service, taken.operation_id)
     if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
         raise taken
-    rows = await store.documents(held.id, held.created_at)
+    rows = await store.documents(held.id, held.created_at, caller=caller.client_service)
     if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
         raise taken
     try:

@@ -16,17 +16,13 @@ from batchseal.operation import OperationStatus
 from batchseal.spill.writer import SpillWriter
 from batchseal.store import Store
 
+Connect = Callable[..., Awaitable[Store]]
 INSTANCE = UUID(int=7)
 
 
 @pytest.fixture
-async def store(connect_store: Callable[..., Awaitable[Store]]) -> Store:
-    return await connect_store(INSTANCE)
-
-
-@pytest.fixture
-async def running(store: Store, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_service(store, INSTANCE, tmp_path) as running:
+async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_service(connect_store, INSTANCE, tmp_path) as running:
         yield running
 
 
@@ -53,7 +49,9 @@ class Held:
         assert await asyncio.to_thread(self.entered.wait, 20)
 
 
-async def test_signing_that_loses_its_lease(running: Running, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_signing_that_loses_its_lease(
+    running: Running, connect_store: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The signatures that a thread is writing are kept and found: nothing is signed twice, and no two runs append."""
     append, reopened, reopen = Held(monkeypatch, "append_synced"), [], SpillWriter.reopen
     monkeypatch.setattr(SpillWriter, "reopen", lambda reader: reopened.append(reader) or reopen(reader))
@@ -70,7 +68,7 @@ async def test_signing_that_loses_its_lease(running: Running, store: Store, monk
     row = await running.submit("lost", CONTENTS[:2])
     await append.until_entered()
     assert await asyncio.to_thread(lost.wait, 20)
-    assert await store.take_back_own_leases() == 1
+    assert await (await connect_store(INSTANCE)).take_back_own_leases() == 1
     await asyncio.sleep(2.5)  # the signer has looked for work meanwhile
     assert len(reopened) == 1
     append.may_go_on.set()

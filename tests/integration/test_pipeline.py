@@ -69,7 +69,7 @@ async def running(
     sandbox: Sandbox, connect_store: Callable[..., Awaitable[Store]], tmp_path: Path
 ) -> AsyncIterator[Running]:
     instance, pool = uuid4(), ThreadPoolExecutor(2)
-    store = await connect_store(instance)
+    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     upstream = RemoteUpstream(Settings(service_domain=sandbox.address), ClientServices.load(sandbox.services))
     signer = Signer(store, upstream, tmp_path, pool, instance=instance, tries=5)
     server, link = LinkServer(tmp_path / "link", signer.handlers()), Link(tmp_path / "link")
@@ -79,7 +79,7 @@ async def running(
     await asyncio.sleep(0.1)
     ledger = Ledger(tmp_path / "ledger")
     service = Service(
-        store,
+        of_callers,
         link,
         pool,
         folder=tmp_path,

@@ -18,7 +18,7 @@ from batchseal.store import Store
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
     instance = uuid4()
-    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path) as running:
         row = await running.submit("first", CONTENTS[:1])  # the credential is known from now on
         await running.finished(row.id)
         running.double.calls.clear()

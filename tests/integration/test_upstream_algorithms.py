@@ -94,7 +94,7 @@ def judged(signed: bytes, root: bytes) -> Any:
 async def test_signs_by(name: str, connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
     algorithm, instance = ALGORITHMS[name], uuid4()
     double = Double(algorithm)
-    async with running_service(await connect_store(instance), instance, tmp_path, double) as running:
+    async with running_service(connect_store, instance, tmp_path, double) as running:
         row, results = await running.finished((await running.submit("r", CONTENTS[:7])).id)
     assert row.status is OperationStatus.EXECUTED
     paths = []

@@ -79,8 +79,7 @@ async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_
     instance, services = uuid4(), (tmp_path / "peer" / "services").read_text()
     root = tmp_path / "peer" / "root.pem"
     settings = {"timestamp_urls": f"{services}/tsa/tsa", "timestamp_roots": str(root)}
-    store = await connect_store(instance)
-    async with running_service(store, instance, tmp_path, Peer(peer), **settings) as running:
+    async with running_service(connect_store, instance, tmp_path, Peer(peer), **settings) as running:
         entry = {"secret": "s", "credentialId": "testing-ca/seal-ec"}
         (tmp_path / "client-services-config.json").write_text(json.dumps({"A": entry}))
         row, results = await running.finished((await running.submit("b-t", CONTENTS[:4], applyTimestamp=True)).id)

@@ -32,7 +32,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
     instance = uuid4()
-    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ async def test_no_secret_is_said(
     connect_store: Callable[..., Awaitable[Store]], tmp_path: Path, said: io.StringIO
 ) -> None:
     instance, told = uuid4(), list[str]()
-    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path) as running:
         double = running.double
         double.token_prefix = "c4nary-token-that-is-long-enough-"
         (tmp_path / "client-services-config.json").write_text(f'{{"A": {{"secret": "{SECRET}"}}}}')

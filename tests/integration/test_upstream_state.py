@@ -27,7 +27,7 @@ async def test_the_start_fails_where_no_credential_is_named(tmp_path: Path) -> N
 
 async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
     instance = uuid4()
-    async with running_service(await connect_store(instance), instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path) as running:
         await running.finished((await running.submit("state", CONTENTS)).id)
         calls = dict(running.double.calls)
         ready, numbers = await running.service.ready(), await running.service.numbers()

@@ -90,7 +90,7 @@ Connect = Callable[..., Awaitable[Store]]
 @asynccontextmanager
 async def stamping(connect_store: Connect, folder: Path, urls: str, roots: str) -> AsyncIterator[Running]:
     instance, settings = uuid4(), {"timestamp_urls": urls, "timestamp_roots": roots}
-    async with running_service(await connect_store(instance), instance, folder, **settings) as running:
+    async with running_service(connect_store, instance, folder, **settings) as running:
         yield running
 
 

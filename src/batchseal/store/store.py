@@ -139,7 +139,7 @@ class Store:
 
     async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
         """Opens failed documents of an EXECUTION_FAILED operation, due when woken or soon. None where it is none any more."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
             if record is None:
