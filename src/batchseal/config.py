@@ -112,3 +112,8 @@ def check_settings(settings: Settings) -> None:
 def client_secret(environment: Mapping[str, str] | None = None) -> str:
     """The secret of the client side's commands, where no file gives it."""
     return (os.environ if environment is None else environment).get("BATCHSEAL_SECRET", "")
+
+
+def set_for_libraries(name: str, value: str) -> None:
+    """For what a library takes from the environment alone."""
+    os.environ[name] = value

@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from batchseal.api.exchange import Exchange
+from batchseal.config import set_for_libraries
 from batchseal.disk import open_mapped
 from batchseal.errors import ConfigurationError
 
@@ -62,5 +63,5 @@ def share(folder: Path, worker: int) -> None:
             os.close(open_mapped(folder / f"{kind}_{worker}.db", FILE_BYTES))
     except OSError as problem:
         raise ConfigurationError(f"{folder} takes no file of counts: {problem.strerror}") from None
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    set_for_libraries("PROMETHEUS_MULTIPROC_DIR", str(folder))
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]

@@ -30,8 +30,7 @@ ROLE = DATABASE = "batchseal"
 OWNER = "batchseal_owner"
 START_SECONDS = 60.0
 STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 MAX_LOG_BYTES = 1 << 20
 
 log = structlog.get_logger("batchseal.postgres")
