@@ -29,7 +29,7 @@ class Verdict:
     """One judge on one signature. `whole_file` says that it covers everything but its own reserved region.
 
     None is "cannot tell": `valid` where the judge does not know the algorithm (iText 5 and ECDSA), `trusted` where it
-    does not look at certificates (iText) or only at the first signature's (pdfsig).
+    does not look at certificates (iText) or only at the first signature's (pdfsig). `stamped`: there is a time stamp.
     """
 
     field: str
@@ -37,6 +37,7 @@ class Verdict:
     trusted: bool | None
     whole_file: bool
     detail: str = ""
+    stamped: bool | None = None
 
     @property
     def good(self) -> bool:
@@ -106,8 +107,8 @@ def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Ver
     return verdicts
 
 
-def pyhanko_verify(path: Path, root_der: bytes, *, strict: bool = True) -> list[Verdict]:
-    """pyHanko's verdicts, with its difference analysis of what came after each signature."""
+def pyhanko_verify(path: Path, *roots_der: bytes, strict: bool = True) -> list[Verdict]:
+    """pyHanko's verdicts, with its difference analysis of what came after each signature. A time stamp must be valid too."""
     from asn1crypto import x509
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation import SignatureCoverageLevel, validate_pdf_signature
@@ -116,12 +117,15 @@ def pyhanko_verify(path: Path, root_der: bytes, *, strict: bool = True) -> list[
     verdicts = []
     reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=strict)
     for signature in reader.embedded_signatures:
-        context = ValidationContext(trust_roots=[x509.Certificate.load(root_der)], allow_fetching=False)
+        context = ValidationContext(trust_roots=[x509.Certificate.load(der) for der in roots_der], allow_fetching=False)
         status = validate_pdf_signature(signature, context)
         valid = status.intact and status.valid and status.docmdp_ok is not False
+        stamp = status.timestamp_validity
+        if stamp is not None:
+            valid = valid and stamp.intact and stamp.valid
         whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
         detail = f"{status.summary()} {status.coverage} docmdp_ok={status.docmdp_ok}"
-        verdicts.append(Verdict(signature.field_name, valid, status.trusted, whole, detail))
+        verdicts.append(Verdict(signature.field_name, valid, status.trusted, whole, detail, stamp is not None))
     return verdicts
 
 
