@@ -2,8 +2,8 @@
 
 It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what
 shall happen to a document through its name: "refused" is refused, "damaged" comes back damaged from storage,
-"breaks" ends the delivery, "later" stays pending, "many7" is delivered as 7 MB. Run as a program it is one
-worker process.
+"away" cannot be read just now, "breaks" ends the delivery, "later" stays pending, "many7" is delivered as 7 MB.
+Run as a program it is one worker process.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens, load_key
 from batchseal.config import Settings
-from batchseal.errors import InvalidRequest, NotFinished, NotFound, ReferenceTaken
+from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.services import ClientServices
 
@@ -72,7 +72,7 @@ class MemoryPipeline:
     def __init__(self) -> None:
         self.operations: dict[int, Operation] = {}
         self.documents: dict[int, list[tuple[Document, bytes]]] = {}
-        self.counts = {"aborted": 0, "delivering": 0, "waiting": 0, "received": 0}
+        self.counts = {"aborted": 0, "delivering": 0, "waiting": 0, "received": 0, "fetched": 0}
 
     async def receive(
         self,
@@ -189,7 +189,7 @@ class MemoryPipeline:
         return lambda: None
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:
-        self.counts["fetched"] = self.counts.get("fetched", 0) + 1
+        self.counts["fetched"] += 1
 
     async def operation_of_document(self, caller: Caller, reference: str) -> int:
         if reference in self.counts:
@@ -209,6 +209,8 @@ class MemoryPipeline:
                 if row.name.startswith("damaged"):
                     failed, error = DocumentStatus.ERROR_SIGNING, SignError.STORAGE_SERVICE_GLOBAL_ERROR
                     yield Delivered(replace(row, status=failed, sign_error=error, cause="checksum"), ())
+                elif row.name.startswith("away"):
+                    raise PayloadUnavailable("the stored payload cannot be opened just now")
                 elif row.name.startswith("breaks"):
                     raise RuntimeError("storage is gone")
                 elif row.status == DocumentStatus.SIGNED:

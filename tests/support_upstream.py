@@ -30,32 +30,43 @@ CALLER = Caller("A")
 CONTENTS = [invoice(n, size_bytes=20_000) for n in range(20)]
 
 
+def entry_of(number: int, content: bytes, **changes: Any) -> dict[str, Any]:
+    """A document of a request; `changes` of its signatureInfo."""
+    return {
+        "documentRequest": {
+            "externalReference": "same",
+            "name": f"{number}.pdf",
+            "contentType": "application/pdf",
+            "base64Content": base64.b64encode(content).decode(),
+        },
+        "signatureInfo": {"signatureType": "PAdES", **changes},
+    }
+
+
 @dataclass
 class Running:
     service: Service
     double: Misbehaving
     folder: Path
     upstream: RemoteUpstream
+    ledger: Ledger
+    offer: Callable[[UUID], Service]  # the service as an instance of this id has it
 
-    async def submit(self, reference: str, contents: list[bytes], mode: Mode = Mode.ASYNC, **changes: Any) -> Any:
-        documents = [
-            {
-                "documentRequest": {
-                    "externalReference": "same",
-                    "name": f"{n}.pdf",
-                    "contentType": "application/pdf",
-                    "base64Content": base64.b64encode(content).decode(),
-                },
-                "signatureInfo": {"signatureType": "PAdES", **changes},
-            }
-            for n, content in enumerate(contents)
-        ]
+    async def submit(
+        self,
+        reference: str,
+        contents: list[bytes],
+        mode: Mode = Mode.ASYNC,
+        service: Service | None = None,
+        **changes: Any,
+    ) -> Any:
+        documents = [entry_of(n, content, **changes) for n, content in enumerate(contents)]
         data = json.dumps({"externalReference": reference, "description": "d", "documents": documents}).encode()
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        return await self.service.receive(
+        return await (service or self.service).receive(
             CALLER, mode, form="json", media_type="application/json", body_bytes=len(data), chunks=chunks()
         )
 
@@ -81,19 +92,20 @@ async def running_service(
         await asyncio.sleep(0.1)
         ledger = Ledger(folder / "ledger")
         admission = Admission(ledger, budgets_of(Settings()), folder)
-        address = ("h", 1)
-        limits = Limits()
-        offered = Service(
-            of_callers,
-            link,
-            pool,
-            folder=folder,
-            limits=limits,
-            instance=instance,
-            advertised=address,
-            admission=admission,
-        )
-        yield Running(offered, double, folder, upstream)
+
+        def offer(instance: UUID) -> Service:
+            return Service(
+                of_callers,
+                link,
+                pool,
+                folder=folder,
+                limits=Limits(),
+                instance=instance,
+                advertised=("h", 1),
+                admission=admission,
+            )
+
+        yield Running(offer(instance), double, folder, upstream, ledger, offer)
         looking.cancel()
         await link.stop()
         await server.stop()

@@ -16,7 +16,7 @@ from uuid import uuid4
 from batchseal.client.probe import ask, describe
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError
-from batchseal.process import in_use
+from batchseal.process import in_use, low_open_files, raise_open_files
 
 CHECK_SECONDS = 60
 # Twice a batch of 2,500 documents of 200 KB: the least that a service of this kind can work with.
@@ -32,6 +32,7 @@ def run(settings: Settings) -> int:
         "upstream": check_upstream,
         "database": check_database,
         "disk": check_disk,
+        "open files": check_open_files,
         "kernels": check_kernels,
     }
     bad = 0
@@ -176,6 +177,11 @@ async def check_disk(settings: Settings) -> str:
     if free < LEAST_FREE_BYTES:
         raise ConfigurationError(f"{text}: less than twice a batch of 2,500 documents of 200 KB")
     return text
+
+
+async def check_open_files(settings: Settings) -> str:
+    limit = raise_open_files()
+    return low_open_files(limit) or f"{limit} are allowed, as many as a worker's connections need"
 
 
 async def check_kernels(settings: Settings) -> str:

@@ -30,7 +30,7 @@ from batchseal.document import (
     ToSign,
     to_sign,
 )
-from batchseal.errors import ItemRejected, SpillDamaged
+from batchseal.errors import ItemRejected, PayloadUnavailable, SpillDamaged
 from batchseal.futures import in_pool
 from batchseal.operation import DocumentStatus, SignError
 from batchseal.packaging.package import package
@@ -177,8 +177,17 @@ class Reception:
             self.writer.sync()
 
 
-def storage_refusal(problem: SpillDamaged) -> Refusal:
+def storage_refusal(problem: SpillDamaged | PayloadUnavailable) -> Refusal:
     return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
+
+
+def require_own(operation: OperationRow, instance: UUID) -> None:
+    """Raises PayloadUnavailable where another instance keeps the payload of this operation."""
+    if operation.instance != instance:
+        host = f"[{operation.host}]" if ":" in operation.host else operation.host
+        raise PayloadUnavailable(
+            f"the documents of operation {operation.id} are kept by another instance, ask {host}:{operation.port}"
+        )
 
 
 class Delivery:
@@ -193,7 +202,7 @@ class Delivery:
         """Of a small operation that is being signed: its result is likely to be asked for as soon as it is there."""
         payload_id = operation.payload_id
         if operation.documents_total <= OPENED_AHEAD and payload_id not in self._ahead:
-            with suppress(SpillDamaged):
+            with suppress(SpillDamaged, PayloadUnavailable):
                 self._ahead[payload_id] = SpillReader(self._folder, payload_id)
                 asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._close_unused, payload_id)
 
@@ -204,7 +213,9 @@ class Delivery:
     async def documents(
         self, operation: OperationRow, rows: Sequence[DocumentRow], encoding: Encoding
     ) -> AsyncIterator[Delivered]:
-        """In the order of `rows`. What does not match its checksum comes back as refused, never as it is."""
+        """In the order of `rows`. What does not match its checksum comes back as refused, never as it is. Raises
+        PayloadUnavailable, before the first document where the payload cannot be opened.
+        """
         stored = Stored(self._folder, operation.payload_id, encoding, self._ahead.pop(operation.payload_id, None))
         if is_warm(operation, rows):
             try:
@@ -245,7 +256,11 @@ class Stored:
         self._encoding = encoding
         self._reader = reader
         if reader is not None:
-            reader.refresh()  # it was opened before the signatures came
+            try:
+                reader.refresh()  # it was opened before the signatures came
+            except PayloadUnavailable:
+                reader.close()
+                raise
         self._templates: dict[bytes, CmsTemplate] = {}  # by fingerprint, filled as they are needed
 
     def documents(self, rows: Sequence[DocumentRow]) -> list[Delivered]:

@@ -6,6 +6,7 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,11 @@ from batchseal.config import Settings, read_dumped_settings
 
 PR_SET_PDEATHSIG = 1
 M_ARENA_MAX, ARENAS = -8, 2
+# Connections of a worker, not requests: at the server's default 1,024 idle ones stop everything, the health addresses
+# included.
+MAX_CONNECTIONS = 20_000
+# What a worker has open beside its connections: payloads that come in and go out, sessions of the database, libraries.
+OTHER_FILES = 1_000
 
 
 def die_with_parent() -> None:
@@ -38,6 +44,36 @@ def give_back_memory() -> None:
     """What is free between what is in use goes back to the system (malloc_trim(3)): 1 to 3 ms."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def raise_open_files(needed: int = MAX_CONNECTIONS + OTHER_FILES) -> int:
+    """Raises the limit of open files of this process and of its future children to `needed`, or as far as the hard limit
+    allows; returns the limit that holds now.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
+
+
+def connections_within(open_files: int) -> int:
+    """Connections that a worker may hold open under this limit, so that descriptors are left for the payloads."""
+    return min(MAX_CONNECTIONS, max(open_files - OTHER_FILES, open_files // 2))
+
+
+def low_open_files(open_files: int) -> str:
+    """What a limit that is too low means; empty where it is high enough."""
+    if (connections := connections_within(open_files)) >= MAX_CONNECTIONS:
+        return ""
+    return (
+        f"at most {open_files} open files are allowed: a worker takes {connections} connections, not {MAX_CONNECTIONS}; "
+        f"raise the hard limit (ulimit -n) to {MAX_CONNECTIONS + OTHER_FILES}"
+    )
 
 
 def configure_log(level: str) -> None:

@@ -32,9 +32,9 @@ from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 from batchseal.link import Link
 from batchseal.operation import Caller, Form, Mode, OperationStatus
-from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception
+from batchseal.pipeline import HANDED_DOCUMENTS, Delivery, Reception, require_own
 from batchseal.readiness import Readiness
-from batchseal.resubmission import resumed
+from batchseal.resubmission import Intake, resumed, unless_taken
 from batchseal.spill.writer import sync_file
 from batchseal.store.columns import registered_document
 from batchseal.store.rows import DocumentRow, NewOperation, OperationRow, Registration
@@ -95,14 +95,15 @@ class Service:
         decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
         ticket = await self._admission.admit(decoded_bytes)
         try:
-            return await self._receive(ticket, caller, mode, form, media_type, chunks)
+            intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
+            chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
+            return await self._receive(ticket, caller, mode, intake, chunks)
         finally:
             ticket.release()
 
     async def _receive(
-        self, ticket: Ticket, caller: Caller, mode: Mode, form: Form, media_type: str, chunks: AsyncIterator[bytes]
+        self, ticket: Ticket, caller: Caller, mode: Mode, intake: Intake, chunks: AsyncIterator[bytes]
     ) -> OperationRow:
-        intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
         window = self._admission.budgets.window_bytes
         reception = Reception(self._folder, await self._templates.of(caller), self._pool, window)
         handed: Registration | None = None
@@ -137,11 +138,12 @@ class Service:
             )
         except ReferenceTaken as taken:
             try:
-                row = await resumed(
-                    self._store, self._folder, self._pool, caller, reception.payload_id, documents, taken
-                )
+                again = reception.payload_id, documents, taken, self._instance
+                row = await resumed(self._store, self._folder, self._pool, caller, *again)
             finally:
                 await asyncio.shield(reception.abort())
+            # What was uploaded is gone again; the documents that are open wait in the queue.
+            stored_bytes, queued = 0, row.documents_total - row.documents_signed - row.documents_failed
         except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
             # The commit may have happened: the signer's sweep decides by the rows.
             reception.close()
@@ -152,18 +154,17 @@ class Service:
             await asyncio.shield(reception.abort())
             raise
         else:
+            stored_bytes, queued = reception.writer.offset, len(documents)
             if len(documents) <= HANDED_DOCUMENTS:
                 rows = [registered_document(document) for document in documents]
                 handed = Registration(row, rows, reception.to_sign, reception.fingerprint, asked_at)
-        ticket.settle(reception.writer.offset, len(documents))
+        ticket.settle(stored_bytes, queued)
         reception.close()
         self._wake(row, caller, handed)
         await reception.named()
         return row
 
-    async def _read(
-        self, ticket: Ticket, reception: Reception, intake: JsonIntake | MultipartIntake, chunks: AsyncIterator[bytes]
-    ) -> None:
+    async def _read(self, ticket: Ticket, reception: Reception, intake: Intake, chunks: AsyncIterator[bytes]) -> None:
         """1 receive, until the body ends."""
         budgets, growing_bytes = self._admission.budgets, 0
         async for chunk in chunks:
@@ -278,6 +279,8 @@ class Service:
     def deliver(
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
     ) -> AsyncIterator[Delivered]:
+        """Raises PayloadUnavailable, here or before the first document."""
+        require_own(operation, self._instance)
         return self._delivery.documents(operation, documents, encoding)
 
     async def probe(self, token: str) -> str | None:

@@ -19,8 +19,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from batchseal import errors
 from batchseal.document import DocumentOutcome, Refusal
-from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, SpillDamaged, UpstreamError
+from batchseal.errors import BatchsealError, DatabaseUnavailable, LeaseLost, UpstreamError
 from batchseal.lease import LEASE_SECONDS, keep_leased
 from batchseal.link import Handler
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
@@ -227,8 +228,11 @@ class Signer:
                 await self._postpone(claimed, problem.retry_after_seconds or 0.0, problem.cause)
             else:
                 await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
-        except SpillDamaged as problem:
-            await self._give_up(claimed, storage_refusal(problem))
+        except (errors.SpillDamaged, errors.PayloadUnavailable) as problem:
+            if isinstance(problem, errors.PayloadUnavailable) and self._is_patient(row):
+                await self._postpone(claimed, 0.0, problem.cause)
+            else:
+                await self._give_up(claimed, storage_refusal(problem))
         except DatabaseUnavailable as problem:
             log.warning("an operation waits for the database", operation=row.id, cause=problem.cause)
         except Exception:

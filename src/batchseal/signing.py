@@ -72,7 +72,9 @@ class Work:
     last_use: asyncio.Future[Any] | None = None
 
     async def use(self, work: Callable[[Files], T]) -> T:
-        """`work` in a thread, one after the other. Raises SpillDamaged where the files cannot be opened."""
+        """`work` in a thread, one after the other. Raises SpillDamaged or PayloadUnavailable where the files
+        cannot be opened.
+        """
         files = await asyncio.shield(self.files)
         self.last_use = used = in_pool(self.pool, partial(work, files))
         return await asyncio.shield(used)
@@ -101,7 +103,9 @@ class Signing:
         self._finishing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Run:
-        """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, LeaseLost."""
+        """Signs what is open, as far as that goes now. Raises UpstreamError, SpillDamaged, PayloadUnavailable,
+        LeaseLost.
+        """
         operation = claimed.row
         rows = claimed.documents
         if rows is None:

@@ -25,6 +25,7 @@ from batchseal.config import Settings, dump_settings
 from batchseal.disk import rename_synced, sync
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
+from batchseal.process import low_open_files, raise_open_files
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
 
@@ -83,6 +84,8 @@ class Supervisor:
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave none for uploads: every one is refused")
+        if remark := low_open_files(raise_open_files()):
+            say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
         signer = Child("signer", "batchseal.app", ("signer",))

@@ -22,14 +22,11 @@ from granian.server.embed import Server
 from batchseal.api.guard import Guard
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
-from batchseal.process import give_back_memory
+from batchseal.process import connections_within, give_back_memory, raise_open_files
 
 log = structlog.get_logger(__name__)
 
-# Connections, not requests: at the server's default 1,024 idle ones stop everything, the health addresses
-# included.
 BACKLOG = 4096
-MAX_CONNECTIONS = 20_000
 # SIGTERM to the end: requests that run, cancelled ones (2 s), what is still in the server's buffers. 25 s in
 # all.
 GRACE_SECONDS = 18.0
@@ -95,7 +92,7 @@ def build_server(guard: Guard, settings: Settings) -> Server:
         http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
-        backpressure=MAX_CONNECTIONS,
+        backpressure=connections_within(raise_open_files()),
         http1_settings=HTTP1Settings(header_read_timeout=settings.header_seconds * 1000),
         log_enabled=False,
         **tls(settings),

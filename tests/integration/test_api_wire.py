@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import requests
@@ -161,6 +162,53 @@ def test_a_reply_that_breaks_is_never_ended_as_if_whole(service: Service) -> Non
     # A small one has not begun by then: there still is a status to say it with.
     operation_id = service.registered("breaks early", "one.pdf", "breaks.pdf")
     assert service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/true").status_code == 500
+
+
+def test_a_payload_that_is_away_is_asked_for_again(service: Service) -> None:
+    """Before a byte of the reply has gone out, however large it will be and whichever way it is asked for."""
+    for name, names in {"small": ["away.pdf"], "large": ["away.pdf", "many2.pdf"]}.items():
+        operation_id = service.registered(f"away {name}", *names)
+        for path, accept in (
+            (f"/operation/sign/detail/{operation_id}/contentInResponse/true", "*/*"),
+            (f"/operation/sign/detail/{operation_id}/contentInResponse/true", "application/zip"),
+            (f"/async/operation/sign/detail/withExternalReference/away%20{name}", "*/*"),
+            (f"/operation/sign/detail/{operation_id}/documents", "*/*"),
+            (f"/operation/sign/detail/{operation_id}/documents/0", "*/*"),
+        ):
+            reply = service.get(path, headers={"Accept": accept})
+            assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.payload_unavailable"), path
+            assert int(reply.headers["retry-after"]) > 0
+        # What needs no payload is answered.
+        status = service.get(f"/async/operation/status/withExternalReference/away%20{name}")
+        assert status.json()[0]["status"] == "EXECUTED"
+        assert service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/false").status_code == 200
+
+
+def test_a_synchronous_result_that_is_away_names_its_operation(service: Service) -> None:
+    reply = service.post("/document/sign/base64/", json=sign_request("away sync", "away.pdf"))
+    assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.payload_unavailable")
+    assert reply.headers["location"].endswith(f"/operation/status/{reply.json()['id']}")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/zip"])
+def test_a_payload_that_goes_away_while_it_is_sent_breaks_the_reply_off(service: Service, accept: str) -> None:
+    operation_id = service.registered(f"goes away {accept}", "many2.pdf", "away.pdf")
+    path = f"/operation/sign/detail/{operation_id}/contentInResponse/true"
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        service.get(path, headers={"Accept": accept})
+
+
+def test_what_storage_did_not_give_back_whole_was_not_fetched(service: Service) -> None:
+    before = service.count("fetched")
+    damaged = service.registered("not fetched", "a.pdf", "damaged.pdf")
+    away = service.registered("not fetched either", "many2.pdf", "away.pdf")
+    for operation_id in (damaged, away):
+        for path in ("contentInResponse/true", "documents"):
+            with suppress(requests.exceptions.ChunkedEncodingError):
+                service.get(f"/operation/sign/detail/{operation_id}/{path}")
+    good = service.registered("fetched after them", "a.pdf", "refused.pdf")
+    assert service.get(f"/operation/sign/detail/{good}/contentInResponse/true").status_code == 200
+    service.until("fetched", before + 1)
 
 
 def test_zip(service: Service) -> None:

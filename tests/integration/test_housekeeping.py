@@ -19,6 +19,7 @@ from batchseal.errors import ReferenceTaken
 from batchseal.housekeeping.keeper import Housekeeper, Retention
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
+from batchseal.store import trail as trails
 from batchseal.store.rows import Ended
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
@@ -200,6 +201,33 @@ async def test_events_are_chained_in_order(house: House) -> None:
     assert [Event(entry.event) for entry in entries] == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
     assert entries[0].digest == documents_digest([b"d"])
     assert (await chained(house)).problems == []
+
+
+async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the later ones of its operation, but nobody else's, however many wait."""
+    monkeypatch.setattr(trails, "AT_ONCE", 2)
+    away, gone, other = [await house.operation(name) for name in ("away", "gone", "other")]
+    await house.store.mark_fetched("A", [away.id, other.id])
+    (house.folder / f"{gone.payload_id}.spill").unlink()
+    path = house.folder / f"{away.payload_id}.spill"
+    path.rename(path.with_suffix(".kept"))
+    path.symlink_to(path)  # ELOOP: neither there nor gone
+    for _ in range(4):
+        await house.writer.chain()
+    entries = [entry async for entry in house.trail.read()]
+    chained_events = {(entry.operation_id, Event(entry.event)): entry for entry in entries}
+    finished = [(row.id, event) for row in (gone, other) for event in (Event.REGISTERED, Event.FINISHED)]
+    assert set(chained_events) == {(away.id, Event.REGISTERED), *finished, (other.id, Event.FETCHED)}
+    assert chained_events[gone.id, Event.FINISHED].digest == b""
+    path.unlink()
+    path.with_suffix(".kept").rename(path)
+    assert await house.writer.chain() == 2
+    last = [entry async for entry in house.trail.read()][-2:]
+    assert [(entry.operation_id, Event(entry.event)) for entry in last] == [
+        (away.id, Event.FINISHED),
+        (away.id, Event.FETCHED),
+    ]
+    assert last[0].digest == chained_events[other.id, Event.FINISHED].digest != b""
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:

@@ -20,7 +20,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
+from tests.support_service import (
+    BASE,
+    FAST,
+    batch,
+    connect,
+    credentials,
+    documents,
+    finished,
+    get,
+    head,
+    post,
+    reply,
+    until,
+)
 
 LIVE_REQUESTS = 'batchseal_requests_total{route="live"'
 REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)
@@ -171,3 +184,32 @@ def test_the_audit_trail_tells_and_holds(service: RunningService, tmp_path: Path
     code, said = audit(service, "verify", str(tmp_path / "trail"))
     assert code == 1
     assert "BROKEN" in said
+
+
+def test_a_folder_that_is_not_mounted_is_asked_for_again(service: RunningService) -> None:
+    assert post(service, batch("unmounted", documents(2)))[0] == 200
+    operation = finished(service, "unmounted").operation_id
+    path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/true"
+    spill = service.folder / "temp" / "spill"
+    spill.rename(spill.with_name("away"))
+    try:
+        status, headers, said = get(service, path)
+        assert (status, json.loads(said)["errorCode"]) == (503, "batchseal.payload_unavailable")
+        assert int(headers["retry-after"]) > 0
+        assert get(service, f"{BASE}/operation/status/{operation}")[0] == 200
+    finally:
+        spill.with_name("away").rename(spill)
+    status, _, said = get(service, path)
+    assert (status, json.loads(said)["status"]) == (200, "EXECUTED")
+
+
+def test_a_taken_reference_is_said_before_the_body_has_come(service: RunningService) -> None:
+    assert post(service, batch("early", documents(1)))[0] == 200
+    operation = finished(service, "early").operation_id
+    again = batch("early", documents(200))
+    with connect(service) as connection:
+        # A hundred times more is announced, and never sent.
+        connection.sendall(head(service, 100 * len(again)) + again[:300_000])
+        status, headers, said = reply(connection)
+    assert (status, json.loads(said)["errorCode"], json.loads(said)["id"]) == (409, "0.0.7", operation)
+    assert headers["location"].endswith(f"/operation/status/{operation}")

@@ -266,3 +266,21 @@ def test_arguments():
             RequestScanner(**limits)
     with pytest.raises(ValueError, match="portable"):
         scanner.use_kernels("mmx")
+
+
+def test_the_request_in_front_of_the_documents_is_known_while_they_arrive():
+    s, so_far = RequestScanner(), '{"externalReference":"FT 2021\\/5","documents":'
+    assert s.request_so_far == b""
+    s.feed(
+        b'\xef\xbb\xbf { "externalReference" : "FT 2021\\/5", "documents" : [ {"documentRequest": {"base64Content":"'
+    )
+    for piece in (b"AAAA" * 1000, b'"}}, ', b'{"documentRequest": '):
+        assert s.request_so_far == so_far.encode()
+        s.feed(piece)
+    s.feed(b"{}}], ")
+    assert s.request_so_far == so_far.encode() + b"2,"
+    s.feed(b'"x":1}')
+    assert s.request_so_far == s.finish() == so_far.encode() + b'2,"x":1}'
+    s.close()
+    with pytest.raises(ValueError, match="closed"):
+        s.request_so_far  # noqa: B018

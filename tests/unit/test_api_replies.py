@@ -25,6 +25,7 @@ STATUS = {  # api.md "Errors": code, the original's HTTP status, ours
     errors.TooManyRequests: (None, 429, 429),
     errors.NotFound: ("batchseal.not_found", 404, 404),
     errors.NoSpace: ("batchseal.no_space", 507, 507),
+    errors.PayloadUnavailable: ("batchseal.payload_unavailable", 503, 503),
 }
 
 

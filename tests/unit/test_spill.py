@@ -1,16 +1,18 @@
 """The spill file: what is written is what is read, or a clear refusal."""
 
+import errno
 import os
 import random
+import resource
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
-from batchseal.errors import SpillDamaged
+from batchseal.errors import NoSpace, PayloadUnavailable, SpillDamaged
 from batchseal.spill.frames import HEADER_BYTES, FrameHeader, FrameKind, pack_header, unpack_header
 from batchseal.spill.reader import SpillReader
-from batchseal.spill.writer import SpillWriter
+from batchseal.spill.writer import SpillWriter, sync_file
 
 RANDOM = random.Random(7)
 
@@ -137,3 +139,91 @@ def test_an_aborted_file_is_gone(tmp_path: Path) -> None:
 def test_a_missing_file_is_damage(tmp_path: Path) -> None:
     with pytest.raises(SpillDamaged, match="cannot be opened"):
         SpillReader(tmp_path, uuid4())
+
+
+# --- what the operating system cannot give just now ---------------------------------------------------------------
+
+
+def test_unavailable_is_not_damaged() -> None:
+    assert not issubclass(PayloadUnavailable, SpillDamaged)
+    assert not issubclass(SpillDamaged, PayloadUnavailable)
+
+
+def test_a_folder_that_is_not_there_is_tried_again(tmp_path: Path) -> None:
+    payload, away = write(tmp_path, [b"content"]), tmp_path.with_name("away")
+    tmp_path.rename(away)
+    with pytest.raises(PayloadUnavailable, match="folder"):
+        SpillReader(tmp_path, payload)
+    with pytest.raises(PayloadUnavailable):
+        sync_file(tmp_path, payload)
+    away.rename(tmp_path)
+    with SpillReader(tmp_path, payload) as reader:
+        assert reader.read(FrameKind.DOCUMENT, 0) == b"content"
+    sync_file(tmp_path, payload)
+    sync_file(tmp_path, uuid4())  # a file that is gone needs none
+
+
+def test_without_a_free_descriptor_it_is_tried_again(tmp_path: Path) -> None:
+    payload = write(tmp_path, [b"content"])
+    reader = SpillReader(tmp_path, payload)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(PayloadUnavailable, match="Too many open files"):
+            SpillReader(tmp_path, payload)
+        with pytest.raises(PayloadUnavailable, match="Too many open files"):
+            SpillWriter.reopen(reader)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert reader.read(FrameKind.DOCUMENT, 0) == b"content"
+    reader.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOMEM, errno.ENOTDIR])
+def test_other_reasons_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    payload = write(tmp_path, [b"content"])
+
+    def failing(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(PayloadUnavailable):
+            SpillReader(tmp_path, payload)
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_read_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    payload, descriptors = write(tmp_path, [b"content"]), len(os.listdir("/proc/self/fd"))
+    with SpillReader(tmp_path, payload) as reader, monkeypatch.context() as patch:
+
+        def failing(*_: object) -> bytes:
+            raise problem
+
+        patch.setattr(os, "pread", failing)
+        for attempt in (
+            lambda: reader.read(FrameKind.DOCUMENT, 0),
+            lambda: reader.ordinals(FrameKind.DOCUMENT),
+            lambda: SpillReader(tmp_path, payload),
+        ):
+            with pytest.raises(PayloadUnavailable):
+                attempt()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_read_that_stops_in_the_middle_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In front of a page that the disk cannot give now, a system call returns what it has."""
+    contents, pread = [RANDOM.randbytes(9000) for _ in range(3)], os.pread
+    payload = write(tmp_path, contents)
+    monkeypatch.setattr(os, "pread", lambda descriptor, count, offset: pread(descriptor, min(count, 7), offset))
+    with SpillReader(tmp_path, payload) as reader:
+        assert [reader.read(FrameKind.DOCUMENT, n) for n in range(3)] == contents
+
+
+def test_a_folder_that_cannot_be_synced_is_no_space(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    writer = create(tmp_path / "folder", uuid4())
+    (tmp_path / "folder").rename(tmp_path / "away")
+    with pytest.raises(NoSpace):
+        writer.sync_name()
+    writer.close()

@@ -1,5 +1,6 @@
 """The sweep takes what nobody needs, and nothing else, whenever an upload begins or ends."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from batchseal.spill import sweep as sweeps
 from batchseal.spill.sweep import sweep
 from batchseal.spill.writer import SpillWriter
 
@@ -75,3 +77,24 @@ def test_a_file_that_was_swept_before_its_lock_is_made_again(tmp_path: Path, mon
     assert os.path.samestat(writer.path.stat(), os.fstat(writer._descriptor))
     writer.abort()
     assert not list(tmp_path.iterdir())
+
+
+async def test_without_a_free_descriptor_it_is_left_to_the_next_sweep(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it has opened until then is closed: the process lives on."""
+    orphans, opened, lock = [unlocked(tmp_path) for _ in range(3)], list[Path](), sweeps._lock
+
+    def locked(path: Path) -> int:
+        opened.append(path)
+        if len(opened) == 5:  # of those that it is about to remove the second one
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return lock(path)
+
+    monkeypatch.setattr(sweeps, "_lock", locked)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    await swept(tmp_path, pool, set, set)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert all(orphan.path.exists() for orphan in orphans)
+    await swept(tmp_path, pool, set, set)
+    assert not any(orphan.path.exists() for orphan in orphans)

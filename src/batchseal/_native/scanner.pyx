@@ -23,6 +23,7 @@ from batchseal._native.cpu import choose_instruction_set, instruction_sets
 cdef Py_ssize_t NOGIL_FROM_BYTES = 4096
 
 cdef str active_name = choose_instruction_set()
+cdef uint8_t NO_BYTES = 0  # what an empty document's memory is said to be
 
 
 def use_kernels(name: str | None = None) -> str:
@@ -60,9 +61,6 @@ def set_buffer_cache(limit_bytes: int | None = None) -> int:
     if limit_bytes is not None:
         docbuffer_set_cache(limit_bytes)
     return docbuffer_cache_limit()
-
-
-cdef uint8_t NO_BYTES = 0
 
 
 @cython.final
@@ -148,12 +146,11 @@ cdef class RequestScanner:
     ) -> None:
         cdef bytes seed = os.urandom(16)
         cdef bytes isa = active_name.encode()
-        cdef jsonscan_limits limits
         if not (1 <= max_depth <= 1000 and 0 <= max_documents < 1 << 32 and 0 <= max_document_bytes < 1 << 40):
             raise ValueError("a limit of the scanner is out of its range")
         if not 2 <= max_skeleton_bytes <= 256 << 20:
             raise ValueError("max_skeleton_bytes must be from 2 to 268435456")
-        limits = jsonscan_limits(max_depth, max_documents, max_document_bytes, max_skeleton_bytes)
+        cdef jsonscan_limits limits = jsonscan_limits(max_depth, max_documents, max_document_bytes, max_skeleton_bytes)
         jsonscan_free(self.scanner)
         self.failure = None
         self.scanner = jsonscan_new(&limits, cpu_isa_find(isa), <const uint64_t *> <const char *> seed)
@@ -186,14 +183,11 @@ cdef class RequestScanner:
 
     def finish(self) -> bytes | None:
         """The request, with the number of documents for `documents`; None if the body was refused or cut."""
-        cdef size_t n = 0
-        cdef const uint8_t *text
         self.check_usable()
         if not jsonscan_finish(self.scanner):
             self.note_failure()
             return None
-        text = jsonscan_request(self.scanner, &n)
-        return text[:n]
+        return self.request_so_far
 
     def close(self) -> None:
         """Frees what the scanner holds; documents it has returned stay."""
@@ -211,6 +205,14 @@ cdef class RequestScanner:
     def bytes_seen(self) -> int:
         """Bytes of the body that were fed."""
         return jsonscan_bytes_seen(self.scanner) if self.scanner != NULL else 0
+
+    @property
+    def request_so_far(self) -> bytes:
+        """The request's skeleton as far as it was read. It ends with `"documents":` while the documents arrive."""
+        cdef size_t n = 0
+        self.check_usable()
+        cdef const uint8_t *text = jsonscan_request(self.scanner, &n)
+        return text[:n] if n else b""
 
     cdef int check_usable(self) except -1:
         if self.scanner == NULL:

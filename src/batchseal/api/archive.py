@@ -4,7 +4,7 @@ import io
 import re
 import unicodedata
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 from batchseal.api.facade import Delivered, Operation
 from batchseal.api.result import Pieces
@@ -32,7 +32,7 @@ class Sink(io.RawIOBase):
         return taken
 
 
-async def stream_archive(operation: Operation, delivered: AsyncIterator[Delivered]) -> AsyncIterator[bytes]:
+async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivered]) -> AsyncIterator[bytes]:
     """Entries `<externalRef>.<documentName>` in the order of the request, stored; `delivered` has raw
     segments.
 

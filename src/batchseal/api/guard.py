@@ -98,6 +98,8 @@ class Guard:
             )
             if exchange.status == 0:
                 await self.problems.send(error, exchange.send)
+            elif isinstance(problem, ApiError):
+                log.warning("reply cut", path=exchange.scope["path"], why=problem.cause)
 
     def admit(self, exchange: Exchange) -> Address:
         """Raises ApiError for a request that no route should see."""

@@ -39,15 +39,15 @@ SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "result_by_reference": (
         "Result by external reference",
         "SignOperation",
-        ("200", "400", "404", "409", "410"),
+        ("200", "400", "404", "409", "410", "503"),
     ),
     "status_by_id": ("Status by id", "StatusEntry", ("200", "404")),
-    "result_by_id": ("Result by id", "SignOperation", ("200", "400", "404", "409", "410")),
-    "documents_by_id": ("Signed documents as a zip file", "zip", ("200", "404", "409", "410")),
+    "result_by_id": ("Result by id", "SignOperation", ("200", "400", "404", "409", "410", "503")),
+    "documents_by_id": ("Signed documents as a zip file", "zip", ("200", "404", "409", "410", "503")),
     "document_by_id": (
         "One signed document, or a range of it",
         "raw",
-        ("200", "206", "404", "409", "410", "416"),
+        ("200", "206", "404", "409", "410", "416", "503"),
     ),
     "operation_of_document": ("Id of the newest operation with a document", "integer", ("200", "400", "404")),
 }

@@ -2,7 +2,7 @@
 memory.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
 from batchseal.api import schemas
 from batchseal.api.facade import Delivered, Document, Operation
@@ -41,8 +41,37 @@ def split(piece: bytes) -> Sequence[bytes]:
     return [bytes(view[at : at + limit]) for at in range(0, len(piece), limit)]
 
 
+class FromStorage:
+    """The documents of a result as storage gives them back."""
+
+    def __init__(self, delivered: AsyncIterator[Delivered], documents: Sequence[Document]) -> None:
+        self._delivered = delivered
+        self._first: Delivered | None = None
+        self._missing = sum(document.status == DocumentStatus.SIGNED for document in documents)
+
+    @property
+    def intact(self) -> bool:
+        """Every document that is signed has come back as it was."""
+        return self._missing == 0
+
+    async def begin(self) -> "FromStorage":
+        """Reads the first document, while there still is a status to send. Raises PayloadUnavailable."""
+        self._first = await anext(self._delivered, None)
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[Delivered]:
+        if self._first is not None:
+            yield self._counted(self._first)
+        async for document in self._delivered:
+            yield self._counted(document)
+
+    def _counted(self, document: Delivered) -> Delivered:
+        self._missing -= document.row.status == DocumentStatus.SIGNED
+        return document
+
+
 async def stream_with_content(
-    operation: Operation, delivered: AsyncIterator[Delivered], names: Mapping[str, str]
+    operation: Operation, delivered: AsyncIterable[Delivered], names: Mapping[str, str]
 ) -> AsyncIterator[bytes]:
     """SignOperation with `signedContent`; `delivered` has base64 segments.
 

@@ -11,7 +11,7 @@ from batchseal.api.archive import stream_archive
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange
-from batchseal.api.facade import Delivered, Document, Operation, Pipeline
+from batchseal.api.facade import Document, Operation, Pipeline
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.config import Settings
@@ -20,6 +20,7 @@ from batchseal.errors import (
     NotDoneInTime,
     NotFinished,
     NotFound,
+    PayloadUnavailable,
     ReferenceTaken,
 )
 from batchseal.operation import Caller, DocumentStatus, Form, Mode
@@ -107,6 +108,14 @@ class Routes:
             return await self.register(request, form)
         caller = await self.caller(request)
         received = await self.receive(request, caller, Mode.SYNC, form)
+        try:
+            return await self.signed(request, caller, received)
+        except PayloadUnavailable as away:
+            away.location = self.status_address(request, received.id)
+            away.operation_id = received.id  # type: ignore[attr-defined]
+            raise
+
+    async def signed(self, request: Request, caller: Caller, received: Operation) -> Response:
         result = self.pipeline.finished_within(caller, received, self.settings.sync_deadline)
         finished = await exchange_of(request).unless_gone(result)
         if finished is None:
@@ -166,7 +175,7 @@ class Routes:
         caller = await self.caller(request)
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         await self.reserve(request, documents)
-        return self.archive(request, caller, operation, documents)
+        return await self.archive(request, caller, operation, documents)
 
     async def document_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
@@ -176,7 +185,7 @@ class Routes:
         if found is None:
             raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
         await self.reserve(request, [found])
-        delivered = self.delivered(request, operation, [found], "raw")
+        delivered = await self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
                 raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}")
@@ -213,64 +222,60 @@ class Routes:
         release = await self.pipeline.admit_delivery(sum(document.content_bytes for document in documents))
         exchange_of(request).cleanup.callback(release)
 
-    def note_when_fetched(self, request: Request, caller: Caller, operation: Operation) -> None:
-        """Once the last byte of a whole result is sent."""
+    def note_when_fetched(
+        self, request: Request, caller: Caller, operation: Operation, delivered: result.FromStorage
+    ) -> None:
+        """Once the last byte of a whole result is sent, of which storage gave back every document."""
         exchange = exchange_of(request)
 
         async def note() -> None:
-            if exchange.replied and exchange.status == 200 and exchange.scope["method"] != "HEAD":
+            whole = exchange.replied and exchange.status == 200 and exchange.scope["method"] != "HEAD"
+            if whole and delivered.intact:
                 await self.pipeline.fetched(caller, operation.id)
 
         exchange.cleanup.push_async_callback(note)
 
-    def delivered(
+    async def delivered(
         self,
         request: Request,
         operation: Operation,
         documents: Sequence[Document],
         encoding: Literal["base64", "raw"],
-    ) -> AsyncIterator[Delivered]:
-        """Documents from storage; what they hold open is closed with the exchange, however that ends."""
+    ) -> result.FromStorage:
+        """Documents from storage; what they hold open is closed with the exchange, however that ends. Raises
+        PayloadUnavailable while there still is a status to send.
+        """
         delivered = self.pipeline.deliver(operation, documents, encoding=encoding)
         if (aclose := getattr(delivered, "aclose", None)) is not None:
             exchange_of(request).cleanup.push_async_callback(aclose)
-        return delivered
+        return await result.FromStorage(delivered, documents).begin()
 
     async def result(
         self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
     ) -> Response:
         if requests.wants_zip(header(request, b"accept")):
-            return self.archive(request, caller, operation, documents)
+            return await self.archive(request, caller, operation, documents)
         return await self.with_content(request, caller, operation, documents)
 
     async def with_content(
         self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
     ) -> Response:
-        self.note_when_fetched(request, caller, operation)
-        delivered = self.delivered(request, operation, documents, "base64")
-        pieces = result.stream_with_content(operation, delivered, self.contract.document)
-
-        async def content() -> AsyncIterator[bytes]:
-            async for piece in pieces:
-                yield piece
-
+        delivered = await self.delivered(request, operation, documents, "base64")
+        self.note_when_fetched(request, caller, operation, delivered)
+        content = partial(result.stream_with_content, operation, delivered, self.contract.document)
         headers = [(b"cache-control", b"no-store"), (b"vary", b"accept")]
         if sum(document.content_bytes for document in documents) > SMALL_RESULT_BYTES:
             return Response(200, headers, StreamedContent(JSON, content))
         # Sending three pieces costs more than joining them.
-        whole = b"".join([piece async for piece in pieces])
+        whole = b"".join([piece async for piece in content()])
         return Response(200, headers, StreamedContent(JSON, partial(in_one_piece, whole), len(whole)))
 
-    def archive(
+    async def archive(
         self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
     ) -> Response:
-        self.note_when_fetched(request, caller, operation)
-        delivered = self.delivered(request, operation, documents, "raw")
-
-        async def content() -> AsyncIterator[bytes]:
-            async for piece in stream_archive(operation, delivered):
-                yield piece
-
+        delivered = await self.delivered(request, operation, documents, "raw")
+        self.note_when_fetched(request, caller, operation, delivered)
+        content = partial(stream_archive, operation, delivered)
         name = b'attachment; filename="operation-%d.zip"' % operation.id
         headers = [(b"cache-control", b"no-store"), (b"vary", b"accept"), (b"content-disposition", name)]
         return Response(200, headers, StreamedContent(requests.ZIP.encode(), content))

@@ -1,7 +1,7 @@
 """`AuditWriter`: chains what waits, and exports months before they are dropped. Runs in the signer process."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -13,13 +13,15 @@ import structlog
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
 from batchseal.crash import crash_site
 from batchseal.disk import rename_synced, sync
-from batchseal.errors import SpillDamaged
+from batchseal.errors import PayloadUnavailable, SpillDamaged
 from batchseal.futures import in_pool
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, Waiting
+
+Facts = tuple[Waiting, bytes, bytes]  # an entry, its digest, its credential
 
 log = structlog.get_logger("audit")
 
@@ -30,17 +32,38 @@ class AuditWriter:
         self._spill_folder = spill_folder
         self._audit_folder = audit_folder
         self._pool = pool
+        self._held = 0  # operations whose payload could not be read the last time
 
     async def chain(self) -> int:
-        """Appends what waits; how many."""
-        waiting = await self._trail.waiting()
-        if not waiting:
-            return 0
-        facts = await in_pool(self._pool, lambda: [self._facts(w) for w in waiting])
-        return await self._trail.chain(facts, make_link)
+        """Appends what waits; how many. An entry whose payload cannot be read just now goes on waiting, and so do the later
+        entries of its operation; those of other operations are not held up by it.
+        """
+        chained, after, held = 0, 0, set[int]()
+        while waiting := await self._trail.waiting(after):
+            facts = await in_pool(self._pool, partial(self._known_facts, waiting, held))
+            chained += await self._trail.chain(facts, make_link) if facts else 0
+            if len(facts) == len(waiting):
+                break
+            after = waiting[-1].id
+        if len(held) != self._held:
+            log.info("operations whose audit entries wait for their payloads", operations=len(held))
+            self._held = len(held)
+        return chained
 
-    def _facts(self, waiting: Waiting) -> tuple[Waiting, bytes, bytes]:
-        """A finished operation's payload says what was signed, and with which credential."""
+    def _known_facts(self, entries: Sequence[Waiting], held: set[int]) -> list[Facts]:
+        """Of the entries that can be chained now. Adds to `held` the operations whose payload cannot be read."""
+        facts = []
+        for entry in entries:
+            if entry.operation_id in held:
+                continue
+            try:
+                facts.append(self._facts(entry))
+            except PayloadUnavailable:
+                held.add(entry.operation_id)
+        return facts
+
+    def _facts(self, waiting: Waiting) -> Facts:
+        """A finished operation's payload says what was signed, and with which credential. Raises PayloadUnavailable."""
         if waiting.event != Event.FINISHED or not waiting.signed:
             return waiting, waiting.digest, b""
         with suppress(SpillDamaged):
@@ -62,7 +85,9 @@ class AuditWriter:
 
 
 def signed_facts(folder: Path, payload_id: UUID) -> tuple[bytes, bytes]:
-    """The digest over the signed documents' digests, and the fingerprint of the credential. Raises SpillDamaged."""
+    """The digest over the signed documents' digests, and the fingerprint of the credential. Raises SpillDamaged,
+    PayloadUnavailable.
+    """
     with SpillReader(folder, payload_id) as reader:
         ordinals = sorted(reader.ordinals(FrameKind.SIGNATURE))
         prepared = [records.read_prepared(reader, ordinal) for ordinal in ordinals]

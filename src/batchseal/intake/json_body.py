@@ -45,6 +45,19 @@ class JsonIntake:
         self._check()
         return [self._document(item) for item in scanned]
 
+    @property
+    def documents_began(self) -> bool:
+        return self._scanner.documents_seen > 0
+
+    def early_reference(self) -> str | None:
+        """The request's external reference, where it stands in front of the documents that arrive now."""
+        try:
+            # In a skeleton the documents are a number, which stands there once their list has ended.
+            request = _decode_request(self._scanner.request_so_far + b"0}")
+        except msgspec.MsgspecError:
+            return None
+        return usable_reference(request, self._limits)
+
     def finish(self) -> RequestFacts:
         skeleton = self._scanner.finish()
         self._check()
@@ -74,6 +87,12 @@ class JsonIntake:
             raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
         sniffed = sniff(memoryview(content))
         return ReceivedDocument(scanned.ordinal, content, len(content), describe(entry, place, self._limits, sniffed))
+
+
+def usable_reference(request: Request, limits: Limits) -> str | None:
+    """None where the request will be refused for its reference."""
+    reference = request.external_reference or ""
+    return reference if 0 < len(reference) <= limits.max_reference_characters else None
 
 
 def request_facts(request: Request, documents: int | None, limits: Limits) -> RequestFacts:

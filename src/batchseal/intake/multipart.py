@@ -9,7 +9,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from batchseal._native.scanner import RequestScanner
 from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import InvalidRequest, TooLarge
-from batchseal.intake.json_body import request_facts
+from batchseal.intake.json_body import request_facts, usable_reference
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff, wrong_shape
 from batchseal.operation import ContentType
 
@@ -79,6 +79,14 @@ class MultipartIntake:
             raise InvalidRequest("the multipart body does not begin with its boundary")
         self._preamble = None if found else data
         return data[at:] if found else b""
+
+    @property
+    def documents_began(self) -> bool:
+        return bool(self._request or self._sniffed or self._part_name == b"files")
+
+    def early_reference(self) -> str | None:
+        """The request's external reference, where `signRequest` came in front of the files."""
+        return usable_reference(self._request, self._limits) if self._request is not None else None
 
     def finish(self) -> RequestFacts:
         if not self._ended:

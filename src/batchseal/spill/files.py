@@ -17,7 +17,7 @@ class Files:
 
     @classmethod
     def open(cls, folder: Path, payload_id: UUID, *, unsynced: bool) -> "Files":
-        """Raises SpillDamaged."""
+        """Raises SpillDamaged, PayloadUnavailable."""
         reader = SpillReader(folder, payload_id)
         try:
             files = cls(reader, SpillWriter.reopen(reader))

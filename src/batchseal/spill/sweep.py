@@ -29,7 +29,16 @@ def abandoned(folder: Path) -> dict[UUID, Path]:
 
 
 async def sweep(folder: Path, pool: Executor, live: Callable[[], Awaitable[set[UUID]]]) -> None:
-    """Removes payloads that no row knows: uploads that a crash cut off. `live` gives those that have one."""
+    """Removes payloads that no row knows: uploads that a crash cut off. `live` gives those that have one. What the operating
+    system refuses is left to the next sweep.
+    """
+    try:
+        await _sweep(folder, pool, live)
+    except OSError as problem:
+        log.warning("orphaned payloads are looked for later", cause=problem.strerror)
+
+
+async def _sweep(folder: Path, pool: Executor, live: Callable[[], Awaitable[set[UUID]]]) -> None:
     orphans = await in_pool(pool, lambda: abandoned(folder))
     # Asked after the files were seen: whoever lets go of a file has committed its row, or never will.
     unknown = list(orphans.keys() - await live())
@@ -43,8 +52,10 @@ async def sweep(folder: Path, pool: Executor, live: Callable[[], Awaitable[set[U
 @contextmanager
 def _taken(files: Mapping[UUID, Path]) -> Iterator[dict[UUID, Path]]:
     """Those that have no writer, nor get one before the block ends."""
-    locks = {payload: _lock(path) for payload, path in files.items()}
+    locks: dict[UUID, int] = {}
     try:
+        for payload, path in files.items():
+            locks[payload] = _lock(path)
         yield {payload: files[payload] for payload, descriptor in locks.items() if descriptor >= 0}
     finally:
         for descriptor in locks.values():

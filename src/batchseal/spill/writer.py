@@ -14,9 +14,9 @@ import zstandard
 
 from batchseal.crash import crash_site
 from batchseal.disk import sync
-from batchseal.errors import NoSpace
+from batchseal.errors import NoSpace, SpillDamaged
 from batchseal.spill.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
-from batchseal.spill.reader import SpillReader
+from batchseal.spill.reader import SpillReader, open_payload, unavailable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -69,10 +69,14 @@ class SpillWriter:
 
     @classmethod
     def reopen(cls, reader: SpillReader) -> "SpillWriter":
-        """Goes on behind the last whole frame; a half-written one is cut off."""
-        descriptor = os.open(reader.path, os.O_WRONLY)
-        os.ftruncate(descriptor, reader.end)
-        os.lseek(descriptor, reader.end, os.SEEK_SET)
+        """Goes on behind the last whole frame; a half-written one is cut off. Raises SpillDamaged, PayloadUnavailable."""
+        descriptor = open_payload(reader.path, os.O_WRONLY)
+        try:
+            os.ftruncate(descriptor, reader.end)
+            os.lseek(descriptor, reader.end, os.SEEK_SET)
+        except OSError as problem:
+            os.close(descriptor)
+            raise unavailable(problem, "the stored payload cannot be continued") from None
         return cls(reader.path, reader.payload_id, descriptor, reader.end)
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
@@ -152,8 +156,8 @@ class SpillWriter:
         os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_name(self) -> None:
-        """The name of the file is on the disk when this returns. May run beside all else."""
-        sync(self.path.parent)
+        """The name of the file is on the disk when this returns. May run beside all else. Raises NoSpace."""
+        self._synced(lambda _: sync(self.path.parent))
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -167,9 +171,17 @@ class SpillWriter:
 
 
 def sync_file(folder: Path, payload_id: UUID) -> None:
-    """All that any process has appended to a file is on the disk when this returns. Not where it is gone."""
-    with suppress(FileNotFoundError):
-        sync(folder / f"{payload_id}.spill")
+    """All that any process has appended to a file is on the disk when this returns. Not where it is gone. Raises
+    PayloadUnavailable.
+    """
+    with suppress(SpillDamaged):
+        descriptor = open_payload(folder / f"{payload_id}.spill", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as problem:
+            raise unavailable(problem, "the stored payload cannot be synced") from None
+        finally:
+            os.close(descriptor)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

@@ -1,5 +1,5 @@
 -- name: audit_waiting
-SELECT * FROM audit_pending WHERE instance = $1 ORDER BY id LIMIT $2;
+SELECT * FROM audit_pending WHERE instance = $1 AND id > $2 ORDER BY id LIMIT $3;
 
 -- name: audit_take
 DELETE FROM audit_pending WHERE id = ANY ($1::bigint[]) RETURNING id;

@@ -39,7 +39,10 @@ SELECT * FROM registered;
 SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date;
 
 -- name: reference_holder
-SELECT operation_id FROM external_references WHERE client_service = $1 AND external_reference = $2;
+-- `may_go_on`: it has failed and has its payload still, so that its caller can hand it in again.
+SELECT r.operation_id, o.status IS NOT NULL AND o.status = 4 AND NOT o.payload_purged AS may_go_on
+FROM external_references r LEFT JOIN operations o ON o.id = r.operation_id
+WHERE r.client_service = $1 AND r.external_reference = $2;
 
 -- name: operation
 SELECT * FROM operations WHERE client_service = $1 AND id = $2;

@@ -120,14 +120,10 @@ class Store:
             if record is not None:
                 return operation_row(record)
             # A second statement: the first one's snapshot does not show the row that it ran into.
-            holder = await connection.fetchval(
-                QUERIES["reference_holder"], operation.client_service, operation.external_reference
-            )
+            taken = operation.client_service, operation.external_reference
+            holder = await connection.fetchval(QUERIES["reference_holder"], *taken)
             if holder is not None:
-                raise ReferenceTaken(
-                    f"external reference {operation.external_reference!r} is taken by operation {holder}",
-                    operation_id=holder,
-                )
+                raise reference_taken(operation.external_reference, holder)
             self._month = None  # it may have ended
         raise InternalError("an external reference was taken and freed again five times in a row")
 
@@ -152,13 +148,13 @@ class Store:
 
     # --- reading --------------------------------------------------------------------------------------------
 
-    async def reference_holder(self, client_service: str, reference: str) -> int | None:
-        """The operation that has this external reference, before a body is read in vain."""
+    async def reference_holder(self, client_service: str, reference: str, *, for_good: bool = False) -> int | None:
+        """The operation that has this external reference. With `for_good` not one that can be handed in again."""
         if not is_storable(reference):
             return None
         async with self._database.connection(client_service) as connection:
-            holder: int | None = await connection.fetchval(QUERIES["reference_holder"], client_service, reference)
-            return holder
+            record = await connection.fetchrow(QUERIES["reference_holder"], client_service, reference)
+        return None if record is None or (for_good and record["may_go_on"]) else int(record["operation_id"])
 
     async def operations_with_reference(self, client_service: str, reference: str) -> list[OperationRow]:
         """Newest first; more than one where a purged operation's reference was used again."""
@@ -298,3 +294,7 @@ class Store:
         """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
+
+
+def reference_taken(reference: str, holder: int) -> ReferenceTaken:
+    return ReferenceTaken(f"external reference {reference!r} is taken by operation {holder}", operation_id=holder)

@@ -54,10 +54,10 @@ class AuditTrail:
         self._instance = instance
         self._months: set[date] = set()
 
-    async def waiting(self) -> list[Waiting]:
-        """Entries of the instance, oldest first."""
+    async def waiting(self, after: int = 0) -> list[Waiting]:
+        """Entries of the instance behind the entry `after`, oldest first."""
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, AT_ONCE)
+            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, AT_ONCE)
         return [Waiting(**{name: record[name] for name in Waiting.__slots__}) for record in records]
 
     async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
