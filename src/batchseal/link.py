@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from batchseal import errors
-from batchseal.futures import retrieve_failure
+from batchseal.system.futures import retrieve_failure
 
 Handler = Callable[..., Awaitable[Any]]
 

@@ -8,7 +8,6 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import ReferenceTaken, SpillDamaged
-from batchseal.futures import in_pool
 from batchseal.operation import Caller, DocumentStatus, OperationStatus
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
@@ -16,6 +15,7 @@ from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 from batchseal.store.store import Store
+from batchseal.system.futures import in_pool
 
 log = structlog.get_logger("service")
 

@@ -22,11 +22,11 @@ from uuid import UUID, uuid4
 
 from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.config import Settings, dump_settings
-from batchseal.disk import rename_synced, sync
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
+from batchseal.system.disk import rename_synced, sync
 
 READY_SECONDS = 30
 STOP_SECONDS = 27

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchseal.disk import open_mapped
+from batchseal.system.disk import open_mapped
 
 HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
 USED, USED_AT = struct.Struct("<Q"), HEAD.size  # slots that were ever taken: the first ones

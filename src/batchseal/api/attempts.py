@@ -14,8 +14,8 @@ from pathlib import Path
 
 import xxhash
 
-from batchseal.disk import open_mapped
 from batchseal.errors import TooManyRequests
+from batchseal.system.disk import open_mapped
 
 ENTRY = struct.Struct("<QdII")  # key, when the window began, failures, 0
 ENTRIES = 8192

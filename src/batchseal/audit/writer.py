@@ -11,15 +11,15 @@ from uuid import UUID
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
-from batchseal.crash import crash_site
-from batchseal.disk import rename_synced, sync
 from batchseal.errors import SpillDamaged
-from batchseal.futures import in_pool
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, Waiting
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.disk import rename_synced, sync
+from batchseal.system.futures import in_pool
 
 log = structlog.get_logger("audit")
 

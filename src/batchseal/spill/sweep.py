@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from batchseal.futures import in_pool
+from batchseal.system.futures import in_pool
 
 AT_ONCE = 256  # files that a sweep removes, with a descriptor open for each; others follow with the next one
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from batchseal.errors import GrantExpired, UpstreamPermanent
-from batchseal.futures import retrieve_failure
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
 
 MARGIN_SECONDS = 30.0

@@ -18,9 +18,9 @@ from batchseal.errors import (
     UpstreamError,
     UpstreamQuotaGone,
 )
-from batchseal.futures import retrieve_failure
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
