@@ -26,7 +26,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
-from batchseal.system.disk import rename_synced, sync
+from batchseal.system.disk import write_synced
 
 READY_SECONDS = 30
 STOP_SECONDS = 27
@@ -244,10 +244,7 @@ def instance_identity(temp_folder: Path) -> UUID:
     with suppress(OSError, ValueError):
         return UUID(path.read_text("ascii").strip())
     identity = uuid4()
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"{identity}\n", "ascii")
-    sync(fresh)
-    rename_synced(fresh, path)
+    write_synced(path, f"{identity}\n".encode("ascii"))
     return identity
 
 
