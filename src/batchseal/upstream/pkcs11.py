@@ -6,24 +6,23 @@ after it died; it takes one call at a time.
 """
 
 import asyncio
-import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import msgspec
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, OutcomeUnknown, UpstreamError, UpstreamTransient
+from batchseal.system import messages
 
 log = structlog.get_logger("pkcs11")
 
-LENGTH = struct.Struct("<I")
 CALL_SECONDS = 120.0
+MAX_MESSAGE_BYTES = 16 << 20
 
 
 class Pkcs11Key:
@@ -59,13 +58,11 @@ class Pkcs11Key:
             process = await self._started(pin)
             assert process.stdin is not None
             assert process.stdout is not None
-            body = msgspec.msgpack.encode(request)
             try:
                 async with asyncio.timeout(CALL_SECONDS):
-                    process.stdin.write(LENGTH.pack(len(body)) + body)
+                    process.stdin.write(messages.pack(request))
                     await process.stdin.drain()
-                    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-                    ok, answer = msgspec.msgpack.decode(await process.stdout.readexactly(length))
+                    ok, answer = await messages.read(process.stdout, MAX_MESSAGE_BYTES)
             except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as problem:
                 # An answer that comes too late must not be taken for the next one's.
                 await self.close()
@@ -82,12 +79,11 @@ class Pkcs11Key:
                 *(sys.executable, "-m", "batchseal.upstream.pkcs11_process"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=1 << 24,
+                limit=MAX_MESSAGE_BYTES,
             )
             log.info("a process for the PKCS#11 token was started", pid=self._process.pid)
-            body = msgspec.msgpack.encode({**self._wanted, "pin": pin})
             assert self._process.stdin is not None
-            self._process.stdin.write(LENGTH.pack(len(body)) + body)
+            self._process.stdin.write(messages.pack([{**self._wanted, "pin": pin}]))
         return self._process
 
 
