@@ -26,14 +26,14 @@ from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
+from batchseal.upstream.verify import DIGESTS
 
 log = structlog.get_logger("timestamp")
 
-AT_ONCE = 8  # requests to one authority
+REQUESTS_AT_ONCE = 8  # requests to one authority
 CALL_SECONDS = 15.0
 LEFT_ALONE_SECONDS = 15.0  # after a failure
 CLOCK_SECONDS = 300  # how far an authority's clock may be from ours
-DIGESTS = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
 
 class Authority:
@@ -45,7 +45,7 @@ class Authority:
         self._transport = Transport(address, route)
         self._requests, self._seconds = requests, seconds
         self._sent: deque[float] = deque()
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._free = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._away_until = 0.0
         self.failure = ""  # why it is left alone, where it is for that
 
