@@ -23,12 +23,14 @@ log = structlog.get_logger("pkcs11")
 
 CALL_SECONDS = 120.0
 MAX_MESSAGE_BYTES = 16 << 20
+PROCESS = (sys.executable, "-m", "batchseal.upstream.pkcs11_process")
 
 
 class Pkcs11Key:
     """A `LocalKey`. `lock` is held around opening and logging in: some libraries fail where two processes do that at once."""
 
-    def __init__(self, url: str, lock: Path) -> None:
+    def __init__(self, url: str, lock: Path, command: Sequence[str] = PROCESS) -> None:
+        self._command = command
         path, _, query = url.removeprefix("pkcs11:").partition("?")
         self._wanted = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.split(";"))}
         options = dict(parse_qsl(query))
@@ -76,7 +78,7 @@ class Pkcs11Key:
     async def _started(self, pin: str) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "batchseal.upstream.pkcs11_process"),
+                *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MAX_MESSAGE_BYTES,
