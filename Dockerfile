@@ -4,7 +4,7 @@ FROM debian:bookworm-slim AS base
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get upgrade -y \
-    && apt-get install -y --no-install-recommends ca-certificates python3 \
+    && apt-get install -y --no-install-recommends ca-certificates python3 tini \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/*.log /var/log/apt \
         /usr/share/doc/*/changelog* /usr/share/doc/*/NEWS* /usr/lib/python3.11/lib2to3 /usr/lib/python3.11/pydoc_data
@@ -62,4 +62,5 @@ VOLUME /tmp /home
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=6s --start-period=30s --retries=3 CMD ["batchseal", "probe"]
-ENTRYPOINT ["batchseal", "serve"]
+# Process 1 passes signals on and reaps orphans; with -s it reaps them under another process 1 too (`docker run --init`).
+ENTRYPOINT ["tini", "-s", "--", "batchseal", "serve"]

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import csc, lane
 
 SHARE = 0.2
@@ -52,7 +53,7 @@ def digests_of(seed: int, count: int) -> list[bytes]:
 def short_waits() -> Iterator[None]:
     """What is waited for is not what is drilled."""
     with ExitStack() as changes:
-        changes.enter_context(mock.patch.object(lane, "FIRST_PAUSE_SECONDS", 0.02))
+        changes.enter_context(mock.patch.object(lane, "REPEATING", Backoff(0.02, 20.0, 3.0)))
         changes.enter_context(mock.patch.object(csc, "SIGN_SECONDS_PER_DIGEST", 0.0))
         yield
 

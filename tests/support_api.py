@@ -65,7 +65,7 @@ class Delivered:
     segments: Sequence[bytes]
 
 
-PIECE_BYTES = 3 << 18
+LARGE_SEGMENT_BYTES = 3 << 18
 
 
 class MemoryPipeline:
@@ -139,7 +139,7 @@ class MemoryPipeline:
             DocumentStatus.ERROR_SIGNING if refused else DocumentStatus.SIGNED,
             SignError.CONFIGURATION_SIGN_ERROR if refused else None,
             "the document is encrypted" if refused else None,
-            pieces_of(entry["name"]) * PIECE_BYTES or len(content),
+            pieces_of(entry["name"]) * LARGE_SEGMENT_BYTES or len(content),
             0 if refused else len(SUFFIX),
         )
         return row, content
@@ -238,7 +238,7 @@ def pieces_of(name: str) -> int:
 
 def segments(row: Document, signed: bytes, encoding: str) -> list[bytes]:
     count = pieces_of(row.name)
-    piece = bytes(PIECE_BYTES) if count else signed
+    piece = bytes(LARGE_SEGMENT_BYTES) if count else signed
     return [base64.b64encode(piece) if encoding == "base64" else piece] * (count or 1)
 
 

@@ -22,7 +22,6 @@ from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
 from batchseal.config import Settings
-from batchseal.crash import arm
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
@@ -32,6 +31,7 @@ from batchseal.service import Service
 from batchseal.services import ClientServices
 from batchseal.sizing import available_cores, available_memory, plan
 from batchseal.store.store import Store
+from batchseal.system.crash_sites import arm
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard

@@ -159,9 +159,6 @@ def read_settings(command: str, description: str, arguments: Sequence[str]) -> S
 
 
 def serve(arguments: Sequence[str]) -> int:
-    from batchseal.init import stand_in_as_init
-
-    stand_in_as_init()
     settings = read_settings("serve", SERVE, arguments)
     from batchseal.supervisor import run
 

@@ -102,14 +102,8 @@ class CmsTemplate:
         signature_algorithm: dict[str, object] = {
             "algorithm": {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
         }
-        if self.credential.scheme == "pss":  # RFC 4056 3; the salt is as long as the digest
-            mask = {"algorithm": "mgf1", "parameters": {"algorithm": algorithm}}
-            parameters = {
-                "hash_algorithm": {"algorithm": algorithm},
-                "mask_gen_algorithm": mask,
-                "salt_length": DIGEST_BYTES[algorithm],
-            }
-            signature_algorithm = {"algorithm": "rsassa_pss", "parameters": algos.RSASSAPSSParams(parameters)}
+        if self.credential.scheme == "pss":  # RFC 4056 3
+            signature_algorithm = {"algorithm": "rsassa_pss", "parameters": pss_parameters(algorithm)}
         signer = cms.SignerInfo(
             {
                 "version": "v1",
@@ -141,6 +135,18 @@ class CmsTemplate:
         at = der.rindex(self._mark, 0, end)
         behind = end + signature_bytes
         return _Pieces(der[:at], der[at + len(self._mark) : end], der[behind:stamp], der[stamp + len(timestamp) :])
+
+
+def pss_parameters(digest_name: str) -> algos.RSASSAPSSParams:
+    """RSASSA-PSS (RFC 4055 3.1) with this digest, MGF1 over the same, and a salt as long as the digest."""
+    algorithm = {"algorithm": digest_name}
+    return algos.RSASSAPSSParams(
+        {
+            "hash_algorithm": algorithm,
+            "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": algorithm},
+            "salt_length": DIGEST_BYTES[digest_name],
+        }
+    )
 
 
 _template = lru_cache(maxsize=64)(CmsTemplate)

@@ -1,45 +1,31 @@
 """The link between workers and the signer process of an instance: calls over a unix socket.
 
-Postgres is the truth; the link only saves waiting. A frame is a 4-byte little-endian length and a msgpack array
+Postgres is the truth; the link only saves waiting. A message (`system/messages.py`) is
 `[number, name, arguments]`, answered by `[number, value, failure]`, where a failure is an error's class and cause; number 0
 wants no answer. Tokens of callers that sign with their own travel here and are never stored.
 """
 
 import asyncio
 import os
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from batchseal import errors
-from batchseal.futures import retrieve_failure
+from batchseal.system import messages
+from batchseal.system.futures import retrieve_failure
 
 Handler = Callable[..., Awaitable[Any]]
 
-LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 0.2
 NO_ANSWER = 0
 MAX_TOLD_BYTES = 256 << 10  # what is told may come back in an answer, with more to it
 
 log = structlog.get_logger("link")
-
-
-async def _read(reader: asyncio.StreamReader) -> list[Any]:
-    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    if length > MAX_MESSAGE_BYTES:
-        raise ConnectionError("a message on the link is too long")
-    return msgspec.msgpack.decode(await reader.readexactly(length), type=list[Any])
-
-
-def _pack(message: list[Any]) -> bytes:
-    body = msgspec.msgpack.encode(message)
-    return LENGTH.pack(len(body)) + body
 
 
 class LinkServer:
@@ -65,10 +51,10 @@ class LinkServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                task = asyncio.create_task(self._answer(await _read(reader), writer))
+                task = asyncio.create_task(self._answer(await messages.read(reader, MAX_MESSAGE_BYTES), writer))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
+        except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
     async def _answer(self, message: list[Any], writer: asyncio.StreamWriter) -> None:
@@ -81,7 +67,7 @@ class LinkServer:
             log.exception("link call failed", call=name)
             answer = [number, None, ["InternalError", "the signer process could not answer"]]
         if number != NO_ANSWER and not writer.is_closing():
-            writer.write(_pack(answer))
+            writer.write(messages.pack(answer))
 
 
 class Link:
@@ -105,7 +91,7 @@ class Link:
     async def call(self, name: str, *arguments: Any, timeout_seconds: float = 5) -> Any:
         """Raises what the signer raised, NoRoom when it is away, TimeoutError when it takes longer."""
         number = next(self._numbers)
-        answer = self._expect(number, _pack([number, name, arguments]))
+        answer = self._expect(number, messages.pack([number, name, arguments]))
         async with asyncio.timeout(timeout_seconds):
             return await answer
 
@@ -114,7 +100,7 @@ class Link:
         NoRoom when the signer is away.
         """
         number = next(self._numbers)
-        message = _pack([number, name, arguments])
+        message = messages.pack([number, name, arguments])
         if len(message) > MAX_TOLD_BYTES:
             return None
         answer = self._expect(number, message)
@@ -135,7 +121,7 @@ class Link:
         """
         if self._writer is None:
             raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
-        message = _pack([NO_ANSWER, name, arguments])
+        message = messages.pack([NO_ANSWER, name, arguments])
         if len(message) > MAX_TOLD_BYTES:
             return False
         self._writer.write(message)
@@ -146,8 +132,8 @@ class Link:
             try:
                 reader, self._writer = await asyncio.open_unix_connection(str(self._path))
                 while True:
-                    self._settle(*await _read(reader))
-            except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
+                    self._settle(*await messages.read(reader, MAX_MESSAGE_BYTES))
+            except (OSError, asyncio.IncompleteReadError):
                 pass
             finally:
                 if self._writer:

@@ -185,7 +185,7 @@ class Settings:
         group="hot folder",
     )
 
-    # For drills only, from the environment: the place where a process ends itself (crash.py).
+    # For drills only, from the environment: the place where a process ends itself (system/crash_sites.py).
     crash_at: str = ""
     # What the supervisor finds out and hands down to the processes it starts.
     instance: str = ""

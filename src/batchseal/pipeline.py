@@ -19,7 +19,6 @@ from uuid import UUID, uuid4
 
 from batchseal.audit.chain import digests_of
 from batchseal.cms import CmsTemplate
-from batchseal.crash import crash_site
 from batchseal.delivery.encode import Delivered, Encoding, batches, encode, undelivered
 from batchseal.digest.prepare import prepare
 from batchseal.document import (
@@ -31,7 +30,6 @@ from batchseal.document import (
     to_sign,
 )
 from batchseal.errors import ItemRejected, PayloadUnavailable, SpillDamaged
-from batchseal.futures import in_pool
 from batchseal.operation import DocumentStatus, SignError
 from batchseal.packaging.package import package
 from batchseal.spill import records
@@ -39,6 +37,8 @@ from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.futures import in_pool
 
 # A batch fills the widest kernel's lanes twice over, or is as large as memory should see at once.
 BATCH_DOCUMENTS = 32

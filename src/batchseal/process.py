@@ -16,22 +16,14 @@ from pathlib import Path
 import structlog
 
 from batchseal.config import Settings, read_dumped_settings
+from batchseal.system.parent import die_with_parent
 
-PR_SET_PDEATHSIG = 1
 M_ARENA_MAX, ARENAS = -8, 2
 # Connections of a worker, not requests: at the server's default 1,024 idle ones stop everything, the health addresses
 # included.
 MAX_CONNECTIONS = 20_000
 # What a worker has open beside its connections: payloads that come in and go out, sessions of the database, libraries.
 OTHER_FILES = 1_000
-
-
-def die_with_parent() -> None:
-    """Linux ends this process should the supervisor be killed: nothing of a service outlives it."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def spare_memory() -> None:

@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import DatabaseUnavailable, NoSpace, PayloadUnavailable, ReferenceTaken, SpillDamaged
-from batchseal.futures import in_pool
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.operation import Caller, DocumentStatus, OperationStatus
@@ -22,6 +21,7 @@ from batchseal.spill.reader import SpillReader
 from batchseal.spill.writer import SpillWriter
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 from batchseal.store.store import Store, reference_taken
+from batchseal.system.futures import in_pool
 
 # For a smaller body the question would cost more than it saves.
 LARGE_BODY_BYTES = 1 << 20

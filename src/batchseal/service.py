@@ -26,7 +26,6 @@ from batchseal.errors import (
     ResultExpired,
 )
 from batchseal.fetched import FetchedNotes
-from batchseal.futures import in_pool
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
@@ -39,6 +38,7 @@ from batchseal.spill.writer import sync_file
 from batchseal.store.columns import registered_document
 from batchseal.store.rows import DocumentRow, NewOperation, OperationRow, Registration
 from batchseal.store.store import Store
+from batchseal.system.futures import in_pool
 from batchseal.templates import Templates
 
 RETRY_SECONDS = 2

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from batchseal.errors import ConfigurationError
+from batchseal.system.disk import create_once
 
 log = structlog.get_logger("services")
 
@@ -204,18 +205,5 @@ def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:
 def _write_new_services(path: Path) -> Path:
     """Publishes a complete file or none; of two processes that try at once, the first one's file is used by both."""
     text = json.dumps({SANDBOX_SERVICE: {"secret": secrets.token_urlsafe(32)}}, indent=2) + "\n"
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-    finally:
-        draft.unlink()
+    create_once(path, text.encode("ascii"))
     return path

@@ -31,14 +31,15 @@ from batchseal.spill.sweep import sweep
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, Registration
 from batchseal.store.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.upstream.interface import Upstream
 
 LOOK_SECONDS, POLL_SECONDS, WORK_SECONDS = 2.0, 0.2, 100.0
 # Operations at work: many, so that small ones share sign calls, but no more documents than memory should see.
-AT_ONCE, DOCUMENTS_AT_ONCE, CLAIMED_AT_ONCE = 256, 20_000, 8
+OPERATIONS_AT_ONCE, DOCUMENTS_AT_ONCE, CLAIMED_AT_ONCE = 256, 20_000, 8
 SWEEP_SECONDS = 600
 # Pauses after a try of an operation that failed as a whole: 1, 2, 4 ... seconds.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_ASKED_SECONDS = 1.0, 60.0, 3600.0
+POSTPONING, LONGEST_ASKED_SECONDS = Backoff(1.0, 60.0), 3600.0
 PATIENCE_SECONDS = 86_400.0  # with an upstream that is away, before its documents are given up untried
 MAX_DEFECTS = 5
 RESULTS_KEPT = 256
@@ -194,7 +195,7 @@ class Signer:
         """Operations that may be claimed now."""
         if sum(self._documents.values()) >= DOCUMENTS_AT_ONCE:
             return 0
-        return min(CLAIMED_AT_ONCE, AT_ONCE - len(self._tasks))
+        return min(CLAIMED_AT_ONCE, OPERATIONS_AT_ONCE - len(self._tasks))
 
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id
@@ -276,7 +277,7 @@ class Signer:
 
     async def _postpone(self, claimed: ClaimedOperation, asked_seconds: float, cause: str) -> None:
         """EXECUTION_ERROR until the next run."""
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(claimed.tries, 10), LONGEST_PAUSE_SECONDS)
+        pause = POSTPONING.pause_seconds(claimed.tries + 1)
         pause = min(max(pause, asked_seconds), LONGEST_ASKED_SECONDS)
         log.warning("an operation is tried again", operation=claimed.row.id, cause=cause, pause_seconds=pause)
         with contextlib.suppress(DatabaseUnavailable):

@@ -17,7 +17,6 @@ from batchseal.cms import CmsTemplate
 from batchseal.digest.prepare import prepare
 from batchseal.document import DocumentOutcome, Refusal, SignatureValue, ToSign, to_sign
 from batchseal.errors import CertificateRenewed, LeaseLost, SpillDamaged, UpstreamError
-from batchseal.futures import in_pool, retrieve_failure
 from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 from batchseal.pipeline import BATCH_DOCUMENTS, storage_refusal
 from batchseal.spill import records
@@ -26,6 +25,7 @@ from batchseal.spill.frames import FrameKind
 from batchseal.spill.writer import Frame
 from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, OperationRow
 from batchseal.store.store import Store
+from batchseal.system.futures import in_pool, retrieve_failure
 from batchseal.upstream.interface import Upstream
 
 Signed = tuple[ToSign, bytes]  # with its signature value

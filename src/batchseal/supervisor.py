@@ -22,12 +22,12 @@ from uuid import UUID, uuid4
 
 from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.config import Settings, dump_settings
-from batchseal.disk import rename_synced, sync
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.process import low_open_files, raise_open_files
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
+from batchseal.system.disk import write_synced
 
 READY_SECONDS = 30
 STOP_SECONDS = 27
@@ -247,10 +247,7 @@ def instance_identity(temp_folder: Path) -> UUID:
     with suppress(OSError, ValueError):
         return UUID(path.read_text("ascii").strip())
     identity = uuid4()
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"{identity}\n", "ascii")
-    sync(fresh)
-    rename_synced(fresh, path)
+    write_synced(path, f"{identity}\n".encode("ascii"))
     return identity
 
 

@@ -24,9 +24,9 @@ from pyhanko_certvalidator import ValidationContext
 from tests.support_upstream import CONTENTS, running_service
 from tests.validators import pdfsig_verify
 
+from batchseal.cms import pss_parameters
 from batchseal.operation import OperationStatus
 from batchseal.store import Store
-from batchseal.upstream.keys import pss_parameters
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Double(Misbehaving):
     def answer_signHash(self, body: Any) -> dict[str, Any]:
         assert body["signAlgo"] == self.algorithm.oid
         assert {len(base64.b64decode(text)) for text in body["hash"]} == {self.algorithm.digest.digest_size}
-        parameters = base64.b64encode(pss_parameters(self.algorithm.digest.name)).decode()
+        parameters = base64.b64encode(pss_parameters(self.algorithm.digest.name).dump()).decode()
         assert body.get("signAlgoParams") == (parameters if self.algorithm.pss else None)
         return super().answer_signHash(body)
 

@@ -14,6 +14,7 @@ from tests.support_csc2 import Csc2
 
 from batchseal.errors import UpstreamError, UpstreamQuotaGone
 from batchseal.operation import Caller
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import grants, lane, remote, waiting
 
 CALLER = Caller("A")
@@ -22,8 +23,8 @@ DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(55)]
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
+    monkeypatch.setattr(waiting, "POLLING", Backoff(0.01, 2.0, 1.5))
 
 
 async def sign_all(double: Csc2, folder: Path, **settings: Any) -> list[bytes | UpstreamError]:

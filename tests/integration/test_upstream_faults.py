@@ -25,6 +25,7 @@ from batchseal.errors import (
     UpstreamUnavailable,
 )
 from batchseal.operation import Caller
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
 
 CALLER = Caller("A")
@@ -33,7 +34,7 @@ DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(20)]
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
     monkeypatch.setattr(misbehaving, "DRIP_SECONDS", 0.2)
 
 

@@ -23,6 +23,7 @@ from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import lane
 from batchseal.upstream.local import LocalKeys
 from batchseal.upstream.remote import RemoteUpstream
@@ -115,7 +116,7 @@ async def test_softhsm(tmp_path: Path, kind: str, pss: bool) -> None:
 
 @needs_softhsm
 async def test_a_dead_token_process_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.05, 20.0, 3.0))
     url, _ = make_token(tmp_path, "rsa2048")
     upstream = connect(tmp_path, url)
     await upstream.credential(CALLER)

@@ -18,14 +18,15 @@ from batchseal import signer as signers
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(signers, "FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
+    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.05, 60.0))
+    monkeypatch.setattr(breaker, "PROBING", Backoff(0.1, 30.0))
     monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.2)
 
 

@@ -15,6 +15,7 @@ from batchseal import signer as signers
 from batchseal.config import Settings
 from batchseal.errors import BatchsealError
 from batchseal.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
 
 SECRET, PROXY_SECRET, CONTENT = "c4nary-secret-of-A", "c4nary-proxy", b"c4nary content of a document"
@@ -33,9 +34,9 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     handler = logging.StreamHandler(text)
     logging.getLogger().addHandler(handler)
     monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(signers, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
+    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
+    monkeypatch.setattr(breaker, "PROBING", Backoff(0.05, 30.0))
     monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.1)
     yield text
     logging.getLogger().removeHandler(handler)

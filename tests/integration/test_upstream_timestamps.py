@@ -32,6 +32,7 @@ from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import timestamps
 from batchseal.upstream.timestamps import Timestamps, read_reply
 from batchseal.upstream.trust import Roots
@@ -80,7 +81,7 @@ class Stamping:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signers, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
     monkeypatch.setattr(timestamps, "LEFT_ALONE_SECONDS", 0.1)
 
 
@@ -157,7 +158,7 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
         answers = await stamps.stamp_all([b"%d" % n for n in range(100)])
         await stamps.close()
     assert all(isinstance(answer, bytes) for answer in answers)
-    assert bad.calls <= timestamps.AT_ONCE * 13
+    assert bad.calls <= timestamps.REQUESTS_AT_ONCE * 13
 
 
 async def test_a_budget_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from batchseal import errors
 from batchseal.api.archive import Names, safe
 from batchseal.api.problem import Problems
-from batchseal.api.result import PIECE_BYTES, Pieces, split
+from batchseal.api.result import REPLY_PIECE_BYTES, Pieces, split
 from batchseal.api.schemas import encode
 
 STATUS = {  # api.md "Errors": code, the original's HTTP status, ours
@@ -95,13 +95,13 @@ def test_names_in_an_archive_are_unique() -> None:
     assert made[0] == "r.a.pdf"
 
 
-@given(st.lists(st.integers(0, 5 * PIECE_BYTES).map(lambda n: bytes([n % 251]) * n), max_size=6))
+@given(st.lists(st.integers(0, 5 * REPLY_PIECE_BYTES).map(lambda n: bytes([n % 251]) * n), max_size=6))
 def test_pieces_change_nothing(parts: list[bytes]) -> None:
     pieces = Pieces()
     sent = [piece for part in parts for piece in pieces.add(part)] + pieces.flush()
     assert b"".join(sent) == b"".join(parts)
     assert all(sent)  # an empty piece would end the reply
-    assert all(len(piece) <= 4 * PIECE_BYTES for piece in sent)
+    assert all(len(piece) <= 4 * REPLY_PIECE_BYTES for piece in sent)
 
 
 def test_split_passes_small_pieces_on_uncopied() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchseal.client.batch import (
-    PIECE_BYTES,
+    FILE_PIECE_BYTES,
     BatchBody,
     Document,
     document_reference,
@@ -25,7 +25,10 @@ def make(folder: Path, **sizes: int) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 2])
+@pytest.mark.parametrize(
+    "size",
+    [0, 1, 2, 3, *(FILE_PIECE_BYTES + more for more in (-1, 0, 1)), 2 * FILE_PIECE_BYTES + 2],
+)
 def test_the_body_is_json_of_the_announced_length(tmp_path: Path, size: int) -> None:
     documents = find_documents(make(tmp_path, a=size, b=5))
     body = BatchBody(documents, 'FT 2026/5 "x" ç', "A description", "Reason", "Lisboa")
@@ -48,12 +51,12 @@ def test_a_body_can_be_sent_again(tmp_path: Path) -> None:
 
 
 def test_no_piece_is_larger_than_a_piece(tmp_path: Path) -> None:
-    body = BatchBody(find_documents(make(tmp_path, a=3 * PIECE_BYTES)), "r", "d")
-    assert max(map(len, body)) <= PIECE_BYTES // 3 * 4
+    body = BatchBody(find_documents(make(tmp_path, a=3 * FILE_PIECE_BYTES)), "r", "d")
+    assert max(map(len, body)) <= FILE_PIECE_BYTES // 3 * 4
 
 
 def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
-    (path,) = make(tmp_path, a=PIECE_BYTES * 2)
+    (path,) = make(tmp_path, a=FILE_PIECE_BYTES * 2)
     body = BatchBody(find_documents([path]), "r", "d")
     path.write_bytes(b"short")
     with pytest.raises(ConfigurationError, match="became shorter"):

@@ -81,7 +81,7 @@ async def test_one_at_a_time(kept, service):
 
 
 async def test_what_no_call_comes_for_is_forgotten(kept, monkeypatch):
-    monkeypatch.setattr(grants, "AHEAD_SECONDS", 0.01)
+    monkeypatch.setattr(grants, "UNUSED_GRANT_SECONDS", 0.01)
     kept.ask_ahead(ACCOUNT, KEY, [b"x"], "r")
     await asyncio.sleep(0.05)
     kept.ask_ahead(ACCOUNT, KEY, [b"y"], "r")

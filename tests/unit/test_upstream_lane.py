@@ -13,6 +13,7 @@ from batchseal.errors import (
     UpstreamPermanent,
     UpstreamTransient,
 )
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import lane as lanes
 from batchseal.upstream.lane import MAX_CALLS, Lane, Order
 
@@ -37,7 +38,7 @@ class Calls:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(lanes, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lanes, "REPEATING", Backoff(0.01, 20.0, 3.0))
 
 
 def digests_of(count, seed=0):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from batchseal.errors import CallRejected, OutcomeUnknown, UpstreamRateLimited, UpstreamTransient
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import waiting
 from batchseal.upstream.interface import Handle
 from batchseal.upstream.waiting import answer_of
@@ -29,7 +30,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(waiting, "POLLING", Backoff(0.001, 2.0, 1.5))
 
 
 def handle(seconds=5.0):

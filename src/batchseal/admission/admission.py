@@ -15,7 +15,7 @@ from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 # The spill's frames, prepared digests and signatures come on top of the documents.
 MARGIN = 1.1
 # A body without a length is reserved piece by piece.
-PIECE_BYTES = 8 << 20
+BOOKED_AHEAD_BYTES = 8 << 20
 # The smallest upload: its scanner and reply.
 LEAST_UPLOAD_BYTES = 1 << 20
 # A result on its way out holds two pieces of 2 MB, read and encoded; one that nobody reads holds them until it is cut.
@@ -45,7 +45,7 @@ class Admission:
 
         Raises TooManyRequests, NoRoom or NoSpace, each with when to come again.
         """
-        temp = PIECE_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
+        temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
         most = self.budgets.upload_bytes
         memory = most if decoded_bytes is None else min(most, LEAST_UPLOAD_BYTES + decoded_bytes)
         ticket = Ticket(self)
@@ -114,7 +114,7 @@ class Ticket:
         """`stored_bytes` are in the file by now, and `ahead_bytes` about to be: tops up. Raises NoSpace."""
         short = stored_bytes + ahead_bytes - self.temp_bytes
         if short > 0:
-            self.book(max(short, PIECE_BYTES if ahead_bytes else 0), 0)
+            self.book(max(short, BOOKED_AHEAD_BYTES if ahead_bytes else 0), 0)
         if stored_bytes == self.written_bytes:
             return
         with self._ledger.booked():

@@ -4,8 +4,6 @@ The file is a cache of facts that can be found again, never a truth: a slot whos
 stored is counted anew at every start and every minute after.
 """
 
-import fcntl
-import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchseal.disk import open_mapped
+from batchseal.system.mapped import MappedFile
 
 HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
 USED, USED_AT = struct.Struct("<Q"), HEAD.size  # slots that were ever taken: the first ones
@@ -38,27 +36,18 @@ class Ledger:
     """One for each process; a method takes some 20 us, so it is called from the loop."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = open_mapped(path, FILE_BYTES)
-        self._map = mmap.mmap(self._descriptor, FILE_BYTES)
+        self._file = MappedFile(path, FILE_BYTES)
+        self._map = self._file.bytes
         self._slot = -1
         self._me = os.getpid(), started_at(os.getpid())
 
     def close(self) -> None:
-        self._map.close()
-        os.close(self._descriptor)
-
-    @contextmanager
-    def _locked_file(self) -> Iterator[None]:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._file.close()
 
     @contextmanager
     def booked(self) -> Iterator[Booked]:
         """The totals, locked: what is decided on them holds until the block ends. Changes of the first two are kept."""
-        with self._locked_file():
+        with self._file.locked():
             magic, stored, queued = HEAD.unpack_from(self._map)
             if magic != MAGIC:
                 stored = queued = 0

@@ -5,17 +5,14 @@ and cannot lock out a client service that calls from elsewhere. While it is stop
 guessing could go on.
 """
 
-import fcntl
-import mmap
-import os
 import struct
 import time
 from pathlib import Path
 
 import xxhash
 
-from batchseal.disk import open_mapped
 from batchseal.errors import TooManyRequests
+from batchseal.system.mapped import MappedFile
 
 ENTRY = struct.Struct("<QdII")  # key, when the window began, failures, 0
 ENTRIES = 8192
@@ -28,12 +25,11 @@ class Attempts:
     """Entries share places by their key's hash; a newer key takes an older one's place once its window has ended."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = open_mapped(path, FILE_BYTES)
-        self._map = mmap.mmap(self._descriptor, FILE_BYTES)
+        self._file = MappedFile(path, FILE_BYTES)
+        self._map = self._file.bytes
 
     def close(self) -> None:
-        self._map.close()
-        os.close(self._descriptor)
+        self._file.close()
 
     def check(self, address: str, name: str) -> None:
         """Raises TooManyRequests where this address has failed too often."""
@@ -44,13 +40,10 @@ class Attempts:
                 raise TooManyRequests("too many failed attempts from this address", retry_after_seconds=max(1, left))
 
     def failed(self, address: str, name: str) -> None:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
+        with self._file.locked():
             for key, _ in self._keys(address, name):
                 offset, began, failures = self._entry(key)
                 ENTRY.pack_into(self._map, offset, key, began if failures else time.monotonic(), failures + 1, 0)
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _keys(self, address: str, name: str) -> tuple[tuple[int, int], tuple[int, int]]:
         pair = xxhash.xxh3_64_intdigest(f"{address}\0{name}".encode("utf-8", "replace")) | 1

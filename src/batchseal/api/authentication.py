@@ -16,6 +16,7 @@ from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.services import ClientService, ClientServices
+from batchseal.system.expiring import ExpiringCache
 
 Probe = Callable[[str], Awaitable[str | None]]
 
@@ -39,7 +40,7 @@ class Authenticator:
         self.tokens = tokens
         self.probe = probe
         self._next_reload = 0.0
-        self._probed: dict[bytes, tuple[float, str | None]] = {}
+        self._probed: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_PROBED)
 
     async def caller(self, authorization: str | None, address: str = "") -> Caller:
         """The caller whom an Authorization header proves. Raises ApiError with a 401, 403 or 429.
@@ -103,16 +104,11 @@ class Authenticator:
         return Caller(active(service).id)
 
     async def probed(self, token: str) -> str | None:
-        key, now = hashlib.sha256(token.encode()).digest(), time.monotonic()
-        until, client_service = self._probed.get(key, (0.0, None))
-        if until <= now:
-            client_service = await self.probe(token)
-            if len(self._probed) >= MAX_PROBED:
-                self._probed.clear()
-            self._probed[key] = (
-                now + (REFUSED_SECONDS if client_service is None else PROBED_SECONDS),
-                client_service,
-            )
+        key = hashlib.sha256(token.encode()).digest()
+        if remembered := self._probed.find(key):
+            return remembered[0]
+        client_service = await self.probe(token)
+        self._probed.keep(key, client_service, REFUSED_SECONDS if client_service is None else PROBED_SECONDS)
         return client_service
 
     def issue(self, client_service: str, secret: str, address: str = "", *, count: bool = True) -> Issued:

@@ -10,8 +10,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from batchseal.api.exchange import Exchange
 from batchseal.config import set_for_libraries
-from batchseal.disk import open_mapped
 from batchseal.errors import ConfigurationError
+from batchseal.system.disk import open_mapped
 
 BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 100, 300)
 FILE_BYTES = 256 << 10  # takes all routes with all of their statuses

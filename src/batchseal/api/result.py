@@ -9,7 +9,7 @@ from batchseal.api.facade import Delivered, Document, Operation
 from batchseal.operation import DocumentStatus, OperationStatus
 
 # Smaller pieces are gathered, since each one sent costs about 15 us.
-PIECE_BYTES = 128 << 10
+REPLY_PIECE_BYTES = 128 << 10
 
 
 class Pieces:
@@ -21,11 +21,11 @@ class Pieces:
 
     def add(self, piece: bytes) -> list[bytes]:
         """What is to be sent now, in order."""
-        if len(piece) >= PIECE_BYTES:
+        if len(piece) >= REPLY_PIECE_BYTES:
             return [*self.flush(), *split(piece)]
         self._held.append(piece)
         self._held_bytes += len(piece)
-        return self.flush() if self._held_bytes >= PIECE_BYTES else []
+        return self.flush() if self._held_bytes >= REPLY_PIECE_BYTES else []
 
     def flush(self) -> list[bytes]:
         held, self._held, self._held_bytes = self._held, [], 0
@@ -34,7 +34,7 @@ class Pieces:
 
 def split(piece: bytes) -> Sequence[bytes]:
     """A large piece in parts that the server can hold a few of."""
-    limit = 4 * PIECE_BYTES
+    limit = 4 * REPLY_PIECE_BYTES
     if len(piece) <= limit:
         return [piece]
     view = memoryview(piece)

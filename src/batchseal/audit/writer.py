@@ -11,15 +11,15 @@ from uuid import UUID
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
-from batchseal.crash import crash_site
-from batchseal.disk import rename_synced, sync
 from batchseal.errors import PayloadUnavailable, SpillDamaged
-from batchseal.futures import in_pool
 from batchseal.spill import records
 from batchseal.spill.frames import FrameKind
 from batchseal.spill.reader import SpillReader
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, Waiting
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.disk import replacing
+from batchseal.system.futures import in_pool
 
 Facts = tuple[Waiting, bytes, bytes]  # an entry, its digest, its credential
 
@@ -100,8 +100,5 @@ def signed_facts(folder: Path, payload_id: UUID) -> tuple[bytes, bytes]:
 def write(path: Path, entries: Iterable[AuditEntry]) -> None:
     """The file and its name are on the disk when this returns."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
+    with replacing(path) as file:
         file.writelines(as_line(entry) for entry in entries)
-    sync(fresh)
-    rename_synced(fresh, path)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchseal.errors import RequestFailed
 
-PIECE_BYTES = 1 << 20
+ENTRY_PIECE_BYTES = 1 << 20
 LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 LOCAL, DESCRIPTOR = b"PK\x03\x04", b"PK\x07\x08"
 SIZES_FOLLOW = 1 << 3
@@ -42,14 +42,14 @@ def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tupl
         yield name, content
         for _ in content:  # what the caller left
             pass
-    while source.read(PIECE_BYTES):  # the directory tells nothing new
+    while source.read(ENTRY_PIECE_BYTES):  # the directory tells nothing new
         pass
 
 
 def read_content(source: Source, name: str, size: int, crc: int | None, *, wide: bool) -> Iterator[bytes]:
     actual = 0
     while size:
-        piece = source.read(min(size, PIECE_BYTES))
+        piece = source.read(min(size, ENTRY_PIECE_BYTES))
         if not piece:
             raise RequestFailed("the result ends too early")
         actual = zlib.crc32(piece, actual)

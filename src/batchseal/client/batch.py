@@ -10,7 +10,7 @@ from pathlib import Path
 from batchseal.errors import ConfigurationError
 
 # A multiple of 3, so that the pieces' base64 joins without padding inside.
-PIECE_BYTES = 3 * 64 * 1024
+FILE_PIECE_BYTES = 3 * 64 * 1024
 
 NAME_CHARACTERS = 255
 BATCH_DOCUMENTS = 2500
@@ -118,8 +118,8 @@ def base64_pieces(document: Document) -> Iterator[bytes]:
     left = document.size
     with document.path.open("rb") as file:
         while left:
-            piece = file.read(min(PIECE_BYTES, left))
-            if len(piece) != min(PIECE_BYTES, left):
+            piece = file.read(min(FILE_PIECE_BYTES, left))
+            if len(piece) != min(FILE_PIECE_BYTES, left):
                 raise ConfigurationError(f"{document.path} became shorter while it was sent")
             left -= len(piece)
             yield binascii.b2a_base64(piece, newline=False)

@@ -14,12 +14,12 @@ from batchseal.admission.admission import stored_bytes
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.writer import AuditWriter
 from batchseal.config import Settings
-from batchseal.crash import crash_site
 from batchseal.errors import BatchsealError
-from batchseal.futures import in_pool
 from batchseal.housekeeping.clock import judge, uptime
 from batchseal.spill.sweep import abandoned
 from batchseal.store.upkeep import Upkeep
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.futures import in_pool
 
 LOOK_SECONDS, ROUND_SECONDS = 1.0, 60.0
 HOUR, DAY = 3600, 86_400

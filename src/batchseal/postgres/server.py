@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import structlog
 
-from batchseal.disk import rename_synced
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import Account, become, check_reachable, choose_account
 from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.programs import ENVIRONMENT, Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
+from batchseal.system.disk import rename_synced
 
 # The service connects as a role that owns nothing; the other one owns the tables and changes their form.
 ROLE = DATABASE = "batchseal"

@@ -14,9 +14,9 @@ from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
 import structlog
 
 from batchseal.errors import BatchsealError
-from batchseal.process import die_with_parent
 from batchseal.sandbox.authority import KEY_BITS
 from batchseal.sandbox.server import SandboxOptions, serve
+from batchseal.system.parent import die_with_parent
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | None]:

@@ -6,7 +6,6 @@ Keys and certificates persist in one folder and are used again, so that what was
 import datetime
 import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from batchseal.errors import ConfigurationError
+from batchseal.system.disk import write_synced
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
 TIMESTAMP_NAME = "Batchseal Sandbox Time Stamps"
@@ -95,7 +95,7 @@ class Authority:
         certificate = load_certificate(certificate_path)
         if certificate is None or not fits(certificate, key, issuer):
             certificate = issue(common_name, key, issuer, days)
-            write_atomically(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+            write_synced(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return key, certificate
 
 
@@ -137,18 +137,8 @@ def make_key(path: Path, kind: str) -> PrivateKey:
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS[kind])
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_atomically(path, pem, 0o600)
+    write_synced(path, pem, 0o600)
     return key
-
-
-def write_atomically(path: Path, data: bytes, mode: int) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def issue(

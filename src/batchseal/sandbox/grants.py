@@ -1,7 +1,5 @@
 """What the sandbox remembers: bearer tokens (signed, nothing kept) and grants (CSC's SAD, kept until used or run out)."""
 
-import base64
-import hmac
 import json
 import secrets
 import time
@@ -9,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from batchseal.system import jwt
+
 MAX_GRANTS = 10_000
 
 
 class Tokens:
-    """JWTs of RFC 7519 with one fixed algorithm. The key lives as long as the process: a restart ends all tokens."""
-
-    HEADER = b'{"alg":"HS256","typ":"JWT"}'
+    """JSON Web Tokens. The key lives as long as the process: a restart ends all tokens."""
 
     def __init__(self, lifetime_seconds: int) -> None:
         self.lifetime_seconds = lifetime_seconds
@@ -29,30 +27,15 @@ class Tokens:
             "exp": time.time() + self.lifetime_seconds,  # not cut to whole seconds: that would end it early
             "jti": token_id,
         }
-        signed = f"{encode(self.HEADER)}.{encode(json.dumps(claims).encode())}"
-        return f"{signed}.{encode(self._mac(signed))}", token_id
+        return jwt.issue(self._key, claims), token_id
 
     def client_service(self, token: str) -> str | None:
         """Whose token this is; None for one that is forged or has run out."""
-        signed, _, mac = token.rpartition(".")
-        try:
-            if not hmac.compare_digest(decode(mac), self._mac(signed)):
-                return None
-            claims = json.loads(decode(signed.split(".")[1]))
-        except (ValueError, IndexError):
+        parsed = jwt.parse(token)
+        if parsed is None or not parsed.is_signed_with(self._key):
             return None
+        claims = json.loads(parsed.claims)
         return str(claims["client_id"]) if claims["exp"] > time.time() else None
-
-    def _mac(self, signed: str) -> bytes:
-        return hmac.digest(self._key, signed.encode(), "sha256")
-
-
-def encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
 
 
 @dataclass(slots=True)

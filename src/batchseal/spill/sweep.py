@@ -10,9 +10,9 @@ from uuid import UUID
 
 import structlog
 
-from batchseal.futures import in_pool
+from batchseal.system.futures import in_pool
 
-AT_ONCE = 256  # files that a sweep removes, with a descriptor open for each; others follow with the next one
+FILES_AT_ONCE = 256  # files that a sweep removes, with a descriptor open for each; others follow with the next one
 
 log = structlog.get_logger("sweep")
 
@@ -42,7 +42,7 @@ async def _sweep(folder: Path, pool: Executor, live: Callable[[], Awaitable[set[
     orphans = await in_pool(pool, lambda: abandoned(folder))
     # Asked after the files were seen: whoever lets go of a file has committed its row, or never will.
     unknown = list(orphans.keys() - await live())
-    with _taken({payload: orphans[payload] for payload in unknown[:AT_ONCE]}) as taken:
+    with _taken({payload: orphans[payload] for payload in unknown[:FILES_AT_ONCE]}) as taken:
         # And asked again while no writer has them: one that had made its file and not yet locked it looked like none.
         for payload in taken.keys() - await live() if taken else ():
             log.info("removing an orphaned payload", file=taken[payload].name)

@@ -12,11 +12,11 @@ from uuid import UUID
 import xxhash
 import zstandard
 
-from batchseal.crash import crash_site
-from batchseal.disk import sync
 from batchseal.errors import NoSpace, SpillDamaged
 from batchseal.spill.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
 from batchseal.spill.reader import SpillReader, open_payload, unavailable
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.disk import sync
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -9,14 +9,14 @@ import asyncpg  # type: ignore[import-untyped]
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.store.sessions import Session, Sessions
+from batchseal.system.backoff import Backoff
 
 Connection: TypeAlias = Any  # asyncpg comes without types
 
 SCHEMA = "batchseal"
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 2.0
+RECONNECTING = Backoff(0.05, 2.0)
 UNKNOWN = "\0"  # no client service is called so: PostgreSQL takes no NUL in a text
 LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
@@ -50,7 +50,7 @@ class Database:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._pause_seconds = 0.0
+        self._failures = 0  # to connect, in a row
         self._next_attempt = 0.0
 
     @classmethod
@@ -129,10 +129,10 @@ class Database:
             # No pause: it was long enough, and all may only have been in use.
             raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
         except GONE as problem:
-            self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self._next_attempt = loop.time() + self._pause_seconds
+            self._failures += 1
+            self._next_attempt = loop.time() + RECONNECTING.pause_seconds(self._failures)
             raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
-        self._pause_seconds = 0.0
+        self._failures = 0
         return session
 
     @asynccontextmanager

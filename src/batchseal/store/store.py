@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from batchseal.crash import crash_site
 from batchseal.document import DocumentOutcome
 from batchseal.errors import InternalError, ReferenceTaken
 from batchseal.operation import Mode
@@ -32,6 +31,7 @@ from batchseal.store.rows import (
     document_row,
     operation_row,
 )
+from batchseal.system.crash_sites import crash_site
 
 # The signer's, if it is handed the operation at once; else it only keeps other instances away.
 REGISTRATION_LEASE_SECONDS = 30.0

@@ -12,7 +12,7 @@ from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import AuditEntry
 
-AT_ONCE = 500
+ENTRIES_AT_ONCE = 500
 CHAIN_LOCK = 0x6261_7463_6873_6503
 # The chain begins with it.
 NO_LINK = bytes(32)
@@ -57,7 +57,7 @@ class AuditTrail:
     async def waiting(self, after: int = 0) -> list[Waiting]:
         """Entries of the instance behind the entry `after`, oldest first."""
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, AT_ONCE)
+            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, ENTRIES_AT_ONCE)
         return [Waiting(**{name: record[name] for name in Waiting.__slots__}) for record in records]
 
     async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
@@ -103,10 +103,10 @@ class AuditTrail:
         """In the chain's order."""
         while True:
             async with self._database.connection() as connection:
-                records = await connection.fetch(QUERIES["audit_read"], after, AT_ONCE)
+                records = await connection.fetch(QUERIES["audit_read"], after, ENTRIES_AT_ONCE)
             for record in records:
                 yield AuditEntry(**record)
-            if len(records) < AT_ONCE:
+            if len(records) < ENTRIES_AT_ONCE:
                 return
             after = records[-1]["position"]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from batchseal.crash import crash_site
 from batchseal.operation import OperationStatus
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import Statistics
+from batchseal.system.crash_sites import crash_site
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from batchseal.errors import OutcomeUnknown, UpstreamError, UpstreamTransient, UpstreamUnavailable
+from batchseal.system.backoff import Backoff
 
 log = structlog.get_logger("upstream")
 
 FAILURES = 3
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
+PROBING = Backoff(0.5, 30.0)
 HOLD_SECONDS = 5.0  # how long a call waits for a closed breaker
 
 
@@ -28,7 +29,7 @@ class Breaker:
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
         self._probe = probe
         self._failures = 0
-        self._pause = FIRST_PAUSE_SECONDS
+        self._probes = 0  # since a call last succeeded
         self._closed = asyncio.Event()
         self._closed.set()
         self._probing: asyncio.Task[None] | None = None
@@ -40,8 +41,8 @@ class Breaker:
 
     @property
     def pause_seconds(self) -> float:
-        """Between two probes."""
-        return self._pause
+        """Before the next probe."""
+        return PROBING.pause_seconds(self._probes + 1)
 
     async def enter(self) -> None:
         """Before a call. Raises UpstreamUnavailable where the breaker stays open."""
@@ -50,7 +51,9 @@ class Breaker:
                 async with asyncio.timeout(HOLD_SECONDS):
                     await self._closed.wait()
             except TimeoutError:
-                raise UpstreamUnavailable("the signing service is down", retry_after_seconds=self._pause) from None
+                raise UpstreamUnavailable(
+                    "the signing service is down", retry_after_seconds=self.pause_seconds
+                ) from None
 
     def record(self, problem: UpstreamError | None) -> None:
         """What a call came to. Whatever the upstream said in answer, it is there."""
@@ -59,7 +62,7 @@ class Breaker:
         if not isinstance(problem, UpstreamTransient | OutcomeUnknown):
             self._failures = 0
             if problem is None and not self.is_open:
-                self._pause = FIRST_PAUSE_SECONDS
+                self._probes = 0
             return
         self._failures += 1
         if self._failures >= FAILURES and not self.is_open:
@@ -75,9 +78,9 @@ class Breaker:
 
     async def _wait_for_answer(self) -> None:
         while True:
-            await asyncio.sleep(self._pause * random.uniform(0.8, 1.2))
+            await asyncio.sleep(self.pause_seconds * random.uniform(0.8, 1.2))
             # Kept until a call succeeds: an upstream that answers probes and fails calls is asked ever less often.
-            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
+            self._probes += 1
             try:
                 await self._probe()
             except (UpstreamTransient, OutcomeUnknown):

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from batchseal.errors import GrantExpired, UpstreamPermanent
-from batchseal.futures import retrieve_failure
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
 
 MARGIN_SECONDS = 30.0
-AHEAD_SECONDS = 2.0  # in which the call must come that a grant was asked ahead for
+UNUSED_GRANT_SECONDS = 2.0  # in which the call must come that a grant was asked ahead for
 
 # Account, credential, digests.
 Asked = tuple[str, str, tuple[bytes, ...]]
@@ -39,7 +39,7 @@ class Grants:
         grant = self._service.authorize(account, key, asked[2], request_key=call_key(request_key, asked[2]))
         task = self._ahead[asked] = asyncio.create_task(grant)
         task.add_done_callback(retrieve_failure)
-        asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._forget, asked, task)
+        asyncio.get_running_loop().call_later(UNUSED_GRANT_SECONDS, self._forget, asked, task)
 
     def close(self) -> None:
         for task in self._ahead.values():

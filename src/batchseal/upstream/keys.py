@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from asn1crypto import algos
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from batchseal.cms import DIGEST_BYTES
+from batchseal.cms import pss_parameters
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamError
 from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import RemoteKey
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 MAX_CHAIN = 10
 
@@ -39,21 +40,7 @@ SIGN_OIDS = {
 }
 
 
-# RSASSA-PSS (RFC 4055 3.1) with the digest, MGF1 over the same, and a salt as long as the digest.
-PSS_OID = "1.2.840.113549.1.1.10"
-
-
-def pss_parameters(digest_name: str) -> bytes:
-    algorithm = {"algorithm": digest_name}
-    return bytes(
-        algos.RSASSAPSSParams(
-            {
-                "hash_algorithm": algorithm,
-                "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": algorithm},
-                "salt_length": DIGEST_BYTES[digest_name],
-            }
-        ).dump()
-    )
+PSS_OID = "1.2.840.113549.1.1.10"  # RSASSA-PSS, with the parameters that `cms.pss_parameters` gives
 
 
 def in_v1_form(answer: JsonObject) -> JsonObject:
@@ -94,14 +81,7 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool
     chain = read_chain(cert.get("certificates"))
     if not chain:
         raise unusable("it has no certificate that can be read")
-    certificate = x509.load_der_x509_certificate(chain[0])
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise unusable(
-            f"its certificate is valid from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc}"
-        )
-    public_key = certificate.public_key()
-    if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        raise unusable("its key is neither RSA nor EC")
+    public_key = usable_public_key(f"credential {credential_id!r}", chain[0], now)
     key_type = "rsa" if isinstance(public_key, rsa.RSAPublicKey) else "ec"
     listed = key.get("algo")
     algorithms = [a for a in listed if isinstance(a, str)] if isinstance(listed, list) else []
@@ -114,22 +94,42 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool
         sign_algorithm, digest_name, digest_algorithm = PSS_OID, "sha256", DIGEST_OIDS["sha256"]
     multisign = answer.get("multisign", 1)
     return RemoteKey(
-        credential=Credential(
-            credential_id=credential_id,
-            chain=chain,
-            key_type=key_type,
-            signature_bytes=longest_signature(public_key),
-            digest_algorithm=digest_name,
-            fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if uses_pss else b"")).digest(),
-            scheme="pss" if uses_pss else "",
-        ),
+        credential=build_credential(credential_id, chain, public_key, digest_name, pss=uses_pss),
         public_key=public_key,
         multisign=max(1, multisign) if isinstance(multisign, int) else 1,
         grant_bound=str(answer.get("SCAL", "1")) == "2",
         sign_algorithm=sign_algorithm,
         digest_algorithm=digest_algorithm,
-        sign_parameters=pss_parameters(digest_name) if uses_pss else None,
+        sign_parameters=pss_parameters(digest_name).dump() if uses_pss else None,
         needs_pin=answer.get("authMode") == "explicit" and presence(answer, "PIN") in ("true", "optional"),
+    )
+
+
+def usable_public_key(name: str, leaf: bytes, now: datetime) -> PublicKey:
+    """The key of a signer's certificate (DER). Raises CredentialUnusable, which says `name`, where it cannot sign now."""
+    certificate = x509.load_der_x509_certificate(leaf)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begins <= now <= ends:
+        raise CredentialUnusable(f"{name}: its certificate is valid from {begins} to {ends}")
+    public_key = certificate.public_key()
+    if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise CredentialUnusable(f"{name}: its key is neither RSA nor EC")
+    return public_key
+
+
+def build_credential(
+    credential_id: str, chain: tuple[bytes, ...], public_key: PublicKey, digest_name: str, *, pss: bool
+) -> Credential:
+    """`chain` is DER, the signer's certificate first, and `public_key` is that one's."""
+    return Credential(
+        credential_id=credential_id,
+        chain=chain,
+        key_type="rsa" if isinstance(public_key, rsa.RSAPublicKey) else "ec",
+        signature_bytes=longest_signature(public_key),
+        digest_algorithm=digest_name,
+        # With the scheme: a signature by another one does not fit the CMS that was prepared.
+        fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if pss else b"")).digest(),
+        scheme="pss" if pss else "",
     )
 
 
@@ -170,7 +170,7 @@ def choose_algorithm(key_type: str, offered: Sequence[str]) -> tuple[str, str, s
     return None
 
 
-def longest_signature(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> int:
+def longest_signature(key: PublicKey) -> int:
     """Bytes of the modulus, or of the longest DER `ECDSA-Sig-Value` (RFC 3279 2.2.3): two INTEGERs, sign bytes included."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8

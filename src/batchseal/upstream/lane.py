@@ -30,6 +30,7 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamUnavailable,
 )
+from batchseal.system.backoff import Backoff
 from batchseal.upstream.grants import call_key
 from batchseal.upstream.interface import SignedPart
 
@@ -39,7 +40,7 @@ MAX_CALLS = 4  # at once, and one more for a small order
 SMALL_ORDER = 32  # digests
 RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
-FIRST_PAUSE_SECONDS, PAUSE_GROWTH, MAX_PAUSE_SECONDS = 0.25, 3.0, 20.0
+REPEATING = Backoff(0.25, 20.0, growth=3.0)
 # While a call is under way, a batch that is not full waits for company: until none has come for a while (a twelfth of what a
 # call takes), but no longer than a quarter of it for each call under way. Alone, nobody waits.
 MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 24
@@ -237,7 +238,7 @@ class Lane:
     def _settle_failure(self, batch: Batch, problem: UpstreamError) -> None:
         size = len(batch.items)
         if isinstance(problem, UpstreamRateLimited):
-            self._held_until = self._loop.time() + min(pause_seconds(1, problem), MAX_PAUSE_SECONDS)
+            self._held_until = self._loop.time() + min(pause_seconds(1, problem), REPEATING.longest_seconds)
         if isinstance(problem, CallTooLarge) and size > 1:
             self.limit = min(self.limit, (size + 1) // 2)
             self._make_ready(batch.items)
@@ -251,10 +252,10 @@ class Lane:
     def _repeat(self, items: list[Item], problem: UpstreamError, *, together: bool, hunt: Hunt | None) -> None:
         """Once more after a pause, where tries are left and the pause is not too long to be waited for here."""
         pause = pause_seconds(max((item.tries for item in items), default=1), problem)
-        again = [item for item in items if item.tries_left > 0 and pause <= MAX_PAUSE_SECONDS]
+        again = [item for item in items if item.tries_left > 0 and pause <= REPEATING.longest_seconds]
         if again:
             self._again.append(Batch(again, self._loop.time() + pause, together, hunt))
-        deliver([(item, problem) for item in items if not (item.tries_left > 0 and pause <= MAX_PAUSE_SECONDS)])
+        deliver([(item, problem) for item in items if not (item.tries_left > 0 and pause <= REPEATING.longest_seconds)])
 
     def _hunt(self, batch: Batch, problem: CallRejected) -> None:
         """Parts of a refused call, so many that each digest stands alone before its tries are used up."""
@@ -283,5 +284,4 @@ def pause_seconds(tries: int, problem: UpstreamError) -> float:
     """Before the next try: growing, with jitter, never shorter than the upstream asks for."""
     if isinstance(problem, UpstreamAuthExpired) and tries == 1:
         return 0.0  # a fresh token is all it takes
-    pause = min(FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (tries - 1), MAX_PAUSE_SECONDS)
-    return max(random.uniform(0.5, 1.0) * pause, problem.retry_after_seconds or 0.0)
+    return max(random.uniform(0.5, 1.0) * REPEATING.pause_seconds(tries), problem.retry_after_seconds or 0.0)

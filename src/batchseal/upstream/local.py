@@ -5,7 +5,6 @@ never taken here: there is nobody who could tell a good token from a bad one.
 """
 
 import asyncio
-import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from batchseal.document import Credential
+from batchseal.cms import pss_parameters
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
 from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
-from batchseal.upstream.keys import longest_signature, pss_parameters
+from batchseal.upstream.keys import build_credential, usable_public_key
 from batchseal.upstream.pkcs11 import Pkcs11Key
-from batchseal.upstream.verify import DIGESTS
+from batchseal.upstream.verify import DIGESTS, pss_scheme
 from batchseal.upstream.wire import read_pin
 
 CALL_DIGESTS = 256
@@ -59,7 +58,7 @@ class Pkcs12Key:
             key, digest = self._load(pin)[0], DIGESTS[digest_name]
             if isinstance(key, ec.EllipticCurvePrivateKey):
                 return [key.sign(value, ec.ECDSA(Prehashed(digest))) for value in digests]
-            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size) if pss else padding.PKCS1v15()
+            scheme = pss_scheme(digest) if pss else padding.PKCS1v15()
             return [key.sign(value, scheme, Prehashed(digest)) for value in digests]
 
         return await asyncio.to_thread(work)
@@ -113,26 +112,12 @@ class LocalKeys:
         chain = await self._key.chain(pin_of(account))
         if not chain:
             raise CredentialUnusable(f"{self.name}: there is no certificate for the key")
-        certificate = x509.load_der_x509_certificate(chain[0])
-        if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
-            raise CredentialUnusable(f"{self.name}: its certificate is valid until {certificate.not_valid_after_utc}")
-        public_key = certificate.public_key()
-        if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-            raise CredentialUnusable(f"{self.name}: its key is neither RSA nor EC")
-        is_rsa = isinstance(public_key, rsa.RSAPublicKey)
-        pss = is_rsa and self._pss
+        public_key = usable_public_key(self.name, chain[0], datetime.now(UTC))
+        pss = isinstance(public_key, rsa.RSAPublicKey) and self._pss
         large = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.key_size > 256
         digest_name = "sha384" if large else "sha256"
-        credential = Credential(
-            credential_id=credential_id,
-            chain=chain,
-            key_type="rsa" if is_rsa else "ec",
-            signature_bytes=longest_signature(public_key),
-            digest_algorithm=digest_name,
-            fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if pss else b"")).digest(),
-            scheme="pss" if pss else "",
-        )
-        parameters = pss_parameters(digest_name) if pss else None
+        credential = build_credential(credential_id, chain, public_key, digest_name, pss=pss)
+        parameters = pss_parameters(digest_name).dump() if pss else None
         return RemoteKey(credential, public_key, CALL_DIGESTS, False, "", None, False, parameters)
 
     async def authorize(

@@ -6,30 +6,31 @@ after it died; it takes one call at a time.
 """
 
 import asyncio
-import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import msgspec
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, OutcomeUnknown, UpstreamError, UpstreamTransient
+from batchseal.system import messages
 
 log = structlog.get_logger("pkcs11")
 
-LENGTH = struct.Struct("<I")
 CALL_SECONDS = 120.0
+MAX_MESSAGE_BYTES = 16 << 20
+PROCESS = (sys.executable, "-m", "batchseal.upstream.pkcs11_process")
 
 
 class Pkcs11Key:
     """A `LocalKey`. `lock` is held around opening and logging in: some libraries fail where two processes do that at once."""
 
-    def __init__(self, url: str, lock: Path) -> None:
+    def __init__(self, url: str, lock: Path, command: Sequence[str] = PROCESS) -> None:
+        self._command = command
         path, _, query = url.removeprefix("pkcs11:").partition("?")
         self._wanted = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.split(";"))}
         options = dict(parse_qsl(query))
@@ -59,13 +60,11 @@ class Pkcs11Key:
             process = await self._started(pin)
             assert process.stdin is not None
             assert process.stdout is not None
-            body = msgspec.msgpack.encode(request)
             try:
                 async with asyncio.timeout(CALL_SECONDS):
-                    process.stdin.write(LENGTH.pack(len(body)) + body)
+                    process.stdin.write(messages.pack(request))
                     await process.stdin.drain()
-                    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-                    ok, answer = msgspec.msgpack.decode(await process.stdout.readexactly(length))
+                    ok, answer = await messages.read(process.stdout, MAX_MESSAGE_BYTES)
             except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as problem:
                 # An answer that comes too late must not be taken for the next one's.
                 await self.close()
@@ -79,15 +78,14 @@ class Pkcs11Key:
     async def _started(self, pin: str) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "batchseal.upstream.pkcs11_process"),
+                *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=1 << 24,
+                limit=MAX_MESSAGE_BYTES,
             )
             log.info("a process for the PKCS#11 token was started", pid=self._process.pid)
-            body = msgspec.msgpack.encode({**self._wanted, "pin": pin})
             assert self._process.stdin is not None
-            self._process.stdin.write(LENGTH.pack(len(body)) + body)
+            self._process.stdin.write(messages.pack([{**self._wanted, "pin": pin}]))
         return self._process
 
 

@@ -1,25 +1,24 @@
 """The process that holds a PKCS#11 library: `python -m batchseal.upstream.pkcs11_process`, spoken to by `pkcs11`.
 
-Frames on standard input and output: a 4-byte little-endian length and msgpack. The first frame says which token, key and PIN;
-each later one is answered by `[ok, result]`. Ends with its input.
+Messages (`system/messages.py`) come on standard input and go to standard output. The first one, `[wanted]`, says which token,
+key and PIN; each later one, `[name, *arguments]`, is answered by `[ok, result]`. Ends with its input.
 """
 
-import ctypes
 import fcntl
 import os
-import signal
 import sys
+from contextlib import suppress
 from typing import Any, BinaryIO
 
-import msgspec
 import pkcs11
 from asn1crypto import algos, core
 from pkcs11 import KeyType, Mechanism, ObjectClass
 from pkcs11.mechanisms import MGF
 
-from batchseal.upstream.pkcs11 import LENGTH
+from batchseal.system import messages
+from batchseal.system.parent import die_with_parent
+from batchseal.upstream.pkcs11 import MAX_MESSAGE_BYTES
 
-PR_SET_PDEATHSIG = 1
 PSS = {
     "sha256": (Mechanism.SHA256, MGF.SHA256, 32),
     "sha384": (Mechanism.SHA384, MGF.SHA384, 48),
@@ -66,29 +65,27 @@ def digest_info(digest: bytes, digest_name: str) -> bytes:
     return bytes(algos.DigestInfo({"digest_algorithm": algorithm, "digest": digest}).dump())
 
 
-def read(stream: BinaryIO) -> Any:
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise SystemExit(0)
-    return msgspec.msgpack.decode(stream.read(LENGTH.unpack(head)[0]))
-
-
 def main() -> None:
-    # A library that hangs must not outlive the signer: nobody else would end it.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()  # a library that hangs must not outlive the signer: nobody else would end it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    wanted, token = read(sys.stdin.buffer), None
+    with suppress(EOFError):
+        serve(sys.stdin.buffer, answers)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Raises EOFError where the requests end."""
+    (wanted,) = messages.read_blocking(requests, MAX_MESSAGE_BYTES)
+    token = None
     while True:
-        name, *arguments = read(sys.stdin.buffer)
+        name, *arguments = messages.read_blocking(requests, MAX_MESSAGE_BYTES)
         try:
             token = token or Token(wanted)
             answer = [True, getattr(token, {"chain": "chain", "sign": "sign"}[name])(*arguments)]
         except Exception as problem:  # every error of the library is the caller's to judge
             token = None
             answer = [False, f"{type(problem).__name__}: {problem}"[:200]]
-        body = msgspec.msgpack.encode(answer)
-        answers.write(LENGTH.pack(len(body)) + body)
+        answers.write(messages.pack(answer))
         answers.flush()
 
 

@@ -10,10 +10,10 @@ import hashlib
 import json
 import secrets
 import time
-from collections import OrderedDict
 
 import structlog
 
+from batchseal.system.expiring import ExpiringCache
 from batchseal.upstream.interface import SigningService
 
 log = structlog.get_logger("upstream")
@@ -30,7 +30,7 @@ class Probe:
 
     def __init__(self, service: SigningService) -> None:
         self._service = service
-        self._answers: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
+        self._answers: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_REMEMBERED)
         self._asking = asyncio.Semaphore(MAX_PROBES)
         self._judging = asyncio.Lock()
         self._judged_at: float | None = None
@@ -48,12 +48,11 @@ class Probe:
         if isinstance(expires, int | float) and expires <= time.time():
             return None
         key = hashlib.sha256(token.encode()).digest()
-        remembered = self._answers.get(key)
-        if remembered and remembered[0] > time.monotonic():
-            return remembered[1]
+        if remembered := self._answers.find(key):
+            return remembered[0]
         async with self._asking:
             answer = name_of(claims) if await self._holds(token, claims) else None
-        self._remember(key, answer)
+        self._answers.keep(key, answer, REFUSED_SECONDS if answer is None else ACCEPTED_SECONDS)
         return answer
 
     async def _holds(self, token: str, claims: dict[str, object]) -> bool:
@@ -76,13 +75,6 @@ class Probe:
                 if not self._tells_apart:
                     log.warning("the signing service takes any bearer token: foreign tokens are refused")
             return self._tells_apart
-
-    def _remember(self, key: bytes, answer: str | None) -> None:
-        lifetime = REFUSED_SECONDS if answer is None else ACCEPTED_SECONDS
-        self._answers[key] = time.monotonic() + lifetime, answer
-        self._answers.move_to_end(key)
-        while len(self._answers) > MAX_REMEMBERED:
-            self._answers.popitem(last=False)
 
 
 def is_token(text: str) -> bool:

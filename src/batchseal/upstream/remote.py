@@ -18,9 +18,9 @@ from batchseal.errors import (
     UpstreamError,
     UpstreamQuotaGone,
 )
-from batchseal.futures import retrieve_failure
 from batchseal.operation import Caller
 from batchseal.services import ClientServices
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
@@ -41,7 +41,7 @@ log = structlog.get_logger("upstream")
 KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
 HEALTH_SECONDS = 5.0
 QUOTA_SECONDS = 3600.0  # that a quota once gone is spoken of
-AT_ONCE = 4  # signatures that take less time to verify than to hand to a thread
+VERIFIED_IN_LOOP = 4  # signatures that take less time to verify than to hand to a thread
 BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
 BODY_MARGIN_BYTES = 16 << 10
 FITS_BODY = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
@@ -260,7 +260,7 @@ class RemoteUpstream:
                 self.breaker.record(problem)
                 raise
             self.breaker.record(None)
-            if len(digests) <= AT_ONCE:
+            if len(digests) <= VERIFIED_IN_LOOP:
                 values = verify.match(key, digests, signatures)
             else:
                 values = await asyncio.to_thread(verify.match, key, digests, signatures)

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from batchseal.errors import UpstreamAuthExpired, UpstreamAuthRefused, UpstreamPermanent, UpstreamTransient
-from batchseal.futures import retrieve_failure
 from batchseal.services import ClientService
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.transport import Transport
 
 TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105

@@ -129,13 +129,18 @@ class _PssMatch(_Search):
     def __init__(self, key: rsa.RSAPublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes]) -> None:
         super().__init__(digests)
         self.key, self.digest = key, Prehashed(digest)
-        self.scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+        self.scheme = pss_scheme(digest)
 
     def forms(self, signature: bytes) -> list[bytes]:
         return [signature.rjust((self.key.key_size + 7) // 8, b"\0")]
 
     def check(self, form: bytes, digest: bytes) -> None:
         self.key.verify(form, digest, self.scheme, self.digest)
+
+
+def pss_scheme(digest: hashes.HashAlgorithm) -> padding.PSS:
+    """RSASSA-PSS as `cms.pss_parameters` describes it."""
+    return padding.PSS(padding.MGF1(digest), digest.digest_size)
 
 
 def der_forms(signature: bytes, key_bits: int) -> list[bytes]:

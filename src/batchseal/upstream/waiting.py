@@ -4,22 +4,23 @@ import asyncio
 from contextlib import suppress
 
 from batchseal.errors import OutcomeUnknown, UpstreamRateLimited, UpstreamTransient
+from batchseal.system.backoff import Backoff
 from batchseal.upstream.interface import Account, Handle, SigningService
 
-POLL_SECONDS, MAX_POLL_SECONDS = 0.2, 2.0
+POLLING = Backoff(0.2, 2.0, growth=1.5)
 
 
 async def answer_of(service: SigningService, account: Account, answer: list[bytes] | Handle) -> list[bytes]:
     """The signatures, polled for at growing intervals where `answer` is a handle. Raises OutcomeUnknown after its time."""
     if not isinstance(answer, Handle):
         return answer
-    pause, values = POLL_SECONDS, None
+    values, asked = None, 0
     try:
         while values is None:
             if asyncio.get_running_loop().time() >= answer.ends:
                 raise OutcomeUnknown("the answer that was to come later did not come in time")
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, MAX_POLL_SECONDS)
+            asked += 1
+            await asyncio.sleep(POLLING.pause_seconds(asked))
             # The work is done already: an outage in between must not have it done, and paid for, again.
             with suppress(UpstreamTransient, UpstreamRateLimited, OutcomeUnknown):
                 values = await service.poll(account, answer)

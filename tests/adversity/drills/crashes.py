@@ -15,8 +15,8 @@ from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
 from batchseal.client.http import Client
-from batchseal.crash import SITES
 from batchseal.errors import RequestFailed
+from batchseal.system.crash_sites import SITES
 
 READY_SECONDS, FINISHED_SECONDS, ENDED_SECONDS = 5, 20, 5
 SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")

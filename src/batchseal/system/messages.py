@@ -1,0 +1,49 @@
+"""Messages between two processes of the service: each is a 4-byte little-endian length and a msgpack array of that length."""
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import msgspec
+
+LENGTH = struct.Struct("<I")
+
+
+def pack(message: Sequence[Any]) -> bytes:
+    body = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+async def read(reader: asyncio.StreamReader, most_bytes: int) -> list[Any]:
+    """The next message. Raises IncompleteReadError where the stream ends, ConnectionError for one that is longer than
+    `most_bytes` or is no msgpack array: what follows on that stream cannot be trusted either.
+    """
+    length = _length(await reader.readexactly(LENGTH.size), most_bytes)
+    return _decoded(await reader.readexactly(length))
+
+
+def read_blocking(stream: BinaryIO, most_bytes: int) -> list[Any]:
+    """Like `read`, from a file that waits. Raises EOFError where it ends."""
+    return _decoded(_exactly(stream, _length(_exactly(stream, LENGTH.size), most_bytes)))
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("the other process closed the stream")
+    return data
+
+
+def _length(head: bytes, most_bytes: int) -> int:
+    (length,) = LENGTH.unpack(head)
+    if length > most_bytes:
+        raise ConnectionError(f"a message of {length} bytes is too long")
+    return int(length)
+
+
+def _decoded(body: bytes) -> list[Any]:
+    try:
+        return msgspec.msgpack.decode(body, type=list[Any])
+    except msgspec.DecodeError:
+        raise ConnectionError("a message cannot be read") from None
