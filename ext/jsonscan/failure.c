@@ -136,8 +136,10 @@ const uint8_t *scan_fail(jsonscan *s, jsonscan_kind kind, uint64_t offset, const
     return refuse(s, kind, offset, what, NULL);
 }
 
-const uint8_t *scan_fail_key(jsonscan *s, uint64_t offset, const uint8_t *key, size_t n) {
+const uint8_t *scan_fail_key(jsonscan *s) {
     char escaped[KEY_CHARS + 4];
+    size_t n;
+    const uint8_t *key = keys_open(s, &n);
     escape_key(escaped, key, n);
-    return refuse(s, JSONSCAN_DUPLICATE_KEY, offset, "duplicate key", escaped);
+    return refuse(s, JSONSCAN_DUPLICATE_KEY, s->string_offset, "duplicate key", escaped);
 }

@@ -70,35 +70,33 @@ static bool is_duplicate(const jsonscan *s, const frame *f, const entry *open) {
     return false;
 }
 
-bool keys_end(jsonscan *s) {
+keys_status keys_end(jsonscan *s) {
     frame *f = scan_top(s);
     size_t bytes = s->keys.used - s->open_key - sizeof(entry);
     bool stored = text_append(&s->keys, "\0\0\0", entry_size((uint32_t)bytes) - sizeof(entry) - bytes);
     entry *open = entry_at(s, s->open_key);
     open->bytes = (uint32_t)bytes;
     open->fingerprint = fingerprint(s, entry_key(open), bytes);
-    if (is_duplicate(s, f, open)) {
-        scan_fail_key(s, s->string_offset, entry_key(open), bytes);
-        return false;
-    }
+    if (is_duplicate(s, f, open)) return KEYS_DUPLICATE;
     /* At most half of the slots are taken. */
     bool full = f->table ? f->key_count * 2 > f->table_mask : f->key_count >= TABLE_FROM;
-    if (!stored || (full && !table_build(s, f, s->open_key))) {
-        scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
-        return false;
-    }
+    if (!stored || (full && !table_build(s, f, s->open_key))) return KEYS_NO_MEMORY;
     if (f->table) table_add(s, f, s->open_key);
     f->key_count++;
     f->key = s->open_key;
     f->in_child = true;
-    return true;
+    return KEYS_ADDED;
 }
 
-const uint8_t *keys_current(const jsonscan *s, const frame *f, size_t *n) {
-    const entry *e = entry_at(s, f->key);
+static const uint8_t *key_at(const jsonscan *s, size_t position, size_t *n) {
+    const entry *e = entry_at(s, position);
     *n = e->bytes;
     return entry_key(e);
 }
+
+const uint8_t *keys_open(const jsonscan *s, size_t *n) { return key_at(s, s->open_key, n); }
+
+const uint8_t *keys_current(const jsonscan *s, const frame *f, size_t *n) { return key_at(s, f->key, n); }
 
 bool keys_current_is(const jsonscan *s, const frame *f, const char *name) {
     size_t n;

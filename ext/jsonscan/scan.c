@@ -16,12 +16,6 @@ static const uint8_t *skip_space(const jsonscan *s, const uint8_t *p) {
     return p;
 }
 
-void scan_value_done(jsonscan *s) {
-    frame *f = scan_top(s);
-    f->in_child = false;
-    s->state = STATE_AFTER_VALUE;
-}
-
 /* What the value that begins with c is to the contract; refuses what it must not be. */
 static bool find_role(jsonscan *s, const uint8_t *p, scan_role *role) {
     frame *parent = scan_top(s);

@@ -11,9 +11,13 @@ static const uint8_t *fail(jsonscan *s, const uint8_t *p, const char *what) {
 /* Bytes of the string as they came. */
 static bool keep(jsonscan *s, const uint8_t *p, size_t n) { return s->sink == SINK_CONTENT || scan_emit(s, p, n); }
 
+static const uint8_t *fail_key_memory(jsonscan *s) {
+    return scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
+}
+
 static bool add_to_key(jsonscan *s, const uint8_t *bytes, size_t n) {
     if (s->sink != SINK_KEY || keys_add(s, bytes, n)) return true;
-    scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
+    fail_key_memory(s);
     return false;
 }
 
@@ -22,7 +26,9 @@ static const uint8_t *end_string(jsonscan *s, const uint8_t *p) {
     if (s->sink == SINK_TEXT) {
         scan_value_done(s);
     } else {
-        if (!keys_end(s)) return s->piece_end;
+        keys_status status = keys_end(s);
+        if (status == KEYS_DUPLICATE) return scan_fail_key(s);
+        if (status == KEYS_NO_MEMORY) return fail_key_memory(s);
         s->state = STATE_COLON;
     }
     return p + 1;
