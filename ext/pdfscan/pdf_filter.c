@@ -149,7 +149,7 @@ static pdf_refusal undo_predictor(pdf_span parameters, pdf_span *data) {
     return PDF_OK;
 }
 
-static pdf_refusal apply(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
+pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal;
     bool flate = pdf_name_is(filter, "FlateDecode") || pdf_name_is(filter, "Fl");
@@ -167,35 +167,4 @@ static pdf_refusal apply(pdf_document *doc, pdf_span filter, pdf_span parameters
     if (refusal) return refusal;
     *data = out.length ? (pdf_span){out.bytes, out.bytes + out.length} : (pdf_span){data->at, data->at};
     return (flate || lzw) && out.length ? undo_predictor(parameters, data) : PDF_OK;
-}
-
-pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data) {
-    enum { MAX_FILTERS = 8 };
-    pdf_object filters, parameters;
-    pdf_refusal refusal;
-    *data = raw;
-    if ((refusal = pdf_get_resolved(doc, dict, "Filter", &filters))) return refusal;
-    if ((refusal = pdf_get_resolved(doc, dict, "DecodeParms", &parameters))) return refusal;
-    pdf_kind kind = pdf_kind_of(filters.value);
-    if (kind == PDF_NULL) return PDF_OK;
-    if (kind == PDF_NAME) {
-        /* a lone filter may have its parameters in an array all the same */
-        pdf_members list = pdf_open(parameters.value);
-        if (pdf_kind_of(parameters.value) == PDF_ARRAY && !pdf_next(&list, &parameters.value)) parameters.value.at = parameters.value.end;
-        return apply(doc, filters.value, parameters.value, data);
-    }
-    if (kind != PDF_ARRAY) return PDF_REFUSE_FILTER;
-    pdf_members names = pdf_open(filters.value), list = pdf_open(parameters.value);
-    bool shared = pdf_kind_of(parameters.value) == PDF_DICT;
-    pdf_span name, each = parameters.value;
-    for (unsigned i = 0; pdf_next(&names, &name); i++) {
-        pdf_object own = {.value = each};
-        if (i == MAX_FILTERS) return PDF_REFUSE_FILTER;
-        if (!shared) {
-            if (!pdf_next(&list, &each)) each = (pdf_span){name.end, name.end};
-            if ((refusal = pdf_resolve(doc, each, &own))) return refusal;
-        }
-        if ((refusal = apply(doc, name, own.value, data))) return refusal;
-    }
-    return PDF_OK;
 }

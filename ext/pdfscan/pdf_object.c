@@ -48,6 +48,37 @@ bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_
     return true;
 }
 
+pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data) {
+    enum { MAX_FILTERS = 8 };
+    pdf_object filters, parameters;
+    pdf_refusal refusal;
+    *data = raw;
+    if ((refusal = pdf_get_resolved(doc, dict, "Filter", &filters))) return refusal;
+    if ((refusal = pdf_get_resolved(doc, dict, "DecodeParms", &parameters))) return refusal;
+    pdf_kind kind = pdf_kind_of(filters.value);
+    if (kind == PDF_NULL) return PDF_OK;
+    if (kind == PDF_NAME) {
+        /* a lone filter may have its parameters in an array all the same */
+        pdf_members list = pdf_open(parameters.value);
+        if (pdf_kind_of(parameters.value) == PDF_ARRAY && !pdf_next(&list, &parameters.value)) parameters.value.at = parameters.value.end;
+        return pdf_apply_filter(doc, filters.value, parameters.value, data);
+    }
+    if (kind != PDF_ARRAY) return PDF_REFUSE_FILTER;
+    pdf_members names = pdf_open(filters.value), list = pdf_open(parameters.value);
+    bool shared = pdf_kind_of(parameters.value) == PDF_DICT;
+    pdf_span name, each = parameters.value;
+    for (unsigned i = 0; pdf_next(&names, &name); i++) {
+        pdf_object own = {.value = each};
+        if (i == MAX_FILTERS) return PDF_REFUSE_FILTER;
+        if (!shared) {
+            if (!pdf_next(&list, &each)) each = (pdf_span){name.end, name.end};
+            if ((refusal = pdf_resolve(doc, each, &own))) return refusal;
+        }
+        if ((refusal = pdf_apply_filter(doc, name, own.value, data))) return refusal;
+    }
+    return PDF_OK;
+}
+
 pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_objstm *stream) {
     pdf_object value;
     int64_t n, first;

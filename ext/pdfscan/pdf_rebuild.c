@@ -2,9 +2,10 @@
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_rows.h"
 
 /* Numbers far beyond what a file of so many objects uses are left out, or a few bytes could ask for a table of megabytes. */
-enum { ROW_BYTES = 13, ALWAYS_LISTED = 1 << 20, SPREAD = 8, MOST_FOUND = 1 << 21 };
+enum { ALWAYS_LISTED = 1 << 20, SPREAD = 8, MOST_FOUND = 1 << 21 };
 
 typedef struct {
     uint32_t num, generation;
@@ -140,17 +141,15 @@ pdf_refusal pdf_rebuild_xref(pdf_document *doc) {
     size_t count = s.found.length / sizeof(found_object);
     size_t most = count * SPREAD > ALWAYS_LISTED ? count * SPREAD : ALWAYS_LISTED;
     if (s.highest > most) s.highest = (uint32_t)most;
-    uint8_t *rows = pdf_alloc_zeroed(doc->arena, ((size_t)s.highest + 1) * ROW_BYTES);
+    uint8_t *rows = pdf_alloc_zeroed(doc->arena, ((size_t)s.highest + 1) * PDF_OWN_ROW_BYTES);
     pdf_section *section = pdf_alloc_zeroed(doc->arena, sizeof *section);
     pdf_subsection *all = pdf_alloc_zeroed(doc->arena, sizeof *all);
     if (!rows || !section || !all) return PDF_REFUSE_MEMORY;
     const found_object *found = (const found_object *)(const void *)s.found.bytes;
     for (size_t i = 0; i < count; i++) {
         if (found[i].num > s.highest) continue;
-        uint8_t *row = rows + (size_t)found[i].num * ROW_BYTES;
-        row[0] = found[i].compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN;
-        for (int b = 0; b < 8; b++) row[1 + b] = (uint8_t)(found[i].location >> (56 - 8 * b));
-        for (int b = 0; b < 4; b++) row[9 + b] = (uint8_t)(found[i].generation >> (24 - 8 * b));
+        uint8_t *row = rows + (size_t)found[i].num * PDF_OWN_ROW_BYTES;
+        pdf_write_own_row(row, found[i].compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN, found[i].location, found[i].generation);
     }
     *all = (pdf_subsection){.first = 0, .count = s.highest + 1, .rows = rows, .width = {1, 8, 4}};
     *section = (pdf_section){.is_stream = s.any_compressed || s.stream_trailer, .trailer = s.trailer, .subsections = all, .count = 1};

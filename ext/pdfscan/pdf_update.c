@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "pdfscan/pdf_text.h"
+#include "pdfscan/pdf_writer.h"
 
 enum { MAX_EDITS = 4, BYTE_RANGE_CHARS = 40 };
 
@@ -13,9 +14,7 @@ typedef struct {
     const pdf_buffer *text;
 } edit;
 
-uint64_t pdf_position(const pdf_writer *writer) { return writer->out_offset + writer->out->length; }
-
-void pdf_put_ref(pdf_buffer *out, uint64_t num, uint64_t gen) {
+static void put_ref(pdf_buffer *out, uint64_t num, uint64_t gen) {
     pdf_put_number(out, num, 1);
     pdf_puts(out, " ");
     pdf_put_number(out, gen, 1);
@@ -75,13 +74,13 @@ static void in_order(edit *edits, unsigned n) {
 static void put_extended_array(pdf_buffer *out, pdf_span array, uint32_t num) {
     pdf_put(out, array.at, (size_t)(array.end - array.at) - 1);
     pdf_puts(out, " ");
-    pdf_put_ref(out, num, 0);
+    put_ref(out, num, 0);
     pdf_puts(out, "]");
 }
 
 static void put_new_array(pdf_buffer *out, uint32_t num) {
     pdf_puts(out, "[");
-    pdf_put_ref(out, num, 0);
+    put_ref(out, num, 0);
     pdf_puts(out, "]");
 }
 
@@ -117,9 +116,9 @@ static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t 
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
     pdf_put_number(w->out, field_number, 1);
     pdf_puts(w->out, ")/F 132/Rect[0 0 0 0]/P ");
-    pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);
+    put_ref(w->out, w->structure->page.num, w->structure->page.gen);
     pdf_puts(w->out, "/V ");
-    pdf_put_ref(w->out, signature, 0);
+    put_ref(w->out, signature, 0);
     pdf_puts(w->out, ">>");
     end_object(w);
 }
@@ -209,7 +208,7 @@ static void put_form(pdf_writer *w, uint32_t field, bool *failed) {
         put_new_array(w->out, field);
         pdf_puts(w->out, "/SigFlags 3>>");
         end_object(w);
-        pdf_put_ref(&entry, form, 0);
+        put_ref(&entry, form, 0);
     }
     edit change = set_entry(arena, s->catalog.value, "AcroForm", &entry, &scratch);
     begin_object(w, s->catalog.num, s->catalog.gen);

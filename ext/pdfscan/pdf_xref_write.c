@@ -2,7 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pdfscan/pdf_update.h"
+#include "pdfscan/pdf_rows.h"
+#include "pdfscan/pdf_writer.h"
 
 enum { FREE_GENERATION = 65535, SPARSE_FACTOR = 4, SPARSE_BASE = 1024 };
 
@@ -23,11 +24,11 @@ static void put_row(pdf_buffer *rows, row r) { pdf_put(rows, &r, sizeof r); }
 static void put_rebuilt_rows(const pdf_writer *w, pdf_buffer *rows) {
     const pdf_subsection *all = &w->doc->sections[0].subsections[0];
     uint32_t found = 0;
-    for (uint32_t i = 0; i < all->count; i++) found += all->rows[13 * (size_t)i] != PDF_ENTRY_FREE;
+    for (uint32_t i = 0; i < all->count; i++) found += all->rows[PDF_OWN_ROW_BYTES * (size_t)i] != PDF_ENTRY_FREE;
     bool sparse = all->count > (uint64_t)found * SPARSE_FACTOR + SPARSE_BASE;
     put_row(rows, (row){.generation = FREE_GENERATION});
     for (uint32_t num = 1; num < all->count; num++) {
-        if (sparse && all->rows[13 * (size_t)num] == PDF_ENTRY_FREE) continue; /* a million of them in the worst case */
+        if (sparse && all->rows[PDF_OWN_ROW_BYTES * (size_t)num] == PDF_ENTRY_FREE) continue; /* a million of them in the worst case */
         bool rewritten = false;
         for (unsigned i = 0; i < w->written_count; i++) rewritten |= w->written[i].num == num;
         pdf_entry entry = rewritten ? (pdf_entry){.type = PDF_ENTRY_MISSING} : pdf_lookup(w->doc, num);
