@@ -1,8 +1,9 @@
+/* Selects the kernel, and handles what kernels do not: quads that are cut, padding, and what to refuse. */
 #include "base64/base64.h"
 
 #include <string.h>
 
-/* Best first: an instruction set runs the first kernel whose needs it covers. */
+/* Best first. An instruction set uses the first kernel whose needs it fulfils. */
 static const struct {
     uint32_t needs;
     const base64_kernel *kernel;
@@ -32,7 +33,8 @@ const char *base64_status_text(base64_status status) {
     return "unknown";
 }
 
-/* '=': a quad of 2 sextets takes two and yields one byte, one of 3 takes one and yields two. */
+/* Decodes one '='. A quad with two values needs two '=' and gives one byte; one with three values needs one '=' and
+ * gives two bytes. */
 static base64_status decode_padding(base64_decoder *d, uint8_t *dst, size_t *written) {
     if (d->closed) return BASE64_AFTER_PADDING;
     if (d->sextets < 2) return BASE64_PADDING_PLACE;

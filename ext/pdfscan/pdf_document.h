@@ -1,4 +1,5 @@
-/* A PDF that is being read: its xref sections, its objects, and the streams that had to be decoded. Internal to pdfscan.
+/* A PDF that is being read: its xref sections, its objects, and the streams that had to be decoded. Internal to
+ * pdfscan.
  *
  * A file calls only files that stand below it:
  *
@@ -14,8 +15,8 @@
  *   pdf_inflate.c     zlib             pdf_text.c   text strings
  *   pdf_lexer.c       values           pdf_arena.c  memory
  *
- * Only pdf_object.c and pdf_structure.c are recursive, because PDF is: the length of a stream may be an object in another
- * stream, and pages and form fields are trees. */
+ * Only pdf_object.c and pdf_structure.c are recursive, because PDF is: the length of a stream may be an object in
+ * another stream, and pages and form fields are trees. */
 #ifndef BATCHSEAL_PDF_DOCUMENT_H
 #define BATCHSEAL_PDF_DOCUMENT_H
 

@@ -1,4 +1,4 @@
-/* Stream filters that xref and object streams use (ISO 32000-2 7.4). */
+/* The stream filters that xref streams and object streams use (ISO 32000-2 7.4). */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
@@ -61,7 +61,7 @@ static pdf_refusal decode_ascii85(pdf_document *doc, pdf_span in, pdf_buffer *ou
     return PDF_OK;
 }
 
-/* 7.4.4.2: codes of 9 to 12 bits, 256 clears the table, 257 ends. */
+/* 7.4.4.2: codes have 9 to 12 bits. Code 256 clears the table, 257 ends the data. */
 static pdf_refusal decode_lzw(pdf_document *doc, pdf_span in, bool early, pdf_buffer *out) {
     struct {
         uint16_t prefix, length;
@@ -82,7 +82,8 @@ static pdf_refusal decode_lzw(pdf_document *doc, pdf_span in, bool early, pdf_bu
             continue;
         }
         if (code > next || (code == next && previous == 256) || (code > 255 && previous == 256)) return PDF_OK;
-        /* the code just being defined is its predecessor's text and that text's first byte */
+        /* A code that is not in the table yet means the text of the code before, followed by the first byte of that
+         * text. */
         uint32_t walk = code == next ? previous : code;
         size_t length = (walk < 256 ? 1u : table[walk].length), n = length;
         for (; walk > 255; walk = table[walk].prefix) text[--n] = table[walk].last;
@@ -114,7 +115,7 @@ static uint8_t paeth(uint8_t left, uint8_t up, uint8_t corner) {
     return a <= b && a <= c ? left : b <= c ? up : corner;
 }
 
-/* 7.4.4.4, in place: rows move towards the front as their leading tag is dropped. */
+/* 7.4.4.4. Works in place: dropping the tag byte of each row moves the rows towards the front. */
 static pdf_refusal undo_predictor(pdf_span parameters, pdf_span *data) {
     int64_t predictor = parameter(parameters, "Predictor", 1), columns = parameter(parameters, "Columns", 1);
     int64_t colors = parameter(parameters, "Colors", 1), bits = parameter(parameters, "BitsPerComponent", 8);

@@ -35,7 +35,7 @@ static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
 static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry, size_t *work) {
     for (uint32_t i = 0; i < section->count; i++, *work += 4) {
         const pdf_subsection *rows = &section->subsections[i];
-        if (num - rows->first >= rows->count) continue;  /* wraps below first */
+        if (num - rows->first >= rows->count) continue;  /* unsigned, so a number below first is large here */
         *entry = row_entry(rows, num - rows->first);
         return true;
     }
@@ -47,7 +47,7 @@ pdf_entry pdf_lookup(pdf_document *doc, uint32_t num) {
     for (uint32_t i = 0; i < doc->section_count; i++) {
         const pdf_section *section = &doc->sections[i];
         bool found = section_lookup(section, num, &entry, &doc->work);
-        /* a hybrid's table shows hidden objects as free (7.5.8.4) */
+        /* 7.5.8.4: the table of a hybrid file lists hidden objects as free. */
         if (section->hidden && (!found || entry.type == PDF_ENTRY_FREE)) found = section_lookup(section->hidden, num, &entry, &doc->work) || found;
         if (found) return entry;
     }

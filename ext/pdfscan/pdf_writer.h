@@ -25,7 +25,8 @@ typedef struct {
 /* The offset in the signed file of the next byte that is written. */
 static inline uint64_t pdf_position(const pdf_writer *writer) { return writer->out_offset + writer->out->length; }
 
-/* Writes the xref section that lists the written objects, in the form of the source's newest section, and the trailer. */
+/* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
+ * trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);
 
 #endif

@@ -1,4 +1,5 @@
-/* The xref chain: tables, streams, hybrids (ISO 32000-2 7.5.4, 7.5.8). Rows stay where they are and are read on demand. */
+/* Reads the chain of xref sections: tables, streams and hybrids (ISO 32000-2 7.5.4, 7.5.8). The rows are not copied but
+ * stay in the file; pdf_lookup.c reads them when they are needed. */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
@@ -6,7 +7,7 @@
 
 enum { TAIL_BYTES = 2048 };
 
-/* Rows that end in one or in three bytes, as they often do, become binary ones of widths 1, 8, 4. */
+/* Converts text rows of a wrong length into rows of widths 1, 8 and 4. Many files end a row with one or three bytes. */
 static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_subsection *rows) {
     const uint8_t *end = doc->file.end;
     if (rows->count > (size_t)(end - at) / PDF_TEXT_ENTRY_BYTES) return NULL;
@@ -24,7 +25,7 @@ static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_sub
 
 static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_subsection rows) {
     if (!rows.count) return PDF_OK;
-    if ((section->count & (section->count - 1)) == 0) {  /* full at powers of two */
+    if ((section->count & (section->count - 1)) == 0) {  /* the array is full at powers of two */
         size_t capacity = section->count ? (size_t)section->count * 2 : 1;
         pdf_subsection *grown = pdf_alloc(doc->arena, capacity * sizeof *grown);
         if (!grown) return PDF_REFUSE_MEMORY;
@@ -36,7 +37,7 @@ static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_s
     return PDF_OK;
 }
 
-/* `at` is behind "xref". */
+/* `at` must be behind "xref". */
 static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section *section) {
     const uint8_t *end = doc->file.end, *next;
     pdf_refusal refusal;
@@ -51,7 +52,8 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
             at = convert_rows(doc, at, &rows);
             if (!at) return PDF_REFUSE_BROKEN_XREF;
         } else {
-            /* a writer that counts from 1 and still lists object 0: every number is off by one */
+            /* Some writers list object 0 but say that the section begins with object 1, so every number is wrong by
+             * one. */
             if (count && first == 1 && pdf_text_number(at, 10) == 0 && at[17] == 'f' && pdf_text_number(at + 11, 5) == 65535) return PDF_REFUSE_BROKEN_XREF;
             at += length;
         }
@@ -61,7 +63,7 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
     return refusal ? refusal : pdf_kind_of(section->trailer) == PDF_DICT ? PDF_OK : PDF_REFUSE_BROKEN_XREF;
 }
 
-/* `at` is behind "num gen obj". */
+/* `at` must be behind "num gen obj". */
 static pdf_refusal read_stream(pdf_document *doc, const uint8_t *at, pdf_section *section) {
     pdf_span raw, data, value;
     pdf_refusal refusal = pdf_read_value(doc, at, doc->file.end, &section->trailer);
@@ -112,7 +114,7 @@ static pdf_refusal read_section(pdf_document *doc, uint64_t offset, pdf_section 
     memset(section, 0, sizeof *section);
     section->start = (uint64_t)(at - doc->file.at);
     if ((next = pdf_skip_header(at, doc->file.end, &num, &gen))) return read_stream(doc, next, section);
-    /* "xref0 5" occurs */
+    /* Some files have "xref0 5", without white space. */
     if (doc->file.end - at >= 4 && memcmp(at, "xref", 4) == 0) return read_table(doc, at + 4, section);
     return PDF_REFUSE_BROKEN_XREF;
 }

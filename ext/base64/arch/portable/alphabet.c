@@ -1,5 +1,5 @@
-/* The alphabet of RFC 4648 section 4, in both directions. The decoder and every kernel may read it, so it stands in the
- * folder that needs no special instructions, below all of them. */
+/* The tables of the alphabet (RFC 4648 section 4) for encoding and decoding. base64.c and every kernel may read them,
+ * so they are in the folder that all of these may use. */
 #include "base64/kernel.h"
 
 const char base64_alphabet[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
