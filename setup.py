@@ -35,8 +35,9 @@ def native_libraries() -> list[tuple[str, dict[str, list[str]]]]:
 
 LIBRARIES = native_libraries()
 
-# core comes first and last: dispatch tables refer to kernels, kernels to shared helpers.
-LINK_ORDER = [name for name, _ in LIBRARIES] + ["batchseal_core"]
+# A library may use only those after it: core selects a kernel, wide kernels use narrower ones, portable uses nothing.
+LINK_ORDER = ["batchseal_core", *(f"batchseal_{isa}" for isa in reversed(ISA_FLAGS))]
+LINK_ORDER = [name for name in LINK_ORDER if name in dict(LIBRARIES)]
 
 EXTENSIONS = [
     Extension(

@@ -1,28 +1,9 @@
+/* Selects the kernel, and handles what kernels do not: quads that are cut, padding, and what to refuse. */
 #include "base64/base64.h"
 
 #include <string.h>
 
-const char base64_alphabet[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-#define XX BASE64_FOREIGN
-const uint8_t base64_values[256] = {
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 0x00 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 0x10 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, 62, XX, XX, XX, 63, /* 0x20: + / */
-    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, XX, XX, XX, XX, XX, XX, /* 0x30: 0-9 */
-    XX, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, /* 0x40: A-O */
-    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, XX, XX, XX, XX, XX, /* 0x50: P-Z */
-    XX, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, /* 0x60: a-o */
-    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, XX, XX, XX, XX, XX, /* 0x70: p-z */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 0x80 and up */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX,
-};
-#undef XX
-
-/* Best first: an instruction set runs the first kernel whose needs it covers. */
+/* Best first. An instruction set uses the first kernel whose needs it fulfils. */
 static const struct {
     uint32_t needs;
     const base64_kernel *kernel;
@@ -52,7 +33,8 @@ const char *base64_status_text(base64_status status) {
     return "unknown";
 }
 
-/* '=': a quad of 2 sextets takes two and yields one byte, one of 3 takes one and yields two. */
+/* Decodes one '='. A quad with two values needs two '=' and gives one byte; one with three values needs one '=' and
+ * gives two bytes. */
 static base64_status decode_padding(base64_decoder *d, uint8_t *dst, size_t *written) {
     if (d->closed) return BASE64_AFTER_PADDING;
     if (d->sextets < 2) return BASE64_PADDING_PLACE;

@@ -1,9 +1,9 @@
-/* Strict base64 (RFC 4648 section 4) over streams cut anywhere.
+/* Strict base64 (RFC 4648 section 4) for streams that may be cut at any character.
  *
- * Decoding: line breaks (CR, LF) are skipped, as MIME encoders write them; everything else that is not in the alphabet,
- * missing padding, padding over non-zero bits ("QR==") and data after padding are refused, with the offset of the
- * character. Encoding: the stream may come in segments of any length; they are never joined. No allocation, no I/O; a
- * state belongs to one thread at a time. */
+ * The decoder skips line breaks (CR and LF), because MIME encoders write them. It refuses every other character outside
+ * the alphabet, missing padding, padding over bits that are not zero ("QR=="), and data after the padding, and tells
+ * the offset of the character. The encoder takes segments of any length and never joins them. Nothing here allocates
+ * memory or does I/O. Only one thread at a time may use a decoder or an encoder. */
 #ifndef BATCHSEAL_BASE64_H
 #define BATCHSEAL_BASE64_H
 
@@ -14,51 +14,51 @@
 
 typedef enum {
     BASE64_OK = 0,
-    BASE64_FOREIGN_CHARACTER, /* neither alphabet nor padding nor line break */
-    BASE64_AFTER_PADDING,     /* data after the end */
-    BASE64_PADDING_PLACE,     /* '=' where no padding can stand */
-    BASE64_PADDING_BITS,      /* the bits under the padding are not zero */
-    BASE64_PADDING_MISSING,   /* the end came within a quad */
+    BASE64_FOREIGN_CHARACTER, /* a character that is neither in the alphabet nor '=' nor a line break */
+    BASE64_AFTER_PADDING,     /* more characters after the padding */
+    BASE64_PADDING_PLACE,     /* '=' in a place where no padding can be */
+    BASE64_PADDING_BITS,      /* the bits that the padding leaves unused are not zero */
+    BASE64_PADDING_MISSING,   /* the stream ends inside a quad */
 } base64_status;
 
-/* What a status means, in words that fit after "base64: ". */
+/* Describes a status in words that fit after "base64: ". */
 const char *base64_status_text(base64_status status);
 
-/* The kernel that an instruction set runs. */
+/* The kernel that an instruction set uses. */
 const base64_kernel *base64_kernel_for(const cpu_isa *isa);
 
 typedef struct {
-    uint32_t bits;   /* the sextets of the open quad, latest lowest */
-    uint8_t sextets; /* 0..3 of them */
-    uint8_t padding; /* '=' seen in the open quad */
-    bool closed;     /* a padded quad was completed */
+    uint32_t bits;   /* the 6-bit values of the quad that is not complete; the latest is in the lowest bits */
+    uint8_t sextets; /* how many values these are, 0 to 3 */
+    uint8_t padding; /* how many '=' this quad has had */
+    bool closed;     /* a quad with padding was completed, so nothing may follow */
 } base64_decoder;
 
-/* One character. Writes 0 to 3 bytes at dst and adds them to *written. */
+/* Decodes one character. Writes 0 to 3 bytes at dst and adds their number to *written. */
 base64_status base64_decode_char(base64_decoder *d, uint8_t c, uint8_t *dst, size_t *written);
 
-/* Takes characters until the end, or until the first that is neither in the alphabet nor '='; that one is not taken.
- * dst has room for (sextets + n) / 4 * 3 + BASE64_DECODE_SLACK bytes. On an error *taken is the offset of the
- * character. */
+/* Decodes until the end, or up to the first character that is neither in the alphabet nor '='. dst must have room for
+ * (sextets + n) / 4 * 3 + BASE64_DECODE_SLACK bytes. *taken is the number of characters that were decoded; after an
+ * error it is the offset of the wrong character. */
 base64_status base64_decode_run(base64_decoder *d, const base64_kernel *kernel, const uint8_t *src, size_t n,
                                 uint8_t *dst, size_t *taken, size_t *written);
 
-/* The same, skipping line breaks and refusing all else: *taken is n unless there is an error. */
+/* Does the same, but skips line breaks and refuses every other character. *taken is n unless there is an error. */
 base64_status base64_decode_text(base64_decoder *d, const base64_kernel *kernel, const uint8_t *src, size_t n,
                                  uint8_t *dst, size_t *taken, size_t *written);
 
-/* To be asked when the stream has ended. */
+/* Call this at the end of the stream: it tells whether the last quad is complete. */
 base64_status base64_decode_end(const base64_decoder *d);
 
 typedef struct {
-    uint8_t carry[3]; /* bytes that wait for a whole triple */
-    uint8_t carried;  /* 0..2 of them */
+    uint8_t carry[3]; /* bytes that wait until three are together */
+    uint8_t carried;  /* how many bytes wait, 0 to 2 */
 } base64_encoder;
 
-/* Characters that base64_encode_update() will write for n more bytes, exactly. */
+/* Exactly how many characters base64_encode_update() will write for n more bytes. */
 size_t base64_encode_size(const base64_encoder *e, size_t n);
 size_t base64_encode_update(base64_encoder *e, const base64_kernel *kernel, const uint8_t *src, size_t n, uint8_t *dst);
-/* Writes the last, padded quad (0 or 4 characters) and starts anew. */
+/* Writes the last quad with its padding, if bytes wait (0 or 4 characters). The encoder can then be used again. */
 size_t base64_encode_finish(base64_encoder *e, uint8_t *dst);
 
 #endif

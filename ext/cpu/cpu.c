@@ -1,3 +1,4 @@
+/* Asks the processor for its features once, and keeps the list of instruction sets. */
 #include "cpu/cpu.h"
 
 #include <string.h>
@@ -5,7 +6,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* XCR0 bits: 1 SSE, 2 AVX (YMM), 5..7 AVX-512 (mask registers, upper ZMM0-15, ZMM16-31). */
+/* Bits of XCR0: 1 is SSE, 2 is AVX (YMM), 5 to 7 are AVX-512 (mask registers, upper halves of ZMM0-15, ZMM16-31). */
 enum { XCR0_YMM = 0x06, XCR0_ZMM = 0xe6 };
 
 /* CPUID.1:ECX */
@@ -18,7 +19,8 @@ static const uint32_t EBX7_AVX512 =
 
 static uint32_t xcr0(void) {
     uint32_t low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* -mxsave would not be baseline */
+    /* The intrinsic would need -mxsave, which x86-64-v1 does not include. */
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     (void)high;
     return low;
 }
@@ -52,7 +54,7 @@ enum { ISA_COUNT = sizeof ISAS / sizeof ISAS[0] };
 
 uint32_t cpu_features(void) {
     enum { KNOWN = 1u << 31 };
-    static uint32_t cache; /* two threads may both detect: they store the same value */
+    static uint32_t cache; /* if two threads detect at the same time, they store the same value */
     uint32_t features = __atomic_load_n(&cache, __ATOMIC_RELAXED);
     if (!(features & KNOWN)) {
         features = detect() | KNOWN;
@@ -77,7 +79,7 @@ bool cpu_isa_supported(const cpu_isa *isa) { return (isa->needs & ~cpu_features(
 
 const cpu_isa *cpu_isa_best(void) {
     const cpu_isa *isa = ISAS;
-    while (!cpu_isa_supported(isa)) isa++; /* ends at "portable" */
+    while (!cpu_isa_supported(isa)) isa++; /* stops at "portable", which needs nothing */
     return isa;
 }
 

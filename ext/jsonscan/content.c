@@ -1,11 +1,11 @@
-/* base64Content: decoded as it flows, straight into the document's buffer. */
+/* Decodes base64Content while it arrives, directly into the document's buffer. */
 #include "jsonscan/internal.h"
 
 #include <string.h>
 
 #define FIRST_GUESS ((size_t)64 << 10)
 #define LARGEST_GUESS ((size_t)1 << 20)
-#define STRETCH_BYTES 4096 /* unescaped at once */
+#define STRETCH_BYTES 4096 /* how many bytes are unescaped at a time */
 
 static const uint8_t *fail(jsonscan *s, jsonscan_kind kind, const uint8_t *p, const char *what) {
     return scan_fail(s, kind, scan_offset(s, p), what);
@@ -27,7 +27,7 @@ static const char *base64_words(base64_status status) {
 
 const uint8_t *content_begin(jsonscan *s, const uint8_t *p) {
     if (!scan_emit_instead(s, "true", p)) return s->piece_end;
-    /* Documents of a batch are of a size, as a rule; the guess costs a growth when it is wrong. */
+    /* The documents of a batch often have similar sizes. If the guess is too small, the buffer grows. */
     s->content = docbuffer_new(s->content_guess ? s->content_guess : FIRST_GUESS);
     if (!s->content) return fail(s, JSONSCAN_MEMORY, p, "no memory for the document");
     s->decoder = (base64_decoder){0};
@@ -46,7 +46,7 @@ static const uint8_t *content_end(jsonscan *s, const uint8_t *p) {
     return p + 1;
 }
 
-/* Decodes one character; that way the limit is met at the same one however the body is cut. */
+/* Decodes one character. Near the limit this finds the same character at every cut of the body. */
 static bool add_char(jsonscan *s, uint8_t c, uint64_t offset) {
     uint8_t bytes[3];
     size_t n = 0;
@@ -67,17 +67,18 @@ static bool add_char(jsonscan *s, uint8_t c, uint64_t offset) {
 }
 
 bool content_add_escaped(jsonscan *s, uint32_t code) {
-    /* Whatever is not one byte is as foreign as this one. */
+    /* 0x80 stands for every code beyond ASCII, since all of them are outside the alphabet. */
     return add_char(s, code < 0x80 ? (uint8_t)code : 0x80, s->escape_offset);
 }
 
-/* Characters whose bytes surely fit into `room`, the open quad's counted. */
+/* How many more characters fit into `room` bytes in any case, together with those of the quad that is not complete. */
 static size_t chars_for(const jsonscan *s, uint64_t room) {
     uint64_t chars = room / 3 * 4;
     return chars > s->decoder.sextets ? (size_t)(chars - s->decoder.sextets) : 0;
 }
 
-/* How many of n characters can be decoded at once: as many as the limit and the buffer, which grows, have room for. */
+/* How many of n characters can be decoded at once. The limit and the buffer must have room for them; the buffer grows
+ * if it can. */
 static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
     docbuffer *b = s->content;
     size_t allowed = chars_for(s, s->limits.max_document_bytes - b->used);
@@ -93,9 +94,9 @@ static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
     return n < fits ? n : fits;
 }
 
-/* What PHP ("\/"), .NET ("\u002B") and MIME encoders ("\r\n") escape comes every 60 to 80 characters: a stretch of it
- * is unescaped into a scratch first, and decoded in wide registers from there. Returns where the stretch ends, or p if
- * the stretch has anything else in it: the careful way then says what and where, within this stretch. */
+/* PHP ("\/"), .NET ("\u002B") and MIME encoders ("\r\n") write an escape every 60 to 80 characters. So a stretch of the
+ * body is first unescaped into a scratch buffer, and then decoded in wide registers. Returns the end of the stretch. If
+ * the stretch has anything else in it, returns p, and the caller reads it character by character to find the error. */
 static const uint8_t *scan_escaped_stretch(jsonscan *s, const uint8_t *p) {
     uint8_t scratch[STRETCH_BYTES + JSONSCAN_COPY_SLACK];
     docbuffer *b = s->content;
@@ -136,7 +137,7 @@ const uint8_t *scan_content(jsonscan *s, const uint8_t *p) {
         }
         if (*p < 0x20) return fail(s, JSONSCAN_SYNTAX, p, "a control character in a string");
         if (taken == n && n < left) {
-            /* Cut by the limit or the buffer, not by what the character is. */
+            /* The limit or the buffer stopped the decoder here, not the character itself. */
             if (!add_char(s, *p, scan_offset(s, p))) return s->piece_end;
             p++;
             continue;

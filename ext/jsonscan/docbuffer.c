@@ -1,4 +1,5 @@
-#define _GNU_SOURCE /* mremap */
+/* The document buffers, their cache, and how they get memory from the system. */
+#define _GNU_SOURCE /* for mremap() */
 #include "jsonscan/docbuffer.h"
 
 #include <pthread.h>
@@ -9,14 +10,15 @@
 #endif
 
 #define MIN_CLASS 12 /* 4 KiB */
-#define MAX_CLASS 25 /* 32 MiB: larger ones are not cached */
-/* From here on a buffer is a mapping of its own: it goes back to the system whole, and leaves no holes in the heap. */
+#define MAX_CLASS 25 /* 32 MiB; larger buffers are not cached */
+/* A buffer of this size or more is a memory mapping of its own. It can be given back to the system as a whole, and
+ * leaves no holes in the heap. */
 #define MAPPED_FROM ((size_t)128 << 10)
 #define HUGE_FROM ((size_t)4 << 20)
 
 static struct {
     pthread_mutex_t lock;
-    docbuffer *free[MAX_CLASS + 1]; /* by log2 of the capacity */
+    docbuffer *free[MAX_CLASS + 1]; /* one list for each log2 of the capacity */
     size_t cached_bytes, limit, live;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)32 << 20};
 
@@ -29,7 +31,8 @@ static unsigned class_of(size_t capacity) {
 #ifdef __linux__
 static bool is_mapped(size_t capacity) { return capacity >= MAPPED_FROM; }
 
-/* Pages of 2 MiB are touched first for a fraction of what their 512 small ones cost. Only a hint. */
+/* Asks for pages of 2 MiB. Touching one for the first time costs a fraction of touching 512 small pages. The system may
+ * ignore this. */
 static void advise(void *data, size_t capacity) {
     if (capacity >= HUGE_FROM) madvise(data, capacity, MADV_HUGEPAGE);
 }
@@ -47,7 +50,7 @@ static void block_free(uint8_t *data, size_t capacity) {
     else free(data);
 }
 
-/* Moves page tables; a small block is copied into its first mapping. */
+/* Moves the pages of a mapping. A block from the heap is copied into its first mapping. */
 static uint8_t *block_grow(uint8_t *data, size_t used, size_t from, size_t to) {
     if (!is_mapped(to)) return realloc(data, to);
     if (is_mapped(from)) {
@@ -71,7 +74,7 @@ static uint8_t *block_grow(uint8_t *data, size_t used, size_t from, size_t to) {
 }
 #endif
 
-/* Under the lock. */
+/* The caller must hold the lock. */
 static docbuffer *take_cached(unsigned class) {
     docbuffer *b = class <= MAX_CLASS ? cache.free[class] : NULL;
     if (b) {
@@ -85,7 +88,7 @@ docbuffer *docbuffer_new(size_t capacity) {
     unsigned class = class_of(capacity);
     pthread_mutex_lock(&cache.lock);
     docbuffer *b = take_cached(class);
-    if (!b) b = take_cached(class + 1); /* twice as large, but its pages are there */
+    if (!b) b = take_cached(class + 1); /* twice as large, but its pages exist already */
     if (b) cache.live++;
     pthread_mutex_unlock(&cache.lock);
     if (b) {

@@ -1,8 +1,9 @@
-/* Buffers for decoded documents, kept for reuse.
+/* Buffers for decoded documents, with a cache of freed ones.
  *
- * A page that the kernel has just handed over costs more to touch first than to fill with decoded base64, so buffers go
- * round: freed ones wait in a bounded cache, by capacity (a power of two), the last freed first. Growing moves pages,
- * not bytes, where the system can. Thread-safe; a buffer itself belongs to one thread at a time. */
+ * Touching a new memory page for the first time costs more than filling it with decoded base64. So freed buffers are
+ * kept in a cache of bounded size, sorted by capacity (a power of two), and the buffer freed last is used first. Where
+ * the system can, a buffer grows by moving pages instead of copying bytes. The functions are thread-safe, but only one
+ * thread at a time may use a buffer. */
 #ifndef BATCHSEAL_JSONSCAN_DOCBUFFER_H
 #define BATCHSEAL_JSONSCAN_DOCBUFFER_H
 
@@ -14,22 +15,22 @@ typedef struct docbuffer {
     uint8_t *data;
     size_t used;
     size_t capacity;
-    struct docbuffer *next; /* in the cache */
+    struct docbuffer *next; /* the next buffer of this capacity in the cache */
 } docbuffer;
 
-/* NULL when there is no memory. The capacity is at least what is asked for. */
+/* Returns NULL if memory runs out. The buffer has at least this capacity. */
 docbuffer *docbuffer_new(size_t capacity);
-/* Raises the capacity to at least what is asked for; the bytes in use stay. False, and the buffer unchanged, without
- * memory. */
+/* Raises the capacity to at least this many bytes and keeps the contents. Returns false if memory runs out; the buffer
+ * is then unchanged. */
 bool docbuffer_grow(docbuffer *b, size_t capacity);
-/* Exchanges a buffer that is less than a quarter full for a smaller one, so that small documents do not hold large
- * buffers. */
+/* Moves the contents to a smaller buffer if less than a quarter of this one is used, so that small documents do not
+ * keep large buffers. Returns the buffer to use from now on. */
 docbuffer *docbuffer_fit(docbuffer *b);
-void docbuffer_free(docbuffer *b); /* NULL is allowed */
+void docbuffer_free(docbuffer *b); /* b may be NULL */
 
-size_t docbuffer_live(void);            /* handed out and not freed */
-size_t docbuffer_cached_bytes(void);    /* capacity waiting in the cache */
-void docbuffer_set_cache(size_t bytes); /* bound of the cache; what is over it is given back at once */
+size_t docbuffer_live(void);            /* number of buffers that are in use */
+size_t docbuffer_cached_bytes(void);    /* capacity of the buffers in the cache */
+void docbuffer_set_cache(size_t bytes); /* sets the bound of the cache, and frees what is over it */
 size_t docbuffer_cache_limit(void);
 
 #endif

@@ -1,3 +1,4 @@
+/* Records why the body is refused, where, and in which words. */
 #include "jsonscan/internal.h"
 
 #include <stdio.h>
@@ -21,9 +22,9 @@ const char *jsonscan_kind_name(jsonscan_kind kind) {
     return "unknown";
 }
 
-#define KEY_CHARS 64 /* a key in a place or a message is clipped to this */
+#define KEY_CHARS 64 /* longest key in a place or a message; longer ones are shortened */
 
-/* Next character of a key, and on to the one after it. Keys were validated as UTF-8 when they were read. */
+/* Reads the next character of a key. Keys are valid UTF-8: this was checked when they were read. */
 static uint32_t next_code(const uint8_t **p) {
     uint8_t first = *(*p)++;
     unsigned more = first < 0xc0 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
@@ -41,7 +42,7 @@ static size_t escape_code(char out[13], uint32_t code) {
                             0xdc00 + (unsigned)(code & 0x3ff));
 }
 
-/* A key in ASCII, clipped to KEY_CHARS ("..." follows then), never within an escape. */
+/* Writes a key in ASCII. After KEY_CHARS characters it is cut and "..." is added, but an escape is never cut. */
 static void escape_key(char out[KEY_CHARS + 4], const uint8_t *key, size_t n) {
     size_t used = 0;
     const uint8_t *end = key + n;
@@ -58,7 +59,7 @@ static void escape_key(char out[KEY_CHARS + 4], const uint8_t *key, size_t n) {
     }
 }
 
-/* Is `.key` unmistakable, or is `["key"]` needed? */
+/* Whether the key can be written as `.key`; else it needs `["key"]`. */
 static bool is_name(const uint8_t *key, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint8_t c = key[i];
@@ -68,7 +69,8 @@ static bool is_name(const uint8_t *key, size_t n) {
     return n > 0 && n <= KEY_CHARS;
 }
 
-/* The path of the value being read. Without memory it stays shorter; a failure is never lost for that. */
+/* Writes the path of the value that is being read. If memory runs out, the path is cut, but the failure is still
+ * reported. */
 static void write_place(jsonscan *s) {
     s->place.used = 0;
     for (uint32_t i = 0; i < s->depth && s->frames[i].in_child; i++) {
@@ -88,7 +90,7 @@ static void write_place(jsonscan *s) {
     s->failure.place = text_append(&s->place, "", 1) ? (const char *)s->place.data : "";
 }
 
-/* The limit that a kind of failure went beyond, NULL for the other kinds. */
+/* The limit that was exceeded, or NULL if this kind of failure has none. */
 static const uint64_t *limit_of(const jsonscan *s, jsonscan_kind kind) {
     switch (kind) {
     case JSONSCAN_DEPTH: return &s->limits.max_depth;
@@ -101,7 +103,8 @@ static const uint64_t *limit_of(const jsonscan *s, jsonscan_kind kind) {
 
 static bool say(jsonscan *s, const char *words) { return text_append(&s->message, words, strlen(words)); }
 
-/* `what` of LIMIT "key" at PLACE, byte OFFSET; for a type the place comes first: it is the subject. */
+/* Writes: what [of LIMIT] ["key"] at PLACE, byte OFFSET. For a wrong type the place comes first, because it is the
+ * subject of the sentence. */
 static void write_message(jsonscan *s, const char *what, const char *key) {
     const char *place = s->failure.place;
     bool place_first = s->failure.kind == JSONSCAN_WRONG_TYPE;
@@ -136,8 +139,10 @@ const uint8_t *scan_fail(jsonscan *s, jsonscan_kind kind, uint64_t offset, const
     return refuse(s, kind, offset, what, NULL);
 }
 
-const uint8_t *scan_fail_key(jsonscan *s, uint64_t offset, const uint8_t *key, size_t n) {
+const uint8_t *scan_fail_key(jsonscan *s) {
     char escaped[KEY_CHARS + 4];
+    size_t n;
+    const uint8_t *key = keys_open(s, &n);
     escape_key(escaped, key, n);
-    return refuse(s, JSONSCAN_DUPLICATE_KEY, offset, "duplicate key", escaped);
+    return refuse(s, JSONSCAN_DUPLICATE_KEY, s->string_offset, "duplicate key", escaped);
 }

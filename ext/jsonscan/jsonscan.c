@@ -1,4 +1,4 @@
-/* Making, emptying and asking a scanner. */
+/* Creates, empties and frees a scanner, and answers questions about it. */
 #include "jsonscan/jsonscan.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "jsonscan/internal.h"
 
-/* Best first: an instruction set runs the first kernel whose needs it covers. */
+/* Best first. An instruction set uses the first kernel whose needs it fulfils. */
 static const struct {
     uint32_t needs;
     const jsonscan_kernel *kernel;

@@ -1,6 +1,6 @@
-/* Keys of the open objects, unescaped, one after the other: an entry's header, then its bytes, padded to 4. An object
- * with few keys is searched from front to back; from TABLE_FROM keys on it gets a table. The skeleton's limit bounds
- * them. */
+/* Keeps the unescaped keys of the open objects in one arena, and finds duplicates. Each key is a header and its bytes,
+ * padded to a multiple of 4. An object with few keys is searched from the first to the last; from TABLE_FROM keys on it
+ * gets a table. The limit of the skeleton also bounds the arena. */
 #include "jsonscan/internal.h"
 
 #include <stdlib.h>
@@ -17,7 +17,8 @@ static entry *entry_at(const jsonscan *s, size_t position) { return (entry *)(vo
 static const uint8_t *entry_key(const entry *e) { return (const uint8_t *)(e + 1); }
 static size_t entry_size(uint32_t bytes) { return (sizeof(entry) + bytes + 3) & ~(size_t)3; }
 
-/* Multiplies by a secret and folds: who does not know the seed cannot choose keys that fall together. */
+/* Multiplies by a secret number and folds the product. Without the seed nobody can choose keys with equal
+ * fingerprints. */
 static uint32_t fingerprint(const jsonscan *s, const uint8_t *key, size_t n) {
     uint64_t state = s->seed[0] ^ n;
     for (size_t at = 0; at < n; at += 8) {
@@ -48,7 +49,7 @@ static void table_add(const jsonscan *s, frame *f, size_t position) {
     f->table[slot] = (uint32_t)position + 1;
 }
 
-/* A table with room for twice the keys, filled with those in front of `end`. */
+/* Makes the table, or one of twice the size, and adds the keys of the object that are before `end`. */
 static bool table_build(jsonscan *s, frame *f, size_t end) {
     uint32_t slots = f->table ? (f->table_mask + 1) * 2 : TABLE_FROM * 4;
     free(f->table);
@@ -70,35 +71,33 @@ static bool is_duplicate(const jsonscan *s, const frame *f, const entry *open) {
     return false;
 }
 
-bool keys_end(jsonscan *s) {
+keys_status keys_end(jsonscan *s) {
     frame *f = scan_top(s);
     size_t bytes = s->keys.used - s->open_key - sizeof(entry);
     bool stored = text_append(&s->keys, "\0\0\0", entry_size((uint32_t)bytes) - sizeof(entry) - bytes);
     entry *open = entry_at(s, s->open_key);
     open->bytes = (uint32_t)bytes;
     open->fingerprint = fingerprint(s, entry_key(open), bytes);
-    if (is_duplicate(s, f, open)) {
-        scan_fail_key(s, s->string_offset, entry_key(open), bytes);
-        return false;
-    }
-    /* At most half of the slots are taken. */
+    if (is_duplicate(s, f, open)) return KEYS_DUPLICATE;
+    /* The table must stay at least half empty. */
     bool full = f->table ? f->key_count * 2 > f->table_mask : f->key_count >= TABLE_FROM;
-    if (!stored || (full && !table_build(s, f, s->open_key))) {
-        scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
-        return false;
-    }
+    if (!stored || (full && !table_build(s, f, s->open_key))) return KEYS_NO_MEMORY;
     if (f->table) table_add(s, f, s->open_key);
     f->key_count++;
     f->key = s->open_key;
     f->in_child = true;
-    return true;
+    return KEYS_ADDED;
 }
 
-const uint8_t *keys_current(const jsonscan *s, const frame *f, size_t *n) {
-    const entry *e = entry_at(s, f->key);
+static const uint8_t *key_at(const jsonscan *s, size_t position, size_t *n) {
+    const entry *e = entry_at(s, position);
     *n = e->bytes;
     return entry_key(e);
 }
+
+const uint8_t *keys_open(const jsonscan *s, size_t *n) { return key_at(s, s->open_key, n); }
+
+const uint8_t *keys_current(const jsonscan *s, const frame *f, size_t *n) { return key_at(s, f->key, n); }
 
 bool keys_current_is(const jsonscan *s, const frame *f, const char *name) {
     size_t n;

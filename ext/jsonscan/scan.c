@@ -1,4 +1,4 @@
-/* Tokens and structure of the body; strings.c and content.c read what stands between quotes. */
+/* Reads the tokens and the structure of the body. strings.c and content.c read what is between quotes. */
 #include "jsonscan/internal.h"
 
 #include <stdio.h>
@@ -16,13 +16,7 @@ static const uint8_t *skip_space(const jsonscan *s, const uint8_t *p) {
     return p;
 }
 
-void scan_value_done(jsonscan *s) {
-    frame *f = scan_top(s);
-    f->in_child = false;
-    s->state = STATE_AFTER_VALUE;
-}
-
-/* What the value that begins with c is to the contract; refuses what it must not be. */
+/* Finds the role of the value that begins at p. Refuses a value whose type does not fit its role. */
 static bool find_role(jsonscan *s, const uint8_t *p, scan_role *role) {
     frame *parent = scan_top(s);
     const char *wrong = NULL;
@@ -158,7 +152,7 @@ static const uint8_t *scan_literal(jsonscan *s, const uint8_t *p) {
 #define NUMBER_ENDS 0xfe
 #define NUMBER_WRONG 0xff
 
-/* RFC 8259 section 6. */
+/* The grammar of numbers (RFC 8259 section 6). */
 static uint8_t next_number_state(uint8_t state, uint8_t c) {
     bool digit = c >= '0' && c <= '9', exponent = c == 'e' || c == 'E';
     switch (state) {
@@ -215,7 +209,7 @@ static const uint8_t *scan_after_value(jsonscan *s, const uint8_t *p) {
     return p + 1;
 }
 
-/* RFC 8259 section 8.1: a byte order mark may be ignored. */
+/* Skips a byte order mark, which RFC 8259 section 8.1 allows to ignore. */
 static const uint8_t *scan_start(jsonscan *s, const uint8_t *p) {
     static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     if (s->state == STATE_START && *p != mark[0]) {
@@ -227,7 +221,7 @@ static const uint8_t *scan_start(jsonscan *s, const uint8_t *p) {
     return p + 1;
 }
 
-/* One token, or as much of a string as there is. */
+/* Reads one token, or as much of a string as the piece has. */
 static const uint8_t *scan_step(jsonscan *s, const uint8_t *p) {
     switch (s->state) {
     case STATE_STRING: return scan_string(s, p);

@@ -1,5 +1,5 @@
-/* Strings (RFC 8259 section 7) in UTF-8 (RFC 3629). In a skeleton they stand as they came, escapes and all; a key is
- * unescaped too, and so is base64 content (content.c). */
+/* Reads strings (RFC 8259 section 7) in UTF-8 (RFC 3629). A skeleton keeps a string as it is in the body, with its
+ * escapes. Keys and base64 content (content.c) are unescaped as well. */
 #include "jsonscan/internal.h"
 
 #include <string.h>
@@ -8,12 +8,16 @@ static const uint8_t *fail(jsonscan *s, const uint8_t *p, const char *what) {
     return scan_fail(s, JSONSCAN_SYNTAX, scan_offset(s, p), what);
 }
 
-/* Bytes of the string as they came. */
+/* Adds bytes of the string to the skeleton as they are. Content does not go into the skeleton. */
 static bool keep(jsonscan *s, const uint8_t *p, size_t n) { return s->sink == SINK_CONTENT || scan_emit(s, p, n); }
+
+static const uint8_t *fail_key_memory(jsonscan *s) {
+    return scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
+}
 
 static bool add_to_key(jsonscan *s, const uint8_t *bytes, size_t n) {
     if (s->sink != SINK_KEY || keys_add(s, bytes, n)) return true;
-    scan_fail(s, JSONSCAN_MEMORY, s->string_offset, "no memory for the keys");
+    fail_key_memory(s);
     return false;
 }
 
@@ -22,7 +26,9 @@ static const uint8_t *end_string(jsonscan *s, const uint8_t *p) {
     if (s->sink == SINK_TEXT) {
         scan_value_done(s);
     } else {
-        if (!keys_end(s)) return s->piece_end;
+        keys_status status = keys_end(s);
+        if (status == KEYS_DUPLICATE) return scan_fail_key(s);
+        if (status == KEYS_NO_MEMORY) return fail_key_memory(s);
         s->state = STATE_COLON;
     }
     return p + 1;
@@ -48,7 +54,7 @@ const uint8_t *scan_string(jsonscan *s, const uint8_t *p) {
     return p;
 }
 
-/* The first byte of a character says how many follow and bounds the second (RFC 3629 section 4). */
+/* The first byte of a character tells how many bytes follow, and bounds the second one (RFC 3629 section 4). */
 static bool utf8_begin(jsonscan *s, uint8_t c) {
     s->utf8_low = 0x80;
     s->utf8_high = 0xbf;
@@ -68,7 +74,7 @@ static bool utf8_begin(jsonscan *s, uint8_t c) {
     return true;
 }
 
-/* As many characters beyond ASCII as follow each other. */
+/* Reads characters beyond ASCII until an ASCII character comes. */
 const uint8_t *scan_utf8(jsonscan *s, const uint8_t *p) {
     const uint8_t *from = p;
     bool valid = true;
@@ -103,7 +109,7 @@ static size_t utf8_encode(uint32_t code, uint8_t out[4]) {
     return n;
 }
 
-/* A character was told by an escape. */
+/* An escape has ended, and it means the character `code`. */
 static const uint8_t *end_escape(jsonscan *s, uint32_t code, const uint8_t *next) {
     if (s->sink == SINK_CONTENT) {
         if (!content_add_escaped(s, code)) return s->piece_end;
@@ -120,7 +126,7 @@ static const uint8_t *fail_surrogate(jsonscan *s) {
     return scan_fail(s, JSONSCAN_UTF8, s->escape_offset, "half of a surrogate pair");
 }
 
-/* Four digits are read: a character, the first half of one, or the second. */
+/* The four digits of \u are read. They are a character, or the first or second half of a surrogate pair. */
 static const uint8_t *end_hex(jsonscan *s, const uint8_t *next) {
     uint32_t code = s->code;
     bool low = code >= 0xdc00 && code <= 0xdfff;

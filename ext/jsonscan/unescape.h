@@ -1,4 +1,5 @@
-/* The loop of every kernel's unescape(), around its own copy_run(): inlined, since escapes come close together. */
+/* The loop of unescape() for every kernel. Each kernel includes it and adds its own copy_run(), which is inlined,
+ * because escapes are often close together. */
 #ifndef BATCHSEAL_JSONSCAN_UNESCAPE_H
 #define BATCHSEAL_JSONSCAN_UNESCAPE_H
 
@@ -6,10 +7,12 @@
 
 #include "jsonscan/kernel.h"
 
-/* Copies up to the first '"' or '\' and returns how many bytes. dst has room for n + JSONSCAN_COPY_SLACK. */
+/* Copies the bytes before the first '"' or '\' and returns their number. dst must have room for n + JSONSCAN_COPY_SLACK
+ * bytes. */
 static inline size_t copy_run(const uint8_t *src, size_t n, uint8_t *dst);
 
-/* The character that four hexadecimal digits name if it is one that encoders like to escape: '+', '/', '='; else -1. */
+/* The character with this code of four hexadecimal digits if it is '+', '/' or '=', which some encoders escape; else
+ * -1. */
 static inline int base64_by_code(const uint8_t *digits) {
     if (digits[0] != '0' || digits[1] != '0') return -1;
     uint8_t last = digits[3] | 0x20;

@@ -1,10 +1,11 @@
+/* The table of engines, one for each instruction set. */
 #include "mbsha256/engines.h"
 
 #include <string.h>
 
-/* min_lanes is where a full step of the wide kernel begins to cost less than the same blocks in the next one;
- * benchmarks/digest_ratios.py --drain measures it. AVX-512 never drains into the wide AVX2 kernel: half its speed at
- * the same number of busy lanes. */
+/* min_lanes is the number of busy lanes from which on a step of the wide kernel costs less than the same blocks in the
+ * next kernel. benchmarks/digest_ratios.py --drain measures it. AVX-512 never hands over to the AVX2 kernel with 8
+ * lanes, because that one is half as fast with the same number of busy lanes. */
 static const mbsha256_engine ENGINES[] = {
 #if defined(__x86_64__)
     {"avx512-shani", "avx512 x16, draining to shani x4", {{&mbsha256_avx512_x16, 8}, {&mbsha256_shani_x4, 1}}},

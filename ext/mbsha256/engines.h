@@ -1,4 +1,4 @@
-/* The table of engines: which kernels an instruction set uses, and when one hands over to the next. */
+/* An engine: the kernels that an instruction set uses, and when the first hands over to the second. */
 #ifndef BATCHSEAL_MBSHA256_ENGINES_H
 #define BATCHSEAL_MBSHA256_ENGINES_H
 
@@ -9,12 +9,12 @@ enum { MBSHA256_MAX_STAGES = 2 };
 
 typedef struct {
     const mbsha256_kernel *kernel; /* NULL after the last stage */
-    size_t min_lanes;              /* with no job waiting and fewer busy lanes, the next stage takes over */
+    size_t min_lanes;              /* the next stage takes over when no job waits and fewer lanes than this are busy */
 } mbsha256_stage;
 
 struct mbsha256_engine {
     const char *isa, *kernel;
-    mbsha256_stage stages[MBSHA256_MAX_STAGES]; /* the last has min_lanes 1 */
+    mbsha256_stage stages[MBSHA256_MAX_STAGES]; /* the last stage has min_lanes 1 */
 };
 
 #endif

@@ -1,3 +1,5 @@
+/* Gives jobs to the lanes of a kernel, feeds it with blocks, and hands over to the next kernel when few jobs are
+ * left. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -9,31 +11,31 @@ static const uint32_t INITIAL_STATE[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0x
 
 enum { BLOCK = MBSHA256_BLOCK_BYTES, LENGTH_BYTES = 8 };
 
-static const uint64_t MAX_BYTES = UINT64_C(1) << 61; /* exclusive: the length in bits has 64 bits */
+static const uint64_t MAX_BYTES = UINT64_C(1) << 61; /* exclusive, because the length in bits must fit into 64 bits */
 
 typedef struct {
     const mbsha256_job *job;
-    const uint8_t *run; /* whole blocks that stand together in memory: in a segment, or in staging */
+    const uint8_t *run; /* whole blocks that are contiguous in memory: in a segment, or in staging */
     size_t run_blocks;
-    const uint8_t *rest; /* of the current segment, after the run */
+    const uint8_t *rest; /* what follows the run in the current segment */
     size_t rest_bytes;
     size_t next_segment;
-    uint64_t blocks_left; /* of the whole job, run included */
+    uint64_t blocks_left; /* of the whole job, including the run */
     bool padded;
-    uint32_t state[8];          /* only while the lane is parked */
-    uint8_t staging[2 * BLOCK]; /* a block that spans segments, or the last ones with their padding */
+    uint32_t state[8];          /* used only while the lane is parked */
+    uint8_t staging[2 * BLOCK]; /* a block that spans segments, or the last blocks with their padding */
 } lane;
 
 typedef struct {
-    _Alignas(MBSHA256_SCRATCH_ALIGN) uint32_t state[8 * MBSHA256_MAX_LANES]; /* of busy lanes, as the kernel wants it */
+    _Alignas(MBSHA256_SCRATCH_ALIGN) uint32_t state[8 * MBSHA256_MAX_LANES]; /* of the busy lanes, see kernel.h */
     const mbsha256_kernel *kernel;
     mbsha256_job *jobs;
-    lane *busy[MBSHA256_MAX_LANES];   /* compressing, in the kernel's lanes 0 .. busy_count-1 */
-    lane *parked[MBSHA256_MAX_LANES]; /* begun in the kernel before, waiting, shortest first */
+    lane *busy[MBSHA256_MAX_LANES];   /* in the kernel's lanes 0 .. busy_count - 1 */
+    lane *parked[MBSHA256_MAX_LANES]; /* begun by the kernel before and waiting for a lane, shortest job first */
     size_t busy_count, parked_count;
-    size_t waiting; /* jobs in the queue; none while a lane is parked */
+    size_t waiting; /* number of jobs in the queue; 0 while a lane is parked */
     lane lanes[MBSHA256_MAX_LANES];
-    uint32_t queue[]; /* a binary heap of indexes of jobs, the longest at the top */
+    uint32_t queue[]; /* binary heap of job indexes, the longest job at the top */
 } manager;
 
 size_t mbsha256_scratch_bytes(size_t job_count) { return sizeof(manager) + job_count * sizeof(uint32_t); }
@@ -64,7 +66,7 @@ static const mbsha256_job *take_longest(manager *m) {
     if (m->waiting > 0) {
         sift_down(m, 0);
         const mbsha256_job *following = &m->jobs[m->queue[0]];
-        if (following->segment_count > 0) { /* its first lines arrive while this job is compressed */
+        if (following->segment_count > 0) { /* prefetch its first cache lines while this job is compressed */
             for (size_t line = 0; line < 4; line++) __builtin_prefetch(following->segments[0].data + line * BLOCK);
         }
     }
@@ -73,7 +75,7 @@ static const mbsha256_job *take_longest(manager *m) {
 
 /* --- one lane ---------------------------------------------------------------------------------------------------- */
 
-/* Fills staging from the segments up to one block; returns the bytes there. */
+/* Copies up to one block from the segments into staging. Returns the number of bytes. */
 static size_t stage_bytes(lane *l) {
     size_t staged = 0;
     while (staged < BLOCK) {
@@ -93,7 +95,8 @@ static size_t stage_bytes(lane *l) {
     return staged;
 }
 
-/* FIPS 180-4 5.1.1: a one bit, zeros, the length in bits; one block or two. Returns the blocks. */
+/* Adds the padding (FIPS 180-4 5.1.1): a one bit, zeros, and the length in bits. Returns the number of blocks, 1 or
+ * 2. */
 static size_t pad(lane *l, size_t staged) {
     size_t blocks = staged + 1 + LENGTH_BYTES <= BLOCK ? 1 : 2;
     uint64_t bits = l->job->bytes * 8;
@@ -104,7 +107,7 @@ static size_t pad(lane *l, size_t staged) {
     return blocks;
 }
 
-/* Finds the next run of a lane whose run is used up; false at the end of its job. */
+/* Finds the next run of a lane that has used up its run. Returns false at the end of the job. */
 static bool next_run(lane *l) {
     if (l->padded) return false;
     while (l->rest_bytes == 0 && l->next_segment < l->job->segment_count) {
@@ -148,7 +151,7 @@ static void start_job(manager *m, size_t at) {
     l->rest_bytes = 0;
     l->next_segment = 0;
     l->padded = false;
-    next_run(l); /* never false: there is always a padding block */
+    next_run(l); /* never false here, because every job has a block with padding */
     store_state(m, at, INITIAL_STATE);
 }
 
@@ -169,7 +172,8 @@ static void unpark(manager *m, size_t at) {
     store_state(m, at, m->busy[at]->state);
 }
 
-/* Gives kernel lane `at`, whose job is finished, the next one; with none left, the last busy lane closes the gap. */
+/* The job in kernel lane `at` is finished: gives the lane the next job. If none is left, the last busy lane moves
+ * here. */
 static void refill(manager *m, size_t at) {
     if (m->parked_count > 0) {
         unpark(m, at);
@@ -183,7 +187,7 @@ static void refill(manager *m, size_t at) {
     }
 }
 
-/* One call of the kernel: as many blocks as every busy lane has standing together. */
+/* Calls the kernel once, with as many blocks as the shortest run of a busy lane has. */
 static void step(manager *m) {
     const uint8_t *data[MBSHA256_MAX_LANES];
     size_t blocks = m->busy[0]->run_blocks;
@@ -194,7 +198,7 @@ static void step(manager *m) {
     for (size_t i = m->busy_count; i < m->kernel->lanes; i++) data[i] = data[0];
     m->kernel->compress(m->state, data, m->busy_count, blocks);
 
-    for (size_t i = m->busy_count; i-- > 0;) { /* downwards: refill() moves the last busy lane, already seen */
+    for (size_t i = m->busy_count; i-- > 0;) { /* downwards, because refill() may move the last busy lane to i */
         lane *l = m->busy[i];
         l->run += blocks * BLOCK;
         l->run_blocks -= blocks;
@@ -205,7 +209,7 @@ static void step(manager *m) {
     }
 }
 
-/* Takes the lanes out of one kernel, the longest last, and gives them to the next. */
+/* Moves the lanes from one kernel to the next. Those with the most blocks left get a lane first. */
 static void enter_stage(manager *m, const mbsha256_kernel *kernel) {
     for (size_t i = 0; i < m->busy_count; i++) {
         lane *l = m->busy[i];

@@ -1,15 +1,14 @@
 /* SHA-256 (FIPS 180-4) of many messages at once.
  *
- *   segment   bytes somewhere in memory, of any length and alignment, also none
- *   job       one message: segments read one after another as if joined, which they never are
+ *   segment   bytes anywhere in memory, of any length and alignment; the length may be 0
+ *   job       one message: its segments are read one after another as if they were joined, but they never are
  *   lane      one job in progress; a kernel works on all its lanes at the same time
  *   kernel    compresses blocks of 64 bytes, for 1 (portable), 4 (SHA-NI), 8 (AVX2) or 16 (AVX-512) lanes
- *   engine    what one instruction set uses: a kernel for many lanes, and one that it drains into as lanes run out
+ *   engine    the kernels of one instruction set: one for many lanes, and one that takes over when few jobs are left
  *
- * The manager (manager.c) knows segments, padding and which job goes into which lane, longest first; kernels
- * (arch/<isa>/) see nothing but pointers to whole blocks. Neither allocates. Nothing here is secret-independent in
- * time: lengths show.
- */
+ * The manager (manager.c) handles segments and padding, and gives jobs to lanes, the longest job first. Kernels
+ * (arch/<isa>/) get pointers to whole blocks and know nothing else. Neither allocates memory. Nothing here runs in
+ * constant time: the running time shows how long the messages are. */
 #ifndef BATCHSEAL_MBSHA256_H
 #define BATCHSEAL_MBSHA256_H
 
@@ -20,8 +19,8 @@ enum { MBSHA256_DIGEST_BYTES = 32, MBSHA256_BLOCK_BYTES = 64, MBSHA256_MAX_LANES
 
 typedef enum {
     MBSHA256_OK = 0,
-    MBSHA256_TOO_MANY_JOBS = 1, /* more than UINT32_MAX */
-    MBSHA256_TOO_LONG = 2,      /* a message of 2^61 bytes or more: its length in bits does not fit (FIPS 180-4 1) */
+    MBSHA256_TOO_MANY_JOBS = 1, /* more than UINT32_MAX jobs */
+    MBSHA256_TOO_LONG = 2,      /* a message has 2^61 bytes or more, which FIPS 180-4 section 1 does not allow */
 } mbsha256_status;
 
 typedef struct {
@@ -33,21 +32,23 @@ typedef struct {
     const mbsha256_segment *segments;
     size_t segment_count;
     uint8_t *digest; /* out: MBSHA256_DIGEST_BYTES */
-    uint64_t bytes;  /* out: length of the message */
+    uint64_t bytes;  /* out: length of the whole message */
 } mbsha256_job;
 
 typedef struct mbsha256_engine mbsha256_engine;
 
-/* The engine of an instruction set of cpu.h, NULL if there is none. The caller checks that the processor has it. */
+/* Returns the engine of an instruction set of cpu.h, or NULL for an unknown name. The caller must check that the
+ * processor supports it. */
 const mbsha256_engine *mbsha256_engine_find(const char *isa);
 
-/* The name of its kernels, for people: "avx512 x16, draining to shani x4". */
+/* Names the engine's kernels for people, such as "avx512 x16, draining to shani x4". */
 const char *mbsha256_engine_kernel(const mbsha256_engine *engine);
 
-/* Scratch that mbsha256_digest_many needs for so many jobs; to be aligned to MBSHA256_SCRATCH_ALIGN. */
+/* How many bytes of scratch memory mbsha256_digest_many() needs. The memory must be aligned to
+ * MBSHA256_SCRATCH_ALIGN. */
 size_t mbsha256_scratch_bytes(size_t job_count);
 
-/* Writes the digest of every job. On an error no digest is written. */
+/* Writes the digest of every job, or, on an error, of none. */
 mbsha256_status mbsha256_digest_many(const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count,
                                      void *scratch);
 

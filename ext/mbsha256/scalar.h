@@ -1,12 +1,14 @@
-/* One lane in general registers. Each arch folder that includes this compiles it with its own flags. */
+/* SHA-256 for one lane in general registers. Each arch folder that includes this file compiles it with its own
+ * flags. */
 #ifndef BATCHSEAL_MBSHA256_SCALAR_H
 #define BATCHSEAL_MBSHA256_SCALAR_H
 
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize( \
-    "no-tree-reassoc") /* e to the next e is the critical path: what does not depend on e is added first */
+/* The longest chain of operations goes from one e to the next. So the code first adds what does not depend on e, and
+ * the compiler must not reorder these additions. */
+#pragma GCC optimize("no-tree-reassoc")
 #endif
 
 static inline uint32_t scalar_ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
@@ -15,8 +17,9 @@ static inline uint32_t scalar_load_be(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. Majority is
- * b ^ ((a ^ b) & (b ^ c)), and the b ^ c of a round is the a ^ b of the one before. */
+/* One round (FIPS 180-4 6.2.2 step 3). No variable is moved to the next; the following round uses them under other
+ * names: the new e is in d, and the new a in h. Majority is b ^ ((a ^ b) & (b ^ c)), and b ^ c of this round is a ^ b
+ * of the round before. */
 #define SCALAR_ROUND(a, b, c, d, e, f, g, h, wk)                                  \
     do {                                                                          \
         uint32_t sum1 = scalar_ror(e, 6) ^ scalar_ror(e, 11) ^ scalar_ror(e, 25); \
@@ -52,7 +55,7 @@ static inline uint32_t scalar_load_be(const uint8_t *p) {
         state[4] += e, state[5] += f, state[6] += g, state[7] += h; \
     } while (0)
 
-/* The rounds of one block whose schedule, with the constants added, is wk[0], wk[stride], ... */
+/* The 64 rounds of one block. wk[t * stride] is word t of its message schedule plus the constant of round t. */
 static inline void scalar_rounds(uint32_t state[8], const uint32_t *wk, size_t stride) {
     SCALAR_STATE(state);
 #define SCALAR_READY(t) wk[(t) * stride]
@@ -60,7 +63,7 @@ static inline void scalar_rounds(uint32_t state[8], const uint32_t *wk, size_t s
     SCALAR_ADD_STATE(state);
 }
 
-/* FIPS 180-4 6.2.2 step 1, in a ring of 16 words: word t replaces word t - 16. */
+/* Message schedule (FIPS 180-4 6.2.2 step 1) in a ring of 16 words: word t replaces word t - 16. */
 static inline uint32_t scalar_expand(uint32_t w[16], int t) {
     uint32_t w15 = w[(t + 1) & 15], w2 = w[(t + 14) & 15];
     uint32_t sigma0 = scalar_ror(w15, 7) ^ scalar_ror(w15, 18) ^ w15 >> 3;

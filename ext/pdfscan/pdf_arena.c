@@ -1,3 +1,4 @@
+/* The chunks of an arena, and the outputs that grow in them. */
 #include "pdfscan/pdf_arena.h"
 
 #include <stdlib.h>
@@ -61,7 +62,8 @@ void pdf_arena_free(pdf_arena *arena) {
     memset(arena, 0, sizeof *arena);
 }
 
-/* The newest chunk can grow in place; anything else is copied into a new one. */
+/* Makes an output larger. If it is alone in the newest chunk, the chunk grows by realloc(); else the bytes are
+ * copied. */
 static uint8_t *regrow(pdf_buffer *out, size_t capacity) {
     pdf_chunk *chunk = out->arena->chunks;
     if (chunk && out->bytes && chunk->bytes == out->capacity && chunk_start(chunk) == out->bytes) {

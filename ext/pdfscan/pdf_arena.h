@@ -1,4 +1,5 @@
-/* Scratch memory of one plan: bump allocation from chunks, all freed at once. Not shared between threads. */
+/* The memory of one plan. Blocks are cut from larger chunks, and all of them are freed at once. Only one thread at a
+ * time may use an arena. */
 #ifndef BATCHSEAL_PDF_ARENA_H
 #define BATCHSEAL_PDF_ARENA_H
 
@@ -14,15 +15,17 @@ typedef struct {
     size_t left;
 } pdf_arena;
 
-/* 16-byte aligned and not cleared; NULL when memory ran out. */
+/* Returns a block that is aligned to 16 bytes and not cleared, or NULL if memory runs out. */
 void *pdf_alloc(pdf_arena *arena, size_t bytes);
 
-/* Zeroed; large blocks come as untouched pages, so a sparse table costs only what is written. */
+/* Returns a block of zeros. A large block consists of untouched pages, so a sparse table takes memory only for what is
+ * written to it. */
 void *pdf_alloc_zeroed(pdf_arena *arena, size_t bytes);
 
 void pdf_arena_free(pdf_arena *arena);
 
-/* An output that grows by doubling; `failed` sticks, so that writers need not check each append. */
+/* An output that doubles its capacity when it is full. Once `failed` is set it stays set, so a writer can append many
+ * times and check only at the end. */
 typedef struct {
     pdf_arena *arena;
     uint8_t *bytes;

@@ -1,4 +1,22 @@
-/* A PDF being read: its xref chain, its objects, the streams that had to be decoded. Internal to pdfscan. */
+/* A PDF that is being read: its xref sections, its objects, and the streams that had to be decoded. Internal to
+ * pdfscan.
+ *
+ * A file calls only files that stand below it:
+ *
+ *   pdf_plan.c        the way of one document: read, repair if needed, write the update
+ *   pdf_update.c      writes the update's objects
+ *   pdf_xref_write.c  writes the update's xref section and trailer
+ *   pdf_structure.c   finds the catalog, the first page, the form, and what existing signatures permit
+ *   pdf_rebuild.c     makes an xref section by scanning the whole file
+ *   pdf_xref.c        reads the xref sections
+ *   pdf_object.c      loads objects and streams by number
+ *   pdf_lookup.c      answers where an object is, and what the trailers say
+ *   pdf_filter.c      decodes the data of a stream
+ *   pdf_inflate.c     zlib             pdf_text.c   text strings
+ *   pdf_lexer.c       values           pdf_arena.c  memory
+ *
+ * Only pdf_object.c and pdf_structure.c are recursive, because PDF is: the length of a stream may be an object in
+ * another stream, and pages and form fields are trees. */
 #ifndef BATCHSEAL_PDF_DOCUMENT_H
 #define BATCHSEAL_PDF_DOCUMENT_H
 
@@ -7,17 +25,17 @@
 
 enum { PDF_MAX_OBJECT_NUMBER = 8388607 }; /* ISO 32000-2 annex C */
 
-/* Entries first..first+count-1 of a section, as they stand in the file (text, 20 bytes a row) or binary as in a stream. */
+/* The rows of objects first .. first + count - 1 in a section. pdf_rows.h describes their forms. */
 typedef struct {
     uint32_t first, count;
     const uint8_t *rows;
-    uint8_t width[3]; /* of the three fields; all 0: text rows */
+    uint8_t width[3]; /* binary rows: bytes of each of the three fields; text rows: all 0 */
 } pdf_subsection;
 
 typedef struct pdf_section {
     bool is_stream;
-    uint64_t start;   /* where it begins, counted from the header as all offsets in a PDF */
-    pdf_span trailer; /* a dictionary */
+    uint64_t start;   /* offset of the section, counted from the %PDF header like every offset in a PDF */
+    pdf_span trailer; /* its trailer dictionary */
     pdf_subsection *subsections;
     uint32_t count;
     struct pdf_section *hidden; /* /XRefStm of a hybrid file (7.5.8.4) */
@@ -25,69 +43,74 @@ typedef struct pdf_section {
 
 typedef struct {
     enum { PDF_ENTRY_FREE, PDF_ENTRY_PLAIN, PDF_ENTRY_COMPRESSED, PDF_ENTRY_MISSING, PDF_ENTRY_BROKEN } type;
-    uint64_t location;   /* offset, or the object stream's number */
-    uint32_t generation; /* or the index within the object stream */
+    uint64_t location;   /* plain: offset; compressed: number of the object stream */
+    uint32_t generation; /* compressed: index in the object stream */
 } pdf_entry;
 
 typedef struct pdf_objstm {
     struct pdf_objstm *next;
     uint32_t num, count;
     pdf_span data;
-    uint32_t *pairs; /* object number, offset in data */
+    uint32_t *pairs; /* for each object: its number, then its offset in data */
 } pdf_objstm;
 
 typedef struct {
     uint32_t num, gen;
     pdf_span value;
-    bool compressed; /* lies in an object stream */
+    bool compressed; /* the object is in an object stream */
 } pdf_object;
 
 typedef struct {
-    pdf_span file; /* from the header on: offset 0 of a PDF is its %PDF */
+    pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
     const pdf_limits *limits;
     pdf_section *sections; /* newest first */
     uint32_t section_count;
-    pdf_span trailer; /* of the newest section, or of the repair */
+    pdf_span trailer; /* of the newest section, or of the rebuilt one */
     uint64_t size;    /* one more than the highest object number in use */
-    bool rebuilt;    /* pdf_rebuild_xref made the section */
-    bool in_objstm;  /* an object stream is being read */
-    size_t inflated, work;
-    uint32_t visited;
+    bool rebuilt;     /* pdf_rebuild_xref() made the only section */
+    bool in_objstm;   /* an object stream is being read */
+    size_t inflated;  /* bytes that filters have produced, against limits->inflate_bytes */
+    size_t work;      /* bytes that were lexed or searched, see spend() in pdf_object.c */
+    uint32_t visited; /* objects that were loaded, against limits->objects */
     pdf_objstm *objstms;
 } pdf_document;
 
-/* Follows startxref and /Prev. PDF_REFUSE_BROKEN_XREF: a repair may still help. */
+/* Reads the section at startxref, then those before it by /Prev. After PDF_REFUSE_BROKEN_XREF pdf_rebuild_xref() may
+ * still help. */
 pdf_refusal pdf_read_xref(pdf_document *doc);
 
-/* Builds one section from the objects found by scanning the whole file. */
+/* Makes one section from the objects that a scan of the whole file finds. */
 pdf_refusal pdf_rebuild_xref(pdf_document *doc);
 
 pdf_entry pdf_lookup(pdf_document *doc, uint32_t num);
 bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value);
 
-/* A missing object is null, as the standard says; an entry that points at something else is PDF_REFUSE_BROKEN_XREF. */
+/* A missing object is null (7.3.10). An entry that points to something else gives PDF_REFUSE_BROKEN_XREF. */
 pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *object);
 
-/* Follows a reference (and a reference to a reference); num 0 in `object` tells that the value was direct. */
+/* Follows a reference, and references to references. object->num is 0 if the value was no reference. */
 pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object);
 pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object);
 
-/* The raw bytes of a stream whose dictionary is `dict`; false: no stream follows. */
+/* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);
 pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data);
 
-/* The object stream `num`, decoded and its header read. */
+/* Replaces `data` by what one filter with these parameters makes of it. Both must be resolved. */
+pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data);
+
+/* Decodes the object stream `num` and reads its header, or finds it among those already read. */
 pdf_refusal pdf_load_objstm(pdf_document *doc, uint32_t num, pdf_objstm **stream);
 pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_objstm *stream);
 
-/* One value at `at`, counted against the limits. */
+/* Reads the value at `at` and counts its bytes as work. */
 pdf_refusal pdf_read_value(pdf_document *doc, const uint8_t *at, const uint8_t *end, pdf_span *value);
 
-/* What the planner must know of the document's structure. */
+/* What the update needs to know about the document. */
 typedef struct {
     pdf_object catalog, page, annots, form, fields;
-    uint32_t field_number;
+    uint32_t field_number; /* the new field can be called Signature<field_number> */
     bool has_signatures;
 } pdf_structure;
 

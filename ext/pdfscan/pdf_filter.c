@@ -1,4 +1,4 @@
-/* Stream filters that xref and object streams use (ISO 32000-2 7.4). */
+/* The stream filters that xref streams and object streams use (ISO 32000-2 7.4). */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
@@ -61,7 +61,7 @@ static pdf_refusal decode_ascii85(pdf_document *doc, pdf_span in, pdf_buffer *ou
     return PDF_OK;
 }
 
-/* 7.4.4.2: codes of 9 to 12 bits, 256 clears the table, 257 ends. */
+/* 7.4.4.2: codes have 9 to 12 bits. Code 256 clears the table, 257 ends the data. */
 static pdf_refusal decode_lzw(pdf_document *doc, pdf_span in, bool early, pdf_buffer *out) {
     struct {
         uint16_t prefix, length;
@@ -82,7 +82,8 @@ static pdf_refusal decode_lzw(pdf_document *doc, pdf_span in, bool early, pdf_bu
             continue;
         }
         if (code > next || (code == next && previous == 256) || (code > 255 && previous == 256)) return PDF_OK;
-        /* the code just being defined is its predecessor's text and that text's first byte */
+        /* A code that is not in the table yet means the text of the code before, followed by the first byte of that
+         * text. */
         uint32_t walk = code == next ? previous : code;
         size_t length = (walk < 256 ? 1u : table[walk].length), n = length;
         for (; walk > 255; walk = table[walk].prefix) text[--n] = table[walk].last;
@@ -114,7 +115,7 @@ static uint8_t paeth(uint8_t left, uint8_t up, uint8_t corner) {
     return a <= b && a <= c ? left : b <= c ? up : corner;
 }
 
-/* 7.4.4.4, in place: rows move towards the front as their leading tag is dropped. */
+/* 7.4.4.4. Works in place: dropping the tag byte of each row moves the rows towards the front. */
 static pdf_refusal undo_predictor(pdf_span parameters, pdf_span *data) {
     int64_t predictor = parameter(parameters, "Predictor", 1), columns = parameter(parameters, "Columns", 1);
     int64_t colors = parameter(parameters, "Colors", 1), bits = parameter(parameters, "BitsPerComponent", 8);
@@ -149,7 +150,7 @@ static pdf_refusal undo_predictor(pdf_span parameters, pdf_span *data) {
     return PDF_OK;
 }
 
-static pdf_refusal apply(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
+pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal;
     bool flate = pdf_name_is(filter, "FlateDecode") || pdf_name_is(filter, "Fl");
@@ -167,35 +168,4 @@ static pdf_refusal apply(pdf_document *doc, pdf_span filter, pdf_span parameters
     if (refusal) return refusal;
     *data = out.length ? (pdf_span){out.bytes, out.bytes + out.length} : (pdf_span){data->at, data->at};
     return (flate || lzw) && out.length ? undo_predictor(parameters, data) : PDF_OK;
-}
-
-pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data) {
-    enum { MAX_FILTERS = 8 };
-    pdf_object filters, parameters;
-    pdf_refusal refusal;
-    *data = raw;
-    if ((refusal = pdf_get_resolved(doc, dict, "Filter", &filters))) return refusal;
-    if ((refusal = pdf_get_resolved(doc, dict, "DecodeParms", &parameters))) return refusal;
-    pdf_kind kind = pdf_kind_of(filters.value);
-    if (kind == PDF_NULL) return PDF_OK;
-    if (kind == PDF_NAME) {
-        /* a lone filter may have its parameters in an array all the same */
-        pdf_members list = pdf_open(parameters.value);
-        if (pdf_kind_of(parameters.value) == PDF_ARRAY && !pdf_next(&list, &parameters.value)) parameters.value.at = parameters.value.end;
-        return apply(doc, filters.value, parameters.value, data);
-    }
-    if (kind != PDF_ARRAY) return PDF_REFUSE_FILTER;
-    pdf_members names = pdf_open(filters.value), list = pdf_open(parameters.value);
-    bool shared = pdf_kind_of(parameters.value) == PDF_DICT;
-    pdf_span name, each = parameters.value;
-    for (unsigned i = 0; pdf_next(&names, &name); i++) {
-        pdf_object own = {.value = each};
-        if (i == MAX_FILTERS) return PDF_REFUSE_FILTER;
-        if (!shared) {
-            if (!pdf_next(&list, &each)) each = (pdf_span){name.end, name.end};
-            if ((refusal = pdf_resolve(doc, each, &own))) return refusal;
-        }
-        if ((refusal = apply(doc, name, own.value, data))) return refusal;
-    }
-    return PDF_OK;
 }

@@ -1,3 +1,5 @@
+/* A small inflate, so that the planner needs neither the header of zlib nor the GIL, which Python's zlib would take. It
+ * checks everything that it reads. */
 #include "pdfscan/pdf_inflate.h"
 
 #include <string.h>
@@ -5,19 +7,19 @@
 enum { MAX_BITS = 15, FAST_BITS = 9, MAX_SYMBOLS = 288 };
 
 typedef struct {
-    uint16_t fast[1 << FAST_BITS];  /* symbol << 4 | code length; 0: longer than FAST_BITS, or unused */
-    uint16_t count[MAX_BITS + 1];   /* codes of each length */
-    uint16_t symbol[MAX_SYMBOLS];   /* in canonical order */
+    uint16_t fast[1 << FAST_BITS];  /* symbol << 4 | code length; 0 if the code is longer than FAST_BITS or not used */
+    uint16_t count[MAX_BITS + 1];   /* number of codes of each length */
+    uint16_t symbol[MAX_SYMBOLS];   /* symbols in canonical order */
 } code_table;
 
 typedef struct {
     const uint8_t *at, *end;
     uint64_t bits;
-    unsigned have;    /* bits that are valid in `bits` */
-    unsigned beyond;  /* zero bytes supplied after the input's end */
+    unsigned have;    /* number of valid bits in `bits` */
+    unsigned beyond;  /* number of zero bytes that were added after the end of the input */
 } bit_reader;
 
-/* At least 48 bits after it; past the end zeros are supplied, and counted so that the cut is noticed. */
+/* Reads until at least 57 bits are there. After the end of the input it adds zeros and counts them for ran_out(). */
 static void refill(bit_reader *in) {
     while (in->have <= 56) {
         if (in->at < in->end)
@@ -35,10 +37,11 @@ static unsigned take(bit_reader *in, unsigned n) {
     return value;
 }
 
-/* Bits were used that the input did not have. */
+/* Whether more bits were used than the input has. */
 static bool ran_out(const bit_reader *in) { return in->beyond * 8 > in->have; }
 
-/* RFC 1951 3.2.2. False when the lengths over-subscribe the code; incomplete codes are allowed. */
+/* Makes a table from code lengths (RFC 1951 3.2.2). Returns false if there are too many codes; incomplete sets are
+ * allowed. */
 static bool build(code_table *table, const uint8_t *lengths, unsigned n) {
     uint16_t first[MAX_BITS + 2], next[MAX_BITS + 2];
     memset(table->count, 0, sizeof table->count);
@@ -69,7 +72,7 @@ static bool build(code_table *table, const uint8_t *lengths, unsigned n) {
     return true;
 }
 
-/* A symbol, or -1 for a code that is not assigned. */
+/* Returns the next symbol, or -1 if the code is not assigned. */
 static int decode(bit_reader *in, const code_table *table) {
     unsigned entry = table->fast[in->bits & ((1u << FAST_BITS) - 1)];
     if (entry) {
@@ -130,7 +133,7 @@ static pdf_inflate_status compressed_block(inflater *z) {
         if (symbol > 285) return PDF_INFLATE_CUT;
         size_t length = LENGTH_BASE[symbol - 257] + take(in, LENGTH_EXTRA[symbol - 257]);
         if (status && (status = want(z, length))) return status;
-        int code = decode(in, &z->distances);  /* 15 + 5 + 15 + 13 bits at most since the refill */
+        int code = decode(in, &z->distances);  /* at most 15 + 5 + 15 + 13 = 48 bits since refill() */
         if (code < 0 || code > 29) return PDF_INFLATE_CUT;
         size_t distance = DISTANCE_BASE[code] + take(in, DISTANCE_EXTRA[code]);
         if (ran_out(in) || distance > out->length - z->start) return PDF_INFLATE_CUT;
@@ -151,7 +154,7 @@ static pdf_inflate_status stored_block(inflater *z) {
     unsigned length = take(in, 16), complement = take(in, 16);
     if (ran_out(in) || length != (complement ^ 0xffff)) return PDF_INFLATE_CUT;
     size_t held = in->have / 8 - (in->beyond < in->have / 8 ? in->beyond : in->have / 8);
-    in->at -= held;  /* whole bytes that were read ahead */
+    in->at -= held;  /* gives back the whole bytes that were read ahead */
     in->bits = in->have = in->beyond = 0;
     size_t there = (size_t)(in->end - in->at);
     size_t n = length < there ? length : there;
@@ -162,7 +165,7 @@ static pdf_inflate_status stored_block(inflater *z) {
     return n == length ? PDF_INFLATE_DONE : PDF_INFLATE_CUT;
 }
 
-/* RFC 1951 3.2.7. */
+/* Reads the two tables of a block with dynamic codes (RFC 1951 3.2.7). */
 static bool dynamic_tables(inflater *z) {
     static const uint8_t ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     bit_reader *in = &z->in;

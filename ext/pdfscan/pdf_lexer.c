@@ -1,3 +1,4 @@
+/* Skips and judges values. Nothing here recurses: nested values are followed with a stack of fixed size. */
 #include "pdfscan/pdf_lexer.h"
 
 #include <string.h>
@@ -55,11 +56,11 @@ static const uint8_t *skip_two_numbers(const uint8_t *at, const uint8_t *end, ui
 
 const uint8_t *pdf_skip_header(const uint8_t *at, const uint8_t *end, uint64_t *num, uint64_t *gen) {
     at = skip_two_numbers(at, end, num, gen);
-    /* "1 0 obj123" occurs: the keyword need not end here */
+    /* Some files have "1 0 obj123", so the keyword need not be a whole token. */
     return at && end - at >= 3 && memcmp(at, "obj", 3) == 0 ? at + 3 : NULL;
 }
 
-/* `at` is behind the opening parenthesis. */
+/* `at` must be behind the opening parenthesis. */
 static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end) {
     for (unsigned open = 1; at < end; at++) {
         if (*at == '\\') {
@@ -73,7 +74,7 @@ static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end) {
     return NULL;
 }
 
-/* These never stand inside a value: without the check an unclosed dictionary would swallow the file. */
+/* These words are never inside a value. They end the search for the end of a dictionary that is not closed. */
 static bool ends_object(const uint8_t *at, size_t n) {
     return (n == 6 && (memcmp(at, "endobj", 6) == 0 || memcmp(at, "stream", 6) == 0)) || (n == 3 && memcmp(at, "obj", 3) == 0) ||
            (n == 9 && (memcmp(at, "endstream", 9) == 0 || memcmp(at, "startxref", 9) == 0));

@@ -1,4 +1,5 @@
-/* Values as ranges of bytes (ISO 32000-2 7.2, 7.3): nothing is built, a dictionary is read where it lies. */
+/* The values of PDF as ranges of bytes (ISO 32000-2 7.2, 7.3). No tree is built: each question about a dictionary or an
+ * array reads its bytes again. */
 #ifndef BATCHSEAL_PDF_LEXER_H
 #define BATCHSEAL_PDF_LEXER_H
 
@@ -18,23 +19,20 @@ bool pdf_is_space(uint8_t c);
 bool pdf_is_regular(uint8_t c);
 static inline bool pdf_is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
 
-/* Past white space and comments. */
+/* Skips white space and comments, and returns the position behind them. */
 const uint8_t *pdf_skip_space(const uint8_t *at, const uint8_t *end);
 
-/* Moves `*at` past one value, a reference counting as one. On false `*at` is where reading stopped: malformed, cut off, or
- * nested deeper than max_depth (`*too_deep`). */
+/* Moves `*at` behind one value. A reference such as "1 0 R" is one value. Returns false if the value is malformed, is
+ * cut off, or is nested deeper than max_depth (then *too_deep is set); `*at` is where reading stopped. */
 bool pdf_skip_value(const uint8_t **at, const uint8_t *end, unsigned max_depth, bool *too_deep);
 
-/* Stricter than skipping: keys are names and have values, everything else is a token of the language. */
+/* Checks more than pdf_skip_value(): every key is a name and has a value, and everything else is a valid token. */
 bool pdf_well_formed(pdf_span value);
 
-/* Past `word` when it stands at `at` as a whole token, else NULL. */
+/* Skip a word that is a whole token, an unsigned number of at most 19 digits, or "num gen obj". Each returns the
+ * position behind what it skips, or NULL if that is not there. */
 const uint8_t *pdf_skip_word(const uint8_t *at, const uint8_t *end, const char *word);
-
-/* Past an unsigned number of at most 19 digits, else NULL. */
 const uint8_t *pdf_skip_number(const uint8_t *at, const uint8_t *end, uint64_t *value);
-
-/* Past "num gen obj", else NULL. */
 const uint8_t *pdf_skip_header(const uint8_t *at, const uint8_t *end, uint64_t *num, uint64_t *gen);
 
 pdf_kind pdf_kind_of(pdf_span value);
@@ -42,7 +40,8 @@ bool pdf_to_integer(pdf_span value, int64_t *result);
 bool pdf_to_ref(pdf_span value, uint32_t *num, uint32_t *gen);
 bool pdf_name_is(pdf_span value, const char *name);
 
-/* Members of an array, or of a dictionary as key and value; spans must have passed pdf_skip_value. */
+/* Reads the members of an array, or of a dictionary as keys and values. pdf_skip_value() must have accepted the
+ * value. */
 typedef struct {
     const uint8_t *at, *end;
 } pdf_members;
@@ -51,10 +50,10 @@ pdf_members pdf_open(pdf_span container);
 bool pdf_next(pdf_members *members, pdf_span *value);
 bool pdf_next_pair(pdf_members *members, pdf_span *key, pdf_span *value);
 
-/* The value of the first such key; empty, which is null, when there is none. */
+/* Finds the value of the first entry with this key. If there is none, the value is empty, which means null. */
 bool pdf_get(pdf_span dict, const char *key, pdf_span *value);
 
-/* The first occurrence of a word between at and end, or NULL. */
+/* Find the first or the last occurrence of `word` between at and end. Return NULL if there is none. */
 const uint8_t *pdf_find(const uint8_t *at, const uint8_t *end, const char *word);
 const uint8_t *pdf_find_last(const uint8_t *at, const uint8_t *end, const char *word);
 

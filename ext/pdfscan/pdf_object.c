@@ -1,12 +1,17 @@
-/* Loading objects by number, plain or from object streams (ISO 32000-2 7.3.10, 7.5.7). */
+/* Loads objects by number, from the file or from object streams, and decodes streams (ISO 32000-2 7.3.10, 7.5.7).
+ *
+ * The functions here call each other in a circle, because the format does: to load an object from an object stream, the
+ * stream must be decoded, and its /Length, /Filter and /DecodeParms may be references to other objects. in_objstm and
+ * the limits bound this. */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
 
 enum { REFERENCE_HOPS = 8 };
 
-/* Bytes lexed in one plan, searches counted as some: many references to one large object, or lookups in a long list, must
- * not add up without bound. */
+/* Counts the bytes that one plan has lexed; a step of a search counts as some bytes. Returns false over the budget of
+ * 64 MiB plus 8 times the file. Else many references to one large object, or many lookups in a long list, could take
+ * very long. */
 static bool spend(pdf_document *doc, size_t bytes) {
     size_t budget = (size_t)(doc->file.end - doc->file.at) * 8 + (64u << 20);
     doc->work += bytes;
@@ -48,6 +53,37 @@ bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_
     return true;
 }
 
+pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data) {
+    enum { MAX_FILTERS = 8 };
+    pdf_object filters, parameters;
+    pdf_refusal refusal;
+    *data = raw;
+    if ((refusal = pdf_get_resolved(doc, dict, "Filter", &filters))) return refusal;
+    if ((refusal = pdf_get_resolved(doc, dict, "DecodeParms", &parameters))) return refusal;
+    pdf_kind kind = pdf_kind_of(filters.value);
+    if (kind == PDF_NULL) return PDF_OK;
+    if (kind == PDF_NAME) {
+        /* Some files have an array of parameters for a single filter. */
+        pdf_members list = pdf_open(parameters.value);
+        if (pdf_kind_of(parameters.value) == PDF_ARRAY && !pdf_next(&list, &parameters.value)) parameters.value.at = parameters.value.end;
+        return pdf_apply_filter(doc, filters.value, parameters.value, data);
+    }
+    if (kind != PDF_ARRAY) return PDF_REFUSE_FILTER;
+    pdf_members names = pdf_open(filters.value), list = pdf_open(parameters.value);
+    bool shared = pdf_kind_of(parameters.value) == PDF_DICT;
+    pdf_span name, each = parameters.value;
+    for (unsigned i = 0; pdf_next(&names, &name); i++) {
+        pdf_object own = {.value = each};
+        if (i == MAX_FILTERS) return PDF_REFUSE_FILTER;
+        if (!shared) {
+            if (!pdf_next(&list, &each)) each = (pdf_span){name.end, name.end};
+            if ((refusal = pdf_resolve(doc, each, &own))) return refusal;
+        }
+        if ((refusal = pdf_apply_filter(doc, name, own.value, data))) return refusal;
+    }
+    return PDF_OK;
+}
+
 pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_objstm *stream) {
     pdf_object value;
     int64_t n, first;
@@ -81,7 +117,7 @@ pdf_refusal pdf_load_objstm(pdf_document *doc, uint32_t num, pdf_objstm **stream
     pdf_objstm *loaded = pdf_alloc_zeroed(doc->arena, sizeof *loaded);
     if (!loaded) return PDF_REFUSE_MEMORY;
     loaded->num = num;
-    /* its /Length may not lie in an object stream (7.5.7), least of all in itself */
+    /* 7.5.7: its /Length must not be in an object stream, which could even be itself. */
     if (doc->in_objstm) return PDF_REFUSE_BROKEN_OBJECT;
     doc->in_objstm = true;
     if (!pdf_get(object.value, "Type", &type) || !pdf_name_is(type, "ObjStm") || !pdf_stream_bytes(doc, object.value, doc->file.end, &raw))
@@ -125,7 +161,8 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
     const uint8_t *at = pdf_skip_space(doc->file.at + entry.location, doc->file.end);
     at = pdf_skip_header(at, doc->file.end, &found_num, &found_gen);
     if (!at || found_num != num || found_gen != gen) return PDF_REFUSE_BROKEN_XREF;
-    if (pdf_skip_word(at = pdf_skip_space(at, doc->file.end), doc->file.end, "endobj")) return PDF_OK;  /* empty: null */
+    /* An empty object is null. */
+    if (pdf_skip_word(at = pdf_skip_space(at, doc->file.end), doc->file.end, "endobj")) return PDF_OK;
     return pdf_read_value(doc, at, doc->file.end, &object->value);
 }
 

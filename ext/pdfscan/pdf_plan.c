@@ -1,3 +1,4 @@
+/* The way of one document through the planner, and the refusals with their codes and messages. */
 #include "pdfscan/pdf_plan.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ static const struct {
 const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
 const char *pdf_refusal_message(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].message; }
 
-/* Faults that reading the file by another route may get around. */
+/* Whether a scan of the whole file may still help after this refusal. */
 static bool repairable(pdf_refusal refusal) {
     return refusal == PDF_REFUSE_BROKEN_XREF || refusal == PDF_REFUSE_BROKEN_OBJECT || refusal == PDF_REFUSE_NO_CATALOG || refusal == PDF_REFUSE_NO_PAGES ||
            refusal == PDF_REFUSE_FILTER;
@@ -64,7 +65,7 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
     pdf_structure structure;
     pdf_refusal refusal = read_document(&doc, &structure);
-    /* told only now: that a document is encrypted, or none at all, is the better answer */
+    /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
     return refusal ? refusal : pdf_write_update(&doc, &structure, request, plan);
 }

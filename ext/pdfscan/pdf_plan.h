@@ -1,8 +1,9 @@
-/* Plans the incremental update that adds an invisible signature to a PDF (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN 319 142-1).
+/* Plans the incremental update that adds an invisible signature to a PDF (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN
+ * 319 142-1).
  *
- * The original is read where it lies and never copied; every offset of the result is final when it is returned, so that
+ * The original is only read, never copied. All offsets in the result are final, so the signed file is
  *     original + head + '<' hex digits '>' + tail
- * is the signed file. Nothing here does I/O. Calls are independent: one arena a call, no shared state. */
+ * Nothing here does I/O. Each call has its own arena and shares no state with other calls. */
 #ifndef BATCHSEAL_PDF_PLAN_H
 #define BATCHSEAL_PDF_PLAN_H
 
@@ -31,39 +32,39 @@ typedef enum {
     PDF_REFUSALS
 } pdf_refusal;
 
-/* The name by which callers know a refusal, and what a person is told. */
+/* The code of a refusal for callers, and its message for a person. */
 const char *pdf_refusal_code(pdf_refusal refusal);
 const char *pdf_refusal_message(pdf_refusal refusal);
 
 typedef struct {
-    const uint8_t *utf8; /* NULL: absent */
+    const uint8_t *utf8; /* NULL if there is no text */
     size_t bytes;
 } pdf_text;
 
 typedef struct {
-    size_t file_bytes;    /* largest original */
-    size_t inflate_bytes; /* of all streams that are read, together */
-    uint32_t objects;     /* loaded during one plan */
-    uint32_t depth;       /* nesting of values, and of the page and field trees */
+    size_t file_bytes;    /* largest size of the original */
+    size_t inflate_bytes; /* decoded bytes of all streams together */
+    uint32_t objects;     /* objects that one plan may load */
+    uint32_t depth;       /* nesting of values, of the page tree and of the field tree */
     uint32_t sections;    /* xref sections */
 } pdf_limits;
 
 typedef struct {
-    size_t contents_bytes; /* room for the CMS; the hex digits take twice that */
+    size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */
     pdf_text reason, location, name;
-    pdf_text time; /* a PDF date, becomes /M */
+    pdf_text time; /* a PDF date; becomes /M */
     pdf_limits limits;
 } pdf_plan_request;
 
 typedef enum { PDF_XREF_TABLE, PDF_XREF_STREAM, PDF_XREF_HYBRID } pdf_xref_form;
 
 typedef struct {
-    pdf_buffer head, tail; /* live in the arena */
+    pdf_buffer head, tail; /* their bytes are in the arena */
     uint64_t byte_range[4];
-    uint64_t reserved_bytes; /* '<', hex digits, '>' */
-    uint32_t field_number;   /* the field is called Signature<field_number> */
-    pdf_xref_form form;      /* of the source's newest section */
-    bool rebuilt;            /* the source's xref was unusable: the update lists every object and has no /Prev */
+    uint64_t reserved_bytes; /* length of '<', the hex digits and '>' */
+    uint32_t field_number;   /* the new field is called Signature<field_number> */
+    pdf_xref_form form;      /* form of the newest section in the original */
+    bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
 } pdf_plan;
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan);

@@ -1,10 +1,14 @@
-/* A new xref for a file whose own is unusable: every "num gen obj" found by scanning, the last of a number winning. */
+/* Makes a new xref section for a file whose own is unusable. It scans the file for every "num gen obj"; if a number
+ * occurs more than once, the last object counts. */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_rows.h"
 
-/* Numbers far beyond what a file of so many objects uses are left out, or a few bytes could ask for a table of megabytes. */
-enum { ROW_BYTES = 13, ALWAYS_LISTED = 1 << 20, SPREAD = 8, MOST_FOUND = 1 << 21 };
+/* The table has a row for each number up to the highest, so that a few bytes with a high number could make it very
+ * large. Numbers above ALWAYS_LISTED are therefore left out if they are more than SPREAD times the number of objects.
+ * At most MOST_FOUND objects are taken. */
+enum { ALWAYS_LISTED = 1 << 20, SPREAD = 8, MOST_FOUND = 1 << 21 };
 
 typedef struct {
     uint32_t num, generation;
@@ -14,9 +18,9 @@ typedef struct {
 
 typedef struct {
     pdf_document *doc;
-    pdf_buffer found; /* of found_object, in the order of the file */
+    pdf_buffer found; /* array of found_object, in the order of the file */
     pdf_span trailer;
-    found_object catalog; /* location 0: none seen */
+    found_object catalog; /* its location is 0 if no catalog was found */
     uint32_t highest;
     bool any_compressed, stream_trailer;
 } scan;
@@ -39,7 +43,7 @@ static const uint8_t *back_over_digits(const uint8_t *start, const uint8_t *at) 
     return at;
 }
 
-/* Where "num gen " before `word` begins, or NULL. */
+/* Where the "num gen " before `word` begins, or NULL if it is not there. */
 static const uint8_t *header_before(const uint8_t *start, const uint8_t *word) {
     const uint8_t *end = back_over_space(start, word), *at = back_over_digits(start, end);
     if (at == end) return NULL;
@@ -67,7 +71,7 @@ static pdf_refusal expand_objstm(scan *s, uint32_t num, pdf_span dict, pdf_span 
     return refusal;
 }
 
-/* One object whose keyword is behind `after`; moves `*after` to where scanning goes on. */
+/* Adds the object whose header is at `header`. `*after` is behind its "obj"; moves it to where the scan continues. */
 static pdf_refusal scan_object(scan *s, const uint8_t *header, const uint8_t **after) {
     pdf_document *doc = s->doc;
     uint64_t num, gen;
@@ -94,7 +98,7 @@ static pdf_refusal scan_file(scan *s) {
     const uint8_t *start = s->doc->file.at, *end = s->doc->file.end, *at = start;
     const uint8_t *trailer = pdf_find(at, end, "trailer"), *word = pdf_find(at, end, "obj");
     for (;;) {
-        /* each is searched for only when it was passed: the whole scan reads the file twice at most */
+        /* Each word is searched again only after the scan has passed it, so the file is read at most twice. */
         if (trailer && trailer < at) trailer = pdf_find(at, end, "trailer");
         if (word && word < at) word = pdf_find(at, end, "obj");
         if (trailer && (!word || trailer < word)) {
@@ -140,17 +144,15 @@ pdf_refusal pdf_rebuild_xref(pdf_document *doc) {
     size_t count = s.found.length / sizeof(found_object);
     size_t most = count * SPREAD > ALWAYS_LISTED ? count * SPREAD : ALWAYS_LISTED;
     if (s.highest > most) s.highest = (uint32_t)most;
-    uint8_t *rows = pdf_alloc_zeroed(doc->arena, ((size_t)s.highest + 1) * ROW_BYTES);
+    uint8_t *rows = pdf_alloc_zeroed(doc->arena, ((size_t)s.highest + 1) * PDF_OWN_ROW_BYTES);
     pdf_section *section = pdf_alloc_zeroed(doc->arena, sizeof *section);
     pdf_subsection *all = pdf_alloc_zeroed(doc->arena, sizeof *all);
     if (!rows || !section || !all) return PDF_REFUSE_MEMORY;
     const found_object *found = (const found_object *)(const void *)s.found.bytes;
     for (size_t i = 0; i < count; i++) {
         if (found[i].num > s.highest) continue;
-        uint8_t *row = rows + (size_t)found[i].num * ROW_BYTES;
-        row[0] = found[i].compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN;
-        for (int b = 0; b < 8; b++) row[1 + b] = (uint8_t)(found[i].location >> (56 - 8 * b));
-        for (int b = 0; b < 4; b++) row[9 + b] = (uint8_t)(found[i].generation >> (24 - 8 * b));
+        uint8_t *row = rows + (size_t)found[i].num * PDF_OWN_ROW_BYTES;
+        pdf_write_own_row(row, found[i].compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN, found[i].location, found[i].generation);
     }
     *all = (pdf_subsection){.first = 0, .count = s.highest + 1, .rows = rows, .width = {1, 8, 4}};
     *section = (pdf_section){.is_stream = s.any_compressed || s.stream_trailer, .trailer = s.trailer, .subsections = all, .count = 1};

@@ -1,4 +1,5 @@
-/* The parts of a document that a signature touches: catalog, first page, interactive form, permissions (12.7, 12.8). */
+/* Finds the parts of a document that a signature changes or must respect: the catalog, the first page, the interactive
+ * form, and the permissions of existing signatures (ISO 32000-2 12.7, 12.8). */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
@@ -8,9 +9,9 @@ enum { TRACKED_NAMES = 1024 };
 typedef struct {
     pdf_document *doc;
     pdf_structure *found;
-    uint64_t used[TRACKED_NAMES / 64]; /* Signature<n> taken, n below TRACKED_NAMES */
+    uint64_t used[TRACKED_NAMES / 64]; /* bit n is set if a field is called Signature<n> */
     uint32_t highest;
-    bool all_fields; /* the document says it has signatures: look into every field */
+    bool all_fields; /* the document may have signatures, so every field must be visited */
 } form_walk;
 
 static pdf_refusal first_page(pdf_document *doc, pdf_span node, unsigned depth, pdf_object *page) {
@@ -40,7 +41,7 @@ static int hex_digit(uint8_t c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes the start of a string object; as many bytes as `out` takes. */
+/* Decodes a string object, at most `room` bytes of it. Returns the number of bytes. */
 static size_t string_bytes(pdf_span value, uint8_t *out, size_t room) {
     size_t n = 0;
     if (pdf_kind_of(value) != PDF_STRING) return 0;
@@ -73,13 +74,13 @@ static size_t string_bytes(pdf_span value, uint8_t *out, size_t room) {
     return n;
 }
 
-/* Field names that could collide with ours: "Signature" and a number without leading zeros. */
+/* Remembers a field name that the new field must not have: "Signature" and a number without leading zeros. */
 static void note_name(form_walk *walk, pdf_span value) {
     static const char PREFIX[] = "Signature";
     enum { PREFIX_CHARS = sizeof PREFIX - 1, MAX_DIGITS = 9 };
     uint8_t bytes[2 * (PREFIX_CHARS + MAX_DIGITS + 1) + 2];
     size_t n = string_bytes(value, bytes, sizeof bytes), from = 0, step = 1;
-    if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) from = 3, step = 2; /* UTF-16BE: the low bytes */
+    if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) from = 3, step = 2; /* UTF-16BE: take the low bytes */
     if (n >= 3 && bytes[0] == 0xef && bytes[1] == 0xbb && bytes[2] == 0xbf) from = 3;
     char name[PREFIX_CHARS + MAX_DIGITS + 2];
     size_t length = 0;
@@ -97,7 +98,8 @@ static void note_name(form_walk *walk, pdf_span value) {
     if (number > walk->highest) walk->highest = number;
 }
 
-/* 12.8.2.4: whether a field that is yet to be made would count as locked, and so invalidate the signature. */
+/* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate
+ * it. */
 static pdf_refusal check_locks(form_walk *walk, pdf_span parameters) {
     pdf_object action, fields, name;
     pdf_span each;
@@ -113,7 +115,7 @@ static pdf_refusal check_locks(form_walk *walk, pdf_span parameters) {
     return PDF_OK;
 }
 
-/* 12.8.2.2 and 12.8.2.4: what a signature that is already there permits. */
+/* 12.8.2.2 and 12.8.2.4: whether an existing signature permits a further one. */
 static pdf_refusal check_transforms(form_walk *walk, pdf_span signature) {
     pdf_document *doc = walk->doc;
     pdf_object list, reference, method, parameters, value;
@@ -192,7 +194,7 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found) {
     return PDF_OK;
 }
 
-/* What the update takes over must be readable for strict readers too, and is not mended. */
+/* The update copies these values without repairing them, so they must be well-formed for strict readers too. */
 static bool usable(const pdf_structure *found) {
     const pdf_object *taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
     for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++)

@@ -1,8 +1,9 @@
+/* Encodes text in one of the two forms that every PDF reader knows. */
 #include "pdfscan/pdf_text.h"
 
 enum { REPLACEMENT = 0xfffd };
 
-/* One code point of well or badly formed UTF-8. */
+/* Reads one code point. Malformed UTF-8 gives U+FFFD. */
 static uint32_t next_point(const uint8_t **cursor, const uint8_t *end) {
     const uint8_t *at = *cursor;
     uint32_t c = *at++;
@@ -20,13 +21,13 @@ static uint32_t next_point(const uint8_t **cursor, const uint8_t *end) {
     return c;
 }
 
-/* Where PDFDocEncoding and Unicode agree (annex D.2). 0xAD is not assigned, 0xA0 is the euro sign there, and readers differ on
- * control characters. */
+/* Whether PDFDocEncoding has the same code for a character as Unicode (annex D.2). In PDFDocEncoding 0xAD is not
+ * assigned and 0xA0 is the euro sign. Control characters are left out, because readers treat them differently. */
 static bool in_doc_encoding(uint32_t c) {
     return (c >= 0x20 && c < 0x7f) || (c > 0xa0 && c <= 0xff && c != 0xad);
 }
 
-/* A string beginning with these would be taken for UTF-16 or UTF-8. */
+/* Whether readers would take a string with these first characters for UTF-16 or UTF-8. */
 static bool looks_marked(uint32_t first, uint32_t second, uint32_t third) {
     return (first == 0xfe && second == 0xff) || (first == 0xff && second == 0xfe) || (first == 0xef && second == 0xbb && third == 0xbf);
 }

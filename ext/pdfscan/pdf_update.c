@@ -1,21 +1,21 @@
+/* Writes the objects of the update: the signature, its field, and what refers to the field. */
 #include "pdfscan/pdf_update.h"
 
 #include <string.h>
 
 #include "pdfscan/pdf_text.h"
+#include "pdfscan/pdf_writer.h"
 
 enum { MAX_EDITS = 4, BYTE_RANGE_CHARS = 40 };
 
-/* `removed` bytes at `at` give way to `text`. */
+/* Replaces `removed` bytes at `at` by `text`. */
 typedef struct {
     const uint8_t *at;
     size_t removed;
     const pdf_buffer *text;
 } edit;
 
-uint64_t pdf_position(const pdf_writer *writer) { return writer->out_offset + writer->out->length; }
-
-void pdf_put_ref(pdf_buffer *out, uint64_t num, uint64_t gen) {
+static void put_ref(pdf_buffer *out, uint64_t num, uint64_t gen) {
     pdf_put_number(out, num, 1);
     pdf_puts(out, " ");
     pdf_put_number(out, gen, 1);
@@ -32,7 +32,7 @@ static void begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
 
 static void end_object(pdf_writer *w) { pdf_puts(w->out, "\nendobj\n"); }
 
-/* The value as it stands in the source, byte for byte except for the edits, which are in order of place. */
+/* Copies the value byte for byte, with the edits applied. The edits must be sorted by place. */
 static void put_edited(pdf_buffer *out, pdf_span value, const edit *edits, unsigned n) {
     const uint8_t *at = value.at;
     for (unsigned i = 0; i < n; i++) {
@@ -43,7 +43,7 @@ static void put_edited(pdf_buffer *out, pdf_span value, const edit *edits, unsig
     pdf_put(out, at, (size_t)(value.end - at));
 }
 
-/* An edit that gives `key` the value `text`, in place of the one it has or as a new entry. */
+/* Makes an edit that sets `key` to `text`: it replaces the value of the entry, or adds the entry. */
 static edit set_entry(pdf_arena *arena, pdf_span dict, const char *key, const pdf_buffer *text, pdf_buffer *scratch) {
     pdf_span old;
     *scratch = (pdf_buffer){.arena = arena};
@@ -71,17 +71,17 @@ static void in_order(edit *edits, unsigned n) {
         }
 }
 
-/* `array` with one reference more. */
+/* Writes `array` with a reference to object `num` added at the end. */
 static void put_extended_array(pdf_buffer *out, pdf_span array, uint32_t num) {
     pdf_put(out, array.at, (size_t)(array.end - array.at) - 1);
     pdf_puts(out, " ");
-    pdf_put_ref(out, num, 0);
+    put_ref(out, num, 0);
     pdf_puts(out, "]");
 }
 
 static void put_new_array(pdf_buffer *out, uint32_t num) {
     pdf_puts(out, "[");
-    pdf_put_ref(out, num, 0);
+    put_ref(out, num, 0);
     pdf_puts(out, "]");
 }
 
@@ -91,7 +91,8 @@ static void put_text_entry(pdf_buffer *out, const char *key, pdf_text text) {
     pdf_put_text(out, text);
 }
 
-/* 12.8.1, table 255; ETSI EN 319 142-1 6.3: no /Cert. The head ends where the reserved region begins. */
+/* The signature dictionary (12.8.1, table 255), without /Cert as ETSI EN 319 142-1 6.3 demands. The head ends before
+ * the reserved region, and the tail begins after it. */
 static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *request, pdf_plan *plan, size_t *range_at) {
     begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached\n/ByteRange ");
@@ -111,20 +112,22 @@ static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *r
     end_object(w);
 }
 
-/* A field and its only widget in one dictionary (12.7.4.1), of no extent: invisible. Print and Locked are set. */
+/* The field and its only widget in one dictionary (12.7.4.1). The rectangle is empty, so it is invisible. The flags
+ * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t field_number) {
     begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
     pdf_put_number(w->out, field_number, 1);
     pdf_puts(w->out, ")/F 132/Rect[0 0 0 0]/P ");
-    pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);
+    put_ref(w->out, w->structure->page.num, w->structure->page.gen);
     pdf_puts(w->out, "/V ");
-    pdf_put_ref(w->out, signature, 0);
+    put_ref(w->out, signature, 0);
     pdf_puts(w->out, ">>");
     end_object(w);
 }
 
-/* The first page's /Annots gains the widget: in the array's own object where it has one, else in a new copy of the page. */
+/* Adds the widget to /Annots of the first page. If the array is an object of its own, only this object is written; else
+ * the page is written again. */
 static void put_annotation(pdf_writer *w, uint32_t widget, bool *failed) {
     const pdf_object *page = &w->structure->page, *annots = &w->structure->annots;
     pdf_buffer array = {.arena = w->doc->arena}, scratch;
@@ -145,7 +148,8 @@ static void put_annotation(pdf_writer *w, uint32_t widget, bool *failed) {
     end_object(w);
 }
 
-/* The form's dictionary with the new field and /SigFlags 3 (SignaturesExist, AppendOnly); everything else is kept. */
+/* Writes the dictionary of the form with the new field and with /SigFlags 3 (SignaturesExist, AppendOnly). Everything
+ * else is kept. */
 static void put_form_value(pdf_writer *w, pdf_buffer *out, uint32_t field, bool *failed) {
     pdf_span form = w->structure->form.value;
     const pdf_object *fields = &w->structure->fields;
@@ -182,7 +186,7 @@ static bool form_changes(const pdf_structure *s) {
     return !pdf_get(s->form.value, "SigFlags", &flags) || !pdf_to_integer(flags, &bits) || (bits & 3) != 3;
 }
 
-/* /Fields, /AcroForm and the catalog: as few of them as the source's layout allows. */
+/* Writes /Fields, /AcroForm and the catalog, but only those of them that must change in this document. */
 static void put_form(pdf_writer *w, uint32_t field, bool *failed) {
     const pdf_structure *s = w->structure;
     pdf_arena *arena = w->doc->arena;
@@ -209,7 +213,7 @@ static void put_form(pdf_writer *w, uint32_t field, bool *failed) {
         put_new_array(w->out, field);
         pdf_puts(w->out, "/SigFlags 3>>");
         end_object(w);
-        pdf_put_ref(&entry, form, 0);
+        put_ref(&entry, form, 0);
     }
     edit change = set_entry(arena, s->catalog.value, "AcroForm", &entry, &scratch);
     begin_object(w, s->catalog.num, s->catalog.gen);
@@ -218,7 +222,7 @@ static void put_form(pdf_writer *w, uint32_t field, bool *failed) {
     *failed |= scratch.failed || entry.failed;
 }
 
-/* "[a b c d]" in place of the blanks that were left for it. */
+/* Writes "[a b c d]" into the blanks that put_signature() left for it. */
 static void patch_byte_range(pdf_plan *plan, pdf_arena *arena, size_t range_at) {
     pdf_buffer text = {.arena = arena};
     for (unsigned i = 0; i < 4; i++) {

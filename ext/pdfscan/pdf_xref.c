@@ -1,54 +1,31 @@
-/* The xref chain: tables, streams, hybrids (ISO 32000-2 7.5.4, 7.5.8). Rows stay where they are and are read on demand. */
+/* Reads the chain of xref sections: tables, streams and hybrids (ISO 32000-2 7.5.4, 7.5.8). The rows are not copied but
+ * stay in the file; pdf_lookup.c reads them when they are needed. */
 #include <string.h>
 
 #include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_rows.h"
 
-enum { ROW_BYTES = 20, TAIL_BYTES = 2048 };
+enum { TAIL_BYTES = 2048 };
 
-/* "0000000016 00000 n", without the two bytes of the line's end */
-static bool is_entry(const uint8_t *row) {
-    for (int i = 0; i < 16; i++)
-        if (i != 10 && !pdf_is_digit(row[i])) return false;
-    return row[10] == ' ' && row[16] == ' ' && (row[17] == 'n' || row[17] == 'f');
-}
-
-static bool is_text_row(const uint8_t *row) { return is_entry(row) && pdf_is_space(row[18]) && pdf_is_space(row[19]); }
-
-static uint64_t text_number(const uint8_t *at, unsigned digits) {
-    uint64_t value = 0;
-    while (digits--) value = value * 10 + (uint64_t)(uint8_t)(*at++ - '0');
-    return value;
-}
-
-static uint64_t binary_number(const uint8_t *at, unsigned bytes) {
-    uint64_t value = 0;
-    while (bytes--) value = value << 8 | *at++;
-    return value;
-}
-
-/* Rows that end in one or in three bytes, as they often do, become binary ones of widths 1, 8, 4. */
+/* Converts text rows of a wrong length into rows of widths 1, 8 and 4. Many files end a row with one or three bytes. */
 static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_subsection *rows) {
-    enum { ENTRY_BYTES = 18 };
     const uint8_t *end = doc->file.end;
-    if (rows->count > (size_t)(end - at) / ENTRY_BYTES) return NULL;
-    uint8_t *out = pdf_alloc(doc->arena, (size_t)rows->count * 13);
+    if (rows->count > (size_t)(end - at) / PDF_TEXT_ENTRY_BYTES) return NULL;
+    uint8_t *out = pdf_alloc(doc->arena, (size_t)rows->count * PDF_OWN_ROW_BYTES);
     if (!out) return NULL;
     rows->rows = out;
     rows->width[0] = 1, rows->width[1] = 8, rows->width[2] = 4;
-    for (uint32_t i = 0; i < rows->count; i++, out += 13, at += ENTRY_BYTES) {
+    for (uint32_t i = 0; i < rows->count; i++, out += PDF_OWN_ROW_BYTES, at += PDF_TEXT_ENTRY_BYTES) {
         at = pdf_skip_space(at, end);
-        if (end - at < ENTRY_BYTES || !is_entry(at)) return NULL;
-        uint64_t offset = text_number(at, 10), generation = text_number(at + 11, 5);
-        out[0] = at[17] == 'n';
-        for (int b = 0; b < 8; b++) out[1 + b] = (uint8_t)(offset >> (56 - 8 * b));
-        for (int b = 0; b < 4; b++) out[9 + b] = (uint8_t)(generation >> (24 - 8 * b));
+        if (end - at < PDF_TEXT_ENTRY_BYTES || !pdf_is_text_entry(at)) return NULL;
+        pdf_write_own_row(out, at[17] == 'n', pdf_text_number(at, 10), (uint32_t)pdf_text_number(at + 11, 5));
     }
     return at;
 }
 
 static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_subsection rows) {
     if (!rows.count) return PDF_OK;
-    if ((section->count & (section->count - 1)) == 0) {  /* full at powers of two */
+    if ((section->count & (section->count - 1)) == 0) {  /* the array is full at powers of two */
         size_t capacity = section->count ? (size_t)section->count * 2 : 1;
         pdf_subsection *grown = pdf_alloc(doc->arena, capacity * sizeof *grown);
         if (!grown) return PDF_REFUSE_MEMORY;
@@ -60,7 +37,7 @@ static pdf_refusal add_subsection(pdf_document *doc, pdf_section *section, pdf_s
     return PDF_OK;
 }
 
-/* `at` is behind "xref". */
+/* `at` must be behind "xref". */
 static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section *section) {
     const uint8_t *end = doc->file.end, *next;
     pdf_refusal refusal;
@@ -70,13 +47,14 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
         at = pdf_skip_space(at, end);
         if (first > PDF_MAX_OBJECT_NUMBER || count > PDF_MAX_OBJECT_NUMBER + 1 - first) return PDF_REFUSE_BROKEN_XREF;
         pdf_subsection rows = {.first = (uint32_t)first, .count = (uint32_t)count, .rows = at};
-        size_t length = (size_t)count * ROW_BYTES;
-        if (count && ((size_t)(end - at) <= length || !is_text_row(at) || !is_text_row(at + length - ROW_BYTES) || !pdf_is_regular(at[length]))) {
+        size_t length = (size_t)count * PDF_TEXT_ROW_BYTES;
+        if (count && ((size_t)(end - at) <= length || !pdf_is_text_row(at) || !pdf_is_text_row(at + length - PDF_TEXT_ROW_BYTES) || !pdf_is_regular(at[length]))) {
             at = convert_rows(doc, at, &rows);
             if (!at) return PDF_REFUSE_BROKEN_XREF;
         } else {
-            /* a writer that counts from 1 and still lists object 0: every number is off by one */
-            if (count && first == 1 && text_number(at, 10) == 0 && at[17] == 'f' && text_number(at + 11, 5) == 65535) return PDF_REFUSE_BROKEN_XREF;
+            /* Some writers list object 0 but say that the section begins with object 1, so every number is wrong by
+             * one. */
+            if (count && first == 1 && pdf_text_number(at, 10) == 0 && at[17] == 'f' && pdf_text_number(at + 11, 5) == 65535) return PDF_REFUSE_BROKEN_XREF;
             at += length;
         }
         if ((refusal = add_subsection(doc, section, rows))) return refusal;
@@ -85,7 +63,7 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
     return refusal ? refusal : pdf_kind_of(section->trailer) == PDF_DICT ? PDF_OK : PDF_REFUSE_BROKEN_XREF;
 }
 
-/* `at` is behind "num gen obj". */
+/* `at` must be behind "num gen obj". */
 static pdf_refusal read_stream(pdf_document *doc, const uint8_t *at, pdf_section *section) {
     pdf_span raw, data, value;
     pdf_refusal refusal = pdf_read_value(doc, at, doc->file.end, &section->trailer);
@@ -136,7 +114,7 @@ static pdf_refusal read_section(pdf_document *doc, uint64_t offset, pdf_section 
     memset(section, 0, sizeof *section);
     section->start = (uint64_t)(at - doc->file.at);
     if ((next = pdf_skip_header(at, doc->file.end, &num, &gen))) return read_stream(doc, next, section);
-    /* "xref0 5" occurs */
+    /* Some files have "xref0 5", without white space. */
     if (doc->file.end - at >= 4 && memcmp(at, "xref", 4) == 0) return read_table(doc, at + 4, section);
     return PDF_REFUSE_BROKEN_XREF;
 }
@@ -196,49 +174,4 @@ pdf_refusal pdf_read_xref(pdf_document *doc) {
         if (size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
     }
     return PDF_OK;
-}
-
-bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value) {
-    if (pdf_get(doc->trailer, key, value)) return true;
-    for (uint32_t i = 0; i < doc->section_count; i++)
-        if (pdf_get(doc->sections[i].trailer, key, value)) return true;
-    return false;
-}
-
-static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
-    const uint8_t *w = rows->width;
-    if (!(w[0] | w[1] | w[2])) {
-        const uint8_t *row = rows->rows + (size_t)index * ROW_BYTES;
-        if (!is_text_row(row)) return (pdf_entry){.type = PDF_ENTRY_BROKEN};
-        return (pdf_entry){.type = row[17] == 'n' ? PDF_ENTRY_PLAIN : PDF_ENTRY_FREE, .location = text_number(row, 10), .generation = (uint32_t)text_number(row + 11, 5)};
-    }
-    const uint8_t *row = rows->rows + (size_t)index * ((size_t)w[0] + w[1] + w[2]);
-    uint64_t type = w[0] ? binary_number(row, w[0]) : 1;
-    uint64_t last = binary_number(row + w[0] + w[1], w[2]);
-    pdf_entry entry = {.type = type == 0 ? PDF_ENTRY_FREE : type == 1 ? PDF_ENTRY_PLAIN : type == 2 ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_MISSING};
-    entry.location = binary_number(row + w[0], w[1]);
-    entry.generation = last > UINT32_MAX ? UINT32_MAX : (uint32_t)last;
-    return entry;
-}
-
-static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry, size_t *work) {
-    for (uint32_t i = 0; i < section->count; i++, *work += 4) {
-        const pdf_subsection *rows = &section->subsections[i];
-        if (num - rows->first >= rows->count) continue;  /* wraps below first */
-        *entry = row_entry(rows, num - rows->first);
-        return true;
-    }
-    return false;
-}
-
-pdf_entry pdf_lookup(pdf_document *doc, uint32_t num) {
-    pdf_entry entry = {.type = PDF_ENTRY_MISSING};
-    for (uint32_t i = 0; i < doc->section_count; i++) {
-        const pdf_section *section = &doc->sections[i];
-        bool found = section_lookup(section, num, &entry, &doc->work);
-        /* a hybrid's table shows hidden objects as free (7.5.8.4) */
-        if (section->hidden && (!found || entry.type == PDF_ENTRY_FREE)) found = section_lookup(section->hidden, num, &entry, &doc->work) || found;
-        if (found) return entry;
-    }
-    return entry;
 }

@@ -1,13 +1,14 @@
-/* The update's xref section and trailer (ISO 32000-2 7.5.4, 7.5.5, 7.5.8). */
+/* Writes the update's xref section and trailer (ISO 32000-2 7.5.4, 7.5.5, 7.5.8). */
 #include <stdlib.h>
 #include <string.h>
 
-#include "pdfscan/pdf_update.h"
+#include "pdfscan/pdf_rows.h"
+#include "pdfscan/pdf_writer.h"
 
 enum { FREE_GENERATION = 65535, SPARSE_FACTOR = 4, SPARSE_BASE = 1024 };
 
 typedef struct {
-    uint32_t num, generation; /* or the index within the object stream */
+    uint32_t num, generation; /* generation: or the index in the object stream */
     uint64_t location;
     uint8_t type;
 } row;
@@ -19,15 +20,17 @@ static int by_number(const void *a, const void *b) {
 
 static void put_row(pdf_buffer *rows, row r) { pdf_put(rows, &r, sizeof r); }
 
-/* After a repair the section stands alone: one run from object 0, gaps listed as free, unless numbers are far between. */
+/* After a repair this is the only section, so it lists every object in one run from object 0, and numbers that are not
+ * used as free. If most numbers are not used, it leaves them out. */
 static void put_rebuilt_rows(const pdf_writer *w, pdf_buffer *rows) {
     const pdf_subsection *all = &w->doc->sections[0].subsections[0];
     uint32_t found = 0;
-    for (uint32_t i = 0; i < all->count; i++) found += all->rows[13 * (size_t)i] != PDF_ENTRY_FREE;
+    for (uint32_t i = 0; i < all->count; i++) found += all->rows[PDF_OWN_ROW_BYTES * (size_t)i] != PDF_ENTRY_FREE;
     bool sparse = all->count > (uint64_t)found * SPARSE_FACTOR + SPARSE_BASE;
     put_row(rows, (row){.generation = FREE_GENERATION});
     for (uint32_t num = 1; num < all->count; num++) {
-        if (sparse && all->rows[13 * (size_t)num] == PDF_ENTRY_FREE) continue; /* a million of them in the worst case */
+        /* There may be a million of these, so this comes before the lookup. */
+        if (sparse && all->rows[PDF_OWN_ROW_BYTES * (size_t)num] == PDF_ENTRY_FREE) continue;
         bool rewritten = false;
         for (unsigned i = 0; i < w->written_count; i++) rewritten |= w->written[i].num == num;
         pdf_entry entry = rewritten ? (pdf_entry){.type = PDF_ENTRY_MISSING} : pdf_lookup(w->doc, num);
@@ -71,7 +74,8 @@ static uint64_t mix(uint64_t state, const uint8_t *bytes, size_t n) {
     return state;
 }
 
-/* 14.4: the first element stays, the second changes with each update; it names a version and secures nothing. */
+/* 14.4: the first element is kept, the second is new with each update. It only identifies a version, so mix() need not
+ * be secure. */
 static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span id) {
     pdf_members members = pdf_open(id);
     pdf_span first, second, third;
@@ -101,7 +105,7 @@ static bool belongs_to_section(pdf_span key) {
     return false;
 }
 
-/* 7.5.6: all entries of the trailer before, but for what describes the section itself. */
+/* 7.5.6: copies all entries of the previous trailer except those that describe its own section. */
 static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) {
     const pdf_document *doc = w->doc;
     static const char *const NEEDED[] = {"Root", "Info"};
@@ -113,7 +117,7 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
         pdf_puts(w->out, "/Prev ");
         pdf_put_number(w->out, doc->sections[0].start, 1);
     }
-    /* a trailer that a repair picked up may be malformed: what is needed is taken from it, and nothing else */
+    /* A trailer that the scan found may be malformed, so only /Root, /Info and /ID are taken from it. */
     while (!doc->rebuilt && pdf_next_pair(&members, &key, &value)) {
         if (belongs_to_section(key) || value.at == value.end) continue;
         pdf_puts(w->out, "\n");
@@ -189,8 +193,9 @@ pdf_refusal pdf_write_xref(pdf_writer *w, const pdf_plan_request *request) {
     if (!collect_rows(w, &rows)) return PDF_REFUSE_MEMORY;
     const row *sorted = (const row *)(const void *)rows.bytes;
     size_t n = rows.length / sizeof *sorted;
+    /* Two parts of the document may claim to be the same object, and the update would write both. */
     for (size_t i = 1; i < n; i++)
-        if (sorted[i].num == sorted[i - 1].num) return PDF_REFUSE_BROKEN_OBJECT;  /* two of its parts claim one object */
+        if (sorted[i].num == sorted[i - 1].num) return PDF_REFUSE_BROKEN_OBJECT;
     if (is_stream)
         put_stream(w, request, sorted, n);
     else

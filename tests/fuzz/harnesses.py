@@ -38,9 +38,23 @@ ISA_FLAGS = {
 def missing(name: str) -> str:
     """What the harness needs and is not here; empty where it can run."""
     if name in C_HARNESSES:
-        return "" if shutil.which("clang") else "clang is not installed (Debian: clang)"
+        return missing_in_clang()
     found = subprocess.run([sys.executable, "-c", "import atheris"], capture_output=True, check=False)
     return "" if found.returncode == 0 else "atheris is not installed (pip install atheris==3.0.0)"
+
+
+def missing_in_clang() -> str:
+    """Debian packs the runtimes of the sanitizers and of libFuzzer apart from clang, so a trial program is linked."""
+    if not shutil.which("clang"):
+        return "clang is not installed (Debian: clang)"
+    trial = "int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { (void)data, (void)size; return 0; }"
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["clang", "-fsanitize=fuzzer,address,undefined", "-x", "c", "-", "-o", f"{folder}/trial"]
+        linked = subprocess.run(command, input=trial, capture_output=True, text=True, check=False)
+    if linked.returncode == 0:
+        return ""
+    reason = linked.stderr.strip().partition("\n")[0]
+    return f"clang has no runtime of libFuzzer and the sanitizers (Debian: libclang-rt-dev): {reason}"
 
 
 def build(name: str, folder: Path, *, canary: bool) -> Path:

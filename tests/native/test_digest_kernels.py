@@ -1,8 +1,6 @@
 """The choice of SHA-256 kernels, and proof for processors that are not here: which instructions each build contains."""
 
-import ast
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -11,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.native.sources import ROOT, X86, native_sources, setup_constant
 
 from batchseal._native import cpu, digest
-
-ROOT = Path(__file__).parents[2]
-X86 = platform.machine() in ("x86_64", "AMD64")
 
 # What the assembler may accept of each folder: nothing beyond x86-64-v1 where no flag allows more, no AVX-512 beyond Skylake-SP.
 AVX2 = "+avx2+bmi+bmi2"
@@ -80,24 +76,6 @@ def test_on_a_broadwell() -> None:
     command = [qemu, "-cpu", "Broadwell", sys.executable, "-c", UNDER_QEMU]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 0, result.stderr
-
-
-def setup_constant(name: str) -> object:
-    """A literal of setup.py: what is checked is built with the flags that the product is built with."""
-    for statement in ast.parse((ROOT / "setup.py").read_text()).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(target := statement.targets[0], ast.Name)
-            and target.id == name
-        ):
-            return ast.literal_eval(statement.value)
-    raise LookupError(name)
-
-
-def native_sources() -> list[tuple[str, Path]]:
-    """(folder of flags, C file) of everything in ext/."""
-    sources = [("core", path) for path in sorted(ROOT.glob("ext/*/*.c"))]
-    return sources + [(path.parent.name, path) for path in sorted(ROOT.glob("ext/*/arch/*/*.c"))]
 
 
 def assembly_of(isa: str, source: Path, target: Path) -> None:

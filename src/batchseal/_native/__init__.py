@@ -1,1 +1,1 @@
-"""The native boundary: thin Cython modules over the C in ext/. No I/O; the GIL is released around every kernel."""
+"""Thin Cython modules over the C in ext/. They do no I/O, and they release the GIL while a kernel runs."""

@@ -1,7 +1,7 @@
 # cython: auto_pickle=False, autotestdict=False
-"""Base64 (RFC 4648 section 4), strict, in wide registers, over segments that are never joined.
+"""Encodes and decodes strict base64 (RFC 4648 section 4). The input may come in segments, which are never joined.
 
-Owns the buffers' lifetime and the choice of kernels; the work is in ext/base64, without the GIL.
+This module holds the buffers while C code uses them, and selects the kernel. ext/base64 does the work, without the GIL.
 """
 
 cimport cython
@@ -41,9 +41,9 @@ cdef str active_name
 
 
 def use_kernels(name: str | None = None) -> str:
-    """Encodes and decodes with the kernel of this instruction set from now on, None for the best; returns its name.
+    """Selects the instruction set whose kernel is used from now on (None: the best one), and returns its name.
 
-    Raises ValueError for an instruction set that is unknown or that this processor lacks.
+    Raises ValueError if the instruction set is unknown or this processor does not support it.
     """
     global active, active_name
     active_name = choose_instruction_set(name)
@@ -52,7 +52,7 @@ def use_kernels(name: str | None = None) -> str:
 
 
 def kernels() -> list[tuple[str, str, bool, bool]]:
-    """Instruction sets, best first: name, kernel, does this processor have it, is it in use."""
+    """For each instruction set, best first: name, kernel, whether this processor supports it, whether it is in use."""
     return [
         (name, base64_kernel_for(cpu_isa_find(name.encode())).name.decode(), supported, name == active_name)
         for name, supported in instruction_sets()
@@ -63,13 +63,13 @@ use_kernels()
 
 
 def encoded_length(n: int) -> int:
-    """Characters that n bytes take, padding included."""
+    """How many characters n bytes become, including the padding."""
     return (n + 2) // 3 * 4
 
 
 @cython.final
 cdef class Base64Encoder:
-    """Encodes a stream that comes in segments of any length. For one thread at a time."""
+    """Encodes a stream that comes in segments of any length. Only one thread at a time may use an encoder."""
 
     cdef base64_encoder state
     cdef bint busy
@@ -81,7 +81,7 @@ cdef class Base64Encoder:
         return 0
 
     def update(self, data) -> bytes:
-        """The characters that are certain after these bytes; up to two bytes wait for more."""
+        """Returns the characters that are complete after these bytes. Up to two bytes wait for the next segment."""
         cdef Py_buffer view
         cdef uint8_t *out
         cdef bytes encoded
@@ -98,9 +98,10 @@ cdef class Base64Encoder:
         return encoded
 
     def encode_into(self, data, out, offset: int = 0) -> int:
-        """As update(), written into a writable buffer from `offset` on; returns how many characters.
+        """Does what update() does, but writes into a buffer from `offset` on. Returns the number of characters.
 
-        Raises ValueError, and takes nothing, if they don't fit; encoded_length(len(data) + 2) always do.
+        Raises ValueError if they don't fit; the encoder is then unchanged. Room for encoded_length(len(data) + 2)
+        characters is always enough.
         """
         cdef Py_buffer view, target
         cdef Py_ssize_t at = offset
@@ -124,19 +125,19 @@ cdef class Base64Encoder:
         return written
 
     def finish(self) -> bytes:
-        """The last characters, padded (none or four); the encoder starts anew."""
+        """Returns the last characters with their padding (none or four). The encoder can then be used again."""
         cdef uint8_t last[4]
         cdef size_t n = base64_encode_finish(&self.state, last)
         return last[:n]
 
 
 def encode(data) -> bytes:
-    """A buffer in base64."""
+    """Encodes one buffer."""
     return encode_segments((data,))
 
 
 def encode_segments(segments) -> bytes:
-    """The concatenation of buffers in base64, without joining them."""
+    """Encodes several buffers as one message, without joining them."""
     cdef list parts = list(segments)
     cdef Py_ssize_t count = len(parts), held = 0, i
     cdef size_t total = 0
@@ -166,14 +167,20 @@ def encode_segments(segments) -> bytes:
 
 @cython.final
 cdef class Base64Decoder:
-    """Decodes a stream cut anywhere. Skips line breaks (CR, LF); refuses all else that is not canonical base64."""
+    """Decodes a stream that may be cut at any character. Skips line breaks (CR and LF).
+
+    Refuses everything else that is not canonical base64.
+    """
 
     cdef base64_decoder state
     cdef size_t seen
     cdef bint failed
 
     def update(self, data) -> bytes:
-        """The bytes that are certain after these characters. Raises ValueError with the offset in the stream."""
+        """Returns the bytes that are complete after these characters.
+
+        Raises ValueError with the offset in the stream if a character is wrong.
+        """
         cdef Py_buffer view
         cdef size_t taken = 0, written = 0
         cdef base64_status status
@@ -185,7 +192,7 @@ cdef class Base64Decoder:
         try:
             decoded = PyBytes_FromStringAndSize(NULL, (self.state.sextets + view.len) // 4 * 3 + BASE64_DECODE_SLACK)
             out = <uint8_t *> PyBytes_AS_STRING(decoded)
-            # With the GIL: a stream's state must not change under another thread; large inputs go through the scanner.
+            # The GIL stays held so that no other thread can change the state meanwhile. Large inputs use the scanner.
             status = base64_decode_text(&self.state, active, <const uint8_t *> view.buf, view.len, out,
                                         &taken, &written)
         finally:
@@ -195,7 +202,7 @@ cdef class Base64Decoder:
         return decoded[:written]
 
     def finish(self) -> None:
-        """Raises ValueError if the stream ended within a quad."""
+        """Raises ValueError if the stream ended inside a quad."""
         self.check(base64_decode_end(&self.state))
 
     cdef int check(self, base64_status status) except -1:
@@ -206,7 +213,7 @@ cdef class Base64Decoder:
 
 
 def decode(data) -> bytes:
-    """The bytes of base64 text (as Base64Decoder). Raises ValueError with the offset of what is wrong."""
+    """Decodes a whole text as Base64Decoder does. Raises ValueError with the offset of the wrong character."""
     decoder = Base64Decoder()
     decoded = decoder.update(data)
     decoder.finish()

@@ -1,8 +1,8 @@
 # cython: auto_pickle=False, autotestdict=False
-"""The instruction sets that kernels are chosen by: which there are, and which this processor can run.
+"""Lists the instruction sets by which kernels are selected, and tells which of them this processor can run.
 
-Owns the choice by name, so that every native module refuses the same names with the same words. Leaves the kernels to
-their modules.
+Every native module selects by name through this one, so that all refuse the same names with the same words. The kernels
+themselves belong to the other modules.
 """
 
 from batchseal._native.cpu cimport (
@@ -17,16 +17,16 @@ from batchseal._native.cpu cimport (
 
 
 def instruction_sets() -> list[tuple[str, bool]]:
-    """Every instruction set that this build knows, best first, and whether this processor supports it."""
+    """All instruction sets that this build knows, best first, each with whether this processor supports it."""
     cdef size_t count = 0
     cdef const cpu_isa *isas = cpu_isas(&count)
     return [((<bytes> isas[i].name).decode(), bool(cpu_isa_supported(&isas[i]))) for i in range(count)]
 
 
 def choose_instruction_set(name: str | None = None) -> str:
-    """The name of a supported instruction set: the one asked for, or the best.
+    """Returns `name` if this processor supports that instruction set, or for None the name of the best one.
 
-    Raises ValueError for a name that this build does not know, and for one that this processor does not support.
+    Raises ValueError if this build does not know the name or this processor does not support the instruction set.
     """
     if name is None:
         return (<bytes> cpu_isa_best().name).decode()

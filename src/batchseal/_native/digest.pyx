@@ -1,8 +1,8 @@
 # cython: auto_pickle=False, autotestdict=False
-"""SHA-256 of many messages at once, each given as segments that are never joined.
+"""Computes the SHA-256 digests of many messages at once. Each message is a list of segments, which are never joined.
 
-Owns the buffers' lifetime and the choice of kernels; the work is in ext/mbsha256, without the GIL. Leaves to others:
-which bytes a digest covers, and other digest algorithms.
+This module holds the buffers while C code uses them, and selects the kernels. ext/mbsha256 does the work, without the
+GIL. Callers decide which bytes a digest covers. Other digest algorithms are not done here.
 """
 
 from collections.abc import Sequence
@@ -54,9 +54,9 @@ cdef str active_name = ""
 
 
 def use_kernels(name: str | None = None) -> str:
-    """Digests with the kernels of this instruction set from now on, None for the best; returns its name.
+    """Selects the instruction set whose kernels are used from now on (None: the best one), and returns its name.
 
-    Raises ValueError for an instruction set that is unknown or that this processor lacks.
+    Raises ValueError if the instruction set is unknown or this processor does not support it.
     """
     global active_engine, active_name
     chosen = choose_instruction_set(name)
@@ -66,7 +66,7 @@ def use_kernels(name: str | None = None) -> str:
 
 
 def kernels() -> list[tuple[str, str, bool, bool]]:
-    """For each instruction set, best first: its name, its kernels, whether this processor has it, whether it is in use."""
+    """For each instruction set, best first: name, kernels, whether this processor supports it, whether it is in use."""
     return [
         (name, (<bytes> mbsha256_engine_kernel(mbsha256_engine_find(name.encode()))).decode(), supported,
          name == active_name)
@@ -75,7 +75,7 @@ def kernels() -> list[tuple[str, str, bool, bool]]:
 
 
 cdef class _Batch:
-    """The buffers and jobs of one call: every buffer is held until the batch is gone, whatever becomes of its list."""
+    """The buffers and jobs of one call. It holds every buffer until it is freed, even if the caller changes its lists."""
 
     cdef void *allocation
     cdef void *scratch
@@ -86,7 +86,7 @@ cdef class _Batch:
     cdef list digests
 
     def __cinit__(self, list parts) -> None:
-        """parts: a tuple of buffers for each job."""
+        """Takes a tuple of buffers for each job."""
         cdef size_t segment_count = 0
         cdef tuple job
         for job in parts:
@@ -114,7 +114,7 @@ cdef class _Batch:
         cdef bytes digest = PyBytes_FromStringAndSize(NULL, MBSHA256_DIGEST_BYTES)
         job.segments = &self.segments[self.view_count]
         job.segment_count = len(buffers)
-        job.digest = <uint8_t *> PyBytes_AS_STRING(digest)  # nobody else sees it before it is written
+        job.digest = <uint8_t *> PyBytes_AS_STRING(digest)  # it can be written to, because nobody else has it yet
         for buffer in buffers:
             view = &self.views[self.view_count]
             PyObject_GetBuffer(buffer, view, PyBUF_SIMPLE)
@@ -136,10 +136,10 @@ cdef inline size_t align_up(size_t size) noexcept:
 
 
 def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
-    """The SHA-256 digest (32 bytes) of each job, in order. A job is the segments of one message, in order.
+    """Returns the SHA-256 digest (32 bytes) of each job, in order. A job is a sequence of the segments of one message.
 
-    Segments are contiguous bytes-like objects, which must not change until this returns: the GIL is released for the whole
-    batch. Raises TypeError or BufferError for a segment that is not such an object.
+    Segments are contiguous bytes-like objects. They must not change until this returns, because the GIL is released for
+    the whole batch. Raises TypeError or BufferError for any other object.
     """
     cdef _Batch batch = _Batch([tuple(job) for job in jobs])
     cdef const mbsha256_engine *engine = active_engine
@@ -152,7 +152,7 @@ def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
 
 
 def sha256(data: "Buffer") -> bytes:
-    """The SHA-256 digest (32 bytes) of one contiguous bytes-like object, without the GIL."""
+    """Returns the SHA-256 digest (32 bytes) of one contiguous bytes-like object. Releases the GIL."""
     return sha256_many(((data,),))[0]
 
 

@@ -6,7 +6,10 @@ XREF_FORMS: Final[tuple[str, str, str]]
 
 @final
 class PlannedUpdate:
-    """original + head + b"<" + hex + b">" + tail is the signed file; reserved_bytes is the length of b"<" + hex + b">"."""
+    """An update. The signed file is original + head + b"<" + hex + b">" + tail.
+
+    `reserved_bytes` is the length of b"<" + hex + b">".
+    """
 
     __match_args__: ClassVar[tuple[str, ...]]
     def __init__(
@@ -36,7 +39,7 @@ class PlannedUpdate:
 
 @final
 class PlanRefusal:
-    """Why a document cannot be signed: a fixed code, and a message for a person."""
+    """Why a document cannot be signed: a code that never changes, and a message for a person."""
 
     __match_args__: ClassVar[tuple[str, ...]]
     def __init__(self, code: str, message: str) -> None: ...
@@ -59,10 +62,10 @@ def plan(
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
-    """The update that adds an invisible PAdES signature field to `original`, or why there can be none."""
+    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
 
 def refusal_codes() -> dict[str, str]:
-    """Every code a PlanRefusal can have, and its message."""
+    """Returns every code that a PlanRefusal can have, with its message."""
 
 def inflate(data: Buffer, limit: int) -> bytes:
-    """The planner's own zlib decoder, for tests against others: what could be decoded, MemoryError beyond `limit` bytes."""
+    """Decodes zlib data with the planner's own decoder, for tests. Raises MemoryError beyond `limit` bytes."""

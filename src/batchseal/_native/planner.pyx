@@ -1,9 +1,10 @@
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """Plans the incremental update that signs a PDF (ISO 32000-2 7.5.6, 12.8).
 
-Owns nothing: the original is read where it lies, with the GIL released. A document that
-cannot be signed gives a PlanRefusal with a code and a message for a person; exceptions
-are for callers' mistakes only. Leaves to others: digests, the CMS, joining the parts.
+The original is only read, never copied, and the GIL is released meanwhile. A document
+that cannot be signed gives a PlanRefusal with a code and a message for a person. Only a
+mistake of the caller raises an exception. Digests, the CMS and joining the parts are left
+to the callers.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -77,11 +78,11 @@ XREF_FORMS = ("table", "stream", "hybrid")
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class PlannedUpdate:
-    """original + head + b"<" + hex + b">" + tail is the signed file.
+    """An update. The signed file is original + head + b"<" + hex + b">" + tail.
 
-    `reserved_bytes` is the length of b"<" + hex + b">"; `byte_range` is what /ByteRange
-    says; `xref_form` is one of XREF_FORMS; `rebuilt` tells that the source's xref was
-    unusable, and that the update lists all objects instead of continuing it.
+    `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four
+    numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
+    of the original was unusable; the update then lists all objects and has no /Prev.
     """
 
     head: bytes
@@ -96,14 +97,14 @@ cdef class PlannedUpdate:
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class PlanRefusal:
-    """Why a document cannot be signed: a fixed code, and a message for a person."""
+    """Why a document cannot be signed: a code that never changes, and a message for a person."""
 
     code: str
     message: str
 
 
 cdef bytes _utf8(text):
-    # a lone surrogate has no UTF-8 form and becomes a question mark
+    # Half of a surrogate pair has no UTF-8 form and becomes a question mark.
     return None if text is None else (<str> text).encode("utf-8", "replace")
 
 
@@ -149,10 +150,10 @@ def plan(
     uint32_t max_depth=64,
     uint32_t max_xref_sections=1024,
 ):
-    """The update that adds an invisible PAdES signature, or why there can be none.
+    """Plans the update that adds an invisible PAdES signature, or tells why there can be none.
 
-    `original` is the whole file, any contiguous buffer. `contents_bytes` is the room
-    for the CMS, of which the hex form takes twice as many. `signing_time` is a PDF date
+    `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
+    for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
     """
     cdef pdf_plan_request request
@@ -186,16 +187,16 @@ def plan(
 
 
 def refusal_codes():
-    """Every code a PlanRefusal can have, and its message."""
+    """Returns every code that a PlanRefusal can have, with its message."""
     refusals = [_refused(<pdf_refusal> i) for i in range(PDF_OK + 1, PDF_REFUSALS)]
     return {refusal.code: refusal.message for refusal in refusals}
 
 
 def inflate(data, size_t limit):
-    """The planner's own zlib decoder, for tests against others.
+    """Decodes zlib data with the planner's own decoder, so that tests can compare it with others.
 
-    Gives what could be decoded before the data ends or is invalid; MemoryError beyond
-    `limit` bytes.
+    Returns what can be decoded before the data ends or becomes invalid. Raises
+    MemoryError if that is more than `limit` bytes.
     """
     cdef pdf_arena arena
     cdef pdf_buffer out

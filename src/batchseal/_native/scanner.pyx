@@ -1,9 +1,9 @@
 # cython: auto_pickle=False, autotestdict=False
 """Scans the JSON body of a SignRequest while it arrives, and decodes the documents in it.
 
-Owns the life of decoded documents and the words of a refusal; the work is in ext/jsonscan and ext/base64, without the
-GIL. Promises the same outcome for the same bytes, however they are cut and whichever kernel runs. Leaves to others:
-which attributes a request must have, and exceptions: a refusal is data (`RequestScanner.failure`).
+This module owns the memory of decoded documents. ext/jsonscan and ext/base64 do the work, without the GIL. The result
+depends only on the bytes, not on how they are cut into pieces or which kernel runs. A refused body raises no exception:
+the reason is in `RequestScanner.failure`. Callers check which attributes a request must have.
 """
 
 import os
@@ -19,17 +19,17 @@ from batchseal._native.cpu cimport cpu_isa_find
 from batchseal._native.cpu import choose_instruction_set, instruction_sets
 
 
-# A shorter piece is scanned faster than the GIL goes and comes back under contention.
+# Scanning a shorter piece takes less time than releasing the GIL and getting it back while other threads want it.
 cdef Py_ssize_t NOGIL_FROM_BYTES = 4096
 
 cdef str active_name = choose_instruction_set()
-cdef uint8_t NO_BYTES = 0  # what an empty document's memory is said to be
+cdef uint8_t NO_BYTES = 0  # an empty document says that its memory is here
 
 
 def use_kernels(name: str | None = None) -> str:
-    """Scanners made from now on run this instruction set's kernels, None for the best; returns its name.
+    """Selects the instruction set whose kernels new scanners use (None: the best one), and returns its name.
 
-    Raises ValueError for an instruction set that is unknown or that this processor lacks.
+    Raises ValueError if the instruction set is unknown or this processor does not support it.
     """
     global active_name
     active_name = choose_instruction_set(name)
@@ -37,7 +37,7 @@ def use_kernels(name: str | None = None) -> str:
 
 
 def kernels() -> list[tuple[str, str, bool, bool]]:
-    """Instruction sets, best first: name, kernel, does this processor have it, is it in use."""
+    """For each instruction set, best first: name, kernel, whether this processor supports it, whether it is in use."""
     cdef const jsonscan_kernel *kernel
     found = []
     for name, supported in instruction_sets():
@@ -47,17 +47,17 @@ def kernels() -> list[tuple[str, str, bool, bool]]:
 
 
 def live_buffers() -> int:
-    """Document buffers that are in use: none, once every document and scanner is gone."""
+    """Returns the number of document buffers in use. It is 0 when every document and scanner has been freed."""
     return docbuffer_live()
 
 
 def cached_buffer_bytes() -> int:
-    """Memory that waits to be used again."""
+    """Returns the number of bytes that freed document buffers hold in the cache."""
     return docbuffer_cached_bytes()
 
 
 def set_buffer_cache(limit_bytes: int | None = None) -> int:
-    """Bounds what may wait to be used again (32 MiB at first), and gives back what is over; returns the bound."""
+    """Bounds the memory that freed document buffers may hold (at first 32 MiB; None: no change). Returns the bound."""
     if limit_bytes is not None:
         docbuffer_set_cache(limit_bytes)
     return docbuffer_cache_limit()
@@ -65,7 +65,7 @@ def set_buffer_cache(limit_bytes: int | None = None) -> int:
 
 @cython.final
 cdef class DocumentBuffer:
-    """The bytes of a document, read through the buffer protocol. Its memory is used again when it goes."""
+    """The bytes of a document, read through the buffer protocol. When it is freed, its memory goes to the cache."""
 
     def __dealloc__(self):
         docbuffer_free(self.buffer)
@@ -75,11 +75,11 @@ cdef class DocumentBuffer:
 
     @property
     def capacity(self) -> int:
-        """Bytes of memory it holds."""
+        """How many bytes of memory it holds."""
         return self.buffer.capacity if self.buffer != NULL else 0
 
     def append(self, data) -> None:
-        """Adds bytes, for documents that come without JSON around them. Raises BufferError while it is read."""
+        """Adds bytes to a document that arrives without JSON around it. Raises BufferError while something reads it."""
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -95,7 +95,7 @@ cdef class DocumentBuffer:
             PyBuffer_Release(&view)
 
     def release(self) -> None:
-        """Gives the memory back; the document is empty then. Raises BufferError while something still reads it."""
+        """Gives the memory back; the document is then empty. Raises BufferError while something reads it."""
         if self.exports:
             raise BufferError("a document cannot be released while it is read")
         docbuffer_free(self.buffer)
@@ -105,7 +105,7 @@ cdef class DocumentBuffer:
         PyBuffer_FillInfo(view, self, self.buffer.data if self.buffer != NULL else &NO_BYTES, len(self), 1, flags)
         self.exports += 1
 
-    def __buffer__(self, flags: int, /) -> memoryview:  # what Python 3.12 adds by itself
+    def __buffer__(self, flags: int, /) -> memoryview:  # Python 3.12 adds this method by itself
         return memoryview(self)
 
     def __releasebuffer__(self, Py_buffer *view):
@@ -114,7 +114,7 @@ cdef class DocumentBuffer:
 
 @dataclass(frozen=True)
 class ScannedDocument:
-    """A document: its place, the JSON text of its attributes (`true` stands for `base64Content`), its bytes."""
+    """One document. `skeleton` is the JSON text of its attributes, where `true` replaces the value of `base64Content`."""
 
     ordinal: int
     skeleton: bytes
@@ -123,10 +123,12 @@ class ScannedDocument:
 
 @dataclass(frozen=True)
 class ScanFailure:
-    """Why a body was refused. `kind` is one of syntax, duplicate_key, wrong_type, base64, truncated, depth,
-    limit_documents, limit_document_bytes, limit_text, utf8; `place` a path such as documents[3].documentRequest, "" for
-    the top; `offset` in bytes from the start of the body; `ordinal` the document's, None outside of one. The message is
-    for a person and holds nothing of the body but names of keys, clipped.
+    """Why a body was refused.
+
+    `kind` is one of syntax, duplicate_key, wrong_type, base64, truncated, depth, limit_documents, limit_document_bytes,
+    limit_text, utf8. `place` is a path such as documents[3].documentRequest, or "" for the top level. `offset` counts bytes
+    from the start of the body. `ordinal` is the number of the document from 0, or None if the failure is not in a document.
+    `message` is for a person; from the body it quotes only keys, shortened.
     """
 
     kind: str
@@ -138,7 +140,7 @@ class ScanFailure:
 
 @cython.final
 cdef class RequestScanner:
-    """Scans one body, given in pieces of any length. Limits are inclusive; bytes of a document count decoded."""
+    """Scans one body, in pieces of any length. Limits are inclusive, and max_document_bytes counts decoded bytes."""
 
     def __init__(
         self, max_depth: int = 16, max_documents: int = 10_000, max_document_bytes: int = 100 << 20,
@@ -161,9 +163,9 @@ cdef class RequestScanner:
         jsonscan_free(self.scanner)
 
     def feed(self, chunk) -> list[ScannedDocument]:
-        """Scans the next piece; returns the documents that end in it, also those in front of a failure (`failure`).
+        """Scans the next piece and returns the documents that end in it, including those before a failure.
 
-        After a failure further pieces are ignored. Raises ValueError after close(), RuntimeError if two threads feed.
+        After a failure it ignores further pieces. Raises ValueError after close(), RuntimeError if another thread feeds.
         """
         cdef Py_buffer view
         cdef bint scanned
@@ -182,7 +184,7 @@ cdef class RequestScanner:
         return self.take_documents()
 
     def finish(self) -> bytes | None:
-        """The request, with the number of documents for `documents`; None if the body was refused or cut."""
+        """Returns the request, with the number of documents as `documents`. None if the body was refused or is cut."""
         self.check_usable()
         if not jsonscan_finish(self.scanner):
             self.note_failure()
@@ -190,7 +192,7 @@ cdef class RequestScanner:
         return self.request_so_far
 
     def close(self) -> None:
-        """Frees what the scanner holds; documents it has returned stay."""
+        """Frees what the scanner holds. The documents that it has returned stay valid."""
         if self.scanner != NULL:
             self.check_usable()
             jsonscan_free(self.scanner)
@@ -198,17 +200,17 @@ cdef class RequestScanner:
 
     @property
     def documents_seen(self) -> int:
-        """Documents begun."""
+        """How many documents have begun."""
         return jsonscan_documents_seen(self.scanner) if self.scanner != NULL else 0
 
     @property
     def bytes_seen(self) -> int:
-        """Bytes of the body that were fed."""
+        """How many bytes of the body were fed."""
         return jsonscan_bytes_seen(self.scanner) if self.scanner != NULL else 0
 
     @property
     def request_so_far(self) -> bytes:
-        """The request's skeleton as far as it was read. It ends with `"documents":` while the documents arrive."""
+        """The request without its documents, as far as it was read. It ends with `"documents":` while the documents arrive."""
         cdef size_t n = 0
         self.check_usable()
         cdef const uint8_t *text = jsonscan_request(self.scanner, &n)

@@ -1,3 +1,4 @@
+/* base64 with AVX2: 32 characters in a register. */
 #include "base64/kernel.h"
 
 #include <immintrin.h>
@@ -6,7 +7,7 @@
 
 #define LANES(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
 
-/* Values of 32 characters; *bad gets a non-zero byte for each that is not in the alphabet. */
+/* The values of 32 characters. *bad gets a byte that is not zero for each character outside the alphabet. */
 static inline __m256i values_of(__m256i chars, __m256i *bad) {
     const __m256i class_of_high = LANES(CLASS_OF_HIGH);
     const __m256i class_refuses = LANES(CLASS_REFUSES);
@@ -15,14 +16,15 @@ static inline __m256i values_of(__m256i chars, __m256i *bad) {
     __m256i high = _mm256_and_si256(_mm256_srli_epi32(chars, 4), nibble);
     __m256i low = _mm256_and_si256(chars, nibble);
     *bad = _mm256_and_si256(_mm256_shuffle_epi8(class_of_high, high), _mm256_shuffle_epi8(class_refuses, low));
-    __m256i slash = _mm256_cmpeq_epi8(chars, _mm256_set1_epi8('/')); /* -1 where it is */
+    __m256i slash = _mm256_cmpeq_epi8(chars, _mm256_set1_epi8('/')); /* -1 for each '/', else 0 */
     return _mm256_add_epi8(chars, _mm256_shuffle_epi8(add_by_high, _mm256_add_epi8(high, slash)));
 }
 
-/* 32 values, 00aaaaaa 00bbbbbb 00cccccc 00dddddd a quad, to 24 bytes in front of the register. */
+/* Packs 32 values (each quad is 00aaaaaa 00bbbbbb 00cccccc 00dddddd) into the first 24 bytes of the register. */
 static inline __m256i pack(__m256i values) {
-    __m256i pairs = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x01400140)); /* aaaaaabbbbbb, ccccccdddddd */
-    /* aaaaaabbbbbbccccccdddddd, lowest byte in front */
+    /* 16 bits each: aaaaaabbbbbb, ccccccdddddd */
+    __m256i pairs = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x01400140));
+    /* 32 bits each: aaaaaabbbbbbccccccdddddd; the lowest byte is first in memory */
     __m256i triples = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00011000));
     __m256i lanes = _mm256_shuffle_epi8(triples, LANES(THREE_OF_FOUR));
     return _mm256_permutevar8x32_epi32(lanes, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
@@ -38,7 +40,7 @@ static size_t decode(const uint8_t *src, size_t n, uint8_t *dst) {
             values[i] = values_of(_mm256_loadu_si256((const __m256i *)(src + at + 32 * i)), &bad[i]);
         __m256i any = _mm256_or_si256(_mm256_or_si256(bad[0], bad[1]), _mm256_or_si256(bad[2], bad[3]));
         if (!_mm256_testz_si256(any, any)) break;
-        /* The last store ends 104 bytes on, 8 beyond its 96: within BASE64_DECODE_SLACK. */
+        /* The last store ends at byte 104, which is 8 bytes behind the 96 decoded ones: within BASE64_DECODE_SLACK. */
         for (int i = 0; i < 4; i++) _mm256_storeu_si256((__m256i *)(dst + 24 * i), pack(values[i]));
     }
     for (; n - at >= 32; at += 32, dst += 24) {
@@ -46,7 +48,7 @@ static size_t decode(const uint8_t *src, size_t n, uint8_t *dst) {
         __m256i values = values_of(_mm256_loadu_si256((const __m256i *)(src + at)), &bad);
         _mm256_storeu_si256((__m256i *)dst, pack(values));
         uint32_t good = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bad, _mm256_setzero_si256()));
-        /* Quads do not touch each other: those in front of the first bad character are right. */
+        /* Each quad is decoded on its own, so those before the first wrong character are right. */
         if (good != UINT32_MAX) return at + ((size_t)__builtin_ctz(~good) & ~(size_t)3);
     }
     return at + base64_kernel_portable.decode(src + at, n - at, dst);
@@ -66,7 +68,7 @@ static inline __m256i encode_block(__m256i in) {
 }
 
 static void encode(const uint8_t *src, size_t n, uint8_t *dst) {
-    /* The second load of a block ends 28 bytes on, 4 beyond its 24. */
+    /* A block encodes 24 bytes, but its second load ends at byte 28. */
     for (; n >= 28; src += 24, n -= 24, dst += 32) {
         _mm_prefetch((const char *)src + PREFETCH_BYTES, _MM_HINT_T0);
         __m128i first = _mm_loadu_si128((const __m128i *)src), second = _mm_loadu_si128((const __m128i *)(src + 12));

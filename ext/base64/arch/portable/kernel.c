@@ -1,3 +1,4 @@
+/* base64 in plain C, one quad at a time. The other kernels use it for what is left at the end. */
 #include "base64/kernel.h"
 
 static size_t decode(const uint8_t *src, size_t n, uint8_t *dst) {

@@ -1,3 +1,4 @@
+/* The scanning kernel with AVX2: 32 bytes in a register. */
 #include "jsonscan/kernel.h"
 
 #include <immintrin.h>
@@ -12,7 +13,7 @@ static size_t plain_run(const uint8_t *src, size_t n) {
     size_t at = 0;
     for (; n - at >= 32; at += 32) {
         __m256i bytes = _mm256_loadu_si256((const __m256i *)(src + at));
-        /* Signed: what is below a space is a control character or not ASCII. */
+        /* In a signed comparison, control characters and bytes beyond ASCII are both less than a space. */
         uint32_t other = (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), bytes));
         uint32_t stop = other | equal(bytes, '"') | equal(bytes, '\\');
         if (stop) return at + (size_t)__builtin_ctz(stop);

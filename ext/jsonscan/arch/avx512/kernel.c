@@ -1,3 +1,4 @@
+/* The scanning kernel with AVX-512: 64 bytes in a register. */
 #include "jsonscan/kernel.h"
 
 #include <immintrin.h>
@@ -9,9 +10,9 @@ static inline __mmask64 first(size_t n) { return n < 64 ? ((uint64_t)1 << n) - 1
 static size_t plain_run(const uint8_t *src, size_t n) {
     size_t at = 0;
     for (; at < n; at += 64) {
-        /* What the mask leaves out reads as 0, a control character: it ends the run. */
+        /* The mask sets the bytes behind the end to 0, which is a control character, so the run stops there. */
         __m512i bytes = _mm512_maskz_loadu_epi8(first(n - at), src + at);
-        /* Signed: what is below a space is a control character or not ASCII. */
+        /* In a signed comparison, control characters and bytes beyond ASCII are both less than a space. */
         __mmask64 stop = _mm512_cmplt_epi8_mask(bytes, _mm512_set1_epi8(0x20)) | equal(bytes, '"') | equal(bytes, '\\');
         if (stop) return at + (size_t)__builtin_ctzll(stop);
     }

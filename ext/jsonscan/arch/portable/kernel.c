@@ -1,3 +1,4 @@
+/* The scanning kernel in plain C: 8 bytes in a 64-bit word. The other kernels use it for what is left at the end. */
 #include "jsonscan/kernel.h"
 
 #include <string.h>
@@ -7,7 +8,8 @@
 #define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
 #define HIGH_BITS EACH(0x80)
 
-/* High bit of each byte that is zero; exact up to the first such byte, which is all that is asked. */
+/* Sets the high bit of each byte that is zero. Bytes behind the first such byte may be wrong, but nobody looks at
+ * them. */
 static inline uint64_t zero_bytes(uint64_t word) { return (word - EACH(1)) & ~word & HIGH_BITS; }
 
 static size_t plain_run(const uint8_t *src, size_t n) {

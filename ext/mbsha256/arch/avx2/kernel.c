@@ -1,20 +1,20 @@
-/* AVX2, 8 lanes: one 32-bit word of each lane in every register.
+/* SHA-256 with AVX2: 8 lanes. Every register holds one 32-bit word of each lane.
  *
- * There is no rotation: each is two shifts and a xor, so a round is 36 operations and a message word 21 more: at four a
- * cycle (Zen 5) no less than 1.6 cycles a byte. The chain from one e to the next is five operations (shift, three xors,
- * add), because the rest is added up beforehand; what is not urgent is written late, since older operations are executed
- * first. The state takes 8 of the 16 registers; the schedule stays in memory, where its words are operands.
- */
+ * AVX2 has no rotation; each takes two shifts and a xor. So a round needs 36 operations and a message word another 21.
+ * With four operations in a cycle (Zen 5) this gives at least 1.6 cycles for each byte. The chain from one e to the
+ * next has five operations (a shift, three xors, an addition), because everything else is added up before. The
+ * processor executes older operations first, so the code does last what is not urgent. The state takes 8 of the 16
+ * registers. The message schedule stays in memory, and its words are memory operands. */
 #include "mbsha256/arch/avx2/words.h"
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-reassoc", "no-tree-ter", "no-schedule-insns2") /* the order is the point; see above */
+#pragma GCC optimize("no-tree-reassoc", "no-tree-ter", "no-schedule-insns2") /* keep the order, see above */
 #endif
 
 enum { PREFETCH_BYTES = 512 };
 
-/* Three rotations: a tree of xors rather than one chain, since e to the next e is the critical path. */
+/* The xor of three rotations, as a tree instead of a chain, because it is on the chain from one e to the next. */
 INLINE __m256i rotations(__m256i x, int p, int q, int r) {
     __m256i right = XOR(XOR(SHR(x, p), SHR(x, q)), SHR(x, r));
     __m256i left = XOR(XOR(SHL(x, 32 - p), SHL(x, 32 - q)), SHL(x, 32 - r));
@@ -24,9 +24,10 @@ INLINE __m256i rotations(__m256i x, int p, int q, int r) {
 #define SUM0(x) rotations(x, 2, 13, 22)
 #define SUM1(x) rotations(x, 6, 11, 25)
 
-/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. The new a is not
- * complete: it lacks SUM0(a) + majority(a, b, c), which the next round adds by COMPLETE while its own e is on the way.
- * Majority(b, c, d) is c ^ ((b ^ c) & (c ^ d)), and the c ^ d of a round is the b ^ c of the one before. */
+/* One round (FIPS 180-4 6.2.2 step 3). No variable is moved to the next; the following round uses them under other
+ * names: the new e is in d, and the new a in h. That a is not complete yet. It still needs SUM0(a) + majority(a, b, c),
+ * which COMPLETE adds in the next round while that round computes its own e. Majority(b, c, d) is c ^ ((b ^ c) & (c ^
+ * d)), and c ^ d of this round is b ^ c of the round before. */
 #define COMPLETE(a, b, c, d)                                     \
     do {                                                         \
         __m256i b_xor_c = XOR(b, c);                             \
@@ -45,7 +46,7 @@ INLINE __m256i rotations(__m256i x, int p, int q, int r) {
 
 #define NOTHING(i)
 
-/* Four rounds with words i .. i + 3; NEXT makes one of the four after them before each. */
+/* Four rounds with words i .. i + 3. Before each round NEXT makes one of the four words that follow. */
 #define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)                  \
     do {                                                                       \
         NEXT((i) + 4);                                                         \
@@ -61,7 +62,7 @@ INLINE __m256i rotations(__m256i x, int p, int q, int r) {
 #define ROUNDS_ODD(NEXT, i) ROUNDS_4(NEXT, COMPLETE, e, f, g, h, a, b, c, d, i)
 
 static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {
-    (void)lane_count; /* the lanes beyond are computed and not read */
+    (void)lane_count; /* all 8 lanes are computed; nobody reads those from lane_count on */
     __m256i *saved = (__m256i *)state;
     __m256i a = saved[0], b = saved[1], c = saved[2], d = saved[3];
     __m256i e = saved[4], f = saved[5], g = saved[6], h = saved[7];
@@ -96,7 +97,7 @@ static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_co
         saved[6] = g = ADD(g, saved[6]);
         saved[7] = h = ADD(h, saved[7]);
     }
-    _mm256_zeroupper(); /* dirty upper halves would slow SSE code elsewhere, SHA-NI among it */
+    _mm256_zeroupper(); /* upper halves that are not zero would slow down later SSE code, such as the SHA-NI kernel */
 }
 
 const mbsha256_kernel mbsha256_avx2_x8 = {8, 8, 1, compress};

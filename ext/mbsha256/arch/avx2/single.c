@@ -1,12 +1,13 @@
-/* One lane, for the few that are left when 8 would be mostly idle: 8 blocks of it stand in as the lanes of the message
- * schedule, which does not depend on the state; the rounds follow in general registers with RORX.
- */
+/* SHA-256 with AVX2: one lane, for the end of a batch, when most of 8 lanes would be idle.
+ *
+ * The message schedule does not depend on the state. So it is computed for 8 blocks of the message at once, as if they
+ * were 8 lanes. The rounds follow block by block in general registers, with RORX. */
 #include "mbsha256/arch/avx2/words.h"
 #include "mbsha256/scalar.h"
 
 enum { AT_ONCE = 8, PREFETCH_BYTES = 1024 };
 
-/* wk[8 * t + i] = word t of block i, plus the constant of round t. */
+/* Sets wk[8 * t + i] to word t of block i plus the constant of round t. */
 INLINE void schedule(uint32_t *wk, const uint8_t *data) {
     const __m256i *k = (const __m256i *)mbsha256_k_x8;
     __m256i *out = (__m256i *)wk, w[16];
@@ -35,7 +36,7 @@ static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_co
         for (int i = 0; i < AT_ONCE; i++) scalar_rounds(state, wk + i, AT_ONCE);
     }
     for (; blocks > 0; blocks--, at += 64) scalar_compress_block(state, at);
-    _mm256_zeroupper(); /* dirty upper halves would slow SSE code elsewhere */
+    _mm256_zeroupper(); /* upper halves that are not zero would slow down later SSE code */
 }
 
 const mbsha256_kernel mbsha256_avx2_x1 = {1, 1, 8, compress};

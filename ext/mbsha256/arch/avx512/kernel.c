@@ -1,17 +1,16 @@
-/* AVX-512 F and BW, 16 lanes: one 32-bit word of each lane in every register.
+/* SHA-256 with AVX-512 F and BW: 16 lanes. Every register holds one 32-bit word of each lane.
  *
- * A round is 18 operations here and a message word 11; putting 16 blocks across costs 80: 1,770 for 1,024 bytes, so no
- * less than 0.43 cycles a byte at four a cycle (Zen 5) and 0.87 at two (Skylake). What keeps a kernel from that is the
- * chain from one e to the next. It is three operations long here (rotate, xor, add) because the rest is added up
- * beforehand, and the order of the code keeps out of its way: older operations are executed first, so what is not
- * urgent is written late.
- */
+ * A round needs 18 operations and a message word 11. Sorting 16 blocks by word costs 80. Together this is 1,770
+ * operations for 1,024 bytes: at least 0.43 cycles for each byte with four operations in a cycle (Zen 5), and 0.87 with
+ * two (Skylake). The chain from one e to the next can keep a kernel from reaching this. Here the chain has three
+ * operations (rotation, xor, addition), because everything else is added up before. The processor executes older
+ * operations first, so the code does last what is not urgent. */
 #include <immintrin.h>
 
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-reassoc", "no-schedule-insns2") /* the order is the point; see above */
+#pragma GCC optimize("no-tree-reassoc", "no-schedule-insns2") /* keep the order, see above */
 #endif
 
 enum { PREFETCH_BYTES = 512 };
@@ -27,9 +26,9 @@ enum { PREFETCH_BYTES = 512 };
 #define SIGMA0(x) XOR3(_mm512_ror_epi32(x, 7), _mm512_ror_epi32(x, 18), _mm512_srli_epi32(x, 3))
 #define SIGMA1(x) XOR3(_mm512_ror_epi32(x, 17), _mm512_ror_epi32(x, 19), _mm512_srli_epi32(x, 10))
 
-/* FIPS 180-4 6.2.2 step 3, variables renamed instead of moved: the new e is left in d, the new a in h. The new a is not
- * complete: it lacks SUM0(a) + MAJORITY(a, b, c), which the next round adds by COMPLETE while its own e is on the way.
- */
+/* One round (FIPS 180-4 6.2.2 step 3). No variable is moved to the next; the following round uses them under other
+ * names: the new e is in d, and the new a in h. That a is not complete yet. It still needs SUM0(a) + MAJORITY(a, b, c),
+ * which COMPLETE adds in the next round while that round computes its own e. */
 #define COMPLETE(a, b, c, d) a = ADD(ADD(a, MAJORITY(b, c, d)), SUM0(b))
 #define IS_COMPLETE(a, b, c, d)
 #define ROUND(COMPLETE_A, a, b, c, d, e, f, g, h, word, k)                      \
@@ -41,10 +40,11 @@ enum { PREFETCH_BYTES = 512 };
         d = new_e;                                                              \
     } while (0)
 
-/* The chunk of 4 words number 2 * half or 2 * half + 1 of all lanes.
- *   pair[i] = one half block of lane i and of lane i + 4
- *   four[g] = that chunk of lanes g, g+4, g+8, g+12, one in each 128 bits
- *   w[j]    = word j of lanes 0 .. 15 in order */
+/* load_halves() loads half a block (8 words) of each lane. transpose_chunk() takes the first or, if `odd`, the second
+ * four words of these, and sorts them by word instead of by lane.
+ *   pair[2 * g + upper] = the half blocks of lanes g + 8 * upper and g + 8 * upper + 4
+ *   four[g]             = the four words of lanes g, g + 4, g + 8 and g + 12, each in 128 bits
+ *   w[j]                = word j of lanes 0 .. 15, in this order */
 INLINE void load_halves(__m512i pair[8], const uint8_t *const *data, size_t offset) {
 #pragma GCC unroll 8
     for (int g = 0; g < 4; g++) {
@@ -64,9 +64,9 @@ INLINE void transpose_chunk(__m512i w[4], const __m512i pair[8], const int odd) 
         four[g] = odd ? _mm512_shuffle_i64x2(pair[2 * g], pair[2 * g + 1], 0xdd)
                       : _mm512_shuffle_i64x2(pair[2 * g], pair[2 * g + 1], 0x88);
     }
-    __m512i a = _mm512_unpacklo_epi32(four[0], four[1]); /* words 0 0 1 1 of lanes 4i, 4i+1 */
+    __m512i a = _mm512_unpacklo_epi32(four[0], four[1]); /* 128 bits number i: words 0 0 1 1 of lanes 4i, 4i + 1 */
     __m512i b = _mm512_unpacklo_epi32(four[2], four[3]);
-    __m512i c = _mm512_unpackhi_epi32(four[0], four[1]); /* words 2 2 3 3 */
+    __m512i c = _mm512_unpackhi_epi32(four[0], four[1]); /* words 2 2 3 3 of these lanes */
     __m512i d = _mm512_unpackhi_epi32(four[2], four[3]);
     w[0] = _mm512_shuffle_epi8(_mm512_unpacklo_epi64(a, b), byte_swap);
     w[1] = _mm512_shuffle_epi8(_mm512_unpackhi_epi64(a, b), byte_swap);
@@ -74,12 +74,12 @@ INLINE void transpose_chunk(__m512i w[4], const __m512i pair[8], const int odd) 
     w[3] = _mm512_shuffle_epi8(_mm512_unpackhi_epi64(c, d), byte_swap);
 }
 
-/* FIPS 180-4 6.2.2 step 1, in a ring of 16 words: word t replaces word t - 16. */
+/* Message schedule (FIPS 180-4 6.2.2 step 1) in a ring of 16 words: word t replaces word t - 16. */
 #define EXPAND(i) \
     w[(i) & 15] = ADD(ADD(w[(i) & 15], SIGMA0(w[((i) + 1) & 15])), ADD(w[((i) + 9) & 15], SIGMA1(w[((i) + 14) & 15])))
 #define NOTHING(i)
 
-/* Four rounds with words i .. i + 3; NEXT makes one of the four after them before each. */
+/* Four rounds with words i .. i + 3. Before each round NEXT makes one of the four words that follow. */
 #define ROUNDS_4(NEXT, COMPLETE_A, a, b, c, d, e, f, g, h, i)            \
     do {                                                                 \
         NEXT((i) + 4);                                                   \
@@ -95,14 +95,14 @@ INLINE void transpose_chunk(__m512i w[4], const __m512i pair[8], const int odd) 
 #define ROUNDS_ODD(NEXT, i) ROUNDS_4(NEXT, COMPLETE, e, f, g, h, a, b, c, d, i)
 
 static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {
-    (void)lane_count; /* the lanes beyond are computed and not read */
+    (void)lane_count; /* all 16 lanes are computed; nobody reads those from lane_count on */
     __m512i *saved = (__m512i *)state;
     __m512i a = saved[0], b = saved[1], c = saved[2], d = saved[3];
     __m512i e = saved[4], f = saved[5], g = saved[6], h = saved[7];
 
     for (size_t offset = 0; offset < 64 * blocks; offset += 64) {
         const uint32_t *k = mbsha256_k;
-        __asm__("" : "+r"(k)); /* hidden, so that a constant is a broadcast operand and not 64 bytes of memory */
+        __asm__("" : "+r"(k)); /* hides k from the compiler, which would else load 64 bytes for each constant */
         __m512i w[16], pair[8];
 
         load_halves(pair, data, offset);
@@ -133,7 +133,7 @@ static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_co
         saved[6] = g = ADD(g, saved[6]);
         saved[7] = h = ADD(h, saved[7]);
     }
-    _mm256_zeroupper(); /* dirty upper halves would slow SSE code elsewhere, SHA-NI among it */
+    _mm256_zeroupper(); /* upper halves that are not zero would slow down later SSE code, such as the SHA-NI kernel */
 }
 
 const mbsha256_kernel mbsha256_avx512_x16 = {16, 16, 1, compress};

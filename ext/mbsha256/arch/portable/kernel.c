@@ -1,3 +1,4 @@
+/* SHA-256 in plain C, one lane. */
 #include "mbsha256/scalar.h"
 
 static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_count, size_t blocks) {

@@ -1,29 +1,29 @@
-/* SHA-NI, up to 4 lanes interleaved.
+/* SHA-256 with SHA-NI: up to 4 lanes, interleaved.
  *
- * SHA256RNDS2 makes two rounds in 4 cycles, but a new one can begin every 2 (Zen 5): a lane alone leaves half the unit
- * idle, 128 cycles for a block where 64 would do. Two lanes reach 86, three 76, four 71 and six no less: 16 registers
- * do not hold even two lanes, so the schedules go through memory, which the unit does not wait for.
- */
+ * SHA256RNDS2 computes two rounds. Its result takes 4 cycles, but the processor can start one every 2 cycles (Zen 5).
+ * With one lane the unit is idle half of the time: a block takes 128 cycles instead of 64. Measured cycles for a block
+ * are 86 with two lanes, 76 with three, 71 with four, and no fewer with six. The 16 registers do not hold even two
+ * lanes, so the message schedules are in memory; the unit does not have to wait for them. */
 #include <immintrin.h>
 
 #include "mbsha256/kernel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-schedule-insns2") /* the order below was measured */
+#pragma GCC optimize("no-schedule-insns2") /* the order of the code below was found by measuring */
 #endif
 
 enum { LANES = 4, PREFETCH_BYTES = 512 };
 
 typedef struct {
-    __m128i abef, cdgh; /* the halves that SHA256RNDS2 works on: words a b e f and c d g h, a and c highest */
-    __m128i w[4];       /* the last 16 words of the message schedule, oldest at (group & 3) */
+    __m128i abef, cdgh; /* operands of SHA256RNDS2: words a b e f and c d g h; a and c are highest */
+    __m128i w[4];       /* the last 16 words of the message schedule; the oldest are in w[group & 3] */
 } stream;
 
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE void load_state(stream *s, const uint32_t *state) {
-    __m128i dcba = _mm_load_si128((const __m128i *)state);       /* a b c d, a lowest */
-    __m128i hgfe = _mm_load_si128((const __m128i *)(state + 4)); /* e f g h */
+    __m128i dcba = _mm_load_si128((const __m128i *)state);       /* words a b c d, a lowest */
+    __m128i hgfe = _mm_load_si128((const __m128i *)(state + 4)); /* words e f g h */
     __m128i badc = _mm_shuffle_epi32(dcba, 0xb1);                /* b a d c */
     __m128i efgh = _mm_shuffle_epi32(hgfe, 0x1b);                /* h g f e */
     s->abef = _mm_alignr_epi8(badc, efgh, 8);                    /* f e b a */
@@ -37,7 +37,8 @@ INLINE void store_state(const stream *s, uint32_t *state) {
     _mm_store_si128((__m128i *)(state + 4), _mm_alignr_epi8(ghcd, abef, 8));
 }
 
-/* Words 4 * group .. 4 * group + 3: from the block, then from the 16 before them. */
+/* Makes words 4 * group .. 4 * group + 3 of the schedule: from the block, or, from group 4 on, from the 16 words
+ * before. */
 INLINE void expand(stream *s, int group, const uint8_t *block) {
     const __m128i byte_swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     __m128i *w = &s->w[group & 3];
@@ -50,7 +51,8 @@ INLINE void expand(stream *s, int group, const uint8_t *block) {
     }
 }
 
-/* Each step is made for all lanes before the next, and the words for the next four rounds between the two halves. */
+/* Each step is done for all lanes before the next step. The words for the next four rounds are made between the two
+ * SHA256RNDS2 of this group. */
 #define FOR_LANES _Pragma("GCC unroll 4") for (int i = 0; i < lanes; i++)
 
 INLINE void compress_block(stream *s, const uint8_t *const *data, size_t offset, const int lanes) {

@@ -1,3 +1,4 @@
+/* The constants of SHA-256. All kernels read them, so they are in the folder that every kernel may use. */
 #include "mbsha256/kernel.h"
 
 /* FIPS 180-4 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64 primes. */

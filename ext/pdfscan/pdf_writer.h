@@ -1,0 +1,32 @@
+/* The state of an update that is being written, shared by the file that writes objects (pdf_update.c) and the one that
+ * writes the xref section (pdf_xref_write.c). Internal to pdfscan. */
+#ifndef BATCHSEAL_PDF_WRITER_H
+#define BATCHSEAL_PDF_WRITER_H
+
+#include "pdfscan/pdf_document.h"
+
+typedef struct {
+    uint32_t num, gen;
+    uint64_t offset;
+} pdf_written;
+
+enum { PDF_MAX_WRITTEN = 8 };
+
+typedef struct {
+    pdf_document *doc;
+    const pdf_structure *structure;
+    pdf_buffer *out;      /* the head first, then the tail */
+    uint64_t out_offset;  /* offset in the signed file of out's first byte */
+    uint64_t next_number; /* the next free object number */
+    pdf_written written[PDF_MAX_WRITTEN];
+    unsigned written_count;
+} pdf_writer;
+
+/* The offset in the signed file of the next byte that is written. */
+static inline uint64_t pdf_position(const pdf_writer *writer) { return writer->out_offset + writer->out->length; }
+
+/* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
+ * trailer. */
+pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);
+
+#endif
