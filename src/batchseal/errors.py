@@ -1,7 +1,7 @@
 """Every exception of Batchseal. The first line of a docstring is the fixed text that callers see.
 
-Three families: `ApiError` ends a request, `DocumentRefused` ends one document of it, `UpstreamError` says what the signing
-service did. Code, HTTP status and cause are fields, so that no layer parses a message.
+Two families: `ApiError` ends a request, `UpstreamError` says what the signing service did. What ends one document of a
+request is no exception but a `Refusal` (document.py). Code, HTTP status and cause are fields, so that no layer parses a message.
 """
 
 from typing import ClassVar
@@ -174,17 +174,6 @@ class NotDoneInTime(ApiError):
     """The operation takes longer than a synchronous request waits; the work goes on."""
 
     code, status, vendor_status = "batchseal.not_done_in_time", 503, 503
-
-
-# --- what ends one document --------------------------------------------------------------------------------------
-
-
-class DocumentRefused(BatchsealError):
-    """The document cannot be signed."""
-
-    def __init__(self, sign_error: SignError, cause: str) -> None:
-        super().__init__(cause)
-        self.sign_error = sign_error
 
 
 # --- what the signing service did --------------------------------------------------------------------------------
