@@ -40,8 +40,9 @@ SMALL_ORDER = 32  # digests
 RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, MAX_PAUSE_SECONDS = 0.25, 3.0, 20.0
-# While a call is under way, a batch that is not full waits for more items. It stops waiting when none has come for a twenty-fourth
-# of what a call takes, or after a quarter of that time for each call under way. While no call is under way, nothing waits.
+# While a call is under way, a batch that is not full waits for more items. It stops waiting when none has come for a
+# twenty-fourth of what a call takes, or after a quarter of that time for each call under way. While no call is under way,
+# nothing waits.
 MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 24
 MAX_GATHER_SECONDS, GATHER_SHARE = 0.15, 1 / 4
 MAX_HUNT_CALLS = 32  # in vain for the one bad digest, before all of them are taken for bad
