@@ -64,6 +64,13 @@ def unknown_files(text: str, names: set[str]) -> Iterator[str]:
                 yield f"{number}: {path}"
 
 
+def skipped_imports(source: str) -> Iterator[str]:
+    """Tests that are skipped for a missing package: all of them are locked, so a missing one must fail."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr == "importorskip":
+            yield f"{node.lineno}: {ast.unparse(node)}"
+
+
 def missing_docstring(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     if tree.body and ast.get_docstring(tree) is None:

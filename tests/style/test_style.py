@@ -102,6 +102,10 @@ def test_files_that_are_named_exist() -> None:
     assert broken(lambda text: rules.unknown_files(text, names), texts) == []
 
 
+def test_no_test_is_skipped_for_a_missing_package() -> None:
+    assert broken(rules.skipped_imports, tracked("tests/*.py", "benchmarks/*.py")) == []
+
+
 def test_no_file_is_empty() -> None:
     assert [
         p.name for p in tracked() if p.stat().st_size == 0 and p.name not in ("__init__.py", "py.typed", ".gitkeep")
@@ -129,6 +133,7 @@ SAMPLES = [
     (rules.sql_statements, "q = f'UPDATE t SET a = {x}'"),
     (rules.long_functions, "def f():\n" + "    pass\n" * 70),
     (rules.machine_paths, "see /" + "root/notes"),
+    (rules.skipped_imports, "a = pytest.importorskip('a')"),
     (rules.missing_docstring, "x = 1"),
     (lambda text: rules.unknown_files(text, {"there.py"}), "# there.py and old/gone.py"),
     (lambda source: rules.calls_in_c(source, ("malloc",)), "/* no */ void *p = malloc(3);"),
