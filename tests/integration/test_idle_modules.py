@@ -34,6 +34,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[
     (site / "sitecustomize.py").write_text(REPORTER)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(site))
+        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # measuring coverage would load its own modules
         environment.setenv("BATCHSEAL_TEST_MODULES", str(reports))
         with RunningService(*FAST, "--workers=1") as service:
             parts = {part: pid for pid, part in family(service.process.pid) if part != "postgres"}

@@ -57,9 +57,8 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     command = [sys.executable, "-m", "batchseal.cli", "serve", *FAST, f"--port={port}"]
     command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work", *flags]
-    service = subprocess.Popen(
-        [*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=(tmp_path / "log").open("wb")
-    )
+    with (tmp_path / "log").open("wb") as log:
+        service = subprocess.Popen([*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=log)
     try:
         until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes(), 60)
         url = f"https://localhost:{port}/health/live"
