@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support_certificates import as_rfc5280_demands
 from tests.support_service import BASE, FAST, batch, connect, credentials, documents, finished, get, post, reply, until
 
 LIVE_REQUESTS = 'batchseal_requests_total{route="live"'
@@ -41,7 +42,9 @@ def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.Elli
         .add_extension(x509.BasicConstraints(issuer is None, None), True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
     )
-    made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    issuer_key = issuer[1] if issuer else key
+    builder = as_rfc5280_demands(builder, key.public_key(), issuer_key.public_key(), authority=issuer is None)
+    made = builder.sign(issuer_key, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / f"{name}.key").write_bytes(key.private_bytes(*form))

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support_certificates import as_rfc5280_demands
 
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
@@ -89,6 +90,7 @@ class Pki:
         builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         builder = builder.add_extension(names, critical=False)
+        builder = as_rfc5280_demands(builder, key.public_key(), self.key.public_key(), authority=authority)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def pair(self, name: str) -> Path:
