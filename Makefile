@@ -25,6 +25,24 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
 
+# What must hold under every Python: all that needs no service of its own, and about two minutes of the integration tests. Left out
+# are those that starve, kill and cut off parts (they try the operating system and Postgres more than Python) and the benchmarks.
+CORE := tests/unit --ignore=tests/unit/test_benchmarks_smoke.py tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
+    api_modes.py api_openapi.py api_wire.py idle_modules.py pipeline.py sandbox_service.py service_*.py store_*.py \
+    synchronous.py upstream_algorithms.py upstream_csc2.py upstream_local.py upstream_operations.py upstream_sandbox.py \
+    upstream_timestamps.py))
+
+.PHONY: test-newer
+test-newer: $(VENV)/.created  ## run the core of the tests under a newer Python, in an environment of its own; PYTHON= names one
+	@python=$(or $(PYTHON),$$(.ci/newer-python $(BIN)/python)) || { \
+	    echo 'No Python is installed that is newer than that of $(VENV) and named in pyproject.toml.'; exit 1; }; \
+	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))"
+
+.PHONY: coverage
+coverage: $(VENV)/.dev $(VENV)/.native  ## run the tests and measure which lines and branches of src/batchseal they reach
+	@mkdir -p build/coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html $(TESTS) $(ARGS)
+
 .PHONY: drill-tools
 drill-tools: $(VENV)/.dev $(VENV)/.native
 	@$(BIN)/python -m pip install -qq atheris==3.0.0 schemathesis==4.32.5 || echo 'some drills lack their tools'
@@ -88,7 +106,7 @@ COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c

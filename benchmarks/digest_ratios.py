@@ -54,10 +54,13 @@ def take_turns(contenders: dict[str, Callable[[], tuple[float, str]]], rounds: i
 
 
 def measure_digest_ratios(
-    count: int = 2_500, mean_bytes: int = DOCUMENT_BYTES, rounds: int = ROUNDS
+    count: int = 2_500, mean_bytes: int = DOCUMENT_BYTES, rounds: int = ROUNDS, without: frozenset[str] = frozenset()
 ) -> dict[str, float | None]:
-    """The figures by name; None for what this processor can't run, which includes OpenSSL's own SHA-NI."""
-    supported = {name for name, has in cpu.instruction_sets() if has}
+    """The figures by name; None for what this processor can't run, which includes OpenSSL's own SHA-NI.
+
+    `without` names instruction sets that are left out although the processor has them.
+    """
+    supported = {name for name, has in cpu.instruction_sets() if has} - without
     documents = Documents(count, mean_bytes, skewed=True)
     with (
         OpensslPeer(documents, OPENSSL_MASKS["openssl"]) as openssl,

@@ -76,8 +76,13 @@ class Misbehaving:
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks)
-        if self._runner:
+        if self._runner and self._runner.server:
+            transports = [connection.transport for connection in self._runner.server.connections]
             await self._runner.cleanup()
+            # Closing TLS waits for the peer's answer, and the event loop may end before it comes: the socket would stay open.
+            for transport in filter(None, transports):
+                transport.abort()
+            await asyncio.sleep(0)
 
     async def _listen(self) -> None:
         assert self._runner is not None

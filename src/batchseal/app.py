@@ -167,17 +167,20 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = asyncio.gather(signer.run(), watch(upstream), keeper.run())
+    looking = [asyncio.create_task(work) for work in (signer.run(), watch(upstream), keeper.run())]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
-    await asyncio.wait((looking, ending), return_when=asyncio.FIRST_COMPLETED)
-    if looking.done():
+    await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
+    for ended in filter(asyncio.Task.done, looking):
         # None of them ends by itself: without one the process would live on and do half of its work. The supervisor starts anew.
-        log.error("the signer cannot go on", exc_info=looking.exception())
+        log.error("the signer cannot go on", exc_info=ended.exception())
         raise SystemExit(1)
-    looking.cancel()
+    for task in looking:
+        task.cancel()
     await server.stop()
     await signer.stop(DRAIN_SECONDS)
+    # Nobody may work with what is closed below. What a task ends with while it is cancelled concerns nobody any more.
+    await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()
     await store.close()
 

@@ -1,7 +1,7 @@
 """Every exception of Batchseal. The first line of a docstring is the fixed text that callers see.
 
-Two families: `ApiError` ends a request, `UpstreamError` says what the signing service did. Code, HTTP status and cause are
-fields, so that no layer parses a message.
+Two families: `ApiError` ends a request, `UpstreamError` says what the signing service did. What ends one document of a
+request is no exception but a `Refusal` (document.py). Code, HTTP status and cause are fields, so that no layer parses a message.
 """
 
 from typing import ClassVar

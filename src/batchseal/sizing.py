@@ -31,7 +31,7 @@ WORKER_SHARE_BYTES = 384 * MB
 # cgroup v1 says "no limit" with a huge number.
 UNLIMITED = 1 << 60
 
-# The original's rules (api.md "Sizes"): temporary space twice the files in flight, a database row of about 2 KB each.
+# The rules of the original product: temporary space twice the files in flight, a database row of about 2 KB each.
 TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
 # Ours: what a request reserves while it comes in; 1.01 times the payload was measured to remain, so the database's log (256 MB at
 # most) can grow into the rest. Its own files took 72 MB with 20,000 documents.

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,12 @@ from typing import Any
 import pytest
 import requests
 from benchmarks.service import RunningService
+from tests.support_sandbox import running_sandbox
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import seal_batch
-from batchseal.services import ClientServices, make_sandbox_services
+from batchseal.services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 
@@ -40,13 +39,8 @@ class SigningService:
 def signing_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningService]:
     """A signing service that the proxy did not start: the sandbox as a program of its own."""
     folder = tmp_path_factory.mktemp("remote")
-    services = make_sandbox_services(folder, folder)
-    command = [sys.executable, "-m", "batchseal.sandbox", "--folder", folder, "--services", services]
-    process = subprocess.Popen([*command, "--credential", "p256"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield SigningService(process.stdout.readline().strip(), services)
-    process.terminate()
-    process.wait(10)
+    with running_sandbox(folder, "--credential=p256") as sandbox:
+        yield SigningService(sandbox.address, sandbox.services)
 
 
 def body(content: bytes, reference: str) -> dict[str, Any]:

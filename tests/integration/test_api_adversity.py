@@ -233,6 +233,8 @@ def test_sigterm_ends_it_with_stalled_callers(tmp_path: Path) -> None:
     assert service.stop() == 0
     assert time.monotonic() - started < 7  # grace 1, cancelled 2, flush 3
     assert len(held) == 31
+    for connection in held:
+        connection.close()
 
 
 def test_sigterm_lets_a_running_request_finish(tmp_path: Path) -> None:

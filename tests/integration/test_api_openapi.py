@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 import requests
 from tests.support_api_service import BASE, Service, sign_request
-
-jsonschema = pytest.importorskip("jsonschema")
 
 
 @pytest.fixture(scope="module")

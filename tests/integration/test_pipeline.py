@@ -4,8 +4,6 @@ import asyncio
 import base64
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from benchmarks.invoices import invoice
+from tests.support_sandbox import Sandbox, running_sandbox
 from tests.validators import pyhanko_verify
 
 from batchseal.admission.admission import Admission
@@ -26,7 +25,7 @@ from batchseal.intake.schema import Limits
 from batchseal.link import Link, LinkServer
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.service import Service
-from batchseal.services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.services import SANDBOX_SERVICE, ClientServices
 from batchseal.signer import Signer
 from batchseal.spill.writer import SpillWriter
 from batchseal.store import Store
@@ -35,25 +34,10 @@ from batchseal.upstream.remote import RemoteUpstream
 CALLER = Caller(SANDBOX_SERVICE)
 
 
-@dataclass
-class Sandbox:
-    address: str
-    services: Path
-    root: Path
-
-
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    folder = tmp_path_factory.mktemp("sandbox")
-    services = make_sandbox_services(folder, folder)
-    command = [sys.executable, "-m", "batchseal.sandbox", "--folder", folder, "--services", services]
-    process = subprocess.Popen(
-        [*command, "--credential", "p256", "--multisign", "40"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    yield Sandbox(process.stdout.readline().strip(), services, folder / "root.pem")
-    process.terminate()
-    process.wait(10)
+    with running_sandbox(tmp_path_factory.mktemp("sandbox"), "--credential=p256", "--multisign=40") as running:
+        yield running
 
 
 @dataclass
@@ -261,12 +245,16 @@ async def test_somebody_elses_operation_is_not_there(running: Running) -> None:
     assert await running.service.operation_of_document(CALLER, "doc 0") == row.id
 
 
-async def test_a_result_asked_for_too_early(running: Running) -> None:
-    running.signer.wake = lambda *_: asyncio.sleep(0)  # type: ignore[method-assign, assignment]
-    row = await register(running, body("early", [entry(0, invoice(0, size_bytes=20_000))]))
-    if not (await running.service.status_by_id(CALLER, row.id)).status.finished:
+async def test_a_result_asked_for_too_early(running: Running, sandbox: Sandbox) -> None:
+    # The first operation makes the credential known, so that the second can be registered while the upstream stands still.
+    known = await register(running, body("known", [entry(0, invoice(0, size_bytes=20_000))]))
+    assert await running.service.wait(known.id, 30)
+    with sandbox.stopped():
+        row = await register(running, body("early", [entry(0, invoice(0, size_bytes=20_000))]))
+        assert not (await running.service.status_by_id(CALLER, row.id)).status.finished
         with pytest.raises(NotFinished):
             await running.service.finished_operation(CALLER, operation_id=row.id)
+    assert [document.row.status for document in await delivered(running, row.id)] == [DocumentStatus.SIGNED]
 
 
 async def test_a_sweep_takes_orphans_only(running: Running) -> None:

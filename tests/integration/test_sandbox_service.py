@@ -28,12 +28,12 @@ def sandbox(folder, *options):
     if not services.exists():
         services.write_text('{"A": {"secret": "first secret"}, "B": {"secret": "other"}}')
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder / 'keys'}", f"--services={services}"]
-    process = subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+    with subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
 
 
 class Client:

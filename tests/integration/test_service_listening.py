@@ -34,6 +34,7 @@ from tests.support_service import (
     reply,
     until,
 )
+from tests.support_certificates import as_rfc5280_demands
 
 LIVE_REQUESTS = 'batchseal_requests_total{route="live"'
 REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)
@@ -54,7 +55,9 @@ def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.Elli
         .add_extension(x509.BasicConstraints(issuer is None, None), True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
     )
-    made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    issuer_key = issuer[1] if issuer else key
+    builder = as_rfc5280_demands(builder, key.public_key(), issuer_key.public_key(), authority=issuer is None)
+    made = builder.sign(issuer_key, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / f"{name}.key").write_bytes(key.private_bytes(*form))
@@ -70,9 +73,8 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     command = [sys.executable, "-m", "batchseal.cli", "serve", *FAST, f"--port={port}"]
     command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work", *flags]
-    service = subprocess.Popen(
-        [*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=(tmp_path / "log").open("wb")
-    )
+    with (tmp_path / "log").open("wb") as log:
+        service = subprocess.Popen([*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=log)
     try:
         until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes(), 60)
         url = f"https://localhost:{port}/health/live"

@@ -1,4 +1,4 @@
-"""An independent CSC v1 server as the signing service (certomancer; skipped where it is not installed)."""
+"""An independent CSC v1 server as the signing service (certomancer)."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from asn1crypto import pem
 from asn1crypto import x509 as asn1_x509
+from benchmarks import certomancer_peer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
@@ -24,9 +25,6 @@ from batchseal.errors import CredentialUnusable
 from batchseal.operation import Caller, OperationStatus
 from batchseal.services import ClientServices
 from batchseal.upstream.remote import RemoteUpstream
-
-pytest.importorskip("csc_dummy.csc_dummy_server")
-certomancer_peer = pytest.importorskip("benchmarks.certomancer_peer")
 
 
 class Peer:

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support_certificates import as_rfc5280_demands
 
 from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
@@ -89,6 +90,7 @@ class Pki:
         builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         builder = builder.add_extension(names, critical=False)
+        builder = as_rfc5280_demands(builder, key.public_key(), self.key.public_key(), authority=authority)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def pair(self, name: str) -> Path:
@@ -158,8 +160,9 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
     double, pki = Misbehaving(), Pki(tmp_path)
     double.tls = pki.context()
     double.tls.verify_mode = ssl.CERT_NONE
-    double.tls.minimum_version = ssl.TLSVersion.TLSv1
-    double.tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1"):  # noqa: PT031 (that both are old is the point)
+        double.tls.minimum_version = ssl.TLSVersion.TLSv1
+        double.tls.maximum_version = ssl.TLSVersion.TLSv1_1
     double.tls.set_ciphers("ALL:@SECLEVEL=0")
     async with service(tmp_path, double, ca_bundle=str(pki.ca)) as upstream:
         with pytest.raises(UpstreamTransient):

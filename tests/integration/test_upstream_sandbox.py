@@ -35,12 +35,11 @@ def sandbox(folder, *options):
         services.write_text('{"A": {"secret": "secret-canary"}, "B": {"secret": "other"}}')
         services.chmod(0o600)
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder / 'keys'}", f"--services={services}"]
-    process = subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(10)
+    with subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")

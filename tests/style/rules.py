@@ -56,6 +56,21 @@ def machine_paths(text: str) -> Iterator[str]:
             yield f"{number}: {found[0]}"
 
 
+def unknown_files(text: str, names: set[str]) -> Iterator[str]:
+    """Sources that are named and do not exist; `names` are the base names of all files."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for path in re.findall(r"[\w/.-]*\w\.(?:py|pyx|sql|md)\b", line):
+            if path.rpartition("/")[2] not in names:
+                yield f"{number}: {path}"
+
+
+def skipped_imports(source: str) -> Iterator[str]:
+    """Tests that are skipped for a missing package: all of them are locked, so a missing one must fail."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr == "importorskip":
+            yield f"{node.lineno}: {ast.unparse(node)}"
+
+
 def missing_docstring(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     if tree.body and ast.get_docstring(tree) is None:

@@ -1,7 +1,9 @@
 """Style is a test: each rule of the design that a machine can check, over every file it is about."""
 
 import inspect
+import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -92,6 +94,36 @@ def test_no_file_names_a_machine() -> None:
     assert broken(rules.machine_paths, texts) == []
 
 
+def test_files_that_are_named_exist() -> None:
+    names = {path.name for path in tracked()}
+    texts = [
+        path for path in tracked("src", "ext", "*.md") if path.suffix in (".py", ".pyx", ".sql", ".c", ".h", ".md")
+    ]
+    assert broken(lambda text: rules.unknown_files(text, names), texts) == []
+
+
+def test_no_test_is_skipped_for_a_missing_package() -> None:
+    assert broken(rules.skipped_imports, tracked("tests/*.py", "benchmarks/*.py")) == []
+
+
+def test_no_file_is_empty() -> None:
+    assert [
+        p.name for p in tracked() if p.stat().st_size == 0 and p.name not in ("__init__.py", "py.typed", ".gitkeep")
+    ] == []
+
+
+def test_every_exception_is_used() -> None:
+    others = "".join(path.read_text("utf-8") for path in sources() if path != PACKAGE / "errors.py")
+    families = {base.__name__ for name in EXCEPTIONS for base in vars(errors)[name].__mro__[1:]}
+    assert {name for name in EXCEPTIONS - families if not re.search(rf"\b{name}\b", others)} == set()
+
+
+def test_everything_that_is_packaged_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["batchseal"]
+    assert [pattern for pattern in patterns if not any(PACKAGE.glob(pattern))] == []
+
+
 SAMPLES = [
     (rules.environment_reads, "import os\nprint(os.environ['A'])"),
     (rules.environment_reads, "from os import getenv"),
@@ -101,7 +133,9 @@ SAMPLES = [
     (rules.sql_statements, "q = f'UPDATE t SET a = {x}'"),
     (rules.long_functions, "def f():\n" + "    pass\n" * 70),
     (rules.machine_paths, "see /" + "root/notes"),
+    (rules.skipped_imports, "a = pytest.importorskip('a')"),
     (rules.missing_docstring, "x = 1"),
+    (lambda text: rules.unknown_files(text, {"there.py"}), "# there.py and old/gone.py"),
     (lambda source: rules.calls_in_c(source, ("malloc",)), "/* no */ void *p = malloc(3);"),
 ]
 

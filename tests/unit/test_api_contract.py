@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
+import openapi_spec_validator
 import pytest
 
 from batchseal.api.address import Addresses
 from batchseal.api.contract import load_contract
 from batchseal.api.openapi import openapi_document
 from batchseal.errors import ConfigurationError
-
-validator = pytest.importorskip("openapi_spec_validator")
 
 
 def replaced(tmp_path: Path, text: str) -> str:
@@ -49,7 +48,7 @@ def test_a_replacement_changes_what_it_names_and_nothing_else(tmp_path: Path) ->
     address = Addresses(contract).resolve(contract.bases[0].encode() + b"/api/v0/asynchronous/a%2F/b/status/", b"")
     assert (address.path.decode(), address.reference) == (contract.bases[0] + "/api/v0/asynchronous/status", "a//b")
     document = json.loads(openapi_document(contract))
-    validator.validate(document)
+    openapi_spec_validator.validate(document)
     assert "total" in document["components"]["schemas"]["StatusEntry"]["properties"]
     assert "cause" in document["components"]["schemas"]["SignedDocument"]["properties"]
 
@@ -80,6 +79,6 @@ def test_a_replacement_that_is_not_there_is_refused() -> None:
 def test_the_openapi_document_is_valid_and_has_every_route() -> None:
     contract = load_contract()
     document = json.loads(openapi_document(contract))
-    validator.validate(document)
+    openapi_spec_validator.validate(document)
     operations = {verb["operationId"] for path in document["paths"].values() for verb in path.values()}
     assert operations == {*contract.routes, "token", "live", "ready", "metrics"}

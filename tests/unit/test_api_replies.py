@@ -13,7 +13,7 @@ from batchseal.api.problem import Problems
 from batchseal.api.result import REPLY_PIECE_BYTES, Pieces, split
 from batchseal.api.schemas import encode
 
-STATUS = {  # api.md "Errors": code, the original's HTTP status, ours
+STATUS = {  # of the wire contract: code, the original's HTTP status, ours
     errors.InternalError: ("0.0.1", 500, 500),
     errors.InvalidRequest: ("0.0.2", 500, 400),
     errors.NotConfigured: ("0.0.3", 500, 500),

@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(280)
 def test_every_benchmark_runs_in_a_small_size(tmp_path: Path) -> None:
-    pytest.importorskip("ijson")
-    pytest.importorskip("pybase64")
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     command = [sys.executable, "-m", "benchmarks.everything", "--smoke", "--results", str(tmp_path / "results")]

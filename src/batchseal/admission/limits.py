@@ -21,7 +21,7 @@ class Budgets:
 
 
 def budgets_of(settings: Settings) -> Budgets:
-    """The 2x rule for the temporary space (api.md "Sizes"); memory from the container, or as told."""
+    """Temporary space is twice the files in flight, as in the original; memory comes from the container or from the setting."""
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
     return Budgets(
         temp_bytes=2 * settings.files_in_flight * settings.average_document_bytes,

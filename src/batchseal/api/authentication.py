@@ -1,4 +1,4 @@
-"""Who is calling: HTTP Basic, a token of ours, or a token of the signing service (api.md "Who is calling").
+"""Who is calling: HTTP Basic, a token of ours, or a token of the signing service.
 
 Without a configuration file only a token of the signing service counts; it is handed on with the caller, and
 never kept.

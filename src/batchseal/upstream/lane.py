@@ -41,8 +41,9 @@ SMALL_ORDER = 32  # digests
 RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
 REPEATING = Backoff(0.25, 20.0, growth=3.0)
-# While a call is under way, a batch that is not full waits for company: until none has come for a while (a twelfth of what a
-# call takes), but no longer than a quarter of it for each call under way. Alone, nobody waits.
+# While a call is under way, a batch that is not full waits for more items. It stops waiting when none has come for a
+# twenty-fourth of what a call takes, or after a quarter of that time for each call under way. While no call is under way,
+# nothing waits.
 MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 24
 MAX_GATHER_SECONDS, GATHER_SHARE = 0.15, 1 / 4
 MAX_HUNT_CALLS = 32  # in vain for the one bad digest, before all of them are taken for bad

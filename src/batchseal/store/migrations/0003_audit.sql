@@ -7,7 +7,7 @@ CREATE TABLE audit_pending (
     operation_id   bigint      NOT NULL,
     instance       uuid        NOT NULL,
     payload_id     uuid        NOT NULL,
-    event          smallint    NOT NULL,  -- audit/entries.py
+    event          smallint    NOT NULL,  -- audit/chain.py
     signed         integer     NOT NULL,
     failed         integer     NOT NULL,
     client_service text        NOT NULL,

@@ -1,0 +1,98 @@
+"""The modules of each process of an idle service: what is not used there is not loaded.
+
+The real processes are asked. A `sitecustomize.py` that only this test puts on their path lets SIGUSR2 write the names in
+`sys.modules` to a file.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+from benchmarks.processes import family
+from benchmarks.service import RunningService
+from tests.support_service import FAST, until
+
+REPORTER = """
+import os, signal, sys
+
+def report(*_):
+    path = f"{os.environ['BATCHSEAL_TEST_MODULES']}/{os.getpid()}"
+    with open(path + ".new", "w") as file:
+        file.write("\\n".join(sys.modules))
+    os.rename(path + ".new", path)
+
+signal.signal(signal.SIGUSR2, report)
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
+    """For each part of an idle service the modules that its process has loaded."""
+    site, reports = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("reports")
+    (site / "sitecustomize.py").write_text(REPORTER)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(site))
+        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # measuring coverage would load its own modules
+        environment.setenv("BATCHSEAL_TEST_MODULES", str(reports))
+        with RunningService(*FAST, "--workers=1") as service:
+            parts = {part: pid for pid, part in family(service.process.pid) if part != "postgres"}
+            for pid in parts.values():
+                os.kill(pid, signal.SIGUSR2)
+            until(lambda: all((reports / str(pid)).exists() for pid in parts.values()), 20)
+            yield {part: set((reports / str(pid)).read_text().split()) for part, pid in parts.items()}
+
+
+# The packages of others that each process may have loaded while it is idle; what else is needed is imported where it is used.
+ALLOWED = {
+    "supervisor": {"structlog"},
+    "worker": {
+        *("asn1crypto", "asyncpg", "granian", "msgspec", "prometheus_client", "python_multipart", "structlog"),
+        *("typing_extensions", "uvloop", "xxhash", "zstandard"),
+        # BlackSheep and what it brings; it imports Pydantic where that is installed, which the image does not do.
+        *("blacksheep", "dotenv", "essentials", "guardpost", "httptools", "itsdangerous", "rodi"),
+        *("annotated_types", "pydantic", "pydantic_core", "typing_inspection"),
+    },
+    "signer": {
+        *("asn1crypto", "asyncpg", "cryptography", "msgspec", "python_multipart", "structlog", "typing_extensions"),
+        *("uvloop", "xxhash", "zstandard"),
+        *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
+    },
+    "sandbox": {
+        *("asn1crypto", "cryptography", "msgspec", "structlog", "typing_extensions"),
+        *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
+    },
+}
+# The folders of Batchseal itself that only these processes may load.
+OWNERS = {
+    "_native": {"worker", "signer"},
+    "api": {"worker"},
+    "client": set(),
+    "housekeeping": {"signer"},
+    "postgres": {"supervisor"},
+    "sandbox": {"sandbox"},
+    "store": {"worker", "signer"},
+}
+
+
+def packages(names: set[str]) -> set[str]:
+    """The packages of others: neither the standard library, nor ourselves, nor the compiled helpers of packages."""
+    top = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"batchseal", "sitecustomize"}
+    return {name for name in top if not name.startswith("_") and name != "cython_runtime"}
+
+
+def own_folders(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("batchseal.")} & OWNERS.keys()
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_an_idle_process_has_loaded_only_what_it_uses(part: str, modules: dict[str, set[str]]) -> None:
+    print(f"{part}: {len(modules[part])} modules; {', '.join(sorted(packages(modules[part])))}")
+    assert packages(modules[part]) - ALLOWED[part] == set()
+    assert {folder for folder in own_folders(modules[part]) if part not in OWNERS[folder]} == set()
+
+
+def test_every_process_was_asked(modules: dict[str, set[str]]) -> None:
+    assert modules.keys() == ALLOWED.keys()
+    assert all("asyncio" in names for names in modules.values())

@@ -1,0 +1,40 @@
+"""The sandbox as a process of its own, which a test can bring to a standstill."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchseal.services import make_sandbox_services
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    address: str
+    services: Path
+    root: Path
+    process: "subprocess.Popen[str]"
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The process stands still: it takes connections and answers none of them."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
+    services = make_sandbox_services(folder, folder)
+    command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder}", f"--services={services}", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Sandbox(process.stdout.readline().strip(), services, folder / "root.pem", process)
+        finally:
+            process.terminate()
