@@ -88,6 +88,11 @@ container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run i
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more
+	@$(BIN)/python -m benchmarks.compare $(or $(BASE),$(error BASE=revision is needed)) \
+	    --figures $(or $(FIGURES),all) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(RESULTS),--results $(RESULTS))
+
 .PHONY: setup
 setup: $(VENV)/.dev $(VENV)/.native  ## only set up: environment, locked dependencies, native build
 
@@ -152,6 +157,6 @@ $(VENV)/.container: $(VENV)/.dev requirements-container.lock
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)
 	@echo 'Building the native core ...'
-	@rm -rf build
+	@rm -rf build/lib* build/temp* build/bdist*
 	@$(PIP) --no-deps --no-index --no-build-isolation --editable .
 	@touch $@

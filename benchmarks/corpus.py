@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness import tools
 from tests.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
 from tests.validators.local_signer import CONTENTS_BYTES, local_signer
 
@@ -72,6 +73,8 @@ def main() -> int:
     parser.add_argument("--strict", action="store_true", help="pyHanko in strict mode")
     parser.add_argument("--keep", type=Path, help="folder for the signed files")
     options = parser.parse_args()
+    if missing := tools.missing(("pdfinfo", *tools.PDFSIG, *tools.ITEXT)):
+        parser.error(f"not installed: {missing}")
     logging.disable(logging.CRITICAL)
     target = options.keep or Path(tempfile.mkdtemp(prefix="batchseal-corpus-"))
     target.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,14 @@ from benchmarks import (
     tables,
 )
 from benchmarks.machine import date, machine, versions
+from harness import tools
 
 FOLDER = Path(__file__).parent
+# Tools by what lacks them, for each benchmark.
+NEEDS = {
+    "packaging": {"packaging: judged by pdfsig": tools.PDFSIG, "packaging: judged by iText": tools.ITEXT},
+    "end_to_end": {"end_to_end: judged by pdfsig": tools.PDFSIG, "end_to_end: judged by iText": tools.ITEXT},
+}
 Step = Callable[[], dict[str, Any]]
 
 # Every name that the file may have: nothing else gets into it.
@@ -72,10 +78,13 @@ def steps(*, smoke: bool) -> dict[str, Step]:
 
 
 def run(names: list[str], *, smoke: bool) -> dict[str, Any]:
-    details: dict[str, Any] = {}
-    for name, step in steps(smoke=smoke).items():
-        if names and name not in names:
-            continue
+    """What each of them shows, and under `left_out` what a missing tool left out of them."""
+    wanted = {name: step for name, step in steps(smoke=smoke).items() if name in names or not names}
+    needed = {} if smoke else {name: NEEDS.get(name, {}) for name in wanted}  # tiny sizes are not judged
+    left_out = {what: why for needs in needed.values() for what, why in tools.left_out(needs).items()}
+    tools.say(left_out)
+    details: dict[str, Any] = {"left_out": left_out}
+    for name, step in wanted.items():
         print(f"{name} ...", end=" ", flush=True)
         began = time.monotonic()
         details[name] = step()
@@ -102,7 +111,12 @@ def main() -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     speed, kept = options.results / "speed.json", options.results / "details.json"
     details = json.loads(kept.read_text()) if options.names and kept.exists() else {}
+    # Of earlier runs, what was left out of benchmarks that are not run again stays.
+    before = {
+        what: why for what, why in details.get("left_out", {}).items() if what.partition(":")[0] not in options.names
+    }
     details |= run(options.names, smoke=options.smoke)
+    details["left_out"] |= before
     known = json.loads(speed.read_text()) if options.names and speed.exists() else {}
     flat = {name: value for name, value in known.items() if name in FIGURES} | figures(details)
     facts = {"machine": machine(), "versions": versions(), "date": date()}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.demo import Run, end_by_signal, seal_and_check, show
 from benchmarks.invoices import write_invoices
+from harness import tools
 from rich.console import Console
 from rich.progress import track
 from tests.validators import MissingValidator, itext_verify, pdfsig_verify
@@ -90,6 +91,8 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, end_by_signal)
     console = Console(highlight=False)
+    left_out = tools.left_out({"valid_pdfsig": tools.PDFSIG, "valid_itext": tools.ITEXT})
+    tools.say(left_out)
     folder = Path(tempfile.mkdtemp(prefix="batchseal-main-job-"))
     out = folder / "out"
     try:
@@ -98,7 +101,7 @@ def main() -> int:
         run = seal_and_check(console, find_documents([folder / "in"]), out, *options.flags)
         judged = judge(console, run.result.signed, out / "root.pem")
         show(console, run, out)
-        result = figures(run, judged)
+        result = {**figures(run, judged), **({"left_out": left_out} if left_out else {})}
         console.print_json(data=result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -44,6 +44,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[st
 def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, Any]) -> Iterator[str]:
     yield f"Taken on {facts['date']}: {facts['machine']}."
     yield "Versions: " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()) + "."
+    for what, why in details.get("left_out", {}).items():
+        yield f"Left out: {what}, which {why}."
     yield ""
     rows = []
     for name, (must, aim, more) in GOALS.items():

@@ -1,7 +1,8 @@
 """The upstream's figures: faults, tokens, coalescing, an independent server, time stamps, a token (SoftHSM2).
 
-Prints each as it comes and writes them as one flat object, name to number, to `results/upstream.json`. `--only NAME` runs one
-part; what it does not measure keeps its last figure.
+Prints each as it comes and writes them as one flat object, name to number, to `results/upstream.json`. `--only NAME` runs some
+parts; what it does not measure keeps its last figure. What needs a tool that is not installed is left out: that is said at
+the start, and stands under `left_out` in the result.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import structlog
 from benchmarks import upstream_service
 from benchmarks.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
 from benchmarks.upstream_drill import digests_of, run_trials
+from harness import tools
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
@@ -25,6 +27,12 @@ from batchseal.operation import Caller
 RESULT = Path(__file__).parent / "results" / "upstream.json"
 CALLER = Caller("A")
 Figures = dict[str, float]
+# Tools of parts, and of single figures, by the part that gives them.
+NEEDS = {
+    "certomancer": {"certomancer_valid_pdfsig": tools.PDFSIG},
+    "timestamps": {"b_t_valid_pdfsig": tools.PDFSIG},
+    "softhsm": {"softhsm": tools.SOFTHSM},
+}
 
 
 async def drill(trials: int) -> Figures:
@@ -117,11 +125,27 @@ def of_service(part: Callable[[], Figures]) -> Callable[[], Awaitable[Figures]]:
     return lambda: asyncio.to_thread(part)
 
 
+def keep(path: Path, part: str, measured: Figures, left_out: dict[str, str]) -> None:
+    """Puts a part's figures into the file, and what of it was left out in place of what was left out before."""
+    results = json.loads(path.read_text()) if path.exists() else {}
+    before = {name: why for name, why in results.pop("left_out", {}).items() if name not in NEEDS.get(part, {})}
+    for key, value in measured.items():
+        results[key] = round(float(value), 4)
+        print(f"{key:<40} {results[key]:g}", flush=True)
+    for name in left_out:
+        results.pop(name, None)  # an earlier figure would pass for one of this run
+    if now := before | left_out:
+        results["left_out"] = now
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10, help="of each kind of fault")
     parser.add_argument("--documents", type=int, default=2500, help="through the independent server")
-    parser.add_argument("--only", default="", help="name of one part")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of parts")
+    parser.add_argument("--results", type=Path, default=RESULT, help="file (default: %(default)s)")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.ERROR)
@@ -136,18 +160,17 @@ def main() -> int:
         "timestamps": of_service(upstream_service.time_stamps),
         "softhsm": of_service(upstream_service.softhsm),
     }
-    if given.only and given.only not in parts:
-        parser.error(f"--only: one of {', '.join(parts)}")
-    RESULT.parent.mkdir(exist_ok=True)
-    for name, part in parts.items():
-        if given.only in ("", name):
-            measured = asyncio.run(part())  # type: ignore[arg-type]
-            figures: Figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-            for key, value in measured.items():
-                figures[key] = round(float(value), 4)
-                print(f"{key:<40} {figures[key]:g}", flush=True)
-            RESULT.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    if set(given.only) - set(parts):
+        parser.error(f"--only: of {', '.join(parts)}")
+    wanted = [name for name in parts if name in given.only or not given.only]
+    left_out = {name: tools.left_out(NEEDS.get(name, {})) for name in wanted}
+    for name in wanted:
+        tools.say(left_out[name])
+    for name in wanted:
+        # A part that needs the tool itself, rather than for one of its figures, stands under its own name.
+        measured = {} if name in left_out[name] else asyncio.run(parts[name]())  # type: ignore[arg-type]
+        keep(given.results, name, measured, left_out[name])
+    return 1 if all(name in left_out[name] for name in wanted) else 0
 
 
 if __name__ == "__main__":

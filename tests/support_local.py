@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
+from harness.tools import SOFTHSM_MODULE
 
 from batchseal.sandbox.authority import Authority
 
-MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+MODULE = SOFTHSM_MODULE
 PIN = "1234"
 
 

@@ -13,7 +13,7 @@ SUITE = [one for one in DRILLS.values() if one.quick]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("one", SUITE, ids=lambda one: one.name)
 def test_drill(one: Drill) -> None:
-    if why := one.missing():
+    if why := one.left_out:
         pytest.skip(why)
     # The database's account has to pass through: pytest's own folders are closed to it.
     with tempfile.TemporaryDirectory(prefix="batchseal-drill-") as name:

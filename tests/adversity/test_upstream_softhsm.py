@@ -11,7 +11,8 @@ import pytest
 from benchmarks.invoices import write_invoices
 from benchmarks.service import RunningService, descendants
 from benchmarks.spills import count_signatures
-from tests.support_local import MODULE, PIN, make_token
+from harness.tools import SOFTHSM, missing
+from tests.support_local import PIN, make_token
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
@@ -24,7 +25,7 @@ def signer_of(service: RunningService) -> int:
     return next(pid for pid, command in descendants(service.process.pid) if "batchseal.app\0signer" in command)
 
 
-@pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
+@pytest.mark.skipif(bool(missing(SOFTHSM)), reason=f"not installed: {missing(SOFTHSM)}")
 @pytest.mark.timeout(300)
 def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
     url, root = make_token(tmp_path, "rsa2048")

@@ -98,7 +98,7 @@ class Report:
 def main() -> int:
     options = parse_arguments()
     if missing := engine.missing_tools():
-        raise SystemExit(f"not installed: {', '.join(missing)}")
+        raise SystemExit(f"not installed: {missing}")
     started = time.monotonic()
     report, parts = Report(), options.parts.split(",")
     engine.ensure_base()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.tools import missing
+
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
 BASE_SECONDS = 12 * 3600
@@ -35,8 +37,8 @@ def call(*command: str | Path, seconds: float = 120, check: bool = True) -> str:
     return result.stdout.strip()
 
 
-def missing_tools() -> list[str]:
-    return [name for name in TOOLS if shutil.which(name) is None]
+def missing_tools() -> str:
+    return missing(TOOLS)
 
 
 def ensure_base() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from harness.tools import find, missing
 from tests.container import engine
 from tests.container.load import CLIENT, SECRET, CountingClient, count_valid, send_together, silent
 from tests.container.pod import URL, Sandbox, Service
@@ -18,7 +19,6 @@ from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.seal import BatchResult, fetch, follow
 from batchseal.errors import RequestFailed
 
-MKFS = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin:/bin")
 USER = "10001:10001"
 ALREADY_TAKEN = "0.0.7"
 
@@ -26,14 +26,15 @@ ALREADY_TAKEN = "0.0.7"
 @contextmanager
 def small_volume(size_bytes: int) -> Iterator[Path]:
     """A folder with a file system of its own, `size_bytes` with all that the file system itself takes. Needs loop devices."""
-    assert MKFS is not None
+    mkfs = find("mkfs.ext4")
+    assert mkfs, missing(["mkfs.ext4"])
     folder = Path(tempfile.mkdtemp(prefix="batchseal-volume-", dir="/var/tmp"))
     disk, mount = folder / "disk", folder / "mount"
     mount.mkdir()
     with disk.open("wb") as file:
         file.truncate(size_bytes)
     # For few large files: nothing kept back for root, an inode for each 256 KB, a small journal.
-    engine.call(MKFS, "-q", "-m", "0", "-i", "262144", "-J", "size=16", disk)
+    engine.call(mkfs, "-q", "-m", "0", "-i", "262144", "-J", "size=16", disk)
     engine.call("mount", "-o", "loop", disk, mount)
     try:
         shutil.rmtree(mount / "lost+found")
@@ -45,7 +46,7 @@ def small_volume(size_bytes: int) -> Iterator[Path]:
 
 
 def may_mount() -> bool:
-    if MKFS is None:
+    if find("mkfs.ext4") is None:
         return False
     try:
         with small_volume(64 << 20):

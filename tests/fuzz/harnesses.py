@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness import tools
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 FINDINGS = ROOT / "build" / "fuzz"
@@ -37,24 +39,12 @@ ISA_FLAGS = {
 
 def missing(name: str) -> str:
     """What the harness needs and is not here; empty where it can run."""
-    if name in C_HARNESSES:
-        return missing_in_clang()
-    found = subprocess.run([sys.executable, "-c", "import atheris"], capture_output=True, check=False)
-    return "" if found.returncode == 0 else "atheris is not installed (pip install atheris==3.0.0)"
+    return tools.left_out({name: needs(name)}).get(name, "")
 
 
-def missing_in_clang() -> str:
-    """Debian packs the runtimes of the sanitizers and of libFuzzer apart from clang, so a trial program is linked."""
-    if not shutil.which("clang"):
-        return "clang is not installed (Debian: clang)"
-    trial = "int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { (void)data, (void)size; return 0; }"
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["clang", "-fsanitize=fuzzer,address,undefined", "-x", "c", "-", "-o", f"{folder}/trial"]
-        linked = subprocess.run(command, input=trial, capture_output=True, text=True, check=False)
-    if linked.returncode == 0:
-        return ""
-    reason = linked.stderr.strip().partition("\n")[0]
-    return f"clang has no runtime of libFuzzer and the sanitizers (Debian: libclang-rt-dev): {reason}"
+def needs(name: str) -> tuple[str, ...]:
+    """The tools of a harness."""
+    return tools.CLANG_FUZZER if name in C_HARNESSES else ("atheris",)
 
 
 def build(name: str, folder: Path, *, canary: bool) -> Path:
@@ -111,10 +101,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=180)
     parser.add_argument("--canary", action="store_true", help="with a planted bug, which must be found")
     arguments = parser.parse_args()
+    names = arguments.names or HARNESSES
+    left_out = tools.left_out({name: needs(name) for name in names})
+    tools.say(left_out)
     code = 0
-    for name in arguments.names or HARNESSES:
-        if why := missing(name):
-            print(f"{name}: not run: {why}")
+    for name in names:
+        if name in left_out:
+            print(f"{name}: not run, {left_out[name]}")
             code = 1
             continue
         with tempfile.TemporaryDirectory() as folder:

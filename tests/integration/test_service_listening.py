@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.support_certificates import as_rfc5280_demands
 from tests.support_service import (
     BASE,
     FAST,
@@ -34,7 +35,6 @@ from tests.support_service import (
     reply,
     until,
 )
-from tests.support_certificates import as_rfc5280_demands
 
 LIVE_REQUESTS = 'batchseal_requests_total{route="live"'
 REFUSED = (urllib.error.URLError, ssl.SSLError, ConnectionError, http.client.HTTPException)

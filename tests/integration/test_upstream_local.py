@@ -15,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness.tools import SOFTHSM, missing
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
-from tests.support_local import MODULE, PIN, make_pkcs12, make_token
+from tests.support_local import PIN, make_pkcs12, make_token
 
 from batchseal.cms import CmsTemplate
 from batchseal.config import Settings
@@ -30,7 +31,7 @@ from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(300)]
-needs_softhsm = pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
+needs_softhsm = pytest.mark.skipif(bool(missing(SOFTHSM)), reason=f"not installed: {missing(SOFTHSM)}")
 
 
 def connect(folder: Path, url: str, *, pin: str = PIN, **settings: Any) -> RemoteUpstream:

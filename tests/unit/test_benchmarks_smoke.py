@@ -38,3 +38,20 @@ def test_smoke_never_writes_the_committed_results() -> None:
     command = [sys.executable, "-m", "benchmarks.everything", "--smoke"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2 and "--results" in run.stderr
+
+
+@pytest.mark.timeout(280)
+def test_the_comparison_runs_in_a_small_size(tmp_path: Path) -> None:
+    results = tmp_path / "compare.json"
+    command = [sys.executable, "-m", "benchmarks.compare", "HEAD", "--smoke", "--results", str(results)]
+    names = ["packaging_a", "packaging_b", "single_sync_beyond_upstream_ms"]
+    run = subprocess.run([*command, "--figures", *names], cwd=ROOT, capture_output=True, text=True, check=False)
+    # Tiny sizes say nothing, so that any verdict is right; without one there is no table and a traceback.
+    assert run.returncode in (0, 1) and "Traceback" not in run.stderr, run.stderr[-4000:]
+    found = json.loads(results.read_text())
+    assert {"base", "checkout", "machine", "date", "interval", "seconds", "figures"} == set(found)
+    assert found["base"]["commit"] == found["checkout"]["commit"]
+    for name in names:
+        one = found["figures"][name]
+        assert name in run.stdout and one["verdict"] in run.stdout
+        assert len(one["samples"]["base"]) == len(one["samples"]["checkout"]) == 2

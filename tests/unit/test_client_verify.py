@@ -2,6 +2,9 @@
 
 import datetime
 import io
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,7 @@ class Authority:
     root: Path
     other_root: Path
     signer: signers.SimpleSigner
+    other_signer: signers.SimpleSigner  # its certificate leads to the other root
 
 
 def certificate(name: str, key: Key, issuer: str, issuer_key: Key, *, authority: bool) -> x509.Certificate:
@@ -58,26 +62,28 @@ def certificate(name: str, key: Key, issuer: str, issuer_key: Key, *, authority:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     folder = tmp_path_factory.mktemp("authority")
+    made = [signer_and_root(folder / f"{name}.pem", leaf) for name, leaf in (("root", "Ana"), ("other", "Bruno"))]
+    return Authority(folder / "root.pem", folder / "other.pem", *made)
+
+
+def signer_and_root(root: Path, name: str) -> signers.SimpleSigner:
+    """A signer, and the PEM file of its root. All roots have the same name: only the key tells them apart."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    for name in ("root", "other"):
-        made = certificate("Root", root_key, "Root", root_key, authority=True)
-        (folder / f"{name}.pem").write_bytes(made.public_bytes(Encoding.PEM))
-        if name == "root":
-            leaf = certificate("Ana Signer", key, "Root", root_key, authority=False)
-        root_key = ec.generate_private_key(ec.SECP256R1())
+    made = certificate("Root", root_key, "Root", root_key, authority=True)
+    root.write_bytes(made.public_bytes(Encoding.PEM))
+    leaf = certificate(f"{name} Signer", key, "Root", root_key, authority=False)
     secret = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    signer = signers.SimpleSigner(
+    return signers.SimpleSigner(
         signing_cert=asn1_x509.Certificate.load(leaf.public_bytes(Encoding.DER)),
         signing_key=asn1_keys.PrivateKeyInfo.load(secret),
         cert_registry=SimpleCertificateStore(),
     )
-    return Authority(folder / "root.pem", folder / "other.pem", signer)
 
 
-def sign(authority: Authority, data: bytes, field: str = "One") -> bytes:
+def sign(authority: Authority, data: bytes, field: str = "One", signer: signers.SimpleSigner | None = None) -> bytes:
     writer = IncrementalPdfFileWriter(io.BytesIO(data))
     metadata = signers.PdfSignatureMetadata(field_name=field)
-    return signers.sign_pdf(writer, metadata, signer=authority.signer).getvalue()
+    return signers.sign_pdf(writer, metadata, signer=signer or authority.signer).getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +138,39 @@ def test_two_signatures_are_both_judged(authority: Authority, signed: bytes, tmp
     (tmp_path / "a.pdf").write_bytes(twice)
     verdict = check_file(tmp_path / "a.pdf", load_roots([authority.root]))
     assert (verdict.valid, verdict.signatures) == (True, 2)
+
+
+@pytest.fixture
+def signed_by_two(authority: Authority, tmp_path: Path) -> Path:
+    """First by one whom the root does not vouch for, then by one whom it does."""
+    path = tmp_path / "two" / "a.pdf"
+    path.parent.mkdir()
+    first = sign(authority, invoice(3, size_bytes=20_000), signer=authority.other_signer)
+    path.write_bytes(sign(authority, first, "Two"))
+    return path
+
+
+def test_an_earlier_signature_that_is_not_trusted_is_named(authority: Authority, signed_by_two: Path) -> None:
+    verdict = check_file(signed_by_two, load_roots([authority.root]))
+    assert (verdict.valid, verdict.signer, verdict.signatures) == (True, "Ana Signer", 2)
+    assert verdict.note == "signature 1 by Bruno Signer: its certificate does not lead to the root"
+    other = check_file(signed_by_two, load_roots([authority.other_root]))
+    assert (other.valid, other.note) == (False, "")
+    assert other.problem == "the certificate does not lead to the root"
+    nobody_else = check_file(signed_by_two, load_roots([authority.root, authority.other_root]))
+    assert (nobody_else.valid, nobody_else.note) == (True, "")
+    assert check_file(signed_by_two, []).note == ""
+
+
+def test_an_unknown_issuer_is_a_remark_and_no_traceback(authority: Authority, signed_by_two: Path) -> None:
+    for root, code in ((authority.root, 0), (authority.other_root, 1)):
+        command = [sys.executable, "-m", "batchseal.cli", "verify", str(signed_by_two.parent), "--root", str(root)]
+        # A process of its own, since its children's standard error is what is looked at.
+        run = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+        assert run.returncode == code
+        assert run.stderr == ""
+        assert "does not lead to the root" in run.stdout
+        assert ("Bruno Signer" in run.stdout) == (root == authority.root)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a pdf", invoice(2, size_bytes=20_000)])

@@ -5,17 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from harness import tools
+from tests.adversity.drills import __main__ as program
 from tests.adversity.drills.__main__ import merge
-from tests.adversity.drills.registry import Drill, Figures, Trial, run
+from tests.adversity.drills.registry import DRILLS, Drill, Figures, Trial, run
+
+WITHOUT_CLANG = "needs clang (Debian: clang), libclang_rt.fuzzer (Debian: libclang-rt-dev)"
 
 
-def a_drill(trial: Trial, *, missing: str = "", at_the_end: bool = True) -> Drill:
+def a_drill(trial: Trial, *, needs: tuple[str, ...] = (), at_the_end: bool = True) -> Drill:
     @contextmanager
     def opened(folder: Path) -> Iterator[Trial]:
         yield trial
         assert at_the_end
 
-    return Drill("d", 0, 3, 9, opened, lambda: missing)
+    return Drill("d", 0, 3, 9, opened, needs)
 
 
 def uneven(number: int) -> Figures:
@@ -29,9 +34,52 @@ def test_trials_failures_and_the_worst_figure_are_counted(tmp_path: Path) -> Non
     assert result["first_failure"].startswith("trial 1: AssertionError: one fails")
 
 
-def test_what_cannot_run_or_does_not_hold_in_the_end_has_failed(tmp_path: Path) -> None:
-    absent = run(a_drill(uneven, missing="no disk"), 4, tmp_path)
-    assert (absent["trials"], absent["failures"]) == (0, 1)
+@pytest.fixture
+def without_clang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_what_lacks_a_tool_is_left_out_and_says_which(tmp_path: Path, without_clang: None) -> None:
+    absent = run(a_drill(uneven, needs=tools.CLANG_FUZZER), 4, tmp_path)
+    assert absent == {"trials": 0, "failures": 0, "left_out": WITHOUT_CLANG}
+
+
+def test_a_drill_that_does_not_open_has_failed(tmp_path: Path) -> None:
+    @contextmanager
+    def opened(folder: Path) -> Iterator[Trial]:
+        raise OSError("no disk")
+        yield
+
+    closed = run(Drill("d", 0, 3, 9, opened), 4, tmp_path)
+    assert (closed["trials"], closed["failures"]) == (0, 1)
+
+
+def test_what_is_left_out_is_said_before_the_first_drill_and_kept(
+    tmp_path: Path, without_clang: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(DRILLS, "d", a_drill(lambda number: None))
+    out = tmp_path / "drills.json"
+    monkeypatch.setattr("sys.argv", ["drills", "d", "fuzz-pdf", "fuzz-json", "--out", str(out)])
+    assert program.main() == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[:3] == [f"left out: {name}, which {WITHOUT_CLANG}" for name in ("fuzz-pdf", "fuzz-json")] + [
+        "d: 3 trials"
+    ]
+    kept = json.loads(out.read_text())["drills"]
+    assert kept["fuzz-pdf"] == kept["fuzz-json"] == {"trials": 0, "failures": 0, "left_out": WITHOUT_CLANG}
+    assert kept["d"]["trials"] == 3
+    # Nothing was tried: that is no success.
+    monkeypatch.setattr("sys.argv", ["drills", "fuzz-pdf", "--out", str(out)])
+    assert program.main() == 1
+
+
+def test_every_drill_names_tools_that_are_known() -> None:
+    assert {tool for one in DRILLS.values() for tool in one.needs} <= set(tools.TOOLS)
+    assert DRILLS["fuzz-pdf"].needs == tools.CLANG_FUZZER
+    assert DRILLS["fuzz-cms"].needs == ("atheris",)
+
+
+def test_what_does_not_hold_in_the_end_has_failed(tmp_path: Path) -> None:
     in_the_end = run(a_drill(lambda number: None, at_the_end=False), 4, tmp_path)
     assert (in_the_end["trials"], in_the_end["failures"]) == (4, 1)
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-JAVA_FOLDER = Path("/usr/share/java")
-JARS = ("itext5.jar", "bcmail.jar", "bcprov.jar", "bcpkix.jar", "bcutil.jar")
+from harness.tools import ITEXT, JARS, JAVA_FOLDER, find, missing
 
 
 class MissingValidator(RuntimeError):
@@ -46,9 +45,9 @@ class Verdict:
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
+    found = find(name)
     if found is None:
-        raise MissingValidator(f"{name} is not installed")
+        raise MissingValidator(f"not installed: {missing([name])}")
     return found
 
 
@@ -131,10 +130,10 @@ def pyhanko_verify(path: Path, *roots_der: bytes, strict: bool = True) -> list[V
 
 @cache
 def _itext_classes() -> tuple[str, str]:
+    if lacking := missing(ITEXT):
+        raise MissingValidator(f"not installed: {lacking}")
     javac = _tool("javac")
     jars = [JAVA_FOLDER / name for name in JARS]
-    if missing := [jar.name for jar in jars if not jar.exists()]:
-        raise MissingValidator(f"not in {JAVA_FOLDER}: {', '.join(missing)}")
     folder = _folder_for_now("itext")
     classpath = ":".join(map(str, [folder, *jars]))
     source = Path(__file__).with_name("ITextVerify.java")
@@ -187,7 +186,7 @@ def judging() -> Iterator[None]:
 
     try:
         yield
-    except MissingValidator as missing:
+    except MissingValidator as problem:
         if os.environ.get("REQUIRE_VALIDATORS") == "1":
             raise
-        pytest.skip(str(missing))
+        pytest.skip(str(problem))

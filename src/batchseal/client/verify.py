@@ -1,9 +1,12 @@
 """`batchseal verify`: checks PDF signatures with pyHanko, in processes of its own, and shows a table.
 
 A file is valid if its last signature covers the whole file, its digest and value are right, its certificate leads
-to a given root, and no earlier signature is broken. Without a root the origin is not judged, and the end says so.
+to a given root, and no earlier signature is broken. Earlier signatures may be somebody else's: one whose certificate
+does not lead to a root is named in the remark, and the file stays valid. Without a root the origin is not judged, and
+the end says so.
 """
 
+import logging
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,12 +28,14 @@ class Verdict:
     coverage: str = ""
     problem: str = ""
     signatures: int = 0
+    note: str = ""  # worth knowing, though the file is valid
 
 
 def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
     """Judges one file; `roots` are DER certificates. Never raises: what pyHanko can't read is not valid."""
     from pyhanko.pdf_utils.reader import PdfFileReader
 
+    keep_library_logs_quiet()
     try:
         with path.open("rb") as file:
             signatures = PdfFileReader(file, strict=False).embedded_signatures
@@ -39,6 +44,17 @@ def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
             return judge(path, signatures, roots)
     except Exception as problem:  # a broken file may fail anywhere in the parser
         return Verdict(path, False, problem=f"{type(problem).__name__}: {problem}")
+
+
+def keep_library_logs_quiet() -> None:
+    """Keeps pyHanko's warnings, each with a traceback, off standard error: the verdict says what is wrong.
+
+    Without a handler Python prints them itself. A program that configured logging still gets them in its own handlers.
+    """
+    for name in ("pyhanko", "pyhanko_certvalidator"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
@@ -50,13 +66,24 @@ def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verd
     statuses = [validate_pdf_signature(signature, trust) for signature in signatures]
     last = statuses[-1]
     coverage = last.coverage.name if last.coverage else ""
-    signer = last.signing_cert.subject.native.get("common_name") or last.signing_cert.subject.human_friendly
     problems = [f"signature {n} is broken" for n, s in enumerate(statuses, 1) if not (s.intact and s.valid)]
     if coverage != "ENTIRE_FILE":
         problems.append("the last signature does not cover the whole file")
     if roots and not last.bottom_line and not problems:
         problems.append("the certificate does not lead to the root" if not last.trusted else last.summary())
-    return Verdict(path, not problems, str(signer), coverage, "; ".join(problems), len(statuses))
+    foreign = [
+        f"signature {n} by {common_name(s)}: its certificate does not lead to the root"
+        for n, s in enumerate(statuses[:-1], 1)
+        if roots and s.intact and s.valid and not s.trusted
+    ]
+    return Verdict(
+        path, not problems, common_name(last), coverage, "; ".join(problems), len(statuses), "; ".join(foreign)
+    )
+
+
+def common_name(status: Any) -> str:
+    subject = status.signing_cert.subject
+    return str(subject.native.get("common_name") or subject.human_friendly)
 
 
 def check_files(paths: Sequence[Path], roots: Sequence[bytes], jobs: int) -> Iterator[Verdict]:
@@ -95,7 +122,8 @@ def run(options: Namespace) -> int:
             table.add_column(title, overflow="fold")
         for v in shown:
             covers = v.coverage.lower().replace("_", " ")
-            table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, v.problem)
+            remark = "; ".join(filter(None, (v.problem, v.note)))
+            table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, remark)
         console.print(table, markup=False)
     trust = "" if roots else "; no --root was given, so nothing is known of who signed"
     console.print(f"{len(paths) - bad} of {len(paths)} valid{trust}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness import tools
 from tests.adversity.drills import catalogue, registry  # noqa: F401
 from tests.adversity.drills.registry import DRILLS, run
 
@@ -24,11 +25,15 @@ def main() -> int:
     if unknown := set(arguments.names) - set(DRILLS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
     registry.LONG = arguments.long
+    names = arguments.names or list(DRILLS)
+    left_out = {name: DRILLS[name].left_out for name in names if DRILLS[name].left_out}
+    tools.say(left_out)
     failures = 0
-    for name in arguments.names or DRILLS:
+    for name in names:
         one = DRILLS[name]
         trials = arguments.trials or (one.long if arguments.long else one.short)
-        say(f"{name}: {trials} trials")
+        if name not in left_out:
+            say(f"{name}: {trials} trials")
         with tempfile.TemporaryDirectory(prefix="batchseal-drill-", ignore_cleanup_errors=True) as folder:
             Path(folder).chmod(0o711)
             result = run(one, trials, Path(folder), say)
@@ -36,7 +41,9 @@ def main() -> int:
         say(f"{name}: {json.dumps(result)}")
         if not arguments.long:
             merge(arguments.out, name, result)
-    return 1 if failures else 0
+    tools.say(left_out)
+    # A run in which nothing could be tried has shown nothing.
+    return 1 if failures or len(left_out) == len(names) else 0
 
 
 def merge(path: Path, name: str, result: dict[str, Any]) -> None:

@@ -1,14 +1,12 @@
 """schemathesis against our own OpenAPI document: whatever it says can be sent, and what it says cannot, never ends in a 5xx."""
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.service import RunningService
+from harness.tools import find
 from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import BASE, FAST, authorization, batch, documents, finished, post
@@ -17,13 +15,13 @@ SHORT, LONG = 100, 5000
 SHORT_SECONDS = 600  # it takes about 90
 
 
-@drill("api-fuzz", quick=0, short=1, long=1)
+@drill("api-fuzz", quick=0, short=1, long=1, needs=("schemathesis",))
 def api_fuzz(folder: Path) -> Iterator[Trial]:
-    program = shutil.which("schemathesis", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+    program = find("schemathesis")
+    assert program
     with RunningService(*FAST, "--sync-deadline=20", folder=folder) as service:
 
         def trial(number: int) -> Figures:
-            assert program, "schemathesis is not installed (pip install schemathesis==4.32.5)"
             assert post(service, batch("seed", documents(2)))[0] == 200
             finished(service, "seed")
             command = [program, "run", f"{service.url}{BASE.removesuffix('/api/v0')}/openapi.json", "-u", service.url]

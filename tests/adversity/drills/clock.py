@@ -78,7 +78,7 @@ def has_other_clock(pid: int) -> bool:
     return "other_clock.so" in Path(f"/proc/{pid}/maps").read_text("utf-8", "replace")
 
 
-@drill("clock", quick=0, short=4, long=40)
+@drill("clock", quick=0, short=4, long=40, needs=("gcc",))
 def clock(folder: Path) -> Iterator[Trial]:
     """An hour back and forth, then 400 days on, while operations run: of the service, then of the database."""
     contents = documents(60)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.fuzz.harnesses import HARNESSES, fuzz, missing
+from tests.fuzz.harnesses import HARNESSES, fuzz, needs
 
 SECONDS, RUNS = 180, 1_000_000_000
 
@@ -13,8 +13,6 @@ SECONDS, RUNS = 180, 1_000_000_000
 def harness(name: str) -> Callable[[Path], Iterator[Trial]]:
     def opened(folder: Path) -> Iterator[Trial]:
         def trial(number: int) -> Figures:
-            why = missing(name)
-            assert not why, why
             place = folder / str(number)
             place.mkdir()
             return fuzz(name, place, runs=RUNS) if registry.LONG else fuzz(name, place, seconds=SECONDS)
@@ -25,4 +23,4 @@ def harness(name: str) -> Callable[[Path], Iterator[Trial]]:
 
 
 for _name in HARNESSES:
-    drill(f"fuzz-{_name}", quick=0, short=1, long=1)(harness(_name))
+    drill(f"fuzz-{_name}", quick=0, short=1, long=1, needs=needs(_name))(harness(_name))

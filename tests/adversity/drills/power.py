@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.service import RunningService, descendants
+from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result, living, result_of
 from tests.adversity.drills.load import Load, signed_contents
@@ -28,7 +29,7 @@ SITES = (
 FLAGS = (*FAST, "--sandbox-multisign=20", "--sandbox-latency=50")
 
 
-@drill("unsynced", quick=2, short=20, long=200, missing=volumes.missing)
+@drill("unsynced", quick=2, short=20, long=200, needs=SMALL_VOLUME)
 def unsynced(folder: Path) -> Iterator[Trial]:
     """Everything, the database included, stops at a random time or at a named site; the next start has a copy of the disk.
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import tools
+
 Figures = dict[str, float]
 Trial = Callable[[int], Figures | None]
 Opened = Callable[[Path], AbstractContextManager[Trial]]
@@ -20,7 +22,12 @@ class Drill:
     short: int
     long: int
     open: Opened
-    missing: Callable[[], str]  # what it needs and is not here; empty where it can run
+    needs: tuple[str, ...] = ()  # names of tools (`harness.tools`)
+
+    @property
+    def left_out(self) -> str:
+        """Why it cannot run here; empty where it can."""
+        return tools.left_out({self.name: self.needs}).get(self.name, "")
 
 
 DRILLS: dict[str, Drill] = {}
@@ -28,26 +35,27 @@ DRILLS: dict[str, Drill] = {}
 LONG = False
 
 
-def nothing() -> str:
-    return ""
-
-
 def drill(
-    name: str, *, quick: int, short: int, long: int, missing: Callable[[], str] = nothing
+    name: str, *, quick: int, short: int, long: int, needs: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
     """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
 
     def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
         opened = contextmanager(function)
-        DRILLS[name] = Drill(name, quick, short, long, opened, missing)
+        DRILLS[name] = Drill(name, quick, short, long, opened, needs)
         return opened
 
     return register
 
 
 def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`."""
+    """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`.
+
+    A drill whose tools are missing has no trials and has not failed: its result says why it was left out.
+    """
     result: dict[str, Any] = {"trials": 0, "failures": 0}
+    if why := one.left_out:
+        return {**result, "left_out": why}
     began = time.monotonic()
 
     def failed(when: str, problem: BaseException) -> None:
@@ -56,7 +64,6 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
         say(f"{one.name}, {when}, failed\n{traceback.format_exc()}")
 
     try:
-        assert not one.missing(), one.missing()
         with one.open(folder) as trial:
             for number in range(trials):
                 result["trials"] += 1

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.service import RunningService, descendants
+from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
@@ -126,7 +127,7 @@ def away(service: RunningService, folder: Path, seconds: float) -> float:
 # --- disk --------------------------------------------------------------------------------------------------------
 
 
-@drill("disk-full", quick=3, short=60, long=300, missing=volumes.missing)
+@drill("disk-full", quick=3, short=60, long=300, needs=SMALL_VOLUME)
 def disk_full(folder: Path) -> Iterator[Trial]:
     """A small file system of its own, filled before the upload, while it is spilled, and before the rows are written."""
     volumes.make_image(folder / "image", 400 << 20)

@@ -1,27 +1,19 @@
 """A small file system of a drill's own, in a file that stands for its disk. Needs root, and mkfs.ext4."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Where administrators' programs are, whatever this account's PATH says.
-MKFS = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin:/bin")
-FSCK = shutil.which("e2fsck", path="/usr/sbin:/sbin:/usr/bin:/bin")
-
-
-def missing() -> str:
-    """Why no volume can be made here; empty where it can."""
-    return "" if os.geteuid() == 0 and MKFS and FSCK else "mounting a small file system needs root and mkfs.ext4"
+from harness.tools import SMALL_VOLUME, find, missing
 
 
 def make_image(image: Path, size_bytes: int, *options: str) -> None:
-    assert MKFS, missing()
+    mkfs = find("mkfs.ext4")
+    assert mkfs, missing(SMALL_VOLUME)
     with image.open("wb") as file:
         file.truncate(size_bytes)
-    subprocess.run([MKFS, "-q", "-F", "-m", "0", *options, str(image)], check=True)
+    subprocess.run([mkfs, "-q", "-F", "-m", "0", *options, str(image)], check=True)
 
 
 @contextmanager
@@ -42,7 +34,8 @@ def copy_of_disk(image: Path, copy: Path) -> None:
 
 def repair(image: Path) -> None:
     """What a start of the machine does. AssertionError where errors are left that it does not mend by itself."""
-    assert FSCK, missing()
-    done = subprocess.run([FSCK, "-f", "-y", str(image)], capture_output=True, text=True, check=False)
+    fsck = find("e2fsck")
+    assert fsck, missing(SMALL_VOLUME)
+    done = subprocess.run([fsck, "-f", "-y", str(image)], capture_output=True, text=True, check=False)
     # 1: errors were mended, as they must be without a journal.
     assert done.returncode in (0, 1), done.stdout[-1000:]

@@ -1,0 +1,117 @@
+"""The programs and files from outside Python's requirements that some tests, drills and benchmarks need.
+
+A run asks `left_out` before its first step, says what it gets, and puts it into its result: a missing program leaves out
+what needs it, and nothing else. TOOLS is the only list of names and of the packages that bring them.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+JAVA_FOLDER = Path("/usr/share/java")
+SOFTHSM_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+# Where administrators' programs are, whatever this account's PATH says.
+SYSTEM_PATH = "/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`source` says how to get it; `find` gives its path, or any other text, where it is there."""
+
+    name: str
+    source: str
+    find: Callable[[], str | None]
+
+
+def program(name: str, package: str) -> Tool:
+    return Tool(name, f"Debian: {package}", lambda: shutil.which(name) or shutil.which(name, path=SYSTEM_PATH))
+
+
+def file(path: str | Path, package: str) -> Tool:
+    return Tool(Path(path).name, f"Debian: {package}", lambda: str(path) if Path(path).exists() else None)
+
+
+def module(name: str, requirement: str) -> Tool:
+    return Tool(name, f"pip install {requirement}", lambda: name if importlib.util.find_spec(name) else None)
+
+
+def script(name: str, requirement: str) -> Tool:
+    """A program of a Python package, which stands beside this interpreter or on the PATH."""
+    own = str(Path(sys.executable).parent)
+    return Tool(name, f"pip install {requirement}", lambda: shutil.which(name, path=own) or shutil.which(name))
+
+
+def fuzzer_runtime() -> str | None:
+    """The library that clang links into a fuzz harness; Debian's clang comes without it."""
+    clang = shutil.which("clang")
+    if clang is None:
+        return None
+    said = subprocess.run([clang, "-print-runtime-dir"], capture_output=True, text=True, check=False).stdout
+    return next(map(str, Path(said.strip() or os.devnull).glob("libclang_rt.fuzzer*.a")), None)
+
+
+JARS = {
+    "itext5.jar": "libitext5-java",
+    "bcmail.jar": "libbcmail-java",
+    "bcprov.jar": "libbcprov-java",
+    "bcpkix.jar": "libbcpkix-java",
+    "bcutil.jar": "libbcutil-java",
+}
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        program("gcc", "gcc and libc6-dev"),
+        program("clang", "clang"),
+        Tool("libclang_rt.fuzzer", "Debian: libclang-rt-dev", fuzzer_runtime),
+        program("java", "default-jre-headless"),
+        program("javac", "default-jdk-headless"),
+        program("pdfsig", "poppler-utils"),
+        program("pdfinfo", "poppler-utils"),
+        program("certutil", "libnss3-tools"),
+        program("softhsm2-util", "softhsm2"),
+        program("mkfs.ext4", "e2fsprogs"),
+        program("e2fsck", "e2fsprogs"),
+        program("mount", "mount"),
+        program("debootstrap", "debootstrap"),
+        program("buildah", "buildah"),
+        program("podman", "podman"),
+        program("runc", "runc"),
+        file(SOFTHSM_MODULE, "libsofthsm2"),
+        *(file(JAVA_FOLDER / jar, package) for jar, package in JARS.items()),
+        module("atheris", "atheris==3.0.0"),
+        script("schemathesis", "schemathesis==4.32.5"),
+        Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),
+    )
+}
+# What belongs together.
+CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
+PDFSIG = ("pdfsig", "certutil")
+ITEXT = ("javac", "java", *JARS)
+SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)
+SMALL_VOLUME = ("root", "mkfs.ext4", "e2fsck", "mount")
+
+
+def find(name: str) -> str | None:
+    return TOOLS[name].find()
+
+
+def missing(names: Sequence[str]) -> str:
+    """Those of `names` that are not here, each with its package; empty where all are."""
+    return ", ".join(f"{name} ({TOOLS[name].source})" for name in names if TOOLS[name].find() is None)
+
+
+def left_out(needs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each part that lacks a tool, with what it lacks. `needs` are the names of tools by part."""
+    found = {part: missing(names) for part, names in needs.items()}
+    return {part: f"needs {lacking}" for part, lacking in found.items() if lacking}
+
+
+def say(parts: Mapping[str, str]) -> None:
+    """Prints what `left_out` gave, on standard error."""
+    for part, why in parts.items():
+        print(f"left out: {part}, which {why}", file=sys.stderr, flush=True)
