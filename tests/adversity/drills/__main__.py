@@ -23,7 +23,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(DRILLS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
-    registry.LONG = arguments.long
+    registry.LONG, registry.FULL = arguments.long, True
     failures = 0
     for name in arguments.names or DRILLS:
         one = DRILLS[name]
