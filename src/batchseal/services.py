@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from batchseal.disk import sync
 from batchseal.errors import ConfigurationError
 
 log = structlog.get_logger("services")
@@ -218,4 +219,5 @@ def _write_new_services(path: Path) -> Path:
             pass
     finally:
         draft.unlink()
+    sync(path.parent)
     return path

@@ -101,11 +101,15 @@ class Supervisor:
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         temp = settings.temp_folder.absolute()
+        missing = [folder for folder in (temp, *temp.parents) if not folder.exists()]
         try:
             # Entered by the user that the embedded Postgres runs as; each folder below is its owner's alone.
             temp.mkdir(mode=0o711, parents=True, exist_ok=True)
             for folder in (settings.spill_folder, settings.sandbox_folder, settings.metrics_folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            for folder in missing:
+                with suppress(PermissionError):  # where others' names must not be read
+                    sync(folder.parent)
             self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as problem:
             raise ConfigurationError(

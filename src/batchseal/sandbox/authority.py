@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from batchseal.disk import rename_synced
 from batchseal.errors import ConfigurationError
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
@@ -148,7 +149,7 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
+    rename_synced(draft, path)
 
 
 def issue(
