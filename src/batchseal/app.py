@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from batchseal.services import ClientServices
 from batchseal.sizing import available_cores, available_memory, plan
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import arm
+from batchseal.waits import said_when_long
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
@@ -141,11 +143,14 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.watch import watch
 
-    store = await connect_store(settings)
-    await migrate(settings, store)
+    long = partial(said_when_long, report=log.warning)
+    async with long("the database and its migrations"):
+        store = await connect_store(settings)
+        await migrate(settings, store)
     services = ClientServices.load(settings.services_file)
     upstream = RemoteUpstream(settings, services)
-    await check_credentials(upstream, services)
+    async with long("the credentials of the signing service"):
+        await check_credentials(upstream, services)
     pool, instance = native_pool(settings), UUID(settings.instance)
     ledger = Ledger(settings.ledger_path)
     audit = AuditWriter(AuditTrail(store.database, instance), settings.spill_folder, settings.audit_path, pool)
@@ -161,8 +166,9 @@ async def run_signer(settings: Settings, ready: int) -> None:
         tries=settings.upstream_tries,
         patience_seconds=settings.upstream_patience,
     )
-    await store.take_back_own_leases()
-    await signer.sweep()
+    async with long("the work that the service before this one left"):
+        await store.take_back_own_leases()
+        await signer.sweep()
     server = LinkServer(settings.link_path, {**signer.handlers(), "make_room": keeper.make_room})
     await server.start()
     stop = asyncio.Event()

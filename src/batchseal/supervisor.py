@@ -13,40 +13,24 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
-from batchseal.config import Settings, dump_settings
+from batchseal.child import Child
+from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.process import low_open_files, raise_open_files
 from batchseal.services import file_state, make_sandbox_services, read_services
 from batchseal.sizing import available_cores, available_memory, plan
-from batchseal.system.disk import write_synced
+from batchseal.system.disk import sync, write_synced
+from batchseal.waits import said_when_long, say
 
-READY_SECONDS = 30
 STOP_SECONDS = 27
-# A child that dies is started again after a pause; one that keeps dying is waited for longer.
-FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.2, 10.0
-STEADY_SECONDS = 30
-
-
-@dataclass(slots=True)
-class Child:
-    """A process of the service: `python -m module`, settings on its stdin, one line on `ready` when it can be used."""
-
-    name: str
-    module: str
-    arguments: tuple[str, ...] = ()
-    number: int = 0  # of a worker
-    ready: int = -1
-    process: asyncio.subprocess.Process | None = None
-    watcher: asyncio.Task[None] | None = None
 
 
 class Supervisor:
@@ -79,7 +63,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         """All processes begin at once, since loading their code takes longest; each is told its settings in turn."""
-        settings = self._prepare_folders(self._settings)
+        async with said_when_long(f"the disk below {self._settings.temp_folder}"):
+            settings = await asyncio.to_thread(self._prepare_folders, self._settings)
         self._port = reserve_port(settings.host, settings.port)
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
@@ -93,7 +78,7 @@ class Supervisor:
             Child(f"worker {n + 1}", "batchseal.app", ("worker",), number=n + 1) for n in range(settings.workers)
         ]
         self._children += [*([sandbox] if sandbox else []), signer, *workers]
-        await asyncio.gather(*(self._spawn(child) for child in self._children))
+        await asyncio.gather(*(child.spawn() for child in self._children))
         if not settings.database_url:
             binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
             self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes.postgres())
@@ -101,7 +86,7 @@ class Supervisor:
             settings = replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
             write_private(settings.dsn_path, dsn)
         if sandbox:
-            address = await self._configure(sandbox, settings)
+            address = await sandbox.start(settings)
             # A restart keeps the port: the signer goes on knowing it.
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
             # The outbound proxy is for the world outside, not for loopback.
@@ -109,21 +94,25 @@ class Supervisor:
             if not settings.timestamp_urls:
                 root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
-        await self._configure(signer, settings)
-        await asyncio.gather(*(self._configure(worker, settings) for worker in workers))
+        await signer.start(settings)
+        await asyncio.gather(*(worker.start(settings) for worker in workers))
         # What is asked for once is done once: a process that is started again finds it done.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
-            child.watcher = asyncio.create_task(self._keep_running(child, settings))
+            child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
         say(f"ready at {'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.port}")
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         temp = settings.temp_folder.absolute()
+        missing = [folder for folder in (temp, *temp.parents) if not folder.exists()]
         try:
             # Entered by the user that the embedded Postgres runs as; each folder below is its owner's alone.
             temp.mkdir(mode=0o711, parents=True, exist_ok=True)
             for folder in (settings.spill_folder, settings.sandbox_folder, settings.metrics_folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            for folder in missing:
+                with suppress(PermissionError):  # where others' names must not be read
+                    sync(folder.parent)
             self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as problem:
             raise ConfigurationError(
@@ -155,42 +144,6 @@ class Supervisor:
         )
         return Child("sandbox", "batchseal.sandbox", arguments)
 
-    async def _spawn(self, child: Child) -> None:
-        child.ready, writing = os.pipe()
-        try:
-            command = [sys.executable, "-m", child.module, *child.arguments, f"--ready-fd={writing}"]
-            child.process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, pass_fds=(writing,), start_new_session=True
-            )
-        finally:
-            os.close(writing)
-
-    async def _configure(self, child: Child, settings: Settings) -> str:
-        """Hands the settings over and waits until the child is ready; returns what it said."""
-        assert child.process is not None
-        assert child.process.stdin is not None
-        with suppress(BrokenPipeError, ConnectionResetError):
-            child.process.stdin.write(dump_settings(replace(settings, worker=child.number)))
-            await child.process.stdin.drain()
-        child.process.stdin.close()
-        return await read_line(child.ready, child.name)
-
-    async def _keep_running(self, child: Child, settings: Settings) -> None:
-        pause = FIRST_RESTART_SECONDS
-        while child.process is not None:
-            began = time.monotonic()
-            code = await child.process.wait()
-            if self._stopping:
-                return
-            if time.monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_RESTART_SECONDS
-            say(f"{child.name} ended unexpectedly ({code}), starting it again")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_RESTART_SECONDS)
-            with suppress(ConfigurationError):
-                await self._spawn(child)
-                await self._configure(child, settings)
-
     async def _stop(self) -> None:
         """Workers first, so that nothing new comes in; the database last. Each has its share of the time."""
         self._stopping = True
@@ -201,7 +154,7 @@ class Supervisor:
             ]
             for child in group:
                 child.process.terminate()  # type: ignore[union-attr]
-            await asyncio.gather(*(end(c.process, ends - time.monotonic()) for c in group if c.process))
+            await asyncio.gather(*(c.end(max(0.5, ends - time.monotonic())) for c in group))
         for child in self._children:
             if child.watcher:
                 child.watcher.cancel()
@@ -211,34 +164,6 @@ class Supervisor:
             self._port.close()
         if self._lock >= 0:
             os.close(self._lock)
-
-
-async def end(process: asyncio.subprocess.Process, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.5, seconds)):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-async def read_line(descriptor: int, name: str) -> str:
-    """The line that a child writes when it is ready. Raises ConfigurationError when it ends or takes too long."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            line = (await reader.readline()).decode().strip()
-    except TimeoutError:
-        raise ConfigurationError(f"the {name} process was not ready within {READY_SECONDS} s") from None
-    finally:
-        transport.close()
-    if not line:
-        raise ConfigurationError(f"the {name} process could not start; its message stands above")
-    return line
 
 
 def instance_identity(temp_folder: Path) -> UUID:
@@ -278,10 +203,6 @@ def reserve_port(host: str, port: int) -> socket.socket:
         holder.close()
         raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
     return holder
-
-
-def say(text: str) -> None:
-    print(f"batchseal: {text}", file=sys.stderr, flush=True)
 
 
 def run(settings: Settings) -> None:

@@ -42,6 +42,13 @@ def sql_statements(source: str) -> Iterator[str]:
             yield f"{node.lineno}: {node.value[:60]!r}"
 
 
+def code_between_fork_and_exec(source: str) -> Iterator[str]:
+    """In a process with threads it can wait for ever, for a lock that another thread held when the process was forked."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.keyword) and node.arg == "preexec_fn":
+            yield f"{node.value.lineno}: preexec_fn"
+
+
 def long_functions(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -49,6 +49,10 @@ def test_only_errors_defines_exceptions() -> None:
     assert broken(rule, sources(), lambda p: p == PACKAGE / "errors.py") == []
 
 
+def test_nothing_runs_between_fork_and_exec() -> None:
+    assert broken(rules.code_between_fork_and_exec, sources()) == []
+
+
 def test_only_the_store_holds_sql() -> None:
     assert broken(rules.sql_statements, sources(), lambda p: PACKAGE / "store" in p.parents) == []
     assert {p.parent.name for p in PACKAGE.rglob("*.sql")} <= {"store", "migrations"}
@@ -131,6 +135,7 @@ SAMPLES = [
     (lambda source: rules.exception_definitions(source, EXCEPTIONS), "class Oops(errors.ApiError): pass"),
     (rules.sql_statements, "q = 'SELECT a\\nFROM b'"),
     (rules.sql_statements, "q = f'UPDATE t SET a = {x}'"),
+    (rules.code_between_fork_and_exec, "run(['true'], preexec_fn=f)"),
     (rules.long_functions, "def f():\n" + "    pass\n" * 70),
     (rules.machine_paths, "see /" + "root/notes"),
     (rules.skipped_imports, "a = pytest.importorskip('a')"),

@@ -6,29 +6,16 @@ capability that lets it pass: CAP_DAC_READ_SEARCH, which reads and traverses but
 anybody else is changed.
 """
 
-import ctypes
 import os
 import pwd
-import signal
 import stat
-import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchseal.errors import ConfigurationError
 
-PR_SET_PDEATHSIG = 1
-PR_SET_SECUREBITS = 28
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_RAISE = 2
-CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_READ_SEARCH = 2
 CAP_SETPCAP = 8
-SECBIT_NO_SETUID_FIXUP = 1 << 2
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +27,11 @@ class Account:
     gid: int
     groups: tuple[int, ...]
     switch: bool
+
+    @property
+    def identity(self) -> str:
+        """For the launcher (`launcher.py`)."""
+        return f"{self.uid}:{self.gid}:{','.join(map(str, self.groups))}" if self.switch else "same"
 
     def may(self, path: Path, bits: int) -> bool:
         """Whether the mode of `path` gives this account all of `bits`: 4 read, 2 write, 1 search or run."""
@@ -116,46 +108,3 @@ def check_reachable(account: Account, folder: Path) -> bool:
             " choose another --temp-folder, or let others pass it (chmod o+x)"
         )
     return True
-
-
-def become(account: Account, *, pass_folders: bool, parent_pid: int) -> Callable[[], None]:
-    """What a child does between fork and exec: its own process group (a terminal's Ctrl-C is ours to handle),
-    the account's identity, and SIGINT (fast shutdown) from the kernel when the thread that started it is
-    gone.
-    """
-
-    def prepare() -> None:
-        os.setpgid(0, 0)
-        if account.switch:
-            if pass_folders:
-                # Else a new identity drops all capabilities, and access(2), which PostgreSQL asks, ignores them.
-                _call("prctl", PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
-            os.setgroups(account.groups)
-            os.setresgid(account.gid, account.gid, account.gid)
-            os.setresuid(account.uid, account.uid, account.uid)
-            if pass_folders:
-                _keep_only_read_search()
-        os.umask(0o077)
-        # After the identity, whose change clears it.
-        _call("prctl", PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    return prepare
-
-
-def _keep_only_read_search() -> None:
-    """Drops every capability but one, and makes that one outlive exec. capset(2): two 32-bit words of each
-    set.
-    """
-    bit = 1 << CAP_DAC_READ_SEARCH
-    header = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION_3, 0))
-    sets = ctypes.create_string_buffer(struct.pack("=6I", bit, bit, bit, 0, 0, 0))
-    _call("capset", header, sets)
-    _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
-
-
-def _call(function: str, *arguments: object) -> None:
-    if getattr(_libc, function)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")

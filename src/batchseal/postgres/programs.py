@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from batchseal.errors import ConfigurationError
+from batchseal.postgres import syncing
 from batchseal.postgres.account import Account
+from batchseal.system.disk import rename_synced
 
 # Nothing of the service's environment reaches the server: no PGDATA, no locale.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
@@ -104,4 +107,6 @@ def copy_programs(prefix: Path, copy: Path) -> None:
     for path in (half, *half.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-    half.rename(copy)
+    # Its name must not outlast a power cut that its content does not: the copy is made once.
+    subprocess.run([sys.executable, "-I", "-S", syncing.__file__, half], check=True)
+    rename_synced(half, copy)

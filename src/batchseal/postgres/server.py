@@ -3,15 +3,11 @@
 import asyncio
 import fcntl
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,31 +15,21 @@ import structlog
 
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
-from batchseal.postgres.account import Account, become, check_reachable, choose_account
+from batchseal.postgres.account import check_reachable, choose_account
+from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, make_cluster
 from batchseal.postgres.folders import PORT, make_folder, socket_folder
-from batchseal.postgres.programs import ENVIRONMENT, Programs, find_programs, programs_for
+from batchseal.postgres.launch import Launch, spawn
+from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
-from batchseal.system.disk import rename_synced
+from batchseal.waits import Patience, in_attempts, said_when_long
 
-# The service connects as a role that owns nothing; the other one owns the tables and changes their form.
-ROLE = DATABASE = "batchseal"
-OWNER = "batchseal_owner"
-START_SECONDS = 60.0
+# For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
+PATIENCE = Patience(seconds=60.0)
 STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 MAX_LOG_BYTES = 1 << 20
 
 log = structlog.get_logger("batchseal.postgres")
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What `start` found out, for every launch after it."""
-
-    programs: Programs
-    account: Account
-    pass_folders: bool
-    socket_folder: Path
 
 
 class EmbeddedPostgres:
@@ -53,8 +39,15 @@ class EmbeddedPostgres:
     settings that follow from the memory. `start` must be called from a thread that outlives the server: the kernel ends it too.
     """
 
-    def __init__(self, folder: Path, binaries: Path | None = None, sizes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binaries: Path | None = None,
+        sizes: Mapping[str, str] | None = None,
+        patience: Patience = PATIENCE,
+    ) -> None:
         self._sizes = sizes or {}
+        self._patience = patience
         self.folder = folder.absolute()
         self._binaries = binaries
         self._lock: int | None = None
@@ -102,12 +95,14 @@ class EmbeddedPostgres:
         make_folder(self.folder, account)
         try:
             await self._take_lock()
-            programs = programs_for(account, find_programs(self._binaries), self.folder)
+            async with said_when_long("the programs of PostgreSQL"):
+                found = await asyncio.to_thread(find_programs, self._binaries)
+                programs = await asyncio.to_thread(programs_for, account, found, self.folder)
             self._check_version(programs)
             pass_folders = check_reachable(account, self.folder)
             self._launch = Launch(programs, account, pass_folders, socket_folder(self.folder, account))
             if not (self.data / "PG_VERSION").exists():
-                await self._initialize(self._launch)
+                await make_cluster(self.folder, self._launch, self._patience)
             await self._run(self._launch)
         except BaseException:
             await self._end()
@@ -154,8 +149,6 @@ class EmbeddedPostgres:
                 await asyncio.sleep(0.05)
         self._lock = lock
 
-    # --- making the data folder -----------------------------------------------------------------------------
-
     def _check_version(self, programs: Programs) -> None:
         made_by = self.data / "PG_VERSION"
         if made_by.exists() and (major := made_by.read_text("ascii").strip()) != programs.major:
@@ -165,60 +158,39 @@ class EmbeddedPostgres:
                 f" use --postgres-bin with those of {major}, or move the folder away"
             )
 
-    async def _initialize(self, launch: Launch) -> None:
-        """Makes the cluster beside its place and moves it there: one half made is never used."""
-        for old in self.folder.glob("new-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        half = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
-        make_folder(half, launch.account)
-        options = [
-            "--auth-local=trust",
-            "--auth-host=reject",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--data-checksums",
-        ]
-        if int(launch.programs.major) >= 17:
-            options.append("--sync-method=syncfs")  # one call, where a thousand fsyncs may wait for a busy disk
-        await self._run_once(launch, launch.programs.initdb, "-D", half, "--username=postgres", *options)
-        # One statement a line. Neither role is a superuser.
-        statements = (
-            f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-        )
-        await self._run_once(launch, launch.programs.postgres, "--single", "-D", half, "postgres", text=statements)
-        shutil.rmtree(self.data, ignore_errors=True)
-        rename_synced(half, self.data)
-
-    async def _run_once(self, launch: Launch, program: Path, *arguments: str | Path, text: str = "") -> None:
-        process = await spawn(launch, program, *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(text.encode()), START_SECONDS)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            raise
-        if process.returncode != 0 or b"ERROR:" in output or b"FATAL:" in output:
-            lines = output.decode("utf-8", "replace").strip().splitlines()[-3:]
-            raise ConfigurationError(f"{program.name} failed in {self.folder}: {' / '.join(lines)}")
-
     # --- running --------------------------------------------------------------------------------------------
 
     async def _run(self, launch: Launch) -> None:
         """Starts the server and waits until it is ready, over what a killed one left behind."""
-        deadline = time.monotonic() + START_SECONDS
         name = leftovers.cluster_name(self.data)
+
+        async def attempt() -> None:
+            try:
+                await self._until_ready(launch, name)
+            except BaseException:
+                await self._end_process()
+                raise
+
+        def failure(problem: str) -> DatabaseUnavailable:
+            return DatabaseUnavailable(f"{problem}: {self._last_words()}")
+
+        await in_attempts("the database server", attempt, self._patience, failure)
+
+    async def _until_ready(self, launch: Launch, name: str) -> None:
+        """Raises DatabaseUnavailable where the server ends instead."""
         while True:
-            await leftovers.end_processes(name)
+            async with said_when_long("the processes of the database server before this one to end"):
+                await leftovers.end_processes(name)
             leftovers.remove_stale_lock_file(self.data)
+            await before_recovery(self.folder)
             process = await self._spawn(launch, name)
             self._process = process
-            while process.returncode is None and time.monotonic() < deadline:
+            while process.returncode is None:
                 if leftovers.is_ready(self.data, process.pid):
                     return
                 await asyncio.sleep(0.01)
             # Shared memory of the killed server may live a moment longer than its processes: try again.
-            if process.returncode is None or time.monotonic() > deadline or not self._worth_another_try():
-                await self._end_process()
+            if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
@@ -281,20 +253,3 @@ class EmbeddedPostgres:
     def _worth_another_try(self) -> bool:
         words = self._last_words()
         return "pre-existing shared memory block" in words or "lock file" in words
-
-
-async def spawn(launch: Launch, program: Path, *arguments: str | Path, stdin: int, stdout: int, stderr: int) -> Process:
-    """Starts a program as the launch's account, to end with this thread. Raises ConfigurationError."""
-    try:
-        return await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd="/",
-            env=ENVIRONMENT,
-            preexec_fn=become(launch.account, pass_folders=launch.pass_folders, parent_pid=os.getpid()),
-        )
-    except (subprocess.SubprocessError, PermissionError) as problem:
-        raise ConfigurationError(f"{program.name} cannot be run as {launch.account.name}: {problem}") from problem

@@ -27,8 +27,10 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    # After a crash: one call, where a thousand fsyncs may wait for a busy disk.
-    "recovery_init_sync_method": "syncfs",
+    # Before a recovery all files are synced: most of them by us (`cluster.before_recovery`), the few others by the server itself.
+    # That is why the server must not recover on its own after one of its processes crashed: it ends, and is started anew.
+    "recovery_init_sync_method": "fsync",
+    "restart_after_crash": "off",
     "huge_pages": "off",
     "update_process_title": "off",
     "plan_cache_mode": "force_generic_plan",

@@ -24,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(DRILLS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(DRILLS)}")
-    registry.LONG = arguments.long
+    registry.LONG, registry.FULL = arguments.long, True
     names = arguments.names or list(DRILLS)
     left_out = {name: DRILLS[name].left_out for name in names if DRILLS[name].left_out}
     tools.say(left_out)

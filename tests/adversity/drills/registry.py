@@ -33,6 +33,8 @@ class Drill:
 DRILLS: dict[str, Drill] = {}
 # Set by `--long`: for drills whose trials are longer rather than more.
 LONG = False
+# Set by `make drills`: for drills whose trials are smaller in the suite.
+FULL = False
 
 
 def drill(
