@@ -22,12 +22,12 @@ from rich.progress import track
 from rich.table import Table
 
 from batchseal.client.batch import BatchBody, Document, find_documents
-from batchseal.client.command import StepBars
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
-from batchseal.client.verify import Verdict, check_files, load_roots
+from batchseal.commands.sign import StepBars
+from batchseal.commands.verify import Verdict, check_files, load_roots
 from batchseal.errors import BatchsealError
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 VERIFIERS = 2
 COMPARE_BYTES = 1 << 20

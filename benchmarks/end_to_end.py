@@ -29,7 +29,7 @@ from benchmarks.judging import judge_reply
 from benchmarks.processes import PeakMemory
 from benchmarks.service import PR_SET_PDEATHSIG, RunningService, free_port
 
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 ROUNDS = 5
 MEGABYTE = 1e6

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.bodies import variant
 from tests.validators import MissingValidator, itext_verify, pdfsig_verify
 
-from batchseal.client.verify import check_files, load_roots
+from batchseal.commands.verify import check_files, load_roots
 
 CHUNK = 50
 

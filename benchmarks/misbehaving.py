@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.x509.oid import NameOID
 
-from batchseal.config import Settings
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.upstream.interface import Upstream
 from batchseal.upstream.remote import RemoteUpstream
 

@@ -16,8 +16,8 @@ from typing import Any
 import uvloop
 from blacksheep import Application, Content, Request, Response, Router, StreamedContent
 
-from batchseal.config import Settings
-from batchseal.worker import build_server, until_listening
+from batchseal.settings.load import Settings
+from batchseal.worker.server import build_server, until_listening
 
 BATCH_BYTES = 8 << 20
 SYNC_BYTES = 32 << 20

@@ -14,11 +14,11 @@ from typing import Any
 
 from tests.validators.local_signer import local_signer
 
-from batchseal.cms import CmsTemplate
-from batchseal.digest.prepare import prepare
 from batchseal.document import Credential, Description, Refusal, SignatureValue
+from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.pades.package import package
+from batchseal.formats.pades.prepare import prepare
 from batchseal.operation import ContentType
-from batchseal.packaging.package import package
 from batchseal.pipeline import BATCH_DOCUMENTS
 
 REASON, LOCATION = "Fatura", "Oeiras"

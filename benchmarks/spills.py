@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
-from batchseal.spill.frames import HEADER_BYTES, FrameKind, unpack_header
+from batchseal.payloads.frames import HEADER_BYTES, FrameKind, unpack_header
 
 
 def count_signatures(spill: Path) -> tuple[Counter[int], int]:

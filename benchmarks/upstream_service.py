@@ -28,8 +28,8 @@ from tests.validators import pdfsig_verify
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import BASE_PATH, Client
-from batchseal.client.verify import check_files, load_roots
-from batchseal.services import ClientServices
+from batchseal.commands.verify import check_files, load_roots
+from batchseal.settings.client_services import ClientServices
 
 Figures = dict[str, float]
 

@@ -17,15 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchseal import worker
 from batchseal.api import exchange
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens, load_key
-from batchseal.config import Settings
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
+from batchseal.worker import server as worker
 
 SUFFIX = b"\n%signed\n"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from batchseal.supervisor import reserve_port
+from batchseal.processes.supervisor import reserve_port
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 CLIENTS = {"one": {"secret": "s1"}, "two": {"secret": "s2"}, "off": {"secret": "s3", "active": False}}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchseal.services import make_sandbox_services
+from batchseal.settings.client_services import make_sandbox_services
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from benchmarks.invoices import invoice
 from benchmarks.service import RunningService
 
 from batchseal.client.http import Client
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 SYNC, ASYNC = f"{BASE}/document/sign/base64/", f"{BASE}/async/document/sign/base64/"

@@ -17,14 +17,14 @@ from benchmarks.misbehaving import Misbehaving, service
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
-from batchseal.config import Settings
 from batchseal.intake.schema import Limits
-from batchseal.link import Link, LinkServer
 from batchseal.operation import Caller, Mode
-from batchseal.service import Service
-from batchseal.signer import Signer
+from batchseal.processes.link import Link, LinkServer
+from batchseal.settings.load import Settings
+from batchseal.signer.queue import Signer
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
+from batchseal.worker.service import Service
 
 CALLER = Caller("A")
 CONTENTS = [invoice(n, size_bytes=20_000) for n in range(20)]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
+from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
 
 # isort: split
 import structlog
@@ -22,18 +22,18 @@ from batchseal._native import base64, digest, scanner
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
-from batchseal.config import Settings
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.intake.schema import Limits
-from batchseal.link import Link, LinkServer
 from batchseal.operation import Caller
-from batchseal.process import begin, receive_settings, say_ready
-from batchseal.service import Service
-from batchseal.services import ClientServices
-from batchseal.sizing import available_cores, available_memory, plan
+from batchseal.processes.entry import begin, receive_settings, say_ready
+from batchseal.processes.link import Link, LinkServer
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
+from batchseal.settings.sizing import available_cores, available_memory, plan
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import arm
-from batchseal.waits import said_when_long
+from batchseal.system.waits import said_when_long
+from batchseal.worker.service import Service
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
@@ -136,8 +136,8 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
-    from batchseal.housekeeping.keeper import Housekeeper, Retention
-    from batchseal.signer import Signer
+    from batchseal.signer.duties.housekeeping import Housekeeper, Retention
+    from batchseal.signer.queue import Signer
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -215,10 +215,10 @@ def main() -> None:
     """`python -m batchseal.app worker|signer`: loads its code while the supervisor finds out the settings."""
     process, ready = begin(("worker", "signer"))
     if process == "worker":
-        from batchseal import worker
         from batchseal.api import application  # noqa: F401
+        from batchseal.worker import server as worker
     else:
-        from batchseal import signer  # noqa: F401
+        from batchseal.signer import queue as signer  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
     settings = receive_settings()
     try:

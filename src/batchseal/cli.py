@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from batchseal import __version__
-from batchseal.config import OPTIONS, Settings, environment_names, load_settings, modern_flag
 from batchseal.errors import BatchsealError
+from batchseal.settings.load import OPTIONS, Settings, environment_names, load_settings, modern_flag
 
 SERVE = "Run the service: take batches over REST, sign them, hand them back."
 CHECK = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
@@ -160,7 +160,7 @@ def read_settings(command: str, description: str, arguments: Sequence[str]) -> S
 
 def serve(arguments: Sequence[str]) -> int:
     settings = read_settings("serve", SERVE, arguments)
-    from batchseal.supervisor import run
+    from batchseal.processes.supervisor import run
 
     run(settings)
     return 0
@@ -168,7 +168,7 @@ def serve(arguments: Sequence[str]) -> int:
 
 def check(arguments: Sequence[str]) -> int:
     settings = read_settings("check", CHECK, arguments)
-    from batchseal.check import run
+    from batchseal.commands.check import run
 
     return run(settings)
 
@@ -206,7 +206,7 @@ def sign(arguments: Sequence[str]) -> int:
     parser.add_argument("--reason", default="", help="reason that each signature states")
     parser.add_argument("--location", default="", help="location that each signature states")
     options = parser.parse_args(arguments)
-    from batchseal.client.command import run
+    from batchseal.commands.sign import run
 
     return run(options)
 
@@ -219,7 +219,7 @@ def audit(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="where to; else to standard output")
     options = parser.parse_args(arguments)
     settings = load_settings({name: text for name in OPTIONS if (text := getattr(options, name)) is not None})
-    from batchseal.audit.command import run
+    from batchseal.commands.audit import run
 
     return run(settings, options)
 
@@ -233,7 +233,7 @@ def verify(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes that check (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show only what is wrong, and the total")
     options = parser.parse_args(arguments)
-    from batchseal.client.verify import run
+    from batchseal.commands.verify import run
 
     return run(options)
 
@@ -244,7 +244,7 @@ def size(arguments: Sequence[str]) -> int:
     parser.add_argument("--average", default="200KB", help="their average size (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=8, help="requests at once (default: %(default)s)")
     options = parser.parse_args(arguments)
-    from batchseal.sizing import parse_bytes, report
+    from batchseal.settings.sizing import parse_bytes, report
 
     if min(options.documents, options.requests) < 1:
         parser.error("--documents and --requests must be at least 1")

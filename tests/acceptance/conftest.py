@@ -9,7 +9,7 @@ from benchmarks.invoices import write_invoices
 from benchmarks.service import RunningService
 
 from batchseal.client.http import Client
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.support_sandbox import running_sandbox
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import seal_batch
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 

@@ -16,7 +16,7 @@ from tests.support_local import PIN, make_token
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
-from batchseal.client.verify import check_files, load_roots
+from batchseal.commands.verify import check_files, load_roots
 
 REQUESTS, DOCUMENTS = 8, 125  # a request
 

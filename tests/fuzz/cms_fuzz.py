@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-with atheris.instrument_imports(include=["batchseal.cms"]):
-    from batchseal.cms import DIGEST_BYTES, TIMESTAMP_BYTES, CmsTemplate
+with atheris.instrument_imports(include=["batchseal.formats.cms"]):
     from batchseal.document import Credential
     from batchseal.errors import ItemRejected
+    from batchseal.formats.cms import DIGEST_BYTES, TIMESTAMP_BYTES, CmsTemplate
 
 # The shortest signature that a key can give: two integers of one byte.
 SHORTEST_SIGNATURE = 8

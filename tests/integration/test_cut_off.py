@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 from tests.support_upstream import CONTENTS, Running, running_service
 
-from batchseal import lease
 from batchseal.operation import OperationStatus
-from batchseal.spill.writer import SpillWriter
+from batchseal.payloads.writer import SpillWriter
+from batchseal.signer import lease
 from batchseal.store import Store
 
 Connect = Callable[..., Awaitable[Store]]

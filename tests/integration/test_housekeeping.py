@@ -16,8 +16,8 @@ from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import ReferenceTaken
-from batchseal.housekeeping.keeper import Housekeeper, Retention
 from batchseal.operation import ContentType, Mode, SignError
+from batchseal.signer.duties.housekeeping import Housekeeper, Retention
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
 from batchseal.store.rows import Ended

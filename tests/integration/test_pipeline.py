@@ -19,17 +19,17 @@ from tests.validators import pyhanko_verify
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
-from batchseal.config import Settings
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
 from batchseal.intake.schema import Limits
-from batchseal.link import Link, LinkServer
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.service import Service
-from batchseal.services import SANDBOX_SERVICE, ClientServices
-from batchseal.signer import Signer
-from batchseal.spill.writer import SpillWriter
+from batchseal.payloads.writer import SpillWriter
+from batchseal.processes.link import Link, LinkServer
+from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
+from batchseal.settings.load import Settings
+from batchseal.signer.queue import Signer
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
+from batchseal.worker.service import Service
 
 CALLER = Caller(SANDBOX_SERVICE)
 
@@ -277,7 +277,7 @@ async def test_a_synchronous_payload_is_synced_before_it_is_spoken_of(
     synced: list[str] = []
     monkeypatch.setattr(SpillWriter, "sync", lambda _: synced.append("payload"))
     monkeypatch.setattr(SpillWriter, "sync_data", lambda _: synced.append("signatures"))
-    monkeypatch.setattr("batchseal.service.sync_file", lambda *_: synced.append("late"))
+    monkeypatch.setattr("batchseal.worker.service.sync_file", lambda *_: synced.append("late"))
     data = body("synchronous", [entry(0, invoice(0, size_bytes=20_000))])
     options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
     row = await running.service.receive(CALLER, Mode.SYNC, chunks=pieces(data), **options)

@@ -19,7 +19,7 @@ from batchseal.postgres.cluster import was_shut_down
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import copy_programs, find_programs
-from batchseal.waits import Patience
+from batchseal.system.waits import Patience
 
 HANGING = """#!/bin/sh
 case "$*" in *"{when}"*) if [ "{always}" ] || [ ! -e "{mark}" ]; then : > "{mark}"; exec sleep 600; fi;; esac

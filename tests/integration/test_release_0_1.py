@@ -22,18 +22,18 @@ from tests.validators import pyhanko_verify
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
-from batchseal.config import Settings
 from batchseal.errors import ResultExpired
 from batchseal.intake.schema import Limits
-from batchseal.link import Link, LinkServer
 from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.postgres import EmbeddedPostgres
-from batchseal.service import Service
-from batchseal.services import ClientServices
-from batchseal.signer import Signer
+from batchseal.processes.link import Link, LinkServer
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
+from batchseal.signer.queue import Signer
 from batchseal.store import Store
 from batchseal.store.migrations import migration_files
 from batchseal.upstream.remote import RemoteUpstream
+from batchseal.worker.service import Service
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "release_0_1"
 INSTANCE = UUID("00000000-0000-4000-8000-00000000f001")

@@ -11,9 +11,9 @@ import pytest
 from tests.support_storage import Storage
 from tests.support_upstream import CALLER, CONTENTS, Running, entry_of, running_service
 
-from batchseal import signer as signers
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError
+from batchseal.signer import queue as signers
 from batchseal.store import Store
 from batchseal.upstream import lane
 

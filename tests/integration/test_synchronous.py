@@ -11,7 +11,7 @@ from tests.support_upstream import CALLER, CONTENTS, Running, running_service
 
 from batchseal.errors import DatabaseUnavailable, NoSpace, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus
-from batchseal.spill.writer import SpillWriter
+from batchseal.payloads.writer import SpillWriter
 from batchseal.store import Store
 
 

@@ -24,7 +24,7 @@ from pyhanko_certvalidator import ValidationContext
 from tests.support_upstream import CONTENTS, running_service
 from tests.validators import pdfsig_verify
 
-from batchseal.cms import pss_parameters
+from batchseal.formats.cms import pss_parameters
 from batchseal.operation import OperationStatus
 from batchseal.store import Store
 

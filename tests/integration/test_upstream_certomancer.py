@@ -20,10 +20,10 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
 from tests.support_upstream import CONTENTS, running_service
 
-from batchseal.config import Settings
 from batchseal.errors import CredentialUnusable
 from batchseal.operation import Caller, OperationStatus
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.upstream.remote import RemoteUpstream
 
 

@@ -19,11 +19,11 @@ from harness.tools import SOFTHSM, missing
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 from tests.support_local import PIN, make_pkcs12, make_token
 
-from batchseal.cms import CmsTemplate
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
+from batchseal.formats.cms import CmsTemplate
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import lane
 from batchseal.upstream.local import LocalKeys

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support_certificates import as_rfc5280_demands
 
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")

@@ -13,13 +13,13 @@ from benchmarks.misbehaving import make_signer
 from tests.support_upstream import CALLER, CONTENTS, Running, running_service
 from tests.validators import pyhanko_verify
 
-from batchseal import resubmission
-from batchseal import signer as signers
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
+from batchseal.signer import queue as signers
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
+from batchseal.worker import resubmission
 
 
 @pytest.fixture(autouse=True)

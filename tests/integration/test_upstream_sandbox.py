@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from batchseal.config import Settings
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.upstream.remote import RemoteUpstream
 from batchseal.upstream.tokens import ClientCredentials
 

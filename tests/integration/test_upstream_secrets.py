@@ -11,9 +11,9 @@ import structlog
 from benchmarks.invoices import invoice
 from tests.support_upstream import running_service
 
-from batchseal import signer as signers
-from batchseal.config import Settings
 from batchseal.errors import BatchsealError
+from batchseal.settings.load import Settings
+from batchseal.signer import queue as signers
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane

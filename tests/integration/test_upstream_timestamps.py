@@ -25,12 +25,12 @@ from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from tests.support_upstream import CONTENTS, Running, running_service
 
-from batchseal import signer as signers
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, TimestampFailed
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.timestamps import TimestampAuthority
+from batchseal.settings.load import Settings
+from batchseal.signer import queue as signers
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import timestamps

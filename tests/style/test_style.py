@@ -39,7 +39,7 @@ def broken(rule: Rule, files: Iterable[Path], allowed: Callable[[Path], bool] = 
 
 
 def test_only_config_reads_the_environment() -> None:
-    assert broken(rules.environment_reads, sources(), lambda p: p == PACKAGE / "config.py") == []
+    assert broken(rules.environment_reads, sources(), lambda p: p == PACKAGE / "settings" / "load.py") == []
 
 
 def test_only_errors_defines_exceptions() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from batchseal import sizing
 from batchseal.admission.admission import Admission, Ticket
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets, budgets_of
-from batchseal.config import Settings
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
-from batchseal.sizing import memory_limit
+from batchseal.settings import sizing
+from batchseal.settings.load import Settings
+from batchseal.settings.sizing import memory_limit
 
 MB = 1 << 20
 

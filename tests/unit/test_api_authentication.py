@@ -12,7 +12,7 @@ from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens, load_key
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 from batchseal.system import jwt
 
 CLIENTS = {"one": {"secret": "s:1é"}, "off": {"secret": "s2", "active": False}}

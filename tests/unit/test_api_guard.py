@@ -11,7 +11,7 @@ from batchseal.api.contract import load_contract
 from batchseal.api.guard import Guard
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
-from batchseal.config import Settings
+from batchseal.settings.load import Settings
 
 SCOPE = {
     "type": "http",

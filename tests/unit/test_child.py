@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tests.support_service import until
 
-from batchseal.child import Child
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
-from batchseal.waits import Patience
+from batchseal.processes.child import Child
+from batchseal.settings.load import Settings
+from batchseal.system.waits import Patience
 
 # Its starts are counted in the file that it is given; those that are named hang, the others are ready and end when told.
 MODULE = """

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from batchseal import __version__, cli
-from batchseal.config import OPTIONS, Settings, environment_names
+from batchseal.settings.load import OPTIONS, Settings, environment_names
 
 PREFIX = "--einvoice-integration-client."
 

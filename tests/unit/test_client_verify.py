@@ -21,7 +21,7 @@ from pyhanko.sign import signers
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from batchseal import cli
-from batchseal.client.verify import check_file, check_files, load_roots
+from batchseal.commands.verify import check_file, check_files, load_roots
 from batchseal.errors import ConfigurationError
 
 Key = ec.EllipticCurvePrivateKey

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from batchseal.cms import CmsTemplate
 from batchseal.document import Credential, PreparedDigest, SignatureValue
 from batchseal.errors import CredentialUnusable, ItemRejected
-from batchseal.packaging.package import package
+from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.pades.package import package
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 

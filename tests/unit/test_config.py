@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batchseal.config import (
+from batchseal.errors import ConfigurationError
+from batchseal.settings.load import (
     OPTIONS,
     Settings,
     client_secret,
@@ -13,7 +14,6 @@ from batchseal.config import (
     modern_flag,
     parse_value,
 )
-from batchseal.errors import ConfigurationError
 
 SAMPLES = {bool: ("true", True), int: ("17", 17), Path: ("/a/b", Path("/a/b")), str: ("some", "some")}
 

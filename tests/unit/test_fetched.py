@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from batchseal import fetched
 from batchseal.errors import DatabaseUnavailable
-from batchseal.fetched import FetchedNotes
+from batchseal.worker import fetched
+from batchseal.worker.fetched import FetchedNotes
 
 
 class Notebook:

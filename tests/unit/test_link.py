@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchseal.errors import DatabaseUnavailable, NoRoom
-from batchseal.link import MAX_TOLD_BYTES, Handler, Link, LinkServer
+from batchseal.processes.link import MAX_TOLD_BYTES, Handler, Link, LinkServer
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from batchseal.process import MAX_CONNECTIONS, OTHER_FILES, connections_within, low_open_files
+from batchseal.processes.entry import MAX_CONNECTIONS, OTHER_FILES, connections_within, low_open_files
 
 ENOUGH = MAX_CONNECTIONS + OTHER_FILES
 
@@ -20,7 +20,7 @@ def under(soft: int, hard: int, code: str) -> str:
 
 RAISE = """
 import resource, subprocess, sys
-from batchseal.process import raise_open_files
+from batchseal.processes.entry import raise_open_files
 said = raise_open_files(500)
 child = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
 print(said, resource.getrlimit(resource.RLIMIT_NOFILE)[0], subprocess.check_output([sys.executable, "-c", child]).decode())
@@ -48,8 +48,8 @@ def test_a_low_limit_is_named() -> None:
 def test_the_check_says_so() -> None:
     code = """
 import asyncio
-from batchseal.check import check_open_files
-from batchseal.config import Settings
+from batchseal.commands.check import check_open_files
+from batchseal.settings.load import Settings
 print(asyncio.run(check_open_files(Settings())))
 """
     assert under(100, 1024, code).startswith("at most 1024 open files are allowed")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchseal.errors import ConfigurationError
-from batchseal.services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
 
 
 def write(path, table):
@@ -113,7 +113,7 @@ UNREADABLE = """
 import os, sys
 from pathlib import Path
 from batchseal.errors import ConfigurationError
-from batchseal.services import ClientServices, make_sandbox_services
+from batchseal.settings.client_services import ClientServices, make_sandbox_services
 os.setuid(65534)
 path = Path(sys.argv[1])
 for attempt in (lambda: ClientServices.load(path), lambda: ClientServices.load(make_sandbox_services(path.parent, path.parent))):

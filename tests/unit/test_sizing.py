@@ -4,7 +4,7 @@ import pytest
 
 from batchseal import cli
 from batchseal.errors import ConfigurationError
-from batchseal.sizing import MB, available_cores, demand, memory_limit, parse_bytes, plan
+from batchseal.settings.sizing import MB, available_cores, demand, memory_limit, parse_bytes, plan
 
 
 @pytest.mark.parametrize("limit", [160, 192, 256, 320, 512, 768, 1024, 4096, 32768])

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from batchseal.errors import NoSpace, PayloadUnavailable, SpillDamaged
-from batchseal.spill.frames import HEADER_BYTES, FrameHeader, FrameKind, pack_header, unpack_header
-from batchseal.spill.reader import SpillReader
-from batchseal.spill.writer import SpillWriter, sync_file
+from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind, pack_header, unpack_header
+from batchseal.payloads.reader import SpillReader
+from batchseal.payloads.writer import SpillWriter, sync_file
 
 RANDOM = random.Random(7)
 

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from batchseal.spill import sweep as sweeps
-from batchseal.spill.sweep import sweep
-from batchseal.spill.writer import SpillWriter
+from batchseal.payloads import sweep as sweeps
+from batchseal.payloads.sweep import sweep
+from batchseal.payloads.writer import SpillWriter
 
 
 @pytest.fixture

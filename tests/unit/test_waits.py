@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from batchseal.errors import DatabaseUnavailable
-from batchseal.waits import Patience, in_attempts, said_when_long
+from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 
 async def test_a_late_attempt_is_cancelled_named_and_begun_anew(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchseal.config import Settings
-from batchseal.sizing import available_cores, available_memory, plan
+from batchseal.settings.load import Settings
+from batchseal.settings.sizing import available_cores, available_memory, plan
 
 # Left on the volume for the database, whose log takes 16 MB at a time.
 SPARE_BYTES = 48 << 20

@@ -14,8 +14,8 @@ from batchseal.api.openapi import openapi_document
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import Routes, exchange_of
 from batchseal.api.service_routes import ServiceRoutes
-from batchseal.config import Settings
 from batchseal.errors import ApiError, MethodNotAllowed, NotFound
+from batchseal.settings.load import Settings
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -15,7 +15,7 @@ from batchseal.api.attempts import Attempts
 from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
-from batchseal.services import ClientService, ClientServices
+from batchseal.settings.client_services import ClientService, ClientServices
 from batchseal.system.expiring import ExpiringCache
 
 Probe = Callable[[str], Awaitable[str | None]]

@@ -65,7 +65,7 @@ class Contract:
 
 def load_contract(replacement: str = "") -> Contract:
     """The contract in force. Raises ConfigurationError for a file that cannot be read or has unknown keys."""
-    own = tomllib.loads(files("batchseal").joinpath("contract.toml").read_text("utf-8"))
+    own = tomllib.loads(files("batchseal.api").joinpath("contract.toml").read_text("utf-8"))
     table = overlay(own, read_replacement(Path(replacement)), replacement) if replacement else own
     routes = {name: parse_route(name, text) for name, text in table["route"].items()}
     for name, text in own["route"].items():

@@ -15,8 +15,8 @@ from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange, Message, Receive, Send
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
-from batchseal.config import Settings
 from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
+from batchseal.settings.load import Settings
 
 log = structlog.get_logger(__name__)
 Application = Callable[[Message, Receive, Send], Awaitable[None]]

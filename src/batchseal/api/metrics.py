@@ -9,8 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from batchseal.api.exchange import Exchange
-from batchseal.config import set_for_libraries
 from batchseal.errors import ConfigurationError
+from batchseal.settings.load import set_for_libraries
 from batchseal.system.disk import open_mapped
 
 BUCKETS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 100, 300)

@@ -14,7 +14,6 @@ from batchseal.api.exchange import Exchange
 from batchseal.api.facade import Document, Operation, Pipeline
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
-from batchseal.config import Settings
 from batchseal.errors import (
     NotConfigured,
     NotDoneInTime,
@@ -24,6 +23,7 @@ from batchseal.errors import (
     ReferenceTaken,
 )
 from batchseal.operation import Caller, DocumentStatus, Form, Mode
+from batchseal.settings.load import Settings
 
 JSON = b"application/json"
 SMALL_RESULT_BYTES = 1 << 20

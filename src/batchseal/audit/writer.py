@@ -12,9 +12,9 @@ import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
 from batchseal.errors import PayloadUnavailable, SpillDamaged
-from batchseal.spill import records
-from batchseal.spill.frames import FrameKind
-from batchseal.spill.reader import SpillReader
+from batchseal.payloads import records
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.reader import SpillReader
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, Waiting
 from batchseal.system.crash_sites import crash_site

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from batchseal.config import Settings
+from batchseal.settings.load import Settings
 
 PROBE_SECONDS = 5
 MAX_REPLY_BYTES = 64 << 10

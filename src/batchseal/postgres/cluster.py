@@ -23,7 +23,7 @@ from batchseal.postgres import syncing
 from batchseal.postgres.folders import make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.system.disk import rename_synced, sync
-from batchseal.waits import Patience, in_attempts, said_when_long
+from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 # The service connects as a role that owns nothing; the other one owns the tables and changes their form.
 ROLE = DATABASE = "batchseal"

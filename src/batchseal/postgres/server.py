@@ -21,7 +21,7 @@ from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
-from batchseal.waits import Patience, in_attempts, said_when_long
+from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 # For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
 PATIENCE = Patience(seconds=60.0)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchseal import lean  # noqa: F401  (before structlog: it keeps rich out)
+from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
 
 # isort: split
 import structlog

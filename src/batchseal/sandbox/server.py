@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from batchseal.sandbox.authority import Authority, Signer
 from batchseal.sandbox.grants import Grants, Tokens
 from batchseal.sandbox.timestamps import TimestampAuthority
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
 
 TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105
 RSA_ENCRYPTION, SHA256_WITH_RSA = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.11"

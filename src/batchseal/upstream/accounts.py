@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from batchseal.errors import UpstreamAuthRefused
 from batchseal.operation import Caller
-from batchseal.services import ClientService, ClientServices
+from batchseal.settings.client_services import ClientService, ClientServices
 from batchseal.upstream.interface import Account
 from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport

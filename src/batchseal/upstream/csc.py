@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from batchseal.config import Settings
 from batchseal.errors import (
     CallRejected,
     GrantExpired,
@@ -19,6 +18,7 @@ from batchseal.errors import (
     UpstreamAuthRefused,
     UpstreamPermanent,
 )
+from batchseal.settings.load import Settings
 from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
 from batchseal.upstream.keys import DIGEST_OIDS, read_key

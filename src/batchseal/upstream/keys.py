@@ -9,9 +9,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from batchseal.cms import pss_parameters
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamError
+from batchseal.formats.cms import pss_parameters
 from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import RemoteKey
 

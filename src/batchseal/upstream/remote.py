@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from batchseal.config import Settings
 from batchseal.document import Credential
 from batchseal.errors import (
     CertificateRenewed,
@@ -19,7 +18,8 @@ from batchseal.errors import (
     UpstreamQuotaGone,
 )
 from batchseal.operation import Caller
-from batchseal.services import ClientServices
+from batchseal.settings.client_services import ClientServices
+from batchseal.settings.load import Settings
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts

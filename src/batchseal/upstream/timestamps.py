@@ -22,9 +22,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from batchseal.cms import TIMESTAMP_BYTES
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
+from batchseal.formats.cms import TIMESTAMP_BYTES
+from batchseal.settings.load import Settings
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
 from batchseal.upstream.verify import DIGESTS

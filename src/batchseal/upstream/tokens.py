@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from batchseal.errors import UpstreamAuthExpired, UpstreamAuthRefused, UpstreamPermanent, UpstreamTransient
-from batchseal.services import ClientService
+from batchseal.settings.client_services import ClientService
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.transport import Transport
 

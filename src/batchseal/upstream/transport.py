@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
+from batchseal.settings.load import Settings
 from batchseal.upstream.answers import JsonObject, connection_error, error_of_answer, read_answer, read_bounded
 
 MAX_CONNECTIONS = 32

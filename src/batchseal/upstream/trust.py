@@ -18,8 +18,8 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from batchseal.config import Settings
 from batchseal.errors import ConfigurationError
+from batchseal.settings.load import Settings
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 

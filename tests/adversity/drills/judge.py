@@ -15,7 +15,7 @@ from benchmarks.service import RunningService, descendants
 from benchmarks.spills import count_signatures
 from tests.support_service import BASE, get
 
-from batchseal.client.verify import check_files, load_roots
+from batchseal.commands.verify import check_files, load_roots
 
 
 def signatures_by_ordinal(path: Path) -> Counter[int]:

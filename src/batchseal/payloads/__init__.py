@@ -1,0 +1,1 @@
+"""Where the documents of an operation are stored between its request and its result."""

@@ -1,0 +1,1 @@
+"""The processes of the service: how they are started, watched and connected."""

@@ -1,0 +1,52 @@
+"""How the parts behind a worker are: for `/health/ready` and `/metrics`. Signs nothing."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from batchseal.errors import BatchsealError
+from batchseal.processes.link import Link
+from batchseal.store.store import Store
+from batchseal.upstream.state import State
+
+
+class Readiness:
+    """Asks the database, the signer and, through it, the upstream."""
+
+    def __init__(self, store: Store, link: Link) -> None:
+        self._store = store
+        self._link = link
+
+    async def ready(self) -> dict[str, str]:
+        """Name of a part to "ok", to "warning: " and what to look at, or to what is wrong with it."""
+        state = await self._upstream_state()
+        remarks = "; ".join([f"down: {state.wrong}"] * bool(state.wrong) + state.remarks) if state else "not known"
+        return {
+            "database": await _said(self._store.ping()),
+            "signer": await _said(self._link.call("ping")),
+            # Requests are taken while it is down: they wait for it.
+            "upstream": f"warning: {remarks}" if remarks else "ok",
+        }
+
+    async def numbers(self) -> dict[str, float]:
+        """Of the upstream, by their metric's name."""
+        state = await self._upstream_state()
+        return state.numbers if state else {}
+
+    async def _upstream_state(self) -> State | None:
+        try:
+            return msgspec.convert(await self._link.call("upstream", timeout_seconds=2), State)
+        except (BatchsealError, TimeoutError):
+            return None
+
+
+async def _said(check: Any) -> str:
+    try:
+        async with asyncio.timeout(2):
+            await check
+    except TimeoutError:
+        return "does not answer"
+    except BatchsealError as problem:
+        return problem.cause
+    return "ok"

@@ -1,0 +1,138 @@
+"""A process that receives requests: one loop, one server, one application.
+
+Several workers listen on the same port (SO_REUSEPORT) and know nothing of each other. A worker tells its
+parent when it takes connections, and ends within 25 s of SIGTERM, whatever its callers do.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from batchseal.api.guard import Guard
+from batchseal.errors import ConfigurationError
+from batchseal.processes.entry import connections_within, give_back_memory, raise_open_files
+from batchseal.settings.load import Settings
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 4096
+# SIGTERM to the end: requests that run, cancelled ones (2 s), what is still in the server's buffers. 25 s in
+# all.
+GRACE_SECONDS = 18.0
+FLUSH_SECONDS = 3.0
+READY_LINE = b"ready\n"
+
+OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
+
+
+def run(settings: Settings, open_application: OpenApplication, *, ready_fd: int | None = None) -> NoReturn:
+    """Serves on `settings.host` and `settings.port` until SIGTERM or SIGINT, and ends the process.
+
+    `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is
+    written to `ready_fd` as soon as connections are taken. Exit code 0, or 1 where the server ended by itself
+    or could not start.
+    """
+    code = 1
+    try:
+        code = uvloop.run(serve(settings, open_application, ready_fd))
+    except ConfigurationError as problem:
+        log.error("worker cannot start", cause=problem.cause)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The server's threads may still hold connections of callers who neither send nor read.
+        os._exit(code)
+
+
+async def serve(settings: Settings, open_application: OpenApplication, ready_fd: int | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_application(settings) as guard:
+        guard.when_idle = give_back_memory
+        server = build_server(guard, settings)
+        serving = loop.create_task(server.serve())
+        ending = loop.create_task(stop.wait())
+        try:
+            await until_listening(settings, serving)
+            if ready_fd is not None:
+                os.write(ready_fd, READY_LINE)
+                os.close(ready_fd)
+            await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                log.error("the server ended by itself")
+                return 1
+            await end(server, serving, guard)
+        finally:
+            ending.cancel()
+    return 0
+
+
+def build_server(guard: Guard, settings: Settings) -> Server:
+    """The server with its limits. HTTP/1.1 only: nobody speaks HTTP/2 without TLS, and it would double the
+    surface.
+    """
+    return Server(
+        guard,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=connections_within(raise_open_files()),
+        http1_settings=HTTP1Settings(header_read_timeout=settings.header_seconds * 1000),
+        log_enabled=False,
+        **tls(settings),
+    )
+
+
+def tls(settings: Settings) -> dict[str, Any]:
+    """TLS 1.2 or newer; with authorities for callers, a connection without a certificate of theirs is refused."""
+    if not settings.tls_certificate:
+        return {}
+    options: dict[str, Any] = {
+        "ssl_cert": Path(settings.tls_certificate),
+        "ssl_key": Path(settings.tls_key),
+        "ssl_protocol_min": SSLProtocols.tls12,
+    }
+    if settings.tls_client_ca:
+        options |= {"ssl_ca": Path(settings.tls_client_ca), "ssl_client_verify": True}
+    return options
+
+
+async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> None:
+    """Waits until the port takes connections. Raises ConfigurationError where the server cannot have it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    for _ in range(500):
+        # Before and after: somebody else may listen there, and answer.
+        await asyncio.sleep(0.01)
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(host, settings.port)
+            writer.close()
+            if not serving.done():
+                return
+        if serving.done():
+            why = str(serving.exception()).partition("\n")[0]
+            raise ConfigurationError(f"cannot listen on {settings.host}:{settings.port}: {why}")
+    raise ConfigurationError(f"nothing listens on {settings.host}:{settings.port}")
+
+
+async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard) -> None:
+    """Takes no more connections, lets the running requests end, and their last bytes reach the callers."""
+    server.stop()  # type: ignore[no-untyped-call]
+    await guard.stop(GRACE_SECONDS)
+    # The server itself waits for half-sent headers and for callers who do not read.
+    await asyncio.wait((serving,), timeout=FLUSH_SECONDS)
