@@ -1,10 +1,8 @@
 """A service without its HTTP front over a signing service that misbehaves: real spill, database, link and signer."""
 
-import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +11,10 @@ from uuid import UUID
 
 from benchmarks.invoices import invoice
 from benchmarks.misbehaving import Misbehaving, service
+from tests.support.parts import Connect, Parts, running_parts
 
-from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import budgets_of
-from batchseal.intake.schema import Limits
 from batchseal.operation import Caller, Mode
-from batchseal.processes.link import Link, LinkServer
-from batchseal.settings.load import Settings
-from batchseal.signer.queue import Signer
-from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
 from batchseal.worker.service import Service
 
@@ -50,6 +42,7 @@ class Running:
     folder: Path
     upstream: RemoteUpstream
     ledger: Ledger
+    parts: Parts
     offer: Callable[[UUID], Service]  # the service as an instance of this id has it
 
     async def submit(
@@ -78,37 +71,11 @@ class Running:
 
 @asynccontextmanager
 async def running_service(
-    connect_store: Callable[..., Awaitable[Store]], instance: UUID, folder: Path, double: Any = None, **settings: Any
+    connect_store: Connect, instance: UUID, folder: Path, double: Any = None, **settings: Any
 ) -> AsyncIterator[Running]:
-    """The signer sees all rows, the service those of its callers only: as their processes do."""
-    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
-    pool, double = ThreadPoolExecutor(2), double or Misbehaving(multisign=5)
-    async with service(folder, double, **settings) as upstream:
-        signer = Signer(store, upstream, folder, pool, instance=instance, tries=5)
-        server, link = LinkServer(folder / "link", signer.handlers()), Link(folder / "link")
-        await server.start()
-        link.start()
-        looking = asyncio.create_task(signer.run())
-        await asyncio.sleep(0.1)
-        ledger = Ledger(folder / "ledger")
-        admission = Admission(ledger, budgets_of(Settings()), folder)
-
-        def offer(instance: UUID) -> Service:
-            return Service(
-                of_callers,
-                link,
-                pool,
-                folder=folder,
-                limits=Limits(),
-                instance=instance,
-                advertised=("h", 1),
-                admission=admission,
-            )
-
-        yield Running(offer(instance), double, folder, upstream, ledger, offer)
-        looking.cancel()
-        await link.stop()
-        await server.stop()
-        await signer.stop(1)
-        ledger.close()
-    pool.shutdown()
+    double = double or Misbehaving(multisign=5)
+    async with (
+        service(folder, double, **settings) as upstream,
+        running_parts(connect_store, upstream, folder, instance=instance, advertised=("h", 1)) as parts,
+    ):
+        yield Running(parts.service, double, folder, upstream, parts.ledger, parts, parts.offer)

@@ -23,8 +23,11 @@ from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
+from batchseal.formats.registry import Formats
 from batchseal.intake.schema import Limits
 from batchseal.operation import Caller
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
@@ -70,6 +73,16 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+def formats_of(settings: Settings) -> Formats:
+    """The signature formats, with what the configuration allows them."""
+    return Formats(has_time_stamps=bool(settings.timestamp_urls))
+
+
+def payload_store(settings: Settings) -> Payloads:
+    """The store that the configuration names."""
+    return LocalPayloads(settings.spill_folder)
+
+
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
     return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
 
@@ -99,15 +112,17 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
         with suppress(BatchsealError, TimeoutError):
             await link.call("make_room", needed_bytes)
 
+    payloads = payload_store(settings)
     service = Service(
         store,
         link,
+        payloads,
+        formats_of(settings),
         pool,
-        folder=settings.spill_folder,
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(ledger, budgets_of(settings), settings.spill_folder, make_room),
+        admission=Admission(ledger, budgets_of(settings), payloads.free_bytes, make_room),
     )
 
     async def close() -> None:
@@ -136,8 +151,12 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
 async def run_signer(settings: Settings, ready: int) -> None:
     """The signer process, until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
-    from batchseal.signer.duties.housekeeping import Housekeeper, Retention
-    from batchseal.signer.queue import Signer
+    from batchseal.signer.duties.counting import Counting
+    from batchseal.signer.duties.purging import Purging
+    from batchseal.signer.duties.rounds import Retention, Rounds
+    from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.run import Signing
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -151,29 +170,27 @@ async def run_signer(settings: Settings, ready: int) -> None:
     upstream = RemoteUpstream(settings, services)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool, instance = native_pool(settings), UUID(settings.instance)
-    ledger = Ledger(settings.ledger_path)
-    audit = AuditWriter(AuditTrail(store.database, instance), settings.spill_folder, settings.audit_path, pool)
-    keeper = Housekeeper(
-        Upkeep(store.database, instance), audit, ledger, settings.spill_folder, pool, Retention.of(settings)
+    pool, instance, payloads = native_pool(settings), UUID(settings.instance), payload_store(settings)
+    ledger, upkeep = Ledger(settings.ledger_path), Upkeep(store.database, instance)
+    sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
+    rounds = Rounds(
+        upkeep,
+        Counting(upkeep, payloads, ledger, pool),
+        sweeping,
+        purging,
+        AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
+        Retention.of(settings),
     )
-    signer = Signer(
-        store,
-        upstream,
-        settings.spill_folder,
-        pool,
-        instance=instance,
-        tries=settings.upstream_tries,
-        patience_seconds=settings.upstream_patience,
-    )
+    signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
+    queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        await signer.sweep()
-    server = LinkServer(settings.link_path, {**signer.handlers(), "make_room": keeper.make_room})
+        await sweeping.sweep()
+    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": purging.make_room})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (signer.run(), watch(upstream), keeper.run())]
+    looking = [asyncio.create_task(work) for work in (queue.run(), watch(upstream), rounds.run())]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +201,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     for task in looking:
         task.cancel()
     await server.stop()
-    await signer.stop(DRAIN_SECONDS)
+    await queue.stop(DRAIN_SECONDS)
     # Nobody may work with what is closed below. What a task ends with while it is cancelled concerns nobody any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()

@@ -1,17 +1,22 @@
-"""A document's types on its way: ReceivedDocument → PreparedDigest → SignatureValue → SignedDocument.
+"""The types of a document on its way: ReceivedDocument → Prepared → Evidence → SignedDocument.
 
-Each is frozen and carries what the next step needs, no more. Lengths are bytes; digests are SHA-256 unless the
-credential says otherwise.
+Each type is frozen and carries what the next step needs. Lengths are in bytes. Digests are SHA-256 unless the credential says
+otherwise.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+# The longest time stamp token that is accepted, certificates included. Formats that reserve room reserve this much.
+MAX_TIME_STAMP_BYTES = (8 << 10) - 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +45,40 @@ class Credential:
     scheme: str = ""  # "pss" for RSASSA-PSS, else PKCS #1 v1.5 or ECDSA by the key's type
 
 
+class SignatureType(IntEnum):
+    """The families of advanced electronic signatures, by the document that they go into."""
+
+    PADES = 1
+    XADES = 2
+    CADES = 3
+
+    @property
+    def label(self) -> str:
+        """As callers write it."""
+        return {1: "PAdES", 2: "XAdES", 3: "CAdES"}[self]
+
+
+class Level(IntEnum):
+    """What a signature carries beside itself (ETSI EN 319 142-1 6). Each level includes the ones before it."""
+
+    B = 1  # nothing
+    T = 2  # a time stamp over the signature value
+    LT = 3  # the certificates and revocation data that prove it
+    LTA = 4  # an archive time stamp over all of it
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the caller says of a document. `refusal` is set where it asks for what is not offered."""
+    """What the caller says of a document, and which signature the caller wants in it."""
 
     external_reference: str
     name: str
     content_type: ContentType
     reason: str | None
     location: str | None
-    refusal: Refusal | None = None
-    apply_timestamp: bool = False
+    signature_type: SignatureType = SignatureType.PADES
+    level: Level = Level.B
+    visible: bool = False  # a visible signature is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,46 +92,42 @@ class ReceivedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedDigest:
-    """All that another process needs to sign and package a document; it is stored, so a crash signs the same digest again.
+class Prepared:
+    """A document that is ready to be signed. It is stored, so that a run after a crash signs the same digest again.
 
-    The signed file is: original + head + `<` hex `>` (reserved_bytes in all) + tail.
+    `digest` is what the signing service signs. `document_digest` is what the signed file says of its content; the audit trail
+    keeps it. `additional_bytes` is what signing adds to the file. `plan` is read by the format alone.
     """
 
     ordinal: int
-    head: bytes
-    tail: bytes
-    reserved_bytes: int
-    message_digest: bytes  # of the ByteRange
-    attributes_digest: bytes  # of the DER signed attributes: what goes upstream
-    fingerprint: bytes  # of the credential it was prepared for
-    timestamp: bool = False  # asked for: without one the document is not delivered
-
-    @property
-    def additional_bytes(self) -> int:
-        """By how much the signed file is longer than the original."""
-        return len(self.head) + self.reserved_bytes + len(self.tail)
+    format: str  # its name in the registry of formats
+    digest: bytes
+    document_digest: bytes
+    fingerprint: bytes  # of the credential that the document was prepared for
+    level: Level
+    additional_bytes: int
+    plan: bytes
 
 
 class ToSign(NamedTuple):
-    """What signing needs of a prepared digest."""
+    """The parts of a `Prepared` that the signer needs for every document: without the plan, which may be large."""
 
     ordinal: int
-    attributes_digest: bytes
+    digest: bytes
     additional_bytes: int
-    timestamp: bool
+    level: Level
 
 
-def to_sign(prepared: PreparedDigest) -> ToSign:
-    return ToSign(prepared.ordinal, prepared.attributes_digest, prepared.additional_bytes, prepared.timestamp)
+def to_sign(prepared: Prepared) -> ToSign:
+    return ToSign(prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level)
 
 
 @dataclass(frozen=True, slots=True)
-class SignatureValue:
-    """A signature that was verified against the digest and the certificate."""
+class Evidence:
+    """What others have said of one document: the signature value, which was verified, and its time stamps (DER tokens)."""
 
-    ordinal: int
-    value: bytes
+    signature: bytes
+    time_stamps: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

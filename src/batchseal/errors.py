@@ -29,7 +29,7 @@ class DatabaseUnavailable(BatchsealError):
     """The database cannot be reached."""
 
 
-class SpillDamaged(BatchsealError):
+class PayloadDamaged(BatchsealError):
     """A stored payload does not match its checksum."""
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from batchseal.signer.duties.housekeeping import Housekeeper, Retention
 
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest
@@ -17,7 +18,6 @@ from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
-from batchseal.signer.duties.housekeeping import Housekeeper, Retention
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
 from batchseal.store.rows import Ended

@@ -4,32 +4,24 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from benchmarks.invoices import invoice
+from tests.support.parts import Connect, Parts, running_parts
 from tests.support_sandbox import Sandbox, running_sandbox
 from tests.validators import pyhanko_verify
 
-from batchseal.admission.admission import Admission
-from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import budgets_of
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
-from batchseal.intake.schema import Limits
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.payloads.writer import SpillWriter
-from batchseal.processes.link import Link, LinkServer
+from batchseal.payloads.local import LocalPayloads
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
 from batchseal.settings.load import Settings
-from batchseal.signer.queue import Signer
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
-from batchseal.worker.service import Service
 
 CALLER = Caller(SANDBOX_SERVICE)
 
@@ -40,46 +32,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-@dataclass
-class Running:
-    service: Service
-    signer: Signer
-    store: Store
-    folder: Path
-
-
 @pytest.fixture
-async def running(
-    sandbox: Sandbox, connect_store: Callable[..., Awaitable[Store]], tmp_path: Path
-) -> AsyncIterator[Running]:
-    instance, pool = uuid4(), ThreadPoolExecutor(2)
-    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
+async def running(sandbox: Sandbox, connect_store: Connect, tmp_path: Path) -> AsyncIterator[Parts]:
     upstream = RemoteUpstream(Settings(service_domain=sandbox.address), ClientServices.load(sandbox.services))
-    signer = Signer(store, upstream, tmp_path, pool, instance=instance, tries=5)
-    server, link = LinkServer(tmp_path / "link", signer.handlers()), Link(tmp_path / "link")
-    await server.start()
-    link.start()
-    looking = asyncio.create_task(signer.run())
-    await asyncio.sleep(0.1)
-    ledger = Ledger(tmp_path / "ledger")
-    service = Service(
-        of_callers,
-        link,
-        pool,
-        folder=tmp_path,
-        limits=Limits(),
-        instance=instance,
-        advertised=("127.0.0.1", 8081),
-        admission=Admission(ledger, budgets_of(Settings()), tmp_path),
-    )
-    yield Running(service, signer, store, tmp_path)
-    looking.cancel()
-    await link.stop()
-    await server.stop()
-    await signer.stop(1)
+    async with running_parts(connect_store, upstream, tmp_path, instance=uuid4()) as parts:
+        yield parts
     await upstream.close()
-    pool.shutdown()
-    ledger.close()
 
 
 def entry(number: int, content: bytes, **info: Any) -> dict[str, Any]:
@@ -103,22 +61,22 @@ async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-async def register(running: Running, data: bytes, **options: Any) -> Any:
+async def register(running: Parts, data: bytes, **options: Any) -> Any:
     options = {"form": "json", "media_type": "application/json", "body_bytes": len(data), **options}
     return await running.service.receive(CALLER, Mode.ASYNC, chunks=pieces(data), **options)
 
 
-async def delivered(running: Running, operation_id: int) -> list[Any]:
+async def delivered(running: Parts, operation_id: int) -> list[Any]:
     assert await running.service.wait(operation_id, 30)
     row, documents = await running.service.finished_operation(CALLER, operation_id=operation_id)
     return [d async for d in running.service.deliver(row, documents, encoding="raw")]
 
 
-def spill_files(running: Running) -> list[Path]:
+def spill_files(running: Parts) -> list[Path]:
     return list(running.folder.glob("*.spill"))
 
 
-async def test_a_batch_is_signed_and_delivered(running: Running, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_a_batch_is_signed_and_delivered(running: Parts, sandbox: Sandbox, tmp_path: Path) -> None:
     originals = [invoice(n, size_bytes=30_000) for n in range(100)]
     row = await register(running, body("batch", [entry(n, content) for n, content in enumerate(originals)]))
     assert row.status is OperationStatus.PENDING_EXECUTION
@@ -138,7 +96,7 @@ async def test_a_batch_is_signed_and_delivered(running: Running, sandbox: Sandbo
         assert verdict.whole_file
 
 
-async def test_refused_documents_do_not_hurt_their_neighbours(running: Running) -> None:
+async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) -> None:
     good = invoice(1, size_bytes=20_000)
     documents = [
         entry(0, good),
@@ -174,7 +132,7 @@ def multipart(reference: str, contents: list[bytes], *, request_first: bool) -> 
 
 
 @pytest.mark.parametrize("request_first", [True, False])
-async def test_multipart_in_either_order(running: Running, request_first: bool) -> None:
+async def test_multipart_in_either_order(running: Parts, request_first: bool) -> None:
     contents = [invoice(n, size_bytes=20_000) for n in range(5)]
     data, media_type = multipart("parts", contents, request_first=request_first)
     row = await register(running, data, form="multipart", media_type=media_type)
@@ -182,7 +140,7 @@ async def test_multipart_in_either_order(running: Running, request_first: bool) 
     assert all(b"".join(r.segments).startswith(c) for r, c in zip(results, contents, strict=True))
 
 
-async def test_a_taken_reference_names_its_operation_and_leaves_nothing(running: Running) -> None:
+async def test_a_taken_reference_names_its_operation_and_leaves_nothing(running: Parts) -> None:
     data = body("twice", [entry(0, invoice(0, size_bytes=20_000))])
     row = await register(running, data)
     with pytest.raises(ReferenceTaken) as taken:
@@ -208,7 +166,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-async def test_bad_input_names_the_place_and_leaves_nothing(running: Running, name: str) -> None:
+async def test_bad_input_names_the_place_and_leaves_nothing(running: Parts, name: str) -> None:
     change, kind, place = BAD_BODIES[name]
     good = body("bad", [entry(0, invoice(0, size_bytes=20_000))])
     with pytest.raises(kind) as raised:
@@ -219,7 +177,7 @@ async def test_bad_input_names_the_place_and_leaves_nothing(running: Running, na
         await running.service.status(CALLER, "bad")
 
 
-async def test_damage_in_the_spill_is_that_documents_refusal(running: Running) -> None:
+async def test_damage_in_the_spill_is_that_documents_refusal(running: Parts) -> None:
     contents = [invoice(n, size_bytes=20_000) for n in range(4)]
     row = await register(running, body("damaged", [entry(n, c) for n, c in enumerate(contents)]))
     await running.service.wait(row.id, 30)
@@ -233,7 +191,7 @@ async def test_damage_in_the_spill_is_that_documents_refusal(running: Running) -
     assert results[2].segments == ()
 
 
-async def test_somebody_elses_operation_is_not_there(running: Running) -> None:
+async def test_somebody_elses_operation_is_not_there(running: Parts) -> None:
     row = await register(running, body("mine", [entry(0, invoice(0, size_bytes=20_000))]))
     stranger = Caller("stranger")
     with pytest.raises(NotFound):
@@ -245,7 +203,7 @@ async def test_somebody_elses_operation_is_not_there(running: Running) -> None:
     assert await running.service.operation_of_document(CALLER, "doc 0") == row.id
 
 
-async def test_a_result_asked_for_too_early(running: Running, sandbox: Sandbox) -> None:
+async def test_a_result_asked_for_too_early(running: Parts, sandbox: Sandbox) -> None:
     # The first operation makes the credential known, so that the second can be registered while the upstream stands still.
     known = await register(running, body("known", [entry(0, invoice(0, size_bytes=20_000))]))
     assert await running.service.wait(known.id, 30)
@@ -257,32 +215,40 @@ async def test_a_result_asked_for_too_early(running: Running, sandbox: Sandbox) 
     assert [document.row.status for document in await delivered(running, row.id)] == [DocumentStatus.SIGNED]
 
 
-async def test_a_sweep_takes_orphans_only(running: Running) -> None:
+async def test_a_sweep_takes_orphans_only(running: Parts) -> None:
     row = await register(running, body("kept", [entry(0, invoice(0, size_bytes=20_000))]))
     await running.service.wait(row.id, 30)
-    orphan, uploading = (SpillWriter.to_create(running.folder, uuid4()) for _ in range(2))
-    orphan.create()
-    uploading.create()
-    orphan.close()
-    await running.signer.sweep()
-    assert not orphan.path.exists()
-    assert uploading.path.exists()
-    assert len(spill_files(running)) == 2
+    orphan, uploading = (running.payloads.create(uuid4()) for _ in range(2))
+    orphan.begin()
+    uploading.begin()
+    orphan.release()
+    await running.sweeping.sweep()
+    assert {path.stem for path in spill_files(running)} == {str(row.payload_id), str(uploading.payload_id)}
+    uploading.abandon()
 
 
-async def test_a_synchronous_payload_is_synced_before_it_is_spoken_of(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+async def test_a_synchronous_payload_is_durable_before_it_is_spoken_of(
+    running: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its signatures; or, where the time for the reply runs out before them, by itself."""
-    synced: list[str] = []
-    monkeypatch.setattr(SpillWriter, "sync", lambda _: synced.append("payload"))
-    monkeypatch.setattr(SpillWriter, "sync_data", lambda _: synced.append("signatures"))
-    monkeypatch.setattr("batchseal.worker.service.sync_file", lambda *_: synced.append("late"))
+    """It is made durable with its end; or, where the time for the reply runs out before, by the worker."""
+    durable: list[str] = []
+    make_durable, finish = LocalPayloads.make_durable, Store.finish
+
+    def making(payloads: LocalPayloads, record: Any) -> None:
+        make_durable(payloads, record)
+        durable.append("payload")
+
+    async def finishing(*arguments: Any, **options: Any) -> Any:
+        ended = await finish(*arguments, **options)
+        durable.append("end")
+        return ended
+
+    monkeypatch.setattr(LocalPayloads, "make_durable", making)
+    monkeypatch.setattr(Store, "finish", finishing)
     data = body("synchronous", [entry(0, invoice(0, size_bytes=20_000))])
     options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
     row = await running.service.receive(CALLER, Mode.SYNC, chunks=pieces(data), **options)
     assert await running.service.finished_within(CALLER, row, 30)
+    assert durable == ["payload", "end"]
     assert await running.service.finished_within(CALLER, row, 0) is None
-    assert synced == ["signatures", "late"]
-    await register(running, body("asynchronous", [entry(0, invoice(1, size_bytes=20_000))]))
-    assert synced[2] == "payload"
+    assert durable == ["payload", "end", "payload"]

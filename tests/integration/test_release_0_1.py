@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,19 +16,14 @@ import asyncpg
 import pytest
 from benchmarks.invoices import invoice
 from tests.integration.conftest import as_superuser
+from tests.support.parts import running_parts
 from tests.validators import pyhanko_verify
 
-from batchseal.admission.admission import Admission
-from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import budgets_of
 from batchseal.errors import ResultExpired
-from batchseal.intake.schema import Limits
 from batchseal.operation import Caller, Mode, OperationStatus
 from batchseal.postgres import EmbeddedPostgres
-from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
-from batchseal.signer.queue import Signer
 from batchseal.store import Store
 from batchseal.store.migrations import migration_files
 from batchseal.upstream.remote import RemoteUpstream
@@ -109,7 +103,6 @@ def timestamp_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
 @dataclass
 class Upgraded:
     service: Service
-    signer: Signer
     store: Store
     timestamp_root: Path
 
@@ -117,7 +110,7 @@ class Upgraded:
 @pytest.fixture
 async def upgraded(old_database: str, timestamp_address: tuple[str, Path], tmp_path: Path) -> AsyncIterator[Upgraded]:
     """This release on the folder and the database of the one before."""
-    spill, pool = tmp_path / "spill", ThreadPoolExecutor(2)
+    spill = tmp_path / "spill"
     await asyncio.to_thread(shutil.copytree, FIXTURE / "spill", spill)
     (tmp_path / "pin").write_text("fixture")
     services = tmp_path / "services.json"
@@ -129,36 +122,19 @@ async def upgraded(old_database: str, timestamp_address: tuple[str, Path], tmp_p
         timestamp_urls=address,
         timestamp_roots=str(root),
     )
-    store = await Store.connect(old_database, instance=INSTANCE)
-    of_callers = await Store.connect(old_database, instance=INSTANCE, everything=False)
+    stores: list[Store] = []
+
+    async def connect(instance: UUID, *, everything: bool = True) -> Store:
+        stores.append(await Store.connect(old_database, instance=instance, everything=everything))
+        return stores[-1]
+
+    await (await connect(INSTANCE)).take_back_own_leases()
     upstream = RemoteUpstream(settings, ClientServices.load(services))
-    signer = Signer(store, upstream, spill, pool, instance=INSTANCE, tries=5)
-    await store.take_back_own_leases()
-    server, link = LinkServer(tmp_path / "link", signer.handlers()), Link(tmp_path / "link")
-    await server.start()
-    link.start()
-    looking = asyncio.create_task(signer.run())
-    ledger = Ledger(tmp_path / "ledger")
-    service = Service(
-        of_callers,
-        link,
-        pool,
-        folder=spill,
-        limits=Limits(),
-        instance=INSTANCE,
-        advertised=("127.0.0.1", 8081),
-        admission=Admission(ledger, budgets_of(Settings()), spill),
-    )
-    yield Upgraded(service, signer, store, root)
-    looking.cancel()
-    await link.stop()
-    await server.stop()
-    await signer.stop(1)
+    async with running_parts(connect, upstream, spill, instance=INSTANCE) as parts:
+        yield Upgraded(parts.service, parts.store, root)
     await upstream.close()
-    await store.close()
-    await of_callers.close()
-    pool.shutdown()
-    ledger.close()
+    for store in stores:
+        await store.close()
 
 
 async def result(upgraded: Upgraded, caller: str, reference: str) -> list[bytes]:

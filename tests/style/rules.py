@@ -5,7 +5,7 @@ import builtins
 import re
 from collections.abc import Iterator
 
-PY_LINES, PYX_LINES, FUNCTION_LINES = 300, 250, 70
+PY_LINES, PYX_LINES, FUNCTION_LINES = 400, 400, 70
 
 SQL = re.compile(
     r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\b(CREATE|ALTER|DROP)\s+TABLE\b",

@@ -9,9 +9,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from batchseal.payloads.sweep import sweep
 
 from batchseal.payloads import sweep as sweeps
-from batchseal.payloads.sweep import sweep
 from batchseal.payloads.writer import SpillWriter
 
 

@@ -1,15 +1,13 @@
 """`Admission` lets a request in or refuses it; a `Ticket` is what an admitted one has reserved."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 
 from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import Budgets, free_bytes
+from batchseal.admission.limits import Budgets
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 
 # The spill's frames, prepared digests and signatures come on top of the documents.
@@ -31,12 +29,20 @@ log = structlog.get_logger("admission")
 
 
 class Admission:
-    """Of one worker. `make_room` is asked to purge fetched payloads where the temporary space is short."""
+    """One for each worker. `free_bytes` says what the payload store can take. `make_room` is asked to purge fetched payloads
+    where the temporary space is short.
+    """
 
-    def __init__(self, ledger: Ledger, budgets: Budgets, folder: Path, make_room: MakeRoom | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        budgets: Budgets,
+        free_bytes: Callable[[], int],
+        make_room: MakeRoom | None = None,
+    ) -> None:
         self.ledger = ledger
         self.budgets = budgets
-        self.folder = folder
+        self.free_bytes = free_bytes
         self._make_room = make_room
         self._deliveries = 0
 
@@ -102,7 +108,7 @@ class Ticket:
                 raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
             if temp:
                 left = budgets.temp_bytes - booked.stored_bytes - booked.temp_bytes
-                free = free_bytes(self._admission.folder) - (booked.temp_bytes - booked.written_bytes)
+                free = self._admission.free_bytes() - (booked.temp_bytes - booked.written_bytes)
                 if temp > min(left, free):
                     cause = f"{temp} bytes are needed; the budget has {left}, the volume {free}"
                     raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
@@ -148,14 +154,3 @@ class Ticket:
     def _give_back(self) -> None:
         self._ledger.change(-self.temp_bytes, -self.written_bytes, -self.memory_bytes)
         self.temp_bytes = self.memory_bytes = self.written_bytes = 0
-
-
-def stored_bytes(paths: list[Path]) -> int:
-    """What files take on their volume."""
-    total = 0
-    for path in paths:
-        try:
-            total += os.stat(path).st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return total

@@ -1,14 +1,9 @@
 """How much there is: the temporary budget, the memory that a container gives, the upstream queue."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import available_cores, available_memory, plan
-
-# Left on the volume for the database, whose log takes 16 MB at a time.
-SPARE_BYTES = 48 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +25,3 @@ def budgets_of(settings: Settings) -> Budgets:
         upload_bytes=sizes.upload_bytes,
         window_bytes=sizes.window_bytes,
     )
-
-
-def free_bytes(folder: Path) -> int:
-    """What the volume has left for payloads."""
-    volume = os.statvfs(folder)
-    return volume.f_bavail * volume.f_frsize - SPARE_BYTES

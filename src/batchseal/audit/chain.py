@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from batchseal.document import PreparedDigest, ReceivedDocument, Refusal
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import NO_LINK
 
@@ -105,14 +104,3 @@ class Verifier:
 def documents_digest(digests: Iterable[bytes]) -> bytes:
     """One digest for a batch: SHA-256 over the documents' digests in their order."""
     return hashlib.sha256(b"".join(digests)).digest()
-
-
-def digests_of(
-    documents: Iterable[ReceivedDocument], results: Iterable[tuple[int, PreparedDigest | Refusal]]
-) -> dict[int, bytes]:
-    """Each document's digest by ordinal: of what is going to be signed, where that is known, else of the document.
-
-    The first is what the signed file's `messageDigest` says (RFC 5652 11.2), and costs nothing here.
-    """
-    found = {ordinal: result.message_digest for ordinal, result in results if isinstance(result, PreparedDigest)}
-    return found | {d.ordinal: hashlib.sha256(d.content).digest() for d in documents if d.ordinal not in found}

@@ -1,4 +1,4 @@
-"""`AuditWriter`: chains what waits, and exports months before they are dropped. Runs in the signer process."""
+"""`AuditWriter`: chains entries that wait, and exports months before they are dropped. Runs in the signer process."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,14 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
-from batchseal.errors import PayloadUnavailable, SpillDamaged
+from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
-from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.reader import SpillReader
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, Waiting
 from batchseal.system.crash_sites import crash_site
@@ -27,16 +26,18 @@ log = structlog.get_logger("audit")
 
 
 class AuditWriter:
-    def __init__(self, trail: AuditTrail, spill_folder: Path, audit_folder: Path, pool: Executor) -> None:
+    def __init__(self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor) -> None:
         self._trail = trail
-        self._spill_folder = spill_folder
+        self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
         self._held = 0  # operations whose payload could not be read the last time
 
     async def chain(self) -> int:
-        """Appends what waits; how many. An entry whose payload cannot be read just now goes on waiting, and so do the later
-        entries of its operation; those of other operations are not held up by it.
+        """Chains the entries that wait, and returns how many.
+
+        An entry whose payload cannot be read just now goes on waiting, and so do the later entries of its operation. Entries of
+        other operations are not held up by it.
         """
         chained, after, held = 0, 0, set[int]()
         while waiting := await self._trail.waiting(after):
@@ -51,7 +52,7 @@ class AuditWriter:
         return chained
 
     def _known_facts(self, entries: Sequence[Waiting], held: set[int]) -> list[Facts]:
-        """Of the entries that can be chained now. Adds to `held` the operations whose payload cannot be read."""
+        """The entries that can be chained now. Adds the operations whose payload cannot be read to `held`."""
         facts = []
         for entry in entries:
             if entry.operation_id in held:
@@ -63,11 +64,15 @@ class AuditWriter:
         return facts
 
     def _facts(self, waiting: Waiting) -> Facts:
-        """A finished operation's payload says what was signed, and with which credential. Raises PayloadUnavailable."""
+        """The payload of a finished operation says what was signed, and with which credential. Raises PayloadUnavailable."""
         if waiting.event != Event.FINISHED or not waiting.signed:
             return waiting, waiting.digest, b""
-        with suppress(SpillDamaged):
-            return waiting, *signed_facts(self._spill_folder, waiting.payload_id)
+        with suppress(PayloadDamaged):
+            reader = OperationReader(self._payloads, records_of(waiting.payloads))
+            try:
+                return waiting, *signed_facts(reader, waiting.signed_ordinals)
+            finally:
+                reader.close()
         return waiting, b"", b""
 
     async def export_and_drop(self, seconds: float) -> None:
@@ -84,16 +89,15 @@ class AuditWriter:
                 log.info("audit entries exported and dropped", month=f"{month:%Y-%m}", entries=len(entries))
 
 
-def signed_facts(folder: Path, payload_id: UUID) -> tuple[bytes, bytes]:
-    """The digest over the signed documents' digests, and the fingerprint of the credential. Raises SpillDamaged,
-    PayloadUnavailable.
+def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[bytes, bytes]:
+    """The digest over the digests of the signed documents, and the fingerprint of the credential.
+
+    Raises PayloadDamaged, PayloadUnavailable.
     """
-    with SpillReader(folder, payload_id) as reader:
-        ordinals = sorted(reader.ordinals(FrameKind.SIGNATURE))
-        prepared = [records.read_prepared(reader, ordinal) for ordinal in ordinals]
-    digest = documents_digest(p.message_digest for p in prepared)
-    fingerprints = sorted({p.fingerprint for p in prepared})
-    # A chain that changed half-way leaves two: then both stand behind one digest.
+    prepared = [records.read_prepared(reader, ordinal) for ordinal in ordinals]
+    digest = documents_digest(one.document_digest for one in prepared)
+    fingerprints = sorted({one.fingerprint for one in prepared})
+    # A certificate that was renewed in between leaves two fingerprints: then one digest stands for both.
     return digest, fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
 
 

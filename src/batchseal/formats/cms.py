@@ -11,14 +11,12 @@ from functools import lru_cache
 
 from asn1crypto import algos, cms, tsp, x509
 
+from batchseal.algorithms import DIGEST_BYTES, pss_parameters
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, ItemRejected
 
-DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
-# Room beyond the longest CMS, so that a chain renewed with slightly longer certificates is no surprise to tools that re-sign.
+# The reserved room is this much longer than the longest CMS: a tool that signs again with a renewed chain may need a little more.
 SPARE_BYTES = 64
-# Room for a time stamp with its chain, where one is asked for. It is got after the document was digested.
-TIMESTAMP_BYTES = 8 << 10
 
 # RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
 SET_OF_TAG = b"\x31"
@@ -135,18 +133,6 @@ class CmsTemplate:
         at = der.rindex(self._mark, 0, end)
         behind = end + signature_bytes
         return _Pieces(der[:at], der[at + len(self._mark) : end], der[behind:stamp], der[stamp + len(timestamp) :])
-
-
-def pss_parameters(digest_name: str) -> algos.RSASSAPSSParams:
-    """RSASSA-PSS (RFC 4055 3.1) with this digest, MGF1 over the same, and a salt as long as the digest."""
-    algorithm = {"algorithm": digest_name}
-    return algos.RSASSAPSSParams(
-        {
-            "hash_algorithm": algorithm,
-            "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": algorithm},
-            "salt_length": DIGEST_BYTES[digest_name],
-        }
-    )
 
 
 _template = lru_cache(maxsize=64)(CmsTemplate)

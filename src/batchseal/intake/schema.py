@@ -3,24 +3,20 @@
 Null is the same as absent, unknown keys are ignored, wrong types and values are errors that name the place.
 """
 
-from enum import Enum
 from typing import Annotated, Any
 
 import msgspec
 
-from batchseal.document import Description, Refusal
+from batchseal.document import Description, Level, SignatureType
 from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
-from batchseal.operation import ContentType, SignError
+from batchseal.operation import ContentType
 
 # What generated multipart clients send, since the vendor's schema names all three in one literal.
 ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
 CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
 
 
-class SignatureType(Enum):
-    PAdES = "PAdES"
-    XAdES = "XAdES"
-    CAdES = "CAdES"
+SIGNATURE_TYPES = {kind.label: kind for kind in SignatureType}
 
 
 class SignatureInfo(msgspec.Struct, rename="camel", kw_only=True):
@@ -100,7 +96,7 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
     name = required(request.name, f"{at}.name")
     content_type = _content_type(required(request.content_type, f"{at}.contentType"), f"{at}.contentType", sniffed)
     signature_type = required(info.signature_type, f"{place}.signatureInfo.signatureType")
-    if signature_type not in SignatureType.__members__:
+    if signature_type not in SIGNATURE_TYPES:
         raise ValueNotAllowed(
             f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is none of PAdES, XAdES, CAdES"
         )
@@ -110,8 +106,9 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
         content_type=content_type,
         reason=info.reason or None,
         location=info.location or None,
-        refusal=_not_offered(name, content_type, signature_type, info),
-        apply_timestamp=info.apply_timestamp is True,
+        signature_type=SIGNATURE_TYPES[signature_type],
+        level=Level.T if info.apply_timestamp is True else Level.B,
+        visible=info.visible_signature_info is not None,
     )
 
 
@@ -125,18 +122,6 @@ def _content_type(text: str, place: str, sniffed: ContentType | None) -> Content
     if kind is None:
         raise ValueNotAllowed(f"{place}: {text[:80]!r} is none of {', '.join(CONTENT_TYPES)}")
     return kind
-
-
-def _not_offered(name: str, content_type: ContentType, signature_type: str, info: SignatureInfo) -> Refusal | None:
-    """What isn't built yet is refused for this document, never ignored."""
-    cause = None
-    if signature_type != SignatureType.PAdES.value:
-        cause = f"signatures of type {signature_type} are not offered yet"
-    elif content_type is not ContentType.PDF:
-        cause = f"PAdES signs PDF documents, not {content_type.media_type}"
-    elif info.visible_signature_info is not None:
-        cause = "visible signatures are not offered yet"
-    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}") if cause else None
 
 
 def sniff(content: memoryview) -> ContentType | None:

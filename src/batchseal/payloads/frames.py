@@ -1,11 +1,12 @@
-"""The spill file's format: one append-only file an operation, a sequence of frames.
+"""The format of a payload: a sequence of frames, written once.
 
     frame   = header (40 bytes, little endian) + stored bytes
     header  = magic "BSF1" | kind u8 | flags u8 | 0 u16 | ordinal u32 | raw length u64 | stored length u64
               | XXH3-64 of the stored bytes u64 | XXH32 of all before u32
 
-The header's checksum is seeded with the payload's UUID and the frame's offset: bytes inside a document never pass for a
-header, so a reader can find the next frame behind a damaged one. A later frame of a kind and ordinal replaces an earlier one.
+The checksum of a header is seeded with the UUID of the payload and the offset of the frame. Bytes inside a document can
+therefore never pass for a header, so a reader can find the next frame behind a damaged one. Where two frames have the same kind
+and ordinal, the later one counts.
 """
 
 import struct
@@ -20,18 +21,24 @@ HEADER_BYTES = HEADER.size + 4
 MAGIC = b"BSF1"
 ZSTD = 1
 
-# Bounds what a reader allocates on a header's word.
+# A header cannot make a reader allocate more than this.
 MAX_FRAME_BYTES = 1 << 32
 
 
 class FrameKind(IntEnum):
-    DOCUMENT = 1  # the original, byte for byte
-    PREPARED = 2  # a PreparedDigest
-    SIGNATURE = 3  # a SignatureValue
-    CREDENTIAL = 4  # the Credential that documents were prepared for
-    DESCRIPTIONS = 5  # what a later preparation needs of the request
-    TRIES = 6  # sign calls that open documents were in
-    TIMESTAMP = 7  # a time stamp token over a signature value
+    """What a frame holds. The numbers are stored and never change."""
+
+    UNKNOWN = 0  # written by a later release; readers pass over it
+    DOCUMENT = 1  # an original, byte for byte
+    PREPARED = 2  # a document that is ready to be signed
+    SIGNATURE = 3  # release 0.1: a signature value
+    CREDENTIAL = 4  # the credential that documents were prepared for
+    DESCRIPTIONS = 5  # what was asked for each document
+    TRIES = 6  # release 0.1: how many sign calls each open document was in
+    TIMESTAMP = 7  # release 0.1: a time stamp token
+
+
+KINDS = {kind.value: kind for kind in FrameKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ def pack_header(header: FrameHeader, payload_id: UUID, offset: int) -> bytes:
 
 
 def unpack_header(data: bytes, payload_id: UUID, offset: int) -> FrameHeader | None:
-    """The header at `offset`, or None where these 40 bytes are none."""
+    """The header at `offset`, or None where these 40 bytes are not a header."""
     if len(data) < HEADER_BYTES or data[:4] != MAGIC:
         return None
     if xxhash.xxh32_intdigest(data[: HEADER.size], _seed(payload_id, offset)) != int.from_bytes(data[-4:], "little"):
@@ -71,4 +78,4 @@ def unpack_header(data: bytes, payload_id: UUID, offset: int) -> FrameHeader | N
     _, kind, flags, _, ordinal, raw, stored, checksum = HEADER.unpack_from(data)
     if raw > MAX_FRAME_BYTES or stored > MAX_FRAME_BYTES:
         return None
-    return FrameHeader(FrameKind(kind), flags, ordinal, raw, stored, checksum)
+    return FrameHeader(KINDS.get(kind, FrameKind.UNKNOWN), flags, ordinal, raw, stored, checksum)

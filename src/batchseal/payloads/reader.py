@@ -1,7 +1,8 @@
-"""Reads spill files. Every byte it returns was verified against its frame's checksum.
+"""Reads a payload that is a file. Every byte that it returns was verified against its frame's checksum.
 
-What is stored wrongly, or is gone, raises SpillDamaged: that is final. What the operating system cannot give just now (no
-descriptor is left, the folder is not mounted, the disk reports a fault) raises PayloadUnavailable: it is tried again.
+A payload that is gone, or that is not what was written, raises PayloadDamaged: that is final. What the operating system cannot
+give just now (no descriptor is left, the folder is not mounted, the disk reports a fault) raises PayloadUnavailable: the caller
+tries again later.
 """
 
 import os
@@ -13,16 +14,17 @@ from uuid import UUID
 import xxhash
 import zstandard
 
-from batchseal.errors import PayloadUnavailable, SpillDamaged
+from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
 
 SEARCH_BYTES = 1 << 20
-BLOCK_BYTES = 4096  # behind a document follow small frames, whose headers come with the first one's
+BLOCK_BYTES = 4096  # small frames stand together behind the documents, so one read brings several headers
 
 
 def open_payload(path: Path, flags: int) -> int:
-    """A descriptor of a payload's file. Raises SpillDamaged where the folder is there and the file is not, and
-    PayloadUnavailable for any other reason.
+    """Opens a payload's file and returns its descriptor.
+
+    Raises PayloadDamaged where the folder exists and the file does not, PayloadUnavailable for every other reason.
     """
     try:
         return os.open(path, flags)
@@ -35,10 +37,10 @@ def open_payload(path: Path, flags: int) -> int:
     except OSError as problem:
         raise unavailable(problem, "the folder of the stored payloads cannot be opened") from None
     try:
-        # Looked for once more inside the open folder: it may have been mounted in between.
+        # The folder may have been mounted after the first attempt, so the file is looked for inside the open folder again.
         return os.open(path.name, flags, dir_fd=folder)
     except FileNotFoundError as problem:
-        raise SpillDamaged(f"the stored payload cannot be opened: {problem.strerror}") from None
+        raise PayloadDamaged(f"the stored payload cannot be opened: {problem.strerror}") from None
     except OSError as problem:
         raise unavailable(problem) from None
     finally:
@@ -49,23 +51,21 @@ def unavailable(problem: OSError, what: str = "the stored payload cannot be open
     return PayloadUnavailable(f"{what} just now: {problem.strerror}")
 
 
-class SpillReader:
-    """The frames of one operation's file, by kind and ordinal. Not for several threads at once."""
+class FileReader:
+    """The frames of one payload, by kind and ordinal. A `PayloadReader`; one thread at a time."""
 
-    def __init__(self, folder: Path, payload_id: UUID) -> None:
-        """Raises SpillDamaged, PayloadUnavailable."""
-        self.path = folder / f"{payload_id}.spill"
+    def __init__(self, path: Path, payload_id: UUID) -> None:
+        """Raises PayloadDamaged, PayloadUnavailable."""
         self.payload_id = payload_id
-        self._descriptor = open_payload(self.path, os.O_RDONLY)
+        self._descriptor = open_payload(path, os.O_RDONLY)
         self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
-        self.end = 0
         try:
-            self.refresh()
+            self._find_frames()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> "SpillReader":
+    def __enter__(self) -> "FileReader":
         return self
 
     def __exit__(
@@ -76,13 +76,13 @@ class SpillReader:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def refresh(self) -> None:
-        """Takes in the frames that were appended since. A half-written last one is left alone. Raises PayloadUnavailable."""
+    def _find_frames(self) -> None:
+        """Reads all headers. A last frame that was written in part is left out."""
         try:
             size = os.fstat(self._descriptor).st_size
         except OSError as problem:
             raise unavailable(problem, "the stored payload cannot be read") from None
-        offset = self.end
+        offset = 0
         block, begin = b"", 0
         while offset + HEADER_BYTES <= size:
             if offset + HEADER_BYTES > begin + len(block):
@@ -99,10 +99,10 @@ class SpillReader:
             if behind > size:
                 break
             self._frames[header.kind, header.ordinal] = (offset + HEADER_BYTES, header)
-            self.end = offset = behind
+            offset = behind
 
     def _find_frame(self, offset: int, size: int) -> int | None:
-        """The next header behind a damaged one."""
+        """Where the next header is, behind a damaged one."""
         while offset + HEADER_BYTES <= size:
             block = self._pread(min(SEARCH_BYTES + HEADER_BYTES, size - offset), offset)
             place = block.find(MAGIC)
@@ -114,8 +114,9 @@ class SpillReader:
         return None
 
     def _pread(self, count: int, offset: int) -> bytes:
-        """Fewer bytes only where the file ends. A system call may stop in front of a page that it cannot read: taken for the
-        end, that would be damage.
+        """Reads `count` bytes, or fewer where the file ends.
+
+        A system call may stop early at a page that it cannot read. Taking that for the end of the file would report damage.
         """
         try:
             data = os.pread(self._descriptor, count, offset)
@@ -134,30 +135,35 @@ class SpillReader:
     def _decompressor(self) -> zstandard.ZstdDecompressor:
         return zstandard.ZstdDecompressor()
 
+    def has(self, kind: FrameKind, ordinal: int) -> bool:
+        return (kind, ordinal) in self._frames
+
     def ordinals(self, kind: FrameKind) -> set[int]:
-        """Documents with a frame of this kind whose content is what was written. A power cut may leave a header before
-        pages that never reached the disk: such a frame counts as missing, and its work is done again.
+        """Documents that have a frame of this kind whose content is what was written.
+
+        A power cut may leave a header without the pages behind it, which never reached the disk. Such a frame counts as missing,
+        and its work is done again.
         """
         found = ((ordinal, place) for (frame_kind, ordinal), place in self._frames.items() if frame_kind is kind)
         return {ordinal for ordinal, (offset, header) in found if self._stored(offset, header) is not None}
 
     def _stored(self, offset: int, header: FrameHeader) -> bytes | None:
-        """A frame's stored bytes, or None where they do not match their checksum. Raises PayloadUnavailable."""
+        """The stored bytes of a frame, or None where they do not match their checksum. Raises PayloadUnavailable."""
         stored = self._pread(header.stored_bytes, offset)
         whole = len(stored) == header.stored_bytes and xxhash.xxh3_64_intdigest(stored) == header.checksum
         return stored if whole else None
 
     def read(self, kind: FrameKind, ordinal: int) -> bytes:
-        """The content of a frame. Raises SpillDamaged where it is missing or not what was written, PayloadUnavailable."""
+        """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
         try:
             offset, header = self._frames[kind, ordinal]
         except KeyError:
-            raise SpillDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
+            raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
         if (stored := self._stored(offset, header)) is None:
-            raise SpillDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
+            raise PayloadDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
         if not header.flags & ZSTD:
             return stored
         try:
             return self._decompressor.decompress(stored, max_output_size=header.raw_bytes)
         except zstandard.ZstdError as problem:
-            raise SpillDamaged(f"the stored {kind.name.lower()} {ordinal} cannot be unpacked: {problem}") from None
+            raise PayloadDamaged(f"the stored {kind.name.lower()} {ordinal} cannot be unpacked: {problem}") from None

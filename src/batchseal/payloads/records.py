@@ -1,90 +1,201 @@
-"""What the spill holds beside the documents, as msgpack records: prepared digests, signatures, credentials, descriptions."""
+"""What a payload holds beside the documents: msgpack records with names and defaults, so that fields can be added.
 
-from collections.abc import Iterable, Mapping
+A release reads the records of the one before it, and ignores fields of the one after it. Records of release 0.1 had no version;
+the last part of this module reads them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import Credential, Description, PreparedDigest, SignatureValue
-from batchseal.errors import SpillDamaged
+from batchseal.document import Credential, Description, Evidence, Level, Prepared, SignatureType
+from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.reader import SpillReader
-from batchseal.payloads.writer import Frame
-from batchseal.store.rows import DocumentRow
+from batchseal.payloads.interface import Frame, PayloadReader
 
-# Ordinal, content type, reason, location, time stamp: what a later preparation needs of the request.
-WhatWasAsked = tuple[int, ContentType, str | None, str | None, bool]
+
+class AskedDocument(msgspec.Struct, omit_defaults=True):
+    """What was asked for one document, as far as a later preparation needs it. Its names stand in the database."""
+
+    ordinal: int
+    content_type: ContentType
+    reason: str | None = None
+    location: str | None = None
+    signature_type: SignatureType = SignatureType.PADES
+    level: Level = Level.B
+    visible: bool = False
+
+
+class Asked(msgspec.Struct):
+    """The content of the one DESCRIPTIONS frame."""
+
+    documents: list[AskedDocument]
+    version: int = 2
+
+
+class PreparedRecord(msgspec.Struct, omit_defaults=True):
+    """The content of a PREPARED frame. The last six fields are those of release 0.1, which knew one format and no name for it."""
+
+    ordinal: int
+    version: int = 2
+    format: str = ""
+    digest: bytes = b""
+    document_digest: bytes = b""
+    fingerprint: bytes = b""
+    level: Level = Level.B
+    additional_bytes: int = 0
+    plan: bytes = b""
+
+    head: bytes = b""
+    tail: bytes = b""
+    reserved_bytes: int = 0
+    message_digest: bytes = b""
+    attributes_digest: bytes = b""
+    timestamp: bool = False
+
+
+# Release 0.1: ordinal, content type, reason, location, whether a time stamp was asked for.
+AskedTuple = tuple[int, ContentType, str | None, str | None, bool]
+
+T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
-_prepared = msgspec.msgpack.Decoder(PreparedDigest).decode
+_prepared = msgspec.msgpack.Decoder(PreparedRecord).decode
 _credential = msgspec.msgpack.Decoder(Credential).decode
+_asked = msgspec.msgpack.Decoder(Asked | list[AskedTuple]).decode
 _tries = msgspec.msgpack.Decoder(dict[int, int]).decode
-_asked = msgspec.msgpack.Decoder(list[WhatWasAsked]).decode
 
 
-def prepared_frame(prepared: PreparedDigest) -> Frame:
-    return FrameKind.PREPARED, prepared.ordinal, _encode(prepared)
+# --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def signature_frame(signature: SignatureValue) -> Frame:
-    return FrameKind.SIGNATURE, signature.ordinal, signature.value
-
-
-def timestamp_frame(ordinal: int, token: bytes) -> Frame:
-    return FrameKind.TIMESTAMP, ordinal, token
+def prepared_frame(prepared: Prepared) -> Frame:
+    record = PreparedRecord(
+        ordinal=prepared.ordinal,
+        format=prepared.format,
+        digest=prepared.digest,
+        document_digest=prepared.document_digest,
+        fingerprint=prepared.fingerprint,
+        level=prepared.level,
+        additional_bytes=prepared.additional_bytes,
+        plan=prepared.plan,
+    )
+    return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
 
 def credential_frame(credential: Credential) -> Frame:
     return FrameKind.CREDENTIAL, _credential_ordinal(credential.fingerprint), _encode(credential)
 
 
+def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
+    """`asked`: the ordinal of each document, and what its caller says of it."""
+    documents = [
+        AskedDocument(
+            ordinal,
+            what.content_type,
+            what.reason,
+            what.location,
+            signature_type=what.signature_type,
+            level=what.level,
+            visible=what.visible,
+        )
+        for ordinal, what in asked
+    ]
+    return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents))
+
+
 def _credential_ordinal(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:4], "little")
 
 
-def asked_frame(asked: Iterable[WhatWasAsked]) -> Frame:
-    return FrameKind.DESCRIPTIONS, 0, _encode(list(asked))
+# --- reading: all raise PayloadDamaged and PayloadUnavailable --------------------------------------------------------
 
 
-def tries_frame(tries: Mapping[int, int]) -> Frame:
-    """Replaces the one before: what is not named in it has had no try."""
-    return FrameKind.TRIES, 0, _encode(dict(tries))
+def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
+    raw = reader.read(FrameKind.PREPARED, ordinal)
+    record = _decoded(_prepared, raw)
+    if not record.format:
+        return _prepared_of_release_0_1(record, raw)
+    return Prepared(
+        record.ordinal,
+        record.format,
+        record.digest,
+        record.document_digest,
+        record.fingerprint,
+        record.level,
+        record.additional_bytes,
+        record.plan,
+    )
 
 
-def read_prepared(reader: SpillReader, ordinal: int) -> PreparedDigest:
-    return _prepared(reader.read(FrameKind.PREPARED, ordinal))
+def read_credential(reader: PayloadReader, fingerprint: bytes) -> Credential:
+    return _decoded(_credential, reader.read(FrameKind.CREDENTIAL, _credential_ordinal(fingerprint)))
 
 
-def read_signature(reader: SpillReader, ordinal: int) -> SignatureValue:
-    return SignatureValue(ordinal, reader.read(FrameKind.SIGNATURE, ordinal))
-
-
-def read_timestamp(reader: SpillReader, prepared: PreparedDigest) -> bytes:
-    """The token, or b"" for a document that asks for none. Raises SpillDamaged where one is missing."""
-    return reader.read(FrameKind.TIMESTAMP, prepared.ordinal) if prepared.timestamp else b""
-
-
-def has_credential(reader: SpillReader, fingerprint: bytes) -> bool:
-    return _credential_ordinal(fingerprint) in reader.ordinals(FrameKind.CREDENTIAL)
-
-
-def read_credential(reader: SpillReader, fingerprint: bytes) -> Credential:
-    return _credential(reader.read(FrameKind.CREDENTIAL, _credential_ordinal(fingerprint)))
-
-
-def read_asked(reader: SpillReader) -> dict[int, WhatWasAsked]:
+def read_asked(reader: PayloadReader) -> dict[int, AskedDocument]:
     """By ordinal."""
-    return {item[0]: item for item in _asked(reader.read(FrameKind.DESCRIPTIONS, 0))}
+    found = _decoded(_asked, reader.read(FrameKind.DESCRIPTIONS, 0))
+    documents = found.documents if isinstance(found, Asked) else map(_asked_of_release_0_1, found)
+    return {document.ordinal: document for document in documents}
 
 
-def description(row: DocumentRow, asked: dict[int, WhatWasAsked]) -> Description:
-    """What a preparation needs to know of a document: its row, and what the spill says was asked for it."""
-    if row.ordinal not in asked:
-        raise SpillDamaged(f"what was asked for document {row.ordinal} is not stored")
-    _, content_type, reason, location, timestamp = asked[row.ordinal]
-    return Description(row.external_reference, row.name, content_type, reason, location, apply_timestamp=timestamp)
+def description(asked: AskedDocument, external_reference: str, name: str) -> Description:
+    return Description(
+        external_reference,
+        name,
+        asked.content_type,
+        asked.reason,
+        asked.location,
+        signature_type=asked.signature_type,
+        level=asked.level,
+        visible=asked.visible,
+    )
 
 
-def read_tries(reader: SpillReader) -> dict[int, int]:
-    """Sign calls by ordinal; {} where none is known."""
-    return _tries(reader.read(FrameKind.TRIES, 0)) if 0 in reader.ordinals(FrameKind.TRIES) else {}
+def _decoded(decode: Callable[[bytes], T], raw: bytes) -> T:
+    try:
+        return decode(raw)
+    except msgspec.MsgspecError as problem:
+        raise PayloadDamaged(f"a stored record cannot be read: {problem}") from None
+
+
+# --- release 0.1 kept signatures, time stamps and tries in the payload ------------------------------------------------
+
+
+def _prepared_of_release_0_1(old: PreparedRecord, raw: bytes) -> Prepared:
+    """The old record has the fields of the plan under the same names, so it is the plan."""
+    return Prepared(
+        ordinal=old.ordinal,
+        format="pades",
+        digest=old.attributes_digest,
+        document_digest=old.message_digest,
+        fingerprint=old.fingerprint,
+        level=Level.T if old.timestamp else Level.B,
+        additional_bytes=len(old.head) + old.reserved_bytes + len(old.tail),
+        plan=raw,
+    )
+
+
+def _asked_of_release_0_1(old: AskedTuple) -> AskedDocument:
+    ordinal, content_type, reason, location, time_stamp = old
+    return AskedDocument(ordinal, content_type, reason, location, level=Level.T if time_stamp else Level.B)
+
+
+def read_old_evidence(reader: PayloadReader, ordinals: Sequence[int]) -> dict[int, Evidence]:
+    """By ordinal, where the payload holds a signature that is what was written."""
+    signed = (
+        reader.ordinals(FrameKind.SIGNATURE) if any(reader.has(FrameKind.SIGNATURE, n) for n in ordinals) else set()
+    )
+    stamped = reader.ordinals(FrameKind.TIMESTAMP) if signed else set()
+    found: dict[int, Evidence] = {}
+    for ordinal in signed.intersection(ordinals):
+        stamps = (reader.read(FrameKind.TIMESTAMP, ordinal),) if ordinal in stamped else ()
+        found[ordinal] = Evidence(reader.read(FrameKind.SIGNATURE, ordinal), stamps)
+    return found
+
+
+def read_old_tries(reader: PayloadReader) -> dict[int, int]:
+    """Sign calls by ordinal."""
+    return _decoded(_tries, reader.read(FrameKind.TRIES, 0)) if 0 in reader.ordinals(FrameKind.TRIES) else {}

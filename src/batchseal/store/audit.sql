@@ -1,5 +1,14 @@
 -- name: audit_waiting
-SELECT * FROM audit_pending WHERE instance = $1 AND id > $2 ORDER BY id LIMIT $3;
+-- With what the digest of a finished operation is computed from: its payloads, and which of its documents are signed.
+SELECT a.*, o.payload_record, o.further_payloads,
+       CASE WHEN a.event = 2 THEN ARRAY(
+           SELECT d.ordinal FROM documents d
+           WHERE d.month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date
+             AND d.operation_id = o.id AND d.status = 2
+           ORDER BY d.ordinal
+       ) END AS signed_ordinals
+FROM audit_pending a JOIN operations o ON o.id = a.operation_id
+WHERE a.instance = $1 AND a.id > $2 ORDER BY a.id LIMIT $3;
 
 -- name: audit_take
 DELETE FROM audit_pending WHERE id = ANY ($1::bigint[]) RETURNING id;

@@ -6,22 +6,29 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 import xxhash
 
-from batchseal.document import DocumentOutcome
+from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import TooLarge, ValueNotAllowed
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.store.rows import DocumentRow, Ended, NewDocument, NewOperation, OperationRow
+from batchseal.store.rows import DocumentRow, Ended, Kept, NewDocument, NewOperation, OperationRow
 
 # A B-tree entry holds 2,704 bytes: client service and reference must fit together.
 MAX_KEY_BYTES = 2_600
 MAX_CAUSE_CHARACTERS = 500
+MAX_TRIES = (1 << 15) - 1  # the column is a smallint
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def month_of(created_at: datetime) -> date:
     """The partition of an operation, from its aware `created_at`."""
     return created_at.astimezone(UTC).date().replace(day=1)
+
+
+def day_of(created_at: datetime) -> date:
+    """The partition of an operation's signatures, from its aware `created_at`."""
+    return created_at.astimezone(UTC).date()
 
 
 def reference_key(client_service: str, reference: str) -> int:
@@ -60,6 +67,41 @@ def outcome_columns(
     )
 
 
+class StoredEvidence(msgspec.Struct, omit_defaults=True):
+    """The column `evidence`: what came after the signature value. Fields may be added; a missing one has its default."""
+
+    time_stamps: list[bytes] = []
+    version: int = 1
+
+
+_encode_evidence = msgspec.msgpack.Encoder().encode
+_decode_evidence = msgspec.msgpack.Decoder(StoredEvidence).decode
+
+
+def kept_columns(kept: Sequence[Kept]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
+    """As arrays: ordinals, signature values, the rest of the evidence, tries. An empty value leaves a stored one as it is."""
+    return (
+        [one.ordinal for one in kept],
+        [one.evidence.signature if one.evidence else b"" for one in kept],
+        [_stored_evidence(one.evidence) for one in kept],
+        [min(one.tries, MAX_TRIES) for one in kept],
+    )
+
+
+def _stored_evidence(evidence: Evidence | None) -> bytes:
+    if evidence is None or not evidence.time_stamps:
+        return b""
+    return _encode_evidence(StoredEvidence(list(evidence.time_stamps)))
+
+
+def kept_row(record: Mapping[str, Any]) -> Kept:
+    evidence = None
+    if record["signature"]:
+        rest = _decode_evidence(record["evidence"]) if record["evidence"] else StoredEvidence()
+        evidence = Evidence(record["signature"], tuple(rest.time_stamps))
+    return Kept(record["ordinal"], evidence, record["tries"])
+
+
 def registered_document(document: NewDocument) -> DocumentRow:
     """The row that registering it has made."""
     refusal = document.refusal
@@ -77,9 +119,13 @@ def registered_document(document: NewDocument) -> DocumentRow:
 
 
 def as_ended(
-    row: OperationRow, documents: Sequence[DocumentRow], outcomes: Mapping[int, DocumentOutcome], ended: Ended
+    row: OperationRow,
+    documents: Sequence[DocumentRow],
+    outcomes: Mapping[int, DocumentOutcome],
+    evidence: Mapping[int, Evidence],
+    ended: Ended,
 ) -> tuple[OperationRow, list[DocumentRow]]:
-    """The rows as they are after the end, from those before it. `outcomes` by ordinal."""
+    """The rows as they are after the end, from those before it. `outcomes` and `evidence` by ordinal."""
     operation = replace(
         row,
         status=OperationStatus.EXECUTION_FAILED if ended.failed else OperationStatus.EXECUTED,
@@ -87,14 +133,17 @@ def as_ended(
         documents_signed=row.documents_total - ended.failed,
         documents_failed=ended.failed,
     )
-    return operation, [_ended_document(document, outcomes.get(document.ordinal)) for document in documents]
+    return operation, [
+        _ended_document(document, outcomes.get(document.ordinal), evidence.get(document.ordinal))
+        for document in documents
+    ]
 
 
-def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None) -> DocumentRow:
-    if outcome is None:  # refused on arrival
+def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None, evidence: Evidence | None) -> DocumentRow:
+    if outcome is None:  # it was refused on arrival
         return row
     if (refusal := outcome.refusal) is None:
-        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes)
+        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes, evidence=evidence)
     return replace(
         row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=storable_cause(refusal.cause)
     )

@@ -13,15 +13,24 @@ ORDER BY d.operation_id DESC
 LIMIT 1;
 
 -- name: record_outcomes
--- A document ends once: one that is not RECEIVED any more keeps its first result. One statement, one round trip: the row of
--- the operation is locked, so that its fence holds until the commit. With $9 these outcomes are the last: the operation gets
--- its final status, and its audit trail an entry. The commit waits for no sync (see `claim`), but for the last.
+-- How documents ended, and the signatures that they ended with, in one statement. A document ends once: one that is not RECEIVED
+-- any more keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these
+-- outcomes are the last ones: the operation gets its final status, and its audit trail an entry. The commit waits for the disk
+-- where it ends the operation or carries signatures ($15), else not (see `claim`).
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
-                          CASE WHEN $9 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
+                          CASE WHEN $9 OR $15 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
     FROM operations
     WHERE id = $1 AND fence = $8 AND status IN (1, 3) AND lease_holder IS NOT NULL
     FOR UPDATE
+), kept AS (
+    INSERT INTO signatures AS s (operation_id, day, ordinal, signature, evidence, tries)
+    SELECT held.id, $10, e.*
+    FROM held, unnest($11::integer[], $12::bytea[], $13::bytea[], $14::smallint[]) e
+    ON CONFLICT (operation_id, ordinal, day) DO UPDATE
+    SET signature = CASE WHEN excluded.signature = '' THEN s.signature ELSE excluded.signature END,
+        evidence = CASE WHEN excluded.evidence = '' THEN s.evidence ELSE excluded.evidence END,
+        tries = excluded.tries
 ), ended AS (
     UPDATE documents d
     SET status = o.status, sign_error = o.sign_error, cause = o.cause, additional_bytes = o.additional_bytes
@@ -44,6 +53,19 @@ WITH held AS (
     SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM written WHERE $9
 )
 SELECT documents_failed AS failed, finished_at FROM written;
+
+-- name: evidence
+-- What is known of the documents from ordinal $3 to $4.
+SELECT ordinal, signature, evidence, tries FROM signatures
+WHERE operation_id = $1 AND day = $2 AND ordinal BETWEEN $3 AND $4;
+
+-- name: forget_tries
+-- A row that says 0 stands in the way of what a payload of release 0.1 says of tries.
+INSERT INTO signatures (operation_id, day, ordinal) SELECT $1, $2, unnest($3::integer[])
+ON CONFLICT (operation_id, ordinal, day) DO UPDATE SET tries = 0;
+
+-- name: make_signatures_partition
+SELECT make_signatures_partition($1);
 
 -- name: reopen_documents
 UPDATE documents SET status = 1, sign_error = 0, cause = ''

@@ -4,6 +4,7 @@ GRANT USAGE ON SCHEMA batchseal TO {role};
 GRANT SELECT, INSERT, UPDATE ON operations, housekeeping TO {role};
 GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
 GRANT SELECT, UPDATE ON documents TO {role};
+GRANT SELECT, INSERT, UPDATE ON signatures TO {role};
 GRANT SELECT, INSERT ON audit, audit_anchors TO {role};
 GRANT SELECT ON migrations TO {role};
 GRANT USAGE ON SEQUENCE operations_id_seq TO {role};

@@ -13,14 +13,14 @@ SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_s
 
 -- name: purgeable
 -- By the database's clock: $2 seconds after it was fetched whole, $3 after its end.
-SELECT id, payload_id FROM operations
+SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4)
   AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
 ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
-SELECT id, payload_id FROM operations
+SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
 ORDER BY fetched_at
 LIMIT 500;
@@ -35,7 +35,7 @@ WITH purged AS (
     INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
     SELECT id, instance, payload_id, 4, documents_signed, documents_failed, client_service, '' FROM purged
 )
-SELECT id, payload_id FROM purged;
+SELECT id, payload_id, payload_record, further_payloads FROM purged;
 
 -- name: free_references
 DELETE FROM external_references r USING operations o
@@ -51,6 +51,17 @@ ORDER BY 1;
 
 -- name: drop_documents
 SELECT drop_documents($1);
+
+-- name: signature_days
+-- Days that are over and have a partition of signatures.
+SELECT to_date(right(c.relname, 10), 'YYYY_MM_DD') AS day
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'signatures'::regclass
+  AND (to_date(right(c.relname, 10), 'YYYY_MM_DD') + 1)::timestamp AT TIME ZONE 'UTC' <= now()
+ORDER BY 1;
+
+-- name: drop_signatures
+SELECT drop_signatures($1);
 
 -- name: make_partition
 SELECT make_partition($1);

@@ -15,10 +15,11 @@ WITH relaxed AS (
 ), registered AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
-        documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence
+        documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
+        payload_record
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $25
     FROM taken, relaxed
     RETURNING *
 ), told AS (
@@ -51,7 +52,7 @@ SELECT * FROM operations WHERE client_service = $1 AND id = $2;
 SELECT * FROM operations WHERE client_service = $1 AND external_reference = $2 ORDER BY id DESC;
 
 -- name: live_payloads
-SELECT payload_id FROM operations WHERE instance = $1 AND NOT payload_purged;
+SELECT payload_id, payload_record, further_payloads FROM operations WHERE instance = $1 AND NOT payload_purged;
 
 -- name: counts_by_status
 SELECT status, count(*) AS operations, sum(documents_total) AS documents FROM operations GROUP BY status;
@@ -73,3 +74,12 @@ SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = 
     documents_failed = documents_failed - $3
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;
+
+-- name: add_payload
+-- Names a further payload of an operation that is held with fence $2. The commit waits for no sync: the commit of the first
+-- signature that depends on this payload comes later in the same log, and waits.
+WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
+FROM relaxed
+WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+RETURNING id;

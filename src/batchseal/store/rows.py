@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import Refusal, ToSign
+from batchseal.document import Evidence, Refusal, ToSign
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
 REGISTRATION_FENCE = 1
@@ -29,6 +29,7 @@ class NewOperation:
     port: int
     return_signed_content: bool | None = None
     documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
+    payload_record: bytes = b""  # what the payload store wants to know when it is asked for the payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,14 @@ class NewDocument:
     content_type: ContentType
     content_bytes: int
     refusal: Refusal | None = None
+
+
+class PayloadColumns(NamedTuple):
+    """What a row says of the payloads of its operation. Only `payloads` reads the two records."""
+
+    payload_id: UUID
+    payload_record: bytes
+    further_payloads: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,12 @@ class OperationRow:
     documents_failed: int
     return_signed_content: bool | None
     payload_purged: bool
+    payload_record: bytes = b""
+    further_payloads: tuple[bytes, ...] = ()
+
+    @property
+    def payloads(self) -> PayloadColumns:
+        return PayloadColumns(self.payload_id, self.payload_record, self.further_payloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,7 @@ class DocumentRow:
     cause: str | None
     content_bytes: int
     additional_bytes: int
+    evidence: Evidence | None = None  # of a signed document, where it came with the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,15 @@ class ClaimedOperation:
     documents: Sequence[DocumentRow] | None = None  # where they are known without asking
     to_sign: Sequence[ToSign] = ()  # what is prepared for `fingerprint`, where that is known without looking
     fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the database keeps of one document while it is signed. `tries`: sign calls that it was in."""
+
+    ordinal: int
+    evidence: Evidence | None = None
+    tries: int = 0
 
 
 class Ended(NamedTuple):
@@ -170,7 +195,13 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         documents_failed=record["documents_failed"],
         return_signed_content=record["return_signed_content"],
         payload_purged=record["payload_purged"],
+        payload_record=record["payload_record"],
+        further_payloads=tuple(record["further_payloads"]),
     )
+
+
+def payload_columns(record: Mapping[str, Any]) -> PayloadColumns:
+    return PayloadColumns(record["payload_id"], record["payload_record"], tuple(record["further_payloads"]))
 
 
 def document_row(record: Mapping[str, Any]) -> DocumentRow:

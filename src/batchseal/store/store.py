@@ -11,8 +11,11 @@ from batchseal.operation import Mode
 from batchseal.store import migrations
 from batchseal.store.columns import (
     check_storable,
+    day_of,
     document_columns,
     is_storable,
+    kept_columns,
+    kept_row,
     month_of,
     outcome_columns,
     reference_key,
@@ -24,12 +27,15 @@ from batchseal.store.rows import (
     ClaimedOperation,
     DocumentRow,
     Ended,
+    Kept,
     NewDocument,
     NewOperation,
     OperationRow,
+    PayloadColumns,
     claimed_operation,
     document_row,
     operation_row,
+    payload_columns,
 )
 from batchseal.system.crash_sites import crash_site
 
@@ -50,6 +56,7 @@ class Store:
         self._database = database
         self._instance = instance
         self._month: date | None = None  # by the database's clock; its partition exists
+        self._days: set[date] = set()  # whose partitions of signatures exist
 
     @classmethod
     async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
@@ -116,6 +123,7 @@ class Store:
                 month,
                 *columns,
                 Mode.SYNC,
+                operation.payload_record,
             )
             if record is not None:
                 return operation_row(record)
@@ -144,7 +152,17 @@ class Store:
             changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
+            day = await self._day(connection, operation.created_at)
+            await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
             return operation_row(record)
+
+    async def _day(self, connection: Connection, created_at: datetime) -> date:
+        """The day of an operation; its partition of signatures exists when this returns."""
+        day = day_of(created_at)
+        if day not in self._days:
+            await connection.execute(QUERIES["make_signatures_partition"], day)
+            self._days.add(day)
+        return day
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -200,10 +218,20 @@ class Store:
             )
             return found
 
-    async def live_payloads(self, instance: UUID) -> set[UUID]:
-        """Payloads that must stay; any other spill file of the instance is an orphan."""
+    async def evidence(
+        self, operation_id: int, created_at: datetime, first: int, last: int, *, caller: str | None = None
+    ) -> dict[int, Kept]:
+        """By ordinal, from `first` to `last`: what is kept of the documents that have been in a sign call."""
+        async with self._database.connection(caller) as connection:
+            asked = operation_id, day_of(created_at), first, last
+            return {
+                record["ordinal"]: kept_row(record) for record in await connection.fetch(QUERIES["evidence"], *asked)
+            }
+
+    async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
+        """The payloads of the instance that must stay."""
         async with self._database.connection() as connection:
-            return {record["payload_id"] for record in await connection.fetch(QUERIES["live_payloads"], instance)}
+            return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
 
     # --- leases ---------------------------------------------------------------------------------------------
 
@@ -241,12 +269,26 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def record_outcomes(
-        self, operation_id: int, created_at: datetime, fence: int, outcomes: Sequence[DocumentOutcome]
-    ) -> bool:
-        """Ends documents, each once, by its first outcome. False, and nothing changed, where the fence is stale."""
+    async def add_payload(self, operation_id: int, fence: int, record: bytes) -> bool:
+        """Names a further payload in the row. False, and nothing changed, where the fence is stale."""
         async with self._database.connection() as connection:
-            held = await self._write(connection, operation_id, created_at, fence, outcomes, last=False)
+            named = await connection.fetchval(QUERIES["add_payload"], operation_id, fence, record) is not None
+        crash_site("further-payload-named")
+        return named
+
+    async def record_outcomes(
+        self,
+        operation_id: int,
+        created_at: datetime,
+        fence: int,
+        outcomes: Sequence[DocumentOutcome] = (),
+        kept: Sequence[Kept] = (),
+    ) -> bool:
+        """Ends documents, each once, by its first outcome, and keeps what is known of them. False, and nothing changed, where
+        the fence is stale. Signatures have survived a power cut when this returns.
+        """
+        async with self._database.connection() as connection:
+            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=False)
         if held is None:
             return False
         crash_site("outcomes-recorded")
@@ -258,20 +300,22 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome] = (),
+        kept: Sequence[Kept] = (),
         *,
-        once: asyncio.Future[None] | None = None,
+        commit_after: asyncio.Future[None] | None = None,
     ) -> Ended | None:
         """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
-        None, and nothing changed, where the fence is stale. The commit waits for `once`, and fails with it.
 
-        The table refuses to finish an operation that has a document which is still RECEIVED.
+        Returns None, and changes nothing, where the fence is stale. The commit waits for `commit_after`, and there is none where
+        that fails. The table refuses to finish an operation that has a document which is still RECEIVED.
         """
-        async with self._database.connection() if once is None else self._database.transaction() as connection:
-            if once is None:
+        wait = commit_after is not None
+        async with self._database.transaction() if wait else self._database.connection() as connection:
+            if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, fence, outcomes, last=True)
-            if once is not None:
-                await once
+            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
+            if commit_after is not None:
+                await commit_after
                 crash_site("finish-uncommitted")
         crash_site("finished")
         return ended
@@ -283,11 +327,18 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome],
+        kept: Sequence[Kept],
         *,
         last: bool,
     ) -> Ended | None:
         month, columns = month_of(created_at), outcome_columns(outcomes)
-        row = await connection.fetchrow(QUERIES["record_outcomes"], operation_id, month, *columns, fence, last)
+        day = await self._day(connection, created_at) if kept else day_of(created_at)
+        durable = any(one.evidence is not None for one in kept)
+        if durable:
+            crash_site("signatures-unrecorded")
+        row = await connection.fetchrow(
+            QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, day, *kept_columns(kept), durable
+        )
         return Ended(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:

@@ -1,16 +1,17 @@
 """`AuditTrail`: entries that wait, the chain, and its anchors."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from batchseal.store import migrations
 from batchseal.store.columns import month_of
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import AuditEntry
+from batchseal.store.rows import AuditEntry, PayloadColumns, payload_columns
 
 ENTRIES_AT_ONCE = 500
 CHAIN_LOCK = 0x6261_7463_6873_6503
@@ -29,12 +30,28 @@ class Waiting:
     id: int
     at: datetime
     operation_id: int
-    payload_id: UUID
     event: int
     signed: int
     failed: int
     client_service: str
     digest: bytes
+    payloads: PayloadColumns
+    signed_ordinals: tuple[int, ...]  # of a finished operation
+
+
+def waiting_entry(record: Mapping[str, Any]) -> Waiting:
+    return Waiting(
+        id=record["id"],
+        at=record["at"],
+        operation_id=record["operation_id"],
+        event=record["event"],
+        signed=record["signed"],
+        failed=record["failed"],
+        client_service=record["client_service"],
+        digest=record["digest"],
+        payloads=payload_columns(record),
+        signed_ordinals=tuple(record["signed_ordinals"] or ()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +75,7 @@ class AuditTrail:
         """Entries of the instance behind the entry `after`, oldest first."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, ENTRIES_AT_ONCE)
-        return [Waiting(**{name: record[name] for name in Waiting.__slots__}) for record in records]
+        return [waiting_entry(record) for record in records]
 
     async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
         """Appends entries, each with its digest and credential, behind the last one. Instances take turns."""

@@ -7,7 +7,7 @@ from uuid import UUID
 from batchseal.operation import OperationStatus
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import Statistics
+from batchseal.store.rows import PayloadColumns, Statistics, payload_columns
 from batchseal.system.crash_sites import crash_site
 
 
@@ -32,24 +32,24 @@ class Upkeep:
         async with self._database.connection() as connection:
             return int(await connection.fetchval(QUERIES["unfinished_documents"], self._instance))
 
-    async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, UUID]:
+    async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, PayloadColumns]:
         """Payloads of the instance that have had their time, by operation; 500 at most, oldest first."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["purgeable"], self._instance, fetched_seconds, unfetched_seconds)
-            return {record["id"]: record["payload_id"] for record in records}
+            return {record["id"]: payload_columns(record) for record in records}
 
-    async def purgeable_for_room(self) -> dict[int, UUID]:
+    async def purgeable_for_room(self) -> dict[int, PayloadColumns]:
         """Fetched payloads of the instance, oldest first."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance)
-            return {record["id"]: record["payload_id"] for record in records}
+            return {record["id"]: payload_columns(record) for record in records}
 
-    async def mark_purged(self, operation_ids: list[int]) -> dict[int, UUID]:
+    async def mark_purged(self, operation_ids: list[int]) -> dict[int, PayloadColumns]:
         """Says so of finished operations, before their files go; returns those it holds for."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
-        return {record["id"]: record["payload_id"] for record in records}
+        return {record["id"]: payload_columns(record) for record in records}
 
     async def free_references(self, seconds: float) -> int:
         async with self._database.connection() as connection:
@@ -65,6 +65,16 @@ class Upkeep:
         """False while an operation of the month is unfinished or has its payload."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["drop_documents"], month))
+
+    async def signature_days(self) -> list[date]:
+        """Days that are over and have a partition of signatures."""
+        async with self._database.connection() as connection:
+            return [record["day"] for record in await connection.fetch(QUERIES["signature_days"])]
+
+    async def drop_signatures(self, day: date) -> bool:
+        """False while an operation of the day is unfinished or has its payload."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(QUERIES["drop_signatures"], day))
 
     async def clock(self) -> Clock:
         async with self._database.connection() as connection:

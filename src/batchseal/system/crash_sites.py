@@ -1,19 +1,19 @@
-"""Named places where a crash matters: tests end the process exactly there. In service it is one comparison.
+"""Named places where a crash matters: tests end the process exactly there. In service a site is one comparison.
 
-spill-created         the file has a name, and nothing in it
-spill-appended        documents are written, not synced
-spill-synced          the file and its name are on the disk, no row knows it
-registered            committed; the signer is not woken, the caller not answered
-claimed               the lease is taken
-prepared-appended     the signer wrote prepared digests
-signatures-appended   signatures came and are written, not synced
-signatures-synced     they are on the disk, no row says so
-outcomes-recorded     rows say SIGNED, the operation's status not yet
-finish-uncommitted    about to set the final status
-finished              it is set
-purge-marked          the row says purged, the file is still there
-purge-removed         the file is gone
-month-exported        a month's audit entries are in their file, still in the database too
+payload-created             the payload has a name and holds nothing
+payload-appended            documents are written and not synced
+payload-committed           the payload is durable where it must be, and no row knows it
+registered                  the operation is committed; the signer is not woken, the caller not answered
+claimed                     the lease is taken
+further-payload-committed   the signer has prepared documents, and no row names their payload
+further-payload-named       the row names it, and nothing in it is signed
+signatures-unrecorded       signatures came, and are written nowhere
+outcomes-recorded           signatures are durable, documents are SIGNED, the status of the operation is not set yet
+finish-uncommitted          the final status is about to be committed
+finished                    it is committed
+purge-marked                the row says purged, the payload is still there
+purge-removed               the payload is gone
+month-exported              the audit entries of a month are in their file, and still in the database too
 """
 
 import os

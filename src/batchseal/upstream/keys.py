@@ -9,9 +9,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from batchseal.algorithms import pss_parameters
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, UpstreamError
-from batchseal.formats.cms import pss_parameters
 from batchseal.upstream.answers import JsonObject
 from batchseal.upstream.interface import RemoteKey
 
@@ -40,7 +40,7 @@ SIGN_OIDS = {
 }
 
 
-PSS_OID = "1.2.840.113549.1.1.10"  # RSASSA-PSS, with the parameters that `cms.pss_parameters` gives
+PSS_OID = "1.2.840.113549.1.1.10"  # RSASSA-PSS, with the parameters that `algorithms.pss_parameters` gives
 
 
 def in_v1_form(answer: JsonObject) -> JsonObject:

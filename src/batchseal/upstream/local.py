@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from batchseal.algorithms import pss_parameters
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
-from batchseal.formats.cms import pss_parameters
 from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
 from batchseal.upstream.keys import build_credential, usable_public_key
 from batchseal.upstream.pkcs11 import Pkcs11Key

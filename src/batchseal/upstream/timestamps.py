@@ -22,8 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
-from batchseal.formats.cms import TIMESTAMP_BYTES
 from batchseal.settings.load import Settings
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
@@ -156,7 +156,7 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
         der: bytes = token.dump()
     except (ValueError, LookupError, TypeError, AttributeError, InvalidSignature) as problem:
         raise TimestampFailed(f"the reply cannot be used ({type(problem).__name__})") from None
-    if len(der) > TIMESTAMP_BYTES - 64:
+    if len(der) > MAX_TIME_STAMP_BYTES:
         raise TimestampFailed(f"the token takes {len(der)} bytes, more than is reserved")
     return der
 

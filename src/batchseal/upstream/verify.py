@@ -139,7 +139,7 @@ class _PssMatch(_Search):
 
 
 def pss_scheme(digest: hashes.HashAlgorithm) -> padding.PSS:
-    """RSASSA-PSS as `cms.pss_parameters` describes it."""
+    """RSASSA-PSS as `algorithms.pss_parameters` describes it."""
     return padding.PSS(padding.MGF1(digest), digest.digest_size)
 
 

@@ -1,0 +1,149 @@
+"""The format PAdES, levels B and T (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
+
+The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from batchseal._native import digest, planner
+from batchseal.document import (
+    MAX_TIME_STAMP_BYTES,
+    Credential,
+    Description,
+    Evidence,
+    Level,
+    Prepared,
+    Refusal,
+    SignatureType,
+    SignedDocument,
+)
+from batchseal.errors import ItemRejected
+from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.operation import ContentType, SignError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+NAME = "pades"
+# The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
+TIME_STAMP_ROOM_BYTES = MAX_TIME_STAMP_BYTES + 64
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`."""
+
+    head: bytes
+    tail: bytes
+    reserved_bytes: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_plan = msgspec.msgpack.Decoder(Plan).decode
+
+
+class Pades:
+    """A `SignatureFormat`."""
+
+    name = NAME
+    signs = frozenset({(SignatureType.PADES, ContentType.PDF)})
+
+    def offers(self, wanted: Description) -> Refusal | None:
+        cause = None
+        if wanted.visible:
+            cause = "visible signatures are not offered yet"
+        elif wanted.level > Level.T:
+            cause = f"PAdES B-{wanted.level.name} is not offered yet"
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+
+    def prepare(
+        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+    ) -> list[Prepared | Refusal]:
+        template = CmsTemplate.cached(credential)
+        pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
+        updates = [plan(content, wanted, template, pdf_time) for _, wanted, content in originals]
+        planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
+        digests = dict(
+            zip(
+                (at for at, _ in planned),
+                document_digests(
+                    credential.digest_algorithm,
+                    [(originals[at][2], update.head, update.tail) for at, update in planned],
+                ),
+                strict=True,
+            )
+        )
+        results: list[Prepared | Refusal] = []
+        for at, ((ordinal, wanted, _), update) in enumerate(zip(originals, updates, strict=True)):
+            if isinstance(update, Refusal):
+                results.append(update)
+                continue
+            results.append(
+                Prepared(
+                    ordinal=ordinal,
+                    format=NAME,
+                    digest=template.attributes_digest(digests[at]),
+                    document_digest=digests[at],
+                    fingerprint=credential.fingerprint,
+                    level=wanted.level,
+                    additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
+                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes)),
+                )
+            )
+        return results
+
+    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+        if prepared.level >= Level.T and not evidence.time_stamps:
+            return Need(NeedKind.TIME_STAMP, evidence.signature)
+        return None
+
+    def package(
+        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+    ) -> SignedDocument:
+        template, update = CmsTemplate.cached(credential), _plan(prepared.plan)
+        time_stamp = evidence.time_stamps[0] if evidence.time_stamps else b""
+        if prepared.level >= Level.T and not time_stamp:
+            raise ItemRejected("the time stamp is missing")
+        signed_data = template.signed_data(prepared.document_digest, evidence.signature, time_stamp)
+        contents = signed_data.hex().encode("ascii")
+        room = update.reserved_bytes - 2
+        if len(contents) > room:  # ISO 32000-2 12.8.1
+            raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
+        region = b"<" + contents.ljust(room, b"0") + b">"
+        segments = (original, update.head, region, update.tail)
+        return SignedDocument(prepared.ordinal, segments, sum(len(memoryview(segment)) for segment in segments))
+
+
+def plan(
+    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str
+) -> "planner.PlannedUpdate | Refusal":
+    """The incremental update that holds the signature field, or why this PDF cannot have one."""
+    update = planner.plan(
+        content,
+        contents_bytes=template.contents_bytes + (TIME_STAMP_ROOM_BYTES if wanted.level >= Level.T else 0),
+        reason=wanted.reason,
+        location=wanted.location,
+        signing_time=pdf_time,
+    )
+    if isinstance(update, planner.PlanRefusal):
+        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: {update.message}")
+    return update
+
+
+def document_digests(algorithm: str, documents: Sequence[tuple["Buffer", bytes, bytes]]) -> list[bytes]:
+    """Digests of the ByteRanges: everything but the reserved region. The parts of a document are never joined."""
+    if algorithm == "sha256":
+        return digest.sha256_many(documents)
+    return [_library_digest(algorithm, segments) for segments in documents]
+
+
+def _library_digest(algorithm: str, segments: "Sequence[Buffer]") -> bytes:
+    state = hashlib.new(algorithm)
+    for segment in segments:
+        state.update(segment)
+    return state.digest()

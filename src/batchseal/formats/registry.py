@@ -1,0 +1,73 @@
+"""The formats of this release, and the one place that says which requests are not offered."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from batchseal.document import Credential, Description, Level, Prepared, Refusal
+from batchseal.errors import ItemRejected
+from batchseal.formats.interface import Original, SignatureFormat
+from batchseal.formats.pades.pades import Pades
+from batchseal.operation import SignError
+
+# A new format is added here.
+ALL: tuple[SignatureFormat, ...] = (Pades(),)
+
+
+class Formats:
+    """Finds the format of a request, and of a stored record. `has_time_stamps`: a time stamp authority is configured."""
+
+    def __init__(self, formats: Sequence[SignatureFormat] | None = None, *, has_time_stamps: bool) -> None:
+        formats = ALL if formats is None else formats
+        self._by_name = {one.name: one for one in formats}
+        self._by_request = {request: one for one in formats for request in one.signs}
+        self._has_time_stamps = has_time_stamps
+
+    def named(self, name: str) -> SignatureFormat:
+        """The format of a stored record. Raises ItemRejected for one that this installation does not have."""
+        found = self._by_name.get(name)
+        if found is None:
+            raise ItemRejected(f"this installation has no signature format {name!r}")
+        return found
+
+    def refusal(self, wanted: Description) -> Refusal | None:
+        """Why the caller cannot have the signature that it wants; None where it can."""
+        found = self._by_request.get((wanted.signature_type, wanted.content_type))
+        if found is None:
+            return not_offered(wanted.name, self._no_format_for(wanted))
+        return found.offers(wanted) or self.refusal_of_level(wanted.name, wanted.level)
+
+    def refusal_of_level(self, name: str, level: Level) -> Refusal | None:
+        """The same for a document that has been prepared already, since when the configuration may have changed."""
+        if level > Level.B and not self._has_time_stamps:
+            return not_offered(name, "time stamps are not set up (--timestamp-urls)")
+        return None
+
+    def prepare(
+        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+    ) -> list[Prepared | Refusal]:
+        """One result for each original, in order, each by its own format. Raises CredentialUnusable."""
+        results: dict[int, Prepared | Refusal] = {}
+        batches: dict[str, list[int]] = {}  # positions by the name of their format
+        for position, (_, wanted, _) in enumerate(originals):
+            if (refusal := self.refusal(wanted)) is not None:
+                results[position] = refusal
+            else:
+                found = self._by_request[wanted.signature_type, wanted.content_type]
+                batches.setdefault(found.name, []).append(position)
+        for name, positions in batches.items():
+            batch = [originals[position] for position in positions]
+            prepared = self._by_name[name].prepare(batch, credential, signing_time)
+            results.update(zip(positions, prepared, strict=True))
+        return [results[position] for position in range(len(originals))]
+
+    def _no_format_for(self, wanted: Description) -> str:
+        label = wanted.signature_type.label
+        signed = [content.media_type for kind, content in self._by_request if kind is wanted.signature_type]
+        if not signed:
+            return f"signatures of type {label} are not offered yet"
+        return f"{label} signs {', '.join(signed)}, not {wanted.content_type.media_type}"
+
+
+def not_offered(name: str, cause: str) -> Refusal:
+    """`name` is the document's."""
+    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}")

@@ -1,0 +1,125 @@
+"""What a payload store is to the rest of the service.
+
+All methods block, so callers run them in a thread. They raise PayloadUnavailable where another try may succeed, PayloadDamaged
+where none will, and NoSpace where the store takes no more.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+import msgspec
+
+from batchseal.payloads.frames import FrameKind
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# The kind of a frame, the ordinal of its document (0 where it belongs to none), its content.
+Frame = tuple[FrameKind, int, "Buffer"]
+
+
+class PayloadRecord(msgspec.Struct, frozen=True):
+    """What the row of an operation keeps of a payload: all that a store needs to find and read it again."""
+
+    id: UUID
+    stored_bytes: int = 0
+    version: int = 1
+
+
+class Upload(Protocol):
+    """A payload while it is written, by one thread at a time."""
+
+    @property
+    def payload_id(self) -> UUID: ...
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes the store holds for this payload by now."""
+        ...
+
+    def begin(self) -> None:
+        """Makes a place for the payload. Called once, before anything is appended."""
+        ...
+
+    def publish(self) -> None:
+        """Makes the name of the payload durable. It may run beside everything else, so that `commit` need not wait for it."""
+        ...
+
+    def append(self, frames: Iterable[Frame]) -> list[int]:
+        """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended."""
+        ...
+
+    def flush(self) -> None:
+        """Makes durable what was appended so far. It may run beside `append`."""
+        ...
+
+    def commit(self, *, durable: bool) -> PayloadRecord:
+        """Ends the payload: it is never written again. With `durable` it has survived a power cut when this returns.
+
+        Without `durable`, `Payloads.make_durable` must follow before anybody is told of the operation.
+        """
+        ...
+
+    def release(self) -> None:
+        """Says that the payload's row is committed, or that nobody knows whether it is. Until then no sweep removes it."""
+        ...
+
+    def abandon(self) -> None:
+        """Leaves nothing of the payload behind."""
+        ...
+
+
+class PayloadReader(Protocol):
+    """A committed payload, or several of one operation. One thread at a time."""
+
+    def ordinals(self, kind: FrameKind) -> set[int]:
+        """Documents that have a frame of this kind which is what was written."""
+        ...
+
+    def has(self, kind: FrameKind, ordinal: int) -> bool:
+        """Whether there is such a frame. Its content is not checked."""
+        ...
+
+    def read(self, kind: FrameKind, ordinal: int) -> bytes:
+        """The content of a frame, which was checked against its checksum."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Payloads(Protocol):
+    """A store of payloads."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a payload that was written a moment ago is read from this machine's memory, faster than a thread starts."""
+        ...
+
+    def create(self, payload_id: UUID) -> Upload: ...
+
+    def open(self, record: PayloadRecord) -> PayloadReader: ...
+
+    def make_durable(self, record: PayloadRecord) -> None:
+        """The payload and its name have survived a power cut when this returns. A payload that is gone is no error."""
+        ...
+
+    def delete(self, payload_ids: Iterable[UUID]) -> int:
+        """Deletes payloads, as far as they exist; returns the bytes that are free now."""
+        ...
+
+    def stored_bytes(self) -> int:
+        """What all payloads take that nobody writes any more."""
+        ...
+
+    def free_bytes(self) -> int:
+        """What the store can still take. It may be negative where the store keeps a reserve."""
+        ...
+
+    async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+        """Deletes payloads that nobody writes and that `live` does not name: uploads that a crash cut off. Returns them.
+
+        `live` gives the payloads that rows name. It is asked after the payloads were listed, since a writer releases its
+        payload only once the row is committed.
+        """
+        ...

@@ -1,0 +1,141 @@
+"""Payloads as files in one local folder: the default store."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from batchseal.errors import PayloadDamaged
+from batchseal.payloads.interface import PayloadRecord
+from batchseal.payloads.reader import FileReader, open_payload, unavailable
+from batchseal.payloads.writer import FileUpload
+from batchseal.system.disk import sync
+from batchseal.system.futures import in_pool
+
+SUFFIX = ".spill"
+# The embedded database writes its log to the same volume, 16 MB at a time.
+RESERVED_BYTES = 48 << 20
+# A sweep holds a descriptor for each file that it removes; what is left over comes with the next sweep.
+SWEPT_AT_ONCE = 256
+
+log = structlog.get_logger("payloads")
+
+
+class LocalPayloads:
+    """A `Payloads` store. The folder belongs to one instance alone."""
+
+    is_local = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, payload_id: UUID) -> Path:
+        return self.folder / f"{payload_id}{SUFFIX}"
+
+    def create(self, payload_id: UUID) -> FileUpload:
+        return FileUpload(self.path(payload_id), payload_id)
+
+    def open(self, record: PayloadRecord) -> FileReader:
+        return FileReader(self.path(record.id), record.id)
+
+    def make_durable(self, record: PayloadRecord) -> None:
+        try:
+            descriptor = open_payload(self.path(record.id), os.O_RDONLY)
+        except PayloadDamaged:
+            return
+        try:
+            os.fsync(descriptor)
+            sync(self.folder)
+        except OSError as problem:
+            raise unavailable(problem, "the stored payload cannot be synced") from None
+        finally:
+            os.close(descriptor)
+
+    def delete(self, payload_ids: Iterable[UUID]) -> int:
+        freed = 0
+        for payload_id in payload_ids:
+            path = self.path(payload_id)
+            freed += disk_bytes([path])
+            path.unlink(missing_ok=True)
+        return freed
+
+    def stored_bytes(self) -> int:
+        return disk_bytes(self._unlocked().values())
+
+    def free_bytes(self) -> int:
+        volume = os.statvfs(self.folder)
+        return volume.f_bavail * volume.f_frsize - RESERVED_BYTES
+
+    async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+        """What the operating system refuses is left to the next sweep."""
+        try:
+            return await self._sweep(live)
+        except OSError as problem:
+            log.warning("payloads that nobody needs are looked for later", cause=problem.strerror)
+            return []
+
+    async def _sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+        files = await in_pool(None, self._unlocked)
+        unknown = list(files.keys() - await live())
+        with _locked({payload_id: files[payload_id] for payload_id in unknown[:SWEPT_AT_ONCE]}) as locked:
+            # A writer may have created its file and not yet locked it when the folder was listed. While this sweep holds the
+            # locks no writer gets one, so the second answer of `live` is final.
+            orphans = list(locked.keys() - await live()) if locked else []
+            for payload_id in orphans:
+                log.info("removing an orphaned payload", file=locked[payload_id].name)
+                locked[payload_id].unlink(missing_ok=True)
+        return orphans
+
+    def _unlocked(self) -> dict[UUID, Path]:
+        """Files whose writer has released them: payloads of registered operations, and uploads that were cut off."""
+        found: dict[UUID, Path] = {}
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            if (descriptor := _lock(path)) >= 0:
+                os.close(descriptor)
+                with suppress(ValueError):
+                    found[UUID(path.stem)] = path
+        return found
+
+
+@contextmanager
+def _locked(files: Mapping[UUID, Path]) -> Iterator[dict[UUID, Path]]:
+    """Those of the files that have no writer. None of them gets a writer before the block ends."""
+    locks: dict[UUID, int] = {}
+    try:
+        for payload_id, path in files.items():
+            locks[payload_id] = _lock(path)
+        yield {payload_id: files[payload_id] for payload_id, descriptor in locks.items() if descriptor >= 0}
+    finally:
+        for descriptor in locks.values():
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """A descriptor that holds the lock of the file; -1 where the file is gone or its writer holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        os.close(descriptor)
+        if problem.errno != errno.EWOULDBLOCK:
+            raise
+        return -1
+    return descriptor
+
+
+def disk_bytes(paths: Iterable[Path]) -> int:
+    """What files take on their volume. A file that is gone takes nothing."""
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            total += os.stat(path).st_blocks * 512
+    return total

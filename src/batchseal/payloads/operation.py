@@ -1,0 +1,64 @@
+"""All payloads of one operation, read as one."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from batchseal.errors import PayloadDamaged
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.interface import PayloadReader, PayloadRecord, Payloads
+from batchseal.store.rows import PayloadColumns
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(PayloadRecord).decode
+
+
+def record_bytes(record: PayloadRecord) -> bytes:
+    """The record as the row keeps it."""
+    return _encode(record)
+
+
+def records_of(columns: PayloadColumns) -> list[PayloadRecord]:
+    """The payloads of an operation, oldest first. Release 0.1 kept no record of the first one."""
+    first = _decode(columns.payload_record) if columns.payload_record else PayloadRecord(id=columns.payload_id)
+    return [first, *map(_decode, columns.further_payloads)]
+
+
+class OperationReader:
+    """A `PayloadReader` over the payloads of an operation, oldest first: a later frame replaces an earlier one.
+
+    Each payload is opened when it is needed. Most operations have one.
+    """
+
+    def __init__(self, payloads: Payloads, records: Sequence[PayloadRecord]) -> None:
+        self._payloads = payloads
+        self._newest_first = list(reversed(records))
+        self._readers: list[PayloadReader] = []
+
+    def open(self) -> "OperationReader":
+        """Opens all payloads at once. Raises PayloadUnavailable, PayloadDamaged."""
+        for _ in self._opened():
+            pass
+        return self
+
+    def _opened(self) -> Sequence[PayloadReader]:
+        while len(self._readers) < len(self._newest_first):
+            self._readers.append(self._payloads.open(self._newest_first[len(self._readers)]))
+        return self._readers
+
+    def ordinals(self, kind: FrameKind) -> set[int]:
+        return set[int]().union(*(reader.ordinals(kind) for reader in self._opened()))
+
+    def has(self, kind: FrameKind, ordinal: int) -> bool:
+        return any(reader.has(kind, ordinal) for reader in self._opened())
+
+    def read(self, kind: FrameKind, ordinal: int) -> bytes:
+        for reader in self._opened():
+            if reader.has(kind, ordinal):
+                return reader.read(kind, ordinal)
+        raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+
+    def close(self) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.close()

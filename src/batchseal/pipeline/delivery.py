@@ -1,0 +1,177 @@
+"""Steps 5 and 6 of the pipeline, for one finished operation, a few documents at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from batchseal.document import Credential, Evidence, Refusal
+from batchseal.errors import ItemRejected, PayloadDamaged, PayloadUnavailable
+from batchseal.formats.registry import Formats
+from batchseal.operation import DocumentStatus, SignError
+from batchseal.payloads import records
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.pipeline.encode import Delivered, Encoding, batches, encode, undelivered
+from batchseal.store.rows import DocumentRow, OperationRow
+from batchseal.store.store import Store
+from batchseal.system.futures import in_pool
+
+# A result of at most this size that ended a moment ago is read from memory in less time than a thread takes to start.
+WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
+# The payload of an operation with at most so many documents is opened while it is signed, and closed if nobody asks for it.
+OPENED_AHEAD_DOCUMENTS, OPENED_AHEAD_SECONDS = 1, 30.0
+# Signatures are read from the database for so many documents at a time.
+EVIDENCE_DOCUMENTS = 500
+
+
+def storage_refusal(problem: PayloadDamaged | PayloadUnavailable) -> Refusal:
+    return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
+
+
+def require_own(operation: OperationRow, instance: UUID) -> None:
+    """Raises PayloadUnavailable where another instance keeps the payload of this operation."""
+    if operation.instance != instance:
+        host = f"[{operation.host}]" if ":" in operation.host else operation.host
+        raise PayloadUnavailable(
+            f"the documents of operation {operation.id} are kept by another instance, ask {host}:{operation.port}"
+        )
+
+
+class Delivery:
+    """Gives finished operations back, as they are asked for."""
+
+    def __init__(self, payloads: Payloads, formats: Formats, store: Store, pool: Executor) -> None:
+        self._payloads = payloads
+        self._formats = formats
+        self._store = store
+        self._pool = pool
+        self._opened_ahead: dict[UUID, OperationReader] = {}
+
+    def open_ahead(self, operation: OperationRow) -> None:
+        """Opens the payload of a small operation that is being signed, since its result is likely to be asked for at once."""
+        payload_id = operation.payload_id
+        if not self._payloads.is_local or payload_id in self._opened_ahead:
+            return
+        if operation.documents_total <= OPENED_AHEAD_DOCUMENTS:
+            reader = OperationReader(self._payloads, records_of(operation.payloads))
+            with suppress(PayloadDamaged, PayloadUnavailable):
+                self._opened_ahead[payload_id] = reader.open()
+                asyncio.get_running_loop().call_later(OPENED_AHEAD_SECONDS, self._close_unused, payload_id)
+
+    def _close_unused(self, payload_id: UUID) -> None:
+        if reader := self._opened_ahead.pop(payload_id, None):
+            reader.close()
+
+    def _reader(self, operation: OperationRow) -> OperationReader:
+        ahead = self._opened_ahead.pop(operation.payload_id, None)
+        if ahead is not None and not operation.further_payloads:
+            return ahead
+        if ahead is not None:  # what was prepared since is in a further payload
+            ahead.close()
+        return OperationReader(self._payloads, records_of(operation.payloads))
+
+    async def documents(
+        self, operation: OperationRow, rows: Sequence[DocumentRow], encoding: Encoding
+    ) -> AsyncIterator[Delivered]:
+        """The documents of `rows`, in their order. A document that does not match its checksum comes back as refused.
+
+        Raises PayloadUnavailable, before the first document where the payload cannot be opened.
+        """
+        stored = StoredDocuments(self._reader(operation), self._formats, encoding)
+        try:
+            if self._payloads.is_local and is_warm(operation, rows):
+                evidence = await self._evidence(operation, rows)
+                for row in rows:
+                    yield stored.document(row, evidence)
+            else:
+                async for delivered in self._read_ahead(operation, stored, rows):
+                    yield delivered
+        finally:
+            stored.close()
+
+    async def _read_ahead(
+        self, operation: OperationRow, stored: "StoredDocuments", rows: Sequence[DocumentRow]
+    ) -> AsyncIterator[Delivered]:
+        """One batch is read while the one before it goes out. The reader is not for two threads, so never more than one."""
+        evidence: dict[int, Evidence] = {}
+        reading: asyncio.Future[list[Delivered]] | None = None
+        next_window = 0
+        try:
+            for batch in batches(rows):
+                while next_window < len(rows) and batch[-1].ordinal >= rows[next_window].ordinal:
+                    window = rows[next_window : next_window + EVIDENCE_DOCUMENTS]
+                    evidence = {n: one for n, one in evidence.items() if n >= batch[0].ordinal}
+                    evidence |= await self._evidence(operation, window)
+                    next_window += len(window)
+                ready = await asyncio.shield(reading) if reading is not None else []
+                reading = in_pool(self._pool, lambda b=batch, e=dict(evidence): stored.documents(b, e))  # type: ignore[misc]
+                for delivered in ready:
+                    yield delivered
+            for delivered in await asyncio.shield(reading) if reading is not None else []:
+                yield delivered
+        finally:
+            if reading is not None:
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _evidence(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> dict[int, Evidence]:
+        """By ordinal. The database is asked for what did not come with the rows."""
+        found = {row.ordinal: row.evidence for row in rows if row.evidence is not None}
+        missing = [row.ordinal for row in rows if row.evidence is None and row.status is DocumentStatus.SIGNED]
+        if missing:
+            kept = await self._store.evidence(
+                operation.id, operation.created_at, min(missing), max(missing), caller=operation.client_service
+            )
+            found |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
+        return found
+
+
+def is_warm(operation: OperationRow, rows: Sequence[DocumentRow]) -> bool:
+    """Whether the result is small and was written so lately that reading it does not wait for a disk."""
+    ended = operation.finished_at
+    small = sum(row.content_bytes for row in rows) <= WARM_BYTES
+    return small and ended is not None and timedelta() <= datetime.now(UTC) - ended < WARM_TIME
+
+
+class StoredDocuments:
+    """The signed documents of one operation, read and packaged as they are asked for. Blocking; one thread at a time."""
+
+    def __init__(self, reader: OperationReader, formats: Formats, encoding: Encoding) -> None:
+        self._reader = reader
+        self._formats = formats
+        self._encoding = encoding
+        self._credentials: dict[bytes, Credential] = {}  # by fingerprint
+
+    def documents(self, rows: Sequence[DocumentRow], evidence: Mapping[int, Evidence]) -> list[Delivered]:
+        return [self.document(row, evidence) for row in rows]
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def document(self, row: DocumentRow, evidence: Mapping[int, Evidence]) -> Delivered:
+        """5 package, and the encoding that 6 deliver sends. Raises PayloadUnavailable."""
+        if row.status is not DocumentStatus.SIGNED:
+            return Delivered(row, ())
+        try:
+            original = self._reader.read(FrameKind.DOCUMENT, row.ordinal)
+            prepared = records.read_prepared(self._reader, row.ordinal)
+            signed = self._formats.named(prepared.format).package(
+                original, prepared, self._evidence(row, evidence), self._credential(prepared.fingerprint)
+            )
+            return encode(row, signed, self._encoding)
+        except (PayloadDamaged, ItemRejected) as problem:
+            return undelivered(row, storage_refusal(PayloadDamaged(problem.cause)))
+
+    def _evidence(self, row: DocumentRow, evidence: Mapping[int, Evidence]) -> Evidence:
+        found = evidence.get(row.ordinal) or records.read_old_evidence(self._reader, [row.ordinal]).get(row.ordinal)
+        if found is None:
+            raise PayloadDamaged(f"the signature of document {row.ordinal} is not stored")
+        return found
+
+    def _credential(self, fingerprint: bytes) -> Credential:
+        if fingerprint not in self._credentials:
+            self._credentials[fingerprint] = records.read_credential(self._reader, fingerprint)
+        return self._credentials[fingerprint]

@@ -1,0 +1,223 @@
+"""Steps 2 and 3 of the pipeline, for one request while its body arrives."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from batchseal.document import (
+    Credential,
+    Description,
+    Prepared,
+    ReceivedDocument,
+    Refusal,
+    RequestFacts,
+    ToSign,
+    to_sign,
+)
+from batchseal.errors import CredentialUnusable
+from batchseal.formats.registry import Formats
+from batchseal.payloads import records
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.interface import PayloadRecord, Payloads
+from batchseal.store.rows import NewDocument
+from batchseal.system.futures import in_pool
+
+# A batch fills the lanes of the widest digest kernel twice, or is as large as memory should see at once.
+BATCH_DOCUMENTS = 32
+BATCH_BYTES = 4 << 20
+# Dirty pages are flushed while the body still arrives, so that the acknowledgement waits for the last of them only.
+FLUSH_BYTES = 32 << 20
+# Operations with at most this many documents are sent to the signer whole, so that it need not read them from the database first.
+HANDED_DOCUMENTS = 100
+
+log = structlog.get_logger("reception")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole request whose documents are stored: what is needed to register it and to begin signing.
+
+    `document_digests` are for the audit trail, in the order of the request. `to_sign` holds what was prepared for the credential
+    with this `fingerprint`; it is incomplete for operations of more than HANDED_DOCUMENTS documents.
+    """
+
+    facts: RequestFacts
+    payload: PayloadRecord
+    documents: list[NewDocument]
+    document_digests: list[bytes]
+    to_sign: list[ToSign]
+    fingerprint: bytes
+
+    @property
+    def is_handed_whole(self) -> bool:
+        """Whether the signer can begin with this alone."""
+        return len(self.documents) <= HANDED_DOCUMENTS
+
+
+class Reception:
+    """Stores and prepares the documents of one request. Holds at most two batches of documents in memory.
+
+    Without a `credential` nothing is prepared here, and the signer does it later. With `durable` the payload has survived a power
+    cut when `finish` returns.
+    """
+
+    def __init__(
+        self,
+        payloads: Payloads,
+        formats: Formats,
+        credential: Credential | None,
+        pool: Executor,
+        *,
+        durable: bool,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        self.upload = payloads.create(uuid4())
+        self._formats = formats
+        self._credential = credential
+        self._pool = pool
+        self._durable = durable
+        self._batch_bytes = batch_bytes
+        self._received_at = datetime.now(UTC)
+        self._batch: list[ReceivedDocument] = []
+        self._bytes_in_batch = 0
+        self._working: asyncio.Future[Any] | None = None
+        self._flushing: asyncio.Future[None] | None = None
+        self._flushed_bytes = 0
+        # The place of the payload is made while the body arrives, so that nothing of it is left for the end.
+        self._begun: Future[None] = Future()
+        self._making_place = in_pool(None, self._make_place)
+        self._documents: dict[int, NewDocument] = {}
+        self._digests: dict[int, bytes] = {}
+        self._to_sign: list[ToSign] = []
+        self._asked: list[tuple[int, Description]] = []
+        # Documents of a multipart body that come before their description: ordinal to the bytes of the content.
+        self._undescribed: dict[int, int] = {}
+
+    @property
+    def payload_id(self) -> UUID:
+        return self.upload.payload_id
+
+    async def take(self, documents: Sequence[ReceivedDocument]) -> None:
+        """Waits while the batch before is still being stored, which slows the sender of the body down."""
+        for document in documents:
+            self._batch.append(document)
+            self._bytes_in_batch += document.content_bytes
+            if len(self._batch) >= BATCH_DOCUMENTS or self._bytes_in_batch >= self._batch_bytes:
+                await self._start_batch()
+
+    async def finish(self, facts: RequestFacts) -> Received:
+        """Ends the payload. Raises NoSpace."""
+        for future in (self._working, self._flushing):
+            if future is not None:
+                await asyncio.shield(future)
+        ending = self._working = in_pool(self._pool, lambda: self._end(facts))
+        record = await asyncio.shield(ending)
+        await asyncio.shield(self._making_place)
+        ordinals = sorted(self._documents)
+        return Received(
+            facts=facts,
+            payload=record,
+            documents=[self._documents[ordinal] for ordinal in ordinals],
+            document_digests=[self._digests[ordinal] for ordinal in ordinals],
+            to_sign=self._to_sign,
+            fingerprint=self._credential.fingerprint if self._credential is not None else b"",
+        )
+
+    def release(self) -> None:
+        """The operation is registered, or nobody knows whether it is."""
+        self.upload.release()
+
+    async def abandon(self) -> None:
+        """Leaves no payload behind."""
+        await asyncio.gather(*filter(None, (self._working, self._flushing, self._making_place)), return_exceptions=True)
+        self.upload.abandon()
+
+    async def _start_batch(self) -> None:
+        if self._working is not None:
+            await asyncio.shield(self._working)
+        batch, self._batch, self._bytes_in_batch = self._batch, [], 0
+        if batch:
+            self._working = in_pool(self._pool, lambda: self._store(batch))
+        unflushed = self.upload.stored_bytes - self._flushed_bytes
+        if unflushed > FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
+            self._flushed_bytes = self.upload.stored_bytes
+            self._flushing = in_pool(None, self.upload.flush)
+
+    # --- in threads ---------------------------------------------------------------------------------------------------
+
+    def _make_place(self) -> None:
+        try:
+            self.upload.begin()
+        except BaseException as problem:
+            self._begun.set_exception(problem)
+            raise
+        self._begun.set_result(None)
+        if self._durable:
+            self.upload.publish()
+
+    def _store(self, batch: list[ReceivedDocument]) -> None:
+        """2 store and 3 prepare."""
+        self._begun.result()
+        results = self._prepare(batch)
+        prepared = [result for result in results.values() if isinstance(result, Prepared)]
+        refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
+        if len(self._to_sign) <= HANDED_DOCUMENTS:
+            self._to_sign += map(to_sign, prepared)
+        self._digests |= _document_digests(batch, prepared)
+        for document in batch:
+            if document.description is None:
+                self._undescribed[document.ordinal] = document.content_bytes
+            else:
+                refusal = refused.get(document.ordinal)
+                self._note(document.ordinal, document.description, document.content_bytes, refusal)
+        self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
+        self.upload.append(map(records.prepared_frame, prepared))
+
+    def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:
+        """By ordinal, for the documents of which the description is known."""
+        described = [(d.ordinal, d.description, d.content) for d in batch if d.description is not None]
+        if self._credential is not None:
+            try:
+                results = self._formats.prepare(described, self._credential, self._received_at)
+                return {original[0]: result for original, result in zip(described, results, strict=True)}
+            except CredentialUnusable as problem:
+                log.info("the credential cannot be used, documents are prepared later", cause=problem.cause)
+                self._credential = None
+        refusals = {ordinal: self._formats.refusal(wanted) for ordinal, wanted, _ in described}
+        return {ordinal: refusal for ordinal, refusal in refusals.items() if refusal is not None}
+
+    def _note(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
+        self._documents[ordinal] = NewDocument(
+            ordinal, what.external_reference, what.name, what.content_type, content_bytes, refusal
+        )
+        if refusal is None:
+            self._asked.append((ordinal, what))
+
+    def _end(self, facts: RequestFacts) -> PayloadRecord:
+        """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each."""
+        batch, self._batch = self._batch, []
+        self._store(batch)
+        for ordinal, content_bytes in self._undescribed.items():
+            wanted = facts.descriptions[ordinal]
+            self._note(ordinal, wanted, content_bytes, self._formats.refusal(wanted))
+        frames = [records.asked_frame(self._asked)]
+        if self._credential is not None:
+            frames.append(records.credential_frame(self._credential))
+        self.upload.append(frames)
+        return self.upload.commit(durable=self._durable)
+
+
+def _document_digests(batch: Sequence[ReceivedDocument], prepared: Sequence[Prepared]) -> dict[int, bytes]:
+    """By ordinal: the digest that the signed document will name, where it is known, else that of the document as it came.
+
+    The first one costs nothing here: for PAdES it is the `messageDigest` of the CMS (RFC 5652 11.2).
+    """
+    found = {one.ordinal: one.document_digest for one in prepared}
+    return found | {d.ordinal: hashlib.sha256(d.content).digest() for d in batch if d.ordinal not in found}

@@ -1,0 +1,28 @@
+"""Keeps the admission ledger true: what is stored and what is queued is counted anew, so that no error of booking stays."""
+
+from concurrent.futures import Executor
+
+from batchseal.admission.ledger import Ledger
+from batchseal.payloads.interface import Payloads
+from batchseal.store.upkeep import Upkeep
+from batchseal.system.futures import in_pool
+
+
+class Counting:
+    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+        self._upkeep = upkeep
+        self._payloads = payloads
+        self._ledger = ledger
+        self._pool = pool
+
+    async def count_queue(self) -> None:
+        """Documents that wait to be signed."""
+        queued = await self._upkeep.unfinished_documents()
+        with self._ledger.booked() as booked:
+            booked.queued_documents = queued
+
+    async def count_stored(self) -> None:
+        """What the payloads of finished uploads take. Uploads under way book for themselves."""
+        stored = await in_pool(self._pool, self._payloads.stored_bytes)
+        with self._ledger.booked() as booked:
+            booked.stored_bytes = stored

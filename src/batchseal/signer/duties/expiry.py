@@ -1,0 +1,29 @@
+"""Drops rows that have had their time: documents, signatures, external references."""
+
+import structlog
+
+from batchseal.store.upkeep import Upkeep
+
+log = structlog.get_logger("expiry")
+
+
+class Expiry:
+    def __init__(self, upkeep: Upkeep) -> None:
+        self._upkeep = upkeep
+
+    async def drop_documents(self, seconds: float) -> None:
+        """Document rows, by month, that long after the end of their month."""
+        for month in await self._upkeep.document_months(seconds):
+            if await self._upkeep.drop_documents(month):
+                log.info("document rows dropped", month=f"{month:%Y-%m}")
+
+    async def drop_signatures(self) -> None:
+        """Signatures, by day, once every payload of the day has gone."""
+        for day in await self._upkeep.signature_days():
+            if await self._upkeep.drop_signatures(day):
+                log.info("signatures dropped", day=f"{day:%Y-%m-%d}")
+
+    async def free_references(self, seconds: float) -> None:
+        """External references of purged operations, that long after their end."""
+        if freed := await self._upkeep.free_references(seconds):
+            log.info("external references freed", references=freed)

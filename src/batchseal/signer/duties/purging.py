@@ -1,0 +1,51 @@
+"""Purges the payloads of finished operations, after their time or when room is needed."""
+
+from concurrent.futures import Executor
+
+import structlog
+
+from batchseal.admission.ledger import Ledger
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import records_of
+from batchseal.store.rows import PayloadColumns
+from batchseal.store.upkeep import Upkeep
+from batchseal.system.crash_sites import crash_site
+from batchseal.system.futures import in_pool
+
+log = structlog.get_logger("purging")
+
+
+class Purging:
+    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+        self._upkeep = upkeep
+        self._payloads = payloads
+        self._ledger = ledger
+        self._pool = pool
+
+    async def purge_due(self, fetched_seconds: float, unfetched_seconds: float) -> None:
+        """Payloads that were fetched, or finished and never fetched, so long ago."""
+        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds):
+            await self.purge(due, "they have had their time")
+
+    async def make_room(self, needed_bytes: int) -> int:
+        """Purges fetched payloads before their time, the oldest first. Returns how many bytes that freed."""
+        freed = 0
+        for operation, payloads in (await self._upkeep.purgeable_for_room()).items():
+            if freed >= needed_bytes:
+                break
+            freed += await self.purge({operation: payloads}, "room is needed")
+        return freed
+
+    async def purge(self, due: dict[int, PayloadColumns], why: str) -> int:
+        """Returns the bytes that are free now.
+
+        The row says "purged" before anything is deleted: after a crash in between, the sweep finds a payload that no row needs.
+        """
+        purged = await self._upkeep.mark_purged(list(due))
+        ids = [record.id for columns in purged.values() for record in records_of(columns)]
+        freed = await in_pool(self._pool, lambda: self._payloads.delete(ids))
+        crash_site("purge-removed")
+        with self._ledger.booked() as booked:
+            booked.stored_bytes -= freed
+        log.info("payloads purged", why=why, operations=sorted(purged), freed_bytes=freed)
+        return freed

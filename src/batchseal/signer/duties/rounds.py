@@ -1,0 +1,109 @@
+"""Calls the duties: the short ones every second, the others every minute."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from batchseal.audit.writer import AuditWriter
+from batchseal.errors import BatchsealError
+from batchseal.settings.load import Settings
+from batchseal.signer.duties.clock import judge, uptime
+from batchseal.signer.duties.counting import Counting
+from batchseal.signer.duties.expiry import Expiry
+from batchseal.signer.duties.purging import Purging
+from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.store.upkeep import Upkeep
+
+LOOK_SECONDS, ROUND_SECONDS = 1.0, 60.0
+HOUR, DAY = 3600, 86_400
+
+log = structlog.get_logger("duties")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept, in seconds."""
+
+    fetched: float  # payloads, after their result was fetched
+    unfetched: float  # payloads that nobody fetches
+    documents: float  # document rows, after the end of their month
+    references: float
+    audit: float  # audit entries, after the end of their month
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Retention":
+        return cls(
+            settings.payload_hours_fetched * HOUR,
+            settings.payload_days_unfetched * DAY,
+            settings.document_days * DAY,
+            settings.reference_days * DAY,
+            settings.audit_days * DAY,
+        )
+
+
+class Rounds:
+    """One for each instance. What it does is visible in the log."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        counting: Counting,
+        sweeping: Sweeping,
+        purging: Purging,
+        audit: AuditWriter,
+        retention: Retention,
+        *,
+        round_seconds: float = ROUND_SECONDS,
+    ) -> None:
+        self._upkeep = upkeep
+        self._counting = counting
+        self._sweeping = sweeping
+        self._purging = purging
+        self._expiry = Expiry(upkeep)
+        self._audit = audit
+        self._retention = retention
+        self._round_seconds = round_seconds
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        next_round = 0.0
+        while True:
+            try:
+                await self._counting.count_queue()
+                await self._audit.chain()
+                if time.monotonic() >= next_round:
+                    next_round = time.monotonic() + self._round_seconds
+                    await self.round()
+                    await self._sweeping.sweep_if_due()
+            except BatchsealError as problem:
+                log.info("a duty is done later", cause=problem.cause)
+            except Exception:
+                log.exception("a duty failed and is done again later")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def round(self) -> None:
+        """Payloads first, then document rows, signatures, references and audit entries."""
+        await self._counting.count_stored()
+        if await self.suspended():
+            return
+        keep = self._retention
+        await self._purging.purge_due(keep.fetched, keep.unfetched)
+        await self._expiry.drop_documents(keep.documents)
+        await self._expiry.drop_signatures()
+        await self._expiry.free_references(keep.references)
+        await self._audit.export_and_drop(keep.audit)
+
+    async def suspended(self) -> bool:
+        """Whether the database's clock jumped lately, so that nobody knows how old anything is."""
+        clock, (boot_id, seconds) = await self._upkeep.clock(), uptime()
+        verdict = judge(clock, boot_id, seconds, self._retention.fetched)
+        if verdict.jump_seconds:
+            log.warning(
+                "the database's clock jumped: purging is suspended",
+                seconds=round(verdict.jump_seconds),
+                until=str(verdict.purge_not_before),
+            )
+        await self._upkeep.note_clock(boot_id, seconds, clock.now, verdict.purge_not_before)
+        return verdict.purge_not_before is not None

@@ -1,0 +1,62 @@
+"""Whether an operation is finished: the one place in the signer process that knows."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from batchseal.store.rows import DocumentRow, OperationRow
+
+# The row of an operation and the rows of its documents with their evidence: all that a worker needs to give the result back.
+Result = tuple[OperationRow, list[DocumentRow]]
+
+# How often the database is asked about an operation that nobody here works on.
+POLL_SECONDS = 0.2
+REMEMBERED = 1024
+RESULTS_KEPT = 256
+
+
+class Endings:
+    """Remembers what ended lately, and lets callers wait for what has not. `is_finished` asks the database."""
+
+    def __init__(self, is_finished: Callable[[int], Awaitable[bool]], *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._is_finished = is_finished
+        self._poll_seconds = poll_seconds
+        self._under_way: dict[int, asyncio.Future[None]] = {}
+        self._finished: OrderedDict[int, None] = OrderedDict()  # the newest ones
+        self._results: OrderedDict[int, Result] = OrderedDict()
+
+    def begins(self, operation_id: int) -> None:
+        """Somebody here works on the operation from now on. What was known of an earlier end does not hold any more."""
+        self._finished.pop(operation_id, None)
+        if operation_id not in self._under_way:
+            self._under_way[operation_id] = asyncio.get_running_loop().create_future()
+
+    def pauses(self, operation_id: int) -> None:
+        """Nobody here works on the operation any more, whether it is finished or not."""
+        if (under_way := self._under_way.pop(operation_id, None)) is not None:
+            under_way.set_result(None)
+
+    def finished(self, operation_id: int, result: Result | None = None) -> None:
+        """`result` is kept for the one caller that waits for it."""
+        self._finished[operation_id] = None
+        if len(self._finished) > REMEMBERED:
+            self._finished.popitem(last=False)
+        if result is not None:
+            self._results[operation_id] = result
+            if len(self._results) > RESULTS_KEPT:
+                self._results.popitem(last=False)
+
+    async def wait(self, operation_id: int, seconds: float) -> Result | bool:
+        """True once the operation is finished, False after `seconds`. The first caller gets the result instead, if there is one."""
+        ends = time.monotonic() + seconds
+        while True:
+            if (under_way := self._under_way.get(operation_id)) is not None:
+                await asyncio.wait([under_way], timeout=max(0.0, ends - time.monotonic()))
+            if (result := self._results.pop(operation_id, None)) is not None:
+                return result
+            if operation_id in self._finished or await self._is_finished(operation_id):
+                return True
+            if (left := ends - time.monotonic()) <= 0:
+                return False
+            await asyncio.sleep(min(left, self._poll_seconds))

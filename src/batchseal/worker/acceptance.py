@@ -1,0 +1,169 @@
+"""Takes a request in: from its documents, as they come, to an operation that is registered and on its way to the signer.
+
+Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way they came, calls `take_in`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from batchseal.admission.admission import Ticket
+from batchseal.audit.chain import documents_digest
+from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
+from batchseal.formats.registry import Formats
+from batchseal.operation import Caller, Mode
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import record_bytes
+from batchseal.pipeline.reception import Received, Reception
+from batchseal.store.rows import NewOperation, OperationRow
+from batchseal.store.store import Store
+from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.handover import Handover
+from batchseal.worker.resubmission import Resubmission
+
+DATABASE_RETRY_SECONDS = 2
+
+log = structlog.get_logger("service")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An operation that holds the documents of a request. `is_new`: it is not an earlier one that goes on."""
+
+    row: OperationRow
+    is_new: bool
+    asked_at: float  # monotonic, before the registration was asked for
+
+
+class Acceptance:
+    """`advertised` is the host and port that replies name; `window_bytes` is what a batch of documents may hold in memory."""
+
+    def __init__(
+        self,
+        store: Store,
+        payloads: Payloads,
+        formats: Formats,
+        credentials: CredentialCache,
+        handover: Handover,
+        pool: Executor,
+        *,
+        instance: UUID,
+        advertised: tuple[str, int],
+        window_bytes: int,
+    ) -> None:
+        self._store = store
+        self._payloads = payloads
+        self._formats = formats
+        self._credentials = credentials
+        self._handover = handover
+        self._pool = pool
+        self._instance = instance
+        self._advertised = advertised
+        self._window_bytes = window_bytes
+        self._resubmission = Resubmission(store, payloads, pool, instance)
+
+    async def take_in(
+        self,
+        ticket: Ticket,
+        caller: Caller,
+        mode: Mode,
+        facts: Callable[[], RequestFacts],
+        documents: AsyncIterator[Sequence[ReceivedDocument]],
+    ) -> OperationRow:
+        """The operation of a request; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
+
+        `facts` is asked after the last of the `documents`, since a body may name its reference at its end. `ticket` is what the
+        request has reserved.
+        """
+        # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
+        reception = Reception(
+            self._payloads,
+            self._formats,
+            await self._credentials.of(caller),
+            self._pool,
+            durable=mode is Mode.ASYNC,
+            batch_bytes=self._window_bytes,
+        )
+        received = await self._store_documents(ticket, reception, facts, documents)
+        if mode is Mode.SYNC:
+            self._handover.announce(caller, received)
+        registered = await self._register(caller, mode, reception, received)
+        self._settle(ticket, registered, received)
+        if registered.is_new:
+            self._handover.new(registered.row, caller, received, registered.asked_at)
+        else:
+            self._handover.wake(registered.row, caller)
+        return registered.row
+
+    async def _store_documents(
+        self,
+        ticket: Ticket,
+        reception: Reception,
+        facts: Callable[[], RequestFacts],
+        documents: AsyncIterator[Sequence[ReceivedDocument]],
+    ) -> Received:
+        """Steps 2 and 3 of the pipeline, until the last document."""
+        try:
+            async for batch in documents:
+                ticket.wrote(reception.upload.stored_bytes, sum(document.content_bytes for document in batch))
+                await reception.take(batch)
+            received = await reception.finish(facts())
+        except BaseException:
+            await asyncio.shield(reception.abandon())
+            raise
+        if received.facts.preservation_asked:
+            log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
+        return received
+
+    async def _register(self, caller: Caller, mode: Mode, reception: Reception, received: Received) -> Registered:
+        """Writes the operation into the database, or finds the failed one that goes on."""
+        asked_at = time.monotonic()
+        try:
+            row = await self._store.register(self._new_operation(caller, mode, received), received.documents)
+        except ReferenceTaken as taken:
+            try:
+                row = await self._resubmission.resume(caller, taken, received.payload, received.documents)
+                return Registered(row, False, asked_at)
+            finally:
+                await asyncio.shield(reception.abandon())
+        except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
+            # The commit may have happened. The sweep of the signer looks at the rows and decides.
+            reception.release()
+            if isinstance(unknown, asyncio.CancelledError):
+                raise
+            raise NoRoom("the database is away", retry_after_seconds=DATABASE_RETRY_SECONDS) from None
+        except BaseException:
+            await asyncio.shield(reception.abandon())
+            raise
+        reception.release()
+        return Registered(row, True, asked_at)
+
+    def _new_operation(self, caller: Caller, mode: Mode, received: Received) -> NewOperation:
+        facts = received.facts
+        return NewOperation(
+            payload_id=received.payload.id,
+            client_service=caller.client_service,
+            external_reference=facts.external_reference,
+            description=facts.description,
+            mode=mode,
+            instance=self._instance,
+            host=self._advertised[0],
+            port=self._advertised[1],
+            return_signed_content=facts.return_signed_content,
+            documents_digest=documents_digest(received.document_digests),
+            payload_record=record_bytes(received.payload),
+        )
+
+    def _settle(self, ticket: Ticket, registered: Registered, received: Received) -> None:
+        """Books what the operation takes from now on. The upload of one that goes on has been deleted."""
+        row = registered.row
+        if registered.is_new:
+            ticket.settle(received.payload.stored_bytes, len(received.documents))
+        else:
+            ticket.settle(0, row.documents_total - row.documents_signed - row.documents_failed)

@@ -1,0 +1,91 @@
+"""A worker's side of the hand-over to the signer: new operations go there, and their end comes back.
+
+The signer finds every operation in the database, so whatever is lost here only costs time.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import structlog
+
+from batchseal.errors import BatchsealError
+from batchseal.operation import Caller, Mode
+from batchseal.pipeline.reception import Received
+from batchseal.processes.link import Link
+from batchseal.store.columns import registered_document
+from batchseal.store.rows import DocumentRow, OperationRow, Registration
+
+SIGNER_AWAY_SECONDS = 0.5  # before a signer that is away is asked again
+
+log = structlog.get_logger("service")
+
+
+class Handover:
+    """One for each worker."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._asked: dict[int, asyncio.Future[Any]] = {}  # ends that were asked for together with the hand-over
+
+    def announce(self, caller: Caller, received: Received) -> None:
+        """Lets the signer ask for leave to sign while the operation is being registered. Nothing is signed by that."""
+        digests = [item.digest for item in received.to_sign]
+        if digests and received.is_handed_whole:
+            with suppress(BatchsealError):
+                self._link.tell(
+                    "announce",
+                    caller.client_service,
+                    caller.token,
+                    received.fingerprint,
+                    digests,
+                    str(received.payload.id),
+                )
+
+    def new(self, row: OperationRow, caller: Caller, received: Received, asked_at: float) -> None:
+        """A new operation. `asked_at` is the monotonic time before it was registered."""
+        if not received.is_handed_whole:
+            return self.wake(row, caller)
+        rows = [registered_document(document) for document in received.documents]
+        handed = Registration(row, rows, received.to_sign, received.fingerprint, asked_at)
+        try:
+            if row.mode is Mode.SYNC:
+                # One message hands the operation over and asks for its end.
+                if ending := self._link.ask("work", row.id, caller.token, handed):
+                    self._asked[row.id] = ending
+                    ending.add_done_callback(lambda _: self._asked.pop(row.id, None))
+                    return None
+            elif self._link.tell("wake", row.id, caller.token, handed):
+                return None
+        except BatchsealError:
+            return self._not_woken(row)
+        return self.wake(row, caller)  # the message would be too long: a description may have any length
+
+    def wake(self, row: OperationRow, caller: Caller) -> None:
+        """There is work, which the signer reads from the database."""
+        try:
+            self._link.tell("wake", row.id, caller.token)
+        except BatchsealError:
+            self._not_woken(row)
+
+    def _not_woken(self, row: OperationRow) -> None:
+        log.info("the signer was not woken and will find the operation itself", operation=row.id)
+
+    async def end_of(self, operation_id: int, seconds: float) -> tuple[OperationRow, list[DocumentRow]] | bool:
+        """True once the operation is finished, False after `seconds`. Where the signer kept the result, returns that instead."""
+        ends, asked = time.monotonic() + seconds, self._asked.pop(operation_id, None)
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    if ending := await (asked or self._link.call("wait", operation_id, left, timeout_seconds=left)):
+                        return (
+                            True if ending is True else msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])
+                        )
+            except TimeoutError:
+                return False
+            except BatchsealError:
+                await asyncio.sleep(min(left, SIGNER_AWAY_SECONDS))
+            asked = None
+        return False

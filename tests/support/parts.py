@@ -1,0 +1,108 @@
+"""The service without its HTTP front and without processes: a worker's service and the signer, joined by a real link.
+
+The signer sees all rows, the service those of its callers only, as their processes do.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from batchseal.admission.admission import Admission
+from batchseal.admission.ledger import Ledger
+from batchseal.admission.limits import budgets_of
+from batchseal.formats.registry import Formats
+from batchseal.intake.schema import Limits
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.local import LocalPayloads
+from batchseal.processes.link import Link, LinkServer
+from batchseal.settings.load import Settings
+from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
+from batchseal.signer.run import Signing
+from batchseal.store import Store
+from batchseal.upstream.interface import Upstream
+from batchseal.worker.service import Service
+
+Connect = Callable[..., Awaitable[Store]]
+
+
+@dataclass
+class Parts:
+    service: Service
+    queue: SigningQueue
+    sweeping: Sweeping
+    store: Store
+    payloads: Payloads
+    upstream: Upstream
+    ledger: Ledger
+    folder: Path
+    offer: Callable[[UUID], Service]  # the service as an instance of this id has it
+
+
+@asynccontextmanager
+async def running_parts(
+    connect_store: Connect,
+    upstream: Upstream,
+    folder: Path,
+    *,
+    instance: UUID,
+    payloads: Payloads | None = None,
+    formats: Formats | None = None,
+    pace: Pace = DEFAULT_PACE,
+    advertised: tuple[str, int] = ("127.0.0.1", 8081),
+) -> AsyncIterator[Parts]:
+    """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
+    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
+    payloads = payloads or LocalPayloads(folder)
+    formats = formats or Formats(has_time_stamps=upstream.stamps)
+    pool = ThreadPoolExecutor(2)
+    queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, pool, tries=5), pace=pace)
+    server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
+    await server.start()
+    link.start()
+    await connected(link)
+    looking = asyncio.create_task(queue.run())
+    ledger = Ledger(folder / "ledger")
+    admission = Admission(ledger, budgets_of(Settings()), payloads.free_bytes)
+
+    def offer(identity: UUID) -> Service:
+        return Service(
+            of_callers,
+            link,
+            payloads,
+            formats,
+            pool,
+            limits=Limits(),
+            instance=identity,
+            advertised=advertised,
+            admission=admission,
+        )
+
+    service = offer(instance)
+    try:
+        yield Parts(
+            service, queue, Sweeping(store, payloads, instance), store, payloads, upstream, ledger, folder, offer
+        )
+    finally:
+        looking.cancel()
+        await service.close()
+        await link.stop()
+        await server.stop()
+        await queue.stop(1)
+        pool.shutdown()
+        ledger.close()
+
+
+async def connected(link: Link, seconds: float = 5) -> None:
+    """Waits until calls go through."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                assert await link.call("ping") == "ok"
+                return
+            except Exception:
+                await asyncio.sleep(0.01)
