@@ -1,8 +1,8 @@
 """One run over a claimed operation: step 4 of the pipeline, and step 3 for what the worker could not prepare.
 
-A run goes on wherever an earlier one stopped. A document whose signature is kept is not signed again. A document that was prepared
-for the present certificate is signed with its stored digest. Every other document is prepared now, into a further payload. Once a
-digest is signed, the format says what else the document needs, round by round (`SignatureFormat.next_need`).
+A run goes on wherever an earlier one stopped. A document whose signature is kept is not signed again. A document that was
+prepared for the present certificate is signed with its stored digest. Every other document is prepared now, into a further
+payload. Once a digest is signed, the format says what else the document needs, round by round (`SignatureFormat.next_need`).
 
 A run that leaves documents open is followed by another one, until each document has had its tries.
 """
