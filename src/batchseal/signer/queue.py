@@ -30,7 +30,8 @@ from batchseal.pipeline.delivery import storage_refusal
 from batchseal.processes.link import Handler
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
-from batchseal.signer.run import Progress, Signing
+from batchseal.signer.run import Signing
+from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
