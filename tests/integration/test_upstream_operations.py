@@ -15,17 +15,18 @@ from tests.validators import pyhanko_verify
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
 from batchseal.worker import resubmission
 
+PACE = Pace(between_tries=Backoff(0.05, 60.0))
+
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.05, 60.0))
     monkeypatch.setattr(breaker, "PROBING", Backoff(0.1, 30.0))
     monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.2)
 
@@ -33,7 +34,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
     instance = uuid4()
-    async with running_service(connect_store, instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path, pace=PACE) as running:
         yield running
 
 

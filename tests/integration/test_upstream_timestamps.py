@@ -30,12 +30,14 @@ from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.settings.load import Settings
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import timestamps
 from batchseal.upstream.timestamps import Timestamps, read_reply
 from batchseal.upstream.trust import Roots
+
+PACE = Pace(between_tries=Backoff(0.02, 60.0))
 
 
 class Stamping:
@@ -81,7 +83,6 @@ class Stamping:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
     monkeypatch.setattr(timestamps, "LEFT_ALONE_SECONDS", 0.1)
 
 
@@ -91,7 +92,7 @@ Connect = Callable[..., Awaitable[Store]]
 @asynccontextmanager
 async def stamping(connect_store: Connect, folder: Path, urls: str, roots: str) -> AsyncIterator[Running]:
     instance, settings = uuid4(), {"timestamp_urls": urls, "timestamp_roots": roots}
-    async with running_service(connect_store, instance, folder, **settings) as running:
+    async with running_service(connect_store, instance, folder, pace=PACE, **settings) as running:
         yield running
 
 
