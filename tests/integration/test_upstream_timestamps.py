@@ -82,7 +82,7 @@ class Stamping:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
-    monkeypatch.setattr(timestamps, "LEFT_ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(timestamps, "PAUSE_SECONDS", 0.1)
 
 
 Connect = Callable[..., Awaitable[Store]]
@@ -234,7 +234,7 @@ def test_which_certificates_are_trusted(tmp_path: Path, way: str) -> None:
     path = tmp_path / "roots.pem"
     path.write_bytes((signer if way == "pinned" else root).public_bytes(serialization.Encoding.PEM))
     others = [] if way in ("gap", "pinned") else [between, root]
-    problem = Roots(str(path)).trust(signer, others, datetime.datetime.now(datetime.UTC))
+    problem = Roots(str(path)).why_untrusted(signer, others, datetime.datetime.now(datetime.UTC))
     assert (problem is None) == (way in ("whole", "pinned"))
 
 
