@@ -1,4 +1,4 @@
-"""Time stamps: tokens that independent validators accept, failover and budgets, and never one that is not checked."""
+"""Time stamps: independent validators accept them; failover and budgets; no token is used without verification."""
 
 import asyncio
 import datetime
@@ -39,7 +39,7 @@ from batchseal.upstream.trust import Roots
 
 
 class Stamping:
-    """A time stamp authority over HTTP. `change` alters requests or replies."""
+    """A time stamp authority over HTTP. `fault` says how it misbehaves; "" if it does not."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "tsa", "p256")
@@ -147,7 +147,7 @@ async def test_nothing_is_delivered_as_stamped_that_is_not(connect_store: Connec
             assert {r.row.status for r in results} == {DocumentStatus.ERROR_SIGNING}
             assert {r.row.sign_error for r in results} == {SignError.TIMESTAMP_SIGN_ERROR}
             assert all(not r.segments for r in results)
-            assert max(running.double.sent.values()) == 1  # signed once, whatever became of the stamp
+            assert max(running.double.sent.values()) == 1  # signed once, although the time stamp failed
 
 
 async def test_another_authority_steps_in(tmp_path: Path) -> None:
