@@ -17,7 +17,7 @@ MAX_GRANTS = 10_000
 
 
 class Tokens:
-    """Bearer tokens in the form of JSON Web Tokens. Their key is made anew at each start, so a restart ends all tokens."""
+    """Bearer tokens in the form of JSON Web Tokens. A new key is generated at each start, so a restart ends all tokens."""
 
     def __init__(self, lifetime_seconds: int) -> None:
         self.lifetime_seconds = lifetime_seconds

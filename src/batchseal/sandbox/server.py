@@ -81,7 +81,7 @@ def sign_digests(signer: Signer, digests: Sequence[bytes]) -> list[str]:
 
 
 class Sandbox:
-    """The handlers. Every CSC call takes `latency_ms` beyond its work, as a call over a network would."""
+    """The handlers of all requests. Each CSC call is delayed by `latency_ms`, to imitate a network."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
