@@ -1,4 +1,4 @@
-"""A canary: no secret, token, PIN, grant or document content appears in what the service says, whatever goes wrong."""
+"""Canaries: no secret, token, grant or document content appears in logs, causes or health reports, whatever goes wrong."""
 
 import io
 import logging
@@ -25,7 +25,7 @@ SECRET, PROXY_SECRET, CONTENT = "c4nary-secret-of-A", "c4nary-proxy", b"c4nary c
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Everything that is logged, at the lowest level."""
+    """Collects everything that is logged, at level DEBUG."""
     text = io.StringIO()
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
