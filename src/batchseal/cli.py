@@ -7,13 +7,13 @@ stay small, and what one command needs is never loaded for another.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
 
 from batchseal import __version__
+from batchseal.commands.messages import complain
+from batchseal.commands.settings_flags import read_settings, settings_parser
 from batchseal.errors import BatchsealError
-from batchseal.settings.load import OPTIONS, Settings, environment_names, load_settings, modern_flag
+from batchseal.settings.load import OPTIONS, load_settings
 
 SERVE = "Run the service: take batches over REST, sign them, hand them back."
 CHECK = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
@@ -26,10 +26,6 @@ SANDBOX = "Run a stand-in for the signing service (CSC, OAuth2, a certificate au
 SIZE = "Print the memory, disk and database space that a load needs, and what the original product asks for."
 
 PATHS = "PDF files, or folders whose *.pdf are taken"
-
-PRECEDENCE = """
-A flag wins over an environment variable, that over the file of --config. An empty value is the same as none.
-An unknown dotted flag (--a.b=c) is reported and ignored."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,10 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def complain(text: str) -> None:
-    print(f"batchseal: {text}", file=sys.stderr)
-
-
 def main_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="batchseal",
@@ -67,92 +59,6 @@ def main_parser() -> argparse.ArgumentParser:
     for name, (_, text) in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
-
-
-# --- flags of the settings ---------------------------------------------------------------------------------
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help with room for the original product's long flags: explanations start on a line of their own."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=8, width=118)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        names = ", ".join(action.option_strings)
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        return f"{names} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
-
-
-def settings_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser with a flag for each setting: its modern name, then the original product's."""
-    parser = argparse.ArgumentParser(
-        prog=f"batchseal {command}",
-        usage=f"batchseal {command} [--FLAG=VALUE | --FLAG VALUE]...",
-        description=description,
-        epilog=PRECEDENCE,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
-    groups = {title: parser.add_argument_group(title) for title in titles}
-    for name, option in OPTIONS.items():
-        group = groups[option.metadata["group"]]
-        group.add_argument(*flags_of(name), dest=name, help=help_of(name, option), **values_of(option))
-    return parser
-
-
-def flags_of(name: str) -> list[str]:
-    dotted = OPTIONS[name].metadata["dotted"]
-    return [modern_flag(name)] + ([f"--{dotted}"] if dotted else [])
-
-
-def values_of(option: "Field[Any]") -> dict[str, Any]:
-    """How argparse reads the option. All values stay text: config.parse_value gives them their types."""
-    if option.type is bool:
-        return {"nargs": "?", "const": "true", "metavar": "true|false"}
-    if choices := option.metadata["choices"]:
-        return {"metavar": "|".join(choices)}
-    return {"metavar": "N" if option.type is int else "FOLDER" if option.type is Path else "TEXT"}
-
-
-def help_of(name: str, option: "Field[Any]") -> str:
-    default = "" if option.default is MISSING else option.default
-    shown = str(default).lower() if isinstance(default, bool) else str(default) or "none"
-    variables = ", ".join(dict.fromkeys(environment_names(name)))
-    text = f"{option.metadata['help']} (default: {shown}; environment: {variables})"
-    return text.replace("%", "%%")
-
-
-def split_unknown_dotted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Takes out flags of the original's framework that mean nothing here: (what is left, their names).
-
-    A dotted flag is unknown if no setting has it; a value that follows it as an argument goes with it.
-    """
-    known = {flag for name in OPTIONS for flag in flags_of(name)}
-    left: list[str] = []
-    unknown: list[str] = []
-    skip_value = False
-    for argument in arguments:
-        flag, equals, _ = argument.partition("=")
-        if flag.startswith("--") and "." in flag and flag not in known:
-            unknown.append(flag)
-            skip_value = not equals
-        elif not skip_value or argument.startswith("-"):
-            left.append(argument)
-            skip_value = False
-        else:
-            skip_value = False
-    return left, unknown
-
-
-def read_settings(command: str, description: str, arguments: Sequence[str]) -> Settings:
-    arguments, unknown = split_unknown_dotted(arguments)
-    flags = vars(settings_parser(command, description).parse_args(arguments))
-    for flag in unknown:
-        complain(f"warning: {flag} is not known here and has no effect")
-    return load_settings({name: text for name, text in flags.items() if text is not None})
 
 
 # --- the commands ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from batchseal import __version__, cli
+from batchseal.commands import settings_flags
 from batchseal.settings.load import OPTIONS, Settings, environment_names
 
 PREFIX = "--einvoice-integration-client."
@@ -19,13 +20,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(*arguments: str) -> Settings:
-    return cli.read_settings("serve", "", arguments)
+    return settings_flags.read_settings("serve", "", arguments)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_setting_has_its_flags_and_stands_in_the_help(name: str) -> None:
-    text = " ".join(cli.settings_parser("serve", "").format_help().split())
-    for flag in cli.flags_of(name):
+    text = " ".join(settings_flags.settings_parser("serve", "").format_help().split())
+    for flag in settings_flags.flags_of(name):
         assert f"{flag} " in text or f"{flag}, " in text
     assert ", ".join(dict.fromkeys(environment_names(name))) in text
 
@@ -63,7 +64,7 @@ def test_flags_in_all_their_spellings(arguments: list[str], name: str, value: ob
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_empty_value_is_the_same_as_none(name: str) -> None:
-    for flag in cli.flags_of(name):
+    for flag in settings_flags.flags_of(name):
         assert settings(f"{flag}=") == Settings()
 
 
@@ -80,7 +81,7 @@ def test_an_empty_value_is_the_same_as_none(name: str) -> None:
     ],
 )
 def test_unknown_dotted_flags_are_taken_out(arguments: list[str], left: list[str], unknown: list[str]) -> None:
-    assert cli.split_unknown_dotted(arguments) == (left, unknown)
+    assert settings_flags.split_unknown_dotted(arguments) == (left, unknown)
 
 
 def test_unknown_dotted_flags_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +150,7 @@ def test_reading_flags_loads_nothing_heavy() -> None:
     assert not heavy & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["app", "supervisor", "sandbox.__main__"])
+@pytest.mark.parametrize("module", ["app", "processes.supervisor", "sandbox.__main__"])
 def test_no_process_of_the_service_carries_a_console_library(module):
     code = f"import sys, batchseal.{module}; print([m for m in ('rich', 'pygments') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
