@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from batchseal import __version__, cli
+from batchseal import __version__, cli, commands
 from batchseal.commands import settings_flags
 from batchseal.settings.load import OPTIONS, Settings, environment_names
 
@@ -142,12 +143,21 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
     assert "invalid choice" in capsys.readouterr().err
 
 
-def test_reading_flags_loads_nothing_heavy() -> None:
-    """`serve` must start fast, and `probe` is run every few seconds."""
-    code = "import sys; import batchseal.cli; import batchseal.client.probe; print(*sys.modules)"
+@pytest.mark.parametrize("command", ["serve", "probe", "size"])
+def test_a_small_command_loads_nothing_heavy(command: str) -> None:
+    """`serve` must start fast and its process must stay small; a container runs `probe` every few seconds."""
+    code = f"import sys, batchseal.cli, batchseal.commands.{command}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"asyncio", "aiohttp", "asyncpg", "blacksheep", "granian", "cryptography", "pyhanko", "rich", "msgspec"}
     assert not heavy & set(loaded)
+    others = {f"batchseal.commands.{other}" for other in cli.COMMANDS if other != command}
+    assert not others & set(loaded)
+
+
+def test_every_command_is_a_file_of_its_own_in_the_table() -> None:
+    shared = {"__init__", "messages", "settings_flags"}
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert files - shared == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("module", ["app", "processes.supervisor", "sandbox.__main__"])

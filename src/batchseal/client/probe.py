@@ -40,16 +40,6 @@ def connect(settings: Settings, host: str) -> socket.socket:
     return context.wrap_socket(connection)
 
 
-def run(settings: Settings) -> int:
-    try:
-        status, body = ask(settings, "/health/ready")
-    except OSError as problem:
-        print(f"no answer on port {settings.port}: {problem or type(problem).__name__}")
-        return 1
-    print(describe(body))
-    return 0 if status == 200 else 1
-
-
 def describe(body: bytes) -> str:
     """The parts that the reply names, on one line."""
     try:

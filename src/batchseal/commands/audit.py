@@ -1,23 +1,32 @@
 """`batchseal audit verify` and `batchseal audit export`."""
 
 import asyncio
-from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from batchseal.audit.chain import Verifier, as_line
+from batchseal.commands.settings_flags import settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.entry import in_use
-from batchseal.settings.load import Settings
+from batchseal.settings.load import OPTIONS, Settings, load_settings
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
 
+DESCRIPTION = "Verify the chain of the audit trail, or export its entries as JSON lines."
 
-def run(settings: Settings, options: Namespace) -> int:
+
+def run(arguments: Sequence[str]) -> int:
     """Exit code 0 where the chain holds (or was exported), 1 where it does not."""
+    parser = settings_parser("audit", DESCRIPTION)
+    parser.usage = "batchseal audit verify [FILE...] | batchseal audit export [--out FILE]   [--temp-folder FOLDER]..."
+    parser.add_argument("action", choices=("verify", "export"))
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="exported files, in their order")
+    parser.add_argument("--out", type=Path, help="where to; else to standard output")
+    options = parser.parse_args(arguments)
+    settings = load_settings({name: text for name in OPTIONS if (text := getattr(options, name)) is not None})
     if options.action == "export":
         return asyncio.run(export(settings, options.out))
     return verify_files(options.files) if options.files else asyncio.run(verify(settings))

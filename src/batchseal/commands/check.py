@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,9 +14,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from batchseal.client.probe import ask, describe
+from batchseal.commands.settings_flags import read_settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.entry import in_use, low_open_files, raise_open_files
 from batchseal.settings.load import Settings
+
+DESCRIPTION = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
 
 CHECK_SECONDS = 60
 # Twice a batch of 2,500 documents of 200 KB: the least that a service of this kind can work with.
@@ -24,7 +27,11 @@ LEAST_FREE_BYTES = 1 << 30
 TRIAL_BYTES = 4 << 20
 
 
-def run(settings: Settings) -> int:
+def run(arguments: Sequence[str]) -> int:
+    return run_checks(read_settings("check", DESCRIPTION, arguments))
+
+
+def run_checks(settings: Settings) -> int:
     """Prints a line for each part; 0 if all are good, else 1."""
     checks: dict[str, Callable[[Settings], Awaitable[str]]] = {
         "configuration": check_configuration,

@@ -3,7 +3,8 @@
 import json
 import secrets
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,10 @@ from batchseal.client.batch import BatchBody, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.errors import ConfigurationError, RequestFailed
-from batchseal.settings.load import client_secret
+from batchseal.settings.load import client_secret, load_settings
+
+DESCRIPTION = "Send documents to a running service as one batch and store the signed ones."
+PATHS = "PDF files, or folders whose *.pdf are taken"
 
 STEPS = {"upload": "Sending", "sign": "Signing", "download": "Fetching"}
 
@@ -37,7 +41,30 @@ class StepBars:
         self.progress.update(task, completed=done, total=total)
 
 
-def run(options: Namespace) -> int:
+def run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="batchseal sign", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
+    services_file = load_settings({}).services_file
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default: %(default)s)")
+    parser.add_argument("--client-id", default="", help="client service (default: the first of --services-file)")
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument("--secret-file", type=Path, help="file with the secret (or environment: BATCHSEAL_SECRET)")
+    secret.add_argument(
+        "--services-file",
+        type=Path,
+        default=services_file,
+        help="the service's configuration, to take the secret from (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("signed"), help="where to (default: %(default)s)")
+    parser.add_argument("--reference", default="", help="external reference of the batch (default: a new one)")
+    parser.add_argument("--description", default="batchseal sign", help="of the batch (default: %(default)s)")
+    parser.add_argument("--reason", default="", help="reason that each signature states")
+    parser.add_argument("--location", default="", help="location that each signature states")
+    options = parser.parse_args(arguments)
+    return sign(options)
+
+
+def sign(options: Namespace) -> int:
     """Exit code 0 if all documents are signed, 1 if not; raises ConfigurationError for wrong use."""
     console = Console(highlight=False)
     documents = find_documents(options.paths)

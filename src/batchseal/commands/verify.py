@@ -7,7 +7,7 @@ the end says so.
 """
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from typing import Any
 
 from batchseal.client.batch import find_documents
 from batchseal.errors import ConfigurationError
+
+DESCRIPTION = "Check the signatures of PDF files with code that did not make them (pyHanko)."
+PATHS = "PDF files, or folders whose *.pdf are taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,19 @@ def load_roots(paths: Sequence[Path]) -> list[bytes]:
         raise ConfigurationError(f"--root: {problem}") from None
 
 
-def run(options: Namespace) -> int:
+def run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="batchseal verify", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
+    parser.add_argument(
+        "--root", type=Path, action="append", default=[], help="PEM file of a trusted root (repeatable)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes that check (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="show only what is wrong, and the total")
+    options = parser.parse_args(arguments)
+    return verify(options)
+
+
+def verify(options: Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table
