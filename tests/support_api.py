@@ -1,4 +1,4 @@
-"""A small pipeline in memory behind the real application and server, to try the API over real sockets.
+"""A small service in memory behind the real application and server, to try the API over real sockets.
 
 It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what
 shall happen to a document through its name: "refused" is refused, "damaged" comes back damaged from storage,
@@ -68,7 +68,7 @@ class Delivered:
 LARGE_SEGMENT_BYTES = 3 << 18
 
 
-class MemoryPipeline:
+class MemoryService:
     def __init__(self) -> None:
         self.operations: dict[int, Operation] = {}
         self.documents: dict[int, list[tuple[Document, bytes]]] = {}
@@ -244,10 +244,10 @@ def segments(row: Document, signed: bytes, encoding: str) -> list[bytes]:
 
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncIterator[Any]:
-    pipeline = MemoryPipeline()
+    service = MemoryService()
     services = ClientServices.load(settings.services_file)
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
-    yield await create_application(pipeline, Authenticator(services, tokens, pipeline.probe), settings)
+    yield await create_application(service, Authenticator(services, tokens, service.probe), settings)
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ class Service:
         return int(self.get(f"/operation/id/withDocumentExternalReference/{name}").json())
 
     def until(self, name: str, value: int) -> None:
-        """Waits until a count of the pipeline is `value`."""
+        """Waits until a count of the service is `value`."""
         for _ in range(300):
             if self.count(name) == value:
                 return

@@ -7,9 +7,9 @@ from blacksheep import Application, Content, Request, Response, Router
 
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract, load_contract
-from batchseal.api.facade import Pipeline
 from batchseal.api.guard import Guard
 from batchseal.api.metrics import Metrics
+from batchseal.api.offered_service import OfferedService
 from batchseal.api.openapi import openapi_document
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import Routes, exchange_of
@@ -20,14 +20,14 @@ from batchseal.settings.load import Settings
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-async def create_application(pipeline: Pipeline, authenticator: Authenticator, settings: Settings) -> Guard:
+async def create_application(service: OfferedService, authenticator: Authenticator, settings: Settings) -> Guard:
     """The application, ready to serve. Raises ConfigurationError for a contract file that cannot be used."""
     contract = load_contract(settings.compat_contract)
     problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
-    routes = Routes(pipeline, authenticator, contract, settings)
+    routes = Routes(service, authenticator, contract, settings)
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
-    service = ServiceRoutes(pipeline, authenticator, contract, problems, metrics, openapi_document(contract))
-    table = route_table(contract, routes, service)
+    service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi_document(contract))
+    table = route_table(contract, routes, service_routes)
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)
     for name, verb, path, handler in table:

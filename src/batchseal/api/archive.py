@@ -6,7 +6,7 @@ import unicodedata
 import zipfile
 from collections.abc import AsyncIterable, AsyncIterator
 
-from batchseal.api.facade import Delivered, Operation
+from batchseal.api.offered_service import Delivered, Operation
 from batchseal.api.result import Pieces
 
 MAX_NAME_BYTES = 240

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from batchseal.api.exchange import Send
-from batchseal.api.facade import Document
+from batchseal.api.offered_service import Document
 from batchseal.errors import (
     ApiError,
     DatabaseUnavailable,

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from blacksheep import Content, Response, StreamedContent
 
-from batchseal.api.facade import Delivered, Operation
+from batchseal.api.offered_service import Delivered, Operation
 from batchseal.api.requests import Slice, parse_range
 from batchseal.api.result import split
 

@@ -5,7 +5,7 @@ memory.
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
 from batchseal.api import schemas
-from batchseal.api.facade import Delivered, Document, Operation
+from batchseal.api.offered_service import Delivered, Document, Operation
 from batchseal.operation import DocumentStatus, OperationStatus
 
 # Smaller pieces are gathered, since each one sent costs about 15 us.

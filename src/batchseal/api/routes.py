@@ -1,4 +1,4 @@
-"""The sign addresses and the read methods: each checks who calls, asks the pipeline, and replies."""
+"""The sign addresses and the read methods: each checks who calls, asks the service, and replies."""
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from batchseal.api.archive import stream_archive
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange
-from batchseal.api.facade import Document, Operation, Pipeline
+from batchseal.api.offered_service import Document, OfferedService, Operation
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.errors import (
@@ -47,9 +47,9 @@ class Routes:
     """Handlers, named as the contract names their routes."""
 
     def __init__(
-        self, pipeline: Pipeline, authenticator: Authenticator, contract: Contract, settings: Settings
+        self, service: OfferedService, authenticator: Authenticator, contract: Contract, settings: Settings
     ) -> None:
-        self.pipeline = pipeline
+        self.service = service
         self.authenticator = authenticator
         self.contract = contract
         self.settings = settings
@@ -81,7 +81,7 @@ class Routes:
         media_type = requests.check_media_type(header(request, b"content-type"), form)
         chunks = exchange.body()
         try:
-            return await self.pipeline.receive(
+            return await self.service.receive(
                 caller, mode, form=form, media_type=media_type, body_bytes=exchange.length, chunks=chunks
             )
         except ReferenceTaken as taken:
@@ -116,7 +116,7 @@ class Routes:
             raise
 
     async def signed(self, request: Request, caller: Caller, received: Operation) -> Response:
-        result = self.pipeline.finished_within(caller, received, self.settings.sync_deadline)
+        result = self.service.finished_within(caller, received, self.settings.sync_deadline)
         finished = await exchange_of(request).unless_gone(result)
         if finished is None:
             late = NotDoneInTime(
@@ -136,11 +136,11 @@ class Routes:
 
     async def status_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
-        operations = await self.pipeline.status(caller, reference)
+        operations = await self.service.status(caller, reference)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and operations and not operations[0].status.finished:
-            await exchange_of(request).unless_gone(self.pipeline.wait(operations[0].id, wait_seconds))
-            operations = await self.pipeline.status(caller, reference)
+            await exchange_of(request).unless_gone(self.service.wait(operations[0].id, wait_seconds))
+            operations = await self.service.status(caller, reference)
         if not operations:
             raise NotFound(f"no operation has the external reference {reference!r}")
         entries = [schemas.status_entry(operation, self.contract.status) for operation in operations]
@@ -148,11 +148,11 @@ class Routes:
 
     async def status_by_id(self, request: Request) -> Response:
         caller, operation_id = await self.caller(request), self.id(request)
-        operation = await self.pipeline.status_by_id(caller, operation_id)
+        operation = await self.service.status_by_id(caller, operation_id)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and not operation.status.finished:
-            await exchange_of(request).unless_gone(self.pipeline.wait(operation_id, wait_seconds))
-            operation = await self.pipeline.status_by_id(caller, operation_id)
+            await exchange_of(request).unless_gone(self.service.wait(operation_id, wait_seconds))
+            operation = await self.service.status_by_id(caller, operation_id)
         body = schemas.encode(schemas.status_entry(operation, self.contract.status))
         return json_reply(body, *waiting_headers(operation))
 
@@ -194,7 +194,7 @@ class Routes:
 
     async def operation_of_document(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
-        operation_id = await self.pipeline.operation_of_document(caller, reference)
+        operation_id = await self.service.operation_of_document(caller, reference)
         return json_reply(b"%d" % operation_id)
 
     # --- what they share ------------------------------------------------------------------------------------
@@ -212,14 +212,14 @@ class Routes:
         self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
     ) -> tuple[Operation, Sequence[Document]]:
         try:
-            return await self.pipeline.finished_operation(caller, reference=reference, operation_id=operation_id)
+            return await self.service.finished_operation(caller, reference=reference, operation_id=operation_id)
         except NotFinished as early:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
 
     async def reserve(self, request: Request, documents: Sequence[Document]) -> None:
         """Memory for the reply, until the exchange ends. Raises NoRoom while there still is a status to send."""
-        release = await self.pipeline.admit_delivery(sum(document.content_bytes for document in documents))
+        release = await self.service.admit_delivery(sum(document.content_bytes for document in documents))
         exchange_of(request).cleanup.callback(release)
 
     def note_when_fetched(
@@ -231,7 +231,7 @@ class Routes:
         async def note() -> None:
             whole = exchange.replied and exchange.status == 200 and exchange.scope["method"] != "HEAD"
             if whole and delivered.intact:
-                await self.pipeline.fetched(caller, operation.id)
+                await self.service.fetched(caller, operation.id)
 
         exchange.cleanup.push_async_callback(note)
 
@@ -245,7 +245,7 @@ class Routes:
         """Documents from storage; what they hold open is closed with the exchange, however that ends. Raises
         PayloadUnavailable while there still is a status to send.
         """
-        delivered = self.pipeline.deliver(operation, documents, encoding=encoding)
+        delivered = self.service.deliver(operation, documents, encoding=encoding)
         if (aclose := getattr(delivered, "aclose", None)) is not None:
             exchange_of(request).cleanup.push_async_callback(aclose)
         return await result.FromStorage(delivered, documents).begin()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from batchseal.api.facade import Document, Operation
+from batchseal.api.offered_service import Document, Operation
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
 
 

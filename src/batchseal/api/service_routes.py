@@ -9,8 +9,8 @@ from blacksheep import Content, Request, Response
 from batchseal.api import schemas
 from batchseal.api.authentication import Authenticator, decoded_basic, parse_basic
 from batchseal.api.contract import Contract
-from batchseal.api.facade import Pipeline
 from batchseal.api.metrics import Metrics
+from batchseal.api.offered_service import OfferedService
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import JSON, exchange_of, header, json_reply
 from batchseal.api.schemas import Health, Token
@@ -48,14 +48,14 @@ PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsa
 class ServiceRoutes:
     def __init__(
         self,
-        pipeline: Pipeline,
+        service: OfferedService,
         authenticator: Authenticator,
         contract: Contract,
         problems: Problems,
         metrics: Metrics,
         openapi: bytes,
     ) -> None:
-        self.pipeline = pipeline
+        self.service = service
         self.authenticator = authenticator
         self.contract = contract
         self.problems = problems
@@ -115,13 +115,13 @@ class ServiceRoutes:
         return json_reply(schemas.encode(Health("UP")))
 
     async def ready(self, request: Request) -> Response:
-        checks = await self.pipeline.ready()
+        checks = await self.service.ready()
         up = all(state == "ok" or state.startswith("warning: ") for state in checks.values())
         body = schemas.encode(Health("UP" if up else "DOWN", checks))
         return json_reply(body, status=200 if up else 503)
 
     async def metrics(self, request: Request) -> Response:
-        media_type, text = self.counts.exposition(await self.pipeline.numbers())
+        media_type, text = self.counts.exposition(await self.service.numbers())
         return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
 
     # --- documentation --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""What the API asks of the rest: the six steps as one object, and the rows it reads.
+"""What a worker offers to the API, as the API sees it: one service object, and the rows and documents that it returns.
 
-These are shapes, not classes to derive from: `pipeline.Pipeline` and the store's rows fit them.
+These are protocols (structural types). Nothing derives from them: `worker.service.Service`, the rows of `store/` and the
+delivered documents of `pipeline/` have these members, and so have the doubles of the tests.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -71,8 +72,11 @@ class Delivered(Protocol):
     def segments(self) -> Sequence[bytes]: ...
 
 
-class Pipeline(Protocol):
-    """The service behind the API. Each method raises ApiError with what the caller is told."""
+class OfferedService(Protocol):
+    """The service behind the API, in production `worker.service.Service`.
+
+    Each method raises an ApiError whose text is sent to the caller.
+    """
 
     async def receive(
         self,
