@@ -12,7 +12,7 @@ from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, Opera
 
 
 class Operation(Protocol):
-    """A row of operations."""
+    """One operation: a row of the table `operations`. Times have an offset; `host` and `port` are the advertised address."""
 
     @property
     def id(self) -> int: ...
@@ -41,7 +41,11 @@ class Operation(Protocol):
 
 
 class Document(Protocol):
-    """A row of documents; `ordinal` counts from 0 in the order of the request, sizes are bytes."""
+    """One document: a row of the table `documents`.
+
+    `ordinal` is its place in the request, from 0. `content_bytes` is the size of the original, and `additional_bytes` what
+    the signature adds to it. `sign_error` and `cause` say why it was not signed.
+    """
 
     @property
     def ordinal(self) -> int: ...
@@ -64,7 +68,11 @@ class Document(Protocol):
 
 
 class Delivered(Protocol):
-    """A document as it really ended, and its signed file in order; no segments where there is none."""
+    """A document as storage gave it back.
+
+    `segments` joined in order are the signed document, raw or as base64. They are empty if the document is not signed or its
+    payload is damaged; `row` then says so, even if the stored row says SIGNED.
+    """
 
     @property
     def row(self) -> Document: ...
@@ -87,34 +95,56 @@ class OfferedService(Protocol):
         media_type: str,
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
-    ) -> Operation: ...
+    ) -> Operation:
+        """Accepts a sign request and returns its operation, which is durable from then on.
 
-    async def wait(self, operation_id: int, seconds: float) -> bool: ...
+        `body_bytes` is the Content-Length, or None for a chunked body. A request that is refused leaves nothing behind.
+        """
 
-    async def status(self, caller: Caller, reference: str) -> Sequence[Operation]: ...
+    async def wait(self, operation_id: int, seconds: float) -> bool:
+        """Returns True once the operation is finished, or False after `seconds`."""
 
-    async def status_by_id(self, caller: Caller, id: int) -> Operation: ...
+    async def status(self, caller: Caller, reference: str) -> Sequence[Operation]:
+        """The caller's operations with this external reference, newest first."""
+
+    async def status_by_id(self, caller: Caller, id: int) -> Operation:
+        """The caller's operation with this id. Raises NotFound."""
 
     async def finished_operation(
         self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
-    ) -> tuple[Operation, Sequence[Document]]: ...
+    ) -> tuple[Operation, Sequence[Document]]:
+        """A finished operation and its documents in the order of the request; either argument names it.
+
+        Raises NotFound, NotFinished or ResultExpired.
+        """
 
     async def finished_within(
         self, caller: Caller, received: Any, seconds: float
-    ) -> tuple[Operation, Sequence[Document]] | None: ...
+    ) -> tuple[Operation, Sequence[Document]] | None:
+        """Waits until `received` is finished, then like `finished_operation`. Returns None after `seconds`.
 
-    async def fetched(self, caller: Caller, operation_id: int) -> None: ...
+        `received` is what `receive` returned.
+        """
 
-    async def operation_of_document(self, caller: Caller, reference: str) -> int: ...
+    async def fetched(self, caller: Caller, operation_id: int) -> None:
+        """Notes that the caller has received the whole result, so that its payload may be purged after a while."""
 
-    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]: ...
+    async def operation_of_document(self, caller: Caller, reference: str) -> int:
+        """Id of the caller's newest operation that has a document with this external reference. Raises NotFound."""
+
+    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+        """Reserves memory for a reply with this much content. Returns the function that releases it. Raises NoRoom."""
 
     def deliver(
         self, operation: Any, documents: Sequence[Any], *, encoding: Literal["base64", "raw"]
-    ) -> AsyncIterator[Delivered]: ...
+    ) -> AsyncIterator[Delivered]:
+        """Yields the documents in the order given. Raises PayloadUnavailable if the payload cannot be read now."""
 
-    async def probe(self, token: str) -> str | None: ...
+    async def probe(self, token: str) -> str | None:
+        """Asks the signing service about a foreign token: see `Authenticator`."""
 
-    async def ready(self) -> dict[str, str]: ...
+    async def ready(self) -> dict[str, str]:
+        """The state of each part, by its name: "ok", "warning: ..." or what is wrong."""
 
-    async def numbers(self) -> dict[str, float]: ...
+    async def numbers(self) -> dict[str, float]:
+        """Numbers for `/metrics`, by name. Names that end in `_total` are counters, the others are gauges."""
