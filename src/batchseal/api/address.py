@@ -75,7 +75,7 @@ class Addresses:
     def reference(self, raw: bytes, query: bytes) -> str | None:
         """The decoded external reference: from the path if it is there, else from the query, else None."""
         try:
-            # A path element of slashes only is no reference: `.../withExternalReference/?externalReference=...`.
+            # Slashes alone are no reference. The caller then gives it in the query.
             if raw.strip(b"/"):
                 return unquote_to_bytes(raw).decode()
             values = parse_qs(query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict")
