@@ -1,6 +1,7 @@
-"""The command line: the table of commands, and `main`. Each command is a file of `commands/`.
+"""The command line: the table of commands, and `main`. Each command is a file in `commands/`.
 
-Imports are late: `serve` must start fast and stay small, and what one command needs is never loaded for another.
+The file of a command is imported only when the command runs. `serve` must start fast and its process must stay small, so no
+command loads what only another one needs.
 """
 
 import argparse
@@ -12,21 +13,21 @@ from batchseal import __version__
 from batchseal.commands.messages import complain
 from batchseal.errors import BatchsealError
 
-# Each is a module of batchseal.commands with `run(arguments)`, which returns the exit code.
+# Each name is a module of batchseal.commands with a function `run(arguments)`, which returns the exit code.
 COMMANDS = {
-    "serve": "Run the service: take batches over REST, sign them, hand them back.",
-    "sandbox": "Run a stand-in for the signing service (CSC, OAuth2, a certificate authority of its own).",
-    "sign": "Send documents to a running service as one batch and store the signed ones.",
-    "verify": "Check the signatures of PDF files with code that did not make them (pyHanko).",
-    "audit": "Verify the chain of the audit trail, or export its entries as JSON lines.",
-    "check": "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is.",
-    "size": "Print the memory, disk and database space that a load needs, and what the original product asks for.",
-    "probe": "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers.",
+    "serve": "Run the service: receive batches over HTTP, have them signed, return the signed documents.",
+    "sandbox": "Run a replacement for the remote signing service, for trials.",
+    "sign": "Send documents to a running service, and store the signed documents.",
+    "verify": "Check the signatures of PDF files.",
+    "audit": "Check the audit trail, or export it.",
+    "check": "Try everything that the service needs, and say what is wrong.",
+    "size": "Print the memory, disk and database space that a load needs.",
+    "probe": "Ask the service on this machine whether it is ready, for health checks.",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the process's exit code (2: wrong use, 1: it did not work out)."""
+    """Runs one command. Returns the process's exit code: 0 for success, 1 if the command failed, 2 for wrong use."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if not arguments or arguments[0] not in COMMANDS:
@@ -39,15 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # The reader of standard output has closed it, as `head` does.
         sys.stderr.close()
         return 141
 
 
 def main_parser() -> argparse.ArgumentParser:
+    """The parser for `batchseal --help` and `--version`, and for a wrong command."""
     parser = argparse.ArgumentParser(
         prog="batchseal",
-        description="Batchseal signs batches of documents. `batchseal COMMAND --help` tells more.",
+        description="Batchseal signs batches of documents. For the flags of a command: batchseal COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

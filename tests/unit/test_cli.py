@@ -90,6 +90,31 @@ def test_unknown_dotted_flags_are_a_warning(capsys: pytest.CaptureFixture[str]) 
     assert "--logging.level.root is not known" in capsys.readouterr().err
 
 
+def test_the_audit_warns_of_unknown_dotted_flags_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", "verify", "--logging.level.root=DEBUG", str(tmp_path / "missing")]) == 2
+    said = capsys.readouterr().err
+    assert "--logging.level.root is not known" in said
+    assert "No such file" in said
+
+
+@pytest.mark.parametrize(("command", "used"), [("probe", "--port"), ("audit", "--temp-folder")])
+def test_a_command_shows_only_the_settings_that_it_uses(
+    command: str, used: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    said = capsys.readouterr().out
+    assert f"  {used} " in said
+    assert "--max-body-bytes" not in said
+    assert "Exit code: 0" in said
+
+
+def test_a_flag_that_is_not_shown_is_accepted() -> None:
+    arguments = ["--max-body-bytes=7", "--port=9"]
+    read = settings_flags.read_settings("probe", "", arguments, used=("port",))
+    assert (read.max_body_bytes, read.port) == (7, 9)
+
+
 @pytest.mark.parametrize("arguments", [["--prot=9"], ["stray"], ["--por=9"]])
 def test_other_unknown_flags_end_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -1,15 +1,24 @@
-"""`batchseal probe`."""
+"""`batchseal probe`: asks the service on this machine whether it is ready.
+
+A container runs this command every few seconds, so it imports as little as possible.
+"""
 
 from collections.abc import Sequence
 
 from batchseal.client.probe import ask, describe
 from batchseal.commands.settings_flags import read_settings
 
-DESCRIPTION = "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers."
+DESCRIPTION = """
+Ask the service on this machine whether it is ready, and print the state of its parts. Meant for the health checks
+of containers. The command needs the settings of the service that say where it listens."""
+
+EXIT_CODES = "Exit code: 0 if the service is ready, 1 if it is not ready or does not answer, 2 for wrong use."
+
+USED = ("host", "port", "tls_certificate", "tls_key", "config")
 
 
 def run(arguments: Sequence[str]) -> int:
-    settings = read_settings("probe", DESCRIPTION, arguments)
+    settings = read_settings("probe", DESCRIPTION, arguments, USED, EXIT_CODES)
     try:
         status, body = ask(settings, "/health/ready")
     except OSError as problem:

@@ -1,4 +1,7 @@
-"""`batchseal sandbox`."""
+"""`batchseal sandbox`: runs the sandbox alone.
+
+Its flags are defined in `sandbox/__main__.py`, since the supervisor starts the sandbox as a process of its own.
+"""
 
 from collections.abc import Sequence
 
