@@ -143,6 +143,12 @@ def test_bad_values_are_told_without_a_trace(
     assert said in message
 
 
+def test_every_command_is_a_file_of_its_own_in_the_table() -> None:
+    shared = {"__init__", "messages", "settings_flags"}
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert files - shared == set(cli.COMMANDS)
+
+
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -177,12 +183,6 @@ def test_a_small_command_loads_nothing_heavy(command: str) -> None:
     assert not heavy & set(loaded)
     others = {f"batchseal.commands.{other}" for other in cli.COMMANDS if other != command}
     assert not others & set(loaded)
-
-
-def test_every_command_is_a_file_of_its_own_in_the_table() -> None:
-    shared = {"__init__", "messages", "settings_flags"}
-    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
-    assert files - shared == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("module", ["app", "processes.supervisor", "sandbox.__main__"])

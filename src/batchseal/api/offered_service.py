@@ -83,7 +83,7 @@ class Delivered(Protocol):
 class OfferedService(Protocol):
     """The service behind the API, in production `worker.service.Service`.
 
-    Each method raises an ApiError whose text is sent to the caller.
+    A method that fails raises an ApiError, whose text is sent to the caller.
     """
 
     async def receive(
@@ -96,16 +96,17 @@ class OfferedService(Protocol):
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
     ) -> Operation:
-        """Accepts a sign request and returns its operation, which is durable from then on.
+        """Accepts a sign request and returns its operation. A request that is refused leaves nothing behind.
 
-        `body_bytes` is the Content-Length, or None for a chunked body. A request that is refused leaves nothing behind.
+        `body_bytes` is the Content-Length, or None for a chunked body. In asynchronous mode the operation is durable when
+        this returns. In synchronous mode it is durable when `finished_within` returns.
         """
 
     async def wait(self, operation_id: int, seconds: float) -> bool:
         """Returns True once the operation is finished, or False after `seconds`."""
 
     async def status(self, caller: Caller, reference: str) -> Sequence[Operation]:
-        """The caller's operations with this external reference, newest first."""
+        """The caller's operations with this external reference, newest first. Without any: none, or raises NotFound."""
 
     async def status_by_id(self, caller: Caller, id: int) -> Operation:
         """The caller's operation with this id. Raises NotFound."""
