@@ -15,9 +15,9 @@ from typing import Any
 from tests.validators.local_signer import local_signer
 
 from batchseal.document import Credential, Description, Evidence, Refusal
+from batchseal.formats.interface import BATCH_DOCUMENTS
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import ContentType
-from batchseal.pipeline.reception import BATCH_DOCUMENTS
 
 REASON, LOCATION = "Fatura", "Oeiras"
 SIGNATURE_BYTES = 256

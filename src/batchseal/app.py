@@ -19,12 +19,9 @@ import structlog
 import uvloop
 
 from batchseal._native import base64, digest, scanner
-from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import budgets_of
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.registry import Formats
-from batchseal.intake.schema import Limits
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
@@ -36,11 +33,12 @@ from batchseal.settings.sizing import available_cores, available_memory, plan
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import arm
 from batchseal.system.waits import said_when_long
-from batchseal.worker.service import Service
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
+    from batchseal.intake.schema import Limits
     from batchseal.upstream.interface import Upstream
+    from batchseal.worker.service import Service
 
 DRAIN_SECONDS = 10
 CREDENTIALS_SECONDS = 2
@@ -63,7 +61,9 @@ def native_pool(settings: Settings) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> "Limits":
+    from batchseal.intake.schema import Limits
+
     return Limits(
         max_documents=settings.max_documents,
         max_document_bytes=settings.max_document_bytes,
@@ -102,8 +102,12 @@ async def migrate(settings: Settings, store: Store) -> None:
     await owner.close()
 
 
-async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
+async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
     """What a worker offers to the API, and how it is taken down."""
+    from batchseal.admission.admission import Admission
+    from batchseal.admission.limits import budgets_of
+    from batchseal.worker.service import Service
+
     link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
@@ -234,8 +238,10 @@ def main() -> None:
     if process == "worker":
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
+        from batchseal.worker import service  # noqa: F401
     else:
-        from batchseal.signer import queue as signer  # noqa: F401
+        from batchseal.signer import queue, run  # noqa: F401
+        from batchseal.signer.duties import rounds  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
     settings = receive_settings()
     try:

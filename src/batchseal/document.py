@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Refusal:
 
     sign_error: SignError
     cause: str
+
+
+def storage_refusal(problem: BatchsealError) -> Refusal:
+    """The refusal of a document that the payload store does not give back."""
+    return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ ALLOWED = {
         *("annotated_types", "pydantic", "pydantic_core", "typing_inspection"),
     },
     "signer": {
-        *("asn1crypto", "asyncpg", "cryptography", "msgspec", "python_multipart", "structlog", "typing_extensions"),
+        *("asn1crypto", "asyncpg", "cryptography", "msgspec", "structlog", "typing_extensions"),
         *("uvloop", "xxhash", "zstandard"),
         *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     },
@@ -69,10 +69,15 @@ OWNERS = {
     "_native": {"worker", "signer"},
     "api": {"worker"},
     "client": set(),
-    "housekeeping": {"signer"},
+    "commands": {"supervisor"},
+    "intake": {"worker"},
+    "pipeline": {"worker"},
     "postgres": {"supervisor"},
     "sandbox": {"sandbox"},
+    "signer": {"signer"},
     "store": {"worker", "signer"},
+    "upstream": {"worker", "signer"},  # the worker reads one small module: how the upstream is
+    "worker": {"worker"},
 }
 
 

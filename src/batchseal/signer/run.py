@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign
+from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import CertificateRenewed, PayloadDamaged, UpstreamError
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
@@ -21,7 +21,6 @@ from batchseal.operation import Caller, DocumentStatus, Mode
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.pipeline.delivery import storage_refusal
 from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, Kept, OperationRow
