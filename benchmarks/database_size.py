@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 from benchmarks.end_to_end import Runs, make_batch, seal_once
-from benchmarks.service import RunningService
+from harness.service import RunningService
 
 BATCHES, COUNTED_FROM = 10, 5
 SIZE = """SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.validators.local_signer import local_signer
+from harness.validators.local_signer import local_signer
 
 from batchseal.document import Credential, Description, Evidence, Refusal
 from batchseal.formats.interface import BATCH_DOCUMENTS

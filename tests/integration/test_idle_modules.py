@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.processes import family
-from benchmarks.service import RunningService
-from tests.support_service import FAST, until
+from harness.processes import family
+from harness.service import RunningService
+from tests.support.service import FAST, until
 
 REPORTER = """
 import os, signal, sys

@@ -128,7 +128,20 @@ def test_everything_that_is_packaged_exists() -> None:
     assert [pattern for pattern in patterns if not any(PACKAGE.glob(pattern))] == []
 
 
+def test_tests_and_benchmarks_share_the_harness_only() -> None:
+    """Neither imports the other, and the harness imports neither: each can be read and changed without the others."""
+
+    def imports_of(*packages: str) -> Rule:
+        return lambda source: rules.imports_of(source, packages)
+
+    assert broken(imports_of("benchmarks"), (ROOT / "tests").rglob("*.py")) == []
+    assert broken(imports_of("tests"), (ROOT / "benchmarks").rglob("*.py")) == []
+    assert broken(imports_of("tests", "benchmarks"), (ROOT / "harness").rglob("*.py")) == []
+
+
 SAMPLES = [
+    (lambda source: rules.imports_of(source, ("benchmarks",)), "from benchmarks.service import RunningService"),
+    (lambda source: rules.imports_of(source, ("benchmarks",)), "import benchmarks"),
     (rules.environment_reads, "import os\nprint(os.environ['A'])"),
     (rules.environment_reads, "from os import getenv"),
     (lambda source: rules.exception_definitions(source, EXCEPTIONS), "class Oops(ValueError): pass"),

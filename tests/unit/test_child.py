@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support_service import until
+from tests.support.service import until
 
 from batchseal.errors import ConfigurationError
 from batchseal.processes.child import Child
