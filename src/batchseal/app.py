@@ -32,8 +32,9 @@ from batchseal.processes.entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
+from batchseal.settings.sizing import plan
 from batchseal.store.store import Store
+from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.waits import said_when_long
 from batchseal.worker.service import Service

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
+from batchseal.settings.sizing import plan
+from batchseal.system.cgroups import available_cores, available_memory
 
 
 @dataclass(frozen=True, slots=True)

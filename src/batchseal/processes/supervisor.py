@@ -26,7 +26,8 @@ from batchseal.processes.child import Child
 from batchseal.processes.entry import low_open_files, raise_open_files
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
+from batchseal.settings.sizing import plan
+from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import sync, write_synced
 from batchseal.system.waits import said_when_long, say
 

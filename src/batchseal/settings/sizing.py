@@ -5,10 +5,8 @@ load to memory, disk and database space, with the original product's figures bes
 containers (benchmarks/results/container.json): anonymous and shared memory, since the kernel takes page cache back.
 """
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from batchseal.errors import ConfigurationError
 
@@ -28,8 +26,6 @@ UPLOADS_AT_ONCE = 8
 LEAST_UPLOAD_BYTES = WINDOWS_HELD * LEAST_WINDOW_BYTES + UPLOAD_FIXED_BYTES
 MOST_WORKERS = 16
 WORKER_SHARE_BYTES = 384 * MB
-# cgroup v1 says "no limit" with a huge number.
-UNLIMITED = 1 << 60
 
 # The rules of the original product: temporary space twice the files in flight, a database row of about 2 KB each.
 TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
@@ -120,69 +116,6 @@ def demand(documents: int, average_bytes: int, requests: int) -> Demand:
         original_bytes=(low * MB, high * MB),
         original_disk_bytes=TEMP_FACTOR * payload_bytes,
     )
-
-
-# --- what this process has -------------------------------------------------------------------------------------------
-
-
-def available_memory(told_bytes: int = 0) -> int:
-    """What the operator said, else the container's limit, else the machine's memory."""
-    return told_bytes or memory_limit() or physical_memory()
-
-
-def physical_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-PROC, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-
-
-def memory_limit(proc: Path = PROC, root: Path = MOUNT) -> int | None:
-    """The lowest limit of this process's memory cgroup and those above it, in bytes; None where there is none."""
-    limits = [
-        int(text) for text in _settings(proc, root, "memory", "memory.max", "memory.limit_in_bytes") if text.isdigit()
-    ]
-    return min((limit for limit in limits if 0 < limit < UNLIMITED), default=None)
-
-
-def available_cores(proc: Path = PROC, root: Path = MOUNT) -> int:
-    """Processors that this process may use, by its affinity and its cgroup's quota; at least one."""
-    cores = len(os.sched_getaffinity(0))
-    quotas = [text.split() for text in _settings(proc, root, "cpu", "cpu.max", "cpu.cfs_quota_us")]
-    periods = [text.split() for text in _settings(proc, root, "cpu", "cpu.max", "cpu.cfs_period_us")]
-    for quota, period in zip(quotas, periods, strict=False):
-        if quota[0].isdigit() and int(period[-1]) > 0:
-            cores = min(cores, max(1, -(-int(quota[0]) // int(period[-1]))))
-    return cores
-
-
-def _settings(proc: Path, root: Path, controller: str, unified: str, split: str) -> list[str]:
-    """A cgroup setting of this process and of the groups above it: version 2 calls it `unified`, version 1 `split`."""
-    found: list[str] = []
-    try:
-        lines = proc.read_text("ascii").splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            found += _upwards(root, path, unified)
-        elif controller in controllers.split(","):
-            found += _upwards(root / controller, path, split)
-    return found
-
-
-def _upwards(mount: Path, path: str, name: str) -> list[str]:
-    """Inside a container the path may name the host's tree: then the mount itself is our cgroup."""
-    folder, found = mount / path.strip("/"), []
-    while True:
-        try:
-            found.append((folder / name).read_text("ascii").strip())
-        except OSError:  # no such folder here
-            pass
-        if folder == mount:
-            return found
-        folder = folder.parent
 
 
 # --- batchseal size --------------------------------------------------------------------------------------------------
