@@ -21,12 +21,17 @@ from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
+from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 # For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
 PATIENCE = Patience(seconds=60.0)
 STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+# Pauses before a server that ended by itself is started again. After a run of STEADY_SECONDS the first pause is used again.
+RESTARTING = Backoff(0.1, 5.0)
+STEADY_SECONDS = 30.0
+# How long to wait for the shared memory of a killed server to disappear, before the next try to start.
+SHARED_MEMORY_SECONDS = 0.1
 MAX_LOG_BYTES = 1 << 20
 
 log = structlog.get_logger("batchseal.postgres")
@@ -192,7 +197,7 @@ class EmbeddedPostgres:
             # Shared memory of the killed server may live a moment longer than its processes: try again.
             if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
-            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(SHARED_MEMORY_SECONDS)
 
     async def _spawn(self, launch: Launch, name: str) -> Process:
         arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)
@@ -215,17 +220,16 @@ class EmbeddedPostgres:
             os.close(log_file)
 
     async def _watch(self, launch: Launch) -> None:
-        """Restarts the server whenever it ends by itself, after pauses from 0.1 s that double to 5 s."""
-        pause = FIRST_PAUSE_SECONDS
+        """Starts the server again whenever it ends by itself, after the pauses of RESTARTING."""
+        ends = 0  # in a row
         while True:
             assert self._process is not None
             started = time.monotonic()
             status = await self._process.wait()
-            if time.monotonic() - started > 30:
-                pause = FIRST_PAUSE_SECONDS
+            ends = 1 if time.monotonic() - started > STEADY_SECONDS else ends + 1
+            pause = RESTARTING.pause_seconds(ends)
             log.warning("database server ended, starting it again", exit_status=status, pause_seconds=pause)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             try:
                 await self._run(launch)
                 log.info("database server is back", pid=self.pid)

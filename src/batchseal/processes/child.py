@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, dump_settings
+from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, say
 
 # From its settings on until it is ready. Its code is loaded meanwhile or has been before.
 PATIENCE = Patience(seconds=30.0)
-# A child that dies is started again after a pause; one that keeps dying is waited for longer.
-FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.2, 10.0
-STEADY_SECONDS = 30
+# Pauses before a child that ended is started again. After a run of STEADY_SECONDS the first pause is used again.
+RESTARTING = Backoff(0.2, 10.0)
+STEADY_SECONDS = 30.0
 # A killed process that waits for the disk ends later. It runs none of its code after the signal, so the next one need not wait.
 KILL_SECONDS = 5.0
 
@@ -76,25 +77,26 @@ class Child:
 
     async def keep_running(self, settings: Settings, stopping: Callable[[], bool]) -> None:
         """Starts it again whenever it ends, or was not ready in time, for as long as the service runs."""
-        pause = FIRST_RESTART_SECONDS
+        ends = 0  # of the process, and failed starts, in a row
         while self.process is not None:
             began = time.monotonic()
             code = await self.process.wait()
             if stopping():
                 return
             if time.monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_RESTART_SECONDS
+                ends = 0
             say(f"{self.name} ended unexpectedly ({code}), starting it again")
             # Until it is ready: whoever waits for the end of a process that never gets there would wait for ever.
             while True:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_RESTART_SECONDS)
+                ends += 1
+                await asyncio.sleep(RESTARTING.pause_seconds(ends))
                 if stopping():
                     return
                 try:
                     await self.start(settings)
                     break
                 except (ConfigurationError, OSError) as problem:
+                    pause = RESTARTING.pause_seconds(ends + 1)
                     say(f"{self.name} is not back: {problem}; starting it again in {pause:g} s")
 
     async def end(self, seconds: float) -> None:
