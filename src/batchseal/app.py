@@ -28,7 +28,7 @@ from batchseal.intake.schema import Limits
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
-from batchseal.processes.entry import begin, receive_settings, say_ready
+from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings

@@ -9,7 +9,6 @@ Everything is a child of this process and none daemonizes; each child asks the k
 """
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
@@ -17,18 +16,18 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID, uuid4
 
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.processes.child import Child
-from batchseal.processes.entry import low_open_files, raise_open_files
+from batchseal.processes.instance import instance_identity, open_lock, take_lock
+from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
-from batchseal.system.disk import sync, write_synced
+from batchseal.system.disk import sync
 from batchseal.system.waits import said_when_long, say
 
 STOP_SECONDS = 27
@@ -114,16 +113,13 @@ class Supervisor:
             for folder in missing:
                 with suppress(PermissionError):  # where others' names must not be read
                     sync(folder.parent)
-            self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = open_lock(temp)
         except OSError as problem:
             raise ConfigurationError(
                 f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder it can write, "
                 "for a volume that another product made: chown it once"
             ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"--temp-folder {temp}: another service works in this folder") from None
+        take_lock(self._lock, temp)
         for counts in settings.metrics_folder.iterdir():
             counts.unlink()
         settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
@@ -165,16 +161,6 @@ class Supervisor:
             self._port.close()
         if self._lock >= 0:
             os.close(self._lock)
-
-
-def instance_identity(temp_folder: Path) -> UUID:
-    """Who this instance is: a UUID kept in its temp folder. Its address may change and may be shared."""
-    path = temp_folder / "instance-id"
-    with suppress(OSError, ValueError):
-        return UUID(path.read_text("ascii").strip())
-    identity = uuid4()
-    write_synced(path, f"{identity}\n".encode("ascii"))
-    return identity
 
 
 def write_private(path: Path, text: str) -> None:

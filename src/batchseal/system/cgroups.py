@@ -13,7 +13,7 @@ UNLIMITED = 1 << 60
 
 
 def available_memory(told_bytes: int = 0) -> int:
-    """Bytes of memory to work with: what the operator said (0: nothing), else the container's limit, else the machine's memory."""
+    """Bytes of memory to work with: what the operator said (0: nothing), else the container's limit, else all of the machine."""
     return told_bytes or memory_limit() or physical_memory()
 
 
