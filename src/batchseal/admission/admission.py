@@ -15,7 +15,7 @@ MARGIN = 1.1
 # A body without a length is reserved piece by piece.
 BOOKED_AHEAD_BYTES = 8 << 20
 # The smallest upload: its scanner and reply.
-LEAST_UPLOAD_BYTES = 1 << 20
+REQUEST_FIXED_BYTES = 1 << 20
 # A result on its way out holds two pieces of 2 MB, read and encoded; one that nobody reads holds them until it is cut.
 DELIVERY_BYTES = 8 << 20
 MAX_DELIVERIES = 64
@@ -53,7 +53,7 @@ class Admission:
         """
         temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
         most = self.budgets.upload_bytes
-        memory = most if decoded_bytes is None else min(most, LEAST_UPLOAD_BYTES + decoded_bytes)
+        memory = most if decoded_bytes is None else min(most, REQUEST_FIXED_BYTES + decoded_bytes)
         ticket = Ticket(self)
         try:
             ticket.book(temp, memory, queue=True)
@@ -67,7 +67,7 @@ class Admission:
     async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
         """Memory for a result on its way out; returns what gives it back. Waits for others to end. Raises NoRoom."""
         ticket, ends = Ticket(self), time.monotonic() + DELIVERY_WAIT_SECONDS
-        memory = min(DELIVERY_BYTES, LEAST_UPLOAD_BYTES + 3 * result_bytes)
+        memory = min(DELIVERY_BYTES, REQUEST_FIXED_BYTES + 3 * result_bytes)
         while True:
             try:
                 if self._deliveries >= MAX_DELIVERIES:

@@ -22,7 +22,7 @@ FILE_BYTES = FIRST_SLOT + SLOTS * SLOT.size
 
 
 @dataclass(slots=True)
-class Booked:
+class Totals:
     """Totals of an instance, under the lock."""
 
     stored_bytes: int
@@ -45,7 +45,7 @@ class Ledger:
         self._file.close()
 
     @contextmanager
-    def booked(self) -> Iterator[Booked]:
+    def booked(self) -> Iterator[Totals]:
         """The totals, locked: what is decided on them holds until the block ends. Changes of the first two are kept."""
         with self._file.locked():
             magic, stored, queued = HEAD.unpack_from(self._map)
@@ -53,7 +53,7 @@ class Ledger:
                 stored = queued = 0
                 self._map[USED_AT:FILE_BYTES] = bytes(FILE_BYTES - USED_AT)
                 self._slot = -1
-            totals = Booked(stored, queued, 0, 0, 0)
+            totals = Totals(stored, queued, 0, 0, 0)
             (used,) = USED.unpack_from(self._map, USED_AT)
             slots = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(used, SLOTS) * SLOT.size])
             for number, (pid, start, temp, written, memory) in enumerate(slots):

@@ -15,12 +15,12 @@ from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import AuditEntry
-from batchseal.store.trail import Anchor, AuditTrail, Waiting
+from batchseal.store.trail import Anchor, AuditTrail, PendingEntry
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import replacing
 from batchseal.system.futures import in_pool
 
-Facts = tuple[Waiting, bytes, bytes]  # an entry, its digest, its credential
+Facts = tuple[PendingEntry, bytes, bytes]  # an entry, its digest, its credential
 
 log = structlog.get_logger("audit")
 
@@ -40,7 +40,7 @@ class AuditWriter:
         other operations are not held up by it.
         """
         chained, after, held = 0, 0, set[int]()
-        while waiting := await self._trail.waiting(after):
+        while waiting := await self._trail.pending(after):
             facts = await in_pool(self._pool, partial(self._known_facts, waiting, held))
             chained += await self._trail.chain(facts, make_link) if facts else 0
             if len(facts) == len(waiting):
@@ -51,7 +51,7 @@ class AuditWriter:
             self._held = len(held)
         return chained
 
-    def _known_facts(self, entries: Sequence[Waiting], held: set[int]) -> list[Facts]:
+    def _known_facts(self, entries: Sequence[PendingEntry], held: set[int]) -> list[Facts]:
         """The entries that can be chained now. Adds the operations whose payload cannot be read to `held`."""
         facts = []
         for entry in entries:
@@ -63,17 +63,17 @@ class AuditWriter:
                 held.add(entry.operation_id)
         return facts
 
-    def _facts(self, waiting: Waiting) -> Facts:
+    def _facts(self, entry: PendingEntry) -> Facts:
         """The payload of a finished operation says what was signed, and with which credential. Raises PayloadUnavailable."""
-        if waiting.event != Event.FINISHED or not waiting.signed:
-            return waiting, waiting.digest, b""
+        if entry.event != Event.FINISHED or not entry.signed:
+            return entry, entry.digest, b""
         with suppress(PayloadDamaged):
-            reader = OperationReader(self._payloads, records_of(waiting.payloads))
+            reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:
-                return waiting, *signed_facts(reader, waiting.signed_ordinals)
+                return entry, *signed_facts(reader, entry.signed_ordinals)
             finally:
                 reader.close()
-        return waiting, b"", b""
+        return entry, b"", b""
 
     async def export_and_drop(self, seconds: float) -> None:
         """Months that ended that long ago: into a file that is synced, then anchored, then dropped."""

@@ -16,7 +16,7 @@ from batchseal.errors import DatabaseUnavailable
 # How long each signal gets before the next: fast shutdown, immediate shutdown, the kernel.
 # A shutdown under way on a busy disk ends sooner than a recovery after a cut-off one: most of both is the same syncing.
 # A killed process that waits for the disk ends when the disk has answered.
-PATIENCE_SECONDS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
+STOP_SIGNALS_OF_LEFTOVERS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
 
 
 def cluster_name(data: Path) -> str:
@@ -42,7 +42,7 @@ async def end_processes(name: str) -> None:
     """Ends what is left of a server whose supervisor is dead. Raises DatabaseUnavailable where something
     stays.
     """
-    for number, seconds in PATIENCE_SECONDS:
+    for number, seconds in STOP_SIGNALS_OF_LEFTOVERS:
         left = find_processes(name)
         for pid in left:
             with suppress(ProcessLookupError):

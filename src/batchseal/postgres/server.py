@@ -26,7 +26,7 @@ from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 # For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
 PATIENCE = Patience(seconds=60.0)
-STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 # Pauses before a server that ended by itself is started again. After a run of STEADY_SECONDS the first pause is used again.
 RESTARTING = Backoff(0.1, 5.0)
 STEADY_SECONDS = 30.0
@@ -238,7 +238,7 @@ class EmbeddedPostgres:
 
     async def _end_process(self) -> None:
         process = self._process
-        for number, seconds in STOP_SECONDS:
+        for number, seconds in STOP_SIGNALS:
             if process is None or process.returncode is not None:
                 return
             with suppress(ProcessLookupError):

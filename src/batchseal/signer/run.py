@@ -27,7 +27,7 @@ from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
 from batchseal.payloads.operation import OperationReader, record_bytes, records_of
 from batchseal.pipeline.delivery import storage_refusal
 from batchseal.pipeline.reception import BATCH_DOCUMENTS
-from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, Kept, OperationRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.futures import in_pool, retrieve_failure
@@ -51,7 +51,7 @@ class Progress:
     open: dict[int, UpstreamError] = field(default_factory=dict)
     outcomes: dict[int, DocumentOutcome] = field(default_factory=dict)
     evidence: dict[int, Evidence] = field(default_factory=dict)
-    ended: Ended | None = None
+    ended: OperationEnd | None = None
     prepared_anew: bool = False
 
     @property
@@ -159,7 +159,7 @@ class Signing:
                 await self._prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
                 await self._pass(work, credential, open_rows, plan, may_renew=False)
             if work.progress.open:
-                tries = [Kept(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
+                tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
         finally:
             await work.close()
@@ -180,7 +180,11 @@ class Signing:
         return plan
 
     def _look(
-        self, reader: OperationReader, credential: Credential, rows: dict[int, DocumentRow], kept: dict[int, Kept]
+        self,
+        reader: OperationReader,
+        credential: Credential,
+        rows: dict[int, DocumentRow],
+        kept: dict[int, SignatureRow],
     ) -> tuple[Plan, list[DocumentRow], dict[int, int]]:
         """What to do, the documents that must be prepared first, and the tries that a payload of release 0.1 tells. Blocking."""
         plan, unprepared = Plan(), list[DocumentRow]()
@@ -282,7 +286,7 @@ class Signing:
         await self._complete(work, plan.to_complete)
         renewed: list[int] = []
         async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
-            kept = [Kept(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
+            kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.level is Level.B]
             outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes) for item in complete]
             await self._record(work, outcomes, kept)
@@ -333,7 +337,7 @@ class Signing:
                 if isinstance(one := prepared[ordinal], Prepared) and (need := self._need(one, evidence)) is not None
             }
             answers = dict(zip(needs, await self._meet(list(needs.values())), strict=True))
-            outcomes, kept, next_round = list[DocumentOutcome](), list[Kept](), dict[int, Evidence]()
+            outcomes, kept, next_round = list[DocumentOutcome](), list[SignatureRow](), dict[int, Evidence]()
             for ordinal, evidence in going_on.items():
                 one, answer = prepared[ordinal], answers.get(ordinal)
                 if not isinstance(one, Prepared):
@@ -344,7 +348,7 @@ class Signing:
                     outcomes += self._unmet(work, items[ordinal], answer)
                 else:
                     more = replace(evidence, time_stamps=(*evidence.time_stamps, answer))
-                    kept.append(Kept(ordinal, more, work.tries.get(ordinal, 0)))
+                    kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
                     if self._need(one, more) is None:
                         outcomes.append(DocumentOutcome(ordinal, one.additional_bytes))
                     else:
@@ -369,7 +373,7 @@ class Signing:
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
-    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[Kept]) -> None:
+    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Writes how documents ended, and what is known of others. The last outcomes end the operation too. Raises LeaseLost."""
         progress = work.progress
         work.documents_left -= len(outcomes)
@@ -384,7 +388,7 @@ class Signing:
             if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
                 raise _lost(row)
 
-    async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[Kept]) -> None:
+    async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Ends the operation. Its payload is durable before the commit: that of an asynchronous one is since its registration."""
         row, fence = work.row, work.claimed.fence
         ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept)

@@ -12,7 +12,7 @@ import xxhash
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import TooLarge, ValueNotAllowed
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.store.rows import DocumentRow, Ended, Kept, NewDocument, NewOperation, OperationRow
+from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationEnd, OperationRow, SignatureRow
 
 # A B-tree entry holds 2,704 bytes: client service and reference must fit together.
 MAX_KEY_BYTES = 2_600
@@ -78,7 +78,7 @@ _encode_evidence = msgspec.msgpack.Encoder().encode
 _decode_evidence = msgspec.msgpack.Decoder(StoredEvidence).decode
 
 
-def kept_columns(kept: Sequence[Kept]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
+def signature_columns(kept: Sequence[SignatureRow]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
     """As arrays: ordinals, signature values, the rest of the evidence, tries. An empty value leaves a stored one as it is."""
     return (
         [one.ordinal for one in kept],
@@ -94,12 +94,12 @@ def _stored_evidence(evidence: Evidence | None) -> bytes:
     return _encode_evidence(StoredEvidence(list(evidence.time_stamps)))
 
 
-def kept_row(record: Mapping[str, Any]) -> Kept:
+def signature_row(record: Mapping[str, Any]) -> SignatureRow:
     evidence = None
     if record["signature"]:
         rest = _decode_evidence(record["evidence"]) if record["evidence"] else StoredEvidence()
         evidence = Evidence(record["signature"], tuple(rest.time_stamps))
-    return Kept(record["ordinal"], evidence, record["tries"])
+    return SignatureRow(record["ordinal"], evidence, record["tries"])
 
 
 def registered_document(document: NewDocument) -> DocumentRow:
@@ -123,7 +123,7 @@ def as_ended(
     documents: Sequence[DocumentRow],
     outcomes: Mapping[int, DocumentOutcome],
     evidence: Mapping[int, Evidence],
-    ended: Ended,
+    ended: OperationEnd,
 ) -> tuple[OperationRow, list[DocumentRow]]:
     """The rows as they are after the end, from those before it. `outcomes` and `evidence` by ordinal."""
     operation = replace(

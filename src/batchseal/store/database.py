@@ -21,7 +21,7 @@ UNKNOWN = "\0"  # no client service is called so: PostgreSQL takes no NUL in a t
 LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
 # What means "the server is away", not "the statement is wrong".
-AWAY: tuple[type[BaseException], ...] = (
+SERVER_AWAY: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -32,7 +32,7 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.DiskFullError,
 )
 # On the way to a connection, where the statement cannot be at fault.
-GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
+CONNECTING_FAILED: tuple[type[BaseException], ...] = (*SERVER_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # What another try of the same start cannot mend.
 MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,
@@ -97,7 +97,7 @@ class Database:
         session = await self._acquire()
         try:
             if session.caller != caller:
-                await limit(session, caller)
+                await limit_to_caller(session, caller)
             yield session
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
@@ -106,7 +106,7 @@ class Database:
             if not broke(session, problem):
                 raise
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
-        except AWAY as problem:
+        except SERVER_AWAY as problem:
             session.terminate()
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
         except asyncio.CancelledError:
@@ -128,7 +128,7 @@ class Database:
         except TimeoutError:
             # No pause: it was long enough, and all may only have been in use.
             raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
-        except GONE as problem:
+        except CONNECTING_FAILED as problem:
             self._failures += 1
             self._next_attempt = loop.time() + RECONNECTING.pause_seconds(self._failures)
             raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
@@ -142,7 +142,7 @@ class Database:
             yield connection
 
 
-async def limit(session: Session, caller: str | None) -> None:
+async def limit_to_caller(session: Session, caller: str | None) -> None:
     """Shows it the rows of `caller`, or all that its role may see. Cut off on the way, it is done anew."""
     session.caller = UNKNOWN
     if caller is None:
@@ -160,7 +160,7 @@ def broke(session: Session, problem: BaseException) -> bool:
     # be busy (InternalClientError), and every later statement for a misuse.
     link: BaseException | None = problem
     while link is not None:
-        if isinstance(link, (asyncpg.InternalClientError, *AWAY)):
+        if isinstance(link, (asyncpg.InternalClientError, *SERVER_AWAY)):
             session.terminate()
             return True
         link = link.__context__

@@ -114,7 +114,7 @@ class ClaimedOperation:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SignatureRow:
     """What the database keeps of one document while it is signed. `tries`: sign calls that it was in."""
 
     ordinal: int
@@ -122,7 +122,7 @@ class Kept:
     tries: int = 0
 
 
-class Ended(NamedTuple):
+class OperationEnd(NamedTuple):
     """What an operation's end says: documents given up, and when (None where it is not the end yet)."""
 
     failed: int

@@ -14,11 +14,11 @@ from batchseal.store.columns import (
     day_of,
     document_columns,
     is_storable,
-    kept_columns,
-    kept_row,
     month_of,
     outcome_columns,
     reference_key,
+    signature_columns,
+    signature_row,
 )
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
@@ -26,12 +26,12 @@ from batchseal.store.rows import (
     WAKE_SECONDS,
     ClaimedOperation,
     DocumentRow,
-    Ended,
-    Kept,
     NewDocument,
     NewOperation,
+    OperationEnd,
     OperationRow,
     PayloadColumns,
+    SignatureRow,
     claimed_operation,
     document_row,
     operation_row,
@@ -220,12 +220,13 @@ class Store:
 
     async def evidence(
         self, operation_id: int, created_at: datetime, first: int, last: int, *, caller: str | None = None
-    ) -> dict[int, Kept]:
+    ) -> dict[int, SignatureRow]:
         """By ordinal, from `first` to `last`: what is kept of the documents that have been in a sign call."""
         async with self._database.connection(caller) as connection:
             asked = operation_id, day_of(created_at), first, last
             return {
-                record["ordinal"]: kept_row(record) for record in await connection.fetch(QUERIES["evidence"], *asked)
+                record["ordinal"]: signature_row(record)
+                for record in await connection.fetch(QUERIES["evidence"], *asked)
             }
 
     async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
@@ -282,7 +283,7 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome] = (),
-        kept: Sequence[Kept] = (),
+        kept: Sequence[SignatureRow] = (),
     ) -> bool:
         """Ends documents, each once, by its first outcome, and keeps what is known of them. False, and nothing changed, where
         the fence is stale. Signatures have survived a power cut when this returns.
@@ -300,10 +301,10 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome] = (),
-        kept: Sequence[Kept] = (),
+        kept: Sequence[SignatureRow] = (),
         *,
         commit_after: asyncio.Future[None] | None = None,
-    ) -> Ended | None:
+    ) -> OperationEnd | None:
         """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
 
         Returns None, and changes nothing, where the fence is stale. The commit waits for `commit_after`, and there is none where
@@ -327,19 +328,27 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome],
-        kept: Sequence[Kept],
+        kept: Sequence[SignatureRow],
         *,
         last: bool,
-    ) -> Ended | None:
+    ) -> OperationEnd | None:
         month, columns = month_of(created_at), outcome_columns(outcomes)
         day = await self._day(connection, created_at) if kept else day_of(created_at)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
         row = await connection.fetchrow(
-            QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, day, *kept_columns(kept), durable
+            QUERIES["record_outcomes"],
+            operation_id,
+            month,
+            *columns,
+            fence,
+            last,
+            day,
+            *signature_columns(kept),
+            durable,
         )
-        return Ended(*row) if row else None
+        return OperationEnd(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""

@@ -24,7 +24,7 @@ MakeLink = Callable[[bytes, AuditEntry], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingEntry:
     """An entry that is not chained yet."""
 
     id: int
@@ -39,8 +39,8 @@ class Waiting:
     signed_ordinals: tuple[int, ...]  # of a finished operation
 
 
-def waiting_entry(record: Mapping[str, Any]) -> Waiting:
-    return Waiting(
+def pending_entry(record: Mapping[str, Any]) -> PendingEntry:
+    return PendingEntry(
         id=record["id"],
         at=record["at"],
         operation_id=record["operation_id"],
@@ -71,13 +71,13 @@ class AuditTrail:
         self._instance = instance
         self._months: set[date] = set()
 
-    async def waiting(self, after: int = 0) -> list[Waiting]:
+    async def pending(self, after: int = 0) -> list[PendingEntry]:
         """Entries of the instance behind the entry `after`, oldest first."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, ENTRIES_AT_ONCE)
-        return [waiting_entry(record) for record in records]
+        return [pending_entry(record) for record in records]
 
-    async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
+    async def chain(self, entries: Sequence[tuple[PendingEntry, bytes, bytes]], make_link: MakeLink) -> int:
         """Appends entries, each with its digest and credential, behind the last one. Instances take turns."""
         async with self._database.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", CHAIN_LOCK)
@@ -91,19 +91,19 @@ class AuditTrail:
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
             rows = []
-            for waiting, digest, credential in entries:
-                if waiting.id not in taken:
+            for pending, digest, credential in entries:
+                if pending.id not in taken:
                     continue
                 position += 1
                 entry = AuditEntry(
                     position,
-                    waiting.at,
-                    waiting.operation_id,
+                    pending.at,
+                    pending.operation_id,
                     month,
-                    waiting.signed,
-                    waiting.failed,
-                    waiting.event,
-                    waiting.client_service,
+                    pending.signed,
+                    pending.failed,
+                    pending.event,
+                    pending.client_service,
                     digest,
                     credential,
                     b"",
