@@ -376,7 +376,7 @@ class Store:
         return OperationEnd(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
-        """Ends a failed try: EXECUTION_ERROR, due again in `seconds`. If the fence is stale, changes nothing and returns False."""
+        """Ends a failed try: EXECUTION_ERROR, due in `seconds`. If the fence is stale, changes nothing and returns False."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
 
