@@ -149,7 +149,7 @@ def test_reading_flags_loads_nothing_heavy() -> None:
     assert not heavy & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["app", "supervisor", "sandbox.__main__"])
+@pytest.mark.parametrize("module", ["app", "processes.supervisor", "sandbox.__main__"])
 def test_no_process_of_the_service_carries_a_console_library(module):
     code = f"import sys, batchseal.{module}; print([m for m in ('rich', 'pygments') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

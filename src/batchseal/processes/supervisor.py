@@ -17,9 +17,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
+
+# isort: split
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
-from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.processes.child import Child
 from batchseal.processes.instance import instance_identity, open_lock, take_lock
 from batchseal.processes.open_files import low_open_files, raise_open_files
