@@ -114,14 +114,14 @@ class Ticket:
                 cause = f"{booked.queued_documents} documents wait for the signing service"
                 raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
             if memory and budgets.memory_bytes <= 0:
-                raise NoRoom("this memory limit leaves none for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
+                raise NoRoom("the memory limit leaves no memory for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
             if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
                 raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
             if temp:
                 left = budgets.temp_bytes - booked.stored_bytes - booked.temp_bytes
                 free = self._admission.free_bytes() - (booked.temp_bytes - booked.written_bytes)
                 if temp > min(left, free):
-                    cause = f"{temp} bytes are needed; the budget has {left}, the volume {free}"
+                    cause = f"the request needs {temp} bytes of temporary space; the budget has {left} left, the volume {free}"
                     raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
             self._ledger.change(temp, 0, memory)
         self.temp_bytes += temp

@@ -61,7 +61,7 @@ def account_of(uid: int, *, switch: bool) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise ConfigurationError(
-            f"user {uid} has no name on this system, and PostgreSQL wants one:"
+            f"user {uid} has no name on this system, and PostgreSQL needs one:"
             " add it to /etc/passwd, or use --database-url"
         ) from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)) if switch else tuple(os.getgroups())

@@ -80,7 +80,7 @@ class Child:
         self.process.stdin.close()
         line = await read_line(descriptor)
         if not line:
-            raise ConfigurationError(f"the {self.name} process could not start; its message stands above")
+            raise ConfigurationError(f"the {self.name} process could not start; see its message above")
         return line
 
     async def keep_running(self, settings: Settings, stopping: Callable[[], bool]) -> None:

@@ -120,7 +120,7 @@ class Link:
 
     def _expect(self, number: int, message: bytes) -> "asyncio.Future[Any]":
         if self._writer is None:
-            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+            raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda _: self._waiting.pop(number))
         self._writer.write(message)
@@ -132,7 +132,7 @@ class Link:
         Raises NoRoom if the signer is away.
         """
         if self._writer is None:
-            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+            raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         message = messages.pack([NO_ANSWER, name, arguments])
         if len(message) > MAX_TOLD_BYTES:
             return False

@@ -76,7 +76,7 @@ class Supervisor:
         self._port = reserve_port(settings.host, settings.port)
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
-            say(f"{sizes.memory_bytes >> 20} MB of memory leave none for uploads: every one is refused")
+            say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
@@ -125,8 +125,8 @@ class Supervisor:
             self._lock = open_lock(temp)
         except OSError as problem:
             raise ConfigurationError(
-                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder it can write, "
-                "for a volume that another product made: chown it once"
+                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder that it can write to; "
+                "if another product has made the volume, chown it once"
             ) from None
         take_lock(self._lock, temp)
         for counts in settings.metrics_folder.iterdir():

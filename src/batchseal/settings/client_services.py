@@ -102,7 +102,11 @@ class ClientServices:
         self._state = state
         if state is None:
             # If the file was deleted from a running service, the callers are not locked out.
-            self.problem = f"{self.path} is gone; the services read before stay in force" if self._services else None
+            self.problem = (
+                f"{self.path} is gone; the client services that were read before stay in force"
+                if self._services
+                else None
+            )
         else:
             try:
                 fresh = read_services(self.path)
@@ -113,7 +117,7 @@ class ClientServices:
                 warn_of_loose_mode(self.path)
                 return changed
         if self.problem:
-            log.warning("client services not read again", cause=self.problem)
+            log.warning("the file of client services cannot be read again", cause=self.problem)
         return False
 
 
@@ -166,7 +170,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands there twice")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
     return table
 
 

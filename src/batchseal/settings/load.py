@@ -99,14 +99,14 @@ def check_settings(settings: Settings) -> None:
     if not 0 <= settings.port <= 65535:
         raise ConfigurationError(f"--port: {settings.port} is not a port")
     if bool(settings.tls_certificate) != bool(settings.tls_key):
-        raise ConfigurationError("--tls-certificate and --tls-key go together")
+        raise ConfigurationError("--tls-certificate and --tls-key must be given together")
     if settings.tls_client_ca and not settings.tls_certificate:
         raise ConfigurationError("--tls-client-ca needs --tls-certificate and --tls-key")
     for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
         if not os.access(path, os.R_OK):
             raise ConfigurationError(f"{path} cannot be read")
     if settings.workers < 0:
-        raise ConfigurationError(f"--workers: {settings.workers} is less than 0")
+        raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
     try:
         _ = settings.advertised
     except ValueError:

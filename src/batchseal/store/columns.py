@@ -174,7 +174,7 @@ def check_storable(operation: NewOperation, documents: Sequence[NewDocument]) ->
     if not is_storable(operation.external_reference) or not is_storable(operation.description):
         raise ValueNotAllowed("externalReference or description contains U+0000 or half a surrogate pair")
     if len(f"{operation.client_service}{operation.external_reference}".encode()) > MAX_KEY_BYTES:
-        raise TooLarge("externalReference takes more bytes than the database keeps")
+        raise TooLarge("externalReference is longer than the database can store")
     for document in documents:
         if not is_storable(document.external_reference) or not is_storable(document.name):
             raise ValueNotAllowed(

@@ -109,7 +109,7 @@ class Database:
                 await limit_to_caller(session, caller)
             yield session
         except asyncpg.InsufficientPrivilegeError as problem:
-            raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
+            raise ConfigurationError(f"the role of this service lacks a right in the database: {problem}") from problem
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
             # Either the connection broke, or this service used it wrongly.
             if not broke(session, problem):

@@ -44,7 +44,7 @@ async def migrate(database: Database, *, recreate: bool = False, role: str | Non
     """
     async with database.transaction() as connection:
         if connection.get_server_version() < OLDEST_SERVER:
-            raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} is the oldest that will do")
+            raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} or newer is needed")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         if recreate:
             await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
@@ -60,7 +60,7 @@ async def migrate(database: Database, *, recreate: bool = False, role: str | Non
         needed = max(applied.values(), default=0)
         if needed > known[-1][0]:
             raise ConfigurationError(
-                f"a newer version has changed the database: it needs one that knows migration {needed}"
+                f"a newer release has changed the database, and this one is too old for it: it does not know migration {needed}"
             )
         for number, name, sql in known:
             if number not in applied:
