@@ -6,8 +6,9 @@ The code here does not know where a payload is stored or how a document is signe
 The rows are the only truth about an operation: when a process dies, nothing is lost but what it had in work.
 
 How an operation moves. Whoever works on an operation holds its lease: the columns `lease_holder` and `lease_until`, compared with
-the clock of the database. The fence is a number in the row that grows each time the operation is claimed. Every later write names
-the fence of its claim, so that a process that has lost the lease can change nothing any more.
+the clock of the database. The fence is a number in the row that grows whenever a lease is taken or taken back. Every later write
+names the fence that it got with its lease, so that a process which has lost the lease can change nothing any more. The signer
+process of an instance holds the leases. The worker processes receive requests.
 
     register
       (A)                                             ┌──(F)─────────── finish
@@ -23,7 +24,7 @@ the fence of its claim, so that a process that has lost the lease can change not
 
           status                               lease                      fence     next_try_at
     REGISTERED  PENDING_EXECUTION              its instance's, 30 s       1         -
-    HELD        PENDING_EXECUTION or _ERROR    its worker's, renewed      n         -
+    HELD        PENDING_EXECUTION or _ERROR    its signer's, renewed      n         -
     FREE        PENDING_EXECUTION or _ERROR    none, or in the past       n         -
     WAITING     EXECUTION_ERROR, or PENDING_   none                       n         in the future
                 EXECUTION after (I)
@@ -35,8 +36,8 @@ B  The worker hands the new operation to the signer of its own instance, which w
 C  Nothing runs at this moment. For 30 s the lease of the registration keeps other instances away. For 1 s it also keeps the
    `claim` of the same instance away, unless the operation is among those that were `woken`.
 D  Raises the fence. Several claims may run at the same time: each skips the rows that another has locked, and none waits.
-E  The worker hangs, or it cannot reach the database: a lease whose time is over is free. Or the worker is dead and its instance
-   starts again: `take_back_own_leases` raises the fence at once, so that a process which was wrongly taken for dead cannot write.
+E  The signer hangs, or it cannot reach the database: a lease whose time is over is free. Or the signer is dead and a new one
+   starts: `take_back_own_leases` raises the fence at once, so that a signer which was wrongly taken for dead cannot write.
 F  Stores the last outcomes, clears the lease and sets finished_at. A constraint of the table refuses this while a document is
    still RECEIVED.
 G  Clears the lease and adds 1 to `tries`.
@@ -50,8 +51,9 @@ nothing and return False. A document leaves RECEIVED once, for SIGNED or ERROR_S
 Payloads. The row of an operation says how to find its payload: `payload_id`, and `payload_record`, which only the payload store
 reads. What is prepared after the upload goes into further payloads, whose records `further_payloads` lists, the oldest first.
 
-Signatures. The table `signatures` has one row for each document that has been in a sign call: `signature` is the signature value
-(empty until there is one), `evidence` holds its time stamps and whatever else the level needs, and `tries` counts the sign calls.
+Signatures. The table `signatures` has one row for each document that has been in a sign call, or that (I) has opened again.
+`signature` is the signature value (empty until there is one), `evidence` holds its time stamps and whatever else the level needs,
+and `tries` counts the sign calls.
 A commit with signatures returns when they are on the disk. The table has a partition for each day (`signatures_2026_11_28`), the
 day on which the operation was registered, in UTC. A partition is made before the first row of its day is written. Housekeeping
 drops it as a whole once the day is over and the payload of each of its operations was purged. No row is ever deleted singly, so
