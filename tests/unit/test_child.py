@@ -70,8 +70,12 @@ async def test_the_attempts_of_a_start_end(counts: Path) -> None:
 
 
 async def test_a_child_that_ends_by_itself_is_an_error_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="could not start"):
-        await Child("signer", "no_such_module", patience=Patience(60)).start(Settings())
+    child = Child("signer", "no_such_module", patience=Patience(60))
+    try:
+        with pytest.raises(ConfigurationError, match="could not start"):
+            await child.start(Settings())
+    finally:
+        await child.end(10)
 
 
 async def test_a_restart_that_hangs_is_noticed(counts: Path, capsys: pytest.CaptureFixture[str]) -> None:
