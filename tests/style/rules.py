@@ -81,6 +81,14 @@ def unknown_files(text: str, names: set[str]) -> Iterator[str]:
                 yield f"{number}: {path}"
 
 
+def queries_without_a_purpose(source: str) -> Iterator[str]:
+    """Named queries that no comment explains."""
+    lines = source.splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.startswith("-- name: ") and not "".join(lines[number : number + 1]).startswith("-- "):
+            yield f"{number}: {line.removeprefix('-- name: ')}"
+
+
 def skipped_imports(source: str) -> Iterator[str]:
     """Tests that are skipped for a missing package: all of them are locked, so a missing one must fail."""
     for node in ast.walk(ast.parse(source)):

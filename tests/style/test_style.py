@@ -58,6 +58,10 @@ def test_only_the_store_holds_sql() -> None:
     assert {p.parent.name for p in PACKAGE.rglob("*.sql")} <= {"store", "migrations"}
 
 
+def test_every_query_says_what_it_is_for() -> None:
+    assert broken(rules.queries_without_a_purpose, (PACKAGE / "store").glob("*.sql")) == []
+
+
 def test_only_native_is_compiled() -> None:
     compiled = [p for suffix in ("pyx", "pxd", "c", "so") for p in PACKAGE.rglob(f"*.{suffix}")]
     assert {p.parent for p in compiled} <= {PACKAGE / "_native"}
@@ -151,6 +155,7 @@ SAMPLES = [
     (rules.code_between_fork_and_exec, "run(['true'], preexec_fn=f)"),
     (rules.long_functions, "def f():\n" + "    pass\n" * 70),
     (rules.machine_paths, "see /" + "root/notes"),
+    (rules.queries_without_a_purpose, "-- name: all\nTABLE documents;"),
     (rules.skipped_imports, "a = pytest.importorskip('a')"),
     (rules.missing_docstring, "x = 1"),
     (lambda text: rules.unknown_files(text, {"there.py"}), "# there.py and old/gone.py"),

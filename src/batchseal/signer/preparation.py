@@ -18,7 +18,7 @@ from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
 from batchseal.payloads.operation import OperationReader, record_bytes
 from batchseal.signer.work import Plan, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, Kept
+from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import crash_site
 
@@ -42,7 +42,11 @@ class Preparation:
         return plan
 
     def _look(
-        self, reader: OperationReader, credential: Credential, rows: dict[int, DocumentRow], kept: dict[int, Kept]
+        self,
+        reader: OperationReader,
+        credential: Credential,
+        rows: dict[int, DocumentRow],
+        kept: dict[int, SignatureRow],
     ) -> tuple[Plan, list[DocumentRow], dict[int, int]]:
         """What to do, the documents that must be prepared first, and the tries that a payload of release 0.1 tells. Blocking."""
         plan, unprepared = Plan(), list[DocumentRow]()
