@@ -1,4 +1,4 @@
-"""The daily partitions of signatures are there when they are needed, whatever happens to the transaction that needed them first."""
+"""A day's partition of signatures is there when it is needed, whatever becomes of the transaction that needed it first."""
 
 import asyncio
 from uuid import uuid4
