@@ -47,7 +47,10 @@ class Upload(Protocol):
         ...
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
-        """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended."""
+        """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended.
+
+        Raises ValueError after the commit.
+        """
         ...
 
     def flush(self) -> None:

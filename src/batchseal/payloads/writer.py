@@ -43,7 +43,9 @@ class FileUpload:
         self.payload_id = payload_id
         self.stored_bytes = 0
         self._descriptor = -1
+        self._is_created = False
         self._is_published = False
+        self._is_committed = False
 
     def begin(self) -> None:
         """Raises NoSpace."""
@@ -59,6 +61,7 @@ class FileUpload:
 
     def _create_locked(self) -> None:
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._is_created = True
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def publish(self) -> None:
@@ -70,7 +73,9 @@ class FileUpload:
         self._is_published = True
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
-        """Raises NoSpace, after the file was cut back to what it held before."""
+        """Raises NoSpace, after the file was cut back to what it held before; ValueError after the commit."""
+        if self._is_committed:
+            raise ValueError("a payload that is committed is never written again")
         buffers: list[Buffer] = []
         sizes: list[int] = []
         offset = self.stored_bytes
@@ -121,6 +126,7 @@ class FileUpload:
             self._sync(os.fsync)
             if not self._is_published:
                 self.publish()
+        self._is_committed = True
         crash_site("payload-committed")
         return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes)
 
@@ -140,7 +146,8 @@ class FileUpload:
 
     def abandon(self) -> None:
         self.release()
-        self.path.unlink(missing_ok=True)
+        if self._is_created:
+            self.path.unlink(missing_ok=True)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:
