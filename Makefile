@@ -27,7 +27,7 @@ test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some,
 
 # What must hold under every Python: all that needs no service of its own, and about two minutes of the integration tests. Left out
 # are those that starve, kill and cut off parts (they try the operating system and Postgres more than Python) and the benchmarks.
-CORE := tests/unit --ignore=tests/unit/test_benchmarks_smoke.py tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
+CORE := tests/unit tests/conformance --ignore=tests/unit/test_benchmarks_smoke.py tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
     api_modes.py api_openapi.py api_wire.py idle_modules.py pipeline.py sandbox_service.py service_*.py store_*.py \
     synchronous.py upstream_algorithms.py upstream_csc2.py upstream_local.py upstream_operations.py upstream_sandbox.py \
     upstream_timestamps.py))
