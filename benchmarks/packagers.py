@@ -14,12 +14,10 @@ from typing import Any
 
 from tests.validators.local_signer import local_signer
 
-from batchseal.document import Credential, Description, Refusal, SignatureValue
-from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.pades.package import package
-from batchseal.formats.pades.prepare import prepare
+from batchseal.document import Credential, Description, Evidence, Refusal
+from batchseal.formats.pades.pades import Pades
 from batchseal.operation import ContentType
-from batchseal.pipeline import BATCH_DOCUMENTS
+from batchseal.pipeline.reception import BATCH_DOCUMENTS
 
 REASON, LOCATION = "Fatura", "Oeiras"
 SIGNATURE_BYTES = 256
@@ -54,7 +52,7 @@ def ours() -> Contender:
     signer = local_signer()
     leaf = signer.certificate.dump()
     credential = Credential("bench", (leaf,), "rsa", SIGNATURE_BYTES, "sha256", hashlib.sha256(leaf).digest())
-    template = CmsTemplate.cached(credential)
+    pades = Pades()
     description = Description("bench", "bench.pdf", ContentType.PDF, REASON, LOCATION)
 
     def seal(documents: Sequence[bytes], sign: RawSign) -> list[Sequence[Any]]:
@@ -62,11 +60,11 @@ def ours() -> Contender:
         for at in range(0, len(documents), BATCH_DOCUMENTS):
             batch = documents[at : at + BATCH_DOCUMENTS]
             originals = [(ordinal, description, content) for ordinal, content in enumerate(batch)]
-            for ordinal, prepared in prepare(originals, template, datetime.now(UTC)):
+            for content, prepared in zip(batch, pades.prepare(originals, credential, datetime.now(UTC)), strict=True):
                 if isinstance(prepared, Refusal):
                     raise RuntimeError(prepared.cause)
-                value = SignatureValue(ordinal, sign(prepared.attributes_digest))
-                out.append(package(batch[ordinal], prepared, value, template).segments)
+                evidence = Evidence(sign(prepared.digest))
+                out.append(pades.package(content, prepared, evidence, credential).segments)
         return out
 
     return Contender("batchseal", seal)

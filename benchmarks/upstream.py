@@ -90,12 +90,12 @@ async def idle_cost() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         async with service(Path(folder), double) as upstream:
             await upstream.credential(CALLER)
-            known = next(iter(upstream._known.values()))
+            cached = next(iter(upstream._cached_keys.values()))
             for number in range(100):
                 digests = digests_of(number, 1)
                 began = time.perf_counter()
-                grant = await upstream.service.authorize(known.account, known.key, digests, request_key="k")
-                await upstream.service.sign(known.account, known.key, grant, digests, request_key="k")
+                grant = await upstream.service.authorize(cached.account, cached.key, digests, request_key="k")
+                await upstream.service.sign(cached.account, cached.key, grant, digests, request_key="k")
                 straight.append(time.perf_counter() - began)
                 began = time.perf_counter()
                 await sign_in_runs(upstream, CALLER, digests)

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.invoices import invoice, write_invoices
 from benchmarks.pyhanko_csc import pyhanko_rate
 from benchmarks.service import RunningService, descendants
-from benchmarks.spills import count_signatures
+from harness.stored import signatures_by_operation
 from harness.tools import PDFSIG, missing
 from tests.support_local import PIN, make_token
 from tests.validators import pdfsig_verify
@@ -235,8 +235,8 @@ def softhsm(requests: int = 8, each: int = 125) -> Figures:
                 os.kill(next(pid for pid, command in family if "batchseal.app\0signer" in command), signal.SIGKILL)
                 signed = sum(future.result() for future in waiting)
             seconds = time.perf_counter() - began
-            for spill in (folder / "service" / "temp" / "spill").glob("*.spill"):
-                twice += sum(times > 1 for times in count_signatures(spill)[0].values())
+            for ordinals in signatures_by_operation(folder / "service" / "temp").values():
+                twice += sum(times > 1 for times in ordinals.values())
     return {"softhsm_signed": signed, "softhsm_signed_twice": twice, "softhsm_documents_a_second": signed / seconds}
 
 

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share. Nothing here imports either of them, or the service."""
+"""What tests and benchmarks share. Nothing here imports either of them."""

@@ -1,9 +1,9 @@
-"""A small pipeline in memory behind the real application and server, to try the API over real sockets.
+"""A service in memory behind the real application and server, for tests of the API over real sockets.
 
-It takes JSON bodies with the standard parser and "signs" a document by appending to it. A request says what
-shall happen to a document through its name: "refused" is refused, "damaged" comes back damaged from storage,
-"away" cannot be read just now, "breaks" ends the delivery, "later" stays pending, "many7" is delivered as 7 MB.
-Run as a program it is one worker process.
+It parses JSON bodies with the standard library and "signs" a document by appending SUFFIX. The beginning of a document's name
+says what happens to it: "refused" is not signed, "damaged" is returned damaged by storage, "away" cannot be read now,
+"breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces.
+Run as a program, this file is one worker process.
 """
 
 import argparse
@@ -68,7 +68,9 @@ class Delivered:
 LARGE_SEGMENT_BYTES = 3 << 18
 
 
-class MemoryPipeline:
+class MemoryService:
+    """An `OfferedService`. `counts` says what happened; tests read it through `operation_of_document`."""
+
     def __init__(self) -> None:
         self.operations: dict[int, Operation] = {}
         self.documents: dict[int, list[tuple[Document, bytes]]] = {}
@@ -232,7 +234,7 @@ class MemoryPipeline:
 
 
 def pieces_of(name: str) -> int:
-    """That a document called `many3.pdf` is given back in: 3, large ones. 0 for any other."""
+    """The number of large pieces in which a document is delivered: 3 for `many3.pdf`, 0 for a name without "many"."""
     return int(name[4:].partition(".")[0]) if name.startswith("many") else 0
 
 
@@ -244,10 +246,10 @@ def segments(row: Document, signed: bytes, encoding: str) -> list[bytes]:
 
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncIterator[Any]:
-    pipeline = MemoryPipeline()
+    service = MemoryService()
     services = ClientServices.load(settings.services_file)
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
-    yield await create_application(pipeline, Authenticator(services, tokens, pipeline.probe), settings)
+    yield await create_application(service, Authenticator(services, tokens, service.probe), settings)
 
 
 def main() -> None:

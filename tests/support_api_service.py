@@ -1,4 +1,4 @@
-"""Starts the worker of `support_api` as a process of its own, and speaks to it: over raw sockets where that matters."""
+"""Starts the worker of `support_api` as a process of its own, and sends requests to it, over raw sockets if needed."""
 
 import base64
 import json
@@ -21,6 +21,8 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 
 class Service:
+    """A running worker. `settings` replace those of `Settings`; `clients` of None means no client-services-config.json."""
+
     def __init__(
         self, folder: Path, *, clients: Any = CLIENTS, grace: float = 2, send_stall: float = 120, **settings: Any
     ) -> None:
@@ -73,7 +75,7 @@ class Service:
         return int(self.get(f"/operation/id/withDocumentExternalReference/{name}").json())
 
     def until(self, name: str, value: int) -> None:
-        """Waits until a count of the pipeline is `value`."""
+        """Waits until the count `name` of the service is `value`, for about 3 s at most."""
         for _ in range(300):
             if self.count(name) == value:
                 return
@@ -86,7 +88,7 @@ class Service:
         return connection
 
     def raw(self, data: bytes, *, seconds: float = 5, shut: bool = False) -> bytes:
-        """What comes back until the connection is closed, or `...` after the bytes where it stays open."""
+        """Sends `data` and returns the reply, up to the end of the connection. If it stays open, `...` is appended."""
         with self.connect(data) as connection:
             if shut:
                 connection.shutdown(socket.SHUT_WR)
@@ -134,5 +136,5 @@ def basic(client: str = "one", secret: str = "s1") -> bytes:  # noqa: S107
 
 
 def head(verb: str, path: str, *lines: bytes, host: bytes = b"Host: h\r\n") -> bytes:
-    """The head of a request; `lines` end with CR LF."""
+    """The head of a request. Each of `lines` must end with CR LF."""
     return f"{verb} {path} HTTP/1.1\r\n".encode() + host + b"".join(lines) + b"\r\n"

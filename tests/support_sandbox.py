@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, which a test can bring to a standstill."""
+"""Starts the sandbox as a process of its own, which a test can stop for a while."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ class Sandbox:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """The process stands still: it takes connections and answers none of them."""
+        """Stops the process (SIGSTOP) inside the `with` block: the kernel accepts connections, but nothing answers."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield

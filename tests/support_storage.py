@@ -10,8 +10,7 @@ import pytest
 class Storage:
     """Fails system calls on stored payloads while `fails` names one of them; writing a new payload goes on.
 
-    "open": no descriptor is left. "append": none is left for the second one, with which the signer appends. "read": the disk
-    reports a fault. `failed` counts.
+    "open": no descriptor is left. "read": the disk reports a fault. `failed` counts.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +23,7 @@ class Storage:
 
     def _opened(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         stored = str(path).endswith(".spill") and not flags & os.O_CREAT
-        if stored and (self.fails == "open" or (self.fails == "append" and flags & os.O_WRONLY)):
+        if stored and self.fails == "open":
             self.failed += 1
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         descriptor = self._open(path, flags, *arguments, **options)

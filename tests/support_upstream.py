@@ -15,6 +15,7 @@ from tests.support.parts import Connect, Parts, running_parts
 
 from batchseal.admission.ledger import Ledger
 from batchseal.operation import Caller, Mode
+from batchseal.signer.queue import DEFAULT_PACE, Pace
 from batchseal.upstream.remote import RemoteUpstream
 from batchseal.worker.service import Service
 
@@ -71,11 +72,16 @@ class Running:
 
 @asynccontextmanager
 async def running_service(
-    connect_store: Connect, instance: UUID, folder: Path, double: Any = None, **settings: Any
+    connect_store: Connect,
+    instance: UUID,
+    folder: Path,
+    double: Any = None,
+    pace: Pace = DEFAULT_PACE,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     double = double or Misbehaving(multisign=5)
     async with (
         service(folder, double, **settings) as upstream,
-        running_parts(connect_store, upstream, folder, instance=instance, advertised=("h", 1)) as parts,
+        running_parts(connect_store, upstream, folder, instance=instance, pace=pace, advertised=("h", 1)) as parts,
     ):
         yield Running(parts.service, double, folder, upstream, parts.ledger, parts, parts.offer)

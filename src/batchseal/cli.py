@@ -1,267 +1,64 @@
-"""The command line: `batchseal serve | sandbox | sign | verify | check`.
+"""The command line: the table of commands, and `main`. Each command is a file in `commands/`.
 
-Flags of `serve` and `check` are made from `config.OPTIONS`. Imports are late: `serve` must start fast and
-stay small, and what one command needs is never loaded for another.
+The file of a command is imported only when the command runs. `serve` must start fast and its process must stay small, so no
+command loads what only another one needs.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from importlib import import_module
 
 from batchseal import __version__
+from batchseal.commands.messages import complain
 from batchseal.errors import BatchsealError
-from batchseal.settings.load import OPTIONS, Settings, environment_names, load_settings, modern_flag
 
-SERVE = "Run the service: take batches over REST, sign them, hand them back."
-CHECK = "Try what the service needs, and say for each what is wrong. Ends with 1 if anything is."
-SIGN = "Send documents to a running service as one batch and store the signed ones."
-VERIFY = "Check the signatures of PDF files with code that did not make them (pyHanko)."
-AUDIT = "Verify the chain of the audit trail, or export its entries as JSON lines."
-PROBE = "Ask a service on this machine whether it is ready; ends with 1 if not. For health checks of containers."
-SANDBOX = "Run a stand-in for the signing service (CSC, OAuth2, a certificate authority of its own)."
-
-SIZE = "Print the memory, disk and database space that a load needs, and what the original product asks for."
-
-PATHS = "PDF files, or folders whose *.pdf are taken"
-
-PRECEDENCE = """
-A flag wins over an environment variable, that over the file of --config. An empty value is the same as none.
-An unknown dotted flag (--a.b=c) is reported and ignored."""
+# Each name is a module of batchseal.commands with a function `run(arguments)`, which returns the exit code.
+COMMANDS = {
+    "serve": "Run the service: receive batches over HTTP, have them signed, return the signed documents.",
+    "sandbox": "Run a replacement for the remote signing service, for trials.",
+    "sign": "Send documents to a running service, and store the signed documents.",
+    "verify": "Check the signatures of PDF files.",
+    "audit": "Check the audit trail, or export it.",
+    "check": "Try everything that the service needs, and say what is wrong.",
+    "size": "Print the memory, disk and database space that a load needs.",
+    "probe": "Ask the service on this machine whether it is ready, for health checks.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the process's exit code (2: wrong use, 1: it did not work out)."""
+    """Runs one command. Returns the process's exit code: 0 for success, 1 if the command failed, 2 for wrong use."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS.get(arguments[0]) if arguments else None
     try:
-        if command is None:
+        if not arguments or arguments[0] not in COMMANDS:
             main_parser().parse_args(arguments or ["--help"])
             return 2
-        return command[0](arguments[1:])
+        code: int = import_module(f"batchseal.commands.{arguments[0]}").run(arguments[1:])
+        return code
     except BatchsealError as problem:
         complain(problem.cause)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # The reader of standard output has closed it, as `head` does.
         sys.stderr.close()
         return 141
 
 
-def complain(text: str) -> None:
-    print(f"batchseal: {text}", file=sys.stderr)
-
-
 def main_parser() -> argparse.ArgumentParser:
+    """The parser for `batchseal --help` and `--version`, and for a wrong command."""
     parser = argparse.ArgumentParser(
         prog="batchseal",
-        description="Batchseal signs batches of documents. `batchseal COMMAND --help` tells more.",
+        description="Batchseal signs batches of documents. For the flags of a command: batchseal COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"batchseal {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, (_, text) in COMMANDS.items():
+    for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
 
-
-# --- flags of the settings ---------------------------------------------------------------------------------
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help with room for the original product's long flags: explanations start on a line of their own."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=8, width=118)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        names = ", ".join(action.option_strings)
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        return f"{names} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
-
-
-def settings_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser with a flag for each setting: its modern name, then the original product's."""
-    parser = argparse.ArgumentParser(
-        prog=f"batchseal {command}",
-        usage=f"batchseal {command} [--FLAG=VALUE | --FLAG VALUE]...",
-        description=description,
-        epilog=PRECEDENCE,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
-    groups = {title: parser.add_argument_group(title) for title in titles}
-    for name, option in OPTIONS.items():
-        group = groups[option.metadata["group"]]
-        group.add_argument(*flags_of(name), dest=name, help=help_of(name, option), **values_of(option))
-    return parser
-
-
-def flags_of(name: str) -> list[str]:
-    dotted = OPTIONS[name].metadata["dotted"]
-    return [modern_flag(name)] + ([f"--{dotted}"] if dotted else [])
-
-
-def values_of(option: "Field[Any]") -> dict[str, Any]:
-    """How argparse reads the option. All values stay text: config.parse_value gives them their types."""
-    if option.type is bool:
-        return {"nargs": "?", "const": "true", "metavar": "true|false"}
-    if choices := option.metadata["choices"]:
-        return {"metavar": "|".join(choices)}
-    return {"metavar": "N" if option.type is int else "FOLDER" if option.type is Path else "TEXT"}
-
-
-def help_of(name: str, option: "Field[Any]") -> str:
-    default = "" if option.default is MISSING else option.default
-    shown = str(default).lower() if isinstance(default, bool) else str(default) or "none"
-    variables = ", ".join(dict.fromkeys(environment_names(name)))
-    text = f"{option.metadata['help']} (default: {shown}; environment: {variables})"
-    return text.replace("%", "%%")
-
-
-def split_unknown_dotted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Takes out flags of the original's framework that mean nothing here: (what is left, their names).
-
-    A dotted flag is unknown if no setting has it; a value that follows it as an argument goes with it.
-    """
-    known = {flag for name in OPTIONS for flag in flags_of(name)}
-    left: list[str] = []
-    unknown: list[str] = []
-    skip_value = False
-    for argument in arguments:
-        flag, equals, _ = argument.partition("=")
-        if flag.startswith("--") and "." in flag and flag not in known:
-            unknown.append(flag)
-            skip_value = not equals
-        elif not skip_value or argument.startswith("-"):
-            left.append(argument)
-            skip_value = False
-        else:
-            skip_value = False
-    return left, unknown
-
-
-def read_settings(command: str, description: str, arguments: Sequence[str]) -> Settings:
-    arguments, unknown = split_unknown_dotted(arguments)
-    flags = vars(settings_parser(command, description).parse_args(arguments))
-    for flag in unknown:
-        complain(f"warning: {flag} is not known here and has no effect")
-    return load_settings({name: text for name, text in flags.items() if text is not None})
-
-
-# --- the commands ------------------------------------------------------------------------------------------
-
-
-def serve(arguments: Sequence[str]) -> int:
-    settings = read_settings("serve", SERVE, arguments)
-    from batchseal.processes.supervisor import run
-
-    run(settings)
-    return 0
-
-
-def check(arguments: Sequence[str]) -> int:
-    settings = read_settings("check", CHECK, arguments)
-    from batchseal.commands.check import run
-
-    return run(settings)
-
-
-def probe(arguments: Sequence[str]) -> int:
-    settings = read_settings("probe", PROBE, arguments)
-    from batchseal.client.probe import run
-
-    return run(settings)
-
-
-def sandbox(arguments: Sequence[str]) -> int:
-    from batchseal.sandbox.__main__ import main as run
-
-    return run(list(arguments)) or 0
-
-
-def sign(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="batchseal sign", description=SIGN, allow_abbrev=False)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
-    services_file = load_settings({}).services_file
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default: %(default)s)")
-    parser.add_argument("--client-id", default="", help="client service (default: the first of --services-file)")
-    secret = parser.add_mutually_exclusive_group()
-    secret.add_argument("--secret-file", type=Path, help="file with the secret (or environment: BATCHSEAL_SECRET)")
-    secret.add_argument(
-        "--services-file",
-        type=Path,
-        default=services_file,
-        help="the service's configuration, to take the secret from (default: %(default)s)",
-    )
-    parser.add_argument("--out", type=Path, default=Path("signed"), help="where to (default: %(default)s)")
-    parser.add_argument("--reference", default="", help="external reference of the batch (default: a new one)")
-    parser.add_argument("--description", default="batchseal sign", help="of the batch (default: %(default)s)")
-    parser.add_argument("--reason", default="", help="reason that each signature states")
-    parser.add_argument("--location", default="", help="location that each signature states")
-    options = parser.parse_args(arguments)
-    from batchseal.commands.sign import run
-
-    return run(options)
-
-
-def audit(arguments: Sequence[str]) -> int:
-    parser = settings_parser("audit", AUDIT)
-    parser.usage = "batchseal audit verify [FILE...] | batchseal audit export [--out FILE]   [--temp-folder FOLDER]..."
-    parser.add_argument("action", choices=("verify", "export"))
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="exported files, in their order")
-    parser.add_argument("--out", type=Path, help="where to; else to standard output")
-    options = parser.parse_args(arguments)
-    settings = load_settings({name: text for name in OPTIONS if (text := getattr(options, name)) is not None})
-    from batchseal.commands.audit import run
-
-    return run(settings, options)
-
-
-def verify(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="batchseal verify", description=VERIFY, allow_abbrev=False)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=PATHS)
-    parser.add_argument(
-        "--root", type=Path, action="append", default=[], help="PEM file of a trusted root (repeatable)"
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="processes that check (default: %(default)s)")
-    parser.add_argument("--quiet", action="store_true", help="show only what is wrong, and the total")
-    options = parser.parse_args(arguments)
-    from batchseal.commands.verify import run
-
-    return run(options)
-
-
-def size(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="batchseal size", description=SIZE, allow_abbrev=False)
-    parser.add_argument("--documents", type=int, default=20_000, help="files in flight (default: %(default)s)")
-    parser.add_argument("--average", default="200KB", help="their average size (default: %(default)s)")
-    parser.add_argument("--requests", type=int, default=8, help="requests at once (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    from batchseal.settings.sizing import parse_bytes, report
-
-    if min(options.documents, options.requests) < 1:
-        parser.error("--documents and --requests must be at least 1")
-    print(report(options.documents, parse_bytes(options.average), options.requests))
-    return 0
-
-
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "serve": (serve, SERVE),
-    "sandbox": (sandbox, SANDBOX),
-    "sign": (sign, SIGN),
-    "verify": (verify, VERIFY),
-    "audit": (audit, AUDIT),
-    "check": (check, CHECK),
-    "size": (size, SIZE),
-    "probe": (probe, PROBE),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.invoices import write_invoices
 from benchmarks.service import RunningService, descendants
-from benchmarks.spills import count_signatures
+from harness.stored import signatures_by_operation
 from harness.tools import SOFTHSM, missing
 from tests.support_local import PIN, make_token
 
@@ -54,12 +54,11 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
             time.sleep(1.0)
             os.kill(signer_of(service), signal.SIGKILL)
             operations = [future.result(120) for future in submitted]
-        spills = list((folder / "temp" / "spill").glob("*.spill"))
-        assert len(spills) == REQUESTS
-        for spill in spills:
-            frames = count_signatures(spill)[0]
-            assert len(frames) == DOCUMENTS
-            assert set(frames.values()) == {1}, "a document was signed twice"
+        kept = signatures_by_operation(folder / "temp")
+        assert sorted(kept) == sorted(operations)
+        for ordinals in kept.values():
+            assert len(ordinals) == DOCUMENTS
+            assert set(ordinals.values()) == {1}, "a document has two signatures"
         client = Client(service.url, "A", "s")
         signed = []
         for ordinal in range(0, DOCUMENTS, 5):

@@ -1,4 +1,4 @@
-"""Callers who break off, stall, send too much or too little, and what a service that is being stopped does to them."""
+"""Callers who disconnect, stall, or send too much or too little, and what happens to callers when the service is stopped."""
 
 import json
 import shutil
@@ -132,7 +132,7 @@ def test_http_1_0_needs_no_host(service: Service) -> None:
 
 @pytest.mark.parametrize("first", ["length", "chunked"])
 def test_length_with_chunked_smuggles_nothing(service: Service, first: str) -> None:
-    """The server drops the length and closes (RFC 9112 6.1): what follows is nobody's request."""
+    """The server ignores the length and closes the connection (RFC 9112 6.1), so the bytes that follow are not a request."""
     framing = [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"]
     lines = framing if first == "length" else framing[::-1]
     request = head("POST", SIGN, basic(), JSON, *lines) + b"2\r\n{}\r\n0\r\n\r\n" + head("GET", "/health/live")
@@ -231,7 +231,7 @@ def test_sigterm_ends_it_with_stalled_callers(tmp_path: Path) -> None:
     time.sleep(0.3)
     started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - started < 7  # grace 1, cancelled 2, flush 3
+    assert time.monotonic() - started < 7  # 1 s of grace, 2 s for cancelled requests, 3 s to flush
     assert len(held) == 31
     for connection in held:
         connection.close()

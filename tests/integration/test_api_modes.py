@@ -1,4 +1,4 @@
-"""The service without a configuration file, with the original's status codes, and with another contract."""
+"""The service without client-services-config.json, with the original product's HTTP statuses, and with another contract."""
 
 from pathlib import Path
 

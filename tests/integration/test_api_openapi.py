@@ -1,4 +1,4 @@
-"""What is served is what the OpenAPI document says."""
+"""The replies of the service match its OpenAPI document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def document(service: Service) -> dict[str, Any]:
 
 
 def check(document: dict[str, Any], operation_id: str, reply: requests.Response) -> None:
-    """The reply's status, media type, body and keys stand in the document."""
+    """Asserts that the document describes the reply's status, its media type, and each key of its body."""
     operations = [verb for path in document["paths"].values() for verb in path.values()]
     operation = next(verb for verb in operations if verb["operationId"] == operation_id)
     described = operation["responses"][str(reply.status_code)]["content"]

@@ -1,4 +1,4 @@
-"""The contract's addresses and bodies over real sockets."""
+"""The addresses and bodies of the contract, over real sockets."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def body_of(reply: bytes) -> bytes:
-    """The body of a raw reply, chunked or not."""
+    """The body of a raw HTTP reply, which may be chunked."""
     headers, _, body = reply.partition(b"\r\n\r\n")
     if b"transfer-encoding: chunked" not in headers.lower():
         return body
@@ -35,7 +35,7 @@ def body_of(reply: bytes) -> bytes:
 
 
 def test_three_calls_of_a_live_client(service: Service) -> None:
-    """Byte for byte as they come, with their quirks: query grant, repeated slash, lower-case bearer, `True`."""
+    """The bytes of a client in use: grant in the query, repeated slash, lower-case `bearer`, Python's `True`."""
     reply = service.raw(
         b"POST /oauth2/authorization-server/oauth/token?grant_type=client_credentials HTTP/1.1\r\nHost: h\r\n"
         + basic()
@@ -159,13 +159,13 @@ def test_a_reply_that_breaks_is_never_ended_as_if_whole(service: Service) -> Non
     operation_id = service.registered("breaks", "many2.pdf", "breaks.pdf")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/true")
-    # A small one has not begun by then: there still is a status to say it with.
+    # The reply for a small result has not begun by then, so it can still be a 500.
     operation_id = service.registered("breaks early", "one.pdf", "breaks.pdf")
     assert service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/true").status_code == 500
 
 
 def test_a_payload_that_is_away_is_asked_for_again(service: Service) -> None:
-    """Before a byte of the reply has gone out, however large it will be and whichever way it is asked for."""
+    """The caller gets 503 before the first byte of the result, for every size of result and on every route."""
     for name, names in {"small": ["away.pdf"], "large": ["away.pdf", "many2.pdf"]}.items():
         operation_id = service.registered(f"away {name}", *names)
         for path, accept in (
@@ -178,7 +178,7 @@ def test_a_payload_that_is_away_is_asked_for_again(service: Service) -> None:
             reply = service.get(path, headers={"Accept": accept})
             assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.payload_unavailable"), path
             assert int(reply.headers["retry-after"]) > 0
-        # What needs no payload is answered.
+        # Requests that do not need the payload are answered.
         status = service.get(f"/async/operation/status/withExternalReference/away%20{name}")
         assert status.json()[0]["status"] == "EXECUTED"
         assert service.get(f"/operation/sign/detail/{operation_id}/contentInResponse/false").status_code == 200

@@ -1,62 +1,79 @@
-"""Work that is cut off while a thread has its file: the file stays open, and the thread's alone, until that is done."""
+"""Work that is cut off while a thread writes a payload: the file stays open, and the thread's alone, until the thread is done."""
 
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.support.parts import Connect
 from tests.support_upstream import CONTENTS, Running, running_service
 
-from batchseal.operation import OperationStatus
-from batchseal.payloads.writer import SpillWriter
-from batchseal.signer import lease
+from batchseal.operation import Mode, OperationStatus
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.writer import FileUpload
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 
-Connect = Callable[..., Awaitable[Store]]
 INSTANCE = UUID(int=7)
 
 
 @pytest.fixture
 async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_service(connect_store, INSTANCE, tmp_path) as running:
+    pace = Pace(lease_seconds=0.3, look_seconds=0.05)
+    async with running_service(connect_store, INSTANCE, tmp_path, pace=pace) as running:
         yield running
 
 
 class Held:
-    """Stands in for a method of SpillWriter, whose first call waits in its thread until it may go on."""
+    """The first append that holds a frame of this kind waits in its thread until it may go on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: FrameKind) -> None:
         self.entered, self.may_go_on, self.open_to_the_end = threading.Event(), threading.Event(), False
-        method = getattr(SpillWriter, name)
+        append = FileUpload.append
 
-        def held(writer: SpillWriter, frames: Any) -> Any:
-            if self.entered.is_set():
-                return method(writer, frames)
-            descriptor, kept = writer._descriptor, list(frames)
+        def held(upload: FileUpload, frames: Any) -> Any:
+            kept = list(frames)
+            if self.entered.is_set() or kind not in {frame[0] for frame in kept}:
+                return append(upload, kept)
+            descriptor = upload._descriptor
             file = os.fstat(descriptor)
             self.entered.set()
             assert self.may_go_on.wait(20)
-            self.open_to_the_end = writer._descriptor == descriptor and os.path.samestat(os.fstat(descriptor), file)
-            return method(writer, kept)
+            self.open_to_the_end = upload._descriptor == descriptor and os.path.samestat(os.fstat(descriptor), file)
+            return append(upload, kept)
 
-        monkeypatch.setattr(SpillWriter, name, held)
+        monkeypatch.setattr(FileUpload, "append", held)
 
     async def until_entered(self) -> None:
         assert await asyncio.to_thread(self.entered.wait, 20)
 
 
-async def test_signing_that_loses_its_lease(
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def submitted_unprepared(running: Running, reference: str, contents: list[bytes]) -> Any:
+    """The worker does not know the credential, so the signer has to prepare the documents."""
+
+    async def unknown(_: Any) -> None:
+        return None
+
+    running.service._acceptance._credentials.of = unknown  # type: ignore[method-assign]
+    return await running.submit(reference, contents)
+
+
+async def test_preparing_that_loses_its_lease(
     running: Running, connect_store: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The signatures that a thread is writing are kept and found: nothing is signed twice, and no two runs append."""
-    append, reopened, reopen = Held(monkeypatch, "append_synced"), [], SpillWriter.reopen
-    monkeypatch.setattr(SpillWriter, "reopen", lambda reader: reopened.append(reader) or reopen(reader))
-    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
-    renew, lost = Store.renew, threading.Event()
+    """No second run begins beside the thread. What the thread wrote is named by no row, so the sweep takes it."""
+    append, renew, claim = Held(monkeypatch, FrameKind.PREPARED), Store.renew, Store.claim
+    lost, looks = threading.Event(), list[int]()
 
     async def renew_once_lost(*arguments: Any) -> bool:
         if append.entered.is_set() and not lost.is_set():
@@ -64,29 +81,65 @@ async def test_signing_that_loses_its_lease(
             return False
         return await renew(*arguments)
 
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        claimed = await claim(*arguments, **options)
+        looks.append(len(claimed))
+        return claimed
+
     monkeypatch.setattr(Store, "renew", renew_once_lost)
-    row = await running.submit("lost", CONTENTS[:2])
+    row = await submitted_unprepared(running, "lost", CONTENTS[:2])
     await append.until_entered()
     assert await asyncio.to_thread(lost.wait, 20)
-    assert await (await connect_store(INSTANCE)).take_back_own_leases() == 1
-    await asyncio.sleep(2.5)  # the signer has looked for work meanwhile
-    assert len(reopened) == 1
+    await (await connect_store(INSTANCE)).take_back_own_leases()
+    monkeypatch.setattr(Store, "claim", counted)
+    await until(lambda: len(looks) > 2)  # the signer has looked for work meanwhile
+    assert not any(looks)
     append.may_go_on.set()
     operation, delivered = await running.finished(row.id)
     assert append.open_to_the_end
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:2]
-    assert len(reopened) == 2
     assert running.double.calls["signHash"] == 1
+    assert len(list(running.folder.glob("*.spill"))) == 3
+    await running.parts.sweeping.sweep()
+    assert len(list(running.folder.glob("*.spill"))) == 2
+
+
+async def test_signatures_that_came_after_the_lease_was_lost_are_not_kept(
+    running: Running, connect_store: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run names its fence when it writes them. The next run asks for signatures of its own."""
+    finish, stale = Store.finish, list[bool]()
+
+    async def finish_late(*arguments: Any, **options: Any) -> Any:
+        if not stale:
+            await (await connect_store(INSTANCE)).take_back_own_leases()
+        ended = await finish(*arguments, **options)
+        stale.append(ended is None)
+        return ended
+
+    monkeypatch.setattr(Store, "finish", finish_late)
+    row = await running.submit("late", CONTENTS[:2])
+    operation, delivered = await running.finished(row.id)
+    assert stale == [True, False]
+    assert operation.status is OperationStatus.EXECUTED
+    assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:2]
+    assert running.double.calls["signHash"] == 2
+    kept = await running.parts.store.evidence(row.id, row.created_at, 0, 1)
+    assert len(kept) == 2
 
 
 @pytest.mark.parametrize("documents", [1, 40])  # in one go with the end of the request, and before it
-async def test_a_reception_that_is_cancelled(running: Running, monkeypatch: pytest.MonkeyPatch, documents: int) -> None:
-    append = Held(monkeypatch, "append")
-    receiving = asyncio.create_task(running.submit("cancelled", CONTENTS[:1] * documents))
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_reception_that_is_cancelled(
+    running: Running, monkeypatch: pytest.MonkeyPatch, documents: int, mode: Mode
+) -> None:
+    append = Held(monkeypatch, FrameKind.DOCUMENT)
+    receiving = asyncio.create_task(running.submit("cancelled", CONTENTS[:1] * documents, mode))
     await append.until_entered()
     receiving.cancel()
-    await asyncio.sleep(0.2)
+    for _ in range(10):  # the cancellation has reached the reception, which waits for its thread
+        await asyncio.sleep(0)
     assert not receiving.done()
     append.may_go_on.set()
     with pytest.raises(asyncio.CancelledError):

@@ -39,6 +39,11 @@ def glob(folder: Path, pattern: str) -> list[Path]:
     return list(folder.glob(pattern))
 
 
+def folders_of(folder: Path) -> list[Path]:
+    """The folders of the cluster in `folder`, in the place where they belong."""
+    return list((folder / "files").iterdir())
+
+
 def hanging_programs(folder: Path, program: str, when: str, always: bool = False) -> Path:
     """Programs of which one hangs where its command line holds `when`: the first time, or always."""
     copy_programs(find_programs(None).folder.parent, folder / "programs")
@@ -111,29 +116,28 @@ async def test_only_the_clusters_own_files_are_synced(postgres: EmbeddedPostgres
         assert await connection.fetchval("SHOW fsync") == "on"
     finally:
         await connection.close()
-    assert (postgres.data / "base").readlink() == Path("../base")
+    assert (postgres.data / "global").readlink() == Path("../files/global")
     assert not was_shut_down(postgres.data)
 
 
 @pytest.mark.parametrize("cut_off", [False, True])
 async def test_a_cluster_of_an_earlier_release(service_folder: Path, cut_off: bool) -> None:
-    """Its tables are in the data folder. They move beside it, also where the move before was cut off."""
+    """Its folders are in the data folder. They move beside it, also where the move before was cut off."""
     server = EmbeddedPostgres(service_folder)
     await server.start()
     await server.stop()
     assert was_shut_down(server.data)
-    (server.data / "base").unlink()
-    if cut_off:
-        (service_folder / "base.link").symlink_to("../base")
-    else:
-        (service_folder / "base").rename(server.data / "base")
+    for moved in folders_of(service_folder):
+        (server.data / moved.name).unlink()
+        if not cut_off:
+            moved.rename(server.data / moved.name)
     await server.start()
     connection = await asyncpg.connect(server.dsn)
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
     await server.stop()
-    assert (server.data / "base").readlink() == Path("../base")
-    assert glob(service_folder, "base.link") == []
+    assert (server.data / "base").readlink() == Path("../files/base")
+    assert {moved.name for moved in folders_of(service_folder)} >= {"base", "global", "pg_xact"}
 
 
 async def test_a_first_start_that_hangs_begins_anew(open_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox as a process: who gets in, what a grant is good for, what stays after a restart."""
+"""The sandbox as a process: who may log in, what a grant allows, and what remains after a restart."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ def sandbox(folder, *options):
 
 
 class Client:
-    """Calls of one client service."""
+    """Makes the calls of one client service."""
 
     def __init__(self, session, address):
         self.session, self.address, self.headers = session, address, {}
@@ -155,7 +155,7 @@ async def test_signatures_and_chain_are_valid_and_keys_stay(tmp_path, kind):
     assert chains[0] == chains[1]
     root = x509.load_pem_x509_certificate((tmp_path / "keys" / "root.pem").read_bytes())
     assert chains[0][2] == root
-    # RFC 5280 path validation by a library; only the web's own demands on the end certificate are left out.
+    # A library validates the path (RFC 5280), without the rules for end certificates of web servers.
     leaf = ExtensionPolicy.permit_all().require_present(x509.KeyUsage, Criticality.CRITICAL, None)
     policy = (
         PolicyBuilder()

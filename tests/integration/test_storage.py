@@ -2,19 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.parts import Connect
 from tests.support_storage import Storage
 from tests.support_upstream import CALLER, CONTENTS, Running, entry_of, running_service
 
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.upstream import lane
 
 PIECE_BYTES = 64 << 10
@@ -22,13 +24,13 @@ PIECE_BYTES = 64 << 10
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(signers, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 0.02))
 
 
 @pytest.fixture
-async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_service(connect_store, uuid4(), tmp_path) as running:
+async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Running]:
+    pace = Pace(between_tries=Backoff(0.01, 0.02))
+    async with running_service(connect_store, uuid4(), tmp_path, pace=pace) as running:
         yield running
 
 
@@ -55,9 +57,10 @@ async def failed(running: Running, reference: str, contents: list[bytes]) -> Any
 # --- the signer ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["open", "append", "read"])
+@pytest.mark.parametrize("call", ["open", "read"])
 async def test_signing_waits_for_a_payload_that_cannot_be_read(running: Running, storage: Storage, call: str) -> None:
-    """For longer than an unexpected fault would be borne, and it is no try of a document."""
+    """For longer than an unexpected fault would be borne. It is no try of a document."""
+    unknown_to_the_worker(running)
     storage.fails = call
     row = await running.submit("waits", CONTENTS[:3])
     await until(lambda: storage.failed > 7)
@@ -67,10 +70,31 @@ async def test_signing_waits_for_a_payload_that_cannot_be_read(running: Running,
     operation, delivered = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:3]
-    assert running.double.calls["signHash"] <= 2  # the first may have been sent while the file was opened
+    assert running.double.calls["signHash"] == 1
+
+
+async def test_an_operation_whose_digests_were_handed_over_needs_no_payload(running: Running, storage: Storage) -> None:
+    row = await running.submit("first", CONTENTS[:1])  # the credential is known from now on
+    await running.finished(row.id)
+    storage.fails = "open"
+    row = await running.submit("handed", CONTENTS[:3])
+    assert await running.service.wait(row.id, 30)
+    storage.fails = ""
+    operation, _ = await running.finished(row.id)
+    assert operation.status is OperationStatus.EXECUTED
+
+
+def unknown_to_the_worker(running: Running) -> None:
+    """The worker does not know the credential, so the signer has to read the payload and prepare the documents."""
+
+    async def unknown(_: Any) -> None:
+        return None
+
+    running.service._acceptance._credentials.of = unknown  # type: ignore[method-assign]
 
 
 async def test_a_payload_that_is_gone_is_given_up(running: Running, storage: Storage) -> None:
+    unknown_to_the_worker(running)
     storage.fails = "open"
     row = await running.submit("gone", CONTENTS[:1])
     await until(lambda: storage.failed > 1)
@@ -118,9 +142,8 @@ async def test_a_request_that_cannot_be_compared_comes_again_later(running: Runn
     storage.fails = "open"
     with pytest.raises(PayloadUnavailable):
         await running.submit("again", CONTENTS[:2])
-    storage.fails = "append"  # its tries cannot be forgotten: it goes on all the same
-    assert (await running.submit("again", CONTENTS[:2])).id == row.id
     storage.fails = ""
+    assert (await running.submit("again", CONTENTS[:2])).id == row.id
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
     assert len(list(running.folder.glob("*.spill"))) == 1

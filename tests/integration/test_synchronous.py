@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from tests.support_upstream import CALLER, CONTENTS, Running, running_service
 
-from batchseal.errors import DatabaseUnavailable, NoSpace, ReferenceTaken
+from batchseal.errors import DatabaseUnavailable, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus
-from batchseal.payloads.writer import SpillWriter
+from batchseal.payloads.interface import PayloadRecord
+from batchseal.payloads.local import LocalPayloads
 from batchseal.store import Store
 
 
@@ -79,19 +80,21 @@ async def test_a_registration_cut_off_keeps_its_payload_for_the_sweep(
     assert bytes(delivered[0].segments[0]) == CONTENTS[0]
 
 
-async def test_no_row_says_signed_where_the_disk_failed(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_row_says_executed_where_the_payload_is_not_durable(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fails = 1
-    sync = SpillWriter.sync_data
+    make_durable = LocalPayloads.make_durable
 
-    def failing(writer: SpillWriter) -> None:
+    def failing(payloads: LocalPayloads, record: PayloadRecord) -> None:
         nonlocal fails
         if fails:
             fails -= 1
-            raise NoSpace("the disk is gone")
-        sync(writer)
+            raise PayloadUnavailable("the disk reports a fault")
+        make_durable(payloads, record)
 
-    monkeypatch.setattr(SpillWriter, "sync_data", failing)
-    row = await running.submit("disk", CONTENTS[:1])
+    monkeypatch.setattr(LocalPayloads, "make_durable", failing)
+    row = await running.submit("disk", CONTENTS[:1], Mode.SYNC)
     await until(lambda: not fails)
     (held,) = await running.service.status(CALLER, "disk")
     assert not held.status.finished

@@ -1,4 +1,4 @@
-"""Every algorithm of CSC end to end: from what the credential lists to what pyHanko and pdfsig say of the signed PDF."""
+"""Each signature algorithm of CSC, from the list in the credential to the signed PDF, which pyHanko and pdfsig validate."""
 
 import asyncio
 import base64
@@ -49,7 +49,7 @@ ALGORITHMS = {
 
 
 class Double(Misbehaving):
-    """Signs by one algorithm and takes no call that names another."""
+    """A signing service with one algorithm. It refuses calls that name another."""
 
     def __init__(self, algorithm: Algorithm) -> None:
         super().__init__(multisign=5)

@@ -1,4 +1,4 @@
-"""An independent CSC v1 server as the signing service (certomancer)."""
+"""Signing with an independent CSC v1 server (certomancer)."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ from batchseal.upstream.remote import RemoteUpstream
 
 
 class Peer:
-    """certomancer where a double is expected."""
+    """certomancer, with the methods that `running_service` expects of a double."""
 
     def __init__(self, address):
         self.address = address
@@ -44,7 +44,7 @@ class Peer:
 async def peer(tmp_path, monkeypatch):
     monkeypatch.setattr(
         serialization, "load_der_private_key", serialization.load_der_private_key
-    )  # put back afterwards
+    )  # the peer replaces it; monkeypatch restores it after the test
     runner, address = await certomancer_peer.start(tmp_path / "peer", multisign=500)
     yield address
     await runner.cleanup()
@@ -87,7 +87,7 @@ async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_
         context = ValidationContext(
             trust_roots=[asn1_x509.Certificate.load(der)],
             allow_fetching=True,
-            revocation_mode="require",  # asks the peer's OCSP responder and fetches its CRLs
+            revocation_mode="require",  # needs the OCSP responder and the CRLs of the peer
             fetcher_backend=AIOHttpFetcherBackend(session),
         )
         for result in results:

@@ -1,4 +1,4 @@
-"""CSC v2, found out by itself, asynchronous mode included; and each deviation that real servers are known for."""
+"""CSC v2: detecting the version, the asynchronous mode, and each deviation that real servers are known for."""
 
 import hashlib
 from pathlib import Path

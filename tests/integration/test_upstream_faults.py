@@ -1,4 +1,4 @@
-"""What the signing service does wrong, one kind of fault at a time and all mixed, over sockets."""
+"""Faults of the signing service: each kind alone, and all kinds mixed, over real sockets."""
 
 import asyncio
 import hashlib
@@ -39,7 +39,7 @@ def short_pauses(monkeypatch):
 
 
 async def sign_all(upstream, count):
-    """Every position once; the signatures verified by code that is not the upstream's."""
+    """Signs `count` digests, and verifies the signatures with code that is not part of the upstream."""
     digests = [hashlib.sha256(b"%d" % n).digest() for n in range(count)]
     certificate = x509.load_der_x509_certificate((await upstream.credential(CALLER)).chain[0])
     results = await sign_in_runs(upstream, CALLER, digests, upstream.tries)
@@ -65,14 +65,14 @@ async def test_all_kinds_mixed_on_all_calls(tmp_path, seed):
     kinds = [kind for kind in KINDS if kind != "drip"]
     double.fault = lambda path, number: chance.choice(kinds) if chance.random() < 0.2 else ""
     async with service(tmp_path, double) as upstream:
-        for _ in range(5):  # reading the credential is not what this is about
+        for _ in range(5):  # the credential must be read first, which may fail too
             try:
                 await upstream.credential(CALLER)
                 break
             except UpstreamError:
                 continue
         results = await sign_all(upstream, 300)
-    # A document in five faulty calls is given up, with its reason; it takes its call with it.
+    # A document that was in five failed calls is given up with an error, and so are the others of its fifth call.
     assert sum(isinstance(value, bytes) for value in results) >= 290 and max(double.sent.values()) <= 5
 
 
@@ -118,7 +118,7 @@ async def test_a_token_that_ends_is_renewed_once_for_all(tmp_path):
         double.latency = 0.05
         double.tokens.clear()
         assert await asyncio.gather(*(call() for _ in range(64))) == [["one"]] * 64
-        # 401s for the old token go on arriving when the new one is there already: they must not drop it.
+        # Late 401s for the old token arrive after the new token. They must not drop the new one.
         assert double.calls["token"] == 2
         double.tokens.clear()
         results = await sign_all(upstream, 64)
@@ -164,7 +164,7 @@ async def test_a_dead_upstream_is_probed_and_costs_no_tries(tmp_path, monkeypatc
         budget = [5] * 20
         async for _ in upstream.sign(CALLER, credential, DIGESTS, request_key="k", budget=budget):
             pass
-        assert upstream.breaker.is_open and sum(budget) > 60  # most were never sent
+        assert upstream.breaker.is_open and sum(budget) > 60  # most digests were never sent
         sent = double.calls["authorize"]
         results = [v async for p in upstream.sign(CALLER, credential, DIGESTS[:1], request_key="k") for _, v in p]
         assert isinstance(results[0], UpstreamUnavailable) and double.calls["authorize"] == sent

@@ -1,4 +1,4 @@
-"""Keys that lie here: PKCS#12 files of OpenSSL in both encryptions, and a SoftHSM2 token behind its process."""
+"""Keys on this machine: PKCS#12 files of OpenSSL in both of its encryptions, and a SoftHSM2 token in its process."""
 
 import asyncio
 import hashlib

@@ -1,5 +1,5 @@
-"""The way out: a real forward proxy (tinyproxy) with and without a password, TLS with a private authority, client
-certificates, and an upstream that nothing reaches but the proxy.
+"""The network outside: a real forward proxy (tinyproxy) with and without a password, TLS with a private authority, client
+certificates, and an upstream that only the proxy can reach.
 """
 
 import datetime
@@ -29,7 +29,7 @@ from batchseal.settings.load import Settings
 from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")
-PROXY_HOST = "127.0.0.3"  # from where the proxy goes on
+PROXY_HOST = "127.0.0.3"  # the proxy connects to the upstream from this address
 pytestmark = pytest.mark.skipif(not shutil.which("tinyproxy"), reason="tinyproxy is not installed")
 
 
@@ -57,7 +57,7 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
 
 
 class Guarded(Misbehaving):
-    """Answers nobody but the proxy."""
+    """Answers only the proxy, and counts the requests that come directly."""
 
     direct = 0
 
@@ -70,7 +70,7 @@ class Guarded(Misbehaving):
 
 
 class Pki:
-    """An authority of our own with a server's and a client's certificate, as PEM files."""
+    """A private authority, with the certificates of a server and of a client, as PEM files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -160,7 +160,7 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
     double, pki = Misbehaving(), Pki(tmp_path)
     double.tls = pki.context()
     double.tls.verify_mode = ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning, match="TLSv1"):  # noqa: PT031 (that both are old is the point)
+    with pytest.warns(DeprecationWarning, match="TLSv1"):  # noqa: PT031 (both settings warn, and both are needed)
         double.tls.minimum_version = ssl.TLSVersion.TLSv1
         double.tls.maximum_version = ssl.TLSVersion.TLSv1_1
     double.tls.set_ciphers("ALL:@SECLEVEL=0")

@@ -1,4 +1,4 @@
-"""What becomes of whole operations when the signing service fails, renews its certificate, or answers again later."""
+"""Whole operations while the signing service fails, renews its certificate, or recovers."""
 
 import asyncio
 import threading
@@ -15,17 +15,18 @@ from tests.validators import pyhanko_verify
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
 from batchseal.worker import resubmission
 
+PACE = Pace(between_tries=Backoff(0.05, 60.0))
+
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.05, 60.0))
     monkeypatch.setattr(breaker, "PROBING", Backoff(0.1, 30.0))
     monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.2)
 
@@ -33,7 +34,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
     instance = uuid4()
-    async with running_service(connect_store, instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path, pace=PACE) as running:
         yield running
 
 
@@ -85,7 +86,7 @@ async def test_a_budget_that_is_gone_and_the_same_request_once_more(running: Run
     assert once_more.id == row.id
     row, results = await running.finished(row.id)
     assert row.status is OperationStatus.EXECUTED
-    assert len(double.sent) == 10  # only what was not signed
+    assert len(double.sent) == 10  # only the digests that were not signed yet
     for content, result in zip(CONTENTS, results, strict=True):
         await check(running, content, b"".join(result.segments))
     with pytest.raises(ReferenceTaken):
@@ -94,7 +95,7 @@ async def test_a_budget_that_is_gone_and_the_same_request_once_more(running: Run
 
 
 async def test_a_failed_request_that_comes_again_twice(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one still compares when the first one is being signed already: it changes nothing."""
+    """The second one is still compared with the stored documents after the first one was signed. It must not change anything."""
     running.double.fault = lambda path, number: "429 0" if path == "signHash" else ""
     row, _ = await running.finished((await running.submit("twice", CONTENTS)).id)
     assert row.status is OperationStatus.EXECUTION_FAILED

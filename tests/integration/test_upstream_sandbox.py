@@ -1,4 +1,4 @@
-"""The upstream against the sandbox as a process: signing, tokens, foreign tokens, and an outbound proxy between them."""
+"""The upstream with a sandbox process: signing, tokens, tokens that callers bring, and an outbound proxy in between."""
 
 import asyncio
 import base64
@@ -44,7 +44,7 @@ def sandbox(folder, *options):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A sandbox for tests that neither change nor end it: its folder and address."""
+    """The folder and the address of a sandbox for tests that do not change or stop it."""
     folder = tmp_path_factory.mktemp("shared")
     with sandbox(folder) as address:
         yield folder, address
@@ -101,7 +101,7 @@ async def test_a_restart_of_the_service_is_lived_through(tmp_path):
     with sandbox(tmp_path) as address:
         async with connected(tmp_path, address) as upstream:
             before = await sign_all(upstream, 3)
-            with sandbox(tmp_path, "--grant-seconds=1") as second:  # its tokens are not the first one's
+            with sandbox(tmp_path, "--grant-seconds=1") as second:  # it does not know the tokens of the first one
                 upstream._transport.address = second
                 assert await sign_all(upstream, 3) == before
 
@@ -198,7 +198,7 @@ async def test_a_callers_own_token_signs_its_request(shared):
 
 
 class ForwardProxy:
-    """An HTTP proxy (RFC 9112 3.2.2, absolute form) that counts what goes through it."""
+    """An HTTP proxy (RFC 9112 3.2.2, absolute form) that notes the address of each request."""
 
     def __init__(self):
         self.requests = []
@@ -254,13 +254,13 @@ async def test_many_callers_share_one_reading_and_one_failure(shared):
 
         upstream._transport.post = counted
         await asyncio.gather(*(upstream.credential(CALLER) for _ in range(20)))
-        assert len(seen) == 4  # with `info`, which tells the version
+        assert len(seen) == 4  # one of them is `info`, which tells the version
         upstream._transport.address, seen[:] = "http://127.0.0.1:9", []
         failures = await asyncio.gather(
             *(upstream.credential(CALLER, refresh=True) for _ in range(20)), return_exceptions=True
         )
         assert {type(failure) for failure in failures} == {UpstreamTransient} and len(seen) == 1
-        assert (await upstream.credential(CALLER)).key_type == "ec"  # what is cached stays good
+        assert (await upstream.credential(CALLER)).key_type == "ec"  # the cached key can still be used
 
 
 async def test_an_untrusted_certificate_ends_the_call_before_the_secret_is_sent(tmp_path):

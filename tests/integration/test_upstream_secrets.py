@@ -1,4 +1,4 @@
-"""A canary: no secret, token, PIN, grant or document content appears in what the service says, whatever goes wrong."""
+"""Canaries: no secret, token, grant or document content appears in logs, causes or health reports, whatever goes wrong."""
 
 import io
 import logging
@@ -13,17 +13,19 @@ from tests.support_upstream import running_service
 
 from batchseal.errors import BatchsealError
 from batchseal.settings.load import Settings
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import breaker, lane
+
+PACE = Pace(between_tries=Backoff(0.02, 60.0))
 
 SECRET, PROXY_SECRET, CONTENT = "c4nary-secret-of-A", "c4nary-proxy", b"c4nary content of a document"
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Everything that is logged, at the lowest level."""
+    """Collects everything that is logged, at level DEBUG."""
     text = io.StringIO()
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
@@ -35,7 +37,6 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     logging.getLogger().addHandler(handler)
     monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
     monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
     monkeypatch.setattr(breaker, "PROBING", Backoff(0.05, 30.0))
     monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.1)
     yield text
@@ -47,7 +48,7 @@ async def test_no_secret_is_said(
     connect_store: Callable[..., Awaitable[Store]], tmp_path: Path, said: io.StringIO
 ) -> None:
     instance, told = uuid4(), list[str]()
-    async with running_service(connect_store, instance, tmp_path) as running:
+    async with running_service(connect_store, instance, tmp_path, pace=PACE) as running:
         double = running.double
         double.token_prefix = "c4nary-token-that-is-long-enough-"
         (tmp_path / "client-services-config.json").write_text(f'{{"A": {{"secret": "{SECRET}"}}}}')

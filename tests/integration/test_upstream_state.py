@@ -1,4 +1,4 @@
-"""What an operator is told: at the start, in readiness and as numbers."""
+"""What an operator learns about the upstream: at the start, in the readiness report, and as metrics."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ async def test_the_start_fails_where_no_credential_is_named(tmp_path: Path) -> N
         with pytest.raises(ConfigurationError, match="seal one, seal two"):
             await check_credentials(upstream, upstream.services)
         double.fault = lambda path, number: "503"
-        await check_credentials(upstream, upstream.services)  # an upstream that is away keeps nobody from starting
+        await check_credentials(upstream, upstream.services)  # an upstream that is down must not prevent the start
 
 
 async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
@@ -31,9 +31,9 @@ async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Stor
         await running.finished((await running.submit("state", CONTENTS)).id)
         calls = dict(running.double.calls)
         ready, numbers = await running.service.ready(), await running.service.numbers()
-        assert running.double.calls["signHash"] == calls["signHash"]  # asking signs nothing
+        assert running.double.calls["signHash"] == calls["signHash"]  # neither of them signs anything
         assert ready["database"] == ready["signer"] == "ok"
-        assert "ends in 0 days" in ready["upstream"]  # the double's certificate lasts a day
+        assert "ends in 0 days" in ready["upstream"]  # the double's certificate is valid for one day
         assert "not a qualified certificate" in ready["upstream"]
         assert numbers["batchseal_upstream_up"] == 1
         assert numbers["batchseal_upstream_sign_calls_total"] == 4

@@ -1,4 +1,4 @@
-"""Time stamps: tokens that independent validators accept, failover and budgets, and never one that is not checked."""
+"""Time stamps: independent validators accept them; failover and budgets; no token is used without verification."""
 
 import asyncio
 import datetime
@@ -30,16 +30,18 @@ from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.settings.load import Settings
-from batchseal.signer import queue as signers
+from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import timestamps
 from batchseal.upstream.timestamps import Timestamps, read_reply
 from batchseal.upstream.trust import Roots
 
+PACE = Pace(between_tries=Backoff(0.02, 60.0))
+
 
 class Stamping:
-    """A time stamp authority over HTTP. `change` alters requests or replies."""
+    """A time stamp authority over HTTP. `fault` says how it misbehaves; "" if it does not."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "tsa", "p256")
@@ -81,8 +83,7 @@ class Stamping:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signers, "POSTPONING", Backoff(0.02, 60.0))
-    monkeypatch.setattr(timestamps, "LEFT_ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(timestamps, "PAUSE_SECONDS", 0.1)
 
 
 Connect = Callable[..., Awaitable[Store]]
@@ -91,7 +92,7 @@ Connect = Callable[..., Awaitable[Store]]
 @asynccontextmanager
 async def stamping(connect_store: Connect, folder: Path, urls: str, roots: str) -> AsyncIterator[Running]:
     instance, settings = uuid4(), {"timestamp_urls": urls, "timestamp_roots": roots}
-    async with running_service(connect_store, instance, folder, **settings) as running:
+    async with running_service(connect_store, instance, folder, pace=PACE, **settings) as running:
         yield running
 
 
@@ -147,7 +148,7 @@ async def test_nothing_is_delivered_as_stamped_that_is_not(connect_store: Connec
             assert {r.row.status for r in results} == {DocumentStatus.ERROR_SIGNING}
             assert {r.row.sign_error for r in results} == {SignError.TIMESTAMP_SIGN_ERROR}
             assert all(not r.segments for r in results)
-            assert max(running.double.sent.values()) == 1  # signed once, whatever became of the stamp
+            assert max(running.double.sent.values()) == 1  # signed once, although the time stamp failed
 
 
 async def test_another_authority_steps_in(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_which_certificates_are_trusted(tmp_path: Path, way: str) -> None:
     path = tmp_path / "roots.pem"
     path.write_bytes((signer if way == "pinned" else root).public_bytes(serialization.Encoding.PEM))
     others = [] if way in ("gap", "pinned") else [between, root]
-    problem = Roots(str(path)).trust(signer, others, datetime.datetime.now(datetime.UTC))
+    problem = Roots(str(path)).why_untrusted(signer, others, datetime.datetime.now(datetime.UTC))
     assert (problem is None) == (way in ("whole", "pinned"))
 
 

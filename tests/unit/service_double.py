@@ -1,4 +1,4 @@
-"""A small service that speaks the contract over a real socket: it "signs" by appending, and can be told to misbehave."""
+"""A small service that implements the contract over a real socket. It "signs" by appending, and can misbehave on request."""
 
 import base64
 import io
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         status = self.misbehaviour()
         if status > 0:
-            # As a service does that refuses before it reads the body.
+            # A service does this if it refuses a request before it reads the body.
             self.answer(status, {"errorCode": "x", "causeMessage": "told to"}, {"Retry-After": "0"})
             self.close_connection = True
             return

@@ -1,6 +1,7 @@
 """What a request reserves: budgets, refusals, and what comes back."""
 
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,23 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger")
 
 
-def admission(ledger: Ledger, folder: Path, temp: int = 100 * MB, memory: int = 100 * MB, queue: int = 10) -> Admission:
-    return Admission(ledger, Budgets(temp, memory, queue, upload_bytes=32 * MB), folder)
+def plenty() -> int:
+    """Free bytes of a volume that is never short."""
+    return 1 << 40
+
+
+def admission(
+    ledger: Ledger,
+    temp: int = 100 * MB,
+    memory: int = 100 * MB,
+    queue: int = 10,
+    free_bytes: Callable[[], int] = plenty,
+) -> Admission:
+    return Admission(ledger, Budgets(temp, memory, queue, upload_bytes=32 * MB), free_bytes)
 
 
 async def test_temporary_space_is_a_budget(ledger: Ledger, tmp_path: Path) -> None:
-    door = admission(ledger, tmp_path)
+    door = admission(ledger)
     first = await door.admit(50 * MB)
     assert first.temp_bytes == int(50 * MB * 1.1)
     with pytest.raises(NoSpace) as refused:
@@ -41,7 +53,7 @@ async def test_temporary_space_is_a_budget(ledger: Ledger, tmp_path: Path) -> No
 
 
 async def test_memory_and_queue_are_budgets(ledger: Ledger, tmp_path: Path) -> None:
-    door = admission(ledger, tmp_path, temp=1 << 40, memory=64 * MB)
+    door = admission(ledger, temp=1 << 40, memory=64 * MB)
     held = [await door.admit(30 * MB), await door.admit(30 * MB)]
     with pytest.raises(NoRoom):
         await door.admit(30 * MB)
@@ -54,7 +66,7 @@ async def test_memory_and_queue_are_budgets(ledger: Ledger, tmp_path: Path) -> N
 
 
 async def test_one_request_larger_than_the_memory_is_let_in_alone(ledger: Ledger, tmp_path: Path) -> None:
-    door = admission(ledger, tmp_path, memory=1 * MB)
+    door = admission(ledger, memory=1 * MB)
     ticket = await door.admit(30 * MB)
     with pytest.raises(NoRoom):
         await door.admit(1)
@@ -62,7 +74,7 @@ async def test_one_request_larger_than_the_memory_is_let_in_alone(ledger: Ledger
 
 
 async def test_a_body_without_length_is_topped_up(ledger: Ledger, tmp_path: Path) -> None:
-    ticket = await admission(ledger, tmp_path).admit(None)
+    ticket = await admission(ledger).admit(None)
     ticket.wrote(7 * MB, 10 * MB)
     assert ticket.temp_bytes >= 17 * MB
     with pytest.raises(NoSpace):
@@ -72,9 +84,8 @@ async def test_a_body_without_length_is_topped_up(ledger: Ledger, tmp_path: Path
         assert (booked.temp_bytes, booked.written_bytes, booked.memory_bytes) == (0, 0, 0)
 
 
-async def test_the_volume_has_the_last_word(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    door = admission(ledger, tmp_path)
-    monkeypatch.setattr("batchseal.admission.admission.free_bytes", lambda folder: 10 * MB)
+async def test_the_volume_has_the_last_word(ledger: Ledger) -> None:
+    door = admission(ledger, free_bytes=lambda: 10 * MB)
     with pytest.raises(NoSpace):
         await door.admit(20 * MB)
     (await door.admit(5 * MB)).release()
@@ -90,20 +101,20 @@ async def test_fetched_payloads_make_room(ledger: Ledger, tmp_path: Path) -> Non
         with ledger.booked() as booked:
             booked.stored_bytes = 0
 
-    door = Admission(ledger, Budgets(100 * MB, 100 * MB, 10), tmp_path, make_room)
+    door = Admission(ledger, Budgets(100 * MB, 100 * MB, 10), plenty, make_room)
     (await door.admit(50 * MB)).release()
     assert asked == [int(50 * MB * 1.1)]
 
 
-def reserve_and_die(path: Path, folder: Path) -> None:
-    Ticket(admission(Ledger(path), folder)).book(60 * MB, MB)
+def reserve_and_die(path: Path) -> None:
+    Ticket(admission(Ledger(path))).book(60 * MB, MB)
 
 
 async def test_what_a_dead_process_reserved_is_free(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
-    child = multiprocessing.get_context("spawn").Process(target=reserve_and_die, args=(path, tmp_path))
+    child = multiprocessing.get_context("spawn").Process(target=reserve_and_die, args=(path,))
     child.start()
-    door = admission(Ledger(path), tmp_path)
+    door = admission(Ledger(path))
     child.join()
     with door.ledger.booked() as booked:
         assert booked.temp_bytes == 0
@@ -112,7 +123,7 @@ async def test_what_a_dead_process_reserved_is_free(tmp_path: Path) -> None:
 
 async def test_processes_share_the_budget(tmp_path: Path) -> None:
     # Two ledgers on one file stand for two workers: only the process id in the slot is the same.
-    one, other = admission(Ledger(tmp_path / "ledger"), tmp_path), admission(Ledger(tmp_path / "ledger"), tmp_path)
+    one, other = admission(Ledger(tmp_path / "ledger")), admission(Ledger(tmp_path / "ledger"))
     held = await one.admit(60 * MB)
     with pytest.raises(NoSpace):
         await other.admit(60 * MB)

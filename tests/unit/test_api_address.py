@@ -1,4 +1,4 @@
-"""Raw paths: external references come through whole, everything else becomes canonical."""
+"""Reading raw paths: the external reference is kept unchanged, and the rest of the path becomes canonical."""
 
 from urllib.parse import quote, quote_plus
 

@@ -1,4 +1,4 @@
-"""Who is calling: every way to prove it, and every way to fail."""
+"""Authentication: every way in which a caller can prove who it is, and every way in which that can fail."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def services_file(folder: Path, table: object = CLIENTS) -> Path:
 
 
 class Upstream:
-    """Tokens that the signing service takes, and how often it was asked."""
+    """A signing service that accepts two tokens and counts how often it is asked."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -1,4 +1,4 @@
-"""contract.toml, an operator's file over it, and the OpenAPI document that follows from both."""
+"""contract.toml, an operator's file that replaces parts of it, and the OpenAPI document that is made from both."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A request and its reply on their way: how their pieces come from the server and reach it."""
+"""The exchange: how it reads the pieces of a request from the server and sends the pieces of a reply to it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ SCOPE = {"headers": [], "method": "GET", "path": "/", "client": None}
 
 
 async def sent(*pieces: tuple[bytes, bool], length: int | None) -> list[tuple[bytes, bool]]:
-    """Body and `more_body` of what the server gets for these."""
+    """Sends these pieces, each with its `more_body`. Returns the pieces that the server gets, in the same form."""
     passed_on: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -41,7 +41,7 @@ async def test_an_empty_body_is_sent() -> None:
 
 
 async def test_a_request_body_of_a_known_length_ends_with_its_last_byte() -> None:
-    """What the server has behind it (an empty piece) is not waited for."""
+    """The exchange does not wait for the empty piece that the server sends after the last byte."""
     pieces = [b"one", b"two"]
 
     async def receive() -> Any:

@@ -1,4 +1,4 @@
-"""The outermost layer: what it does around requests, whatever they are."""
+"""The guard: what it does before and after every request."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ SCOPE = {
 
 
 async def nothing(*_: Any) -> Any:
-    """In place of the server's ends of a connection."""
+    """Takes the place of the server's `receive` and `send`."""
 
 
 async def test_memory_is_given_back_once_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ async def test_memory_is_given_back_once_nothing_runs(monkeypatch: pytest.Monkey
     metrics = Metrics(Path(), 0)
     guard = Guard(application, load_contract(""), Problems(vendor_status_codes=False), metrics, Settings())
     guard.when_idle = when_idle
-    for _ in range(5):  # each begins before the moment behind the last one has passed
+    for _ in range(5):  # Each request begins before IDLE_SECONDS have passed since the one before.
         await guard(dict(SCOPE), nothing, nothing)
         await asyncio.sleep(0.02)
     assert calls == 0

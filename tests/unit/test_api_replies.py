@@ -1,4 +1,4 @@
-"""Replies: errors as the contract has them, JSON without the forbidden word, names in archives."""
+"""Replies: errors as the contract defines them, JSON without the word `error`, and names in archives."""
 
 import json
 
@@ -13,7 +13,7 @@ from batchseal.api.problem import Problems
 from batchseal.api.result import REPLY_PIECE_BYTES, Pieces, split
 from batchseal.api.schemas import encode
 
-STATUS = {  # of the wire contract: code, the original's HTTP status, ours
+STATUS = {  # The code, the HTTP status of the original product, and ours, from the wire contract.
     errors.InternalError: ("0.0.1", 500, 500),
     errors.InvalidRequest: ("0.0.2", 500, 400),
     errors.NotConfigured: ("0.0.3", 500, 500),
@@ -58,7 +58,7 @@ def test_json_never_has_the_forbidden_word_and_reads_the_same(text: str) -> None
     try:
         encoded = encode({"name": text})
     except UnicodeEncodeError:
-        return  # lone surrogates are no text
+        return  # A lone surrogate cannot be encoded.
     assert b"error" not in encoded
     assert msgspec.json.decode(encoded) == {"name": text}
 
@@ -100,7 +100,7 @@ def test_pieces_change_nothing(parts: list[bytes]) -> None:
     pieces = Pieces()
     sent = [piece for part in parts for piece in pieces.add(part)] + pieces.flush()
     assert b"".join(sent) == b"".join(parts)
-    assert all(sent)  # an empty piece would end the reply
+    assert all(sent)  # An empty piece would end the reply.
     assert all(len(piece) <= 4 * REPLY_PIECE_BYTES for piece in sent)
 
 

@@ -1,4 +1,4 @@
-"""Headers and path elements of requests."""
+"""Reading the headers and the path elements of requests."""
 
 import pytest
 

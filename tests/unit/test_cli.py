@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from batchseal import __version__, cli
+from batchseal import __version__, cli, commands
+from batchseal.commands import settings_flags
 from batchseal.settings.load import OPTIONS, Settings, environment_names
 
 PREFIX = "--einvoice-integration-client."
@@ -19,13 +21,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(*arguments: str) -> Settings:
-    return cli.read_settings("serve", "", arguments)
+    return settings_flags.read_settings("serve", "", arguments)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_setting_has_its_flags_and_stands_in_the_help(name: str) -> None:
-    text = " ".join(cli.settings_parser("serve", "").format_help().split())
-    for flag in cli.flags_of(name):
+    text = " ".join(settings_flags.settings_parser("serve", "").format_help().split())
+    for flag in settings_flags.flags_of(name):
         assert f"{flag} " in text or f"{flag}, " in text
     assert ", ".join(dict.fromkeys(environment_names(name))) in text
 
@@ -63,7 +65,7 @@ def test_flags_in_all_their_spellings(arguments: list[str], name: str, value: ob
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_empty_value_is_the_same_as_none(name: str) -> None:
-    for flag in cli.flags_of(name):
+    for flag in settings_flags.flags_of(name):
         assert settings(f"{flag}=") == Settings()
 
 
@@ -80,12 +82,37 @@ def test_an_empty_value_is_the_same_as_none(name: str) -> None:
     ],
 )
 def test_unknown_dotted_flags_are_taken_out(arguments: list[str], left: list[str], unknown: list[str]) -> None:
-    assert cli.split_unknown_dotted(arguments) == (left, unknown)
+    assert settings_flags.split_unknown_dotted(arguments) == (left, unknown)
 
 
 def test_unknown_dotted_flags_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert settings("--logging.level.root=DEBUG", "--port=9").port == 9
     assert "--logging.level.root is not known" in capsys.readouterr().err
+
+
+def test_the_audit_warns_of_unknown_dotted_flags_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", "verify", "--logging.level.root=DEBUG", str(tmp_path / "missing")]) == 2
+    said = capsys.readouterr().err
+    assert "--logging.level.root is not known" in said
+    assert "No such file" in said
+
+
+@pytest.mark.parametrize(("command", "used"), [("probe", "--port"), ("audit", "--temp-folder")])
+def test_a_command_shows_only_the_settings_that_it_uses(
+    command: str, used: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    said = capsys.readouterr().out
+    assert f"  {used} " in said
+    assert "--max-body-bytes" not in said
+    assert "Exit code: 0" in said
+
+
+def test_a_flag_that_is_not_shown_is_accepted() -> None:
+    arguments = ["--max-body-bytes=7", "--port=9"]
+    read = settings_flags.read_settings("probe", "", arguments, used=("port",))
+    assert (read.max_body_bytes, read.port) == (7, 9)
 
 
 @pytest.mark.parametrize("arguments", [["--prot=9"], ["stray"], ["--por=9"]])
@@ -116,6 +143,12 @@ def test_bad_values_are_told_without_a_trace(
     assert said in message
 
 
+def test_every_command_is_a_file_of_its_own_in_the_table() -> None:
+    shared = {"__init__", "messages", "settings_flags"}
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert files - shared == set(cli.COMMANDS)
+
+
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -141,15 +174,18 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
     assert "invalid choice" in capsys.readouterr().err
 
 
-def test_reading_flags_loads_nothing_heavy() -> None:
-    """`serve` must start fast, and `probe` is run every few seconds."""
-    code = "import sys; import batchseal.cli; import batchseal.client.probe; print(*sys.modules)"
+@pytest.mark.parametrize("command", ["serve", "probe", "size"])
+def test_a_small_command_loads_nothing_heavy(command: str) -> None:
+    """`serve` must start fast and its process must stay small; a container runs `probe` every few seconds."""
+    code = f"import sys, batchseal.cli, batchseal.commands.{command}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"asyncio", "aiohttp", "asyncpg", "blacksheep", "granian", "cryptography", "pyhanko", "rich", "msgspec"}
     assert not heavy & set(loaded)
+    others = {f"batchseal.commands.{other}" for other in cli.COMMANDS if other != command}
+    assert not others & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["app", "supervisor", "sandbox.__main__"])
+@pytest.mark.parametrize("module", ["app", "processes.supervisor", "sandbox.__main__"])
 def test_no_process_of_the_service_carries_a_console_library(module):
     code = f"import sys, batchseal.{module}; print([m for m in ('rich', 'pygments') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Zip archives read as they arrive, against the standard library's writer."""
+"""Reading zip archives as they arrive. The archives are written by the standard library."""
 
 import io
 import os
@@ -14,7 +14,7 @@ FILES = {"a": b"", "b é": b"x", "c": os.urandom(3_000_000), "d/e": os.urandom(7
 
 
 class Unseekable(io.RawIOBase):
-    """As the service's sink: sizes follow each entry."""
+    """A file that cannot seek, like that of the service. The sizes of an entry are then written after its data."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -28,7 +28,7 @@ class Unseekable(io.RawIOBase):
 
 
 class Slow:
-    """A source that gives as little as it likes."""
+    """A source that returns at most `most` bytes for each read."""
 
     def __init__(self, data: bytes, most: int) -> None:
         self._stream, self._most = io.BytesIO(data), most

@@ -1,4 +1,4 @@
-"""The request body made while it is sent: what it holds, how long it is, how batches are cut."""
+"""The request body that is made while it is sent: its content, its length, and how documents are divided into batches."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The client over real sockets: batches through a small service, and what it does when that misbehaves."""
+"""The client over real sockets: batches signed by a small service, and what the client does when the service misbehaves."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""`batchseal verify` on files that another signer (pyHanko's own) made, and on what was done to them."""
+"""`batchseal verify` on files that pyHanko signed, and on such files after they were changed."""
 
 import datetime
 import io
@@ -32,7 +32,7 @@ class Authority:
     root: Path
     other_root: Path
     signer: signers.SimpleSigner
-    other_signer: signers.SimpleSigner  # its certificate leads to the other root
+    other_signer: signers.SimpleSigner  # Its certificate leads to the other root.
 
 
 def certificate(name: str, key: Key, issuer: str, issuer_key: Key, *, authority: bool) -> x509.Certificate:
@@ -67,7 +67,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def signer_and_root(root: Path, name: str) -> signers.SimpleSigner:
-    """A signer, and the PEM file of its root. All roots have the same name: only the key tells them apart."""
+    """Makes a signer, and writes its root certificate to `root`. All roots have the same name and differ in their key only."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     made = certificate("Root", root_key, "Root", root_key, authority=True)
     root.write_bytes(made.public_bytes(Encoding.PEM))
@@ -142,7 +142,7 @@ def test_two_signatures_are_both_judged(authority: Authority, signed: bytes, tmp
 
 @pytest.fixture
 def signed_by_two(authority: Authority, tmp_path: Path) -> Path:
-    """First by one whom the root does not vouch for, then by one whom it does."""
+    """A file with two signatures: the first leads to the other root, the second to the root."""
     path = tmp_path / "two" / "a.pdf"
     path.parent.mkdir()
     first = sign(authority, invoice(3, size_bytes=20_000), signer=authority.other_signer)
@@ -165,7 +165,7 @@ def test_an_earlier_signature_that_is_not_trusted_is_named(authority: Authority,
 def test_an_unknown_issuer_is_a_remark_and_no_traceback(authority: Authority, signed_by_two: Path) -> None:
     for root, code in ((authority.root, 0), (authority.other_root, 1)):
         command = [sys.executable, "-m", "batchseal.cli", "verify", str(signed_by_two.parent), "--root", str(root)]
-        # A process of its own, since its children's standard error is what is looked at.
+        # Use a process of its own, because the test reads the standard error of its child processes.
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
         assert run.returncode == code
         assert run.stderr == ""

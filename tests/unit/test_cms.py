@@ -5,6 +5,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from asn1crypto import cms
 from cryptography import x509
@@ -13,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from batchseal.document import Credential, PreparedDigest, SignatureValue
+from batchseal.document import Credential, Evidence, Level, Prepared
 from batchseal.errors import CredentialUnusable, ItemRejected
 from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.pades.package import package
+from batchseal.formats.pades.pades import Pades, Plan
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -132,17 +133,29 @@ def test_a_signature_that_cannot_fit_is_refused(signing: tuple[Key, Credential])
     template = CmsTemplate(credential)
     with pytest.raises(ItemRejected):
         template.signed_data(bytes(32), bytes(credential.signature_bytes + 1))
-    prepared = PreparedDigest(0, b"head", b"tail", 2 + 2 * 100, bytes(32), bytes(32), credential.fingerprint)
+    prepared = prepared_for(credential, 2 + 2 * 100)
     with pytest.raises(ItemRejected, match="reserved"):
-        package(b"original", prepared, SignatureValue(0, bytes(credential.signature_bytes)), template)
+        Pades().package(b"original", prepared, Evidence(bytes(credential.signature_bytes)), credential)
+
+
+def prepared_for(credential: Credential, reserved_bytes: int, level: Level = Level.B) -> Prepared:
+    plan = msgspec.msgpack.encode(Plan(b"head", b"tail", reserved_bytes))
+    return Prepared(0, "pades", bytes(32), bytes(32), credential.fingerprint, level, 8 + reserved_bytes, plan)
+
+
+def test_a_document_whose_time_stamp_is_missing_is_not_packaged(signing: tuple[Key, Credential]) -> None:
+    _, credential = signing
+    prepared = prepared_for(credential, 2 + 2 * 20_000, Level.T)
+    with pytest.raises(ItemRejected, match="time stamp"):
+        Pades().package(b"original", prepared, Evidence(b"\x01" * credential.signature_bytes), credential)
 
 
 def test_the_reserved_region_is_filled_exactly(signing: tuple[Key, Credential]) -> None:
     _, credential = signing
     template = CmsTemplate(credential)
     reserved = 2 + 2 * template.contents_bytes
-    prepared = PreparedDigest(0, b"head", b"tail", reserved, bytes(32), bytes(32), credential.fingerprint)
-    signed = package(b"original", prepared, SignatureValue(0, b"\x01" * credential.signature_bytes), template)
+    evidence = Evidence(b"\x01" * credential.signature_bytes)
+    signed = Pades().package(b"original", prepared_for(credential, reserved), evidence, credential)
     original, head, region, tail = (bytes(s) for s in signed.segments)
     assert (original, head, tail) == (b"original", b"head", b"tail")
     assert len(region) == reserved

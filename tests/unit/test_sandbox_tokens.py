@@ -1,4 +1,4 @@
-"""The sandbox's bearer tokens: good for as long as the answer said, and no longer."""
+"""The sandbox's bearer tokens are valid exactly as long as its answer said."""
 
 from batchseal.sandbox import grants
 

@@ -1,4 +1,4 @@
-"""A time stamp token names the certificate that signed it; whatever its attributes hold, it is judged, and breaks nothing."""
+"""A time stamp token must name the certificate that signed it. Whatever its attributes hold, it is judged without a crash."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Attributes = dict[str, list[object]]
 
 
 def stamped(folder: Path, change: Callable[[Attributes, Signer], None]) -> bytes:
-    """Reads a reply whose signed attributes were changed and then signed by the authority's own key."""
+    """The token of a reply whose signed attributes `change` has altered; the authority's own key signed them afterwards."""
     signer = Authority(folder, "p256").timestamper()
     imprint = {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": IMPRINT}
     request = tsp.TimeStampReq({"version": "v1", "message_imprint": imprint, "nonce": NONCE, "cert_req": True})
@@ -42,7 +42,7 @@ def certificate(signer: Signer, place: int) -> bytes:
 
 
 def names(place: int, algorithm: str = "sha256") -> Callable[[Attributes, Signer], None]:
-    """Names the certificate at that place of the chain, in the attribute of RFC 5035."""
+    """Lets the attribute of RFC 5035 name the certificate at that place of the chain."""
 
     def change(attributes: Attributes, signer: Signer) -> None:
         named = {"cert_hash": hashlib.new(algorithm, certificate(signer, place)).digest()}
@@ -54,7 +54,7 @@ def names(place: int, algorithm: str = "sha256") -> Callable[[Attributes, Signer
 
 
 def names_by_sha1(place: int) -> Callable[[Attributes, Signer], None]:
-    """The same in the attribute of RFC 2634, which many authorities still send."""
+    """Lets the older attribute of RFC 2634 name it, which many authorities still send."""
 
     def change(attributes: Attributes, signer: Signer) -> None:
         del attributes["signing_certificate_v2"]
@@ -76,7 +76,7 @@ def test_a_token_that_names_its_signer_is_taken(tmp_path: Path, change: Callable
 def test_a_token_that_names_another_certificate_is_none(
     tmp_path: Path, change: Callable[[Attributes, Signer], None]
 ) -> None:
-    """RFC 3161 2.4.2 and RFC 5035 3: whoever verifies the document later refuses it."""
+    """Validators would refuse a document with such a token (RFC 3161 2.4.2, RFC 5035 3)."""
     with pytest.raises(TimestampFailed, match="name another certificate"):
         stamped(tmp_path, change)
 

@@ -40,12 +40,12 @@ def test_what_belongs_together_is_known() -> None:
         assert set(group) <= set(tools.TOOLS)
 
 
-def test_the_package_imports_neither_tests_nor_benchmarks_nor_the_service() -> None:
+def test_the_package_imports_neither_tests_nor_benchmarks() -> None:
     for path in (ROOT / "harness").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not {name.partition(".")[0] for name in names} & {"tests", "benchmarks", "batchseal"}, path
+            assert not {name.partition(".")[0] for name in names} & {"tests", "benchmarks"}, path
 
 
 def bench_upstream(path: Path, results: Path, *parts: str) -> subprocess.CompletedProcess[str]:

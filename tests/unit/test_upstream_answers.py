@@ -1,4 +1,4 @@
-"""Every answer and address of an upstream as what it means to us."""
+"""How the answers, addresses, proxy settings and tokens of an upstream are read."""
 
 import email.utils
 import time

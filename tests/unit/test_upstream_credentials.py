@@ -1,4 +1,4 @@
-"""What `credentials/info` says, and when a credential is refused; and foreign tokens at careless upstreams."""
+"""Reading `credentials/info`: which credentials are refused, and why. Also bearer tokens, at upstreams that check them badly."""
 
 import base64
 import datetime
@@ -86,7 +86,7 @@ def test_a_senseless_multisign_is_one(multisign):
 
 
 class Careless:
-    """An upstream that takes the tokens for which `takes` is true."""
+    """An upstream that accepts the tokens for which `takes` returns true."""
 
     def __init__(self, takes):
         self.takes, self.asked = takes, []
@@ -118,7 +118,7 @@ async def test_answers_are_remembered_for_a_while():
         assert await probe.client_service(JWT) == "A"
         assert await probe.client_service("opaque") == ""
         assert await probe.client_service("unknown") is None
-    assert len(upstream.asked) == 5  # one made up, two for the JWT, one for each other
+    assert len(upstream.asked) == 5  # one random token, two for the JWT, one for each of the others
 
 
 async def test_an_expired_token_is_not_even_asked_about():

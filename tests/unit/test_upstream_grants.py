@@ -1,4 +1,4 @@
-"""Grants that are asked for ahead of their call."""
+"""Grants that are requested ahead of their call."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,7 @@ KEY = RemoteKey(CREDENTIAL, ec.generate_private_key(ec.SECP256R1()).public_key()
 
 
 class Service:
-    """Numbers its grants; `fails` raises instead."""
+    """A provider whose grants are numbers, in the order of the requests. While `fails` is true, requests raise an error."""
 
     def __init__(self):
         self.asked, self.fails = [], False
@@ -51,7 +51,7 @@ async def test_the_call_takes_the_grant_of_its_digests_once(kept, service):
     kept.ask_ahead(ACCOUNT, KEY, [b"x", b"y", b"x"], "r")
     assert await take(kept, b"x", b"y") == "1"
     assert await take(kept, b"x", b"y") == "2"
-    assert service.asked[0] == service.asked[1], "the same call, whenever it is made"
+    assert service.asked[0] == service.asked[1], "the request is the same, ahead of the call or with it"
 
 
 async def test_other_digests_get_another_grant(kept):
@@ -93,8 +93,8 @@ async def test_what_no_call_comes_for_is_forgotten(kept, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "digests"),
     [
-        (replace(KEY, grant_bound=False, multisign=100_000), [b"x"]),  # it has one that is renewed
-        (KEY, [b"%d" % n for n in range(11)]),  # more than a call may carry
+        (replace(KEY, grant_bound=False, multisign=100_000), [b"x"]),  # its grant is kept and renewed
+        (KEY, [b"%d" % n for n in range(11)]),  # more digests than fit into one call
     ],
 )
 async def test_where_nothing_is_asked_ahead(kept, service, key, digests):

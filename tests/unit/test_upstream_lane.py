@@ -1,4 +1,4 @@
-"""How a lane fills, limits and repeats calls; the calls themselves are stood in for by a coroutine."""
+"""How a lane fills, limits and repeats calls. A coroutine of the test takes the place of the real sign call."""
 
 import asyncio
 import time
@@ -19,7 +19,10 @@ from batchseal.upstream.lane import MAX_CALLS, Lane, Order
 
 
 class Calls:
-    """A sign call that takes `seconds` and answers a digest with itself, after `failures` calls that fail."""
+    """A sign call that takes `seconds`, and returns each digest as its own signature.
+
+    The first calls end as `failures` says: an exception is raised, None is a success.
+    """
 
     def __init__(self, seconds=0.0, failures=()):
         self.seconds, self.failures = seconds, list(failures)

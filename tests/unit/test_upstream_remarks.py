@@ -1,4 +1,4 @@
-"""What is said of certificates: qualified or not, and how long they last."""
+"""The remarks on certificates: whether they are qualified, and when they end."""
 
 import datetime
 import hashlib

@@ -1,4 +1,4 @@
-"""Signatures are matched to digests by verifying, whatever their order, form or number."""
+"""Signatures are matched to digests by verifying them, whatever their order, encoding or number."""
 
 import base64
 import hashlib
@@ -71,7 +71,7 @@ def test_wrong_signatures_leave_their_digest_without(private):
     signatures[3] = bytes(flipped)
     signatures[4] = b""
     signatures[5] = os.urandom(len(signatures[5]))
-    signatures[6] = sign(private, bytes(32))  # right, but for a digest that nobody asked about
+    signatures[6] = sign(private, bytes(32))  # valid, but for a digest that was not sent
     values = match(remote_key(private), digests, signatures)
     assert [n for n, value in enumerate(values) if value is None] == [3, 4, 5, 6]
 

@@ -1,4 +1,4 @@
-"""Answers that come later: how they are waited for, and when no longer."""
+"""Waiting for signatures that come later: how, and until when."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from batchseal.upstream.waiting import answer_of
 
 
 class Service:
-    """Gives `answers` one after the other; an error is raised."""
+    """Each poll gets the next of `answers`; an exception among them is raised. After the last one, polls get None."""
 
     def __init__(self, *answers):
         self.answers, self.polled, self.released = list(answers), 0, 0

@@ -1,9 +1,9 @@
-"""What a request's raw path means: canonical path, base and external reference.
+"""Reads a request's raw path: finds the external reference in it and makes the rest canonical for the router.
 
-External references hold slashes, spaces and colons, percent-encoded. A path router decodes `%2F` or collapses
-`//` before it matches, and the reference is lost: so it is taken out here, from the bytes as they came, and
-the rest is made canonical (one slash between elements, none at the end, the first base in place of its
-alias).
+An external reference may hold slashes, spaces and colons, percent-encoded. A path router decodes `%2F`, or turns `//` into
+`/`, before it matches; it would change the reference. Therefore this module takes the reference out of the raw bytes of the
+path first. It then makes the rest of the path canonical: one slash between two elements, no slash at the end, and the
+first base path in place of its alias.
 """
 
 import re
@@ -18,7 +18,11 @@ SLASHES = re.compile(rb"/{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`path` goes to the router; `base` is the one that the caller used; `reference` is decoded."""
+    """A request path that has been read.
+
+    `path` is canonical and goes to the router. `base` is the base path that the caller used, so that addresses in the
+    reply can begin with it. `reference` is the decoded external reference, or None where the path has none.
+    """
 
     path: bytes
     base: str
@@ -26,6 +30,8 @@ class Address:
 
 
 class Addresses:
+    """Reads the paths of one contract. It compiles one pattern for each route that takes an external reference."""
+
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.base = contract.bases[0].encode()
@@ -37,8 +43,9 @@ class Addresses:
         ]
 
     def pattern(self, template: str) -> re.Pattern[bytes]:
-        """Matches a raw path of this template under any base, with repeated slashes anywhere but inside the
-        reference.
+        """A pattern for the raw paths of `template`, under each of the bases.
+
+        Slashes may be repeated everywhere except inside the reference.
         """
 
         def loose(path: str) -> str:
@@ -46,12 +53,15 @@ class Addresses:
 
         before, _, after = template.partition("/" + REFERENCE)
         bases = "|".join(loose(base) for base in self.contract.bases)
-        # Exactly one slash separates the reference, so that a reference may begin with one.
+        # Exactly one slash stands before the reference, because a reference may itself begin with a slash.
         text = f"(?P<base>{bases}){loose(self.contract.version + before)}(?:/(?P<reference>.*?))?"
         return re.compile((text + loose(after) + ("/*" if after else "")).encode(), re.DOTALL)
 
     def resolve(self, raw_path: bytes, query: bytes) -> Address:
-        """Raises InvalidRequest where an external reference is not UTF-8."""
+        """Reads `raw_path` (as it was sent, still percent-encoded) and `query`.
+
+        Raises InvalidRequest if the external reference is not UTF-8.
+        """
         for pattern, path in self.with_reference:
             if match := pattern.fullmatch(raw_path):
                 base = SLASHES.sub(b"/", match["base"]).decode()
@@ -63,8 +73,9 @@ class Addresses:
         return Address(path, self.contract.bases[0])
 
     def reference(self, raw: bytes, query: bytes) -> str | None:
+        """The decoded external reference: from the path if it is there, else from the query, else None."""
         try:
-            # A lone slash is the end of an address whose reference stands in the query.
+            # Slashes alone are no reference. The caller then gives it in the query.
             if raw.strip(b"/"):
                 return unquote_to_bytes(raw).decode()
             values = parse_qs(query.decode("ascii", "surrogateescape"), keep_blank_values=True, errors="strict")

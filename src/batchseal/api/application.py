@@ -1,4 +1,4 @@
-"""Builds the ASGI application: routes of the contract on BlackSheep, with the guard in front."""
+"""Builds the ASGI application: the routes of the contract as BlackSheep handlers, with the guard in front of them."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from blacksheep import Application, Content, Request, Response, Router
 
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract, load_contract
-from batchseal.api.facade import Pipeline
 from batchseal.api.guard import Guard
 from batchseal.api.metrics import Metrics
+from batchseal.api.offered_service import OfferedService
 from batchseal.api.openapi import openapi_document
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import Routes, exchange_of
@@ -20,14 +20,17 @@ from batchseal.settings.load import Settings
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-async def create_application(pipeline: Pipeline, authenticator: Authenticator, settings: Settings) -> Guard:
-    """The application, ready to serve. Raises ConfigurationError for a contract file that cannot be used."""
+async def create_application(service: OfferedService, authenticator: Authenticator, settings: Settings) -> Guard:
+    """Returns the application, started and ready to serve.
+
+    Raises ConfigurationError if the file of `--compat.contract` cannot be used.
+    """
     contract = load_contract(settings.compat_contract)
     problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
-    routes = Routes(pipeline, authenticator, contract, settings)
+    routes = Routes(service, authenticator, contract, settings)
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
-    service = ServiceRoutes(pipeline, authenticator, contract, problems, metrics, openapi_document(contract))
-    table = route_table(contract, routes, service)
+    service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi_document(contract))
+    table = route_table(contract, routes, service_routes)
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)
     for name, verb, path, handler in table:
@@ -37,7 +40,7 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
     async def problem(_: Application, request: Request, error: Exception) -> Response:
         exchange = exchange_of(request)
         if exchange.gone:
-            return Response(499)  # nobody is there to read it: sending it ends the request
+            return Response(499)  # The caller has gone and nobody reads this. Sending it ends the request.
         known = error if isinstance(error, ApiError) else problems.unexpected(error, exchange.scope["path"])
         return reply_to(problems, known)
 
@@ -48,7 +51,7 @@ async def create_application(pipeline: Pipeline, authenticator: Authenticator, s
 
 
 def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:
-    """Name, verb, path and handler of every address."""
+    """Every address of the service as (name, HTTP method, path, handler)."""
     base = contract.bases[0]
     below = base + contract.version
     table = [(r.name, r.verb, below + r.routed, getattr(routes, r.name)) for r in contract.routes.values()]
@@ -65,7 +68,7 @@ def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> l
 
 
 def named(name: str, handler: Handler) -> Handler:
-    """`handler`, which leaves the route's name for the metrics."""
+    """Wraps `handler` so that it stores the route's name in the exchange, where the metrics read it."""
 
     async def run(request: Request) -> Response:
         exchange_of(request).route = name
@@ -75,7 +78,10 @@ def named(name: str, handler: Handler) -> Handler:
 
 
 def fallback(verbs: set[str], application: Application, problems: Problems) -> Handler:
-    """Answers where no route fits: 405 where another verb would, else 404."""
+    """Returns the handler for requests that no route fits.
+
+    It answers 405 if the path exists with another HTTP method, and 404 if it does not exist.
+    """
 
     async def unknown(request: Request) -> Response:
         path = exchange_of(request).scope["path"]
@@ -92,9 +98,11 @@ def fallback(verbs: set[str], application: Application, problems: Problems) -> H
 
 
 def fits(router: Router, verb: str, path: bytes) -> bool:
+    """Whether a route takes this HTTP method and path. BlackSheep returns the fallback as a match too; it does not count."""
     match = router.get_match_by_method_and_path(verb, path)
     return match is not None and match.handler is not router.fallback.handler
 
 
 def reply_to(problems: Problems, error: ApiError) -> Response:
+    """`error` as a BlackSheep response."""
     return Response(problems.status(error), problems.headers(error), Content(MEDIA_TYPE, problems.body(error)))

@@ -1,4 +1,4 @@
-"""Signed documents as a zip file, written while it is sent."""
+"""Signed documents as a zip file. The file is written while it is sent; it is never whole in memory or on disk."""
 
 import io
 import re
@@ -6,7 +6,7 @@ import unicodedata
 import zipfile
 from collections.abc import AsyncIterable, AsyncIterator
 
-from batchseal.api.facade import Delivered, Operation
+from batchseal.api.offered_service import Delivered, Operation
 from batchseal.api.result import Pieces
 
 MAX_NAME_BYTES = 240
@@ -15,7 +15,10 @@ UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 class Sink(io.RawIOBase):
-    """What the zip writer wrote and nobody took yet. It cannot seek, so sizes follow each entry."""
+    """Collects what the zip writer writes until `take` fetches it.
+
+    It cannot seek. Therefore `zipfile` writes the sizes and the checksum of an entry after its data (APPNOTE.TXT 4.3.9).
+    """
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -28,15 +31,16 @@ class Sink(io.RawIOBase):
         return len(data)
 
     def take(self) -> list[bytes]:
+        """Returns the bytes written since the last call, and forgets them."""
         taken, self.written = self.written, []
         return taken
 
 
 async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivered]) -> AsyncIterator[bytes]:
-    """Entries `<externalRef>.<documentName>` in the order of the request, stored; `delivered` has raw
-    segments.
+    """Yields the bytes of a zip file with the signed documents in the order of the request.
 
-    A document that is not signed, or comes back damaged, has no entry.
+    An entry is called `<externalRef>.<documentName>` and is stored without compression. `delivered` must give raw
+    segments (not base64). A document that is not signed, or that storage returns damaged, gets no entry.
     """
     sink, pieces, names = Sink(), Pieces(), Names()
     moment = operation.created_at.timetuple()[:6]
@@ -59,7 +63,7 @@ async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivere
 
 
 class Names:
-    """Entry names that are unique in one archive and safe on every file system."""
+    """Makes entry names that are unique in one archive and safe on every file system."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -68,7 +72,7 @@ class Names:
         wanted = safe(f"{external_reference}.{name}")
         stem, dot, extension = wanted.rpartition(".")
         entry, number = wanted, 1
-        # Compared without case: Windows and macOS would write one over the other.
+        # Compare without regard to case: on Windows and macOS, `A.pdf` would overwrite `a.pdf`.
         while entry.casefold() in self._taken:
             number += 1
             entry = f"{stem} ({number}){dot}{extension}"
@@ -77,7 +81,11 @@ class Names:
 
 
 def safe(name: str) -> str:
-    """`name` without separators, control characters and leading dots, cut to what file systems take."""
+    """Returns `name` as a safe file name.
+
+    Path separators and control characters become `_`; dots and spaces at both ends are removed. The name is cut to
+    MAX_NAME_BYTES of UTF-8, and its extension is kept unless it has more than MAX_EXTENSION_CHARACTERS characters.
+    """
     name = unicodedata.normalize("NFC", UNSAFE.sub("_", name)).lstrip(". ").rstrip(". ")
     stem, dot, extension = name.rpartition(".")
     if len(extension) > MAX_EXTENSION_CHARACTERS:

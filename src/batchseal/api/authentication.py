@@ -1,7 +1,7 @@
-"""Who is calling: HTTP Basic, a token of ours, or a token of the signing service.
+"""Finds out who is calling. A caller proves itself with HTTP Basic, with a token of the proxy, or with a foreign token.
 
-Without a configuration file only a token of the signing service counts; it is handed on with the caller, and
-never kept.
+A foreign token is one that the signing service issued. If there is no client-services-config.json, only foreign tokens are
+accepted. Such a token then signs the caller's own request; it travels with the `Caller` and is never stored.
 """
 
 import base64
@@ -20,16 +20,19 @@ from batchseal.system.expiring import ExpiringCache
 
 Probe = Callable[[str], Awaitable[str | None]]
 
+# How often, at most, the file of client services is looked at for changes.
 RELOAD_SECONDS = 1.0
-# Probing costs the signing service a call: what it said holds this long.
+# Checking a foreign token costs a call to the signing service, so its answers are cached for this long.
 PROBED_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
 MAX_PROBED = 1024
 
 
 class Authenticator:
-    """`probe` asks the signing service whose token this is: its client id, or None when it does not take the
-    token.
+    """Authenticates callers and issues the proxy's own tokens.
+
+    `probe` asks the signing service about a foreign token. It returns the client id of the token ("" if the token is good
+    but names nobody), or None if the signing service refuses the token. `attempts` counts failures; None counts nothing.
     """
 
     def __init__(
@@ -43,13 +46,15 @@ class Authenticator:
         self._probed: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_PROBED)
 
     async def caller(self, authorization: str | None, address: str = "") -> Caller:
-        """The caller whom an Authorization header proves. Raises ApiError with a 401, 403 or 429.
+        """Returns the caller who is proved by this Authorization header.
 
-        Failures of `address` are counted; a header that proves nothing at all is none.
+        `address` is the caller's network address; wrong credentials count against it. A missing header does not.
+        Raises ApiError: InvalidToken and UnknownClientService (401), InactiveClientService (403), NotConfigured (500),
+        TooManyRequests (429).
         """
         if not authorization or self.attempts is None:
             return await self.proved(authorization)
-        # A token names nobody: all of an address's count together.
+        # A bad token does not say whose it is. All bad tokens of an address are counted under one name.
         scheme, _, credentials = authorization.strip().partition(" ")
         name = basic_name(credentials.strip()) if scheme.lower() == "basic" else "bearer"
         self.attempts.check(address, name)
@@ -60,6 +65,7 @@ class Authenticator:
             raise
 
     async def proved(self, authorization: str | None) -> Caller:
+        """Like `caller`, without counting failures."""
         self.reload()
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         credentials = credentials.strip()
@@ -73,29 +79,31 @@ class Authenticator:
         raise InvalidToken("the Authorization header holds neither Basic nor Bearer credentials")
 
     def reload(self) -> None:
+        """Reads the file of client services again if it has changed, at most once in RELOAD_SECONDS."""
         if (now := time.monotonic()) >= self._next_reload:
             self._next_reload = now + RELOAD_SECONDS
             self.services.reload_if_changed()
 
     def service(self, client_service: str, secret: str) -> ClientService:
-        """The client service with this id and secret."""
+        """The active client service with this id and secret. Raises ApiError (see `caller`)."""
         if not self.services.present:
             raise NotConfigured("no client service is configured here: send a token of the signing service")
         service = self.services.get(client_service)
-        # One answer for a wrong id and a wrong secret: which ids exist is nobody's business.
+        # The answer is the same for a wrong id and for a wrong secret, so that nobody can find out which ids exist.
         if service is None or not service.accepts(secret):
             raise UnknownClientService("the client service or its secret is wrong")
         return active(service)
 
     async def bearer(self, token: str) -> Caller:
+        """The caller of a Bearer token: first tried as a token of the proxy, then as a foreign one."""
         if (claims := self.tokens.read(token)) is not None:
             service = self.services.get(claims.client_id)
             if service is None or self.tokens.binding(service.secret) != claims.bound:
-                raise InvalidToken("the token's client service is gone or has another secret now")
+                raise InvalidToken("the token's client service was removed or its secret has changed")
             return Caller(active(service).id)
         client_service = await self.probed(token)
         if client_service is None:
-            raise InvalidToken("the signing service does not take this token")
+            raise InvalidToken("the signing service does not accept this token")
         if not self.services.present:
             return Caller(client_service or nameless(token), token)
         service = self.services.get(client_service)
@@ -104,6 +112,7 @@ class Authenticator:
         return Caller(active(service).id)
 
     async def probed(self, token: str) -> str | None:
+        """What `probe` says about a token, from the cache if possible. The cache holds digests, never tokens."""
         key = hashlib.sha256(token.encode()).digest()
         if remembered := self._probed.find(key):
             return remembered[0]
@@ -112,7 +121,10 @@ class Authenticator:
         return client_service
 
     def issue(self, client_service: str, secret: str, address: str = "", *, count: bool = True) -> Issued:
-        """A token for these credentials (RFC 6749 4.4). `count`: a failure is one of `address`."""
+        """Issues a token of the proxy for these credentials (RFC 6749 4.4).
+
+        With `count`, wrong credentials count as a failure of `address`. Raises ApiError (see `caller`).
+        """
         if self.attempts is not None:
             self.attempts.check(address, client_service)
         try:
@@ -128,17 +140,22 @@ class Authenticator:
 
 
 def nameless(token: str) -> str:
-    """Who a token is that names nobody: itself, so that two of them never see each other's operations."""
+    """A client service name for a token that names nobody, made from the token's digest.
+
+    Two such tokens get different names, so their owners never see each other's operations.
+    """
     return "token " + hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def active(service: ClientService) -> ClientService:
+    """Returns `service`. Raises InactiveClientService if it is switched off."""
     if not service.active:
         raise InactiveClientService(f"client service {service.id}")
     return service
 
 
 def basic_name(credentials: str) -> str:
+    """The client id in Basic credentials, or "" if they cannot be read."""
     try:
         return parse_basic(credentials)[0]
     except UnknownClientService:
@@ -146,7 +163,7 @@ def basic_name(credentials: str) -> str:
 
 
 def parse_basic(credentials: str) -> tuple[str, str]:
-    """Id and secret as they were sent (RFC 7617)."""
+    """Client id and secret as they were sent (RFC 7617). Raises UnknownClientService."""
     try:
         client_service, colon, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
@@ -157,5 +174,5 @@ def parse_basic(credentials: str) -> tuple[str, str]:
 
 
 def decoded_basic(client_service: str, secret: str) -> tuple[str, str]:
-    """The form-encoded spelling that RFC 6749 2.3.1 asks OAuth clients for."""
+    """Client id and secret of a caller that form-encodes both before Basic, as RFC 6749 2.3.1 requires of OAuth clients."""
     return unquote_plus(client_service), unquote_plus(secret)

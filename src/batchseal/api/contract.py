@@ -1,6 +1,6 @@
-"""The wire's choosable verbs, paths and names: `contract.toml`, or an operator's file over it.
+"""Reads and checks `contract.toml`: the HTTP methods, paths and names that no public document of the original fixes.
 
-Owns reading and checking; offers each route with its verb and its path below the base.
+`--compat.contract=FILE` names an operator's file of the same form. Its values replace those of `contract.toml`.
 """
 
 import re
@@ -18,7 +18,10 @@ VERBS = ("GET", "POST", "PUT")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address below `<base><version>`: `template` begins with a slash and holds `{parameters}`."""
+    """One address below `<base><version>`.
+
+    `verb` is the HTTP method. `template` is the path; it begins with a slash and may hold `{parameters}`.
+    """
 
     name: str
     verb: str
@@ -34,15 +37,17 @@ class Route:
 
     @property
     def routed(self) -> str:
-        """The template without the element of the external reference: that one never goes through a path
-        router.
-        """
+        """The template without the external reference. `address.py` takes the reference out before the router sees the path."""
         return self.template.replace("/" + REFERENCE, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`status` and `document` give the wire's name for each of our names; all paths begin with a slash."""
+    """The contract in force.
+
+    All paths begin with a slash. `status` and `document` map our field names to the names that are sent, for status
+    entries and for entries of documentList. `reference_query` is the query parameter that may carry the external reference.
+    """
 
     bases: tuple[str, ...]
     version: str
@@ -59,18 +64,21 @@ class Contract:
     document: dict[str, str]
 
     def path(self, name: str, base: str = "", **values: object) -> str:
-        """Path of a route, for a `Location`; `values` must be safe in a path."""
+        """The path of a route, for a `Location` header. `values` fill its parameters; they are not percent-encoded here."""
         return (base or self.bases[0]) + self.version + self.routes[name].template.format(**values)
 
 
 def load_contract(replacement: str = "") -> Contract:
-    """The contract in force. Raises ConfigurationError for a file that cannot be read or has unknown keys."""
+    """Loads contract.toml, and the file `replacement` over it if that is not empty.
+
+    Raises ConfigurationError if the file cannot be read, has an unknown key, or changes the parameters of a route.
+    """
     own = tomllib.loads(files("batchseal.api").joinpath("contract.toml").read_text("utf-8"))
     table = overlay(own, read_replacement(Path(replacement)), replacement) if replacement else own
     routes = {name: parse_route(name, text) for name, text in table["route"].items()}
     for name, text in own["route"].items():
         if set(routes[name].parameters) != set(parse_route(name, text).parameters):
-            raise ConfigurationError(f"contract: route {name}: its parameters must be those of {text!r}")
+            raise ConfigurationError(f"contract: route {name} must have the same parameters as {text!r}")
     address = table["address"]
     paths = {key: checked_path(key, address[key]) for key in address if key != "bases"}
     return Contract(
@@ -91,23 +99,26 @@ def read_replacement(path: Path) -> dict[str, Any]:
 
 
 def overlay(own: dict[str, Any], other: dict[str, Any], where: str) -> dict[str, Any]:
+    """A copy of `own` with the values of `other`, table by table. Raises ConfigurationError; `where` names the file in it."""
     merged = dict(own)
     for key, value in other.items():
         if key not in own or type(value) is not type(own[key]):
             raise ConfigurationError(
-                f"--compat.contract: {where}: {key!r} is not a key of the contract, or of another type"
+                f"--compat.contract: {where}: {key!r} is not a key of the contract, or its value has the wrong type"
             )
         merged[key] = overlay(own[key], value, where) if isinstance(value, dict) else value
     return merged
 
 
 def checked_path(key: str, path: str) -> str:
+    """Returns `path` if it can be routed, else raises ConfigurationError."""
     if not re.fullmatch(r"(/[\w.~-]+)+", path):
         raise ConfigurationError(f"contract: {key}: {path!r} is not a path like /a/b")
     return path
 
 
 def parse_route(name: str, text: str) -> Route:
+    """Reads a route such as "GET operation/status/{id}". Raises ConfigurationError."""
     verb, _, path = text.partition(" ")
     template = "/" + path.strip("/")
     if verb not in VERBS or not re.fullmatch(r"(/([\w.~-]+|\{\w+\}))+", template) or template.count(REFERENCE) > 1:

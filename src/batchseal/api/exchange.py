@@ -1,8 +1,11 @@
-"""One request and its reply on the wire: limits while reading, refusals that arrive, and callers who go away.
+"""One HTTP request and its reply, between the server (granian) and the application.
 
-The server has no limit or timeout for a body, ends the connection of a caller who still sends when the reply
-is complete, and does not say in `send` that the caller has gone. All three are dealt with here, for every
-route alike.
+The server leaves three things to the application, and this module does them for every route:
+
+- The server has no size limit and no timeout for a request body. `Exchange.body` enforces both.
+- The server closes the connection as soon as the reply is complete. A caller that is still sending its body gets a broken
+  pipe and never reads the reply. `Exchange.send` discards the rest of the body before it sends the last byte of the reply.
+- The server's `send` does not report that the caller has disconnected. `Exchange.watch` finds it out.
 """
 
 import asyncio
@@ -18,16 +21,22 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A reply that comes before the body was read: the rest is read and dropped for this long, and until the
-# caller has stopped for the pause (curl stops at the first line of a refusal, urllib sends all of it first).
+# If the reply is ready before the whole body was read, the rest of the body is read and discarded. This ends after
+# DISCARD_SECONDS, or once the caller has sent nothing for DISCARD_PAUSE_SECONDS: curl stops sending when the first line of
+# a refusal arrives, urllib sends the whole body first.
 DISCARD_SECONDS = 60.0
 DISCARD_PAUSE_SECONDS = 2.0
-# A caller that takes nothing of its reply for this long is cut off.
+# A caller that reads nothing of its reply for this long is disconnected.
 SEND_STALL_SECONDS = 120.0
 
 
 class Exchange:
-    """Wraps one ASGI request. `headers` has lower-case names; `body_bytes` counts what was read."""
+    """One ASGI request with its `receive` and `send`.
+
+    `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
+    body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
+    `stall_seconds` (0: no minimum). `cleanup` runs when the exchange is closed, however it ended.
+    """
 
     def __init__(
         self,
@@ -47,11 +56,11 @@ class Exchange:
         self.min_rate = min_rate
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.address: Address | None = None
-        self.route = ""  # name in the contract, once a route has taken the request
+        self.route = ""  # The route's name in the contract. Empty until a route takes the request.
         self.cleanup = AsyncExitStack()
-        self.status = 0  # of the reply, once it has begun
-        self.replied = False  # the whole reply is sent
-        self._left_bytes = -1  # of the reply's body, where its length was given
+        self.status = 0  # The HTTP status of the reply. 0 until the reply begins.
+        self.replied = False  # True once the whole reply has been sent.
+        self._left_bytes = -1  # Bytes of the reply's body that are still to come. Negative if its length is not known.
         self.body_bytes = 0
         self._reading = False
         self._stalled = False
@@ -63,8 +72,9 @@ class Exchange:
     # --- the request ----------------------------------------------------------------------------------------
 
     async def body(self) -> AsyncIterator[bytes]:
-        """Chunks of the body as they come, none empty. Raises TooLarge, BodyStalled, InvalidRequest
-        (truncated).
+        """Yields the chunks of the body as they arrive; no chunk is empty.
+
+        Raises TooLarge, BodyStalled, or InvalidRequest if the caller disconnects before the body is complete.
         """
         self.check_length()
         loop = asyncio.get_running_loop()
@@ -83,14 +93,17 @@ class Exchange:
                 raise InvalidRequest("the body ended early")
             chunk = message.get("body", b"")
             self.body_bytes += len(chunk)
-            # With its last byte: the empty piece that the server has behind it is one more wait.
+            # If the length is known, the body is complete with its last byte. The server sends an empty chunk after
+            # that, and waiting for it would cost one more turn of the event loop.
             self._body_complete = not message.get("more_body", False) or self.body_bytes == self.length
-            # Only time spent waiting for the caller counts: it is not slow while we are.
+            # Count only the time spent waiting for the caller, not the time in which the application works.
             waited, brought = waited + loop.time() - began, brought + len(chunk)
             if waited >= self.stall_seconds and not self._body_complete:
                 if brought < self.min_rate * waited:
                     self._stalled = True
-                    raise BodyStalled(f"{brought} bytes in {waited:.0f} s; {self.min_rate} a second is the least")
+                    raise BodyStalled(
+                        f"only {brought} bytes in {waited:.0f} s; the minimum is {self.min_rate} a second"
+                    )
                 waited, brought = 0.0, 0
             if self.body_bytes > self.max_body_bytes:
                 raise self.too_large()
@@ -99,17 +112,17 @@ class Exchange:
 
     @property
     def peer(self) -> str:
-        """The caller's address, as the server sees it."""
+        """The network address of the caller, as the server sees it; "" if the server does not know it."""
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
     @property
     def length(self) -> int | None:
-        """What Content-Length says; None for a body in chunks."""
+        """The value of Content-Length in bytes (0 without one), or None for a chunked body."""
         return None if b"transfer-encoding" in self.headers else self._length
 
     def check_length(self) -> None:
-        """Refuses a body that says that it is too large, before any of it is read."""
+        """Raises TooLarge if Content-Length exceeds the limit, before any of the body is read."""
         if self._length > self.max_body_bytes:
             raise self.too_large()
 
@@ -117,8 +130,9 @@ class Exchange:
         return TooLarge(f"the body is larger than {self.max_body_bytes} bytes")
 
     async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
-        """Result of `work`. Raises ConnectionResetError, and cancels the work, when the caller goes away
-        before.
+        """Awaits `work` and returns its result.
+
+        If the caller disconnects first, cancels the work and raises ConnectionResetError.
         """
         self.watch()
         task = asyncio.ensure_future(work)
@@ -135,14 +149,17 @@ class Exchange:
     # --- the reply ------------------------------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """ASGI `send` for the application. Raises ConnectionResetError when nobody takes the reply."""
+        """The ASGI `send` that the application gets.
+
+        Raises ConnectionResetError if the caller has disconnected or no longer reads the reply.
+        """
         if self.replied:
             return
         if self.gone:
             raise ConnectionResetError("the caller has gone")
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            # The server frames the body itself; HTTP forbids the header where a length is given.
+            # The server decides itself how to frame the body, and HTTP forbids this header beside Content-Length.
             message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"]
             self._left_bytes = next((int(v) for k, v in message["headers"] if k.lower() == b"content-length"), -1)
             await self._pass_on(message)
@@ -152,34 +169,36 @@ class Exchange:
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         self._left_bytes -= len(body)
-        # With its last byte, not with an empty piece behind it: a reply of one piece is sent in one go.
+        # End the reply with its last byte, not with an empty piece after it. A reply of one piece then needs one call.
         if not more or self._left_bytes == 0:
             return await self._finish(body)
         self.watch()
         await self._pass_on(message)
 
     async def send_anyway(self, message: Message) -> None:
-        """Like `send`, to a caller that may have gone."""
+        """Like `send`, but does not check whether the caller has disconnected, and never discards the rest of a body."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
         await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
+        """Gives a message to the server. Raises ConnectionResetError after SEND_STALL_SECONDS."""
         try:
             async with asyncio.timeout(SEND_STALL_SECONDS):
                 await self._send(message)
         except TimeoutError:
-            raise ConnectionResetError("the caller takes no more of its reply") from None
+            raise ConnectionResetError("the caller no longer reads its reply") from None
 
     async def _finish(self, body: bytes) -> None:
-        """Sends the end of the reply; where the caller still sends, all but the last byte before its body is
-        discarded.
+        """Sends the last piece of the reply.
+
+        If the caller is still sending its body, sends all but the last byte, discards the rest of the body, and only then
+        sends the last byte: it completes the reply, and the server closes the connection.
         """
-        # With Expect, a caller that was not told to go on sends nothing; reading now would tell it to.
+        # A caller that sent `Expect: 100-continue` waits for our consent before it sends its body. Reading from such a
+        # body would give that consent, so discard only if the application has begun to read.
         told = self._reading or b"expect" not in self.headers
         if body and told and not (self._body_complete or self._stalled):
-            # The server closes the connection as soon as the reply is complete, which reaches a caller that
-            # is still sending as a broken pipe, and many then never read the reply.
             await self._pass_on({"type": "http.response.body", "body": body[:-1], "more_body": True})
             await self._discard()
             body = body[-1:]
@@ -187,7 +206,7 @@ class Exchange:
         self.replied = True
 
     async def _discard(self) -> None:
-        """Reads and drops the rest of the body, within bounds of time and bytes."""
+        """Reads the rest of the body and drops it, for at most DISCARD_SECONDS and about `max_body_bytes`."""
         dropped = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_SECONDS):
@@ -205,12 +224,13 @@ class Exchange:
 
     @property
     def gone(self) -> bool:
-        """Whether the caller is known to have gone."""
+        """Whether it is known that the caller has disconnected."""
         return self._gone.is_set()
 
     def watch(self) -> None:
-        """Begins to notice that the caller goes away. Only once the body is read: both need the same
-        `receive`.
+        """Starts to watch for a disconnect of the caller.
+
+        Does nothing before the whole body was read, since reading the body and watching both call `receive`.
         """
         if self._watcher is None and self._body_complete:
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
@@ -221,7 +241,7 @@ class Exchange:
         self._gone.set()
 
     async def close(self) -> None:
-        """Ends what belongs to this request, after the reply or in place of it."""
+        """Stops watching and runs `cleanup`. Called once for every request, whether or not a reply was sent."""
         if self._watcher is not None:
             self._watcher.cancel()
         await self.cleanup.aclose()

@@ -1,7 +1,7 @@
-"""The outermost layer: every request passes here before the router sees it.
+"""The outermost layer of the API: every request passes through here before the router sees it.
 
-Refuses what the server lets through, makes the path canonical, answers for whatever escapes the application,
-and ends requests at shutdown.
+The guard refuses requests that the server should have refused, makes the path canonical, answers if the application raises an
+exception, counts the request for the metrics, and ends running requests at shutdown.
 """
 
 import asyncio
@@ -21,15 +21,17 @@ from batchseal.settings.load import Settings
 log = structlog.get_logger(__name__)
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# The router remembers the last 1,200 paths: long ones are not shown to it. References are not part of these.
+# The router caches the last 1,200 paths. A longer path than this never reaches it, so that the cache stays small.
+# External references do not count: they were taken out of the path before.
 MAX_ROUTED_BYTES = 1024
-# What a cancelled request has for tidying up.
+# How long a cancelled request may take to clean up.
 CANCELLED_SECONDS = 2.0
+# After this long without a request, `when_idle` is called.
 IDLE_SECONDS = 0.3
 
 
 class Guard:
-    """The ASGI application that the server runs. `scope["batchseal.exchange"]` is the request's Exchange."""
+    """The ASGI application that the server runs. Handlers find the request's Exchange in `scope["batchseal.exchange"]`."""
 
     def __init__(
         self, application: Application, contract: Contract, problems: Problems, metrics: Metrics, settings: Settings
@@ -41,7 +43,7 @@ class Guard:
         self.settings = settings
         self.stopping = False
         self.running: set[asyncio.Task[None]] = set()
-        self.when_idle: Callable[[], None] | None = None  # called once no request has been running for a moment
+        self.when_idle: Callable[[], None] | None = None  # Called once no request has run for IDLE_SECONDS.
         self._idle: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -74,8 +76,9 @@ class Guard:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.when_idle)
 
     async def handle(self, exchange: Exchange, receive: Receive) -> None:
-        """Runs the application; a reply that has begun and cannot go on is cut, never ended as if it were
-        whole.
+        """Runs the application and answers for its exceptions.
+
+        If a reply has begun and cannot go on, it is cut off. It is never ended as if it were complete.
         """
         try:
             address = self.admit(exchange)
@@ -89,9 +92,11 @@ class Guard:
             if not exchange.replied:
                 log.info("reply cut", path=exchange.scope["path"], why=str(gone))
             if exchange.status == 0:
-                # The server reports a body that it cannot parse like a caller that has gone; without a reply from here
-                # it would blame itself with a 500.
-                await self.problems.send(InvalidRequest("the body ended early or is not framed"), exchange.send_anyway)
+                # The server reports a body that it cannot parse as a disconnect. If we sent no reply, it would answer
+                # 500 itself, although the caller made the mistake.
+                await self.problems.send(
+                    InvalidRequest("the body ended early, or its framing is wrong"), exchange.send_anyway
+                )
         except Exception as problem:
             error = (
                 problem if isinstance(problem, ApiError) else self.problems.unexpected(problem, exchange.scope["path"])
@@ -102,26 +107,26 @@ class Guard:
                 log.warning("reply cut", path=exchange.scope["path"], why=problem.cause)
 
     def admit(self, exchange: Exchange) -> Address:
-        """Raises ApiError for a request that no route should see."""
+        """Returns the request's address. Raises ApiError for a request that no route may see."""
         scope = exchange.scope
         if self.stopping:
             raise NoRoom("the service is being stopped", retry_after_seconds=5)
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        # The server puts an empty Host in place of a missing one. HTTP/1.0 has none.
+        # If the Host header is missing, the server supplies an empty one. HTTP/1.0 requests need none.
         needs_host = scope["http_version"] not in ("1", "1.0")
         if len(hosts) > 1 or (needs_host and hosts in ([], [b""])):
             raise InvalidRequest("the request needs exactly one Host header")
         if b"content-length" in exchange.headers and b"transfer-encoding" in exchange.headers:
-            raise InvalidRequest("Content-Length and Transfer-Encoding exclude each other")
+            raise InvalidRequest("the request has both Content-Length and Transfer-Encoding")
         if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise InvalidRequest("the body has a Content-Encoding; send it as it is")
+            raise InvalidRequest("the body has a Content-Encoding; send it without compression")
         address = self.addresses.resolve(scope["raw_path"] or b"/", scope["query_string"])
         if len(address.path) > MAX_ROUTED_BYTES:
             raise NotFound("there is no such address")
         return address
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuses new requests, waits for the running ones, and cancels those that take longer."""
+        """Refuses new requests, waits `grace_seconds` for the running ones, then cancels those that still run."""
         self.stopping = True
         if self.running:
             await asyncio.wait(tuple(self.running), timeout=grace_seconds)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the contract in force and the types of the replies."""
+"""Builds the OpenAPI 3.1 document from the contract in force and from the types of the requests and replies."""
 
 from typing import Any
 
@@ -9,52 +9,61 @@ from batchseal.api import request_schemas, schemas
 from batchseal.api.contract import Contract, Route
 
 REF = "#/components/schemas/{name}"
-DESCRIPTION = "Seals batches of documents: digests are computed here, signed remotely, and packaged here."
+DESCRIPTION = (
+    "Signs batches of documents. Digests are computed here, a remote service signs them, and documents stay here."
+)
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "externalReference": {
-        "description": "Percent-encoded, slashes too; or in the query, in place of this element.",
+        "description": "Percent-encoded, including slashes. It may be given as ?externalReference= in the query instead of here.",
         "schema": {"type": "string", "minLength": 1},
     },
     "id": {
         "description": "Id of the operation.",
         "schema": {"type": "integer", "format": "int64", "minimum": 0},
     },
-    "ordinal": {"description": "Place in the request, from 0.", "schema": {"type": "integer", "minimum": 0}},
-    "contentInResponse": {"description": "Whether signedContent is wanted.", "schema": {"type": "boolean"}},
+    "ordinal": {
+        "description": "Place of the document in the request, from 0.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "contentInResponse": {"description": "true: the result contains signedContent.", "schema": {"type": "boolean"}},
 }
 
-# What each route is for, its reply, and how it can fail besides 401, 403 and 500.
+# For each route: its summary, its reply, and its HTTP statuses besides 401, 403 and 500, which all routes have.
 SIGN = ("200", "202", "400", "408", "409", "413", "429", "503", "507")
 SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "sign_json": ("Sign and wait for the result", "SignOperation", SIGN),
+    "sign_json": ("Sign documents and wait for the result", "SignOperation", SIGN),
     "sign_files": ("Sign files and wait for the result", "SignOperation", SIGN),
-    "register_json": ("Register for signing", "Registration", SIGN),
-    "register_files": ("Register files for signing", "Registration", SIGN),
+    "register_json": ("Register documents for signing, without waiting", "Registration", SIGN),
+    "register_files": ("Register files for signing, without waiting", "Registration", SIGN),
     "status_by_reference": (
         "Operations with an external reference, newest first",
         "StatusEntry[]",
         ("200", "400", "404"),
     ),
     "result_by_reference": (
-        "Result by external reference",
+        "Result of the newest operation with an external reference",
         "SignOperation",
         ("200", "400", "404", "409", "410", "503"),
     ),
-    "status_by_id": ("Status by id", "StatusEntry", ("200", "404")),
-    "result_by_id": ("Result by id", "SignOperation", ("200", "400", "404", "409", "410", "503")),
+    "status_by_id": ("Status of an operation by id", "StatusEntry", ("200", "404")),
+    "result_by_id": ("Result of an operation by id", "SignOperation", ("200", "400", "404", "409", "410", "503")),
     "documents_by_id": ("Signed documents as a zip file", "zip", ("200", "404", "409", "410", "503")),
     "document_by_id": (
         "One signed document, or a range of it",
         "raw",
         ("200", "206", "404", "409", "410", "416", "503"),
     ),
-    "operation_of_document": ("Id of the newest operation with a document", "integer", ("200", "400", "404")),
+    "operation_of_document": (
+        "Id of the newest operation that has a document with an external reference",
+        "integer",
+        ("200", "400", "404"),
+    ),
 }
 
 
 def openapi_document(contract: Contract) -> bytes:
-    """The document as JSON; paths are complete, so that it holds for both bases."""
+    """The OpenAPI document as JSON. Its paths begin with the first base; the alias takes the same requests."""
     paths: dict[str, dict[str, Any]] = {}
     for route in contract.routes.values():
         path = contract.bases[0] + contract.version + route.template
@@ -85,7 +94,7 @@ def openapi_document(contract: Contract) -> bytes:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": f"A token of {contract.token}.",
+                    "description": f"A token issued by {contract.token}.",
                 },
             },
         },
@@ -94,6 +103,7 @@ def openapi_document(contract: Contract) -> bytes:
 
 
 def components(contract: Contract) -> dict[str, Any]:
+    """The schemas of all types, with the names that the contract gives to fields."""
     types = [
         request_schemas.SignRequest,
         schemas.Registration,
@@ -116,12 +126,14 @@ def components(contract: Contract) -> dict[str, Any]:
 
 
 def schema(name: str) -> dict[str, Any]:
+    """The schema for a reply of SUMMARIES: "integer", the name of a component, or "Name[]" for a list of them."""
     if name.endswith("[]"):
         return {"type": "array", "items": schema(name[:-2])}
     return {"type": "integer", "format": "int64"} if name == "integer" else {"$ref": REF.format(name=name)}
 
 
 def operation(contract: Contract, route: Route) -> dict[str, Any]:
+    """The OpenAPI operation object of a route."""
     summary, reply, codes = SUMMARIES[route.name]
     described: dict[str, Any] = {
         "operationId": route.name,
@@ -132,12 +144,14 @@ def operation(contract: Contract, route: Route) -> dict[str, Any]:
     if route.name.startswith(("sign_", "register_")):
         described["requestBody"] = request_body(route.name.endswith("_files"))
         described["parameters"].append(
-            header("Prefer", "respond-async: the reply comes after the registration, as 202.")
+            header("Prefer", "respond-async: reply with 202 as soon as the request is registered.")
         )
     elif route.name.startswith("status_"):
-        described["parameters"].append(header("Prefer", "wait=N: the reply is held until the end, N seconds at most."))
+        described["parameters"].append(
+            header("Prefer", "wait=N: reply when the operation has finished, after N seconds at most.")
+        )
     elif route.name == "document_by_id":
-        described["parameters"].append(header("Range", "One range of bytes."))
+        described["parameters"].append(header("Range", "One range of bytes, such as bytes=0-99."))
     return described
 
 
@@ -152,6 +166,7 @@ def header(name: str, description: str) -> dict[str, Any]:
 
 
 def response(code: str, reply: str) -> dict[str, Any]:
+    """The OpenAPI response object of an HTTP status, for a reply of SUMMARIES."""
     if code == "416":
         return {"description": "The range lies outside the document.", "content": {"text/plain": {}}}
     if code.startswith(("4", "5")):
@@ -191,7 +206,7 @@ def token_operation() -> dict[str, Any]:
     form = {"type": "object", "properties": {"grant_type": grant}}
     return {
         "operationId": "token",
-        "summary": "A token for the client's id and secret (RFC 6749 4.4)",
+        "summary": "Get a token for the id and secret of a client service (RFC 6749 4.4)",
         "security": [{"basic": []}],
         "parameters": [
             {"name": "grant_type", "in": "query", "required": False, "schema": grant},

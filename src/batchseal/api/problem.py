@@ -1,7 +1,7 @@
-"""Errors on the wire: the original's `errorCode` body and RFC 9457 in one object.
+"""Turns exceptions into error replies: the `errorCode` body of the original product and RFC 9457 in one JSON object.
 
-A caller is told the fixed text of the error's class and a cause; an unexpected exception becomes an id that
-finds the log line.
+A caller gets the fixed text of the error's class and the cause. For an unexpected exception the caller gets only an id, and
+the log has the exception under the same id.
 """
 
 import http
@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from batchseal.api.exchange import Send
-from batchseal.api.facade import Document
+from batchseal.api.offered_service import Document
 from batchseal.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = b"application/problem+json"
 CHALLENGE = b'Basic realm="batchseal", charset="UTF-8", Bearer realm="batchseal"'
-# Too many requests, no room now, no space now: these always say when to ask again.
+# Replies with these statuses always have a Retry-After header.
 ASK_AGAIN = (429, 503, 507)
-# What ends a synchronous request of which not one document could be signed.
+# The error that ends a synchronous request if none of its documents could be signed, by the first document's signError.
 NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
     SignError.CONFIGURATION_SIGN_ERROR: ValueNotAllowed,
     SignError.INVALID_CERT_SERVICE_CREDS: NotConfigured,
@@ -45,14 +45,17 @@ CREDENTIALS_WRONG = (InvalidToken, UnknownClientService, InactiveClientService)
 
 
 class Problems:
+    """Error replies. With `vendor_status_codes` they have the HTTP statuses of the original product."""
+
     def __init__(self, *, vendor_status_codes: bool) -> None:
         self.vendor_status_codes = vendor_status_codes
 
     def status(self, error: ApiError) -> int:
+        """The HTTP status of the reply for `error`."""
         return error.vendor_status if self.vendor_status_codes else error.status
 
     def body(self, problem: ApiError, **more: Any) -> bytes:
-        """The error as JSON; `more` stands beside the contract's fields. Ends with a line break."""
+        """The error as JSON, with a line break at the end. `more` adds fields to those of the contract."""
         status = self.status(problem)
         fields: dict[str, Any] = {
             "errorCode": problem.code,
@@ -68,7 +71,7 @@ class Problems:
         return msgspec.json.encode({k: v for k, v in (fields | more).items() if v is not None}) + b"\n"
 
     def headers(self, error: ApiError) -> list[tuple[bytes, bytes]]:
-        """Headers besides Content-Type and Content-Length."""
+        """The headers of the reply, without Content-Type and Content-Length."""
         headers = [(b"cache-control", b"no-store")]
         pause_seconds = error.retry_after_seconds
         if pause_seconds is None and error.status in ASK_AGAIN:
@@ -82,17 +85,19 @@ class Problems:
         return headers
 
     def unexpected(self, problem: Exception, path: str) -> ApiError:
-        """A database that is away is worth another try. Logs what nobody foresaw under a fresh id; the caller is told
-        that id only.
+        """The ApiError for an exception that no handler expected.
+
+        An unavailable database becomes 503, so that the caller tries again. Any other exception is logged under a new id, and
+        the caller gets only that id. `path` is the request's path, for the log.
         """
         if isinstance(problem, DatabaseUnavailable):
-            return NoRoom("the database is away", retry_after_seconds=PAUSE_SECONDS)
+            return NoRoom("the database is not available now", retry_after_seconds=PAUSE_SECONDS)
         incident = secrets.token_hex(6)
         log.error("unexpected", incident=incident, path=path, exc_info=problem)
         return InternalError(f"incident {incident}: see the log of the service")
 
     async def send(self, error: ApiError, send: Send) -> None:
-        """Replies with `error` where no response object can be returned any more."""
+        """Sends the reply for `error` directly, for places that cannot return a response object."""
         body = self.body(error)
         headers = [
             (b"content-type", MEDIA_TYPE),
@@ -104,7 +109,7 @@ class Problems:
 
 
 def nothing_signed(documents: Sequence[Document]) -> ApiError:
-    """The error body in place of a synchronous result without one signed document."""
+    """The error that replaces a synchronous result without a signed document: why the first one that failed was not signed."""
     failed = next((d for d in documents if d.status == DocumentStatus.ERROR_SIGNING), None)
     if failed is None:
         return InternalError("no document could be signed")

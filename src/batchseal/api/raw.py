@@ -1,18 +1,19 @@
-"""One signed document as it is, or a range of it."""
+"""The reply with one signed document, or with a range of its bytes."""
 
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import quote
 
 from blacksheep import Content, Response, StreamedContent
 
-from batchseal.api.facade import Delivered, Operation
+from batchseal.api.offered_service import Delivered, Operation
 from batchseal.api.requests import Slice, parse_range
 from batchseal.api.result import split
 
 
 def raw_document(operation: Operation, document: Delivered, range_header: str | None, if_range: str | None) -> Response:
-    """200 with everything, 206 with the one range that was asked for, or 416. A signed document never
-    changes.
+    """200 with the whole document, 206 with the range that was asked for, or 416 if that range does not exist.
+
+    `document` must have raw segments. A signed document never changes, so its ETag is the operation's id and the ordinal.
     """
     total = sum(len(segment) for segment in document.segments)
     tag = f'"{operation.id}-{document.row.ordinal}"'
@@ -38,6 +39,8 @@ def raw_document(operation: Operation, document: Delivered, range_header: str | 
 
 
 def streamed(media_type: bytes, segments: Sequence[bytes], wanted: Slice) -> StreamedContent:
+    """The bytes `wanted` of the joined segments. The segments are never joined in memory."""
+
     async def content() -> AsyncIterator[bytes]:
         at = 0
         for segment in segments:

@@ -1,5 +1,6 @@
-"""The sign request as types, for the OpenAPI document only: bodies are scanned while they arrive, never held
-as these.
+"""The sign request as types, for the OpenAPI document only.
+
+Requests are never decoded into these types: `intake/` scans a body while it arrives.
 """
 
 from typing import Annotated, Literal
@@ -9,11 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 
 class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """Base of the requests. Null is the same as absent."""
+    """Base of the request types. A null means the same as an absent attribute."""
 
 
 class VisibleSignatureInfo(Struct):
-    """Where and how a signature is drawn. Not built yet: a document that asks for it is refused."""
+    """Where and how a visible signature is drawn. This is not built yet: a document that asks for it is refused."""
 
     location_type: Literal["SIGN_FIELD", "COORDINATE", "PLACEHOLDER"]
     location_value: str
@@ -27,7 +28,7 @@ class VisibleSignatureInfo(Struct):
 
 
 class AdvancedSignatureInfo(Struct):
-    """For XML only; ignored for PDF."""
+    """Options for XML signatures. They are ignored for PDF."""
 
     signature_location: str | None = None
     signature_transform: Literal["ENVELOPED", "XPATH", "XPATH2_FILTER"] | None = None
@@ -44,7 +45,7 @@ class SignatureInfo(Struct):
 
 
 class DocumentRequest(Struct):
-    """`base64Content` is needed in the JSON form, and ignored in the multipart form."""
+    """One document. `base64Content` is mandatory in a JSON request and ignored in a multipart request."""
 
     external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
     name: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -68,7 +69,7 @@ class DeliveryInfo(Struct):
 
 
 class PreservationInfo(Struct):
-    """Accepted and ignored: documents never leave the premises."""
+    """Accepted for compatibility and ignored: documents never leave the premises."""
 
     preserve_content: bool | None = None
     alias: str | None = None
@@ -76,7 +77,7 @@ class PreservationInfo(Struct):
 
 
 class SignRequest(Struct):
-    """One batch. `externalReference` is taken once per client service; those of documents may repeat."""
+    """One batch. Its `externalReference` must be unique per client service; those of its documents may repeat."""
 
     external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
     description: str

@@ -1,4 +1,4 @@
-"""What a request's headers and path say, beyond authentication."""
+"""Reads the headers and path elements of requests, except for authentication."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ ZIP = "application/zip"
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """RFC 7240: what the caller would like."""
+    """The preferences that a caller can state in a Prefer header (RFC 7240)."""
 
     respond_async: bool = False
     wait_seconds: float = 0.0
 
 
 def parse_prefer(header: str | None) -> Preferences:
-    """Unknown and malformed preferences are ignored, as RFC 7240 2 wants it; a wait is bounded."""
+    """Reads a Prefer header. Unknown and malformed preferences are ignored (RFC 7240 2); a wait is MAX_WAIT_SECONDS at most."""
     wanted: dict[str, str] = {}
     for item in re.split(r"[,;]", header or ""):
         name, _, value = item.strip().partition("=")
@@ -47,9 +47,7 @@ def wants_zip(accept: str | None) -> bool:
 
 
 def check_media_type(header: str | None, form: str) -> str:
-    """The Content-Type of a sign request for `form` ("json", "multipart"). Raises InvalidRequest where it is
-    another.
-    """
+    """Returns the Content-Type of a sign request. Raises InvalidRequest if it does not fit `form` ("json", "multipart")."""
     media_type = (header or "").partition(";")[0].strip().lower()
     if form == "multipart":
         if media_type != "multipart/form-data":
@@ -61,35 +59,37 @@ def check_media_type(header: str | None, form: str) -> str:
     headers["content-type"] = header or "application/json"
     charset = str(headers.get_param("charset", "utf-8")).lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise InvalidRequest(f"the body's charset is {charset}; JSON is UTF-8")
+        raise InvalidRequest(f"the body's charset is {charset}, but JSON must be UTF-8")
     return header or "application/json"
 
 
 def parse_id(text: str) -> int:
-    """An operation's id or a document's ordinal; what is not a number names nothing."""
+    """Reads an operation's id or a document's ordinal. Raises NotFound for anything else, because it can name nothing."""
     if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > MAX_ID:
         raise NotFound(f"{text[:40]!r} is not a number")
     return int(text)
 
 
 def parse_boolean(text: str) -> bool:
-    """`true` and `false` in any case: one live client sends Python's `True`."""
+    """Reads `true` or `false`, in upper or lower case: a client in use sends Python's `True`. Raises ValueNotAllowed."""
     if text.lower() not in ("true", "false"):
-        raise ValueNotAllowed(f"contentInResponse is {text[:40]!r}, neither true nor false")
+        raise ValueNotAllowed(f"contentInResponse is {text[:40]!r}; it must be true or false")
     return text.lower() == "true"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Bytes `start` up to `stop`, without `stop`."""
+    """A range of bytes: from `start` up to, but not including, `stop`."""
 
     start: int
     stop: int
 
 
 def parse_range(header: str | None, total_bytes: int) -> Slice | None:
-    """The one range that is asked for (RFC 9110 14). None: send everything. An empty Slice: none of it
-    exists.
+    """Reads a Range header (RFC 9110 14) for a document of `total_bytes`.
+
+    Returns None if the whole document must be sent: without a header, for a malformed one, or for more than one range.
+    Returns an empty Slice if the range lies outside the document.
     """
     match = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", header or "", re.IGNORECASE)
     if match is None or match[1] == match[2] == "":

@@ -1,26 +1,27 @@
-"""A finished operation as JSON, document by document as it comes from storage: no reply is ever whole in
-memory.
+"""Writes a finished operation as JSON, one document at a time as storage delivers it.
+
+A large reply is never whole in memory.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
 from batchseal.api import schemas
-from batchseal.api.facade import Delivered, Document, Operation
+from batchseal.api.offered_service import Delivered, Document, Operation
 from batchseal.operation import DocumentStatus, OperationStatus
 
-# Smaller pieces are gathered, since each one sent costs about 15 us.
+# Pieces smaller than this are joined before they are sent, because each `send` costs about 15 microseconds.
 REPLY_PIECE_BYTES = 128 << 10
 
 
 class Pieces:
-    """Gathers small pieces of a reply, and passes large ones on uncopied."""
+    """Joins small pieces of a reply, and passes large ones on without copying them."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_bytes = 0
 
     def add(self, piece: bytes) -> list[bytes]:
-        """What is to be sent now, in order."""
+        """Adds a piece. Returns the pieces that should be sent now, in order."""
         if len(piece) >= REPLY_PIECE_BYTES:
             return [*self.flush(), *split(piece)]
         self._held.append(piece)
@@ -28,12 +29,13 @@ class Pieces:
         return self.flush() if self._held_bytes >= REPLY_PIECE_BYTES else []
 
     def flush(self) -> list[bytes]:
+        """Returns what is still held, as at most one piece. It is never an empty piece, which would end the reply."""
         held, self._held, self._held_bytes = self._held, [], 0
         return [whole] if (whole := b"".join(held)) else []
 
 
 def split(piece: bytes) -> Sequence[bytes]:
-    """A large piece in parts that the server can hold a few of."""
+    """Cuts a large piece into parts of at most four times REPLY_PIECE_BYTES, since the server keeps several in memory."""
     limit = 4 * REPLY_PIECE_BYTES
     if len(piece) <= limit:
         return [piece]
@@ -42,20 +44,27 @@ def split(piece: bytes) -> Sequence[bytes]:
 
 
 class FromStorage:
-    """The documents of a result as storage gives them back."""
+    """Iterates over the delivered documents of a result, and knows whether storage gave all of them back.
+
+    `documents` are the rows of the same documents.
+    """
 
     def __init__(self, delivered: AsyncIterator[Delivered], documents: Sequence[Document]) -> None:
         self._delivered = delivered
         self._first: Delivered | None = None
+        # Signed documents that have not come back from storage.
         self._missing = sum(document.status == DocumentStatus.SIGNED for document in documents)
 
     @property
     def intact(self) -> bool:
-        """Every document that is signed has come back as it was."""
+        """True once every signed document has come back undamaged."""
         return self._missing == 0
 
     async def begin(self) -> "FromStorage":
-        """Reads the first document, while there still is a status to send. Raises PayloadUnavailable."""
+        """Reads the first document and returns self.
+
+        Raises PayloadUnavailable. Call it before the reply begins: only then can the caller still get a 503.
+        """
         self._first = await anext(self._delivered, None)
         return self
 
@@ -73,10 +82,11 @@ class FromStorage:
 async def stream_with_content(
     operation: Operation, delivered: AsyncIterable[Delivered], names: Mapping[str, str]
 ) -> AsyncIterator[bytes]:
-    """SignOperation with `signedContent`; `delivered` has base64 segments.
+    """Yields the JSON of a SignOperation with `signedContent`. `delivered` must have base64 segments.
 
-    `status` comes after `documentList`: a document that storage gives back damaged ends as ERROR_SIGNING, and
-    then the operation is no longer EXECUTED in this reply.
+    `status` is written after `documentList`, because storage may find a document damaged while the reply is sent. That
+    document becomes ERROR_SIGNING and the operation EXECUTION_FAILED in this reply. Raises ConnectionResetError, which cuts
+    the reply off, if storage gives back fewer documents than the operation has.
     """
     pieces = Pieces()
     status, count, separator = operation.status, 0, b""
@@ -103,13 +113,13 @@ async def stream_with_content(
 
 
 def without_content(operation: Operation, documents: Sequence[Document], names: Mapping[str, str]) -> bytes:
-    """SignOperation without `signedContent`."""
+    """The JSON of a SignOperation without `signedContent`."""
     head, tail = around_documents(operation, operation.status)
     return head + b",".join(schemas.encode(schemas.signed_document(operation, d, names)) for d in documents) + tail
 
 
 def around_documents(operation: Operation, status: OperationStatus) -> tuple[bytes, bytes]:
-    """The JSON before the first document and after the last one."""
+    """The JSON before the first document, and the JSON after the last one."""
     fields = schemas.sign_operation(operation, status)
     del fields["documentList"]
     after = {name: fields.pop(name) for name in ("executionTime", "status") if name in fields}

@@ -1,4 +1,7 @@
-"""The sign addresses and the read methods: each checks who calls, asks the pipeline, and replies."""
+"""The handlers of the contract's routes: signing, registering, status and results.
+
+Each handler authenticates the caller, asks the service (`OfferedService`), and builds the reply.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -11,7 +14,7 @@ from batchseal.api.archive import stream_archive
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange
-from batchseal.api.facade import Document, Operation, Pipeline
+from batchseal.api.offered_service import Document, OfferedService, Operation
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.errors import (
@@ -26,10 +29,12 @@ from batchseal.operation import Caller, DocumentStatus, Form, Mode
 from batchseal.settings.load import Settings
 
 JSON = b"application/json"
+# A result with less content than this is joined and sent as one piece.
 SMALL_RESULT_BYTES = 1 << 20
 
 
 def exchange_of(request: Request) -> Exchange:
+    """The Exchange that the guard made for this request."""
     exchange: Exchange = request.scope["batchseal.exchange"]  # type: ignore[typeddict-item]
     return exchange
 
@@ -44,12 +49,12 @@ def json_reply(body: bytes, *headers: tuple[bytes, bytes], status: int = 200) ->
 
 
 class Routes:
-    """Handlers, named as the contract names their routes."""
+    """The handlers. Each has the name of its route in contract.toml."""
 
     def __init__(
-        self, pipeline: Pipeline, authenticator: Authenticator, contract: Contract, settings: Settings
+        self, service: OfferedService, authenticator: Authenticator, contract: Contract, settings: Settings
     ) -> None:
-        self.pipeline = pipeline
+        self.service = service
         self.authenticator = authenticator
         self.contract = contract
         self.settings = settings
@@ -58,6 +63,7 @@ class Routes:
         return await self.authenticator.caller(header(request, b"authorization"), exchange_of(request).peer)
 
     def status_address(self, request: Request, operation_id: int) -> str:
+        """The path of an operation's status, under the base that the caller used."""
         address = exchange_of(request).address
         return self.contract.path("status_by_id", address.base if address else "", id=operation_id)
 
@@ -76,12 +82,13 @@ class Routes:
         return await self.register(request, "multipart")
 
     async def receive(self, request: Request, caller: Caller, mode: Mode, form: Form) -> Operation:
+        """Hands the request's body to the service, and returns the operation that it registered."""
         exchange = exchange_of(request)
         exchange.check_length()
         media_type = requests.check_media_type(header(request, b"content-type"), form)
         chunks = exchange.body()
         try:
-            return await self.pipeline.receive(
+            return await self.service.receive(
                 caller, mode, form=form, media_type=media_type, body_bytes=exchange.length, chunks=chunks
             )
         except ReferenceTaken as taken:
@@ -91,7 +98,7 @@ class Routes:
     async def register(self, request: Request, form: Form) -> Response:
         caller = await self.caller(request)
         if caller.token is not None:
-            raise NotConfigured("without a client-services-config.json only synchronous requests are served")
+            raise NotConfigured("there is no client-services-config.json, so only synchronous requests are served")
         operation = await self.receive(request, caller, Mode.ASYNC, form)
         prefers_async = requests.parse_prefer(header(request, b"prefer")).respond_async
         headers = [
@@ -116,11 +123,12 @@ class Routes:
             raise
 
     async def signed(self, request: Request, caller: Caller, received: Operation) -> Response:
-        result = self.pipeline.finished_within(caller, received, self.settings.sync_deadline)
+        """Waits for the end of a synchronous request, for `--sync.deadline` at most, and replies with its result."""
+        result = self.service.finished_within(caller, received, self.settings.sync_deadline)
         finished = await exchange_of(request).unless_gone(result)
         if finished is None:
             late = NotDoneInTime(
-                f"operation {received.id} goes on; its result can be fetched later",
+                f"operation {received.id} is not finished yet; the work goes on, and the result can be fetched later",
                 retry_after_seconds=retry_after_seconds(received),
                 location=self.status_address(request, received.id),
             )
@@ -136,11 +144,11 @@ class Routes:
 
     async def status_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
-        operations = await self.pipeline.status(caller, reference)
+        operations = await self.service.status(caller, reference)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and operations and not operations[0].status.finished:
-            await exchange_of(request).unless_gone(self.pipeline.wait(operations[0].id, wait_seconds))
-            operations = await self.pipeline.status(caller, reference)
+            await exchange_of(request).unless_gone(self.service.wait(operations[0].id, wait_seconds))
+            operations = await self.service.status(caller, reference)
         if not operations:
             raise NotFound(f"no operation has the external reference {reference!r}")
         entries = [schemas.status_entry(operation, self.contract.status) for operation in operations]
@@ -148,11 +156,11 @@ class Routes:
 
     async def status_by_id(self, request: Request) -> Response:
         caller, operation_id = await self.caller(request), self.id(request)
-        operation = await self.pipeline.status_by_id(caller, operation_id)
+        operation = await self.service.status_by_id(caller, operation_id)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and not operation.status.finished:
-            await exchange_of(request).unless_gone(self.pipeline.wait(operation_id, wait_seconds))
-            operation = await self.pipeline.status_by_id(caller, operation_id)
+            await exchange_of(request).unless_gone(self.service.wait(operation_id, wait_seconds))
+            operation = await self.service.status_by_id(caller, operation_id)
         body = schemas.encode(schemas.status_entry(operation, self.contract.status))
         return json_reply(body, *waiting_headers(operation))
 
@@ -188,21 +196,21 @@ class Routes:
         delivered = await self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
-                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'no cause is known'}")
+                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'the cause is not known'}")
             return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
-        raise NotFound(f"document {ordinal} of operation {operation.id} is not there")
+        raise NotFound(f"document {ordinal} of operation {operation.id} does not exist")
 
     async def operation_of_document(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
-        operation_id = await self.pipeline.operation_of_document(caller, reference)
+        operation_id = await self.service.operation_of_document(caller, reference)
         return json_reply(b"%d" % operation_id)
 
-    # --- what they share ------------------------------------------------------------------------------------
+    # --- shared by the handlers ------------------------------------------------------------------------------------
 
     def reference(self, request: Request) -> str:
         address = exchange_of(request).address
         if address is None or not address.reference:
-            raise NotFound("the address names no external reference")
+            raise NotFound("the address has no external reference")
         return address.reference
 
     def id(self, request: Request) -> int:
@@ -211,27 +219,34 @@ class Routes:
     async def finished(
         self, caller: Caller, *, reference: str | None = None, operation_id: int | None = None
     ) -> tuple[Operation, Sequence[Document]]:
+        """Like `OfferedService.finished_operation`; a NotFinished always says when to ask again."""
         try:
-            return await self.pipeline.finished_operation(caller, reference=reference, operation_id=operation_id)
+            return await self.service.finished_operation(caller, reference=reference, operation_id=operation_id)
         except NotFinished as early:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
 
     async def reserve(self, request: Request, documents: Sequence[Document]) -> None:
-        """Memory for the reply, until the exchange ends. Raises NoRoom while there still is a status to send."""
-        release = await self.pipeline.admit_delivery(sum(document.content_bytes for document in documents))
+        """Reserves memory for the reply until the exchange ends.
+
+        Raises NoRoom. Call it before the reply begins: only then can the caller still get a 503.
+        """
+        release = await self.service.admit_delivery(sum(document.content_bytes for document in documents))
         exchange_of(request).cleanup.callback(release)
 
     def note_when_fetched(
         self, request: Request, caller: Caller, operation: Operation, delivered: result.FromStorage
     ) -> None:
-        """Once the last byte of a whole result is sent, of which storage gave back every document."""
+        """Arranges that the service is told when the caller has the whole result.
+
+        That is so once the last byte of a 200 reply is sent and storage gave back every signed document undamaged.
+        """
         exchange = exchange_of(request)
 
         async def note() -> None:
             whole = exchange.replied and exchange.status == 200 and exchange.scope["method"] != "HEAD"
             if whole and delivered.intact:
-                await self.pipeline.fetched(caller, operation.id)
+                await self.service.fetched(caller, operation.id)
 
         exchange.cleanup.push_async_callback(note)
 
@@ -242,10 +257,11 @@ class Routes:
         documents: Sequence[Document],
         encoding: Literal["base64", "raw"],
     ) -> result.FromStorage:
-        """Documents from storage; what they hold open is closed with the exchange, however that ends. Raises
-        PayloadUnavailable while there still is a status to send.
+        """Opens the stored documents, encoded as asked. They are closed with the exchange, however it ends.
+
+        Raises PayloadUnavailable before the reply begins, so that the caller gets a 503.
         """
-        delivered = self.pipeline.deliver(operation, documents, encoding=encoding)
+        delivered = self.service.deliver(operation, documents, encoding=encoding)
         if (aclose := getattr(delivered, "aclose", None)) is not None:
             exchange_of(request).cleanup.push_async_callback(aclose)
         return await result.FromStorage(delivered, documents).begin()
@@ -266,7 +282,7 @@ class Routes:
         headers = [(b"cache-control", b"no-store"), (b"vary", b"accept")]
         if sum(document.content_bytes for document in documents) > SMALL_RESULT_BYTES:
             return Response(200, headers, StreamedContent(JSON, content))
-        # Sending three pieces costs more than joining them.
+        # For a small result, joining the pieces costs less than sending each of them.
         whole = b"".join([piece async for piece in content()])
         return Response(200, headers, StreamedContent(JSON, partial(in_one_piece, whole), len(whole)))
 
@@ -282,7 +298,7 @@ class Routes:
 
 
 async def in_one_piece(body: bytes) -> AsyncIterator[bytes]:
-    """In place of `Content`, which is sent in pieces of 60 KB."""
+    """Yields `body` whole. BlackSheep would send a `Content` in pieces of 60 KB."""
     yield body
 
 
@@ -291,9 +307,10 @@ def route_value(request: Request, name: str) -> str:
 
 
 def retry_after_seconds(operation: Operation) -> int:
-    """When to ask again: about what the documents take, between 1 and 10 seconds."""
+    """When the caller should ask again: about how long signing takes, 1 to 10 seconds."""
     return min(10, 1 + operation.documents_total // 500)
 
 
 def waiting_headers(operation: Operation) -> list[tuple[bytes, bytes]]:
+    """A Retry-After header if the operation is not finished."""
     return [] if operation.status.finished else [(b"retry-after", b"%d" % retry_after_seconds(operation))]

@@ -1,7 +1,6 @@
-"""The replies as types, and how they become JSON.
+"""The types of the replies, and how they become JSON. The OpenAPI document is made from the same types.
 
-The same types make the OpenAPI document. Absent fields are left out. Names that the contract may change are
-renamed last.
+Fields with their default value are left out. Fields whose names the contract may change are renamed last (`renamed`).
 """
 
 from collections.abc import Mapping
@@ -10,16 +9,16 @@ from typing import Annotated, Any
 
 import msgspec
 
-from batchseal.api.facade import Document, Operation
+from batchseal.api.offered_service import Document, Operation
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
 
 
 class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """Base of the replies."""
+    """Base of the reply types."""
 
 
 def one_of(names: type[IntEnum]) -> msgspec.Meta:
-    """For the OpenAPI document: the texts that a field can have."""
+    """Lists the values that a field can have, for the OpenAPI document."""
     return msgspec.Meta(extra_json_schema={"enum": [member.name for member in names]})
 
 
@@ -28,7 +27,7 @@ Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})
 
 
 class Registration(Struct):
-    """What the caller of an asynchronous request keeps; host and port are what `--server.host.port` tells."""
+    """The reply to an asynchronous request. `host` and `port` are those of `--server.host.port`."""
 
     id: int
     status: Status
@@ -38,7 +37,7 @@ class Registration(Struct):
 
 
 class StatusEntry(Registration):
-    """How far an operation is."""
+    """The status of an operation, with the numbers of its documents."""
 
     creation_date: Instant
     documents_total: int
@@ -54,7 +53,7 @@ class Folder(Struct):
 
 
 class SignedDocument(Struct):
-    """An entry of documentList; lengths are bytes."""
+    """An entry of documentList. Lengths are in bytes."""
 
     external_reference: str
     name: str
@@ -72,7 +71,7 @@ class SignedDocument(Struct):
 
 
 class SignOperation(Struct):
-    """A finished operation with its documents in the order of the request."""
+    """A finished operation, with its documents in the order of the request."""
 
     id: int
     type: str
@@ -86,7 +85,7 @@ class SignOperation(Struct):
 
 
 class Token(msgspec.Struct):
-    """RFC 6749 5.1."""
+    """A token reply (RFC 6749 5.1)."""
 
     access_token: str
     token_type: str
@@ -101,7 +100,7 @@ class Health(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """The original's error body and RFC 9457 in one; `error` is RFC 6749's, at the token address only."""
+    """An error reply: the body of the original product and RFC 9457 in one. Only the token address sends `error` (RFC 6749)."""
 
     errorCodeDescription: str
     causeMessage: str
@@ -115,21 +114,22 @@ class Problem(msgspec.Struct):
 
 
 def encode(reply: Any) -> bytes:
-    """JSON without the lower-case word `error`, which a live client takes for a failure wherever it stands.
+    """JSON in which the lower-case word `error` does not occur.
 
-    `e\\u0072ror` reads the same. It is the r that is escaped: the e may be the last digit of an escape
-    itself.
+    A client in use takes a reply for a failure if that word stands anywhere in it. It is written `e\\u0072ror`, which every
+    JSON parser reads as the same text. The first r is escaped, not the e: that e may be the last digit of another escape.
     """
     return msgspec.json.encode(reply).replace(b"error", b"e\\u0072ror")
 
 
 def renamed(reply: Struct, names: Mapping[str, str]) -> dict[str, Any]:
-    """Fields of `reply` under the names that the contract gives them."""
+    """The fields of `reply`, under the names of `Contract.status` or `Contract.document`."""
     fields: dict[str, Any] = msgspec.to_builtins(reply)
     return {names.get(name, name): value for name, value in fields.items()}
 
 
 def registration(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a Registration."""
     return renamed(
         Registration(
             id=operation.id,
@@ -143,6 +143,7 @@ def registration(operation: Operation, names: Mapping[str, str]) -> dict[str, An
 
 
 def status_entry(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a StatusEntry."""
     return renamed(
         StatusEntry(
             id=operation.id,
@@ -160,7 +161,7 @@ def status_entry(operation: Operation, names: Mapping[str, str]) -> dict[str, An
 
 
 def signed_document(operation: Operation, document: Document, names: Mapping[str, str]) -> dict[str, Any]:
-    """An entry of documentList without its content."""
+    """The fields of an entry of documentList, without its content."""
     return renamed(
         SignedDocument(
             external_reference=document.external_reference,
@@ -181,7 +182,7 @@ def signed_document(operation: Operation, document: Document, names: Mapping[str
 
 
 def sign_operation(operation: Operation, status: OperationStatus) -> dict[str, Any]:
-    """A finished operation; documentList is empty here, since it is streamed."""
+    """The fields of a finished operation. documentList is empty: `result.py` streams it."""
     fields: dict[str, Any] = msgspec.to_builtins(
         SignOperation(
             id=operation.id,
@@ -204,11 +205,12 @@ def sign_operation(operation: Operation, status: OperationStatus) -> dict[str, A
 
 
 def instant(operation: Operation) -> str:
-    """ISO 8601 with offset and milliseconds."""
+    """The operation's creation date in ISO 8601, with offset and milliseconds."""
     return operation.created_at.isoformat(timespec="milliseconds")
 
 
 def execution_milliseconds(operation: Operation) -> int | None:
+    """From reception to the end of the operation; None if it is not finished."""
     if operation.finished_at is None:
         return None
     return round((operation.finished_at - operation.created_at).total_seconds() * 1000)

@@ -1,4 +1,7 @@
-"""Addresses that are not about operations: tokens, health, metrics, and the documentation from local files."""
+"""The handlers of addresses that are not about operations: tokens, health, metrics and the API's documentation.
+
+The documentation is served from local files.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -9,8 +12,8 @@ from blacksheep import Content, Request, Response
 from batchseal.api import schemas
 from batchseal.api.authentication import Authenticator, decoded_basic, parse_basic
 from batchseal.api.contract import Contract
-from batchseal.api.facade import Pipeline
 from batchseal.api.metrics import Metrics
+from batchseal.api.offered_service import OfferedService
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import JSON, exchange_of, header, json_reply
 from batchseal.api.schemas import Health, Token
@@ -31,8 +34,8 @@ SWAGGER_FILES = {
     "swagger-ui.css": b"text/css",
     "favicon-32x32.png": b"image/png",
 }
-# No address outside: not even the badge with which Swagger UI would show the document to a validator on the
-# internet.
+# The page must not contact other hosts. By default, Swagger UI sends the document's address to a validator on the internet
+# and shows its verdict as a badge; `validatorUrl: null` stops that.
 SWAGGER_START = 'SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
 SWAGGER_PAGE = """<!doctype html>
 <html lang="en">
@@ -46,16 +49,18 @@ PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsa
 
 
 class ServiceRoutes:
+    """The handlers. `openapi` is the OpenAPI document as JSON."""
+
     def __init__(
         self,
-        pipeline: Pipeline,
+        service: OfferedService,
         authenticator: Authenticator,
         contract: Contract,
         problems: Problems,
         metrics: Metrics,
         openapi: bytes,
     ) -> None:
-        self.pipeline = pipeline
+        self.service = service
         self.authenticator = authenticator
         self.contract = contract
         self.problems = problems
@@ -65,10 +70,11 @@ class ServiceRoutes:
     # --- tokens (RFC 6749 4.4) ------------------------------------------------------------------------------
 
     async def token(self, request: Request) -> Response:
+        """Issues a token for client credentials. A missing grant_type counts as client_credentials."""
         try:
             form = await self.token_form(request)
             if form.get("grant_type", "client_credentials") != "client_credentials":
-                raise ValueNotAllowed("grant_type is not client_credentials")
+                raise ValueNotAllowed("grant_type must be client_credentials")
             issued = self.issue(header(request, b"authorization"), form, exchange_of(request).peer)
         except ApiError as error:
             return self.token_refused(error)
@@ -76,7 +82,7 @@ class ServiceRoutes:
         return json_reply(schemas.encode(token), (b"pragma", b"no-cache"))
 
     async def token_form(self, request: Request) -> dict[str, str]:
-        """Parameters of the query and of a form in the body; the body's win."""
+        """The parameters of the query and of a form in the body. The body's value wins. Raises TooLarge, InvalidRequest."""
         body = bytearray()
         async for chunk in exchange_of(request).body():
             body += chunk
@@ -90,6 +96,7 @@ class ServiceRoutes:
         return {name: values[0] for table in pairs for name, values in table.items()}
 
     def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
+        """A token for the credentials in the Authorization header, or for those in the form if there is no Basic header."""
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         if scheme.lower() != "basic":
             return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""), peer)
@@ -97,11 +104,12 @@ class ServiceRoutes:
         try:
             return self.authenticator.issue(*plain, peer, count=False)
         except UnknownClientService:
-            # RFC 6749 2.3.1 has id and secret form-encoded in Basic; most clients send them plain.
+            # RFC 6749 2.3.1 requires that id and secret are form-encoded inside Basic. Most clients send them plain, so the
+            # plain form was tried first.
             return self.authenticator.issue(*decoded_basic(*plain), peer)
 
     def token_refused(self, error: ApiError) -> Response:
-        """The contract's error body, with the member that OAuth clients look for (RFC 6749 5.2)."""
+        """The error reply of the contract, with the member `error` that OAuth clients read (RFC 6749 5.2)."""
         status = self.problems.status(error)
         oauth = "invalid_client" if status in (401, 403) else "invalid_request"
         if isinstance(error, ValueNotAllowed):
@@ -115,18 +123,20 @@ class ServiceRoutes:
         return json_reply(schemas.encode(Health("UP")))
 
     async def ready(self, request: Request) -> Response:
-        checks = await self.pipeline.ready()
+        """200 if every part is "ok" or has only a warning, else 503."""
+        checks = await self.service.ready()
         up = all(state == "ok" or state.startswith("warning: ") for state in checks.values())
         body = schemas.encode(Health("UP" if up else "DOWN", checks))
         return json_reply(body, status=200 if up else 503)
 
     async def metrics(self, request: Request) -> Response:
-        media_type, text = self.counts.exposition(await self.pipeline.numbers())
+        media_type, text = self.counts.exposition(await self.service.numbers())
         return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
 
     # --- documentation --------------------------------------------------------------------------------------
 
     def base(self, request: Request) -> str:
+        """The base path that the caller used."""
         address = exchange_of(request).address
         return address.base if address else self.contract.bases[0]
 
@@ -141,7 +151,7 @@ class ServiceRoutes:
             start = (SWAGGER_START % (self.base(request) + self.contract.openapi)).encode()
             return Response(200, [(b"cache-control", b"no-cache")], Content(b"text/javascript", start))
         if name not in SWAGGER_FILES:
-            raise NotFound(f"there is no file {name[:80]!r} here")
+            raise NotFound(f"there is no file {name[:80]!r}")
         headers = [(b"cache-control", b"public, max-age=86400")]
         return Response(200, headers, Content(SWAGGER_FILES[name], (swagger_folder() / name).read_bytes()))
 
@@ -150,7 +160,7 @@ class ServiceRoutes:
 
 
 def swagger_folder() -> Path:
-    """Where the installed `swagger-ui-py` keeps the files; its code is not run."""
+    """The folder of the Swagger UI files in the installed package `swagger-ui-py`. The package's code is not imported."""
     spec = importlib.util.find_spec("swagger_ui")
     if spec is None or not spec.submodule_search_locations:
         raise NotFound("the Swagger files are not installed")

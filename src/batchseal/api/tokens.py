@@ -1,7 +1,7 @@
-"""Tokens of the proxy's own token address, which are JSON Web Tokens (`system/jwt.py`).
+"""The tokens that the proxy issues itself: JSON Web Tokens (`system/jwt.py`).
 
-The signing key lies in the temp folder, so that all workers and a restart share it. A token is bound to the
-secret that got it: a changed secret ends it.
+Their key is a file in the temp folder. All workers use it, and tokens stay valid over a restart. A token is bound to the
+secret of its client service: when the secret changes, the token becomes invalid.
 """
 
 import hmac
@@ -23,6 +23,8 @@ MAX_TOKEN_CHARACTERS = 8192
 
 
 class Claims(msgspec.Struct):
+    """The claims of RFC 7519 4.1, and `bound`: which secret the token belongs to (`Tokens.binding`)."""
+
     iss: str
     aud: str
     client_id: str
@@ -39,21 +41,25 @@ class Issued:
 
 
 class Tokens:
+    """Issues and reads tokens that are signed with `key`."""
+
     def __init__(self, key: bytes) -> None:
         self.key = key
 
     def issue(self, client_service: str, secret: str) -> Issued:
+        """A new token for this client service, valid for LIFETIME_SECONDS and as long as its secret stays the same."""
         now, token_id = int(time.time()), secrets.token_urlsafe(16)
         claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
         return Issued(jwt.issue(self.key, claims), token_id)
 
     def binding(self, secret: str) -> str:
-        """Tells one secret from another without giving it away."""
+        """A short keyed digest of `secret`. It shows whether two secrets are equal and reveals nothing else about them."""
         return jwt.encode(hmac.digest(self.key, b"secret:" + secret.encode(), "sha256")[:12])
 
     def read(self, token: str) -> Claims | None:
-        """Claims of a token of ours, None for somebody else's. Raises InvalidToken for one of ours that no
-        longer holds.
+        """The claims of a token that the proxy issued, or None if somebody else issued it.
+
+        Raises InvalidToken if the proxy issued it, but its signature is wrong or it has expired.
         """
         parsed = jwt.parse(token)
         if parsed is None:
@@ -72,8 +78,9 @@ class Tokens:
 
 
 def load_key(path: Path) -> bytes:
-    """The key in `path`, made with mode 0600 where there is none; of several processes that try at once all
-    get the same.
+    """The key in the file `path`. A missing or unusable file is made anew, with mode 0600.
+
+    If several processes make it at the same time, all of them get the same key.
     """
     if not path.exists():
         create_once(path, secrets.token_bytes(KEY_BYTES))

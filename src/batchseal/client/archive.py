@@ -1,7 +1,7 @@
-"""Reads a zip archive as it arrives, without a copy of it on disk. Stored entries only, as the service sends them.
+"""Reads a zip archive as it arrives, without storing it. Only entries without compression are read, as the service sends them.
 
-The sizes of entries written to a stream follow their data (APPNOTE.TXT 4.3.9), where they come too late to find the end
-of stored data: the caller knows them from the operation's result.
+The service writes the size of an entry after its data (APPNOTE.TXT 4.3.9). To find the end of the data, the reader must know
+the size before; the caller of this module knows it from the operation's result.
 """
 
 import struct
@@ -20,14 +20,16 @@ ZIP64_FIELD = 1
 
 
 class Source(Protocol):
+    """A stream of bytes. `read` returns at most `count` bytes, and b"" at the end."""
+
     def read(self, count: int, /) -> bytes: ...
 
 
 def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Name and content of each entry; the content must be taken before the next entry is.
+    """Yields the name and the content (in pieces) of each entry. The next entry skips what is left of a content.
 
-    `size_of` gives the size of an entry, or raises. Raises RequestFailed for what is no such archive, and at the end of
-    a content that does not match its checksum.
+    `size_of` returns the size in bytes of the entry with that name; it may raise for an unexpected name. Raises RequestFailed
+    if the archive ends too early, has a compressed entry, or has a content that does not match its size or checksum.
     """
     while (head := exactly(source, 4)) == LOCAL:
         rest = exactly(source, LOCAL_HEADER.size - 4)
@@ -35,18 +37,22 @@ def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tupl
         name = exactly(source, name_bytes).decode("utf-8", "replace")
         extra = exactly(source, extra_bytes)
         if method != STORED:
-            raise RequestFailed(f"the result's entry {name!r} is compressed, which is not expected")
-        # A checksum of None follows the data.
+            raise RequestFailed(f"the result's entry {name!r} is compressed; only stored entries are expected")
+        # If the sizes follow the data, so does the checksum: None here.
         expected = None if flags & SIZES_FOLLOW else crc
         content = read_content(source, name, size_of(name), expected, wide=has_zip64(extra))
         yield name, content
-        for _ in content:  # what the caller left
+        for _ in content:  # Skip what the caller did not read.
             pass
-    while source.read(ENTRY_PIECE_BYTES):  # the directory tells nothing new
+    while source.read(ENTRY_PIECE_BYTES):  # The central directory at the end of the archive is not needed.
         pass
 
 
 def read_content(source: Source, name: str, size: int, crc: int | None, *, wide: bool) -> Iterator[bytes]:
+    """Yields the `size` bytes of an entry, then checks its CRC-32. Raises RequestFailed.
+
+    If `crc` is None, a data descriptor follows the data; `wide` says that its sizes have eight bytes each (zip64).
+    """
     actual = 0
     while size:
         piece = source.read(min(size, ENTRY_PIECE_BYTES))
@@ -65,7 +71,7 @@ def read_content(source: Source, name: str, size: int, crc: int | None, *, wide:
 
 
 def has_zip64(extra: bytes) -> bool:
-    """Whether the extra fields hold the one that makes sizes eight bytes long (APPNOTE.TXT 4.5.3)."""
+    """Whether the extra fields of an entry contain the zip64 field, which makes sizes eight bytes long (APPNOTE.TXT 4.5.3)."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == ZIP64_FIELD:
@@ -75,6 +81,7 @@ def has_zip64(extra: bytes) -> bool:
 
 
 def exactly(source: Source, count: int) -> bytes:
+    """Reads exactly `count` bytes. Raises RequestFailed if there are fewer."""
     data = source.read(count)
     while len(data) < count:
         more = source.read(count - len(data))

@@ -1,4 +1,6 @@
-"""The documents of a batch and the request body that carries them: made while it is sent, never held whole."""
+"""The documents of a batch, and the request body that carries them. The body is made while it is sent, and is never whole
+in memory.
+"""
 
 import binascii
 import json
@@ -9,17 +11,19 @@ from pathlib import Path
 
 from batchseal.errors import ConfigurationError
 
-# A multiple of 3, so that the pieces' base64 joins without padding inside.
+# Files are read in pieces of this size. It is a multiple of 3, so that base64 has no padding between two pieces.
 FILE_PIECE_BYTES = 3 * 64 * 1024
 
+# The longest name and external reference that the service accepts by default.
 NAME_CHARACTERS = 255
+# More documents than this are sent as several batches.
 BATCH_DOCUMENTS = 2500
 BATCH_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file to be signed. `name` is unique within the command's documents: the signed file is called so."""
+    """A file to sign. `size` is in bytes. `name` is unique among the documents of a command, and names the signed file."""
 
     path: Path
     name: str
@@ -27,14 +31,17 @@ class Document:
 
 
 def find_documents(paths: Iterable[Path]) -> list[Document]:
-    """The files of `paths` in order, folders standing for their *.pdf. Raises ConfigurationError."""
+    """The files of `paths`, in order. A folder means its *.pdf files, sorted by name.
+
+    Raises ConfigurationError if a file cannot be read, or if there is no file at all.
+    """
     documents: list[Document] = []
     taken: set[str] = set()
     for path in paths:
         files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".pdf") if path.is_dir() else [path]
         for file in files:
             if not file.is_file() or not os.access(file, os.R_OK):
-                raise ConfigurationError(f"{file} is not a file that can be read")
+                raise ConfigurationError(f"{file} cannot be read as a file")
             documents.append(Document(file, unique_name(file, taken), file.stat().st_size))
     if not documents:
         raise ConfigurationError("there is no PDF file in " + ", ".join(map(str, paths)))
@@ -42,7 +49,8 @@ def find_documents(paths: Iterable[Path]) -> list[Document]:
 
 
 def unique_name(file: Path, taken: set[str]) -> str:
-    # Names that aren't UTF-8 can't be sent as they are.
+    """A name for `file` that is not in `taken`; adds it to `taken`. A number is appended if the file's own name is there."""
+    # A file name may contain bytes that are not UTF-8. They cannot be sent, and become question marks.
     stem, suffix = (text.encode("utf-8", "replace").decode() for text in (file.stem, file.suffix))
     stem = stem[: NAME_CHARACTERS - len(suffix) - 10]
     name, count = stem + suffix, 1
@@ -56,7 +64,10 @@ def unique_name(file: Path, taken: set[str]) -> str:
 def split_batches(
     documents: Sequence[Document], max_documents: int = BATCH_DOCUMENTS, max_bytes: int = BATCH_BYTES
 ) -> list[list[Document]]:
-    """Batches within what one request should carry; a document larger than `max_bytes` goes alone."""
+    """Divides the documents into batches, one for each request, in order.
+
+    A document larger than `max_bytes` is a batch of its own.
+    """
     batches: list[list[Document]] = []
     room_documents = room_bytes = 0
     for document in documents:
@@ -70,13 +81,16 @@ def split_batches(
 
 
 def document_reference(ordinal: int, document: Document) -> str:
-    """A document's external reference: its ordinal in front, so that an entry of the result names it."""
+    """A document's external reference. It begins with the document's ordinal, so that an entry of the result can be assigned."""
     return f"{ordinal:05d}-{document.name}"[:NAME_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchBody:
-    """A SignRequest as JSON. Iterating gives its bytes in pieces; `total_bytes` is known before."""
+    """A SignRequest as JSON. Iterate over it to get its bytes in pieces; `total_bytes` is known before that.
+
+    It can be iterated over several times. Raises ConfigurationError if a file has become shorter in the meantime.
+    """
 
     documents: Sequence[Document]
     external_reference: str
@@ -86,6 +100,7 @@ class BatchBody:
 
     @property
     def total_bytes(self) -> int:
+        """The length of the whole body, for Content-Length."""
         around = sum(map(len, self._frames()))
         return around + sum(4 * -(-document.size // 3) for document in self.documents)
 
@@ -97,7 +112,7 @@ class BatchBody:
         yield next(frames)
 
     def _frames(self) -> list[bytes]:
-        """The text between the documents' contents: one more than there are documents."""
+        """The JSON text before, between and after the documents' contents: one piece more than there are documents."""
         head = json.dumps({"externalReference": self.external_reference, "description": self.description})
         info = {"signatureType": "PAdES", "reason": self.reason or None, "location": self.location or None}
         after = f'"}},"signatureInfo":{json.dumps({key: text for key, text in info.items() if text})}}}'
@@ -115,6 +130,7 @@ class BatchBody:
 
 
 def base64_pieces(document: Document) -> Iterator[bytes]:
+    """The file's content as base64, in pieces. Raises ConfigurationError if the file has become shorter."""
     left = document.size
     with document.path.open("rb") as file:
         while left:

@@ -1,7 +1,7 @@
-"""A client of the service over HTTP: register a batch, follow it, fetch its result. One connection at a time.
+"""A client of the service over HTTP: it registers a batch, asks for its status and fetches its result.
 
-Calls that change nothing are repeated when the connection breaks or the service asks for a pause; a registration
-is repeated under the same external reference, which the service takes once only.
+The client has one connection at a time. It repeats a call if the connection breaks or the service asks for a pause. That is safe
+for a registration too: it is repeated with the same external reference, and the service accepts a reference only once.
 """
 
 import http.client
@@ -20,16 +20,19 @@ from batchseal.errors import ConfigurationError, RequestFailed
 
 BASE_PATH = "/signstash/einvoice-integration-client-ws"
 REPLY_TIMEOUT_SECONDS = 180
+# The pause after each attempt, unless the service names one. There are as many attempts as pauses.
 PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_PAUSE_SECONDS = 30.0
 COPY_BYTES = 1 << 20
 PROBLEM_BYTES = 64 << 10
 
-Progress = Callable[[int], None]  # told how many more bytes have gone
+Progress = Callable[[int], None]  # Called with the number of bytes that were sent since the last call.
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
+    """The status of an operation. `documents_done` counts signed and failed documents."""
+
     operation_id: int
     status: str
     documents_total: int
@@ -42,7 +45,7 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class DocumentResult:
-    """How one document ended; `signed_bytes` is None where it is not signed."""
+    """How one document ended. `signed_bytes` is the size of the signed document, or None if it is not signed."""
 
     signed_bytes: int | None
     sign_error: str
@@ -50,7 +53,10 @@ class DocumentResult:
 
 
 class Client:
-    """Talks to one service as one client service. `url` may carry a base path of its own."""
+    """Talks to one service as one client service, with Basic credentials, or with `token` if it is given.
+
+    `url` is the service's address; it may contain the base path. Raises ConfigurationError if it is not an HTTP address.
+    """
 
     def __init__(self, url: str, client_id: str, secret: str, *, token: str = "") -> None:
         parts = urlsplit(url)
@@ -69,13 +75,13 @@ class Client:
             self._connection = None
 
     def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
-        """Hands the batch over; returns when the service has taken it. Raises RequestFailed."""
+        """Sends the batch. Returns once the service has registered it. Raises RequestFailed."""
         for attempt, pause in enumerate(PAUSES_SECONDS):
             try:
                 self._send_batch(body, progress)
                 return
             except RequestFailed as problem:
-                # An earlier attempt whose reply was lost has been taken.
+                # "Reference taken" after a retry: the service registered an earlier attempt, and its reply was lost.
                 if attempt and problem.code == "0.0.7":
                     return
                 if problem.status not in (0, 429, 503) or attempt == len(PAUSES_SECONDS) - 1:
@@ -83,14 +89,17 @@ class Client:
                 time.sleep(min(problem.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
 
     def status(self, external_reference: str, wait_seconds: int = 0) -> BatchStatus:
-        """State of the newest operation of that reference; held up to `wait_seconds` until it changes."""
+        """The status of the newest operation with this reference. Raises RequestFailed.
+
+        The service delays its reply until the operation has finished, for at most `wait_seconds`.
+        """
         path = "async/operation/status/withExternalReference/" + quote(external_reference, safe="")
         newest = self._get_json(path, {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {})[0]
         done = newest.get("documentsSigned", 0) + newest.get("documentsFailed", 0)
         return BatchStatus(newest["id"], newest["status"], newest.get("documentsTotal", 0), done)
 
     def results(self, operation_id: int) -> list[DocumentResult]:
-        """How each document ended, in the order of the request, without contents."""
+        """How each document ended, in the order of the request. Raises RequestFailed."""
         operation = self._get_json(f"operation/sign/detail/{operation_id}/contentInResponse/false")
         return [
             DocumentResult(
@@ -104,12 +113,15 @@ class Client:
         ]
 
     def fetch_archive(self, operation_id: int, read: Callable[[http.client.HTTPResponse], Any]) -> Any:
-        """All signed documents as a zip archive, which `read` takes as it comes; again from the start after a break."""
+        """Fetches all signed documents as a zip archive, and returns what `read` makes of the reply. Raises RequestFailed.
+
+        If the connection breaks, the archive is fetched again and `read` is called again, from the start.
+        """
         path = f"operation/sign/detail/{operation_id}/documents"
         return self._get(path, {"Accept": "application/zip"}, read)
 
     def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
-        """Writes one signed document to `target`, from its start."""
+        """Writes one signed document to `target` and replaces what is in it. Raises RequestFailed."""
 
         def copy(reply: http.client.HTTPResponse) -> None:
             target.seek(0)
@@ -122,7 +134,7 @@ class Client:
     # --- one request ------------------------------------------------------------------------------------
 
     def _send_batch(self, body: BatchBody, progress: Progress) -> None:
-        self.close()  # a connection that idled may be dead, which shows only once a body has been sent
+        self.close()  # A connection that was idle may be broken. That would show only after the whole body was sent.
         try:
             connection = self._connect()
             connection.putrequest("POST", self._base + "async/document/sign/base64/", skip_accept_encoding=True)
@@ -139,13 +151,13 @@ class Client:
             self.close()
             raise RequestFailed(f"the connection to {self._host} broke: {problem or type(problem).__name__}") from None
         except BaseException:
-            self.close()  # a half-sent body leaves nothing that could go on
+            self.close()  # After half a body, the connection cannot be used for anything else.
             raise
 
     def _send_pieces(self, connection: http.client.HTTPConnection, body: BatchBody, progress: Progress) -> None:
-        """Sends the body, or as much of it as the service takes before it answers (a refusal)."""
+        """Sends the body. Stops early if the service replies before the end, which is a refusal."""
         for piece in body:
-            # With TLS, bytes can wait that are no reply.
+            # With TLS, there may be bytes to read that are not a reply.
             if self._tls is None and select.select([connection.sock], [], [], 0)[0]:
                 return
             try:
@@ -158,7 +170,9 @@ class Client:
         return self._get(path, headers or {}, json.load)
 
     def _get(self, path: str, headers: dict[str, str], read: Callable[[http.client.HTTPResponse], Any]) -> Any:
-        """One GET, repeated with growing pauses while the service is away; `read` takes the reply's body."""
+        """Sends a GET and returns what `read` makes of the reply. Repeats it with growing pauses while the service is
+        unavailable. Raises RequestFailed.
+        """
         for pause in PAUSES_SECONDS:
             try:
                 connection = self._connect()
@@ -192,7 +206,7 @@ class Client:
 
 
 def problem_of(reply: http.client.HTTPResponse) -> RequestFailed:
-    """The service's error body as an exception."""
+    """The service's error reply as an exception."""
     text = reply.read(PROBLEM_BYTES)
     try:
         body = json.loads(text)

@@ -1,4 +1,7 @@
-"""`batchseal probe`: one request to /health/ready. Loads next to nothing, as a container asks every few seconds."""
+"""Sends one GET to the service on this machine, for the commands `probe` and `check`.
+
+A container runs `probe` every few seconds, so this module imports as little as possible.
+"""
 
 import json
 import socket
@@ -10,10 +13,10 @@ MAX_REPLY_BYTES = 64 << 10
 
 
 def ask(settings: Settings, path: str) -> tuple[int, bytes]:
-    """Status and body of a GET on the service that these settings would make. Raises OSError."""
+    """HTTP status and body of a GET to the service that these settings describe. Raises OSError."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
     request = f"GET {path} HTTP/1.1\r\nHost: localhost:{settings.port}\r\nConnection: close\r\n\r\n"
-    # A socket only: http.client would double what a probe takes, which counts against the container's memory.
+    # Use a plain socket: http.client would double the memory of the probe, which counts against the container's limit.
     with connect(settings, host) as connection:
         connection.sendall(request.encode())
         reply = bytearray()
@@ -22,36 +25,27 @@ def ask(settings: Settings, path: str) -> tuple[int, bytes]:
     head, _, body = bytes(reply).partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 ") or not head[9:12].isdigit():
         raise OSError("the answer is not HTTP")
-    # A chunked body is small enough for one chunk, its size on a line before it.
+    # A chunked body is so small that it is one chunk. The line before the chunk holds its size.
     if b"transfer-encoding: chunked" in head.lower():
         body = body.partition(b"\r\n")[2].partition(b"\r\n")[0]
     return int(head[9:12]), body
 
 
 def connect(settings: Settings, host: str) -> socket.socket:
+    """A connection to the service, with TLS if the settings say so. Raises OSError."""
     connection = socket.create_connection((host, settings.port), PROBE_SECONDS)
     if not settings.tls_certificate:
         return connection
     import ssl
 
-    # The certificate is for the name outside, and this is loopback.
+    # Do not verify the certificate: it is issued for the public host name, and this connection stays on the machine.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context.wrap_socket(connection)
 
 
-def run(settings: Settings) -> int:
-    try:
-        status, body = ask(settings, "/health/ready")
-    except OSError as problem:
-        print(f"no answer on port {settings.port}: {problem or type(problem).__name__}")
-        return 1
-    print(describe(body))
-    return 0 if status == 200 else 1
-
-
 def describe(body: bytes) -> str:
-    """The parts that the reply names, on one line."""
+    """The reply's JSON object on one line, as `name: value, name: value`."""
     try:
         parts = json.loads(body)
         return ", ".join(f"{name}: {text}" for name, text in parts.items())

@@ -1,4 +1,7 @@
-"""A batch from files to signed files: 1 register, 2 follow, 3 fetch, 4 store. Progress goes to a callback."""
+"""Signs a batch: from files to signed files. The steps are 1 register, 2 follow, 3 fetch, 4 store.
+
+A callback is told the progress of each step.
+"""
 
 import os
 import time
@@ -12,16 +15,19 @@ from batchseal.client.batch import BatchBody, Document
 from batchseal.client.http import BatchStatus, Client, DocumentResult
 from batchseal.errors import ConfigurationError, RequestFailed
 
+# How long the service may delay a status reply until the operation has finished.
 WAIT_SECONDS = 2
-# Where the service does not hold a status reply back, this keeps polls apart.
+# The shortest time between two status requests, in case the service replies at once.
 POLL_SECONDS = 0.25
 
-# Told the step ("upload", "sign", "download") and how much of its total is done; bytes, documents, bytes.
+# Called with the step, with what is done, and with the total: bytes for "upload" and "download", documents for "sign".
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedDocument:
+    """A document that was not signed. `sign_error` is the contract's code, `cause` the reason in words."""
+
     document: Document
     sign_error: str
     cause: str
@@ -29,7 +35,7 @@ class RefusedDocument:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of a batch. `seconds` holds the time of each step."""
+    """How a batch ended. `signed` holds the signed files; `seconds` maps each step to its duration."""
 
     operation_id: int
     status: str
@@ -39,7 +45,10 @@ class BatchResult:
 
 
 def seal_batch(client: Client, body: BatchBody, out: Path, report: Report) -> BatchResult:
-    """Signs the documents of `body` and stores them in `out` under their names. Raises RequestFailed."""
+    """Has the documents of `body` signed, and stores the signed files in the folder `out` under the documents' names.
+
+    Raises RequestFailed, or ConfigurationError if a signed file would replace its original.
+    """
     check_target(body.documents, out)
     started = time.monotonic()
     # 1 register
@@ -68,15 +77,16 @@ def seal_batch(client: Client, body: BatchBody, out: Path, report: Report) -> Ba
 
 
 def check_target(documents: Sequence[Document], out: Path) -> None:
-    """Raises ConfigurationError where a signed file would take the place of its original."""
+    """Makes the folder `out`. Raises ConfigurationError if a signed file would replace its original."""
     out.mkdir(parents=True, exist_ok=True)
     for document in documents:
         target = out / document.name
         if target.exists() and target.samefile(document.path):
-            raise ConfigurationError(f"--out: {target} is one of the files to be signed; name another folder")
+            raise ConfigurationError(f"--out: {target} is one of the files to sign; choose another folder")
 
 
 def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
+    """Asks for the status until the operation has finished, and returns it. Raises RequestFailed."""
     while True:
         asked = time.monotonic()
         status = client.status(body.external_reference, WAIT_SECONDS)
@@ -88,10 +98,10 @@ def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
 
 
 def fetch(client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report) -> None:
-    """Stores what is signed and notes what is not."""
+    """Fetches and stores the signed documents, and adds all documents to `result`. Raises RequestFailed."""
     outcomes = client.results(result.operation_id)
     if len(outcomes) != len(documents):
-        raise RequestFailed(f"the result has {len(outcomes)} documents where {len(documents)} were sent")
+        raise RequestFailed(f"the result has {len(outcomes)} documents, but {len(documents)} were sent")
     total = sum(outcome.signed_bytes or 0 for outcome in outcomes)
     missing = {ordinal for ordinal, outcome in enumerate(outcomes) if outcome.signed_bytes is not None}
     stored: dict[int, Path] = {}
@@ -106,14 +116,14 @@ def fetch(client: Client, documents: Sequence[Document], out: Path, result: Batc
     if missing:
         client.fetch_archive(result.operation_id, unpack)
     for ordinal in sorted(missing - stored.keys()):
-        # What the archive lacks was found damaged on delivery; asked for alone, the service says why.
+        # A signed document that is not in the archive was damaged in storage. Asked for it alone, the service says why.
         try:
             stored[ordinal] = fetch_one(client, result.operation_id, ordinal, out / documents[ordinal].name)
         except RequestFailed as problem:
             result.refused.append(RefusedDocument(documents[ordinal], "STORAGE_SERVICE_GLOBAL_ERROR", problem.cause))
     for document, outcome in zip(documents, outcomes, strict=True):
         if outcome.signed_bytes is None:
-            cause = outcome.cause.removeprefix(f"{document.name}: ")  # where the service names it itself
+            cause = outcome.cause.removeprefix(f"{document.name}: ")  # The command prints the name itself.
             result.refused.append(RefusedDocument(document, outcome.sign_error, cause))
     result.signed = [stored[ordinal] for ordinal in sorted(stored)]
     report("download", total, total)
@@ -122,13 +132,17 @@ def fetch(client: Client, documents: Sequence[Document], out: Path, result: Batc
 def unpack_archive(
     reply: Source, documents: Sequence[Document], outcomes: Sequence[DocumentResult], out: Path
 ) -> Iterator[tuple[int, Path]]:
-    """Stores the entries as they arrive: entry names begin with the reference we gave, and so with the ordinal."""
+    """Stores the entries as they arrive, and yields the ordinal and the file of each.
+
+    An entry's name begins with the document's external reference, which begins with the ordinal (`document_reference`).
+    Raises RequestFailed.
+    """
 
     def ordinal_of(name: str) -> int:
         digits = name.partition("-")[0]
         ordinal = int(digits) if digits.isascii() and digits.isdigit() else len(outcomes)
         if ordinal >= len(outcomes) or outcomes[ordinal].signed_bytes is None:
-            raise RequestFailed(f"the result has an entry that was not expected: {name!r}")
+            raise RequestFailed(f"the result has an unexpected entry: {name!r}")
         return ordinal
 
     for name, content in read_entries(reply, lambda name: outcomes[ordinal_of(name)].signed_bytes or 0):
@@ -147,7 +161,7 @@ def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> 
 
 
 class PartFile:
-    """A file that gets its name only when it is complete."""
+    """A file that gets its final name only when it is complete. If writing fails, it is deleted."""
 
     def __init__(self, target: Path) -> None:
         self._target, self._part = target, target.with_name(f".{target.name[:200]}.part")

@@ -1,1 +1,1 @@
-"""The commands of the command line, one file each."""
+"""The commands of the command line, one file each. Each has `run(arguments)`, which returns the process's exit code."""

@@ -1,13 +1,13 @@
-"""`batchseal audit verify` and `batchseal audit export`."""
+"""`batchseal audit verify` and `batchseal audit export`: check the chain of the audit trail, or export its entries."""
 
 import asyncio
-from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from batchseal.audit.chain import Verifier, as_line
+from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.entry import in_use
@@ -15,9 +15,31 @@ from batchseal.settings.load import Settings
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
 
+DESCRIPTION = """
+Check the audit trail, or export it.
 
-def run(settings: Settings, options: Namespace) -> int:
-    """Exit code 0 where the chain holds (or was exported), 1 where it does not."""
+  verify          check the chain of entries in the database, and the exported files that still exist
+  verify FILE...  check exported files, in the order in which they were exported
+  export          write the entries in the database as JSON, one entry a line
+
+The database is that of --database-url, or that of the service which uses --temp-folder, whether it runs or not."""
+
+EXIT_CODES = "Exit code: 0 if the chain is intact or was exported, 1 if it is broken, 2 for wrong use."
+
+USAGE = """batchseal audit verify [FILE...] [--FLAG=VALUE]...
+       batchseal audit export [--out FILE] [--FLAG=VALUE]..."""
+
+USED = ("work_folder", "temp_folder", "config", "database_url", "postgres_bin", "audit_folder")
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = settings_parser("audit", DESCRIPTION, USED)
+    parser.usage = USAGE
+    parser.epilog = f"{parser.epilog}\n\n{EXIT_CODES}"
+    parser.add_argument("action", choices=("verify", "export"), help="what to do, see above")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="an exported file, for verify")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file for the export (default: standard output)")
+    settings, options = parse(parser, arguments)
     if options.action == "export":
         return asyncio.run(export(settings, options.out))
     return verify_files(options.files) if options.files else asyncio.run(verify(settings))
@@ -25,7 +47,11 @@ def run(settings: Settings, options: Namespace) -> int:
 
 @asynccontextmanager
 async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
-    """The trail of a running service, of --database-url, or of an embedded database that nobody runs now."""
+    """Opens the audit trail in the database of --database-url or in the embedded database of --temp-folder.
+
+    If no service uses the temp folder now, starts its embedded database and stops it at the end. Raises ConfigurationError
+    if there is no database.
+    """
     server = None
     url = settings.database_url
     if not url and in_use(settings.temp_folder):
@@ -36,7 +62,9 @@ async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
     elif not url:
         folder = settings.temp_folder / "postgres"
         if not (folder / "data").exists():
-            raise ConfigurationError(f"there is no database in {settings.temp_folder}; --temp-folder names another")
+            raise ConfigurationError(
+                f"there is no database in {settings.temp_folder}; name the service's folder with --temp-folder"
+            )
         server = EmbeddedPostgres(folder, Path(settings.postgres_bin) if settings.postgres_bin else None)
         url = await server.start()
     try:
@@ -51,7 +79,10 @@ async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
 
 
 async def verify(settings: Settings) -> int:
-    """The chain in the database, from the anchor of what was exported; the exported files where they still are."""
+    """Checks the exported files that still exist, then the chain in the database from the last anchor on. Returns the exit code.
+
+    When entries are exported and deleted from the database, an anchor keeps the position and the link of the last of them.
+    """
     async with open_trail(settings) as trail:
         anchors = await trail.anchors()
         problems: list[str] = []
@@ -63,7 +94,9 @@ async def verify(settings: Settings) -> int:
                 if (verifier.position, verifier.link) != (anchor.last_position, anchor.last_link):
                     verifier.problems.append(f"{path} does not end at its anchor, entry {anchor.last_position}")
             else:
-                print(f"{path} is not here: going on from its anchor, entry {anchor.last_position}")
+                print(
+                    f"{path} does not exist: continuing after its last entry, {anchor.last_position}, with the link of its anchor"
+                )
             problems += verifier.problems
             verifier = Verifier(anchor.last_position, anchor.last_link)
         await verifier.take_all(trail.read(verifier.position))
@@ -71,7 +104,7 @@ async def verify(settings: Settings) -> int:
 
 
 def verify_files(paths: list[Path]) -> int:
-    """Exported files, one after the other as they are given."""
+    """Checks exported files as one chain, in the order given. Returns the exit code."""
     verifier: Verifier | None = None
     for path in paths:
         if verifier is None:
@@ -82,6 +115,7 @@ def verify_files(paths: list[Path]) -> int:
 
 
 def follow_file(verifier: Verifier, path: Path) -> None:
+    """Checks the entries of an exported file. Raises ConfigurationError if it cannot be read."""
     try:
         verifier.take_lines(path.read_bytes().splitlines(), path.name)
     except OSError as problem:
@@ -89,19 +123,21 @@ def follow_file(verifier: Verifier, path: Path) -> None:
 
 
 def report(verifier: Verifier, problems: list[str]) -> int:
+    """Prints the result, with the first 20 problems. Returns the exit code."""
     for problem in problems[:20]:
         print(f"BROKEN: {problem}")
     if problems:
-        print(f"The audit trail does not hold: {len(problems)} problems.")
+        print(f"The audit trail is broken: {len(problems)} problems.")
         return 1
-    # Kept somewhere else, these two show later whether the end was cut off.
-    print(f"The audit trail holds: {verifier.entries} entries, the last is {verifier.position}, {verifier.link.hex()}")
+    # Whoever keeps the last number and link elsewhere can find out later whether entries were cut off at the end.
+    last = f"the last one is number {verifier.position} with the link {verifier.link.hex()}"
+    print(f"The audit trail is intact: {verifier.entries} entries, {last}")
     return 0
 
 
 async def export(settings: Settings, out: Path | None) -> int:
-    """All entries in the database, one JSON object a line."""
-    with open(out or "/dev/stdout", "wb") as file:  # noqa: ASYNC230 (a command: nothing else runs)
+    """Writes all entries in the database to `out` (standard output if None), one JSON object a line. Returns the exit code."""
+    with open(out or "/dev/stdout", "wb") as file:  # noqa: ASYNC230 (Nothing else runs in the event loop of a command.)
         async with open_trail(settings) as trail:
             async for entry in trail.read():
                 file.write(as_line(entry))

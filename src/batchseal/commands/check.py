@@ -1,4 +1,4 @@
-"""`batchseal check`: tries what the service needs, one named result each. Leaves nothing behind."""
+"""`batchseal check`: tries each part that the service needs and prints one line for it. It leaves nothing behind."""
 
 import asyncio
 import errno
@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,18 +14,31 @@ from pathlib import Path
 from uuid import uuid4
 
 from batchseal.client.probe import ask, describe
+from batchseal.commands.settings_flags import read_settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.entry import in_use, low_open_files, raise_open_files
 from batchseal.settings.load import Settings
 
+DESCRIPTION = """
+Try everything that the service needs: configuration, address, signing service, database, disk, open files and native
+kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags of `batchseal serve`.
+It signs nothing and leaves nothing behind."""
+
+EXIT_CODES = "Exit code: 0 if every part can be used, 1 if one cannot, 2 for wrong use."
+
+# The timeout of each check.
 CHECK_SECONDS = 60
-# Twice a batch of 2,500 documents of 200 KB: the least that a service of this kind can work with.
+# Twice a batch of 2,500 documents of 200 KB. A service with less free space could not be used seriously.
 LEAST_FREE_BYTES = 1 << 30
 TRIAL_BYTES = 4 << 20
 
 
-def run(settings: Settings) -> int:
-    """Prints a line for each part; 0 if all are good, else 1."""
+def run(arguments: Sequence[str]) -> int:
+    return run_checks(read_settings("check", DESCRIPTION, arguments, exit_codes=EXIT_CODES))
+
+
+def run_checks(settings: Settings) -> int:
+    """Prints a line for each part. Returns 0 if all can be used, else 1."""
     checks: dict[str, Callable[[Settings], Awaitable[str]]] = {
         "configuration": check_configuration,
         "address": check_address,
@@ -44,6 +57,7 @@ def run(settings: Settings) -> int:
 
 
 async def result_of(check: Callable[[Settings], Awaitable[str]], settings: Settings) -> tuple[bool, str]:
+    """Whether the check was successful, and its text. Each check returns a text or raises an exception."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return True, await check(settings)
@@ -51,7 +65,7 @@ async def result_of(check: Callable[[Settings], Awaitable[str]], settings: Setti
         return False, problem.cause
     except TimeoutError:
         return False, f"no result within {CHECK_SECONDS} s"
-    except Exception as problem:  # a part that fails in a new way is a result too
+    except Exception as problem:  # An unexpected exception of a part must not hide the results of the others.
         return False, f"{type(problem).__name__}: {problem}"
 
 
@@ -62,8 +76,10 @@ async def check_configuration(settings: Settings) -> str:
     if services.present:
         return f"{len(services.ids())} client services in {settings.services_file}"
     if settings.uses_sandbox:
-        return f"no {settings.services_file}; one with a fresh secret is made for the sandbox"
-    return f"no {settings.services_file}: synchronous requests only, signed with the caller's own token"
+        return f"{settings.services_file} does not exist; the service makes one with a new secret for the sandbox"
+    return (
+        f"{settings.services_file} does not exist: only synchronous requests, each signed with its caller's own token"
+    )
 
 
 async def check_address(settings: Settings) -> str:
@@ -80,13 +96,13 @@ async def check_address(settings: Settings) -> str:
     with suppress(OSError, ValueError):
         status, body = await asyncio.to_thread(ask, settings, "/health/ready")
         if status == 200:
-            return f"{where} is served already ({describe(body)})"
-    raise ConfigurationError(f"{where} is taken by another program")
+            return f"a service is already running on {where} ({describe(body)})"
+    raise ConfigurationError(f"{where} is used by another program")
 
 
 async def check_upstream(settings: Settings) -> str:
     if settings.uses_sandbox:
-        return "the built-in sandbox, as there is no --service-domain: its signatures are for trying things out"
+        return "the built-in sandbox, because there is no --service-domain; its signatures are for trials only"
     from cryptography.x509 import load_der_x509_certificate
 
     from batchseal.operation import Caller
@@ -107,7 +123,7 @@ async def check_upstream(settings: Settings) -> str:
                 raise ConfigurationError(f"client service {service.id}: {refusal.cause}") from None
             ends = load_der_x509_certificate(credential.chain[0]).not_valid_after_utc
             if ends < datetime.now(UTC):
-                raise ConfigurationError(f"client service {service.id}: its certificate ran out on {ends:%Y-%m-%d}")
+                raise ConfigurationError(f"client service {service.id}: its certificate expired on {ends:%Y-%m-%d}")
         remarks = (await upstream.state()).remarks
     finally:
         await upstream.close()
@@ -119,7 +135,7 @@ async def check_database(settings: Settings) -> str:
         await ping(settings, settings.database_url)
         return "the database of --database-url answers"
     if in_use(settings.temp_folder):
-        return f"embedded; a service runs on {settings.temp_folder}"
+        return f"embedded; not tried, because a service is running with {settings.temp_folder}"
     if (settings.temp_folder / "postgres" / "data").exists():
         return await try_embedded(settings, settings.temp_folder / "postgres")
     trial = trial_folder(settings)
@@ -130,6 +146,7 @@ async def check_database(settings: Settings) -> str:
 
 
 async def try_embedded(settings: Settings, folder: Path) -> str:
+    """Starts the embedded database in `folder`, asks it something and stops it."""
     from batchseal.postgres.server import EmbeddedPostgres
 
     server = EmbeddedPostgres(folder, Path(settings.postgres_bin) if settings.postgres_bin else None)
@@ -151,7 +168,7 @@ async def ping(settings: Settings, url: str) -> None:
 
 
 def trial_folder(settings: Settings) -> Path:
-    """A folder of our own where the temp folder is or would be made. Raises ConfigurationError."""
+    """Makes a new folder inside the temp folder, or inside its first parent that exists. Raises ConfigurationError."""
     place = settings.temp_folder.absolute()
     while not place.exists():
         place = place.parent
@@ -159,7 +176,7 @@ def trial_folder(settings: Settings) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="batchseal-check-", dir=place))
     except OSError as problem:
         raise ConfigurationError(f"--temp-folder: {place} cannot be written: {problem.strerror}") from None
-    folder.chmod(0o711)  # passed by the account of the embedded Postgres
+    folder.chmod(0o711)  # The embedded Postgres may run as another user, which must be able to enter the folder.
     return folder
 
 
@@ -175,13 +192,13 @@ async def check_disk(settings: Settings) -> str:
         shutil.rmtree(folder, ignore_errors=True)
     text = f"{free / 1e9:.1f} GB free for {settings.temp_folder}"
     if free < LEAST_FREE_BYTES:
-        raise ConfigurationError(f"{text}: less than twice a batch of 2,500 documents of 200 KB")
+        raise ConfigurationError(f"{text}: less than 1 GB, which is two batches of 2,500 documents of 200 KB")
     return text
 
 
 async def check_open_files(settings: Settings) -> str:
     limit = raise_open_files()
-    return low_open_files(limit) or f"{limit} are allowed, as many as a worker's connections need"
+    return low_open_files(limit) or f"{limit} are allowed, which is enough for the connections of a worker"
 
 
 async def check_kernels(settings: Settings) -> str:

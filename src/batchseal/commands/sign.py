@@ -1,9 +1,10 @@
-"""`batchseal sign`: a progress bar for each step, a line for each refused document."""
+"""`batchseal sign`: sends documents to a service. Shows a progress bar for each step and a line for each refused document."""
 
 import json
 import secrets
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +14,20 @@ from batchseal.client.batch import BatchBody, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.errors import ConfigurationError, RequestFailed
-from batchseal.settings.load import client_secret
+from batchseal.settings.load import client_secret, load_settings
+
+DESCRIPTION = """
+Send PDF files to a running service, wait until they are signed, and store the signed files. The original files
+are never changed. More than 2,500 files or 1 GiB are sent as several batches, one after the other."""
+
+EXIT_CODES = """
+Exit code: 0 if every file was signed, 1 if a file was refused or the service did not do its work, 2 for wrong use."""
 
 STEPS = {"upload": "Sending", "sign": "Signing", "download": "Fetching"}
 
 
 class StepBars:
-    """One bar a step on the terminal; nothing where the output is no terminal."""
+    """A progress bar for each step. Nothing is shown if the output is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         columns = (
@@ -32,13 +40,65 @@ class StepBars:
         self._tasks = {step: self.progress.add_task(text, start=False, total=None) for step, text in STEPS.items()}
 
     def report(self, step: str, done: int, total: int) -> None:
+        """Shows how much of the step's total is done; a `client.seal.Report`."""
         task = self._tasks[step]
         self.progress.start_task(task)
         self.progress.update(task, completed=done, total=total)
 
 
-def run(options: Namespace) -> int:
-    """Exit code 0 if all documents are signed, 1 if not; raises ConfigurationError for wrong use."""
+def run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(
+        prog="batchseal sign",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="PDF file, or folder with *.pdf files")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the service (default: %(default)s)")
+    parser.add_argument(
+        "--client-id",
+        default="",
+        metavar="ID",
+        help="client service to sign as (default: the first one in --services-file)",
+    )
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the secret of --client-id (default: the secret in the environment variable BATCHSEAL_SECRET)",
+    )
+    secret.add_argument(
+        "--services-file",
+        type=Path,
+        metavar="FILE",
+        default=load_settings({}).services_file,
+        help="client-services-config.json of the service; used if no secret is given (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("signed"),
+        help="folder for the signed files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reference", default="", metavar="TEXT", help="external reference of the batch (default: a new one)"
+    )
+    parser.add_argument(
+        "--description",
+        default="batchseal sign",
+        metavar="TEXT",
+        help="description of the batch (default: %(default)s)",
+    )
+    parser.add_argument("--reason", default="", metavar="TEXT", help="reason that is stated in each signature")
+    parser.add_argument("--location", default="", metavar="TEXT", help="location that is stated in each signature")
+    return sign(parser.parse_args(arguments))
+
+
+def sign(options: Namespace) -> int:
+    """Signs the documents, and returns the exit code: 0 if all are signed, else 1. Raises ConfigurationError for wrong use."""
     console = Console(highlight=False)
     documents = find_documents(options.paths)
     client_id, secret = credentials(options)
@@ -65,12 +125,15 @@ def run(options: Namespace) -> int:
 
 
 def credentials(options: Namespace) -> tuple[str, str]:
-    """Client service and secret: from --secret-file, else the environment, else the service's own file."""
+    """Client id and secret: from --secret-file, else from the environment, else from --services-file.
+
+    Raises ConfigurationError.
+    """
     file = options.secret_file
     secret = read_text(file, "--secret-file").strip() if file else client_secret()
     if secret:
         if not options.client_id:
-            raise ConfigurationError("--client-id says whose secret it is; it is missing")
+            raise ConfigurationError("--client-id is missing; it must say whose secret is given")
         return options.client_id, secret
     try:
         services = json.loads(read_text(options.services_file, "--services-file"))
@@ -82,6 +145,7 @@ def credentials(options: Namespace) -> tuple[str, str]:
 
 
 def read_text(path: Path, flag: str) -> str:
+    """The text of the file that `flag` names. Raises ConfigurationError."""
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError) as problem:

@@ -1,13 +1,13 @@
-"""`batchseal verify`: checks PDF signatures with pyHanko, in processes of its own, and shows a table.
+"""`batchseal verify`: checks PDF signatures with pyHanko, in several processes, and prints a table.
 
-A file is valid if its last signature covers the whole file, its digest and value are right, its certificate leads
-to a given root, and no earlier signature is broken. Earlier signatures may be somebody else's: one whose certificate
-does not lead to a root is named in the remark, and the file stays valid. Without a root the origin is not judged, and
-the end says so.
+A file is valid if its last signature covers the whole file, if the digest and the value of that signature are right, if its
+certificate leads to a given root, and if no earlier signature is broken. Earlier signatures may be those of others: if the
+certificate of one does not lead to a root, the remark names it and the file is still valid. If no root is given, the command
+does not judge who signed, and its last line says so.
 """
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,20 +19,35 @@ from typing import Any
 from batchseal.client.batch import find_documents
 from batchseal.errors import ConfigurationError
 
+DESCRIPTION = """
+Check the signatures of PDF files with pyHanko, a library that had no part in signing them.
+
+A file is valid if its last signature covers the whole file and is intact, if the signer's certificate leads to a
+root of --root, and if no earlier signature is broken. Without --root, nothing is said about who signed."""
+
+EXIT_CODES = """
+Exit code: 0 if every file is valid, 1 if one is not, 2 for wrong use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """The result for one file.
+
+    `signer` and `coverage` (a pyHanko `SignatureCoverageLevel`) are those of the last signature. `problem` says why the file
+    is not valid; `note` is worth knowing, but does not make it invalid. `signatures` is the number of signatures.
+    """
+
     path: Path
     valid: bool
     signer: str = ""
     coverage: str = ""
     problem: str = ""
     signatures: int = 0
-    note: str = ""  # worth knowing, though the file is valid
+    note: str = ""
 
 
 def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
-    """Judges one file; `roots` are DER certificates. Never raises: what pyHanko can't read is not valid."""
+    """Checks one file; `roots` are DER certificates. Never raises: a file that pyHanko cannot read is not valid."""
     from pyhanko.pdf_utils.reader import PdfFileReader
 
     keep_library_logs_quiet()
@@ -42,14 +57,14 @@ def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
             if not signatures:
                 return Verdict(path, False, problem="no signature")
             return judge(path, signatures, roots)
-    except Exception as problem:  # a broken file may fail anywhere in the parser
+    except Exception as problem:  # A broken file can raise any exception in the parser.
         return Verdict(path, False, problem=f"{type(problem).__name__}: {problem}")
 
 
 def keep_library_logs_quiet() -> None:
-    """Keeps pyHanko's warnings, each with a traceback, off standard error: the verdict says what is wrong.
+    """Stops pyHanko's warnings, which come with tracebacks, from appearing on standard error. The verdict says what is wrong.
 
-    Without a handler Python prints them itself. A program that configured logging still gets them in its own handlers.
+    Python prints warnings of a logger that has no handler. A program that has configured logging still gets them.
     """
     for name in ("pyhanko", "pyhanko_certvalidator"):
         logger = logging.getLogger(name)
@@ -58,6 +73,7 @@ def keep_library_logs_quiet() -> None:
 
 
 def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
+    """The verdict on a file with these signatures (pyHanko's `EmbeddedPdfSignature`), of which there is at least one."""
     from asn1crypto import x509
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko_certvalidator import ValidationContext
@@ -82,19 +98,20 @@ def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verd
 
 
 def common_name(status: Any) -> str:
+    """The common name of the signer's certificate, or its whole subject if it has none."""
     subject = status.signing_cert.subject
     return str(subject.native.get("common_name") or subject.human_friendly)
 
 
 def check_files(paths: Sequence[Path], roots: Sequence[bytes], jobs: int) -> Iterator[Verdict]:
-    """Verdicts in the order of `paths`, from `jobs` processes."""
-    # Fresh processes: a fork would copy whatever threads and sockets the caller has.
+    """Checks the files in `jobs` processes, and yields the verdicts in the order of `paths`."""
+    # Start new processes instead of forking: a fork would copy the threads' locks and the sockets of this process.
     with ProcessPoolExecutor(max_workers=max(1, jobs), mp_context=get_context("spawn")) as pool:
         yield from pool.map(partial(check_file, roots=roots), paths, chunksize=8)
 
 
 def load_roots(paths: Sequence[Path]) -> list[bytes]:
-    """DER of every certificate in PEM files."""
+    """All certificates in the PEM files, as DER. Raises ConfigurationError."""
     from pyhanko.keys import load_certs_from_pemder
 
     try:
@@ -103,7 +120,32 @@ def load_roots(paths: Sequence[Path]) -> list[bytes]:
         raise ConfigurationError(f"--root: {problem}") from None
 
 
-def run(options: Namespace) -> int:
+def run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(
+        prog="batchseal verify",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="PDF file, or folder with *.pdf files")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="PEM file with certificates of trusted roots; can be given several times",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="number of processes that check files (default: %(default)s)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show only the files that are not valid, and the total")
+    return verify(parser.parse_args(arguments))
+
+
+def verify(options: Namespace) -> int:
+    """Checks the files, prints the table and returns the exit code: 0 if all files are valid, else 1."""
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table
@@ -125,6 +167,6 @@ def run(options: Namespace) -> int:
             remark = "; ".join(filter(None, (v.problem, v.note)))
             table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, remark)
         console.print(table, markup=False)
-    trust = "" if roots else "; no --root was given, so nothing is known of who signed"
+    trust = "" if roots else "; no --root was given, so this says nothing about who signed"
     console.print(f"{len(paths) - bad} of {len(paths)} valid{trust}", markup=False, soft_wrap=True)
     return 1 if bad else 0

@@ -1,4 +1,8 @@
-"""Step 1, receive, for a JSON body: the native scanner eats the chunks, the schema judges what is left of each document."""
+"""Step 1, receive, for a JSON body.
+
+The native scanner reads the chunks as they arrive and decodes the base64 contents. It leaves a small JSON text of each document
+(its skeleton), which `schema.py` checks.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +25,7 @@ from batchseal.intake.schema import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# Kinds of failure that are a limit rather than a mistake (contract, "Errors": 0.0.4 against 0.0.2).
+# The scanner's failures that mean that a limit was exceeded. They get the error code 0.0.4, all others get 0.0.2.
 LIMIT_KINDS = frozenset({"limit_documents", "limit_document_bytes", "limit_text"})
 
 _decode_entry = msgspec.json.Decoder(DocumentEntry).decode
@@ -29,7 +33,7 @@ _decode_request = msgspec.json.Decoder(Request).decode
 
 
 class JsonIntake:
-    """Takes the body in pieces of any size; gives each document as soon as its last byte is there."""
+    """Reads a body that comes in pieces of any size. Returns each document as soon as its last byte has arrived."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -40,25 +44,31 @@ class JsonIntake:
         )
 
     def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
-        """Raises ApiError that names the place and the document."""
+        """Takes the next piece of the body and returns the documents that it completes, in the order of the request.
+
+        Raises ApiError. Its cause names the document and the attribute.
+        """
         scanned = self._scanner.feed(chunk)
         self._check()
         return [self._document(item) for item in scanned]
 
     @property
     def documents_began(self) -> bool:
+        """Whether the list of documents has begun. The external reference is known by then, if it comes first."""
         return self._scanner.documents_seen > 0
 
     def early_reference(self) -> str | None:
-        """The request's external reference, where it stands in front of the documents that arrive now."""
+        """The request's external reference, if the body gives it before the documents and it is not too long; else None."""
         try:
-            # In a skeleton the documents are a number, which stands there once their list has ended.
+            # In the skeleton, the scanner replaces the list of documents by their number when the list ends. Until then
+            # the skeleton breaks off at that place; `0}` completes it.
             request = _decode_request(self._scanner.request_so_far + b"0}")
         except msgspec.MsgspecError:
             return None
         return usable_reference(request, self._limits)
 
     def finish(self) -> RequestFacts:
+        """Checks the end of the body, and returns what it says around its documents. Raises ApiError."""
         skeleton = self._scanner.finish()
         self._check()
         if skeleton is None:
@@ -90,13 +100,13 @@ class JsonIntake:
 
 
 def usable_reference(request: Request, limits: Limits) -> str | None:
-    """None where the request will be refused for its reference."""
+    """The request's external reference, or None if it is missing or too long: such a request will be refused."""
     reference = request.external_reference or ""
     return reference if 0 < len(reference) <= limits.max_reference_characters else None
 
 
 def request_facts(request: Request, documents: int | None, limits: Limits) -> RequestFacts:
-    """Checks what stands around the documents. Raises ApiError."""
+    """Checks the attributes around the documents; `documents` is their number. Raises ApiError."""
     reference = required(request.external_reference, "externalReference")
     if request.description is None:
         raise InvalidRequest("description is missing")

@@ -1,4 +1,4 @@
-"""Step 1, receive, for a multipart body: parts `files` (repeated) and `signRequest`, in either order, as they stream in."""
+"""Step 1, receive, for a multipart body, read as it arrives: the parts `files` (repeated) and `signRequest`, in either order."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 MAX_REQUEST_PART_BYTES = 32 << 20
 MAX_PART_HEADERS = 16
 MAX_PART_HEADER_BYTES = 4096
-# What may stand before the first boundary (RFC 2046 5.1.1); nobody sends any.
+# RFC 2046 5.1.1 allows a preamble before the first boundary. Clients in use do not send one.
 MAX_PREAMBLE_BYTES = 4096
 
 _decode_request = msgspec.json.Decoder(MultipartRequest).decode
 
 
 class MultipartIntake:
-    """Gives each file as soon as it is there; files that come before `signRequest` are described at the end."""
+    """Reads a body that comes in pieces of any size. Returns each file as soon as its last byte has arrived.
+
+    A file that arrives before `signRequest` has no description yet; `finish` returns the descriptions of all files.
+    `media_type` is the request's Content-Type. Raises InvalidRequest if it has no boundary.
+    """
 
     def __init__(self, limits: Limits, media_type: str) -> None:
         kind, options = parse_options_header(media_type)
@@ -59,6 +63,7 @@ class MultipartIntake:
         )
 
     def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
+        """Takes the next piece of the body and returns the files that it completes, in their order. Raises ApiError."""
         data = bytes(chunk)
         if self._preamble is not None:
             data = self._behind_preamble(self._preamble + data)
@@ -70,8 +75,9 @@ class MultipartIntake:
         return documents
 
     def _behind_preamble(self, data: bytes) -> bytes:
-        """From the first boundary on, or nothing yet. The parser itself skips a preamble only where the boundary comes in the
-        same piece.
+        """Returns `data` from the first boundary on, or b"" if the boundary has not arrived yet.
+
+        The parser skips a preamble too, but only if the boundary arrives in the same piece.
         """
         at = 0 if data.startswith(self._opening) else data.find(b"\n" + self._opening) + 1
         found = at > 0 or data.startswith(self._opening)
@@ -82,20 +88,24 @@ class MultipartIntake:
 
     @property
     def documents_began(self) -> bool:
+        """Whether `signRequest` or the first file has begun."""
         return bool(self._request or self._sniffed or self._part_name == b"files")
 
     def early_reference(self) -> str | None:
-        """The request's external reference, where `signRequest` came in front of the files."""
+        """The request's external reference, if `signRequest` has arrived and the reference is not too long; else None."""
         return usable_reference(self._request, self._limits) if self._request is not None else None
 
     def finish(self) -> RequestFacts:
+        """Checks the end of the body, and returns the facts of the request with all descriptions. Raises ApiError."""
         if not self._ended:
             raise InvalidRequest("the multipart body ends before its last boundary")
         if self._request is None:
             raise InvalidRequest("the part signRequest is missing")
         entries = self._request.documents or []
         if len(entries) != len(self._sniffed):
-            raise InvalidRequest(f"signRequest names {len(entries)} documents, {len(self._sniffed)} files were sent")
+            raise InvalidRequest(
+                f"signRequest names {len(entries)} documents, but {len(self._sniffed)} files were sent"
+            )
         facts = request_facts(self._request, len(entries), self._limits)
         return replace(facts, descriptions=[self._describe(ordinal) for ordinal in range(len(entries))])
 
@@ -141,7 +151,7 @@ class MultipartIntake:
             if len(self._part) + end - start > MAX_REQUEST_PART_BYTES:
                 raise TooLarge(f"signRequest is larger than {MAX_REQUEST_PART_BYTES} bytes")
         else:
-            return  # parts that nobody asked for are ignored, as unknown keys are
+            return  # Unknown parts are ignored, like unknown keys in JSON.
         self._part += memoryview(data)[start:end]
 
     def _part_end(self) -> None:
@@ -154,7 +164,7 @@ class MultipartIntake:
     def _take_request(self) -> None:
         if self._request is not None:
             raise InvalidRequest("there is more than one part signRequest")
-        # The scanner refuses what a JSON library lets pass: duplicate keys, depth, what follows the value.
+        # The scanner refuses what a JSON library accepts: duplicate keys, deep nesting, and text after the value.
         scanner = RequestScanner(max_depth=self._limits.max_depth, max_documents=self._limits.max_documents)
         scanner.feed(self._part)
         scanner.finish()
@@ -173,7 +183,7 @@ class MultipartIntake:
         description = None
         if self._request is not None:
             if ordinal >= len(self._request.documents or ()):
-                raise InvalidRequest(f"there are more files than signRequest names ({ordinal})")
+                raise InvalidRequest(f"there are more files than the {ordinal} documents that signRequest names")
             description = self._describe(ordinal)
         self._documents.append(ReceivedDocument(ordinal, self._part, len(self._part), description))
 

@@ -1,6 +1,7 @@
-"""The request's attributes as callers write them (contract, "Bodies"), and their way into our own types.
+"""The attributes of a sign request as callers write them, and their conversion into the types of `document.py`.
 
-Null is the same as absent, unknown keys are ignored, wrong types and values are errors that name the place.
+A null means the same as an absent attribute. Unknown keys are ignored. A wrong type or value raises an ApiError that names
+the attribute, such as `documents[3].documentRequest.name`.
 """
 
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ from batchseal.document import Description, Level, SignatureType
 from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
 from batchseal.operation import ContentType
 
-# What generated multipart clients send, since the vendor's schema names all three in one literal.
+# Generated multipart clients send this text, because the vendor's schema names the three types in one literal. The type is
+# then found from the content.
 ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
 CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
 
@@ -40,7 +42,7 @@ class DocumentEntry(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Request(msgspec.Struct, rename="camel", kw_only=True):
-    """The request with `documents` reduced to their number."""
+    """The skeleton of a request: `documents` is the number of documents."""
 
     external_reference: str | None = None
     description: str | None = None
@@ -50,13 +52,13 @@ class Request(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class MultipartRequest(Request, kw_only=True):
-    """The `signRequest` part: descriptions only, the contents are parts of their own."""
+    """The part `signRequest` of a multipart request: `documents` describes the documents, their contents are other parts."""
 
     documents: list[DocumentEntry] | None = None  # type: ignore[assignment]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts and sizes that a request may have."""
+    """The largest counts and sizes that a request may have."""
 
     max_documents: int = 10_000
     max_document_bytes: int = 100 << 20
@@ -66,26 +68,34 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def required(value: str | None, place: str) -> str:
+    """Returns `value`. Raises InvalidRequest if it is absent or empty; `place` names the attribute."""
     if value is None or value == "":
         raise InvalidRequest(f"{place} is missing")
     return value
 
 
 def bounded(value: str, place: str, characters: int) -> str:
+    """Returns `value`. Raises TooLarge if it has more than `characters` characters; `place` names the attribute."""
     if len(value) > characters:
         raise TooLarge(f"{place} has {len(value)} characters, the limit is {characters}")
     return value
 
 
 def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
-    """msgspec names the place as `$.a.b`; ours begins at the body's own root."""
+    """Converts an error of msgspec, which names the attribute as `$.a.b` from the text that it decoded.
+
+    `place` is the place of that text in the body ("" for the body itself).
+    """
     message, _, path = str(problem).partition(" - at `$")
     where = (place + path.rstrip("`")).lstrip(".") or "the request"
     return InvalidRequest(f"{where}: {message[:1].lower() + message[1:]}")
 
 
 def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentType | None) -> Description:
-    """Checks a document's attributes. `sniffed` is what its content looks like. Raises ApiError naming the place."""
+    """Checks the attributes of the document at `place` in the body, such as `documents[3]`.
+
+    `sniffed` is the content type that its first bytes show, or None. Raises ApiError that names the attribute.
+    """
     if entry.document_request is None:
         raise InvalidRequest(f"{place}.documentRequest is missing")
     if entry.signature_info is None:
@@ -98,7 +108,7 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
     signature_type = required(info.signature_type, f"{place}.signatureInfo.signatureType")
     if signature_type not in SIGNATURE_TYPES:
         raise ValueNotAllowed(
-            f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is none of PAdES, XAdES, CAdES"
+            f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is not one of PAdES, XAdES, CAdES"
         )
     return Description(
         external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
@@ -113,19 +123,23 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
 
 
 def _content_type(text: str, place: str, sniffed: ContentType | None) -> ContentType:
+    """The content type that `text` names. Raises ValueNotAllowed; `place` names the attribute."""
     if text == ANY_CONTENT_TYPE:
         if sniffed is None:
             raise ValueNotAllowed(f"{place}: the content is neither PDF nor XML")
         return sniffed
-    # Parameters such as `; charset=utf-8` say nothing that we use.
+    # Parameters such as `; charset=utf-8` are not needed here.
     kind = CONTENT_TYPES.get(text.partition(";")[0].strip().lower())
     if kind is None:
-        raise ValueNotAllowed(f"{place}: {text[:80]!r} is none of {', '.join(CONTENT_TYPES)}")
+        raise ValueNotAllowed(f"{place}: {text[:80]!r} is not one of {', '.join(CONTENT_TYPES)}")
     return kind
 
 
 def sniff(content: memoryview) -> ContentType | None:
-    """PDF or XML by the first bytes; readers look for %PDF- in the first 1,024 (ISO 32000-2 annex, 7.5.2)."""
+    """Finds PDF or XML by the first bytes of `content`; None for anything else.
+
+    PDF readers accept `%PDF-` anywhere in the first 1,024 bytes (ISO 32000-2 7.5.2).
+    """
     start = bytes(content[:1024])
     if b"%PDF-" in start:
         return ContentType.PDF

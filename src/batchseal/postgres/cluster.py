@@ -1,7 +1,7 @@
 """The files of a database cluster: making them, and bringing them to the disk.
 
-    data/        the cluster, but for
-    base/        its tables, which `data/base` links to
+    data/        the cluster: its few files at the top, and links to
+    files/       its folders, tables and all
     new-*/       one that is being made
 
 Only the cluster's own files are brought to the disk, never everything on their file system, most of which may be other people's.
@@ -11,6 +11,7 @@ once instead. PostgreSQL then finds few files to sync once more, as it follows n
 """
 
 import asyncio
+import os
 import shutil
 import struct
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import syncing
+from batchseal.postgres.account import Account
 from batchseal.postgres.folders import make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.system.disk import rename_synced, sync
@@ -34,13 +36,15 @@ INITDB_OPTIONS = (
 )
 # One statement a line. Neither role is a superuser.
 STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
+# PostgreSQL syncs what is behind links at these two, so they gain nothing by moving.
+STAYING = ("pg_wal", "pg_tblspc")
 # Of `pg_control`: system identifier, two versions, the state. 1: it was shut down, and all of it is on the disk.
 CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
 async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None:
     """Makes the cluster beside its place and moves it there: one half made, or not yet on the disk, is never used."""
-    data, base = folder / "data", folder / "base"
+    data, files = folder / "data", folder / "files"
 
     async def attempt() -> Path:
         await asyncio.to_thread(remove_halves, folder)
@@ -57,11 +61,11 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
     except ConfigurationError as problem:
         raise ConfigurationError(f"{problem.cause} (in {folder})") from None
     shutil.rmtree(data, ignore_errors=True)
-    (half / "base").rename(base)
-    (half / "base").symlink_to("../base")
+    make_folder(files, launch.account)
+    move_folders(half, files)
 
     async def on_disk() -> None:
-        await sync_files(half, base)
+        await sync_files(half, files)
 
     await in_attempts("the new database on the disk", on_disk, patience, DatabaseUnavailable)
     await asyncio.to_thread(rename_synced, half, data)
@@ -69,26 +73,35 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
 
 
 def remove_halves(folder: Path) -> None:
-    """Removes what a start left that was cut off: no cluster is there yet, so nothing refers to `base` either."""
-    for old in (*folder.glob("new-*"), folder / "base"):
+    """Removes what a start left that was cut off: no cluster is there yet, so nothing refers to `files` either."""
+    for old in (*folder.glob("new-*"), folder / "files"):
         shutil.rmtree(old, ignore_errors=True)
 
 
-async def before_recovery(folder: Path) -> None:
+def move_folders(data: Path, files: Path) -> bool:
+    """Moves the folders of a cluster to `files` and leaves links; goes on where it was cut off. Says whether there was any."""
+    lost = [path.name for path in files.iterdir() if not os.path.lexists(data / path.name)]
+    present = [
+        path.name for path in data.iterdir() if path.is_dir() and not path.is_symlink() and path.name not in STAYING
+    ]
+    for name in present:
+        shutil.rmtree(files / name, ignore_errors=True)  # of a cluster that is no more
+        (data / name).rename(files / name)
+        (data / name).symlink_to(Path("..", files.name, name))
+    for name in lost:
+        (data / name).symlink_to(Path("..", files.name, name))
+    return bool(present or lost)
+
+
+async def before_recovery(folder: Path, account: Account) -> None:
     """Makes a cluster that was not shut down fit for a quick recovery. To be called when no process of its server is left."""
-    data, base, link = folder / "data", folder / "base", folder / "base.link"
-    if not (data / "base").is_symlink():
-        # A cluster of an earlier release, or one whose move was cut off. The link waits outside until the tables have moved.
-        link.unlink(missing_ok=True)
-        link.symlink_to("../base")
-        if (data / "base").is_dir():
-            shutil.rmtree(base, ignore_errors=True)  # of a cluster that is no more
-            (data / "base").rename(base)
-        link.rename(data / "base")
-        for changed in (data, folder):
-            await asyncio.to_thread(sync, changed)
-    if not was_shut_down(data):
-        await sync_files(data, base)
+    data, files = folder / "data", folder / "files"
+    make_folder(files, account)
+    moved = move_folders(data, files)  # those of an earlier release's cluster lie in `data`
+    if moved or not was_shut_down(data):
+        await sync_files(data, files)
+    if moved:
+        await asyncio.to_thread(sync, folder)
 
 
 def was_shut_down(data: Path) -> bool:

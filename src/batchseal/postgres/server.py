@@ -182,7 +182,7 @@ class EmbeddedPostgres:
             async with said_when_long("the processes of the database server before this one to end"):
                 await leftovers.end_processes(name)
             leftovers.remove_stale_lock_file(self.data)
-            await before_recovery(self.folder)
+            await before_recovery(self.folder, launch.account)
             process = await self._spawn(launch, name)
             self._process = process
             while process.returncode is None:

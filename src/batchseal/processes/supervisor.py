@@ -19,9 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
+
+# isort: split
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
-from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
 from batchseal.processes.child import Child
 from batchseal.processes.entry import low_open_files, raise_open_files
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services

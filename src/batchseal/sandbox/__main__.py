@@ -1,4 +1,4 @@
-"""`python -m batchseal.sandbox`: runs the sandbox until SIGTERM or SIGINT."""
+"""The sandbox: a replacement for the remote signing service, on loopback. Runs until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
+from batchseal.processes import lean  # noqa: F401  (must come before structlog: it keeps `rich` from being imported)
 
 # isort: split
 import structlog
@@ -20,18 +20,24 @@ from batchseal.system.parent import die_with_parent
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | None]:
-    """The options, and the file descriptor that is told the address."""
+    """The options, and the file descriptor to which the address is written; None for standard output."""
     parser = argparse.ArgumentParser(prog="batchseal sandbox", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="keys and certificates; root.pem is for validators")
-    parser.add_argument("--services", type=Path, required=True, help="client-services-config.json: who may sign")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="for keys and certificates; validators need root.pem"
+    )
+    parser.add_argument(
+        "--services", type=Path, required=True, help="client-services-config.json, which says who may sign"
+    )
     parser.add_argument("--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys")
-    parser.add_argument("--latency", type=int, default=0, metavar="MS", help="milliseconds that each call takes")
-    parser.add_argument("--multisign", type=int, default=1000, help="most digests in one call")
+    parser.add_argument("--latency", type=int, default=0, metavar="MS", help="delay of each call in milliseconds")
+    parser.add_argument("--multisign", type=int, default=1000, help="largest number of digests in one call")
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
-    parser.add_argument("--scal", choices=("1", "2"), default="2", help="2 binds a grant to its digests")
-    parser.add_argument("--token-seconds", type=int, default=3600, help="how long a token is good for")
-    parser.add_argument("--grant-seconds", type=int, default=600, help="how long a grant is good for")
-    parser.add_argument("--ready-fd", type=int, help="write the address there instead of to standard output")
+    parser.add_argument("--scal", choices=("1", "2"), default="2", help="2: a grant is bound to its digests")
+    parser.add_argument("--token-seconds", type=int, default=3600, help="lifetime of a bearer token in seconds")
+    parser.add_argument("--grant-seconds", type=int, default=600, help="lifetime of a grant in seconds")
+    parser.add_argument(
+        "--ready-fd", type=int, help="file descriptor to write the address to, instead of standard output"
+    )
     given = parser.parse_args(arguments)
     options = SandboxOptions(
         folder=given.folder,
@@ -48,6 +54,8 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
 
 
 async def run(options: SandboxOptions, ready_fd: int | None) -> None:
+    """Serves until SIGTERM; also until SIGINT if no supervisor has started it (`ready_fd` is None)."""
+
     def announce(address: str) -> None:
         if ready_fd is None:
             print(address, flush=True)
@@ -56,7 +64,7 @@ async def run(options: SandboxOptions, ready_fd: int | None) -> None:
             os.close(ready_fd)
 
     serving = asyncio.ensure_future(serve(options, announce))
-    if ready_fd is not None:  # the supervisor alone decides when to end, whatever reaches the terminal
+    if ready_fd is not None:  # Ctrl-C in the terminal reaches this process too; the supervisor decides when to end
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM,) if ready_fd is not None else (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
@@ -67,9 +75,9 @@ async def run(options: SandboxOptions, ready_fd: int | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs until a signal; 0 after one, 2 where it could not start."""
+    """Runs until a signal arrives. Returns 0 after a signal, and 2 if the sandbox could not start."""
     options, ready_fd = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    if ready_fd is not None:  # started by a service, it ends with it
+    if ready_fd is not None:  # started by a supervisor, so it must end with it
         die_with_parent()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:

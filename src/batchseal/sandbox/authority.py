@@ -1,6 +1,8 @@
-"""The sandbox's certification authority: root, intermediate, and a signing certificate for each client service.
+"""The sandbox's certification authority: a root, an intermediate, and a signing certificate for each client service.
 
-Keys and certificates persist in one folder and are used again, so that what was signed yesterday still verifies.
+Owns the folder with the keys and certificates. Promises that they are used again after a restart, so that documents that were
+signed before still verify. A certificate is renewed 30 days before it ends, for the same key. Leaves signing to `server` and
+`timestamps`.
 """
 
 import datetime
@@ -29,7 +31,7 @@ RENEW_BEFORE = datetime.timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A signing key and its chain: signer, intermediate, root."""
+    """A signing key and its certificate chain: signer, intermediate, root."""
 
     credential_id: str
     key: PrivateKey
@@ -40,9 +42,10 @@ class Signer:
 
 
 class Authority:
-    """Issues and keeps certificates in `folder`; `kind` is the type of the signing keys.
+    """Issues certificates and keeps them in `folder`. `kind` is the type of the signing keys, a key of KEY_BITS.
 
-    The two authorities' own keys are P-256: made in an instant, and with short certificates.
+    The keys of root and intermediate are always P-256: they are generated fast, and their certificates are short. Raises
+    ConfigurationError for an unknown `kind`, or for a key file that cannot be read.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -58,13 +61,13 @@ class Authority:
             )
 
     def timestamper(self) -> Signer:
-        """The signer of time stamps (RFC 3161 2.3: its certificate is for nothing else)."""
+        """The signer of time stamps. Its certificate is for time stamps alone (RFC 3161 2.3)."""
         with self._locked():
             key, certificate = self._load_or_issue("timestamp", TIMESTAMP_NAME, "p256", self._intermediate, SIGNER_DAYS)
         return Signer("timestamp", key, (certificate, self._intermediate[1], self._root[1]))
 
     def signer(self, client_service: str) -> Signer:
-        """The signer of one client service, made on first use (an RSA key takes a part of a second: call it in a thread)."""
+        """The signer of a client service, created on first use. An RSA key takes a part of a second, so call it in a thread."""
         if client_service not in self.made:
             name = f"{self.kind}-{hashlib.sha256(client_service.encode()).hexdigest()[:16]}"
             with self._locked():
@@ -77,7 +80,7 @@ class Authority:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time makes keys: a restart can overlap with the process before it."""
+        """Locks the folder, so that one process at a time creates keys: after a restart, the old process may still be running."""
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -90,6 +93,7 @@ class Authority:
         issuer: tuple[PrivateKey, x509.Certificate] | None,
         days: int,
     ) -> tuple[PrivateKey, x509.Certificate]:
+        """The key and the certificate in the files `name`.key and `name`.pem; what is missing or unusable is created."""
         key_path, certificate_path = self.folder / f"{name}.key", self.folder / f"{name}.pem"
         key = load_key(key_path) or make_key(key_path, kind)
         certificate = load_certificate(certificate_path)
@@ -100,18 +104,19 @@ class Authority:
 
 
 def fits(certificate: x509.Certificate, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None) -> bool:
-    """Whether a kept certificate can be used on: for this key, from this issuer, and not about to end."""
+    """Whether a stored certificate can be used again: it is for this key, from this issuer, and does not end soon."""
     expiring = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < RENEW_BEFORE
     if expiring or certificate.public_key() != key.public_key():
         return False
     try:
         certificate.verify_directly_issued_by(issuer[1] if issuer else certificate)
-    except Exception:  # whatever is wrong with it, it is issued anew
+    except Exception:  # whatever is wrong with it, a new one is issued
         return False
     return True
 
 
 def load_key(path: Path) -> PrivateKey | None:
+    """The key in a PEM file; None if there is no file. Raises ConfigurationError for any other failure."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except FileNotFoundError:
@@ -124,6 +129,7 @@ def load_key(path: Path) -> PrivateKey | None:
 
 
 def load_certificate(path: Path) -> x509.Certificate | None:
+    """The certificate in a PEM file; None if it cannot be read."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
@@ -131,6 +137,7 @@ def load_certificate(path: Path) -> x509.Certificate | None:
 
 
 def make_key(path: Path, kind: str) -> PrivateKey:
+    """Generates a key, and writes it to `path` with mode 0600."""
     key: PrivateKey
     if kind == "p256":
         key = ec.generate_private_key(ec.SECP256R1())
@@ -144,7 +151,7 @@ def make_key(path: Path, kind: str) -> PrivateKey:
 def issue(
     common_name: str, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None, days: int
 ) -> x509.Certificate:
-    """A certificate by RFC 5280: self-signed for the root, an authority's below it, a signer's at the end."""
+    """Issues a certificate (RFC 5280): the root without an issuer, the intermediate if the root issues it, else a signer's."""
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "PT"),

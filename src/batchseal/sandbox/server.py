@@ -1,4 +1,8 @@
-"""The sandbox's addresses: the token address, and CSC v1.0.4 below /csc/v1."""
+"""The HTTP endpoints of the sandbox: bearer tokens, CSC v1.0.4 under /csc/v1, and time stamps.
+
+Owns the checks of requests, and the signing of digests. Promises that a client service reaches only its own signer. Leaves keys
+and certificates to `authority`, the state of tokens and grants to `grants`, and time stamp tokens to `timestamps`.
+"""
 
 import asyncio
 import base64
@@ -33,13 +37,13 @@ METHODS = (
     "credentials/extendTransaction",
     "signatures/signHash",
 )
-SIGNING_SLICE = 64  # signatures between two chances for other calls to get a thread
+SIGNING_SLICE = 64  # signatures in one task of a thread, so that other calls get a turn between two tasks
 PREHASHED = Prehashed(hashes.SHA256())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """How the sandbox behaves. `port` 0 takes a free one; `multisign` is the most digests in a call."""
+    """The options of the sandbox. `port` 0 means any free port; `multisign` is the largest number of digests in one call."""
 
     folder: Path
     services_file: Path
@@ -53,18 +57,19 @@ class SandboxOptions:
 
 
 def refused(error: str, description: str, status: int = 400) -> web.HTTPException:
-    """A CSC error, to be raised."""
+    """An exception that aiohttp answers as a CSC error. The caller must raise it."""
     kind = web.HTTPUnauthorized if status == 401 else web.HTTPBadRequest
     body = msgspec.json.encode({"error": error, "error_description": description})
     return kind(body=body, content_type="application/json")
 
 
 def answer(content: dict[str, Any]) -> web.Response:
+    """A successful JSON answer."""
     return web.Response(body=msgspec.json.encode(content), content_type="application/json")
 
 
 def sign_digests(signer: Signer, digests: Sequence[bytes]) -> list[str]:
-    """Signatures in base64: PKCS#1 v1.5 (RFC 8017 8.2) or ECDSA in DER, over digests that are SHA-256 already."""
+    """Signatures over SHA-256 digests, in base64: PKCS#1 v1.5 (RFC 8017 8.2), or ECDSA as DER."""
     key = signer.key
     if isinstance(key, rsa.RSAPrivateKey):
         scheme = padding.PKCS1v15()
@@ -76,7 +81,7 @@ def sign_digests(signer: Signer, digests: Sequence[bytes]) -> list[str]:
 
 
 class Sandbox:
-    """The handlers. Every CSC call takes `latency_ms` beyond its work, as a call over a network would."""
+    """The handlers of all requests. Each CSC call is delayed by `latency_ms`, to imitate a network."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
@@ -86,7 +91,7 @@ class Sandbox:
         self.tokens = Tokens(options.token_seconds)
         self.grants = Grants(options.grant_seconds)
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, "sandbox-sign")
-        # Making one signer at a time keeps key generation from taking all threads.
+        # One signer at a time is created: otherwise key generation could take all threads.
         self.making = asyncio.Lock()
 
     def application(self) -> web.Application:
@@ -106,7 +111,7 @@ class Sandbox:
         return application
 
     async def issue_token(self, request: web.Request) -> web.Response:
-        """RFC 6749 4.4: client credentials by Basic or in the form; `grant_type` in the form or the query."""
+        """Issues a token for client credentials (RFC 6749 4.4): in a Basic header, the form or the query."""
         form = await request.post()
         given = {name: str(value) for source in (request.query, form) for name, value in source.items()}
         client_id, secret = given.get("client_id", ""), given.get("client_secret", "")
@@ -136,14 +141,14 @@ class Sandbox:
     def authenticated(
         self, handler: Callable[[Signer, dict[str, Any]], Awaitable[dict[str, Any]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Wraps a CSC method: bearer token, JSON body, latency, and the caller's own signer."""
+        """Wraps a CSC method: checks the bearer token, reads the JSON body, adds the latency, and passes the caller's signer."""
 
         async def handle(request: web.Request) -> web.Response:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             client_service = self.tokens.client_service(token.strip()) if scheme.lower() == "bearer" else None
             body = await self.read_body(request)
             if client_service is None:
-                raise refused("invalid_token", "The access token is invalid or has run out", 401)
+                raise refused("invalid_token", "The access token is invalid or has expired", 401)
             return answer(await handler(await self.signer(client_service), body))
 
         return handle
@@ -209,7 +214,7 @@ class Sandbox:
             raise refused("invalid_request", f"numSignatures is not from 1 to {self.options.multisign}")
         if digests and len(digests) != count:
             raise refused("invalid_request", "numSignatures is not the number of digests")
-        # Without digests (SCAL 1) the grant is bound to nothing but a place for each signature.
+        # Without digests (SCAL 1) the grant is bound to the number of signatures alone: b"" stands for each of them.
         sad = self.grants.issue(signer.credential_id, digests or [b""] * count)
         return {"SAD": sad, "expiresIn": self.options.grant_seconds}
 
@@ -240,7 +245,7 @@ class Sandbox:
         return {"signatures": signatures}
 
     async def stamp(self, request: web.Request) -> web.Response:
-        """RFC 3161 3.4."""
+        """Answers a time stamp request over HTTP (RFC 3161 3.4)."""
         if self.timestamps is None:
             self.timestamps = TimestampAuthority(self.authority.timestamper())
         if self.options.latency_ms:
@@ -254,7 +259,7 @@ class Sandbox:
 
 
 def check_algorithm(signer: Signer, body: dict[str, Any]) -> None:
-    """The signature algorithm must fit the key; `hashAlgo` must be SHA-256, and be there where `signAlgo` doesn't imply it."""
+    """Refuses a `signAlgo` that does not fit the key, and a `hashAlgo` other than SHA-256, or missing where it must be given."""
     implied = SHA256_WITH_RSA if isinstance(signer.key, rsa.RSAPrivateKey) else ECDSA_WITH_SHA256
     plain = RSA_ENCRYPTION if isinstance(signer.key, rsa.RSAPrivateKey) else EC_PUBLIC_KEY
     if body.get("signAlgo") not in (implied, plain):
@@ -264,7 +269,7 @@ def check_algorithm(signer: Signer, body: dict[str, Any]) -> None:
 
 
 def read_digests(body: dict[str, Any], *, required: bool) -> list[bytes]:
-    """`hash` as bytes: base64 of 32 bytes each."""
+    """The digests in the parameter `hash`: each must be 32 bytes in base64. Raises a CSC error."""
     texts = body.get("hash") or []
     if required and not texts:
         raise refused("invalid_request", "Missing (or invalid type) array parameter hash")
@@ -278,7 +283,7 @@ def read_digests(body: dict[str, Any], *, required: bool) -> list[bytes]:
 
 
 async def serve(options: SandboxOptions, ready: Callable[[str], None]) -> None:
-    """Serves on loopback until cancelled; calls `ready` with the address once requests are taken."""
+    """Serves on loopback until it is cancelled. Calls `ready` with its address as soon as it accepts requests."""
     sandbox = Sandbox(options)
     runner = web.AppRunner(sandbox.application(), access_log=None, handle_signals=False, keepalive_timeout=75)
     await runner.setup()
@@ -286,7 +291,7 @@ async def serve(options: SandboxOptions, ready: Callable[[str], None]) -> None:
         site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024)
         await site.start()
         ready(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        for service in list(sandbox.services)[:4]:  # so that the first caller need not wait for its key
+        for service in list(sandbox.services)[:4]:  # so that their first calls need not wait for key generation
             await sandbox.signer(service.id)
         await asyncio.Event().wait()
     finally:

@@ -1,4 +1,7 @@
-"""The sandbox's time stamp authority (RFC 3161): answers a request with a token over its imprint."""
+"""The sandbox's time stamp authority (RFC 3161): answers a request with a token over its imprint.
+
+Owns the form of the token. Leaves the key and its certificates to `authority`, and HTTP to `server`.
+"""
 
 import hashlib
 import secrets
@@ -11,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from batchseal.sandbox.authority import Signer
 
-POLICY = "1.3.6.1.4.1.13762.3"  # an example's, worth as much as the sandbox's certificates
-ACCEPTED = {"sha256": 32, "sha384": 48, "sha512": 64}
+POLICY = "1.3.6.1.4.1.13762.3"  # a policy for examples: it promises as little as the sandbox's certificates
+ACCEPTED = {"sha256": 32, "sha384": 48, "sha512": 64}  # digest algorithms of imprints, and their bytes
 
 
 class TimestampAuthority:
-    """Stamps with `signer`, whose key is EC. Safe in threads."""
+    """Signs time stamp tokens with `signer`, whose key must be EC. May be used by several threads at once."""
 
     def __init__(self, signer: Signer) -> None:
         self._key = signer.key
@@ -25,7 +28,7 @@ class TimestampAuthority:
         self._signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": certificate})]})
 
     def reply(self, data: bytes) -> bytes:
-        """A DER TimeStampResp, granted or rejected."""
+        """The answer to a request, as a DER TimeStampResp: granted, or rejected if the request is malformed."""
         try:
             request = tsp.TimeStampReq.load(data, strict=True)
             imprint = request["message_imprint"]
@@ -47,6 +50,7 @@ class TimestampAuthority:
         return bytes(tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump())
 
     def _token(self, content: bytes, *, with_chain: bool) -> cms.ContentInfo:
+        """The signed token over `content`, a DER TSTInfo."""
         assert isinstance(self._key, ec.EllipticCurvePrivateKey)
         attributes = cms.CMSAttributes(
             [

@@ -197,31 +197,3 @@ def parse_bytes(text: str) -> int:
     if not match or float(match[1]) <= 0:
         raise ConfigurationError(f"{text!r} is not a size such as 200KB")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** " kmg".index(match[2].lower() or " "))
-
-
-def report(documents: int, average_bytes: int, requests: int) -> str:
-    """A table of what to give the load, ours beside the original's, and how each figure comes about."""
-    need = demand(documents, average_bytes, requests)
-    low, high = (number // MB for number in need.original_bytes)
-    rows = [
-        ("memory", f"{need.memory_bytes // MB} MB", f"{low} MB, better {high} MB"),
-        ("disk (/tmp)", gigabytes(need.disk_bytes), gigabytes(need.original_disk_bytes)),
-        ("of it database", gigabytes(need.database_bytes + DATABASE_FIXED_BYTES), gigabytes(need.database_bytes)),
-    ]
-    lines = [f"{documents} files of {average_bytes} bytes, {requests} requests at once", ""]
-    lines.append(f"{'':<16}{'batchseal':<14}the original asks for")
-    lines += [f"{name:<16}{ours:<14}{theirs}" for name, ours, theirs in rows]
-    lines += [
-        "",
-        f"Memory: {BASE_BYTES // MB} MB for supervisor, signer, database and health probe, {WORKER_BYTES // MB} MB for a worker,",
-        f"{DOCUMENT_BYTES / 1000} KB a file, {LEAST_UPLOAD_BYTES // MB} MB and two files for each of up to {UPLOADS_AT_ONCE}",
-        "uploads, and a tenth for the kernel.",
-        f"Disk: {SPILL_FACTOR} times files x size, {DATABASE_FIXED_BYTES // MB} MB for the database's own files and 2 KB a file;",
-        f"the original's rule is {TEMP_FACTOR} times files x size, and 2 MB of database per 1,000 files.",
-        "More memory means larger batches and more workers; it is not needed.",
-    ]
-    return "\n".join(lines)
-
-
-def gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"

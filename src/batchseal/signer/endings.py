@@ -48,7 +48,7 @@ class Endings:
                 self._results.popitem(last=False)
 
     async def wait(self, operation_id: int, seconds: float) -> Result | bool:
-        """True once the operation is finished, False after `seconds`. The first caller gets the result instead, if there is one."""
+        """True once the operation is finished, False after `seconds`. The first caller gets a result that was kept instead."""
         ends = time.monotonic() + seconds
         while True:
             if (under_way := self._under_way.get(operation_id)) is not None:

@@ -1,4 +1,4 @@
-"""An operation at work stays leased: renewed until the work ends, which is ended where the lease is somebody else's by then."""
+"""Keeps an operation leased while it is worked on, and ends the work where the lease is lost."""
 
 import asyncio
 from contextlib import suppress
@@ -7,26 +7,28 @@ from batchseal.errors import DatabaseUnavailable
 from batchseal.store.rows import ClaimedOperation
 from batchseal.store.store import Store
 
-LEASE_SECONDS = 30
-RENEW_SECONDS = LEASE_SECONDS / 3
+# A lease is renewed this many times before it would run out.
+RENEWALS = 3
 
 
-def keep_leased(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None]) -> None:
-    """Until `work` is done. Costs a task only where that takes long enough to need it."""
-    timer = asyncio.get_running_loop().call_later(RENEW_SECONDS, _begin, store, claimed, work)
+def keep_leased(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None], lease_seconds: float) -> None:
+    """Renews the lease until `work` is done. Costs a task only where the work takes long enough to need a renewal."""
+    renew_seconds = lease_seconds / RENEWALS
+
+    def begin() -> None:
+        renewal = asyncio.create_task(_renew(store, claimed, work, lease_seconds))
+        work.add_done_callback(lambda _: renewal.cancel())
+
+    timer = asyncio.get_running_loop().call_later(renew_seconds, begin)
     work.add_done_callback(lambda _: timer.cancel())
 
 
-def _begin(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None]) -> None:
-    renewal = asyncio.create_task(_renew(store, claimed, work))
-    work.add_done_callback(lambda _: renewal.cancel())
-
-
-async def _renew(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None]) -> None:
+async def _renew(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None], lease_seconds: float) -> None:
+    """While the database is away, the work goes on: nobody else can take the lease, and a late writer changes nothing."""
     held = True
     while held:
         with suppress(DatabaseUnavailable):
-            held = await store.renew(claimed.row.id, claimed.fence, LEASE_SECONDS)
+            held = await store.renew(claimed.row.id, claimed.fence, lease_seconds)
         if held:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(lease_seconds / RENEWALS)
     work.cancel()

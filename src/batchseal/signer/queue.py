@@ -29,8 +29,9 @@ from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, S
 from batchseal.pipeline.delivery import storage_refusal
 from batchseal.processes.link import Handler
 from batchseal.signer.endings import Endings, Result
-from batchseal.signer.lease import LEASE_SECONDS, keep_leased
-from batchseal.signer.run import Progress, Signing
+from batchseal.signer.lease import keep_leased
+from batchseal.signer.run import Signing
+from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
@@ -53,6 +54,7 @@ class Pace:
     documents: int = 20_000
     claimed: int = 8  # operations in one look at the database
     look_seconds: float = 2.0
+    lease_seconds: float = 30.0
     between_tries: Backoff = Backoff(1.0, 60.0)  # that failed for the whole operation
     longest_asked_pause_seconds: float = 3600.0
     # After this long with a signing service that is away, documents are given up untried.
@@ -114,7 +116,7 @@ class SigningQueue:
             if registered is not None:
                 claimed = msgspec.convert(registered, Registration).claimed()
             if claimed is None:
-                claimed = await self._store.claim_one(operation_id, LEASE_SECONDS)
+                claimed = await self._store.claim_one(operation_id, self._pace.lease_seconds)
         finally:
             if claimed is not None:
                 self._start(claimed)
@@ -169,7 +171,7 @@ class SigningQueue:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _claim(self, room: int) -> list[ClaimedOperation]:
-        return await self._store.claim(room, LEASE_SECONDS, woken=self._woken, at_work=self._tasks)
+        return await self._store.claim(room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks)
 
     def _room(self) -> int:
         """Operations that may be claimed now."""
@@ -195,7 +197,7 @@ class SigningQueue:
     async def _work(self, claimed: ClaimedOperation) -> None:
         row = claimed.row
         began = time.monotonic()
-        keep_leased(self._store, claimed, self._tasks[row.id])
+        keep_leased(self._store, claimed, self._tasks[row.id], self._pace.lease_seconds)
         try:
             caller = Caller(row.client_service, self._tokens.get(row.id))
             progress = await self._signing.run(claimed, caller)

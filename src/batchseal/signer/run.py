@@ -1,122 +1,36 @@
 """One run over a claimed operation: step 4 of the pipeline, and step 3 for what the worker could not prepare.
 
-A run goes on wherever an earlier one stopped. A document whose signature is kept is not signed again. A document that was prepared
-for the present certificate is signed with its stored digest. Every other document is prepared now, into a further payload. Once a
-digest is signed, the format says what else the document needs, round by round (`SignatureFormat.next_need`).
+A run goes on wherever an earlier one stopped. A document whose signature is kept is not signed again. A document that was
+prepared for the present certificate is signed with its stored digest. Every other document is prepared now, into a further
+payload. Once a digest is signed, the format says what else the document needs, round by round (`SignatureFormat.next_need`).
 
 A run that leaves documents open is followed by another one, until each document has had its tries.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
-from uuid import uuid4
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, to_sign
-from batchseal.errors import CertificateRenewed, LeaseLost, PayloadDamaged, UpstreamError
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign
+from batchseal.errors import CertificateRenewed, PayloadDamaged, UpstreamError
+from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus, Mode
 from batchseal.payloads import records
-from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
-from batchseal.payloads.operation import OperationReader, record_bytes, records_of
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.pipeline.delivery import storage_refusal
-from batchseal.pipeline.reception import BATCH_DOCUMENTS
-from batchseal.store.rows import ClaimedOperation, DocumentRow, Ended, Kept, OperationRow
+from batchseal.signer.preparation import Preparation, handed_plan
+from batchseal.signer.work import Plan, Progress, Work, lease_lost
+from batchseal.store.rows import ClaimedOperation, DocumentRow, Kept, OperationRow
 from batchseal.store.store import Store
-from batchseal.system.crash_sites import crash_site
 from batchseal.system.futures import in_pool, retrieve_failure
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
 SYNCED_BESIDE_THE_DATABASE = 2
-
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run came.
-
-    `failed` counts the documents that were given up, in earlier runs too. `open` holds the documents that are tried again, each
-    with why it failed this time. `outcomes` and `evidence` are filled for operations whose rows were handed over.
-    """
-
-    failed: int = 0
-    open: dict[int, UpstreamError] = field(default_factory=dict)
-    outcomes: dict[int, DocumentOutcome] = field(default_factory=dict)
-    evidence: dict[int, Evidence] = field(default_factory=dict)
-    ended: Ended | None = None
-    prepared_anew: bool = False
-
-    @property
-    def pause_seconds(self) -> float:
-        """The longest pause that the signing service asked for."""
-        return max((problem.retry_after_seconds or 0.0 for problem in self.open.values()), default=0.0)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What there is to do: documents that have ended already, documents to be signed, and documents that are signed but still
-    need something (each with its evidence so far).
-    """
-
-    ended: list[DocumentOutcome] = field(default_factory=list)
-    to_sign: list[ToSign] = field(default_factory=list)
-    to_complete: list[tuple[ToSign, Evidence]] = field(default_factory=list)
-
-
-class Work:
-    """One claimed operation while it is worked on. `tries` counts the sign calls that each document was in."""
-
-    def __init__(
-        self, claimed: ClaimedOperation, caller: Caller, reader: OperationReader, pool: Executor, documents_left: int
-    ) -> None:
-        self.claimed = claimed
-        self.caller = caller
-        self.documents_left = documents_left
-        self.progress = Progress()
-        self.tries: dict[int, int] = {}
-        self._reader = reader
-        self._pool = pool
-        self._reading: asyncio.Future[Any] | None = None
-        self.upload: Upload | None = None  # a further payload that no row names yet
-
-    @property
-    def row(self) -> OperationRow:
-        return self.claimed.row
-
-    async def read(self, work: Callable[[OperationReader], T]) -> T:
-        """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread."""
-        self._reading = reading = in_pool(self._pool, partial(work, self._reader))
-        return await asyncio.shield(reading)
-
-    def payload_added(self, record: bytes, payloads: Payloads) -> None:
-        """The row names the further payload by now: it is read from here on, and a sweep may look at it."""
-        assert self.upload is not None
-        row = replace(self.row, further_payloads=(*self.row.further_payloads, record))
-        self.claimed = replace(self.claimed, row=row)
-        self.progress.prepared_anew = True
-        self.upload.release()
-        self.upload = None
-        self._reader.close()
-        self._reader = OperationReader(payloads, records_of(row.payloads))
-
-    async def close(self) -> None:
-        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread.
-
-        A further payload that no row names is left behind where its row may have been written. A sweep asks the rows.
-        """
-        if self._reading is not None and not self._reading.done():
-            await asyncio.wait([self._reading])
-        self._reader.close()
-        if self.upload is not None:
-            self.upload.release()
 
 
 class Signing:
@@ -131,6 +45,7 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
+        self._preparation = Preparation(store, payloads, formats)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:
@@ -150,13 +65,15 @@ class Signing:
                 await self._end(work, [], [])
                 return work.progress
             credential = await self._upstream.credential(caller)
-            plan = handed_plan(claimed, credential, open_rows) or await self._find(work, credential, open_rows)
+            plan = handed_plan(claimed, credential, open_rows) or await self._preparation.find(
+                work, credential, open_rows
+            )
             renewed = await self._pass(work, credential, open_rows, plan, may_renew=True)
             if renewed:
                 # These documents name the certificate before this one, so they are prepared again, once.
                 credential = await self._upstream.credential(caller)
                 plan = Plan()
-                await self._prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
+                await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
                 await self._pass(work, credential, open_rows, plan, may_renew=False)
             if work.progress.open:
                 tries = [Kept(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
@@ -164,106 +81,6 @@ class Signing:
         finally:
             await work.close()
         return work.progress
-
-    # --- what there is to do ------------------------------------------------------------------------------------------
-
-    async def _find(self, work: Work, credential: Credential, rows: dict[int, DocumentRow]) -> Plan:
-        """Looks at what is stored, and prepares what is not."""
-        row = work.row
-        kept = await self._store.evidence(row.id, row.created_at, min(rows), max(rows))
-        plan, unprepared, old_tries = await work.read(partial(self._look, credential=credential, rows=rows, kept=kept))
-        work.tries = {
-            ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
-        }
-        if unprepared:
-            await self._prepare(work, credential, unprepared, plan)
-        return plan
-
-    def _look(
-        self, reader: OperationReader, credential: Credential, rows: dict[int, DocumentRow], kept: dict[int, Kept]
-    ) -> tuple[Plan, list[DocumentRow], dict[int, int]]:
-        """What to do, the documents that must be prepared first, and the tries that a payload of release 0.1 tells. Blocking."""
-        plan, unprepared = Plan(), list[DocumentRow]()
-        evidence = records.read_old_evidence(reader, list(rows))
-        evidence |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
-        have_prepared = reader.ordinals(FrameKind.PREPARED)
-        for ordinal in sorted(rows):
-            prepared = records.read_prepared(reader, ordinal) if ordinal in have_prepared else None
-            if prepared is not None and ordinal in evidence:
-                self._sort_signed(plan, prepared, evidence[ordinal])
-            elif prepared is not None and prepared.fingerprint == credential.fingerprint:
-                plan.to_sign.append(to_sign(prepared))
-            else:
-                unprepared.append(rows[ordinal])
-        return plan, unprepared, records.read_old_tries(reader)
-
-    def _sort_signed(self, plan: Plan, prepared: Prepared, evidence: Evidence) -> None:
-        if prepared.level > Level.B and self._need(prepared, evidence) is not None:
-            plan.to_complete.append((to_sign(prepared), evidence))
-        else:
-            plan.ended.append(DocumentOutcome(prepared.ordinal, prepared.additional_bytes))
-
-    def _need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
-        return self._formats.named(prepared.format).next_need(prepared, evidence)
-
-    async def _prepare(self, work: Work, credential: Credential, rows: Sequence[DocumentRow], plan: Plan) -> None:
-        """3 prepare, into a further payload that the row of the operation names before anything in it is signed."""
-        upload = work.upload = self._payloads.create(uuid4())
-        record = await work.read(
-            partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
-        )
-        if record is None:
-            return
-        if not await self._store.add_payload(work.row.id, work.claimed.fence, record_bytes(record)):
-            raise _lost(work.row)
-        work.payload_added(record_bytes(record), self._payloads)
-
-    def _prepare_stored(
-        self,
-        reader: OperationReader,
-        upload: Upload,
-        credential: Credential,
-        rows: Sequence[DocumentRow],
-        plan: Plan,
-    ) -> PayloadRecord | None:
-        """Blocking. None where no document could be prepared."""
-        asked = records.read_asked(reader)
-        upload.begin()
-        upload.append([records.credential_frame(credential)])
-        any_prepared = False
-        for first in range(0, len(rows), BATCH_DOCUMENTS):
-            originals = self._originals(reader, rows[first : first + BATCH_DOCUMENTS], asked, plan)
-            results = self._formats.prepare(originals, credential, datetime.now(UTC))
-            prepared = [result for result in results if isinstance(result, Prepared)]
-            for (ordinal, _, _), result in zip(originals, results, strict=True):
-                if isinstance(result, Refusal):
-                    plan.ended.append(DocumentOutcome(ordinal, refusal=result))
-            plan.to_sign += map(to_sign, prepared)
-            upload.append(map(records.prepared_frame, prepared))
-            any_prepared = any_prepared or bool(prepared)
-        record = upload.commit(durable=True) if any_prepared else None
-        crash_site("further-payload-committed")
-        return record
-
-    def _originals(
-        self,
-        reader: OperationReader,
-        rows: Sequence[DocumentRow],
-        asked: dict[int, records.AskedDocument],
-        plan: Plan,
-    ) -> list[Original]:
-        """Documents that are damaged in the payload end here."""
-        originals: list[Original] = []
-        for row in rows:
-            try:
-                if row.ordinal not in asked:
-                    raise PayloadDamaged(f"what was asked for document {row.ordinal} is not stored")
-                content = reader.read(FrameKind.DOCUMENT, row.ordinal)
-                wanted = records.description(asked[row.ordinal], row.external_reference, row.name)
-                originals.append((row.ordinal, wanted, content))
-            except PayloadDamaged as problem:
-                plan.ended.append(DocumentOutcome(row.ordinal, refusal=storage_refusal(problem)))
-        return originals
 
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
@@ -352,6 +169,9 @@ class Signing:
             await self._record(work, outcomes, kept)
             going_on = next_round
 
+    def _need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+        return self._formats.named(prepared.format).next_need(prepared, evidence)
+
     async def _meet(self, needs: Sequence[Need]) -> list[bytes | UpstreamError]:
         """One answer for each need, in order."""
         if not needs:
@@ -382,7 +202,7 @@ class Signing:
         elif outcomes or kept:
             row, fence = work.row, work.claimed.fence
             if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
-                raise _lost(row)
+                raise lease_lost(row)
 
     async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[Kept]) -> None:
         """Ends the operation. Its payload is durable before the commit: that of an asynchronous one is since its registration."""
@@ -403,19 +223,11 @@ class Signing:
                 await asyncio.wait([syncing])
                 retrieve_failure(syncing)
         if work.progress.ended is None:
-            raise _lost(row)
+            raise lease_lost(row)
 
     async def _make_durable(self, row: OperationRow) -> None:
         first, *_ = records_of(row.payloads)
         await in_pool(self._pool, lambda: self._payloads.make_durable(first))
-
-
-def handed_plan(claimed: ClaimedOperation, credential: Credential, rows: dict[int, DocumentRow]) -> Plan | None:
-    """The plan of an operation that its worker handed over with all digests; None where they do not fit any more."""
-    fits = claimed.fingerprint == credential.fingerprint
-    if fits and {item.ordinal for item in claimed.to_sign} == rows.keys():
-        return Plan(to_sign=list(claimed.to_sign))
-    return None
 
 
 def _read_prepared(reader: OperationReader, ordinals: Sequence[int]) -> dict[int, Prepared | PayloadDamaged]:
@@ -427,7 +239,3 @@ def _read_prepared(reader: OperationReader, ordinals: Sequence[int]) -> dict[int
         except PayloadDamaged as problem:
             found[ordinal] = problem
     return found
-
-
-def _lost(row: OperationRow) -> LeaseLost:
-    return LeaseLost(f"operation {row.id} is worked on by somebody else")

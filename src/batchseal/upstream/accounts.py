@@ -1,4 +1,9 @@
-"""Whose account a call is made for: one for each client service of the file, and for each caller with a token of its own."""
+"""The accounts for which the signing service is called.
+
+There is one account for each client service in the configuration file, and one for each bearer token that a caller brings. This
+module creates accounts, and keeps the MAX_ACCOUNTS accounts that were used last. It leaves the fetching of bearer tokens to
+`tokens`, and the key and the lane of an account to `remote`.
+"""
 
 import hashlib
 import time
@@ -13,28 +18,33 @@ from batchseal.upstream.tokens import CallersToken, ClientCredentials
 from batchseal.upstream.transport import Transport
 
 MAX_ACCOUNTS = 1024
-RELOAD_SECONDS = 1.0
+RELOAD_SECONDS = 1.0  # between two checks whether the configuration file has changed
 
 
 class Accounts:
-    """`transport` is None where the keys are local and no token is needed. `forgotten` is told the key of an account that
-    made room for others.
+    """Finds or creates the account of a caller.
+
+    `transport` is None if the keys are local, since no bearer token is needed then. `on_dropped` is called with the key of each
+    account that was dropped because there were more than MAX_ACCOUNTS.
     """
 
     def __init__(
-        self, services: ClientServices, transport: Transport | None, forgotten: Callable[[str], object]
+        self, services: ClientServices, transport: Transport | None, on_dropped: Callable[[str], object]
     ) -> None:
         self._services = services
         self._transport = transport
-        self._forgotten = forgotten
-        self._accounts: OrderedDict[str, Account] = OrderedDict()  # the one used last comes last
+        self._on_dropped = on_dropped
+        self._accounts: OrderedDict[str, Account] = OrderedDict()  # in order of use, the last used at the end
         self._next_reload = 0.0
 
     def __iter__(self) -> Iterator[Account]:
         return iter(list(self._accounts.values()))
 
     def of(self, caller: Caller) -> Account:
-        """A new one when the secret or the settings of its client service have changed. Raises UpstreamAuthRefused."""
+        """The caller's account. It is a new one if the secrets or the settings of the client service have changed.
+
+        Raises UpstreamAuthRefused if the client service is not configured.
+        """
         if caller.token is not None:
             key = "token:" + hashlib.sha256(caller.token.encode()).hexdigest()
         else:
@@ -51,11 +61,11 @@ class Accounts:
             self._accounts[key] = account
         self._accounts.move_to_end(key)
         while len(self._accounts) > MAX_ACCOUNTS:
-            self._forgotten(self._accounts.popitem(last=False)[0])
+            self._on_dropped(self._accounts.popitem(last=False)[0])
         return account
 
     def _service(self, name: str) -> ClientService:
-        """As the file has it, or had it a second ago."""
+        """The client service as in the configuration file, at most RELOAD_SECONDS ago. Raises UpstreamAuthRefused."""
         service = self._services.get(name)
         if service is None or time.monotonic() >= self._next_reload:
             self._next_reload = time.monotonic() + RELOAD_SECONDS

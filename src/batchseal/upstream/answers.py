@@ -1,4 +1,8 @@
-"""Every way a call fails, as a typed error: by how the connection broke, by the status, by what the answer says."""
+"""Reads the answer of a call, and turns every failure into the `UpstreamError` that fits it.
+
+The error depends on how the connection failed, on the HTTP status, and on what the answer says. Promises that no cause holds a
+token or a grant, even if the server repeats it in its answer. Leaves sending to `transport` and retries to `lane`.
+"""
 
 import email.utils
 import re
@@ -24,17 +28,18 @@ from batchseal.errors import (
 )
 
 CAUSE_CHARACTERS = 200
-MAX_PLAIN_BYTES = 1000
+MAX_PLAIN_BYTES = 1000  # of an error in plain text: only so much is searched for known words
 
-# CSC has no code of its own for a grant that is no longer good; servers say it in words.
+# CSC has no error code for a grant that is no longer valid. Servers say it in words.
 GRANT_ENDED = re.compile(r"\bsad\b|\bsession\b|authori[sz]ation\b.*\b(expired|ended|used)")
-# What a server repeats of a request can be a token or a grant: whatever is long and no word stays out of causes.
+# A server may repeat a token or a grant in its error text. So text like this, too long for a word, is cut out of causes.
 OPAQUE = re.compile(r"[\w+/=.~-]{24,}")
 
 JsonObject = dict[str, Any]
 
 
 async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The body of an answer. Raises UpstreamPermanent if it is larger than `max_bytes`."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
@@ -45,7 +50,11 @@ async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> byte
 
 
 def connection_error(path: str, problem: Exception) -> UpstreamError:
-    """Before the request was sent the call can simply be made again; after it nobody knows what was done."""
+    """The error of a call that got no answer.
+
+    If no connection was made, `asked` is False: the server never got the request, and the call can be made again. If the
+    connection failed later, the error is OutcomeUnknown: nobody knows whether the server did the work.
+    """
     text = f"{path}: {type(problem).__name__}"
     if isinstance(problem, aiohttp.ClientHttpProxyError):
         return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}", asked=False)
@@ -55,21 +64,21 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
         said = problem.os_error.strerror or problem.os_error
         return UpstreamTransient(f"{text}: no connection ({said})", asked=False)
     if isinstance(problem, aiohttp.ConnectionTimeoutError):
-        return UpstreamTransient(f"{text}: no connection in time", asked=False)
+        return UpstreamTransient(f"{text}: no connection before the timeout", asked=False)
     if isinstance(problem, aiohttp.InvalidURL):
         return UpstreamPermanent(text)
-    return OutcomeUnknown(f"{text}: the connection broke before the answer")
+    return OutcomeUnknown(f"{text}: the connection broke or timed out before the answer was complete")
 
 
 def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes) -> JsonObject:
-    """The JSON object of a successful answer. Raises the UpstreamError that fits any other."""
+    """The JSON object of a successful answer; {} if its body is empty. Raises the UpstreamError that fits any other answer."""
     try:
         content = msgspec.json.decode(data) if data else {}
     except msgspec.DecodeError:
         content = None
     if status < 300:
         if not isinstance(content, dict):
-            # Cut off, or from something that stands in between: the call itself may have done its work.
+            # The answer was cut off, or comes from a proxy in between. The server itself may have done the work.
             raise OutcomeUnknown(f"{path}: the answer is not a JSON object")
         return content
     plain = ""
@@ -81,8 +90,10 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes)
 def error_of_answer(
     path: str, status: int, headers: Mapping[str, str], content: JsonObject, plain: str = ""
 ) -> UpstreamError:
-    """RFC 9110 15 and CSC's `{error, error_description}` as one of our errors. Text that is no JSON is read for what it means
-    (some servers answer in `plain` text), and never repeated.
+    """The error for an answer without success: by its status (RFC 9110 15) and by CSC's `{error, error_description}`.
+
+    Some servers answer in plain text. `plain` is that text in lower case: it is searched for known words, and is never part of
+    the cause.
     """
     said = f"{content.get('error', '')}: {content.get('error_description', '')}".strip(": ")
     said = OPAQUE.sub("…", said)[:CAUSE_CHARACTERS]
@@ -106,7 +117,7 @@ def error_of_answer(
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """RFC 9110 10.2.3: seconds, or a date."""
+    """The pause that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None if it names none."""
     if not value:
         return None
     if value.strip().isdigit():

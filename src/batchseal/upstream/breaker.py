@@ -1,10 +1,11 @@
-"""Spares an upstream that is down, and the documents' tries: after a few failures in a row no call is made until it answers.
+"""A circuit breaker: after FAILURES failures in a row, no call is made until the signing service answers a probe.
 
         closed ── FAILURES in a row ──► open ── a probe is answered ──► closed
                                         │  ▲
-                                        └──┘ a probe fails: twice the pause
+                                        └──┘ a probe fails: the next pause is twice as long
 
-A probe signs nothing, so that no document pays for finding out.
+Promises that documents lose no tries while the service is down: a call that the breaker holds back is not made, and a probe signs
+nothing. Leaves it to `lane` to count the tries and to repeat calls.
 """
 
 import asyncio
@@ -19,21 +20,21 @@ from batchseal.system.backoff import Backoff
 log = structlog.get_logger("upstream")
 
 FAILURES = 3
-PROBING = Backoff(0.5, 30.0)
-HOLD_SECONDS = 5.0  # how long a call waits for a closed breaker
+PROBING = Backoff(0.5, 30.0)  # the pauses between two probes
+HOLD_SECONDS = 5.0  # the longest time that a call waits for the breaker to close
 
 
 class Breaker:
-    """One for each upstream; `probe` raises UpstreamError where it does not answer."""
+    """The breaker of one signing service. `probe` is a call that signs nothing; it raises UpstreamError if it fails."""
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
         self._probe = probe
         self._failures = 0
-        self._probes = 0  # since a call last succeeded
+        self._probes = 0  # made since a call last succeeded
         self._closed = asyncio.Event()
         self._closed.set()
         self._probing: asyncio.Task[None] | None = None
-        self.opened = 0  # times
+        self.times_opened = 0
 
     @property
     def is_open(self) -> bool:
@@ -41,11 +42,11 @@ class Breaker:
 
     @property
     def pause_seconds(self) -> float:
-        """Before the next probe."""
+        """The pause before the next probe, without its jitter."""
         return PROBING.pause_seconds(self._probes + 1)
 
     async def enter(self) -> None:
-        """Before a call. Raises UpstreamUnavailable where the breaker stays open."""
+        """Must be awaited before each call. Raises UpstreamUnavailable if the breaker is still open after HOLD_SECONDS."""
         if self.is_open:
             try:
                 async with asyncio.timeout(HOLD_SECONDS):
@@ -56,8 +57,11 @@ class Breaker:
                 ) from None
 
     def record(self, problem: UpstreamError | None) -> None:
-        """What a call came to. Whatever the upstream said in answer, it is there."""
-        if isinstance(problem, UpstreamUnavailable):
+        """Notes how a call ended; `problem` is None for a success.
+
+        Only UpstreamTransient and OutcomeUnknown are failures here. Any other error shows that the service answers.
+        """
+        if isinstance(problem, UpstreamUnavailable):  # from `enter`: no call was made
             return
         if not isinstance(problem, UpstreamTransient | OutcomeUnknown):
             self._failures = 0
@@ -66,12 +70,13 @@ class Breaker:
             return
         self._failures += 1
         if self._failures >= FAILURES and not self.is_open:
-            log.warning("the signing service is down, it is probed until it answers", cause=problem.cause)
-            self.opened += 1
+            log.warning("the signing service is down; it is probed until it answers", cause=problem.cause)
+            self.times_opened += 1
             self._closed.clear()
             self._probing = asyncio.create_task(self._wait_for_answer())
 
     async def close(self) -> None:
+        """Stops probing."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
@@ -79,14 +84,14 @@ class Breaker:
     async def _wait_for_answer(self) -> None:
         while True:
             await asyncio.sleep(self.pause_seconds * random.uniform(0.8, 1.2))
-            # Kept until a call succeeds: an upstream that answers probes and fails calls is asked ever less often.
+            # Only a call that succeeds sets this to 0. So the pauses go on growing if probes succeed while calls fail.
             self._probes += 1
             try:
                 await self._probe()
             except (UpstreamTransient, OutcomeUnknown):
                 continue
             except UpstreamError:
-                pass
+                pass  # this is an answer as well
             self._failures = 0
             self._closed.set()
             log.info("the signing service answers again")

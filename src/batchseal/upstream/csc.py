@@ -1,6 +1,9 @@
-"""The Cloud Signature Consortium's API over JSON, v1.0.4 and v2, with OAuth2 client credentials: one method, one call.
+"""A `SigningService` that speaks the API of the Cloud Signature Consortium (CSC) v1.0.4 and v2: JSON over HTTP.
 
-What real servers do beside the standard is allowed for where it costs nothing: see `poll` and `answers`.
+Finds out which version the server speaks, unless the settings name it. Each method makes one call; `_call` repeats it at most
+once. Real servers deviate from the standard; such deviations are accepted where that does no harm (see `poll` and `answers`).
+Leaves connections to `transport`, bearer tokens to `tokens`, the fields of messages to `wire` and `keys`, and batches,
+verification and retries to `lane` and `remote`.
 """
 
 import asyncio
@@ -26,8 +29,8 @@ from batchseal.upstream.transport import Transport
 from batchseal.upstream.wire import encode, encode_for_urls, read_grant, read_pin, read_signatures
 
 PENDING = re.compile(r"previous request|pending|not (yet )?ready|in progress|being processed")
-BODY_BYTES = 1 << 20  # what real servers take where they say nothing
-MAX_PAGES = 100
+BODY_BYTES = 1 << 20  # the size of request that real servers accept if they state no limit
+MAX_PAGES = 100  # of `credentials/list`
 CALL_SECONDS = 30.0
 SIGN_SECONDS, SIGN_SECONDS_PER_DIGEST = 60.0, 0.05
 ANSWER_BYTES, ANSWER_BYTES_PER_DIGEST = 1 << 20, 2048
@@ -35,7 +38,7 @@ ANSWER_BYTES, ANSWER_BYTES_PER_DIGEST = 1 << 20, 2048
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a version of the API calls things."""
+    """The names that differ between the versions of the API: the path, and two fields of requests."""
 
     path: str
     digests: str
@@ -49,10 +52,11 @@ DIALECTS = {
 
 
 class Csc:
-    """A `SigningService`. The transport's address is the service's base, below which /csc/v1/ or /csc/v2/ lies.
+    """A `SigningService`. The transport's address is the base address of the service; /csc/v1/ or /csc/v2/ follows it.
 
-    `protocol` is one of DIALECTS, or "auto": the first that answers. `digests` is "base64", or "urlencoded" for servers that
-    want the base64 of digests percent-encoded.
+    `protocol` is a key of DIALECTS, or "auto" for the first version that the server answers. `digests` is "base64", or
+    "urlencoded" for servers that want the base64 text percent-encoded. `pss` chooses RSASSA-PSS if the key offers it.
+    `seconds` is the timeout of a sign call, to which SIGN_SECONDS_PER_DIGEST is added for each digest.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class Csc:
 
     async def describe(self) -> Description:
         answer = await self._info()
-        methods, algorithms = answer.get("methods"), answer.get("signAlgorithms")  # the latter from version 2 on
+        methods, algorithms = answer.get("methods"), answer.get("signAlgorithms")  # signAlgorithms: in version 2 only
         offered = algorithms.get("algos") if isinstance(algorithms, dict) else None
         return Description(
             name=str(answer.get("name", "")),
@@ -90,7 +94,10 @@ class Csc:
         )
 
     async def _info(self) -> JsonObject:
-        """`info`, which also tells the version: only a path that is not there leads on to the next."""
+        """Calls `info`, and notes the version of the API that answered.
+
+        Only a permanent refusal, such as 404 for the path, leads to the next version. Raises UpstreamError.
+        """
         for dialect in self._dialects if self._dialect is None else [self._dialect]:
             try:
                 answer = await self._transport.post(
@@ -101,7 +108,7 @@ class Csc:
                     raise
                 continue
             except UpstreamAuthExpired as refused:
-                # No token was shown: some outbound proxies refuse a wrong password with 401 instead of 407.
+                # `info` sends no token. Some outbound proxies answer a wrong proxy password with 401 instead of 407.
                 raise UpstreamAuthRefused(refused.cause) from None
             self._dialect, self._has_info = dialect, True
             mode = str(answer.get("asynchronousOperationMode", ""))
@@ -109,7 +116,8 @@ class Csc:
             return answer
         raise AssertionError("no dialect")
 
-    async def _known(self) -> Dialect:
+    async def _find_dialect(self) -> Dialect:
+        """The server's version of the API. Calls `info` first if the version, or the operation mode of version 2, is unknown."""
         if self._dialect is None or (self._dialect is DIALECTS["csc2"] and not self._has_info):
             await self._info()
         assert self._dialect is not None
@@ -144,7 +152,7 @@ class Csc:
         request_key: str,
         signatures: int | None = None,
     ) -> Grant:
-        dialect = await self._known()
+        dialect = await self._find_dialect()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
             "numSignatures": signatures or len(digests),
@@ -160,7 +168,7 @@ class Csc:
         return read_grant("credentials/authorize", await self._call(account, "credentials/authorize", body))
 
     async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant:
-        dialect = await self._known()
+        dialect = await self._find_dialect()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
             dialect.digests: self._encode(digests),
@@ -172,7 +180,7 @@ class Csc:
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
     ) -> list[bytes] | Handle:
-        dialect = await self._known()
+        dialect = await self._find_dialect()
         body: JsonObject = {
             "credentialID": key.credential.credential_id,
             "SAD": grant.value,
@@ -188,7 +196,7 @@ class Csc:
             body["operationMode"] = "A" if self._asynchronous else "S"
         seconds = self._seconds + SIGN_SECONDS_PER_DIGEST * len(digests)
         ends = asyncio.get_running_loop().time() + seconds
-        # Made once even after a 401: each call counts as a try of every document in it.
+        # Made once, even after a 401: the lane counts each call as a try of every document in it.
         try:
             answer = await self._call(
                 account,
@@ -202,7 +210,8 @@ class Csc:
             if body.get("operationMode") != "A" or "501" not in problem.cause:
                 raise
             self._asynchronous, self._refuses_mode_a = False, True
-            raise GrantExpired("mode A is offered and not implemented: mode S from now on") from None
+            # GrantExpired has the call made again, with a new grant.
+            raise GrantExpired("the server offers mode A but does not implement it; mode S is used now") from None
         values = answer.get("signatures")
         handle = next((name for name in ("responseID", "requestID") if answer.get(name)), None)
         if values is None and handle is not None:
@@ -210,13 +219,13 @@ class Csc:
         return read_signatures("signatures/signHash", values, len(digests))
 
     async def poll(self, account: Account, handle: Handle) -> list[bytes] | None:
-        """Asked for under the name that the server gave it."""
+        """The handle is sent under the name that the server gave it: `responseID` or `requestID`."""
         most = ANSWER_BYTES + ANSWER_BYTES_PER_DIGEST * handle.digests
         body = {handle.name: handle.value}
         try:
             answer = await self._call(account, "signatures/signPolling", body, max_answer_bytes=most)
         except CallRejected as problem:
-            # Some servers say "not yet" with an HTTP 400.
+            # Some servers answer 400 while the signatures are not ready.
             if not PENDING.search(problem.said):
                 raise
             return None
@@ -224,11 +233,11 @@ class Csc:
         return None if values is None else read_signatures("signatures/signPolling", values, handle.digests)
 
     async def release(self, account: Account, handle: Handle) -> None:
-        """CSC has no call for it: an answer that is not fetched ends by itself."""
+        """Does nothing: CSC has no such call, and the server drops an answer that nobody fetches."""
 
     async def accepts(self, token: str) -> bool:
         try:
-            dialect = await self._known()
+            dialect = await self._find_dialect()
             await self._transport.post(
                 dialect.path + "credentials/list",
                 json={"maxResults": 1},
@@ -252,10 +261,12 @@ class Csc:
         deadline_seconds: float = CALL_SECONDS,
         max_answer_bytes: int = 4 << 20,
     ) -> JsonObject:
-        """A call with the account's token; once more after a 401, with a fresh one, or after an answer that was lost, where
-        `calls` allows it.
+        """Makes a call with the account's bearer token, at most `calls` times. Raises UpstreamError.
+
+        It is made again after a 401, with a fresh token, and after an answer that was lost (OutcomeUnknown). After a 401 for a
+        token that cannot be renewed it raises UpstreamAuthRefused.
         """
-        path = (await self._known()).path
+        path = (await self._find_dialect()).path
         while True:
             calls -= 1
             token = await account.tokens.token()
@@ -278,6 +289,7 @@ class Csc:
 
 
 def csc_of(settings: Settings, transport: Transport | None) -> Csc:
+    """The provider that the settings describe."""
     assert transport is not None
     return Csc(
         transport,

@@ -1,7 +1,7 @@
-"""The two sides of the upstream: what the pipeline asks for, and what a provider of signatures implements.
+"""The two sides of the upstream: `Upstream`, which the pipeline calls, and `SigningService`, which each provider implements.
 
-A provider makes single calls and raises a typed `UpstreamError`; it neither retries nor verifies nor batches: `remote`
-and `lane` do that for every provider alike.
+Owns these protocols and the types that they exchange; it holds no behaviour. A provider makes single calls and raises a typed
+`UpstreamError`. It does not batch, verify or retry sign calls: `remote` and `lane` do so for all providers.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -16,20 +16,20 @@ from batchseal.errors import TimestampFailed, UpstreamError
 from batchseal.operation import Caller
 from batchseal.upstream.state import State
 
-# Positions in the digests that were handed in, each with its verified signature or with why there is none.
+# Pairs of a position in the digests that were given, and the verified signature or the error that ended this digest.
 SignedPart = list[tuple[int, bytes | UpstreamError]]
 
 
 class Upstream(Protocol):
-    """What the pipeline sees."""
+    """The signing service as the pipeline sees it: it signs digests with the credential of a caller."""
 
     @property
     def stamps(self) -> bool:
-        """Whether time stamps can be had at all."""
+        """Whether a time stamp authority is configured."""
         ...
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
-        """The caller's credential, from a cache unless `refresh`. Raises UpstreamError."""
+        """The caller's credential. It may come from a cache, unless `refresh` is true. Raises UpstreamError."""
         ...
 
     def sign(
@@ -41,127 +41,151 @@ class Upstream(Protocol):
         request_key: str,
         budget: list[int] | None = None,
     ) -> AsyncIterator[SignedPart]:
-        """Signs `digests`; every position comes back exactly once, in parts, as calls end.
+        """Signs `digests`. The results come in parts, whenever a call has ended; each position comes exactly once.
 
-        Signatures are verified; ECDSA is DER, RSA as long as the modulus. `budget` is how many calls each digest may
-        still be in (default: the setting) and is counted down as they are made; an item whose error says `try_again` and
-        that has some left is for a later `sign`. Closing the iterator drops what was not sent yet.
+        The signatures are verified. An ECDSA signature is DER; an RSA signature is as long as the modulus. `budget` says for
+        each digest in how many more calls it may be sent (default: `Settings.upstream_tries`). The list is changed: each call
+        lowers the numbers of its digests. If an error has `try_again` set and budget is left, the digest can be given to a
+        later `sign`. Closing the iterator drops the digests that were not sent yet.
         """
         ...
 
     def announce(self, caller: Caller, fingerprint: bytes, digests: Sequence[bytes], *, request_key: str) -> None:
-        """A `sign` of these digests, by the credential of that fingerprint, is likely to follow at once: what only prepares
-        it may begin. Never raises; without it `sign` does the same, only later.
+        """Says that a `sign` of these digests is likely to follow at once, with the credential of that fingerprint.
+
+        The upstream may begin to prepare that call. Without this, `sign` makes the same preparations later. Never raises.
         """
         ...
 
     async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
-        """For each signature value a checked time stamp token (DER), or why there is none."""
+        """For each signature value, in order: a verified time stamp token (DER), or the error that prevented it."""
         ...
 
     async def probe(self, token: str) -> str | None:
-        """Whose foreign bearer token this is: None if it is not taken, "" if it is but names nobody.
+        """The name of the client that a caller's own bearer token belongs to.
 
-        Raises UpstreamError where the upstream could not be asked.
+        "" if the upstream accepts the token but it names nobody; None if the token is refused. Raises UpstreamError if the
+        upstream could not be asked.
         """
         ...
 
     async def health(self) -> str | None:
-        """What is wrong, for a person; None if nothing is. Signs nothing."""
+        """What is wrong with the upstream, as text for a person; None if nothing is wrong. Signs nothing."""
         ...
 
     async def state(self) -> State:
-        """For an operator. Signs nothing."""
+        """The state of the upstream, for an operator. Signs nothing."""
         ...
 
     async def close(self) -> None: ...
 
 
 class TokenSource(Protocol):
-    """Where the bearer token of one account comes from."""
+    """Gives the bearer token of one account."""
 
     async def token(self) -> str:
-        """A token that should be good now. Raises UpstreamError."""
+        """A token that should be valid now. Raises UpstreamError if none can be had."""
         ...
 
     def reject(self, token: str) -> bool:
-        """Says that `token` was answered with 401. True if a fresh one can be had."""
+        """Reports that the server answered 401 to `token`. Returns whether a fresh token can be had."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """On whose behalf a provider is called: a client service, or a caller with a token of its own."""
+    """For whom a provider is called: a client service, or a caller with a bearer token of its own."""
 
-    key: str  # tells accounts apart; no secret
+    key: str
+    """Identifies the account. Holds no secret."""
     tokens: TokenSource = field(repr=False)
     credential_id: str | None = None
+    """The credential to sign with; None if the account has only one."""
     pin_file: Path | None = None
-    name: str = ""  # for people
+    """The file with the PIN of the credential, where it needs one."""
+    name: str = ""
+    """The name of the client service, for logs and operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an upstream says of itself, and what one call may carry."""
+    """What a signing service says about itself, and how much one call may carry."""
 
     name: str
     specification: str
+    """The version of the API that it speaks."""
     methods: frozenset[str]
     body_bytes: int
-    asynchronous: bool = False  # answers come later
-    call_digests: int | None = None  # most in one call; None: each credential says (`RemoteKey.multisign`)
-    algorithms: frozenset[str] = frozenset()  # object identifiers; empty: each credential says
+    """The largest body of a request."""
+    asynchronous: bool = False
+    """Whether signatures must be polled for."""
+    call_digests: int | None = None
+    """The largest number of digests in one call. None: each credential says so (`RemoteKey.multisign`)."""
+    algorithms: frozenset[str] = frozenset()
+    """Object identifiers of signature algorithms. Empty: each credential says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteKey:
-    """A credential and how it is used: what `Credential` leaves out because only the upstream's side needs it."""
+    """A credential, and how to make sign calls with it. Only the upstream needs the latter; `Credential` leaves it out."""
 
     credential: Credential
     public_key: CertificatePublicKeyTypes = field(repr=False)
-    multisign: int  # most digests in one authorization
-    grant_bound: bool  # the grant is good for exactly the digests it was given for (SCAL 2)
-    sign_algorithm: str  # object identifier
-    digest_algorithm: str | None  # object identifier, where `sign_algorithm` does not imply it
+    multisign: int
+    """The largest number of digests in one authorization."""
+    grant_bound: bool
+    """Whether a grant is valid for exactly the digests that it was requested for (SCAL 2)."""
+    sign_algorithm: str
+    """Object identifier."""
+    digest_algorithm: str | None
+    """Object identifier; None if `sign_algorithm` implies it."""
     needs_pin: bool = False
-    sign_parameters: bytes | None = None  # DER, where `sign_algorithm` needs them (PSS)
+    sign_parameters: bytes | None = None
+    """DER parameters, where `sign_algorithm` needs them (PSS)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to sign (CSC's SAD)."""
+    """The permission to sign (CSC's SAD: signature activation data)."""
 
     value: str = field(repr=False)
     expires_in_seconds: float
-    left: int = 0  # signatures, where it outlives its call
-    ends: float = 0.0  # monotonic time
+    left: int = 0
+    """The signatures that are left for later calls; 0 if the grant serves one call only."""
+    ends: float = 0.0
+    """When a kept grant must no longer be used, by `time.monotonic()`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """An answer that comes later: what to `poll` for, until `ends` (loop time)."""
+    """Stands for an answer that comes later: `poll` asks for it."""
 
     name: str
+    """The name that the server gave to `value`."""
     value: Any = field(repr=False)
     digests: int
+    """The number of digests in the call."""
     ends: float
+    """When to stop polling, by the time of the event loop."""
 
 
 class SigningService(Protocol):
-    """A provider of signatures. Each method is one call (or one per page), made once; all raise UpstreamError.
+    """A provider of signatures. Each method makes one call (`credentials`: one for each page), and raises UpstreamError.
 
-    The way of a call: `authorize` (or `extend`), `sign`, and where that gave a handle `poll` until there is an answer, or
-    `release`. Health is what `describe` and `key` come to: none of them signs anything.
+    To sign: `authorize` (or `extend`), then `sign`. If `sign` returned a handle, `poll` until the answer is there, or `release`
+    the handle. `describe` and `key` sign nothing; they serve to check the health of the service.
     """
 
-    async def describe(self) -> Description: ...
+    async def describe(self) -> Description:
+        """What the service says about itself. Needs no account."""
+        ...
 
     async def credentials(self, account: Account) -> list[str]:
-        """Identifiers of all credentials that the account can use."""
+        """The IDs of all credentials that the account can use."""
         ...
 
     async def key(self, account: Account, credential_id: str) -> RemoteKey:
-        """Raises CredentialUnusable for one that cannot sign."""
+        """The key of a credential. Raises CredentialUnusable if it cannot sign."""
         ...
 
     async def authorize(
@@ -173,27 +197,32 @@ class SigningService(Protocol):
         request_key: str,
         signatures: int | None = None,
     ) -> Grant:
-        """For `signatures` of them where the grant is to be extended for more calls, else for `digests`."""
+        """A grant for `digests`; for `signatures` signatures in all if it will be extended for further calls."""
         ...
 
-    async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant: ...
+    async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant:
+        """A grant for further `digests`, in place of `grant`, which must not be used any more."""
+        ...
 
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
     ) -> list[bytes] | Handle:
-        """Raw signature values as they came: any number, in any order, of any worth. Or what to poll for."""
+        """The signature values as the server sent them, or a handle to poll for.
+
+        The values are not verified: their number and order may be wrong, and any of them may be invalid.
+        """
         ...
 
     async def poll(self, account: Account, handle: Handle) -> list[bytes] | None:
-        """What `sign` would have returned; None while it is not there yet."""
+        """The signature values, as from `sign`; None while they are not ready."""
         ...
 
     async def release(self, account: Account, handle: Handle) -> None:
-        """Says that the answer is waited for no more, where the protocol has a way to say so. Never raises."""
+        """Tells the server that nobody waits for this answer any more, if the protocol can say so. Never raises."""
         ...
 
     async def accepts(self, token: str) -> bool:
-        """Whether a call that needs a token goes through with this one."""
+        """Whether the service accepts this bearer token in a call that needs one."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,9 @@
-"""Credentials as CSC describes them (`credentials/info`), checked, and how each is used."""
+"""Reads what CSC's `credentials/info` says about a credential, checks that it can sign, and decides how it is used.
+
+Owns the choice of the algorithms and the fingerprint of a credential; `local` builds its credentials here too. Promises that a
+key from here signs without a person's consent, and that its certificate is valid now. Leaves the call to `csc`. The certificate
+chain is not verified.
+"""
 
 import base64
 import hashlib
@@ -25,7 +30,7 @@ DIGEST_OIDS = {
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
 }
-# By key type, in order of preference: the signature algorithm and the digest that it implies (RFC 8017, RFC 5758).
+# For each type of key, in order of preference: signature algorithms, and the digest that each implies (RFC 8017, RFC 5758).
 SIGN_OIDS = {
     "rsa": {
         "1.2.840.113549.1.1.11": "sha256",
@@ -40,11 +45,11 @@ SIGN_OIDS = {
 }
 
 
-PSS_OID = "1.2.840.113549.1.1.10"  # RSASSA-PSS, with the parameters that `algorithms.pss_parameters` gives
+PSS_OID = "1.2.840.113549.1.1.10"  # RSASSA-PSS, with the parameters of `algorithms.pss_parameters`
 
 
 def in_v1_form(answer: JsonObject) -> JsonObject:
-    """v2 says `auth` {mode, expression, objects} for what v1 says as `authMode`, `PIN` and `OTP`."""
+    """The answer in the form of v1. Where v1 has `authMode`, `PIN` and `OTP`, v2 has `auth` {mode, expression, objects}."""
     auth = answer.get("auth")
     if not isinstance(auth, dict):
         return answer
@@ -62,7 +67,10 @@ def in_v1_form(answer: JsonObject) -> JsonObject:
 
 
 def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool = False) -> RemoteKey:
-    """What `credentials/info` says, checked. Raises CredentialUnusable, with the credential's name, for one that cannot sign."""
+    """The key that an answer of `credentials/info` describes. `pss` chooses RSASSA-PSS if the key offers it beside others.
+
+    Raises CredentialUnusable, which names the credential and the reason, if it cannot sign at the time `now`.
+    """
 
     def unusable(why: str) -> UpstreamError:
         return CredentialUnusable(f"credential {credential_id!r}: {why}")
@@ -106,7 +114,7 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool
 
 
 def usable_public_key(name: str, leaf: bytes, now: datetime) -> PublicKey:
-    """The key of a signer's certificate (DER). Raises CredentialUnusable, which says `name`, where it cannot sign now."""
+    """The public key of a signer's certificate (DER). Raises CredentialUnusable, with `name`, if it cannot sign at `now`."""
     certificate = x509.load_der_x509_certificate(leaf)
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begins <= now <= ends:
@@ -120,27 +128,27 @@ def usable_public_key(name: str, leaf: bytes, now: datetime) -> PublicKey:
 def build_credential(
     credential_id: str, chain: tuple[bytes, ...], public_key: PublicKey, digest_name: str, *, pss: bool
 ) -> Credential:
-    """`chain` is DER, the signer's certificate first, and `public_key` is that one's."""
+    """The credential of a chain: DER, the signer's certificate first. `public_key` is the key of that certificate."""
     return Credential(
         credential_id=credential_id,
         chain=chain,
         key_type="rsa" if isinstance(public_key, rsa.RSAPublicKey) else "ec",
         signature_bytes=longest_signature(public_key),
         digest_algorithm=digest_name,
-        # With the scheme: a signature by another one does not fit the CMS that was prepared.
+        # The scheme is part of it: a document that was prepared for one scheme cannot use a signature of the other.
         fingerprint=hashlib.sha256(b"".join(chain) + (b"pss" if pss else b"")).digest(),
         scheme="pss" if pss else "",
     )
 
 
 def presence(answer: JsonObject, name: str) -> str:
-    """CSC writes these as text; some servers as a boolean."""
+    """The `presence` of a PIN or an OTP, as text in lower case. CSC sends text; some servers send a boolean."""
     entry = answer.get(name)
     return str(entry.get("presence", "false")).lower() if isinstance(entry, dict) else "false"
 
 
 def read_chain(certificates: Any) -> tuple[bytes, ...]:
-    """DER certificates without repetition, the signer's first; () where one cannot be read."""
+    """The certificates as DER, without repetition, the signer's first; () if one of them cannot be read."""
     chain: list[bytes] = []
     try:
         for text in certificates[:MAX_CHAIN]:
@@ -154,9 +162,10 @@ def read_chain(certificates: Any) -> tuple[bytes, ...]:
 
 
 def choose_algorithm(key_type: str, offered: Sequence[str]) -> tuple[str, str, str | None] | None:
-    """(signAlgo, digest name, hashAlgo where signAlgo does not imply it) for a key, from what its `algo` lists.
+    """How to sign with a key: (signAlgo, name of the digest, hashAlgo). None if no offered algorithm can be used.
 
-    A list that names only the key's own algorithm leaves the digest to us.
+    `offered` is the key's `algo` list. hashAlgo is None if signAlgo implies it. If the list names only the algorithm of the key
+    itself, the choice of the digest is ours.
     """
     for oid, digest_name in SIGN_OIDS[key_type].items():
         if oid in offered:
@@ -171,9 +180,9 @@ def choose_algorithm(key_type: str, offered: Sequence[str]) -> tuple[str, str, s
 
 
 def longest_signature(key: PublicKey) -> int:
-    """Bytes of the modulus, or of the longest DER `ECDSA-Sig-Value` (RFC 3279 2.2.3): two INTEGERs, sign bytes included."""
+    """The bytes of the longest signature: of the modulus (RSA), or of the longest DER `ECDSA-Sig-Value` (RFC 3279 2.2.3)."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
-    integer = key.key_size // 8 + 1  # content of an INTEGER: one bit more than the order, for the sign
+    integer = key.key_size // 8 + 1  # bytes of r or s: the bits of the curve order and a sign bit
     body = 2 * (2 + integer)
     return body + (2 if body < 128 else 3)

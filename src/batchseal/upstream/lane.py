@@ -1,13 +1,18 @@
-"""The sign calls of one account with one credential: filled from all operations, limited in number, tried again.
+"""Batches, limits and retries the sign calls of one account with one credential.
 
     submitted ──► ready ──► in a call ──► verified ──► delivered
                     ▲           │ failed, and tries are left
                     └── pause ◄─┘
 
-A call takes items by rank, up to what the upstream allows, whichever operation they belong to: fifty operations of one
-document cost few calls. A rank is the time of arrival plus a little for each document of the order: a small order passes a
-large one, and is not passed by all that come after. A call that failed as a whole goes out again as it was, under the same
-key; a call that was refused is cut into parts until the digest that earned it stands alone.
+A call carries as many digests as the upstream allows, whichever operations they belong to: fifty operations of one document need
+few calls. Digests are taken by rank. A rank is the time of arrival, plus a little for each digest of the order. So a small order
+overtakes a large one, but a large order is not overtaken by everything that arrives later.
+
+A call that failed as a whole is repeated unchanged, under the same key. A call that was refused is split until the digest that
+caused the refusal stands alone.
+
+Promises that each digest of an order is delivered exactly once, with a verified signature or with an error. Leaves the call and
+the verification to `sign_call`, a function that it is given. The caller may give a digest with budget left to a later order.
 """
 
 import asyncio
@@ -36,35 +41,37 @@ from batchseal.upstream.interface import SignedPart
 
 log = structlog.get_logger("upstream")
 
-MAX_CALLS = 4  # at once, and one more for a small order
-SMALL_ORDER = 32  # digests
+MAX_CALLS = 4  # under way at once; a small order may start one more
+SMALL_ORDER = 32  # an order of at most this many digests is small
 RANK_SECONDS_PER_DIGEST = 0.002
-TRIES_AT_ONCE = 3  # of an item in one order; the rest of its budget is for a later one
-REPEATING = Backoff(0.25, 20.0, growth=3.0)
-# While a call is under way, a batch that is not full waits for more items. It stops waiting when none has come for a
-# twenty-fourth of what a call takes, or after a quarter of that time for each call under way. While no call is under way,
-# nothing waits.
+TRIES_AT_ONCE = 3  # the calls that a digest is sent in for one order; the rest of its budget is for a later order
+REPEATING = Backoff(0.25, 20.0, growth=3.0)  # the pauses between two tries
+# While a call is under way, a batch that is not full waits for more items. It stops waiting when no item has arrived for a
+# twenty-fourth of the time that a call takes, or after a quarter of that time for each call under way. While no call is
+# under way, nothing waits.
 MAX_QUIET_SECONDS, QUIET_SHARE = 0.04, 1 / 24
 MAX_GATHER_SECONDS, GATHER_SHARE = 0.15, 1 / 4
-MAX_HUNT_CALLS = 32  # in vain for the one bad digest, before all of them are taken for bad
+MAX_REFUSED_CALLS = 32  # stop bisecting after this many refused calls without one success
 
-# Signs digests in one authorize and one sign call: for each its verified signature, or None where there is none.
+# Signs digests with one authorize and one sign call. Returns for each its verified signature, or None if there is none.
 SignCall = Callable[[Sequence[bytes], str], Awaitable[Sequence[bytes | None]]]
 
 
 @dataclass(eq=False, slots=True)
 class Order:
-    """One `sign`: where its results go. `budget` is how many calls each digest may still be in; it is counted down."""
+    """The digests of one `Upstream.sign`, and where their results go."""
 
     request_key: str
     budget: list[int]
+    """For each digest, in how many more calls it may be sent. Each call lowers the numbers of its digests."""
     parts: asyncio.Queue[SignedPart] = field(default_factory=asyncio.Queue)
+    """The results, as they come."""
     withdrawn: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """A digest on its way."""
+    """One digest of an order. `position` is its place in the order."""
 
     order: Order
     position: int
@@ -78,65 +85,71 @@ class Item:
 
 
 @dataclass(eq=False, slots=True)
-class Hunt:
-    """The search for a digest that a call was refused for."""
+class Bisection:
+    """The search for the digests that caused the refusal of a call; its parts share it."""
 
-    calls: int = 0
-    good: bool = False  # one of its calls was answered
+    refused_calls: int = 0
+    succeeded: bool = False
+    """Whether the upstream has answered a part with signatures."""
 
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Items that wait for another try. `together`: as one call, with no others. `due` is loop time."""
+    """Items for one call, or items that wait for another try."""
 
     items: list[Item]
     due: float
-    together: bool
-    hunt: Hunt | None = None
+    """When they may be sent, by the time of the event loop."""
+    own_call: bool
+    """True: they are sent as one call, with no other items. False: each of them shares a call with any other items."""
+    bisection: Bisection | None = None
 
 
 class Lane:
-    """`limit` is the most digests in a call; `sign_call` does the work of one."""
+    """The sign calls of one key. `sign_call` makes one call; `limit` is the largest number of digests in a call."""
 
     def __init__(self, sign_call: SignCall, limit: int) -> None:
         self._sign_call = sign_call
         self.limit = limit
         self._loop = asyncio.get_running_loop()
-        self._ready: list[tuple[float, int, Item]] = []  # a heap
+        self._ready: list[tuple[float, int, Item]] = []  # a heap by rank, then by order of arrival
         self._ready_since = self._arrived_at = 0.0
-        self._again: list[Batch] = []
+        self._retries: list[Batch] = []
         self._numbers = count()
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._held_until = 0.0  # the upstream asked for a pause
-        self._call_seconds, self._answered = 0.2, 0  # moving mean over the calls that were answered
+        self._held_until = 0.0  # the end of a pause that the upstream asked for
+        self._call_seconds, self._answered = 0.2, 0  # moving average over the calls that were answered
 
     @property
     def idle(self) -> bool:
-        return not self._ready and not self._again and not self._calls
+        return not self._ready and not self._retries and not self._calls
 
     @property
     def waiting(self) -> int:
-        return len(self._ready) + sum(len(batch.items) for batch in self._again)
+        """The number of digests that are not in a call now."""
+        return len(self._ready) + sum(len(batch.items) for batch in self._retries)
 
     def submit(self, order: Order, digests: Sequence[bytes]) -> None:
+        """Takes in an order. Its results go to `order.parts`."""
         rank = self._loop.time() + RANK_SECONDS_PER_DIGEST * len(digests)
         self._make_ready(Item(order, position, digest, rank) for position, digest in enumerate(digests))
-        # On the next turn of the loop, so that orders of the same moment share a call.
+        # Calls start on the next turn of the event loop, so that orders that arrive together share a call.
         self._wake_in(0.0)
 
     def withdraw(self, order: Order) -> None:
-        """Drops what was not sent yet; what is in a call ends there."""
+        """Drops the items that are not in a call. Items that are in a call are not sent again."""
         order.withdrawn = True
         self._ready = [entry for entry in self._ready if entry[2].order is not order]
         heapq.heapify(self._ready)
-        for batch in self._again:
+        for batch in self._retries:
             batch.items = [item for item in batch.items if item.order is not order]
-        self._again = [batch for batch in self._again if batch.items]
+        self._retries = [batch for batch in self._retries if batch.items]
 
     async def close(self) -> None:
+        """Cancels the calls under way, and drops all items without a result."""
         self._ready.clear()
-        self._again.clear()
+        self._retries.clear()
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
@@ -151,25 +164,25 @@ class Lane:
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._pump)
+        self._timer = self._loop.call_later(seconds, self._start_calls)
 
-    def _pump(self) -> None:
+    def _start_calls(self) -> None:
         self._timer = None
         while (wake_at := self._next_start()) is not None:
             now = self._loop.time()
             if wake_at > now:
                 self._wake_in(wake_at - now)
                 return
-            batch = self._take(now)
+            batch = self._take_batch(now)
             if batch is None:
                 return
             call = self._loop.create_task(self._call(batch))
             self._calls.add(call)
-            call.add_done_callback(self._ended)
+            call.add_done_callback(self._call_ended)
 
     def _next_start(self) -> float | None:
-        """When the next call may start (loop time); None while there is nothing to send, or no call free."""
-        starts = [batch.due for batch in self._again]
+        """When the next call may start, by the time of the loop. None if nothing is to be sent, or no further call is allowed."""
+        starts = [batch.due for batch in self._retries]
         if self._ready:
             start = self._ready_since
             if self._calls and len(self._ready) < self.limit:
@@ -180,26 +193,26 @@ class Lane:
         free = len(self._calls) < MAX_CALLS or (small and len(self._calls) == MAX_CALLS)
         return max(self._held_until, min(starts)) if starts and free else None
 
-    def _take(self, now: float) -> Batch | None:
-        """The next call's batch. With all usual calls under way only a small order is served."""
-        for batch in [batch for batch in self._again if batch.due <= now]:
-            if not batch.together:
-                self._again.remove(batch)
+    def _take_batch(self, now: float) -> Batch | None:
+        """The items of the next call. While MAX_CALLS are under way, only ready items are taken: the next is of a small order."""
+        for batch in [batch for batch in self._retries if batch.due <= now]:
+            if not batch.own_call:
+                self._retries.remove(batch)
                 self._make_ready(batch.items)
             elif len(self._calls) < MAX_CALLS:
-                self._again.remove(batch)
+                self._retries.remove(batch)
                 return batch
         if not self._ready:
             return None
         items = [heapq.heappop(self._ready)[2] for _ in range(min(self.limit, len(self._ready)))]
-        return Batch(items, now, together=False)
+        return Batch(items, now, own_call=False)
 
-    def _ended(self, call: asyncio.Task[None]) -> None:
+    def _call_ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
-        self._pump()
+        self._start_calls()
 
     async def _call(self, batch: Batch) -> None:
-        """One call and what becomes of its items. Equal digests are sent once: a grant may be good for each only once."""
+        """Makes one call and handles its result. Equal digests are sent once: a grant may cover each digest only once."""
         digests = list(dict.fromkeys(item.digest for item in batch.items))
         started = self._loop.time()
         problem: UpstreamError
@@ -210,14 +223,15 @@ class Lane:
             problem = SignatureMissing()
         except UpstreamError as error:
             problem = error
-        except Exception as error:  # a defect of ours must not leave an operation waiting for ever
+        except Exception as error:  # an error in our own code must not leave an operation waiting for ever
             log.exception("sign call failed unexpectedly")
             problem = UpstreamPermanent(f"the sign call failed unexpectedly ({type(error).__name__})")
         if values:
             self._answered += 1
-            share = max(0.2, 1 / self._answered)  # the first ones say more than the guess before them
+            share = max(0.2, 1 / self._answered)  # the first answers weigh more than the initial guess
             self._call_seconds += share * (self._loop.time() - started - self._call_seconds)
-        if problem.asked and not isinstance(problem, UpstreamUnavailable | CallTooLarge):  # those were never looked at
+        # These are no tries: the upstream never looked at the digests.
+        if problem.asked and not isinstance(problem, UpstreamUnavailable | CallTooLarge):
             for item in batch.items:
                 item.tries += 1
                 item.order.budget[item.position] -= 1
@@ -229,14 +243,15 @@ class Lane:
             self._settle_failure(batch, problem)
 
     def _settle_answer(self, batch: Batch, values: dict[bytes, bytes | None], problem: UpstreamError) -> None:
-        """What verified is delivered, the rest comes again with others."""
-        if batch.hunt:
-            batch.hunt.good = True
+        """Delivers the verified signatures. The other digests are tried again, in a call with any other items."""
+        if batch.bisection:
+            batch.bisection.succeeded = True
         deliver([(item, value) for item in batch.items if (value := values[item.digest]) is not None])
         left = [item for item in batch.items if values[item.digest] is None]
-        self._repeat(left, problem, together=False, hunt=None)
+        self._retry(left, problem, own_call=False, bisection=None)
 
     def _settle_failure(self, batch: Batch, problem: UpstreamError) -> None:
+        """Decides by the error whether the items are sent again, and how; else delivers the error."""
         size = len(batch.items)
         if isinstance(problem, UpstreamRateLimited):
             self._held_until = self._loop.time() + min(pause_seconds(1, problem), REPEATING.longest_seconds)
@@ -244,36 +259,37 @@ class Lane:
             self.limit = min(self.limit, (size + 1) // 2)
             self._make_ready(batch.items)
         elif isinstance(problem, CallRejected):
-            self._hunt(batch, problem)
+            self._bisect(batch, problem)
         elif problem.try_again and not isinstance(problem, UpstreamUnavailable):
-            self._repeat(batch.items, problem, together=True, hunt=batch.hunt)
+            self._retry(batch.items, problem, own_call=True, bisection=batch.bisection)
         else:
             deliver([(item, problem) for item in batch.items])
 
-    def _repeat(self, items: list[Item], problem: UpstreamError, *, together: bool, hunt: Hunt | None) -> None:
-        """Once more after a pause, where tries are left and the pause is not too long to be waited for here."""
+    def _retry(self, items: list[Item], problem: UpstreamError, *, own_call: bool, bisection: Bisection | None) -> None:
+        """Tries the items again after a pause. Delivers the error if an item has no tries left, or if the pause is too long."""
         pause = pause_seconds(max((item.tries for item in items), default=1), problem)
         again = [item for item in items if item.tries_left > 0 and pause <= REPEATING.longest_seconds]
         if again:
-            self._again.append(Batch(again, self._loop.time() + pause, together, hunt))
+            self._retries.append(Batch(again, self._loop.time() + pause, own_call, bisection))
         deliver([(item, problem) for item in items if not (item.tries_left > 0 and pause <= REPEATING.longest_seconds)])
 
-    def _hunt(self, batch: Batch, problem: CallRejected) -> None:
-        """Parts of a refused call, so many that each digest stands alone before its tries are used up."""
-        hunt, now = batch.hunt or Hunt(), self._loop.time()
-        hunt.calls += 1
+    def _bisect(self, batch: Batch, problem: CallRejected) -> None:
+        """Splits a refused call into so many parts that each digest stands alone before its tries are used up."""
+        bisection, now = batch.bisection or Bisection(), self._loop.time()
+        bisection.refused_calls += 1
         left = min(item.order.budget[item.position] for item in batch.items)
         if len(batch.items) == 1:
             deliver([(batch.items[0], ItemRejected(problem.cause))])
-        elif left < 1 or (hunt.calls > MAX_HUNT_CALLS and not hunt.good):
+        elif left < 1 or (bisection.refused_calls > MAX_REFUSED_CALLS and not bisection.succeeded):
             deliver([(item, problem) for item in batch.items])
         else:
             parts = min(len(batch.items), max(2, round(len(batch.items) ** (1 / left) + 0.49)))
             for number in range(parts):
-                self._again.append(Batch(batch.items[number::parts], now, True, hunt))
+                self._retries.append(Batch(batch.items[number::parts], now, True, bisection))
 
 
 def deliver(results: Iterable[tuple[Item, bytes | UpstreamError]]) -> None:
+    """Gives each order its results, as one part."""
     parts: dict[Order, SignedPart] = {}
     for item, value in results:
         parts.setdefault(item.order, []).append((item.position, value))
@@ -282,7 +298,7 @@ def deliver(results: Iterable[tuple[Item, bytes | UpstreamError]]) -> None:
 
 
 def pause_seconds(tries: int, problem: UpstreamError) -> float:
-    """Before the next try: growing, with jitter, never shorter than the upstream asks for."""
+    """The pause before the next try. It grows with the tries, has jitter, and is never shorter than the upstream asks for."""
     if isinstance(problem, UpstreamAuthExpired) and tries == 1:
-        return 0.0  # a fresh token is all it takes
+        return 0.0  # all that is needed is a fresh token, which is fetched anyway
     return max(random.uniform(0.5, 1.0) * REPEATING.pause_seconds(tries), problem.retry_after_seconds or 0.0)

@@ -1,7 +1,8 @@
-"""Keys that lie here: a PKCS#12 file, or a PKCS#11 token (an HSM) behind a process of its own. "Not qualified".
+"""A `SigningService` with keys on this machine: a PKCS#12 file, or a PKCS#11 token (an HSM). Such keys are "not qualified".
 
-One more `SigningService`: lanes, verification and everything after are the same path. Callers with tokens of their own are
-never taken here: there is nobody who could tell a good token from a bad one.
+Owns the use of these keys; batches, verification and everything after are the same as for a remote service. Refuses callers with
+bearer tokens of their own, because nobody here can tell a valid token from a false one. Leaves the library of a PKCS#11 token to
+`pkcs11`, which runs it in a process of its own.
 """
 
 import asyncio
@@ -26,25 +27,27 @@ from batchseal.upstream.verify import DIGESTS, pss_scheme
 from batchseal.upstream.wire import read_pin
 
 CALL_DIGESTS = 256
-FOREVER_SECONDS = 1e9
+FOREVER_SECONDS = 1e9  # the lifetime of a grant, which a local key does not need
 
 
 class LocalKey(Protocol):
-    """A private key and its certificates (DER, the signer's first)."""
+    """A private key and its certificates. `pin` unlocks it; "" if there is none."""
 
     @abstractmethod
     async def chain(self, pin: str) -> tuple[bytes, ...]:
-        """Raises UpstreamError."""
+        """The certificates as DER, the signer's first. Raises UpstreamError."""
         ...
 
     @abstractmethod
-    async def sign(self, pin: str, digests: Sequence[bytes], digest_name: str, *, pss: bool) -> list[bytes]: ...
+    async def sign(self, pin: str, digests: Sequence[bytes], digest_name: str, *, pss: bool) -> list[bytes]:
+        """A signature value for each digest, in order. Raises UpstreamError."""
+        ...
 
     async def close(self) -> None: ...
 
 
 class Pkcs12Key:
-    """A PKCS#12 file (RFC 7292). It is read again when it has changed."""
+    """A PKCS#12 file (RFC 7292). The file is read again after it, or the PIN, has changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,16 +78,16 @@ class Pkcs12Key:
                 if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or certificate is None:
                     raise CredentialUnusable(f"{self._path}: holds no RSA or EC key with its certificate")
                 others = [other.certificate for other in held.additional_certs]
-                self._read = changed, pin, key, in_order(certificate.certificate, others)
+                self._read = changed, pin, key, order_chain(certificate.certificate, others)
         except OSError as problem:
             raise CredentialUnusable(f"{self._path}: {problem.strerror}") from None
         except ValueError:
-            raise CredentialUnusable(f"{self._path}: the password is wrong, or it is no PKCS#12 file") from None
+            raise CredentialUnusable(f"{self._path}: the password is wrong, or the file is not PKCS#12") from None
         return self._read[2], self._read[3]
 
 
-def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
-    """The chain from `leaf` upwards, by names; what does not belong to it is left out."""
+def order_chain(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
+    """The chain from `leaf` upwards as DER, joined by issuer and subject names. Certificates outside it are left out."""
     chain, left = [leaf], list(others)
     while chain[-1].issuer != chain[-1].subject:
         above = next((certificate for certificate in left if certificate.subject == chain[-1].issuer), None)
@@ -96,7 +99,7 @@ def in_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tupl
 
 
 class LocalKeys:
-    """A `SigningService` over one key. `pss`: RSA keys sign with RSASSA-PSS."""
+    """A `SigningService` over one key. `name` is its credential ID. With `pss`, an RSA key signs with RSASSA-PSS."""
 
     def __init__(self, name: str, key: LocalKey, *, pss: bool = False) -> None:
         self.name, self._key, self._pss = name, key, pss
@@ -108,7 +111,7 @@ class LocalKeys:
         return [self.name]
 
     async def key(self, account: Account, credential_id: str) -> RemoteKey:
-        refuse_foreign(account)
+        refuse_foreign_token(account)
         chain = await self._key.chain(pin_of(account))
         if not chain:
             raise CredentialUnusable(f"{self.name}: there is no certificate for the key")
@@ -137,7 +140,7 @@ class LocalKeys:
     async def sign(
         self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes], *, request_key: str
     ) -> list[bytes]:
-        refuse_foreign(account)
+        refuse_foreign_token(account)
         pss = key.credential.scheme == "pss"
         return await self._key.sign(pin_of(account), digests, key.credential.digest_algorithm, pss=pss)
 
@@ -145,7 +148,7 @@ class LocalKeys:
         raise AssertionError("a local key answers at once")
 
     async def release(self, account: Account, handle: Handle) -> None:
-        """There is none."""
+        """Does nothing: a local key never returns a handle."""
 
     async def accepts(self, token: str) -> bool:
         return False
@@ -154,22 +157,24 @@ class LocalKeys:
         await self._key.close()
 
 
-def refuse_foreign(account: Account) -> None:
+def refuse_foreign_token(account: Account) -> None:
+    """Raises UpstreamAuthRefused for the account of a caller with a bearer token of its own."""
     if account.key.startswith("token:"):
         raise UpstreamAuthRefused("a local key signs for configured client services only")
 
 
 def pin_of(account: Account) -> str:
+    """The PIN of the account, "" if it names no file. Raises CredentialUnusable."""
     return read_pin(account) if account.pin_file else ""
 
 
 def open_local(url: str, folder: Path, *, pss: bool) -> LocalKeys | None:
-    """The keys that `url` names, None where it names none. Raises ConfigurationError."""
+    """The local key that `url` names; None if it is an http(s) address. Raises ConfigurationError for any other scheme."""
     scheme, _, rest = url.partition(":")
     if scheme == "pkcs12":
         return LocalKeys(Path(rest).name, Pkcs12Key(Path(rest)), pss=pss)
     if scheme == "pkcs11":
         return LocalKeys("pkcs11", Pkcs11Key(url, folder / "pkcs11.lock"), pss=pss)
     if scheme not in ("http", "https"):
-        raise ConfigurationError(f"--upstream-url: {scheme!r} is none of https, pkcs12, pkcs11")
+        raise ConfigurationError(f"--upstream-url: {scheme!r} is not one of https, pkcs12, pkcs11")
     return None

@@ -1,8 +1,10 @@
-"""A PKCS#11 token (an HSM), spoken to by a process of its own: its library can neither stop nor crash the signer.
+"""A key on a PKCS#11 token (an HSM). The token's library runs in a process of its own, and so cannot block or crash the signer.
 
-The address is an RFC 7512 URI: `pkcs11:token=t1;object=seal?module-path=/usr/lib/softhsm/libsofthsm2.so`; `chain=FILE` (PEM)
-beside `module-path` names the certificates that are not on the token. The process starts with the first call and again
-after it died; it takes one call at a time.
+The address is an RFC 7512 URI: `pkcs11:token=t1;object=seal?module-path=/usr/lib/softhsm/libsofthsm2.so`. The query may also have
+`chain=FILE` (PEM), for certificates that are not on the token.
+
+Owns that process (`pkcs11_process`): starts it for the first call, and again after it ended. It handles one call at a time.
+Leaves retries to `lane`.
 """
 
 import asyncio
@@ -27,7 +29,11 @@ PROCESS = (sys.executable, "-m", "batchseal.upstream.pkcs11_process")
 
 
 class Pkcs11Key:
-    """A `LocalKey`. `lock` is held around opening and logging in: some libraries fail where two processes do that at once."""
+    """A `LocalKey` on a token.
+
+    `lock` is a file that is locked while a process opens the token and logs in: some libraries fail if two processes do so at
+    once. `command` starts the process. Raises ConfigurationError for a URI without token or module-path.
+    """
 
     def __init__(self, url: str, lock: Path, command: Sequence[str] = PROCESS) -> None:
         self._command = command
@@ -39,7 +45,7 @@ class Pkcs11Key:
         if not self._wanted["module"] or "token" not in self._wanted:
             raise ConfigurationError("--upstream-url: pkcs11: needs token=... and ?module-path=...")
         self._process: asyncio.subprocess.Process | None = None
-        self._one = asyncio.Lock()
+        self._call_lock = asyncio.Lock()
 
     async def chain(self, pin: str) -> tuple[bytes, ...]:
         on_token = [bytes(der) for der in await self._call(pin, "chain")]
@@ -55,9 +61,9 @@ class Pkcs11Key:
             await self._process.wait()
 
     async def _call(self, pin: str, *request: Any) -> Any:
-        """Raises what the process says, OutcomeUnknown where it dies."""
-        async with self._one:
-            process = await self._started(pin)
+        """Sends one request, and returns its result. Raises the error of the token, or OutcomeUnknown if the process is lost."""
+        async with self._call_lock:
+            process = await self._running_process(pin)
             assert process.stdin is not None
             assert process.stdout is not None
             try:
@@ -66,16 +72,18 @@ class Pkcs11Key:
                     await process.stdin.drain()
                     ok, answer = await messages.read(process.stdout, MAX_MESSAGE_BYTES)
             except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as problem:
-                # An answer that comes too late must not be taken for the next one's.
+                # A late answer must not be read as the answer to the next request, so the process has to end.
                 await self.close()
                 if isinstance(problem, asyncio.CancelledError):
                     raise
-                raise OutcomeUnknown(f"the process of the PKCS#11 token went away ({type(problem).__name__})") from None
+                raise OutcomeUnknown(
+                    f"the PKCS#11 process ended or did not answer ({type(problem).__name__})"
+                ) from None
         if not ok:
             raise error_of(answer)
         return answer
 
-    async def _started(self, pin: str) -> asyncio.subprocess.Process:
+    async def _running_process(self, pin: str) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -90,6 +98,7 @@ class Pkcs11Key:
 
 
 def read_chain_file(path: str) -> list[bytes]:
+    """The certificates of a PEM file, as DER. Raises CredentialUnusable."""
     try:
         loaded = x509.load_pem_x509_certificates(Path(path).read_bytes())
     except (OSError, ValueError) as problem:
@@ -98,7 +107,7 @@ def read_chain_file(path: str) -> list[bytes]:
 
 
 def error_of(said: str) -> UpstreamError:
-    """PKCS#11's words as one of our errors: what another try can't help is the key's or the PIN's fault."""
+    """The error that fits what the library said. One that no other try can mend, such as a wrong PIN, is CredentialUnusable."""
     lasting = ("PinIncorrect", "PinLocked", "NoSuchToken", "NoSuchKey", "MultipleObjects", "NoSuchModule", "KeyType")
     if said.startswith(lasting):
         return CredentialUnusable(f"the PKCS#11 token: {said}")

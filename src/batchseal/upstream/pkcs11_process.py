@@ -1,7 +1,8 @@
-"""The process that holds a PKCS#11 library: `python -m batchseal.upstream.pkcs11_process`, spoken to by `pkcs11`.
+"""The process that runs the library of a PKCS#11 token: `python -m batchseal.upstream.pkcs11_process`. `pkcs11` starts it.
 
-Messages (`system/messages.py`) come on standard input and go to standard output. The first one, `[wanted]`, says which token,
-key and PIN; each later one, `[name, *arguments]`, is answered by `[ok, result]`. Ends with its input.
+It reads messages (`system/messages.py`) from standard input, and answers on standard output. The first message, `[wanted]`, names
+the token, the key and the PIN. Each later message, `[name, *arguments]`, is answered by `[ok, result]`. The process ends when its
+input ends or its parent dies. It opens the token again after an error; it leaves it to `pkcs11` to judge the error.
 """
 
 import fcntl
@@ -27,19 +28,19 @@ PSS = {
 
 
 class Token:
-    """One session, one key."""
+    """One PKCS#11 session with one private key."""
 
     def __init__(self, wanted: dict[str, str]) -> None:
-        # SoftHSM and others fail where several processes open or log in at once.
+        # SoftHSM and other libraries fail if several processes open a token or log in at the same time.
         with open(wanted["lock"], "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             token = pkcs11.lib(wanted["module"]).get_token(token_label=wanted["token"])
             self.session = token.open(user_pin=wanted["pin"])
-        # Which methods a key has depends on what it can do.
+        # Any: which methods the object has depends on the abilities of the key.
         self.key: Any = self.session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=wanted.get("object"))
 
     def chain(self) -> list[bytes]:
-        """The certificate with the key's identifier, then all others on the token."""
+        """The certificates on the token as DER: first those with the ID of the key, then all others."""
         found = []
         for held in self.session.get_objects({pkcs11.Attribute.CLASS: ObjectClass.CERTIFICATE}):
             own = held[pkcs11.Attribute.ID] == self.key.id
@@ -47,6 +48,7 @@ class Token:
         return [der for _, der in sorted(found, key=lambda entry: entry[0])]
 
     def sign(self, digests: list[bytes], digest_name: str, pss: bool) -> list[bytes]:
+        """Signature values, in order. ECDSA: r and s side by side."""
         if self.key.key_type == KeyType.EC:
             return [self.key.sign(digest, mechanism=Mechanism.ECDSA) for digest in digests]
         if pss:
@@ -60,21 +62,21 @@ class Token:
 
 
 def digest_info(digest: bytes, digest_name: str) -> bytes:
-    """RFC 8017 9.2: what PKCS #1 v1.5 signs."""
+    """The DER DigestInfo that PKCS #1 v1.5 signs (RFC 8017 9.2)."""
     algorithm = {"algorithm": digest_name, "parameters": core.Null()}
     return bytes(algos.DigestInfo({"digest_algorithm": algorithm, "digest": digest}).dump())
 
 
 def main() -> None:
-    die_with_parent()  # a library that hangs must not outlive the signer: nobody else would end it
+    die_with_parent()  # a library that hangs would otherwise outlive the signer
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # text that a library prints must not get into the answers
     with suppress(EOFError):
         serve(sys.stdin.buffer, answers)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Raises EOFError where the requests end."""
+    """Answers requests until they end, which raises EOFError."""
     (wanted,) = messages.read_blocking(requests, MAX_MESSAGE_BYTES)
     token = None
     while True:
@@ -82,7 +84,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             token = token or Token(wanted)
             answer = [True, getattr(token, {"chain": "chain", "sign": "sign"}[name])(*arguments)]
-        except Exception as problem:  # every error of the library is the caller's to judge
+        except Exception as problem:  # the other process judges each error of the library
             token = None
             answer = [False, f"{type(problem).__name__}: {problem}"[:200]]
         answers.write(messages.pack(answer))

@@ -1,7 +1,8 @@
-"""Foreign bearer tokens: whether the upstream takes them, and whom they name.
+"""Checks bearer tokens that callers bring with them: whether the signing service accepts them, and which client they name.
 
-A token is worth something only if the upstream tells it from one that is made up: where a random or a tampered token
-passes, all are refused. Tokens are kept as digests, for a short time.
+Owns the decision and a short-lived cache of it, whose keys are digests of tokens. Promises that an accepted token was really
+checked: if the service accepts a random token, or the same claims with a forged signature, all such tokens are refused. Leaves
+the calls to the `SigningService`.
 """
 
 import asyncio
@@ -18,28 +19,28 @@ from batchseal.upstream.interface import SigningService
 
 log = structlog.get_logger("upstream")
 
-ACCEPTED_SECONDS, REFUSED_SECONDS = 60.0, 10.0
-MADE_UP_SECONDS = 600.0
+ACCEPTED_SECONDS, REFUSED_SECONDS = 60.0, 10.0  # how long a decision is cached
+MADE_UP_SECONDS = 600.0  # between two tests whether the service refuses a random token
 MAX_REMEMBERED = 4096
 MAX_TOKEN_CHARACTERS = 16 << 10
-MAX_PROBES = 4  # at once: made-up tokens must not crowd out the sign calls
+MAX_PROBES = 4  # at once, so that false tokens do not take the connections of the sign calls
 
 
 class Probe:
-    """Asks `service` about tokens and remembers the answers."""
+    """Asks `service` about tokens, and caches the answers."""
 
     def __init__(self, service: SigningService) -> None:
         self._service = service
         self._answers: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_REMEMBERED)
         self._asking = asyncio.Semaphore(MAX_PROBES)
-        self._judging = asyncio.Lock()
-        self._judged_at: float | None = None
-        self._tells_apart = False
+        self._testing = asyncio.Lock()
+        self._tested_at: float | None = None
+        self._made_up_refused = False
 
     async def client_service(self, token: str) -> str | None:
-        """The `client_id` of a token that the upstream takes, "" for one that names nobody, None for any other.
+        """The `client_id` of a token that the service accepts; "" if the token names nobody; None if it is refused.
 
-        Raises UpstreamError where the upstream could not be asked.
+        Raises UpstreamError if the service could not be asked.
         """
         if not is_token(token):
             return None
@@ -51,39 +52,43 @@ class Probe:
         if remembered := self._answers.find(key):
             return remembered[0]
         async with self._asking:
-            answer = name_of(claims) if await self._holds(token, claims) else None
+            answer = name_of(claims) if await self._is_genuine(token, claims) else None
         self._answers.keep(key, answer, REFUSED_SECONDS if answer is None else ACCEPTED_SECONDS)
         return answer
 
-    async def _holds(self, token: str, claims: dict[str, object]) -> bool:
-        if not await self._upstream_tells_apart() or not await self._service.accepts(token):
+    async def _is_genuine(self, token: str, claims: dict[str, object]) -> bool:
+        """Whether the service accepts the token, and would refuse a forged one."""
+        if not await self._refuses_made_up() or not await self._service.accepts(token):
             return False
         if not claims:
             return True
-        # Whether the signature is looked at: the same claims under another one must not pass.
+        # If the service checks signatures, it refuses the same claims with another signature.
         if await self._service.accepts(token.rpartition(".")[0] + "." + secrets.token_urlsafe(32)):
-            log.warning("the signing service takes tokens with a forged signature: foreign tokens are refused")
+            log.warning(
+                "the signing service accepts tokens with a forged signature, so callers' own tokens are refused"
+            )
             return False
         return True
 
-    async def _upstream_tells_apart(self) -> bool:
-        async with self._judging:
+    async def _refuses_made_up(self) -> bool:
+        """Whether the service refuses a random token. Asks again after MADE_UP_SECONDS."""
+        async with self._testing:
             now = time.monotonic()
-            if self._judged_at is None or now - self._judged_at > MADE_UP_SECONDS:
-                self._tells_apart = not await self._service.accepts(secrets.token_urlsafe(48))
-                self._judged_at = now
-                if not self._tells_apart:
-                    log.warning("the signing service takes any bearer token: foreign tokens are refused")
-            return self._tells_apart
+            if self._tested_at is None or now - self._tested_at > MADE_UP_SECONDS:
+                self._made_up_refused = not await self._service.accepts(secrets.token_urlsafe(48))
+                self._tested_at = now
+                if not self._made_up_refused:
+                    log.warning("the signing service accepts any bearer token, so callers' own tokens are refused")
+            return self._made_up_refused
 
 
 def is_token(text: str) -> bool:
-    """RFC 6750 2.1: what can stand in a header at all."""
+    """Whether the text can be sent as a bearer token in a header (RFC 6750 2.1)."""
     return 0 < len(text) <= MAX_TOKEN_CHARACTERS and text.isascii() and text.isprintable() and " " not in text
 
 
 def read_claims(token: str) -> dict[str, object]:
-    """The claims of a JWT (RFC 7519 3), unverified: the upstream verifies. {} for an opaque token."""
+    """The claims of a JWT (RFC 7519 3); {} for an opaque token. They are not verified here: the signing service does that."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -95,7 +100,7 @@ def read_claims(token: str) -> dict[str, object]:
 
 
 def name_of(claims: dict[str, object]) -> str:
-    """RFC 9068 2.2 calls it `client_id`, OpenID Connect `azp`."""
+    """The name of the client: `client_id` in RFC 9068 2.2, `azp` in OpenID Connect. "" if there is none."""
     for name in ("client_id", "azp"):
         if isinstance(value := claims.get(name), str) and value:
             return value

@@ -1,4 +1,8 @@
-"""What an operator should know of a credential: what its certificate is (ETSI EN 319 412-5), and when it ends."""
+"""What an operator should know about a credential: whether its certificate is qualified, and when it ends.
+
+Reads the QcStatements of the certificate (ETSI EN 319 412-5), which are claims of its issuer: nothing is verified. Leaves it to
+`remote` and `watch` to show the remarks.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ from batchseal.document import Credential
 QC_STATEMENTS = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
 COMPLIANCE, SSCD, TYPE = "0.4.0.1862.1.1", "0.4.0.1862.1.4", "0.4.0.1862.1.6"
 TYPES = {"0.4.0.1862.1.6.1": "signature", "0.4.0.1862.1.6.2": "seal", "0.4.0.1862.1.6.3": "website"}
-DAYS = (60, 30, 7, 1)
+DAYS = (60, 30, 7, 1)  # before the end of a certificate: its remark changes at each of these
 
 
 class Statement(core.Sequence):  # type: ignore[misc]
@@ -29,7 +33,10 @@ class Identifiers(core.SequenceOf):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a certificate claims of itself. `kinds` are signature, seal, website."""
+    """What a certificate claims to be. `kinds` are "signature", "seal" and "website".
+
+    `compliant`: a qualified certificate. `device`: the key is in a qualified device (QSCD).
+    """
 
     compliant: bool = False
     device: bool = False
@@ -37,12 +44,12 @@ class Quality:
 
     @property
     def qualified(self) -> bool:
-        """A qualified seal or signature, its key in a qualified device."""
+        """Whether it makes qualified seals or signatures: a qualified certificate, its key in a qualified device."""
         return self.compliant and self.device and ("seal" in self.kinds or "signature" in self.kinds)
 
 
 def quality_of(certificate: x509.Certificate) -> Quality:
-    """Nothing is claimed where there are no QcStatements, or none that can be read."""
+    """What the certificate claims: nothing if it has no QcStatements, or if they cannot be read."""
     try:
         extension = certificate.extensions.get_extension_for_oid(QC_STATEMENTS).value
         assert isinstance(extension, x509.UnrecognizedExtension)
@@ -51,18 +58,18 @@ def quality_of(certificate: x509.Certificate) -> Quality:
     except (x509.ExtensionNotFound, ValueError, TypeError):
         return Quality()
     names = tuple(TYPES[kind] for kind in kinds if kind in TYPES)
-    # EN 319 412-5 4.2.3: without a type it is a certificate for signatures.
+    # EN 319 412-5 4.2.3: a certificate without a type is for signatures.
     return Quality(COMPLIANCE in found, SSCD in found, names or ("signature",))
 
 
 def days_left(credential: Credential, now: datetime) -> float:
-    """Of the signer's certificate, or of the first above it that ends."""
+    """The days until the first certificate of the chain ends; negative after that."""
     chain = [x509.load_der_x509_certificate(der) for der in credential.chain]
     return min((certificate.not_valid_after_utc - now).total_seconds() for certificate in chain) / 86_400
 
 
 def remarks_on(name: str, credential: Credential, now: datetime, *, local: bool) -> Sequence[str]:
-    """In order of urgency. `name` is the credential's owner."""
+    """Remarks on a credential, the most urgent first. `name` is its client service. `local`: the key is on this machine."""
     remarks = []
     left = days_left(credential, now)
     if due := [days for days in DAYS if left <= days]:

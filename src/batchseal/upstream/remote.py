@@ -1,4 +1,9 @@
-"""The one `Upstream`: accounts, cached credentials and lanes over any `SigningService`."""
+"""The only `Upstream`. It works with any `SigningService`, and joins the other modules of this package.
+
+Owns the cached key and the lane of each account, and the steps of a sign call: breaker, grant, call, wait for the answer, verify.
+Promises that a signature which it returns was verified for its digest. All of its state is a cache, so nothing is lost with it.
+Leaves batches and retries to `lane`, and the making of single calls to the provider.
+"""
 
 import asyncio
 import contextlib
@@ -38,28 +43,29 @@ from batchseal.upstream.waiting import answer_of
 
 log = structlog.get_logger("upstream")
 
-KEY_SECONDS = 600.0  # a renewed certificate is noticed within this time
-HEALTH_SECONDS = 5.0
-QUOTA_SECONDS = 3600.0  # that a quota once gone is spoken of
-VERIFIED_IN_LOOP = 4  # signatures that take less time to verify than to hand to a thread
+KEY_SECONDS = 600.0  # a cached key is read again after this time, so that a renewed certificate is noticed
+HEALTH_SECONDS = 5.0  # how long the result of a health check is cached
+QUOTA_SECONDS = 3600.0  # how long operators are told of a quota that was used up
+VERIFIED_IN_LOOP = 4  # so few signatures are verified faster than a thread is started for them
 BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
 BODY_MARGIN_BYTES = 16 << 10
 FITS_BODY = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
-SEARCHABLE = 200  # digests in a call to an upstream whose order had to be searched for in vain
+SEARCHABLE = 200  # the limit for a call, once `verify` could not find the order of the signatures in a larger one
 
 
 @dataclass(eq=False, slots=True)
-class Known:
-    """A key as it was read, and the lane of its calls."""
+class CachedKey:
+    """The key of an account as it was read from the signing service, and the lane of its sign calls."""
 
     account: Account
     key: RemoteKey
     read_at: float
+    """By `time.monotonic()`."""
     lane: Lane
 
 
 class RemoteUpstream:
-    """An `Upstream`: `settings.upstream_address`, by CSC. Made and used in one event loop; all its state is a cache.
+    """The `Upstream` at `settings.upstream_address`: a CSC service, or local keys. It must be created and used in one event loop.
 
     Raises ConfigurationError for an address or a proxy that cannot be used.
     """
@@ -73,10 +79,10 @@ class RemoteUpstream:
         self.service: SigningService = local or csc_of(settings, self._transport)
         self.services = services
         self.tries = settings.upstream_tries
-        self._known: dict[str, Known] = {}
-        # A lane at work lives on in its calls.
-        self._accounts = Accounts(services, self._transport, lambda key: self._known.pop(key, None))
-        self._reading: dict[str, asyncio.Task[Known]] = {}
+        self._cached_keys: dict[str, CachedKey] = {}
+        # If the account that is dropped has calls under way, these keep its lane alive until they end.
+        self._accounts = Accounts(services, self._transport, lambda key: self._cached_keys.pop(key, None))
+        self._reading: dict[str, asyncio.Task[CachedKey]] = {}
         self.breaker = Breaker(self.service.describe)
         self._grants = Grants(self.service, FITS_BODY)
         self._probe = Probe(self.service)
@@ -86,7 +92,7 @@ class RemoteUpstream:
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
-        return (await self._know(self._accounts.of(caller), refresh=refresh)).key.credential
+        return (await self._find_key(self._accounts.of(caller), refresh=refresh)).key.credential
 
     async def sign(
         self,
@@ -100,32 +106,32 @@ class RemoteUpstream:
         if not digests:
             return
         try:
-            known = await self._know_as(self._accounts.of(caller), credential)
+            cached = await self._find_key_for(self._accounts.of(caller), credential)
         except UpstreamError as problem:
             yield [(position, problem) for position in range(len(digests))]
             return
         order = Order(request_key, [self.tries] * len(digests) if budget is None else budget)
         left = len(digests)
-        known.lane.submit(order, digests)
+        cached.lane.submit(order, digests)
         try:
             while left:
                 part = await order.parts.get()
                 left -= len(part)
                 yield part
         finally:
-            known.lane.withdraw(order)
+            cached.lane.withdraw(order)
 
     def announce(self, caller: Caller, fingerprint: bytes, digests: Sequence[bytes], *, request_key: str) -> None:
         with contextlib.suppress(UpstreamError):
-            known = self._known.get(self._accounts.of(caller).key)
-            # Beside other calls it would share the next one, with another grant.
+            cached = self._cached_keys.get(self._accounts.of(caller).key)
+            # If calls were under way, these digests would share a call with others, and need another grant.
             if (
-                known
-                and known.lane.idle
-                and known.key.credential.fingerprint == fingerprint
+                cached
+                and cached.lane.idle
+                and cached.key.credential.fingerprint == fingerprint
                 and not self.breaker.is_open
             ):
-                self._grants.ask_ahead(known.account, known.key, digests, request_key)
+                self._grants.ask_ahead(cached.account, cached.key, digests, request_key)
 
     @property
     def stamps(self) -> bool:
@@ -147,20 +153,20 @@ class RemoteUpstream:
     async def state(self) -> State:
         wrong, now = await self.health(), datetime.now(UTC)
         remarks, left = list[str](), list[float]()
-        for known in list(self._known.values()):
-            name, credential = known.account.name, known.key.credential
+        for cached in list(self._cached_keys.values()):
+            name, credential = cached.account.name, cached.key.credential
             remarks += remarks_on(name, credential, now, local=self._transport is None)
             left.append(days_left(credential, now))
         if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
             remarks.insert(0, "the quota at the signing service is used up")
-        remarks += [f"{text} (a grant)" for text in self._grants.ending()]
+        remarks += [f"{text} (a grant)" for text in self._grants.ending_soon()]
         numbers = {
             "batchseal_upstream_up": float(wrong is None),
             "batchseal_upstream_breaker_open": float(self.breaker.is_open),
-            "batchseal_upstream_breaker_opened_total": self.breaker.opened,
+            "batchseal_upstream_breaker_opened_total": self.breaker.times_opened,
             "batchseal_upstream_sign_calls_total": self._calls,
             "batchseal_upstream_sign_calls_failed_total": self._failed_calls,
-            "batchseal_upstream_digests_waiting": sum(known.lane.waiting for known in self._known.values()),
+            "batchseal_upstream_digests_waiting": sum(cached.lane.waiting for cached in self._cached_keys.values()),
             "batchseal_upstream_quota_gone": float(any("quota" in text for text in remarks)),
         }
         if left:
@@ -172,70 +178,77 @@ class RemoteUpstream:
             reading.cancel()
         await self.breaker.close()
         self._grants.close()
-        for known in self._known.values():
-            await known.lane.close()
+        for cached in self._cached_keys.values():
+            await cached.lane.close()
         await self.service.close()
         await self._timestamps.close()
 
     async def _check(self) -> str | None:
-        """The service answers, and the first client service gets a token and has a usable credential."""
+        """What is wrong; None if nothing is.
+
+        All is well if the service answers, and the first active client service gets a token and has a usable credential.
+        """
         try:
             if self.breaker.is_open:
                 return "the signing service is down: several calls in a row have failed"
             await self.service.describe()
             for service in self.services:
                 if service.active:
-                    await self._know(self._accounts.of(Caller(service.id)))
+                    await self._find_key(self._accounts.of(Caller(service.id)))
                     break
         except UpstreamError as problem:
             return f"{problem.description()} {problem.cause}"
         return None
 
-    async def _know(self, account: Account, *, refresh: bool = False) -> Known:
-        """The account's key, read again when it is old. While the upstream is away an old one will do."""
-        known = self._known.get(account.key)
-        if known and not refresh and time.monotonic() - known.read_at < KEY_SECONDS:
-            return known
+    async def _find_key(self, account: Account, *, refresh: bool = False) -> CachedKey:
+        """The key of an account. It is read from the service if it is older than KEY_SECONDS, or if `refresh` is true.
+
+        An older key is used, unless `refresh` is true, if the service cannot be reached. Raises UpstreamError.
+        """
+        cached = self._cached_keys.get(account.key)
+        if cached and not refresh and time.monotonic() - cached.read_at < KEY_SECONDS:
+            return cached
         reading = self._reading.get(account.key)
         if reading is None:
-            reading = self._reading[account.key] = asyncio.create_task(self._read(account))
-            reading.add_done_callback(lambda task: self._has_read(account, task))
+            reading = self._reading[account.key] = asyncio.create_task(self._refresh(account))
+            reading.add_done_callback(lambda task: self._end_reading(account, task))
         try:
-            # Whoever comes while it is read takes that result, be it a failure.
+            # All who ask while the key is being read get the same result, even if it is an error.
             return await asyncio.shield(reading)
         except UpstreamError as problem:
-            if known is None or refresh or not problem.try_again:
+            if cached is None or refresh or not problem.try_again:
                 raise
-            log.warning("credential not read again, the one from before is used", cause=problem.cause)
-            known.read_at = time.monotonic()
-            return known
+            log.warning("the credential could not be read again; the cached one is used", cause=problem.cause)
+            cached.read_at = time.monotonic()
+            return cached
 
-    async def _read(self, account: Account) -> Known:
-        key, known = await self._read_key(account), self._known.get(account.key)
-        if known is None or known.key.credential.fingerprint != key.credential.fingerprint:
-            known = self._known[account.key] = Known(account, key, 0.0, self._new_lane(account, key))
-        known.read_at = time.monotonic()
-        return known
+    async def _refresh(self, account: Account) -> CachedKey:
+        key, cached = await self._read_key(account), self._cached_keys.get(account.key)
+        if cached is None or cached.key.credential.fingerprint != key.credential.fingerprint:
+            cached = self._cached_keys[account.key] = CachedKey(account, key, 0.0, self._new_lane(account, key))
+        cached.read_at = time.monotonic()
+        return cached
 
-    def _has_read(self, account: Account, task: asyncio.Task[Known]) -> None:
+    def _end_reading(self, account: Account, task: asyncio.Task[CachedKey]) -> None:
         del self._reading[account.key]
         retrieve_failure(task)
 
-    async def _check_still(self, account: Account, credential: Credential) -> None:
-        """Raises CertificateRenewed where the account has another certificate by now."""
-        known = await self._know(account, refresh=True)
-        if known.key.credential.fingerprint != credential.fingerprint:
+    async def _check_not_renewed(self, account: Account, credential: Credential) -> None:
+        """Reads the key again. Raises CertificateRenewed if the account has another certificate now."""
+        cached = await self._find_key(account, refresh=True)
+        if cached.key.credential.fingerprint != credential.fingerprint:
             raise CertificateRenewed("the certificate was renewed after this document was prepared")
 
-    async def _know_as(self, account: Account, credential: Credential) -> Known:
-        """The key that a document was prepared for; looked up once more if it seems to be another now."""
-        known = await self._know(account)
-        if known.key.credential.fingerprint != credential.fingerprint:
-            await self._check_still(account, credential)
-            known = await self._know(account)
-        return known
+    async def _find_key_for(self, account: Account, credential: Credential) -> CachedKey:
+        """The key for which a document was prepared. It is read again if the cached key is another. Raises CertificateRenewed."""
+        cached = await self._find_key(account)
+        if cached.key.credential.fingerprint != credential.fingerprint:
+            await self._check_not_renewed(account, credential)
+            cached = await self._find_key(account)
+        return cached
 
     async def _read_key(self, account: Account) -> RemoteKey:
+        """Raises CredentialUnnamed if the account has several credentials, or none, and the configuration names none."""
         credential_id = account.credential_id
         if credential_id is None:
             found = await self.service.credentials(account)
@@ -246,6 +259,7 @@ class RemoteUpstream:
         return await self.service.key(account, credential_id)
 
     def _new_lane(self, account: Account, key: RemoteKey) -> Lane:
+        """The lane of a key. Its sign call passes the breaker, and verifies what comes back."""
         lane: Lane
 
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
@@ -267,7 +281,7 @@ class RemoteUpstream:
             if missing := values.count(None):
                 log.warning("signatures are missing or wrong", missing=missing, of=len(digests))
                 if missing == len(digests):
-                    await self._check_still(account, key.credential)
+                    await self._check_not_renewed(account, key.credential)
                 if len(signatures) == len(digests) and missing > len(digests) // 2:
                     lane.limit = min(lane.limit, SEARCHABLE)
             return values
@@ -278,6 +292,7 @@ class RemoteUpstream:
     async def _call(
         self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str
     ) -> Sequence[bytes]:
+        """Signs with one grant and one sign call; waits for the signatures if they come later."""
         grant = await self._grants.take(account, key, digests, request_key)
         answer = await self.service.sign(account, key, grant, digests, request_key=request_key)
         signatures = await answer_of(self.service, account, answer)

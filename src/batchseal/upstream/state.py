@@ -1,12 +1,18 @@
-"""How an upstream is, as workers read it over the link: without anything that a worker need not load."""
+"""The state of the upstream, as workers get it from the signer process.
+
+It has a module of its own so that workers need not load the rest of this package. It holds no behaviour.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How an upstream is: what is wrong now, what should be looked at, and numbers by their metric's name."""
+    """The state of an upstream, for operators."""
 
     wrong: str | None
+    """What is wrong now; None if nothing is."""
     remarks: list[str]
+    """What an operator should look at."""
     numbers: dict[str, float]
+    """By the names of their metrics."""

@@ -1,7 +1,8 @@
-"""Time stamps over signature values (RFC 3161), from several authorities in order of preference.
+"""Time stamps over signature values (RFC 3161), from several time stamp authorities in order of preference.
 
-Each authority may have a budget (so many requests in so many seconds) and is left alone for a while after it failed. A token
-is used only after everything in it was checked: nonce, imprint, time, the certificate's purpose and the signature.
+Owns the requests, the budget of each authority (a number of requests in a number of seconds), and the pause after a failure of
+an authority. Promises that each token was verified: nonce, imprint, time, signature, and a certificate for time stamps that leads
+to a trusted root. Leaves HTTP to `transport`, roots to `trust`, and later tries to the caller.
 """
 
 import asyncio
@@ -31,14 +32,14 @@ from batchseal.upstream.verify import DIGESTS
 
 log = structlog.get_logger("timestamp")
 
-REQUESTS_AT_ONCE = 8  # requests to one authority
+REQUESTS_AT_ONCE = 8  # to one authority
 CALL_SECONDS = 15.0
-LEFT_ALONE_SECONDS = 15.0  # after a failure
-CLOCK_SECONDS = 300  # how far an authority's clock may be from ours
+PAUSE_SECONDS = 15.0  # after a failure, an authority gets no request for this time
+CLOCK_SECONDS = 300  # the largest difference between an authority's clock and ours
 
 
 class Authority:
-    """One address. `requests` in `seconds` is its budget, 0 for none."""
+    """One time stamp authority. Its budget is `requests` requests in `seconds` seconds; 0 means no limit."""
 
     def __init__(self, address: str, route: Route, roots: Roots, requests: int = 0, seconds: float = 0.0) -> None:
         self.address = address
@@ -46,23 +47,23 @@ class Authority:
         self._transport = Transport(address, route)
         self._requests, self._seconds = requests, seconds
         self._sent: deque[float] = deque()
-        self._free = asyncio.Semaphore(REQUESTS_AT_ONCE)
-        self._away_until = 0.0
-        self.failure = ""  # why it is left alone, where it is for that
+        self._requests_at_once = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        self._paused_until = 0.0
+        self.failure = ""  # the cause of the failure, while the pause after it lasts
 
     def wait_seconds(self) -> float:
-        """Before it may be asked again: its budget is spent, or it has failed a moment ago."""
+        """The time until the next request may be sent; 0 or less: now. It has to wait for its budget, or after a failure."""
         now, wait = time.monotonic(), 0.0
         while self._sent and self._sent[0] <= now - self._seconds:
             self._sent.popleft()
         if self._requests and len(self._sent) >= self._requests:
             wait = self._sent[0] + self._seconds - now
-        if wait <= 0 and self._away_until <= now:
+        if wait <= 0 and self._paused_until <= now:
             self.failure = ""
-        return max(wait, self._away_until - now)
+        return max(wait, self._paused_until - now)
 
     async def stamp(self, imprint: bytes) -> bytes:
-        """A checked token over the SHA-256 digest `imprint`. Raises UpstreamError."""
+        """A verified token (DER) over the SHA-256 digest `imprint`. Raises UpstreamError."""
         self._sent.append(time.monotonic())
         nonce = secrets.randbits(63) | 1 << 62
         request = tsp.TimeStampReq(
@@ -74,14 +75,14 @@ class Authority:
             }
         )
         try:
-            async with self._free:
+            async with self._requests_at_once:
                 answer = await self._transport.exchange(
                     request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
                 )
             return await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
-            self.failure, self._away_until = problem.cause, time.monotonic() + LEFT_ALONE_SECONDS
+            self.failure, self._paused_until = problem.cause, time.monotonic() + PAUSE_SECONDS
             raise
 
     async def close(self) -> None:
@@ -89,12 +90,12 @@ class Authority:
 
 
 class Timestamps:
-    """The authorities of `settings.timestamp_urls`. Raises ConfigurationError for what is no address."""
+    """All authorities of `settings.timestamp_urls`. Raises ConfigurationError if an entry cannot be read."""
 
     def __init__(self, settings: Settings) -> None:
         self._authorities: list[Authority] = []
         entries = settings.timestamp_urls.split()
-        if entries:  # else there is nothing to read roots for
+        if entries:  # without authorities, the file of roots need not be readable
             route, roots = route_of(settings), roots_of(settings)
             self._authorities = [self._read(entry, route, roots) for entry in entries]
 
@@ -103,8 +104,9 @@ class Timestamps:
         return bool(self._authorities)
 
     def _read(self, entry: str, route: Route, roots: Roots) -> Authority:
+        """The authority of an entry `ADDRESS` or `ADDRESS;REQUESTS/SECONDS`. Raises ConfigurationError."""
         address, _, budget = entry.partition(";")
-        check_address(address, allow_http=True)  # a token proves itself
+        check_address(address, allow_http=True)  # plain HTTP is safe, since the token is signed
         try:
             requests, seconds = budget.split("/") if budget else ("0", "0")
             return Authority(address, route, roots, int(requests), float(seconds))
@@ -112,7 +114,7 @@ class Timestamps:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
 
     async def stamp_all(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
-        """A token, or why there is none, for each signature value, in order."""
+        """For each signature value, in order: a verified token (DER), or the error that prevented it."""
         return list(await asyncio.gather(*map(self._stamp, signatures)))
 
     async def close(self) -> None:
@@ -120,6 +122,7 @@ class Timestamps:
             await authority.close()
 
     async def _stamp(self, signature: bytes) -> bytes | TimestampFailed:
+        """Asks the authorities in turn, until one gives a token."""
         imprint = hashlib.sha256(signature).digest()
         for authority in self._authorities:
             if authority.wait_seconds() <= 0:
@@ -132,7 +135,7 @@ class Timestamps:
 
 
 def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
-    """RFC 3161 2.4.2: the token (a DER ContentInfo), checked. CPU-bound. Raises TimestampFailed."""
+    """The verified token (a DER ContentInfo) of a reply (RFC 3161 2.4.2). CPU-bound. Raises TimestampFailed."""
     try:
         response = tsp.TimeStampResp.load(data, strict=True)
         status = response["status"]["status"].native
@@ -145,13 +148,13 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
         if not isinstance(info, tsp.TSTInfo):
             raise TimestampFailed("the token holds no TSTInfo")
         if info["nonce"].native != nonce:
-            raise TimestampFailed("the token has another nonce")
+            raise TimestampFailed("the token's nonce is not that of the request")
         stamped = info["message_imprint"]
         if stamped["hash_algorithm"]["algorithm"].native != "sha256" or stamped["hashed_message"].native != imprint:
-            raise TimestampFailed("the token is for something else")
+            raise TimestampFailed("the token's imprint is not that of the request")
         moment = info["gen_time"].native
         if abs(moment - datetime.now(UTC)) > timedelta(seconds=CLOCK_SECONDS):
-            raise TimestampFailed(f"the token's time is {moment}")
+            raise TimestampFailed(f"the token's time {moment} is more than {CLOCK_SECONDS} s from ours")
         check_signer(signed, bytes(content), moment, roots)
         der: bytes = token.dump()
     except (ValueError, LookupError, TypeError, AttributeError, InvalidSignature) as problem:
@@ -162,7 +165,11 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
 
 
 def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots) -> None:
-    """One signature, by a certificate in the token that is trusted for time stamps and for nothing else (RFC 3161 2.3)."""
+    """Checks that the token has one signature, by a certificate for time stamps alone that is trusted (RFC 3161 2.3).
+
+    `content` is the DER TSTInfo, `moment` the time in it. Raises TimestampFailed or InvalidSignature; if the
+    token is malformed, also ValueError, LookupError, TypeError or AttributeError.
+    """
     (signer,) = signed["signer_infos"]
     sid, certificates = signer["sid"].chosen, [c.chosen for c in signed["certificates"]]
     if signer["sid"].name == "issuer_and_serial_number":
@@ -183,24 +190,26 @@ def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots
     digest_name = signer["digest_algorithm"]["algorithm"].native
     attributes = {attribute["type"].native: attribute["values"] for attribute in signer["signed_attrs"]}
     if attributes["content_type"][0].native != "tst_info":
-        raise TimestampFailed("the token's attributes are for something else")
+        raise TimestampFailed("the content type in the token's attributes is not TSTInfo")
     if attributes["message_digest"][0].native != hashlib.new(digest_name, content).digest():
         raise TimestampFailed("the token's digest is not that of its content")
     if not names_signer(attributes, certificate.dump()):
         raise TimestampFailed("the token's attributes name another certificate than its signer's")
     read = x509.load_der_x509_certificate(certificate.dump())
-    verify(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+    verify_signature(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
     others = [x509.load_der_x509_certificate(c.dump()) for c in certificates if c is not certificate]
-    if problem := roots.trust(read, others, moment):
+    if problem := roots.why_untrusted(read, others, moment):
         raise TimestampFailed(problem)
 
 
 def names_signer(attributes: Mapping[str, Any], certificate: bytes) -> bool:
-    """Whether the first certificate that the signed attributes name, where they name any, is the signer's (RFC 5035 3, and
-    RFC 2634 5.4.1 for the older attribute with SHA-1). Validators refuse a token that names another one.
+    """Whether the signing-certificate attributes name the signer's `certificate` (DER), or are absent.
+
+    The first certificate in them is that of the signer (RFC 5035 3; RFC 2634 5.4.1 for the older attribute with SHA-1).
+    Validators refuse a token that names another one.
     """
     digests = []
-    # Each is read from a copy: asn1crypto would encode all that was looked into anew, 40 ms a token, when the token is dumped.
+    # These are parsed from copies: asn1crypto encodes again, when the token is dumped, all that was parsed: 40 ms for each token.
     if "signing_certificate_v2" in attributes:
         named = tsp.SigningCertificateV2.load(attributes["signing_certificate_v2"][0].dump())["certs"][0]
         digests.append((named["hash_algorithm"]["algorithm"].native, named["cert_hash"].native))
@@ -210,8 +219,10 @@ def names_signer(attributes: Mapping[str, Any], certificate: bytes) -> bool:
     return all(hashlib.new(name, certificate).digest() == digest for name, digest in digests)
 
 
-def verify(certificate: x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes) -> None:
-    """Raises InvalidSignature."""
+def verify_signature(
+    certificate: x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes
+) -> None:
+    """Verifies the token's signature over `data`. Raises InvalidSignature, or TimestampFailed for a key of another type."""
     key = certificate.public_key()
     signature = signer["signature"].native
     algorithm = signer["signature_algorithm"]

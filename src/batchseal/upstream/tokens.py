@@ -1,6 +1,8 @@
-"""Bearer tokens of OAuth2 client credentials (RFC 6749 4.4): fetched once, used by all calls of a client service.
+"""The two sources of bearer tokens: OAuth2 client credentials (RFC 6749 4.4), and a token that a caller brings.
 
-One fetch at a time however many calls wait; renewed before the end; a 401 drops the token that earned it, once.
+Owns the token of each client service: all calls share it, it is renewed before it expires, and there is at most one request for a
+new one at a time, however many calls wait. A 401 drops the token for which it came, and never a newer one. Leaves it to the
+calls to use the token, and to report a 401 (`reject`).
 """
 
 import asyncio
@@ -14,16 +16,16 @@ from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.transport import Transport
 
 TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105
-DEFAULT_LIFETIME_SECONDS = 300.0
-RENEW_BEFORE_SECONDS = 60.0
+DEFAULT_LIFETIME_SECONDS = 300.0  # if the answer has no `expires_in`
+RENEW_BEFORE_SECONDS = 60.0  # before it expires; a short-lived token is renewed in the last fifth of its lifetime
 
 
 class ClientCredentials:
-    """The token of one client service."""
+    """A `TokenSource`: the token of one client service, fetched with its ID and secret."""
 
     def __init__(self, transport: Transport, service: ClientService, path: str = TOKEN_PATH) -> None:
         self._transport, self._path = transport, path
-        # Both secrets of one that is being rotated: the upstream may know either.
+        # While a secret is being replaced there are two, and the server may know either of them.
         self._authorizations = [
             "Basic " + base64.b64encode(f"{service.id}:{secret}".encode()).decode() for secret in service.secrets
         ]
@@ -37,17 +39,17 @@ class ClientCredentials:
         if self._fetch is None:
             self._fetch = asyncio.create_task(self._renew())
             self._fetch.add_done_callback(self._fetched)
-        # Shielded: one waiter that is cancelled must not take the fetch away from the others.
+        # Without the shield, a caller that is cancelled would cancel the request for all others as well.
         return await asyncio.shield(self._fetch)
 
     def reject(self, token: str) -> bool:
-        """Many calls can be answered with 401 for the same token: only the first drops it."""
+        """Drops the token if it is the current one: later 401s for the same old token must not drop the new one."""
         if token == self._token:
             self._token = None
         return True
 
     async def _renew(self) -> str:
-        asked_at = time.monotonic()  # its lifetime began no earlier, whatever the answer took
+        asked_at = time.monotonic()  # counted from here, the lifetime cannot end later than the server means
         for number, authorization in enumerate(self._authorizations):
             try:
                 answer = await self._ask(authorization)
@@ -55,7 +57,9 @@ class ClientCredentials:
                 if number + 1 == len(self._authorizations):
                     raise
                 continue
-            self._authorizations.insert(0, self._authorizations.pop(number))
+            self._authorizations.insert(
+                0, self._authorizations.pop(number)
+            )  # the secret that works comes first from now on
             break
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
@@ -66,6 +70,7 @@ class ClientCredentials:
         return token
 
     async def _ask(self, authorization: str) -> dict[str, Any]:
+        """One request for a token. Raises UpstreamAuthRefused for a wrong ID or secret, else other UpstreamErrors."""
         try:
             return await self._transport.post(
                 self._path, form={"grant_type": "client_credentials"}, authorization=authorization
@@ -83,7 +88,7 @@ class ClientCredentials:
 
 
 class CallersToken:
-    """A caller's own bearer token: there is no other one to be had."""
+    """A `TokenSource`: the bearer token that a caller brings. It cannot be renewed."""
 
     def __init__(self, token: str) -> None:
         self._token = token

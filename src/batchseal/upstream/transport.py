@@ -1,7 +1,8 @@
-"""HTTP to the upstream: bounded calls, and every way they fail as a typed error.
+"""HTTP to the signing service and to time stamp authorities.
 
-Owns the connections, the outbound proxy, TLS, time-outs and the size of answers. Leaves tokens to others, and what an answer
-means to `answers`. Never follows a redirect: a bearer token goes to the configured address and nowhere else.
+Owns the connections, the outbound proxy, TLS, the timeouts and the limits for the size of answers. Promises that every failed
+call raises an `UpstreamError`, and that no redirect is followed: a bearer token goes to the configured address and nowhere else.
+Leaves bearer tokens to `tokens`, and the meaning of answers to `answers`.
 """
 
 import ipaddress
@@ -20,13 +21,16 @@ from batchseal.upstream.answers import JsonObject, connection_error, error_of_an
 
 MAX_CONNECTIONS = 32
 CONNECT_SECONDS = 5.0
-MAX_EXCHANGE_BYTES = 64 << 10
+MAX_EXCHANGE_BYTES = 64 << 10  # of an answer that is not JSON
 KEEP_ALIVE: dict[str, Any] = {"keepalive_timeout": 30}
-READ_SECONDS = 60.0  # without a byte; the whole call is bounded by its own deadline
+READ_SECONDS = 60.0  # the longest time without any byte; each call has a deadline as well
 
 
 def check_address(address: str, *, allow_http: bool = False) -> str:
-    """The upstream's base address without a slash at the end. Raises ConfigurationError for plain http where it may not be."""
+    """The base address, without a slash at its end.
+
+    Raises ConfigurationError if it is no http(s) address. Plain http is allowed only for loopback, or with `allow_http`.
+    """
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigurationError(f"--service-domain: {address!r} is not an address such as https://host")
@@ -46,7 +50,11 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the network outside is reached. `no_proxy` as in the variable of that name."""
+    """How to reach other machines: the outbound proxy and TLS.
+
+    `no_proxy` has the form of the environment variable of that name. `ca_bundle` and `client_certificate` are PEM files; the
+    latter holds the key as well.
+    """
 
     proxy: str | None = None
     user: str = ""
@@ -56,22 +64,23 @@ class Route:
     client_certificate: str = ""
 
     def proxy_for(self, address: str) -> str | None:
+        """The address of the proxy for calls to `address`; None if they go there directly."""
         host = urlsplit(address).hostname or ""
         return None if self.proxy is None or is_exempt(host, self.no_proxy) else self.proxy
 
     def authentication(self) -> dict[str, str]:
-        """Headers for the proxy."""
+        """The headers that log in to the proxy; {} if it needs none."""
         if not self.user:
             return {}
         return {"Proxy-Authorization": aiohttp.encode_basic_auth(self.user, self.password, "utf-8")}
 
     def tls(self) -> ssl.SSLContext:
-        """TLS 1.2 or newer. Raises ConfigurationError for files that cannot be used."""
+        """Settings for TLS 1.2 or newer. Raises ConfigurationError for files that cannot be used."""
         try:
             context = ssl.create_default_context(cafile=self.ca_bundle or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self.client_certificate:
-                # An encrypted key must not stop the service to ask for its password.
+                # Without a password here, OpenSSL would stop and ask the terminal for that of an encrypted key.
                 context.load_cert_chain(self.client_certificate, password=lambda: "")
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"--ca-bundle or --client-certificate: {problem}") from None
@@ -79,7 +88,7 @@ class Route:
 
 
 def route_of(settings: Settings) -> Route:
-    """Raises ConfigurationError for half a proxy, and for certificates that cannot be used."""
+    """The route that the settings describe. Raises ConfigurationError for a proxy without port, and for unusable certificates."""
     proxy = proxy_address(settings.proxy_hostname, settings.proxy_port)
     user, password = settings.proxy_user, settings.proxy_password
     route = Route(proxy, user, password, settings.no_proxy, settings.ca_bundle, settings.client_certificate)
@@ -88,7 +97,7 @@ def route_of(settings: Settings) -> Route:
 
 
 def is_exempt(host: str, no_proxy: str) -> bool:
-    """`*`, an exact host, or a domain with all below it; what follows a colon (a port) is not looked at."""
+    """Whether `no_proxy` names the host: by `*`, by its name, or by a domain above it. Ports in `no_proxy` are ignored."""
     for entry in no_proxy.replace(" ", ",").split(","):
         name = entry.strip().lower()
         name = (name.partition("]")[0][1:] if name.startswith("[") else name.partition(":")[0]).lstrip("*").lstrip(".")
@@ -98,7 +107,7 @@ def is_exempt(host: str, no_proxy: str) -> bool:
 
 
 def proxy_address(host: str, port: int) -> str | None:
-    """Raises ConfigurationError for half a proxy."""
+    """The proxy's address; None without a host. Raises ConfigurationError for a host without a valid port."""
     if not host:
         return None
     if not 0 < port <= 65535:
@@ -107,7 +116,7 @@ def proxy_address(host: str, port: int) -> str | None:
 
 
 class Transport:
-    """POSTs to one upstream over kept-alive connections. Make it anywhere; use and close it in one event loop."""
+    """Sends POST requests to one address, over connections that stay open. Must be used and closed in the same event loop."""
 
     def __init__(self, address: str, route: Route = Route()) -> None:
         self.address = address
@@ -125,7 +134,10 @@ class Transport:
         deadline_seconds: float = 30.0,
         max_answer_bytes: int = 4 << 20,
     ) -> JsonObject:
-        """One call, made once. The answer is a JSON object of at most `max_answer_bytes`; all else raises UpstreamError."""
+        """Sends `json` or `form` to `path`, once, and returns the JSON object of the answer.
+
+        Raises UpstreamError for any other answer, or one of more than `max_answer_bytes`, and for a failed connection.
+        """
         headers = {"Accept": "application/json"}
         if authorization:
             headers["Authorization"] = authorization
@@ -136,7 +148,7 @@ class Transport:
         return read_answer(path, status, answered, data)
 
     async def exchange(self, body: bytes, kind: str, answer_kind: str, deadline_seconds: float) -> bytes:
-        """One call of another protocol, to the address itself. Raises UpstreamError."""
+        """Sends a body of type `kind` to the address itself; returns the body of the answer. Raises UpstreamError."""
         headers = {"Content-Type": kind, "Accept": answer_kind}
         status, answered, data = await self._send("", body, headers, deadline_seconds, MAX_EXCHANGE_BYTES)
         if status != 200:
@@ -151,11 +163,11 @@ class Transport:
         deadline_seconds: float,
         max_answer_bytes: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        # The proxy's headers are sent with CONNECT alone; without TLS the proxy reads those of the call itself.
+        # With TLS, the proxy reads the headers of the CONNECT request; without TLS, it reads those of the call itself.
         for_proxy = self.route.authentication() if self.proxy else {}
         with_call = {} if self.address.startswith("https:") else for_proxy
         try:
-            async with self._opened().post(
+            async with self._open_session().post(
                 self.address + path,
                 data=body,
                 headers={"Accept-Encoding": "identity", **headers, **with_call},
@@ -170,9 +182,9 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise connection_error(path, problem) from None
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            # Many proxies close after each request that is not a CONNECT, and say so too late.
+            # Many proxies close the connection after a plain request, and announce it too late: it must not be used again.
             closes = self.proxy is not None and self.address.startswith("http:")
             connector = aiohttp.TCPConnector(
                 limit=MAX_CONNECTIONS, ssl=self.route.tls(), force_close=closes, **({} if closes else KEEP_ALIVE)

@@ -1,4 +1,8 @@
-"""Whether the certificate of a time stamp authority leads to a root that is trusted for it."""
+"""Decides whether the certificate of a time stamp authority leads to a trusted root.
+
+Owns the trusted roots and the rules for certificates between them and the signer. Leaves the purpose of the signer's
+certificate to `timestamps`. Revocation is not checked.
+"""
 
 import ssl
 import warnings
@@ -34,8 +38,8 @@ def _may_issue(policy: Policy, certificate: x509.Certificate, extension: x509.Ke
         raise ValueError("the issuer's key is not for certificates")
 
 
-# The rules of the web (names, its key purposes) are not those of time stamps: what the signer's certificate is for is checked
-# where the token is.
+# The library's default rules are those of web servers (host names, key purposes), which do not apply to time stamps. The module
+# `timestamps` checks the purpose of the signer's certificate.
 SIGNER = ExtensionPolicy.permit_all()
 ISSUER = (
     ExtensionPolicy.permit_all()
@@ -45,7 +49,7 @@ ISSUER = (
 
 
 class Roots:
-    """Trusted certificates of a PEM file. Raises ConfigurationError for one that cannot be used."""
+    """The trusted certificates of a PEM file. Raises ConfigurationError for a file that cannot be used."""
 
     def __init__(self, path: str) -> None:
         try:
@@ -54,8 +58,10 @@ class Roots:
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"--timestamp-roots: {path or 'no file'}: {type(problem).__name__}") from None
 
-    def trust(self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime) -> str | None:
-        """Why `signer` is not trusted at `moment`, by way of any of `others`; None where it is."""
+    def why_untrusted(
+        self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
+    ) -> str | None:
+        """Why `signer` is not trusted at `moment`; None if it is. `others` are certificates that may join it to a root."""
         if signer in self._certificates:
             return None
         builder = PolicyBuilder().store(self._store).time(moment)
@@ -68,10 +74,10 @@ class Roots:
 
 
 def read_bundle(data: bytes) -> list[x509.Certificate]:
-    """The certificates of a PEM file; one that cannot be read costs itself alone."""
+    """The certificates of a PEM file. Those that cannot be read are left out."""
     found = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # systems ship some that only just can be read
+        warnings.simplefilter("ignore")  # for some certificates of the operating system the parser warns
         for _, _, der in pem.unarmor(data, multiple=True):
             with suppress(ValueError):
                 found.append(x509.load_der_x509_certificate(der))
@@ -79,6 +85,6 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
 
 
 def roots_of(settings: Settings) -> Roots:
-    """Those of `timestamp_roots`, else those that TLS trusts."""
+    """The roots in the file `timestamp_roots`; without that setting, the roots that TLS trusts."""
     system = ssl.get_default_verify_paths().cafile or DEBIAN_BUNDLE
     return Roots(settings.timestamp_roots or settings.ca_bundle or system)

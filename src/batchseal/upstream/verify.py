@@ -1,4 +1,9 @@
-"""Which signature belongs to which digest, found by verifying: the upstream's order is a hint and nothing more."""
+"""Finds, by verifying, which signature belongs to which digest.
+
+Real servers return signatures in another order, drop some, or encode them differently. So the order of an answer is only a hint.
+Promises that every signature from `match` was verified for its digest, and has the form that CMS needs. Leaves it to `lane` to
+try digests without a signature again.
+"""
 
 import base64
 from abc import ABC, abstractmethod
@@ -20,13 +25,13 @@ DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-# ECDSA tells nothing about the digest it was made for, so a wholly unknown order costs n²/2 verifications of 50 µs.
-MAX_SEARCH = 40_000
-HINT_MISSES = 4
+# An ECDSA or PSS signature does not reveal its digest. So n signatures in an unknown order take n²/2 verifications of 50 µs.
+MAX_SEARCH = 40_000  # verifications for one answer
+HINT_MISSES = 4  # an order is given up after so many failures in a row
 
 
 def match(key: RemoteKey, digests: Sequence[bytes], signatures: Sequence[bytes]) -> list[bytes | None]:
-    """For each digest its verified signature in the form that CMS wants, or None. CPU-bound: call it in a thread."""
+    """For each digest its verified signature in the form that CMS needs, or None. CPU-bound: call it in a thread."""
     if isinstance(key.public_key, rsa.RSAPublicKey) and key.credential.scheme == "pss":
         return _PssMatch(key.public_key, DIGESTS[key.credential.digest_algorithm], digests).run(signatures)
     if isinstance(key.public_key, rsa.RSAPublicKey):
@@ -38,12 +43,12 @@ def match(key: RemoteKey, digests: Sequence[bytes], signatures: Sequence[bytes])
 def _match_rsa(
     key: rsa.RSAPublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes], signatures: Sequence[bytes]
 ) -> list[bytes | None]:
-    """An RSA signature gives its digest back (RFC 8017 8.2.2, with the recovered DigestInfo), so order costs nothing."""
+    """A PKCS #1 v1.5 signature contains its digest (RFC 8017 8.2.2), so that the order of the signatures does not matter."""
     scheme, size = padding.PKCS1v15(), (key.key_size + 7) // 8
     found: dict[bytes, bytes] = {}
     for signature in signatures:
         if 0 < len(signature) <= size:
-            value = signature.rjust(size, b"\0")  # RFC 8017 4.1: some servers drop leading zeros
+            value = signature.rjust(size, b"\0")  # some servers drop leading zeros, which RFC 8017 4.1 demands
             try:
                 found[key.recover_data_from_signature(value, scheme, digest)] = value
             except InvalidSignature:
@@ -52,7 +57,7 @@ def _match_rsa(
 
 
 class _Search(ABC):
-    """The order given, then the orders that real servers are known to use, then a bounded search."""
+    """Tries the order of the answer, then the other orders that real servers are known to use, then a limited search."""
 
     def __init__(self, digests: Sequence[bytes]) -> None:
         self.digests = digests
@@ -61,11 +66,11 @@ class _Search(ABC):
 
     @abstractmethod
     def forms(self, signature: bytes) -> list[bytes]:
-        """What a signature can mean, in the form that CMS wants."""
+        """Every meaning that the bytes of a signature can have, in the form that CMS needs."""
 
     @abstractmethod
     def check(self, form: bytes, digest: bytes) -> None:
-        """Raises InvalidSignature."""
+        """Raises InvalidSignature if `form` is no signature of `digest`."""
 
     def run(self, signatures: Sequence[bytes]) -> list[bytes | None]:
         forms = [self.forms(signature) for signature in signatures]
@@ -81,6 +86,7 @@ class _Search(ABC):
         return self.values
 
     def likely_orders(self) -> Iterator[list[int]]:
+        """For each likely order, the positions of the digests to which the signatures belong."""
         straight = list(range(len(self.digests)))
         yield straight
         yield sorted(straight, key=lambda position: self.digests[position])
@@ -88,7 +94,7 @@ class _Search(ABC):
         yield straight[::-1]
 
     def try_order(self, order: list[int], forms: list[list[bytes]], unused: list[int]) -> list[int]:
-        """Numbers of the signatures still unused. Given up after a few misses in a row: then it is not this order."""
+        """Tries one order, until HINT_MISSES failures in a row. Returns the numbers of the signatures that are still unused."""
         left, misses = [], 0
         for number in unused:
             position = order[number] if number < len(order) else None
@@ -102,6 +108,7 @@ class _Search(ABC):
         return left
 
     def verify(self, position: int, forms: list[bytes]) -> bool:
+        """Whether one of the forms is a signature of the digest at `position`; it is noted if so."""
         for form in forms:
             self.searched += 1
             try:
@@ -139,12 +146,12 @@ class _PssMatch(_Search):
 
 
 def pss_scheme(digest: hashes.HashAlgorithm) -> padding.PSS:
-    """RSASSA-PSS as `algorithms.pss_parameters` describes it."""
+    """RSASSA-PSS with the parameters of `algorithms.pss_parameters`."""
     return padding.PSS(padding.MGF1(digest), digest.digest_size)
 
 
 def der_forms(signature: bytes, key_bits: int) -> list[bytes]:
-    """What a signature can mean as a DER `ECDSA-Sig-Value`: it is one already, or r and s side by side (PKCS#11, IEEE P1363)."""
+    """The signature as DER `ECDSA-Sig-Value`. It may be one already, or it may be r and s side by side (PKCS#11, IEEE P1363)."""
     forms = []
     try:
         forms.append(encode_dss_signature(*decode_dss_signature(signature)))

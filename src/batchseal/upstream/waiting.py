@@ -1,4 +1,8 @@
-"""Waiting for an answer that comes later."""
+"""Waits for signatures that a signing service delivers later.
+
+Owns the polling and its pauses. Promises that an outage while it waits does not have the digests signed a second time. Leaves the
+single calls to the `SigningService`.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -11,17 +15,20 @@ POLLING = Backoff(0.2, 2.0, growth=1.5)
 
 
 async def answer_of(service: SigningService, account: Account, answer: list[bytes] | Handle) -> list[bytes]:
-    """The signatures, polled for at growing intervals where `answer` is a handle. Raises OutcomeUnknown after its time."""
+    """The signatures. If `answer` is a handle, polls for them with growing pauses.
+
+    Raises OutcomeUnknown when the time of the handle is over, and any error that no further poll can mend.
+    """
     if not isinstance(answer, Handle):
         return answer
     values, asked = None, 0
     try:
         while values is None:
             if asyncio.get_running_loop().time() >= answer.ends:
-                raise OutcomeUnknown("the answer that was to come later did not come in time")
+                raise OutcomeUnknown("the signing service did not deliver the signatures in time")
             asked += 1
             await asyncio.sleep(POLLING.pause_seconds(asked))
-            # The work is done already: an outage in between must not have it done, and paid for, again.
+            # The server may have signed already. Only the poll is repeated, so that nothing is signed, and paid, twice.
             with suppress(UpstreamTransient, UpstreamRateLimited, OutcomeUnknown):
                 values = await service.poll(account, answer)
     finally:

@@ -1,4 +1,7 @@
-"""Tells the log what an operator should know of the upstream."""
+"""Logs what an operator should know about the upstream.
+
+Owns the decision when to log a remark again. Leaves the remarks themselves to `Upstream.state`.
+"""
 
 import asyncio
 import time
@@ -7,13 +10,13 @@ import structlog
 
 from batchseal.upstream.interface import Upstream
 
-WATCH_SECONDS, REMARK_SECONDS = 60.0, 86_400.0
+WATCH_SECONDS, REMARK_SECONDS = 60.0, 86_400.0  # between two looks; until a remark is logged again
 
 log = structlog.get_logger("signer")
 
 
 async def watch(upstream: Upstream) -> None:
-    """What is to be said, when it changes and once a day. Until cancelled."""
+    """Logs each remark when it is new, and then once a day. Runs until it is cancelled."""
     said, said_at = set[str](), 0.0
     while True:
         state = await upstream.state()

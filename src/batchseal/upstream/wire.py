@@ -1,4 +1,8 @@
-"""What stands in CSC calls and answers: digests, signatures, grants, the PIN."""
+"""The fields of CSC requests and answers: digests, signatures, grants and the PIN.
+
+Promises that an answer without the expected field raises an `UpstreamError`. Leaves the calls to `csc`, and the verification of
+signatures to `verify`.
+"""
 
 import base64
 import binascii
@@ -12,15 +16,17 @@ from batchseal.upstream.interface import Account, Grant
 
 
 def encode(digests: Sequence[bytes]) -> list[str]:
+    """Digests in base64, as CSC wants them."""
     return [base64.b64encode(digest).decode() for digest in digests]
 
 
 def encode_for_urls(digests: Sequence[bytes]) -> list[str]:
+    """Digests in base64 and then percent-encoded, as some servers want them."""
     return [quote(text, safe="") for text in encode(digests)]
 
 
 def decode(value: Any) -> bytes:
-    """A signature value; what is not base64 becomes empty, which verifies for nothing."""
+    """A signature value. Text that is not base64 becomes b"", which is no valid signature."""
     try:
         return base64.b64decode(value)
     except (TypeError, ValueError, binascii.Error):
@@ -28,12 +34,14 @@ def decode(value: Any) -> bytes:
 
 
 def read_signatures(method: str, values: Any, digests: int) -> list[bytes]:
+    """At most `digests` signature values. Raises UpstreamPermanent if there is no list of them."""
     if not isinstance(values, list):
         raise UpstreamPermanent(f"{method}: the answer holds no signatures")
     return [decode(value) for value in values[:digests]]
 
 
 def read_grant(method: str, answer: JsonObject) -> Grant:
+    """The grant in an answer, valid for an hour if the answer does not say. Raises UpstreamPermanent if there is none."""
     value, lifetime = answer.get("SAD"), answer.get("expiresIn")
     if not isinstance(value, str) or not value:
         raise UpstreamPermanent(f"{method}: the answer holds no SAD")
@@ -41,6 +49,7 @@ def read_grant(method: str, answer: JsonObject) -> Grant:
 
 
 def read_pin(account: Account) -> str:
+    """The PIN in the file of the account. Raises CredentialUnusable."""
     if account.pin_file is None:
         raise CredentialUnusable("the credential needs a PIN, and the client service names no pinFile")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from benchmarks.service import RunningService, descendants
-from tests.adversity.drills.judge import judge_result, judge_spill
+from tests.adversity.drills.judge import judge_result, judge_stored
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import FAST, batch, documents, finished, get, post, until
 
@@ -130,7 +130,7 @@ def jump(service: RunningService, other: OtherClock, steps: tuple[int, ...], con
     for status in operations:
         assert status.status == "EXECUTED", status
         judge_result(service, status.operation_id, contents, verified=0)
-    judge_spill(service, len(operations), len(contents))
+    judge_stored(service, len(operations), len(contents))
     said = service.log.read_bytes()
     assert b"gave an operation up" not in said, "two held one lease"
     assert b"payloads purged" not in said, "a payload was purged by a clock that jumped"

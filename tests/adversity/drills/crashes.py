@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from benchmarks.service import RunningService
-from tests.adversity.drills.judge import judge_result, judge_spill, living, signatures_by_ordinal
+from tests.adversity.drills.judge import judge_result, judge_stored, living
 from tests.adversity.drills.purging import crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
@@ -21,6 +21,7 @@ from batchseal.system.crash_sites import SITES
 READY_SECONDS, FINISHED_SECONDS, ENDED_SECONDS = 5, 20, 5
 SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
 # These are passed where payloads, rows and audit entries have had their time.
+PREPARING_SITES = ("further-payload-committed", "further-payload-named")
 HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
 
 
@@ -50,7 +51,7 @@ def judge_restart(place: Path, reference: str, contents: list[bytes], flags: tup
         status = finished(service, reference, FINISHED_SECONDS)
         done = time.monotonic() - began
         judge_result(service, status.operation_id, contents, verified=40)
-        judge_spill(service, 1, len(contents))
+        judge_stored(service, 1, len(contents))
     judge_ended(place)
     return {"ready_seconds_max": ready, "finished_seconds_max": done}
 
@@ -94,7 +95,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
             if site != "claimed":
                 with suppress(ConnectionError):
                     # The signer prepares only what reception could not: files that were described after they came.
-                    acknowledged = submitted(service, contents, late=site == "prepared-appended")
+                    acknowledged = submitted(service, contents, late=site in PREPARING_SITES)
             if not everything:
                 until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
                 judge_operation(service, contents, acknowledged)
@@ -128,7 +129,7 @@ def judge_operation(service: RunningService, contents: list[bytes], acknowledged
         again(service, contents)
     status = finished(service, "site", FINISHED_SECONDS)
     judge_result(service, status.operation_id, contents, verified=3)
-    judge_signed_once(service, len(contents))
+    judge_stored(service, 1, len(contents))
 
 
 def submitted(service: RunningService, contents: list[bytes], late: bool) -> bool:
@@ -159,19 +160,3 @@ def known(service: RunningService) -> bool:
         return False
     finally:
         client.close()
-
-
-def judge_signed_once(service: RunningService, documents_count: int) -> None:
-    """An upload that was cut off may lie there until the next sweep, but nobody signs it."""
-    paths = (service.folder / "temp" / "spill").iterdir()
-    counts = [signatures_by_ordinal(path) for path in paths if signed(path)]
-    assert len(counts) == 1, f"{len(counts)} payloads were signed"
-    assert set(counts[0].values()) == {1}, "a document has two results"
-    assert len(counts[0]) == documents_count
-
-
-def signed(path: Path) -> bool:
-    try:
-        return bool(signatures_by_ordinal(path))
-    except AssertionError:
-        return False

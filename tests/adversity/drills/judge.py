@@ -5,24 +5,16 @@ import json
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 from benchmarks.service import RunningService, descendants
-from benchmarks.spills import count_signatures
+from harness.stored import connect_as_owner, signatures_by_operation, torn_bytes
 from tests.support_service import BASE, get
 
 from batchseal.commands.verify import check_files, load_roots
-
-
-def signatures_by_ordinal(path: Path) -> Counter[int]:
-    """How many signatures a spill file holds for each document. No frame may be torn."""
-    found, torn = count_signatures(path)
-    assert not torn, f"{path.name}: {torn} bytes at its end are no frame"
-    return found
 
 
 def result_of(service: RunningService, operation_id: int) -> dict[str, object]:
@@ -55,23 +47,22 @@ def judge_result(
         assert bad == [], f"{len(bad)} signatures do not hold: {bad[0]}"
 
 
-def judge_spill(service: RunningService, operations: int, documents: int) -> None:
-    """One file an operation, nothing else, and one signature a document."""
+def judge_stored(service: RunningService, operations: int, documents: int) -> None:
+    """Every payload is whole, there is at least one for each operation, and one signature for each document."""
     paths = list((service.folder / "temp" / "spill").iterdir())
-    assert len(paths) == operations, f"{len(paths)} files for {operations} operations"
+    assert len(paths) >= operations, f"{len(paths)} payloads for {operations} operations"
     for path in paths:
-        found = signatures_by_ordinal(path)
-        assert set(found.values()) <= {1}, f"{path.name}: a document has two results"
-        assert len(found) == documents, f"{path.name}: {len(found)} of {documents} documents have a signature"
+        assert not (torn := torn_bytes(path)), f"{path.name}: {torn} bytes at its end are no frame"
+    found = signatures_by_operation(service.folder / "temp")
+    assert len(found) == operations, f"{len(found)} of {operations} operations have signatures"
+    for operation, ordinals in found.items():
+        assert set(ordinals.values()) <= {1}, f"operation {operation}: a document has two signatures"
+        assert len(ordinals) == documents, f"operation {operation}: {len(ordinals)} of {documents} documents have one"
 
 
 async def owner(service: RunningService) -> asyncpg.Connection:
     """To the embedded database, as the owner of its tables, who sees all rows."""
-    url = (service.folder / "temp" / "database.url").read_text("utf-8").strip()
-    return await asyncpg.connect(
-        url.replace("//batchseal@", "//batchseal_owner@"),
-        server_settings={"batchseal.scope": "*", "search_path": "batchseal"},
-    )
+    return await connect_as_owner(service.folder / "temp")
 
 
 def living(place: Path) -> list[int]:

@@ -19,10 +19,10 @@ from tests.support_service import FAST, batch, client_of, documents, finished, p
 
 DISK_BYTES, PAGE_BYTES = 600 << 20, 4096
 SITES = (
-    "!spill-synced",
+    "!payload-committed",
     "!registered",
-    "!signatures-appended:3",
-    "!signatures-synced",
+    "!signatures-unrecorded:3",
+    "!outcomes-recorded",
     "!outcomes-recorded:2",
     "!finished",
 )

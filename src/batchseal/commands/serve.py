@@ -1,0 +1,21 @@
+"""`batchseal serve`: runs the service until a signal ends it."""
+
+from collections.abc import Sequence
+
+from batchseal.commands.settings_flags import read_settings
+
+DESCRIPTION = """
+Run the service. It accepts batches of documents over HTTP, has their digests signed, and returns the signed
+documents. Without --service-domain and --upstream-url it signs with a built-in sandbox, whose signatures are
+for trials only. The service runs until SIGTERM or SIGINT (Ctrl-C)."""
+
+EXIT_CODES = "Exit code: 0 after a signal, 2 if the service cannot start."
+
+
+def run(arguments: Sequence[str]) -> int:
+    settings = read_settings("serve", DESCRIPTION, arguments, exit_codes=EXIT_CODES)
+    # Import late, so that --help and wrong flags are answered at once.
+    from batchseal.processes.supervisor import run as run_service
+
+    run_service(settings)
+    return 0

@@ -1,0 +1,87 @@
+"""`batchseal size`: prints the memory, disk and database space that a load needs. The arithmetic is in `settings/sizing.py`."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from batchseal.errors import ConfigurationError
+from batchseal.settings.sizing import (
+    BASE_BYTES,
+    DATABASE_FIXED_BYTES,
+    DOCUMENT_BYTES,
+    LEAST_UPLOAD_BYTES,
+    MB,
+    SPILL_FACTOR,
+    TEMP_FACTOR,
+    UPLOADS_AT_ONCE,
+    WORKER_BYTES,
+    demand,
+    parse_bytes,
+)
+
+DESCRIPTION = """
+Print the memory, disk and database space that a load needs, beside what the original product asks for, and say
+how each figure is computed."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="batchseal size", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "--documents",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="documents that the service holds at the same time: received and not yet fetched (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--average",
+        default="200KB",
+        metavar="SIZE",
+        help="average size of a document, such as 200KB, 1.5MB or 2MiB (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=8,
+        metavar="N",
+        help="requests that arrive at the same time (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if min(options.documents, options.requests) < 1:
+        parser.error("--documents and --requests must be at least 1")
+    try:
+        average_bytes = parse_bytes(options.average)
+    except ConfigurationError as problem:
+        raise ConfigurationError(f"--average: {problem.cause}") from None
+    print(report(options.documents, average_bytes, options.requests))
+    return 0
+
+
+def report(documents: int, average_bytes: int, requests: int) -> str:
+    """A table of what the load needs here and with the original product, and below it how each figure is computed."""
+    need = demand(documents, average_bytes, requests)
+    low, high = (number // MB for number in need.original_bytes)
+    rows = [
+        ("memory", f"{need.memory_bytes // MB} MB", f"{low} MB, better {high} MB"),
+        ("disk (/tmp)", gigabytes(need.disk_bytes), gigabytes(need.original_disk_bytes)),
+        ("  database part", gigabytes(need.database_bytes + DATABASE_FIXED_BYTES), gigabytes(need.database_bytes)),
+    ]
+    lines = [f"{documents} documents of {average_bytes} bytes, {requests} requests at the same time", ""]
+    lines.append(f"{'':<16}{'batchseal':<14}the original asks for")
+    lines += [f"{name:<16}{ours:<14}{theirs}" for name, ours, theirs in rows]
+    lines += [
+        "",
+        f"Memory: {BASE_BYTES // MB} MB for the supervisor, the signer, the database and a health probe;",
+        f"{WORKER_BYTES // MB} MB for a worker; {DOCUMENT_BYTES / 1000} KB for each document;",
+        f"{LEAST_UPLOAD_BYTES // MB} MB and the size of two documents for each upload, of which at most {UPLOADS_AT_ONCE} count;",
+        "and a tenth of the total for the kernel.",
+        f"Disk: {SPILL_FACTOR} times documents x size, {DATABASE_FIXED_BYTES // MB} MB for the database's own files,",
+        "and 2 KB for each document.",
+        f"The rule of the original product is {TEMP_FACTOR} times documents x size, and 2 MB of database for 1,000 documents.",
+        "More memory is not needed. With more, batches are larger and there are more workers.",
+    ]
+    return "\n".join(lines)
+
+
+def gigabytes(count: int) -> str:
+    """`count` bytes in decimal gigabytes."""
+    return f"{count / 1e9:.2f} GB"
