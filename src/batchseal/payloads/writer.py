@@ -7,6 +7,7 @@ that nobody needs any more.
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,7 +148,8 @@ class FileUpload:
     def abandon(self) -> None:
         self.release()
         if self._is_created:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # the sweep takes what cannot be removed just now
+                self.path.unlink(missing_ok=True)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

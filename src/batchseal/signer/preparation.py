@@ -74,7 +74,9 @@ class Preparation:
             partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
         )
         if record is None:
+            await work.abandon_upload()
             return
+        work.is_being_named = True
         if not await self._store.add_payload(work.row.id, work.claimed.fence, record_bytes(record)):
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
