@@ -104,7 +104,8 @@ class MemoryPayloads:
             return sum(one.stored_bytes for one in self.stored.values() if not one.is_written)
 
     def free_bytes(self) -> int:
-        self.faults.need_store()
+        if self.faults.unavailable:
+            raise PayloadUnavailable("the store is away just now: a test said so")
         return self.room_bytes()
 
     async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
@@ -183,6 +184,7 @@ class MemoryUpload:
 
     def abandon(self) -> None:
         if self._stored is not None:
+            self._payloads.faults.pass_time()
             with self._payloads.lock:
                 self._payloads.stored.pop(self.payload_id, None)
 
