@@ -21,7 +21,6 @@ from batchseal.payloads.frames import FrameKind
 from batchseal.system.backoff import Backoff
 from batchseal.upstream import lane
 
-
 T = TypeVar("T")
 
 

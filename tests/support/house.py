@@ -70,7 +70,7 @@ def multipart_body(reference: str, contents: list[bytes], *, request_first: bool
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
     """Asks the database or the store until it is so. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 (it is asked, not told)
             await asyncio.sleep(0.01)
 
 

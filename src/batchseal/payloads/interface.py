@@ -1,7 +1,7 @@
 """What a payload store is to the rest of the service.
 
-All methods block, so callers run them in a thread; `release`, `close` and `free_bytes` answer at once. They raise PayloadUnavailable where another try may succeed, PayloadDamaged
-where none will, and NoSpace where the store takes no more.
+All methods block, so callers run them in a thread; `release`, `close` and `free_bytes` answer at once. They raise
+PayloadUnavailable where another try may succeed, PayloadDamaged where none will, and NoSpace where the store takes no more.
 """
 
 from collections.abc import Awaitable, Callable, Iterable

@@ -77,7 +77,10 @@ class Preparation:
             await work.abandon_upload()
             return
         work.is_being_named = True
-        if not await self._store.add_payload(work.row.id, work.claimed.fence, record_bytes(record)):
+        row, ordinals = work.row, [document.ordinal for document in rows]
+        if not await self._store.add_payload(
+            row.id, row.created_at, work.claimed.fence, record_bytes(record), ordinals
+        ):
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
 

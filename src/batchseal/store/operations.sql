@@ -77,9 +77,17 @@ RETURNING *;
 
 -- name: add_payload
 -- Names a further payload of an operation that is held with fence $2. The commit waits for no sync: the commit of the first
--- signature that depends on this payload comes later in the same log, and waits.
-WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
-UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
-FROM relaxed
-WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-RETURNING id;
+-- signature that depends on this payload comes later in the same log, and waits. The documents $5 have another digest from now on,
+-- so a signature that is kept of them counts no more.
+WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)
+), named AS (
+    UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
+    FROM relaxed
+    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+    RETURNING id
+), forgotten AS (
+    UPDATE signatures s SET signature = '', evidence = ''
+    FROM named
+    WHERE s.operation_id = named.id AND s.day = $4 AND s.ordinal = ANY ($5::integer[]) AND s.signature <> ''
+)
+SELECT id FROM named;

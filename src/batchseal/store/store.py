@@ -269,10 +269,15 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def add_payload(self, operation_id: int, fence: int, record: bytes) -> bool:
-        """Names a further payload in the row. False, and nothing changed, where the fence is stale."""
+    async def add_payload(
+        self, operation_id: int, created_at: datetime, fence: int, record: bytes, ordinals: Sequence[int]
+    ) -> bool:
+        """Names a further payload in the row, in which the documents `ordinals` were prepared. Signatures that are kept of them
+        were made for what was prepared before, and are forgotten. False, and nothing changed, where the fence is stale.
+        """
+        asked = operation_id, fence, record, day_of(created_at), list(ordinals)
         async with self._database.connection() as connection:
-            named = await connection.fetchval(QUERIES["add_payload"], operation_id, fence, record) is not None
+            named = await connection.fetchval(QUERIES["add_payload"], *asked) is not None
         crash_site("further-payload-named")
         return named
 
