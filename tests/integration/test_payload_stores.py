@@ -155,6 +155,21 @@ async def test_a_damaged_document_is_not_signed_and_its_neighbours_are(house: Ho
     assert results[1].row.sign_error is SignError.STORAGE_SERVICE_GLOBAL_ERROR
 
 
+async def test_what_was_asked_is_needed_by_those_alone_that_are_prepared_anew(
+    house: House, store: StoreUnderTest
+) -> None:
+    await house.finished((await house.submit("the credential is known from now on", CONTENTS[:1])).id)
+    house.double.fault = lambda path, number: "503" if path == "signHash" else ""
+    row = await house.submit("damaged", CONTENTS[:4])
+    await until(lambda: is_postponed(house, row.id))
+    store.damage(row.payload_id, FrameKind.DESCRIPTIONS, 0)
+    store.damage(row.payload_id, FrameKind.PREPARED, 2)
+    house.double.fault = lambda path, number: ""
+    _, results = await house.finished(row.id)
+    assert [one.row.status is DocumentStatus.SIGNED for one in results] == [True, True, False, True]
+    assert results[2].row.sign_error is SignError.STORAGE_SERVICE_GLOBAL_ERROR
+
+
 async def is_postponed(house: House, operation_id: int) -> bool:
     return (await house.row(operation_id)).status is OperationStatus.EXECUTION_ERROR
 

@@ -93,7 +93,10 @@ class Preparation:
         plan: Plan,
     ) -> PayloadRecord | None:
         """Blocking. None where no document could be prepared."""
-        asked = records.read_asked(reader)
+        try:
+            asked = records.read_asked(reader)
+        except PayloadDamaged:
+            asked = {}  # this costs the documents that must be prepared, not those that are
         upload.begin()
         upload.append([records.credential_frame(credential)])
         any_prepared = False
