@@ -143,6 +143,7 @@ class Store:
 
     async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
         """Opens failed documents of an EXECUTION_FAILED operation, due when woken or soon. None where it is none any more."""
+        day = await self._day(operation.created_at)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
@@ -152,15 +153,18 @@ class Store:
             changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
-            day = await self._day(connection, operation.created_at)
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
             return operation_row(record)
 
-    async def _day(self, connection: Connection, created_at: datetime) -> date:
-        """The day of an operation; its partition of signatures exists when this returns."""
+    async def _day(self, created_at: datetime) -> date:
+        """The day of an operation; its partition of signatures exists when this returns.
+
+        It is made in a transaction of its own. Made in that of its caller, it would be gone again where that one fails.
+        """
         day = day_of(created_at)
         if day not in self._days:
-            await connection.execute(QUERIES["make_signatures_partition"], day)
+            async with self._database.connection() as connection:
+                await connection.execute(QUERIES["make_signatures_partition"], day)
             self._days.add(day)
         return day
 
@@ -292,8 +296,9 @@ class Store:
         """Ends documents, each once, by its first outcome, and keeps what is known of them. False, and nothing changed, where
         the fence is stale. Signatures have survived a power cut when this returns.
         """
+        day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.connection() as connection:
-            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=False)
+            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, day, last=False)
         if held is None:
             return False
         crash_site("outcomes-recorded")
@@ -315,10 +320,11 @@ class Store:
         that fails. The table refuses to finish an operation that has a document which is still RECEIVED.
         """
         wait = commit_after is not None
+        day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
+            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, day, last=True)
             if commit_after is not None:
                 await commit_after
                 crash_site("finish-uncommitted")
@@ -333,11 +339,11 @@ class Store:
         fence: int,
         outcomes: Sequence[DocumentOutcome],
         kept: Sequence[Kept],
+        day: date,
         *,
         last: bool,
     ) -> Ended | None:
         month, columns = month_of(created_at), outcome_columns(outcomes)
-        day = await self._day(connection, created_at) if kept else day_of(created_at)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
