@@ -33,11 +33,14 @@ from batchseal.system.disk import sync, write_synced
 from batchseal.system.waits import said_when_long, say
 
 STOP_SECONDS = 27
+APPLICATION = "batchseal.app"
 
 
 class Supervisor:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, application: str = APPLICATION) -> None:
+        """`application` is the module that signer and workers run: `python -m application signer|worker`."""
         self._settings = settings
+        self._application = application
         self._children: list[Child] = []
         self._stopping = False
         self._postgres: EmbeddedPostgres | None = None
@@ -75,9 +78,9 @@ class Supervisor:
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
-        signer = Child("signer", "batchseal.app", ("signer",))
+        signer = Child("signer", self._application, ("signer",))
         workers = [
-            Child(f"worker {n + 1}", "batchseal.app", ("worker",), number=n + 1) for n in range(settings.workers)
+            Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
         self._children += [*([sandbox] if sandbox else []), signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
@@ -207,6 +210,6 @@ def reserve_port(host: str, port: int) -> socket.socket:
     return holder
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, application: str = APPLICATION) -> None:
     """Serves until it is told to end. Raises ConfigurationError."""
-    asyncio.run(Supervisor(settings).run())
+    asyncio.run(Supervisor(settings, application).run())
