@@ -79,7 +79,10 @@ _decode_evidence = msgspec.msgpack.Decoder(StoredEvidence).decode
 
 
 def kept_columns(kept: Sequence[Kept]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
-    """As arrays: ordinals, signature values, the rest of the evidence, tries. An empty signature value leaves what is stored as it is."""
+    """As arrays: ordinals, signature values, the rest of the evidence, tries.
+
+    An empty signature value leaves what is stored as it is.
+    """
     return (
         [one.ordinal for one in kept],
         [one.evidence.signature if one.evidence else b"" for one in kept],
