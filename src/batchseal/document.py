@@ -96,7 +96,8 @@ class Prepared:
     """A document that is ready to be signed. It is stored, so that a run after a crash signs the same digest again.
 
     `digest` is what the signing service signs. `document_digest` is what the signed file says of its content; the audit trail
-    keeps it. `additional_bytes` is what signing adds to the file. `plan` is read by the format alone.
+    keeps it. The signed file has at most `additional_bytes` more than the original; exactly so many where the format says so, as
+    PAdES does. `plan` is read by the format alone.
     """
 
     ordinal: int
