@@ -60,6 +60,7 @@ def test_texts_are_accepted_signed_and_delivered(service: RunningService) -> Non
         assert entry["contentLength"] == len(text)
         assert entry["additionalContentLength"] > 0
         assert entry["contentLength"] + entry["additionalContentLength"] != len(document)
+        assert len(document) <= entry["additionalContentLength"], "the bound that memory is reserved by"
     detail = f"{BASE}/operation/sign/detail/{operation_id}/documents"
     code, _, archive = get(service, detail)
     assert code == 200

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from batchseal.document import (
+    MAX_TIME_STAMP_BYTES,
     Credential,
     Description,
     Evidence,
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 NAME = "checksum"
 # A text that holds these bytes cannot be signed.
 REFUSED = b"\0"
+
+
+def longest_bytes(credential: Credential, level: Level) -> int:
+    """How long a signed document can be at most."""
+    binary = sum(map(len, credential.chain)) + credential.signature_bytes
+    binary += MAX_TIME_STAMP_BYTES if level >= Level.T else 0
+    return 2 * binary + 1000
 
 
 class Checksum:
@@ -64,7 +72,7 @@ class Checksum:
             document_digest=digest,
             fingerprint=credential.fingerprint,
             level=wanted.level,
-            additional_bytes=credential.signature_bytes,
+            additional_bytes=longest_bytes(credential, wanted.level),
             plan=signing_time.isoformat().encode(),
         )
 
