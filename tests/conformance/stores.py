@@ -5,16 +5,16 @@ A new store is added to `STORES`.
 
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from tests.support.memory_payloads import MemoryPayloads
 
 from batchseal.payloads.frames import HEADER_BYTES, FrameKind, unpack_header
-from batchseal.payloads.interface import Payloads
+from batchseal.payloads.interface import Frame, PayloadRecord, Payloads, Upload
 from batchseal.payloads.local import LocalPayloads
 
 
@@ -134,3 +134,22 @@ class Memory:
 
 
 STORES: dict[str, Callable[[Path], StoreUnderTest]] = {"local": Local, "memory": Memory}
+
+
+def begun(store: StoreUnderTest) -> Upload:
+    upload = store.payloads.create(uuid4())
+    upload.begin()
+    return upload
+
+
+def stored(store: StoreUnderTest, frames: Iterable[Frame]) -> PayloadRecord:
+    """A payload that is committed and whose row would be."""
+    upload = begun(store)
+    upload.append(frames)
+    record = upload.commit(durable=True)
+    upload.release()
+    return record
+
+
+def documents(*contents: bytes) -> list[Frame]:
+    return [(FrameKind.DOCUMENT, ordinal, content) for ordinal, content in enumerate(contents)]
