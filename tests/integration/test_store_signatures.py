@@ -156,7 +156,6 @@ async def test_2500_signatures_in_one_statement(database: Database) -> None:
     row, fence = await database.claimed(2500)
     await database.keep(row, fence, Kept(0, tries=1))  # the partition exists
     kept = [Kept(ordinal, Evidence(SIGNATURE), 1) for ordinal in range(2500)]
-    outcomes = [DocumentOutcome(ordinal, 9_000) for ordinal in range(2500)]
     await database.owner.execute("CREATE TABLE statements (at timestamptz)")
     await database.owner.execute(
         "CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal"
@@ -164,13 +163,11 @@ async def test_2500_signatures_in_one_statement(database: Database) -> None:
         " CREATE TRIGGER counted AFTER INSERT ON signatures FOR EACH STATEMENT EXECUTE FUNCTION count_statement()"
     )
     began = time.perf_counter()
-    ended = await database.store.finish(row.id, row.created_at, fence, outcomes, kept)
+    assert await database.keep(row, fence, *kept)
     seconds = time.perf_counter() - began
-    assert ended is not None
-    assert ended.failed == 0
     assert await database.owner.fetchval("SELECT count(*) FROM statements") == 1
     assert await database.owner.fetchval("SELECT count(*) FROM signatures WHERE signature = $1", SIGNATURE) == 2500
-    assert seconds < 5, f"{seconds:.2f} s"
+    assert seconds < 2, f"{seconds:.2f} s, where 25 ms are usual"
 
 
 # --- which commits wait for the disk ----------------------------------------------------------------------------------
