@@ -297,10 +297,17 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def add_payload(self, operation_id: int, fence: int, record: bytes) -> bool:
-        """Adds a further payload to the row of the operation. If the fence is stale, changes nothing and returns False."""
+    async def add_payload(
+        self, operation_id: int, created_at: datetime, fence: int, record: bytes, ordinals: Sequence[int]
+    ) -> bool:
+        """Adds a further payload, in which the documents `ordinals` were prepared, to the row of the operation.
+
+        Signatures that are stored for these documents were made for what was prepared before, so they are removed. If the fence
+        is stale, changes nothing and returns False.
+        """
+        asked = operation_id, fence, record, day_of(created_at), list(ordinals)
         async with self._database.connection() as connection:
-            named = await connection.fetchval(QUERIES["add_payload"], operation_id, fence, record) is not None
+            named = await connection.fetchval(QUERIES["add_payload"], *asked) is not None
         crash_site("further-payload-named")
         return named
 
