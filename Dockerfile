@@ -1,6 +1,7 @@
-# Three stages: what runs, the build on top of it, and the result, which has no compiler and no package manager for Python.
+# There are three stages: the base of the image, a build on top of the base, and the image itself, which has neither a compiler
+# nor a package manager for Python.
 FROM debian:bookworm-slim AS base
-# Not pinned: the newest that Debian and its security archive serve is what an image should have.
+# The packages are not pinned: an image should have the newest ones that Debian and its security archive offer.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get upgrade -y \
@@ -17,7 +18,7 @@ RUN dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\t${source:Package}
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
-# The dependencies change less often than the sources: a layer of their own.
+# The dependencies have a layer of their own, since they change less often than the sources.
 COPY requirements.lock requirements-build.lock requirements-image.lock ./
 RUN python3 -m venv /opt/batchseal \
     && /opt/batchseal/bin/pip install --require-hashes -r requirements.lock \
@@ -46,21 +47,23 @@ LABEL org.opencontainers.image.title="Batchseal" \
     org.opencontainers.image.revision="$REVISION" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
-# The original's volumes are /tmp and /home. Fresh ones take their owner from here; the number is fixed for those who
-# must chown an existing one.
+# The volumes are /tmp and /home, as with the original product. A new volume takes its owner from these folders. The user id is
+# fixed, so that an operator can chown an existing volume to it.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /home --shell /usr/sbin/nologin batchseal \
     && chown batchseal:batchseal /home
 COPY --from=build /opt/batchseal /opt/batchseal
-# Not every container runtime leaves the mark that the defaults look for. Two arenas: the C library would keep eight a core.
-# The work folder is read; what is written, the audit trail's exports too, goes to the volume.
+# The address to listen on is set here, because the default of 127.0.0.1 could not be reached from outside the container. The C
+# library would keep eight arenas of memory for each core, so MALLOC_ARENA_MAX allows two in all. The work folder is only read.
+# Everything that is written goes to the volume /tmp, the exports of the audit trail included.
 ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home \
     BATCHSEAL_AUDIT_FOLDER=/tmp/batchseal/audit PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
-# By number, so that a cluster can see that it is not root.
+# The user is given by number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 10001:10001
 WORKDIR /home
 VOLUME /tmp /home
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=6s --start-period=30s --retries=3 CMD ["batchseal", "probe"]
-# Process 1 passes signals on and reaps orphans; with -s it reaps them under another process 1 too (`docker run --init`).
+# tini is process 1: it passes signals on and reaps orphaned processes. With -s it also does so if another init is process 1
+# (`docker run --init`).
 ENTRYPOINT ["tini", "-s", "--", "batchseal", "serve"]

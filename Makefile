@@ -1,5 +1,5 @@
-# Everything that a fresh checkout needs is made on demand: `make demo` and `make test` set up what is missing and start.
-# Needs Python 3.11 or newer (with venv and headers), gcc and make; all else comes from the locked requirements.
+# Every target first sets up what it needs, so `make demo` and `make test` work in a fresh checkout. They need Python 3.11 or newer
+# (with venv and headers), gcc and make. Everything else comes from the locked requirements.
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 LOCKED := --require-hashes --only-binary :all:
 
 NATIVE := setup.py $(shell find ext src/batchseal/_native -name '*.[ch]' -o -name '*.py[xd]' 2>/dev/null)
-# Cython writes its C beside the .pyx files: results, not sources.
+# Cython writes C files beside the .pyx files. They are results and not sources, so they are left out.
 NATIVE := $(filter-out src/batchseal/_native/%.c,$(NATIVE))
 
 .PHONY: help
@@ -25,9 +25,10 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
 
-# What must hold under every Python: all that needs no service of its own, and about two minutes of the integration tests. Left out
-# are those that starve, kill and cut off parts (they try the operating system and Postgres more than Python) and the benchmarks.
-CORE := tests/unit tests/conformance --ignore=tests/unit/test_benchmarks_smoke.py tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
+# The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
+# The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres
+# more than on Python.
+CORE := tests/unit tests/conformance tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
     api_modes.py api_openapi.py api_wire.py idle_modules.py pipeline.py sandbox_service.py service_*.py store_*.py \
     synchronous.py upstream_algorithms.py upstream_csc2.py upstream_local.py upstream_operations.py upstream_sandbox.py \
     upstream_timestamps.py))
@@ -116,9 +117,10 @@ clean:  ## remove the environment and everything that was built
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
 
-# --- set-up: a stamp in the environment for each step that is done --------------------------------------------------
+# --- set-up: each step that is done leaves a file in the environment --------------------------------------------------
 
-# Of those that will do, the first that is not linked to a shared libpython, which is about 6 % slower.
+# Takes the first suitable Python that is not linked to a shared libpython, else the first suitable one. With a shared libpython the
+# service is about 6 % slower.
 PYTHONS := python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11
 WILL_DO := import ensurepip, os, sys, sysconfig; header = sysconfig.get_path("include") + "/Python.h"; \
     sys.exit(sys.version_info < (3, 11) or not os.path.exists(header))
@@ -139,7 +141,7 @@ $(VENV)/.runtime: $(VENV)/.created requirements.lock requirements-build.lock
 	@$(PIP) $(LOCKED) -r requirements.lock -r requirements-build.lock
 	@touch $@
 
-# The development lock holds all of the other two.
+# The lock file for development contains everything in the other two.
 $(VENV)/.dev: $(VENV)/.created requirements.lock requirements-build.lock requirements-dev.lock
 	@echo 'Installing the locked development dependencies ...'
 	@$(PIP) $(LOCKED) -r requirements-dev.lock

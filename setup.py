@@ -1,4 +1,4 @@
-"""The native build, and nothing else: C11 kernels as one static library per instruction set, thin Cython modules over them."""
+"""Builds the native code: a static library of C11 kernels for each instruction set, and thin Cython modules that call them."""
 
 import platform
 from pathlib import Path
@@ -8,8 +8,8 @@ from setuptools import Extension, setup
 
 C_FLAGS = ["-std=c11", "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-fPIC"]
 
-# Flags of each ext/*/arch/<isa>/ folder. The baseline is what the compiler gives for x86-64-v1; AVX-512 keeps to what
-# Skylake-SP has (F, BW, VL, DQ, CD), so the same object runs there and on everything newer.
+# The compiler flags for each folder ext/*/arch/<isa>/. All other code is compiled for x86-64-v1. The AVX-512 code uses only what
+# Skylake-SP has (F, BW, VL, DQ, CD), so that the same object runs there and on every newer processor.
 ISA_FLAGS = {
     "portable": [],
     "shani": ["-msha", "-msse4.1", "-mssse3"],
@@ -20,7 +20,7 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def native_libraries() -> list[tuple[str, dict[str, list[str]]]]:
-    """One static library per instruction set, and one for the C that needs none."""
+    """A static library for each instruction set, and one for the C code that needs none."""
     libraries = {"batchseal_core": (sorted(str(p) for p in Path("ext").glob("*/*.c")), C_FLAGS)}
     for isa, flags in ISA_FLAGS.items():
         sources = sorted(str(p) for p in Path("ext").glob(f"*/arch/{isa}/*.c"))
@@ -35,7 +35,7 @@ def native_libraries() -> list[tuple[str, dict[str, list[str]]]]:
 
 LIBRARIES = native_libraries()
 
-# A library may use only those after it: core selects a kernel, wide kernels use narrower ones, portable uses nothing.
+# A library may call only those after it: core chooses a kernel, wide kernels call narrower ones, portable calls nothing.
 LINK_ORDER = ["batchseal_core", *(f"batchseal_{isa}" for isa in reversed(ISA_FLAGS))]
 LINK_ORDER = [name for name in LINK_ORDER if name in dict(LIBRARIES)]
 
@@ -46,7 +46,7 @@ EXTENSIONS = [
         include_dirs=["ext"],
         libraries=LINK_ORDER,
         extra_compile_args=["-O3", "-g", "-fvisibility=hidden"],
-        # A change in the C below links anew.
+        # A change in any C file makes the linker run again.
         depends=sorted(str(p) for p in Path("ext").rglob("*.[ch]")),
     )
     for pyx in sorted(Path("src/batchseal/_native").glob("*.pyx"))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.invoices import invoice
+from harness.invoices import invoice
 
 API = "/signstash/einvoice-integration-client-ws/api/v0"
 

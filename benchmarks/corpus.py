@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import tools
-from tests.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
-from tests.validators.local_signer import CONTENTS_BYTES, local_signer
+from harness.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
+from harness.validators.local_signer import CONTENTS_BYTES, local_signer
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.invoices import write_invoices
-from benchmarks.service import RunningService
+from harness.invoices import write_invoices
+from harness.service import RunningService
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table

@@ -26,8 +26,8 @@ from typing import Any
 
 from benchmarks.bodies import make_documents, write_body
 from benchmarks.judging import judge_reply
-from benchmarks.processes import PeakMemory
-from benchmarks.service import PR_SET_PDEATHSIG, RunningService, free_port
+from harness.processes import PeakMemory
+from harness.service import PR_SET_PDEATHSIG, RunningService, free_port
 
 from batchseal.settings.client_services import ClientServices
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.end_to_end import Batch, Runs, make_batch, seal_once
-from benchmarks.service import RunningService
+from harness.service import RunningService
 
 Point = tuple[int, int, int, int]  # requests, requests at once, documents in each, bytes of each
 

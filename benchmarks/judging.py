@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.bodies import variant
-from tests.validators import MissingValidator, itext_verify, pdfsig_verify
+from harness.validators import MissingValidator, itext_verify, pdfsig_verify
 
 from batchseal.commands.verify import check_files, load_roots
 

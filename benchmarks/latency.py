@@ -26,8 +26,8 @@ from typing import Any
 
 from benchmarks.bodies import API, make_documents, write_body
 from benchmarks.end_to_end import Batch, credentials, make_batch
-from benchmarks.processes import family, listening_port
-from benchmarks.service import RunningService
+from harness.processes import family, listening_port
+from harness.service import RunningService
 
 SHA256, ECDSA_WITH_SHA256 = "2.16.840.1.101.3.4.2.1", "1.2.840.10045.4.3.2"
 PAUSE_SECONDS = 0.02

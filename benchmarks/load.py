@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmarks.bodies import API
-from benchmarks.processes import CpuSeconds, cpu_seconds
+from harness.processes import CpuSeconds, cpu_seconds
 
 BUFFER_BYTES = 1 << 20
 WAIT_SECONDS = 60

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.demo import Run, end_by_signal, seal_and_check, show
-from benchmarks.invoices import write_invoices
 from harness import tools
+from harness.invoices import write_invoices
+from harness.validators import MissingValidator, itext_verify, pdfsig_verify
 from rich.console import Console
 from rich.progress import track
-from tests.validators import MissingValidator, itext_verify, pdfsig_verify
 
 from batchseal.client.batch import find_documents
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.validators.local_signer import local_signer
+from harness.validators.local_signer import local_signer
 
 from batchseal.document import Credential, Description, Evidence, Refusal
+from batchseal.formats.interface import BATCH_DOCUMENTS
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import ContentType
-from batchseal.pipeline.reception import BATCH_DOCUMENTS
 
 REASON, LOCATION = "Fatura", "Oeiras"
 SIGNATURE_BYTES = 256

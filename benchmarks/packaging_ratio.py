@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.invoices import PdfObject, invoice, with_xref_stream, with_xref_table
 from benchmarks.packagers import Contender, contenders, fixed, real
-from tests.validators import MissingValidator, itext_verify, pdfsig_verify, pyhanko_verify
-from tests.validators.local_signer import local_signer
+from harness.invoices import PdfObject, invoice, with_xref_stream, with_xref_table
+from harness.validators import MissingValidator, itext_verify, pdfsig_verify, pyhanko_verify
+from harness.validators.local_signer import local_signer
 
 ROUNDS = 5
 OBJECTS_B, BYTES_B = 914, 230_000

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import structlog
 from benchmarks import upstream_service
-from benchmarks.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
 from benchmarks.upstream_drill import digests_of, run_trials
 from harness import tools
+from harness.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller

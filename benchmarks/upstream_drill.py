@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.misbehaving import KINDS, Misbehaving, service, sign_in_runs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness.misbehaving import KINDS, Misbehaving, service, sign_in_runs
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller

@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.invoices import invoice, write_invoices
 from benchmarks.pyhanko_csc import pyhanko_rate
-from benchmarks.service import RunningService, descendants
+from harness.invoices import invoice, write_invoices
+from harness.local_keys import PIN, make_token
+from harness.service import RunningService, descendants
 from harness.stored import signatures_by_operation
 from harness.tools import PDFSIG, missing
-from tests.support_local import PIN, make_token
-from tests.validators import pdfsig_verify
+from harness.validators import pdfsig_verify
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import BASE_PATH, Client
@@ -142,7 +142,7 @@ def certomancer(documents: int) -> Figures:
         folder.chmod(0o711)
         (folder / "in").mkdir()
         written = len(list(write_invoices(folder / "in", documents)))
-        peer = [sys.executable, "-m", "benchmarks.certomancer_peer", str(folder / "peer")]
+        peer = [sys.executable, "-m", "harness.certomancer_peer", str(folder / "peer")]
         process = subprocess.Popen(peer, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None

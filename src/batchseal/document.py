@@ -1,7 +1,7 @@
-"""The types of a document on its way: ReceivedDocument → Prepared → Evidence → SignedDocument.
+"""The types that a document goes through: ReceivedDocument → Prepared → Evidence → SignedDocument.
 
-Each type is frozen and carries what the next step needs. Lengths are in bytes. Digests are SHA-256 unless the credential says
-otherwise.
+Each type is frozen and holds what the next step needs. Lengths are in bytes. A digest is SHA-256 unless the credential uses
+another algorithm.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -27,13 +28,18 @@ class Refusal:
     cause: str
 
 
+def storage_refusal(problem: BatchsealError) -> Refusal:
+    """The refusal of a document that the payload store does not give back."""
+    return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key upstream with its certificate chain.
+    """A key at the signing service, with its certificate chain.
 
-    `chain` is DER, the signer's certificate first. `key_type` is "rsa" or "ec"; `signature_bytes` is the longest
-    signature value it gives (for EC the longest DER form). `fingerprint` is the SHA-256 of the whole chain: what was
-    prepared under one fingerprint is signed under no other.
+    `chain` holds certificates in DER, the one of the signer first. `key_type` is "rsa" or "ec". `signature_bytes` is the length
+    of the longest signature value of this key (for EC, of its longest DER form). `fingerprint` is the SHA-256 of the whole chain:
+    what was prepared for one fingerprint is never signed under another one.
     """
 
     credential_id: str
@@ -42,11 +48,11 @@ class Credential:
     signature_bytes: int
     digest_algorithm: str  # "sha256" | "sha384" | "sha512"
     fingerprint: bytes
-    scheme: str = ""  # "pss" for RSASSA-PSS, else PKCS #1 v1.5 or ECDSA by the key's type
+    scheme: str = ""  # "pss" for RSASSA-PSS; empty for PKCS #1 v1.5 or ECDSA, by the type of the key
 
 
 class SignatureType(IntEnum):
-    """The families of advanced electronic signatures, by the document that they go into."""
+    """The families of advanced electronic signatures: in PDF (PAdES), in XML (XAdES), in CMS (CAdES)."""
 
     PADES = 1
     XADES = 2
@@ -54,22 +60,22 @@ class SignatureType(IntEnum):
 
     @property
     def label(self) -> str:
-        """As callers write it."""
+        """The name as callers write it."""
         return {1: "PAdES", 2: "XAdES", 3: "CAdES"}[self]
 
 
 class Level(IntEnum):
-    """What a signature carries beside itself (ETSI EN 319 142-1 6). Each level includes the ones before it."""
+    """What is added to a signature (ETSI EN 319 142-1 6). Each level includes the ones before it."""
 
-    B = 1  # nothing
+    B = 1  # nothing is added
     T = 2  # a time stamp over the signature value
-    LT = 3  # the certificates and revocation data that prove it
+    LT = 3  # the certificates and revocation data that are needed to validate it
     LTA = 4  # an archive time stamp over all of it
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the caller says of a document, and which signature the caller wants in it."""
+    """What the caller says about a document, and which signature the caller wants."""
 
     external_reference: str
     name: str
@@ -78,12 +84,12 @@ class Description:
     location: str | None
     signature_type: SignatureType = SignatureType.PADES
     level: Level = Level.B
-    visible: bool = False  # a visible signature is asked for
+    visible: bool = False  # whether a visible signature is wanted
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDocument:
-    """A document as it came in. A multipart body may describe its files after it sent them: then `description` is None."""
+    """A document as it arrived. `description` is None if a multipart body describes its files only after it has sent them."""
 
     ordinal: int
     content: "Buffer"
@@ -93,25 +99,25 @@ class ReceivedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document that is ready to be signed. It is stored, so that a run after a crash signs the same digest again.
+    """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
-    `digest` is what the signing service signs. `document_digest` is what the signed file says of its content; the audit trail
-    keeps it. The signed file has at most `additional_bytes` more than the original; exactly so many where the format says so, as
-    PAdES does. `plan` is read by the format alone.
+    `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
+    the audit trail keeps it. The signed file is at most `additional_bytes` longer than the original; a format that writes into
+    the original, as PAdES does, says exactly how much longer. Only the format can read `plan`.
     """
 
     ordinal: int
-    format: str  # its name in the registry of formats
+    format: str  # the name of the format in the registry
     digest: bytes
     document_digest: bytes
-    fingerprint: bytes  # of the credential that the document was prepared for
+    fingerprint: bytes  # the fingerprint of the credential that the document was prepared for
     level: Level
     additional_bytes: int
     plan: bytes
 
 
 class ToSign(NamedTuple):
-    """The parts of a `Prepared` that the signer needs for every document: without the plan, which may be large."""
+    """The parts of a `Prepared` that the signer needs of every document. The plan is left out, since it may be large."""
 
     ordinal: int
     digest: bytes
@@ -120,12 +126,13 @@ class ToSign(NamedTuple):
 
 
 def to_sign(prepared: Prepared) -> ToSign:
+    """The parts that the signer needs."""
     return ToSign(prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What others have said of one document: the signature value, which was verified, and its time stamps (DER tokens)."""
+    """What other services have issued for one document: the signature value, which was verified, and time stamps (DER tokens)."""
 
     signature: bytes
     time_stamps: tuple[bytes, ...] = ()
@@ -133,7 +140,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class SignedDocument:
-    """A signed file as its parts, in order; joined by nobody."""
+    """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory."""
 
     ordinal: int
     segments: Sequence["Buffer"]
@@ -142,7 +149,7 @@ class SignedDocument:
 
 @dataclass(frozen=True, slots=True)
 class DocumentOutcome:
-    """How one document ended. `refusal` is None where it is signed."""
+    """How one document ended. `refusal` is None if it is signed."""
 
     ordinal: int
     additional_bytes: int = 0
@@ -151,7 +158,7 @@ class DocumentOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """The request around the documents. `descriptions` are those that came after their files."""
+    """What a request says beside its documents. `descriptions` are those that came after the files which they describe."""
 
     external_reference: str
     description: str

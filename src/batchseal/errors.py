@@ -1,7 +1,8 @@
 """Every exception of Batchseal. The first line of a docstring is the fixed text that callers see.
 
-Two families: `ApiError` ends a request, `UpstreamError` says what the signing service did. What ends one document of a
-request is no exception but a `Refusal` (document.py). Code, HTTP status and cause are fields, so that no layer parses a message.
+There are two families: an `ApiError` ends a request, and an `UpstreamError` says what the signing service did. If one document of
+a request cannot be signed, that is a `Refusal` (document.py) and no exception. Code, HTTP status and cause are fields, so that no
+code has to read them from a message.
 """
 
 from typing import ClassVar
@@ -10,7 +11,10 @@ from batchseal.operation import SignError
 
 
 class BatchsealError(Exception):
-    """Batchseal could not do what was asked."""
+    """Batchseal could not do what was asked.
+
+    `cause` says why, in a sentence for people. Without one it is the first line of the docstring.
+    """
 
     def __init__(self, cause: str = "") -> None:
         self.cause = cause or self.description()
@@ -18,6 +22,7 @@ class BatchsealError(Exception):
 
     @classmethod
     def description(cls) -> str:
+        """The fixed text of this kind of error."""
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
@@ -44,7 +49,7 @@ class RequestFailed(BatchsealError):
         self, cause: str = "", *, status: int = 0, code: str | None = None, retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(cause)
-        self.status = status  # 0: no reply
+        self.status = status  # the HTTP status of the reply; 0: there was no reply
         self.code = code
         self.retry_after_seconds = retry_after_seconds
 
@@ -53,7 +58,11 @@ class RequestFailed(BatchsealError):
 
 
 class ApiError(BatchsealError):
-    """The request could not be carried out."""
+    """The request could not be carried out.
+
+    `code` is the code in the reply, `status` its HTTP status, and `vendor_status` the HTTP status of the original product.
+    `location` is the address of the operation that the reply is about.
+    """
 
     code: ClassVar[str | None] = "0.0.1"
     status: ClassVar[int] = 500
@@ -106,7 +115,7 @@ class ReferenceTaken(ApiError):
 class InvalidToken(ApiError):
     """The token is invalid or has run out."""
 
-    # Never the vendor's 409: the known client renews its token on a 401 only.
+    # Not the 409 of the original product: the known client renews its token only after a 401.
     code, status, vendor_status = "0.0.10", 401, 401
 
 
@@ -188,14 +197,14 @@ class NotDoneInTime(ApiError):
 class UpstreamError(BatchsealError):
     """The signing service did not do what it was asked."""
 
-    # What a document that ends this way reports, and whether another try can help.
+    # The signError of a document that fails for this reason, and whether another try can help.
     sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
     try_again: ClassVar[bool] = False
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
-        self.asked = asked  # False: it never got the request, so no try of any document
+        self.asked = asked  # False: the signing service never got the request, so this counts as a try of no document
 
 
 class UpstreamTransient(UpstreamError):
@@ -205,7 +214,10 @@ class UpstreamTransient(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamTransient):
-    """The signing service has failed several times and is not asked for the moment: no try of any document."""
+    """The signing service has failed several times and is not asked for the moment.
+
+    This counts as a try of no document.
+    """
 
 
 class UpstreamRateLimited(UpstreamError):
@@ -260,7 +272,7 @@ class ItemRejected(UpstreamError):
 class SignatureMissing(ItemRejected):
     """The signing service's answer holds no signature that verifies for this document."""
 
-    try_again = True  # a wrong signature among right ones is a slip of one call
+    try_again = True  # if the other signatures of the call are right, the next call will probably be right too
 
 
 class OutcomeUnknown(UpstreamError):
@@ -274,11 +286,11 @@ class UpstreamPermanent(UpstreamError):
 
 
 class CallRejected(UpstreamPermanent):
-    """The signing service refused a call as it stands; one digest in it may be why."""
+    """The signing service refused a call. One digest in it may be the reason."""
 
     def __init__(self, cause: str = "", *, said: str = "") -> None:
         super().__init__(cause)
-        self.said = said  # in lower case, for looking for what it means; not for people
+        self.said = said  # the answer in lower case, to search it for known phrases; not meant for people
 
 
 class CallTooLarge(UpstreamPermanent):

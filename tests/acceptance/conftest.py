@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from benchmarks.invoices import write_invoices
-from benchmarks.service import RunningService
+from harness.invoices import write_invoices
+from harness.service import RunningService
 
 from batchseal.client.http import Client
 from batchseal.settings.client_services import ClientServices

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from benchmarks.service import measure
+from harness.service import measure
 from tests.acceptance.conftest import Running
 
 HUGE_BYTES = 300 << 20

@@ -4,9 +4,9 @@ import io
 import ssl
 from pathlib import Path
 
+from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
 from pyhanko.pdf_utils.reader import PdfFileReader
 from tests.acceptance.conftest import Running
-from tests.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.seal import seal_batch

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.service import RunningService
-from tests.support_service import FAST, batch, connect, documents, finished, head, post, reply, spill_files
+from harness.service import RunningService
+from tests.support.service import FAST, batch, connect, documents, finished, head, post, reply, spill_files
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from benchmarks.service import RunningService
-from tests.support_service import (
+from harness.service import RunningService
+from tests.support.service import (
     ASYNC,
     BASE,
     FAST,

@@ -11,13 +11,13 @@ import zipfile
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.invoices import invoice
-from benchmarks.service import RunningService
+from harness.invoices import invoice
+from harness.service import RunningService
 from harness.stored import connect_as_owner
 from tests.adversity.drills.judge import result_of
 from tests.support import checksum_job
-from tests.support_service import ASYNC_PARTS, BASE, FAST, SYNC, finished, get, post, until
-from tests.support_service import entry as pdf_entry
+from tests.support.service import ASYNC_PARTS, BASE, FAST, SYNC, finished, get, post, until
+from tests.support.service import entry as pdf_entry
 
 from batchseal.audit.chain import Event, documents_digest
 

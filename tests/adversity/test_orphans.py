@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from benchmarks.service import RunningService, descendants
+from harness.service import RunningService, descendants
 
 
 def alive(pid: int) -> bool:

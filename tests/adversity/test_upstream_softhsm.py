@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.invoices import write_invoices
-from benchmarks.service import RunningService, descendants
+from harness.invoices import write_invoices
+from harness.local_keys import PIN, make_token
+from harness.service import RunningService, descendants
 from harness.stored import signatures_by_operation
 from harness.tools import SOFTHSM, missing
-from tests.support_local import PIN, make_token
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client

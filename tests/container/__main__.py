@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.invoices import write_invoices
+from harness.invoices import write_invoices
 from tests.container import behaviour, engine, image
 from tests.container.load import count_valid, send_together
 from tests.container.pod import URL, Sandbox, Service

@@ -11,7 +11,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from uuid import uuid4
 
-from tests.validators import pdfsig_verify
+from harness.validators import pdfsig_verify
 
 from batchseal.client.batch import BatchBody, Document, find_documents
 from batchseal.client.http import Client, Progress

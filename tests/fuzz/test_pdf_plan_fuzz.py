@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
+from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 
 ROOT = Path(__file__).parents[2]
 FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
+from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, plan
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support_api_service import BASE, Service, basic, head, sign_request
+from tests.support.api_service import BASE, Service, basic, head, sign_request
 
 SIGN = BASE + "/document/sign/base64/"
 JSON = b"Content-Type: application/json\r\n"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import requests
-from tests.support_api_service import Service, sign_request
+from tests.support.api_service import Service, sign_request
 
 
 def test_without_a_configuration_file_it_serves_synchronous_requests_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 import requests
-from tests.support_api_service import BASE, Service, sign_request
+from tests.support.api_service import BASE, Service, sign_request
 
 
 @pytest.fixture(scope="module")

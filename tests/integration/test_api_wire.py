@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 import requests
-from tests.support_api import SUFFIX
-from tests.support_api_service import BASE, Service, basic, document, head, sign_request
+from tests.support.api_service import BASE, Service, basic, document, head, sign_request
+from tests.support.api_worker import SUFFIX
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.parts import Connect
-from tests.support_upstream import CONTENTS, Running, running_service
+from tests.support.upstream import CONTENTS, Running, running_service
 
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind

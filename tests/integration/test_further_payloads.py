@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from benchmarks.misbehaving import make_signer
+from harness.misbehaving import make_signer
+from harness.validators import pyhanko_verify
 from tests.conformance.stores import STORES, StoreUnderTest
 from tests.support.house import CALLER, House, running_house, until
 from tests.support.parts import Connect
-from tests.support_upstream import CONTENTS
-from tests.validators import pyhanko_verify
+from tests.support.upstream import CONTENTS
 
 from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.operation import Mode, OperationStatus

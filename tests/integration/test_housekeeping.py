@@ -26,7 +26,7 @@ from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
-from batchseal.store.rows import Ended
+from batchseal.store.rows import OperationEnd
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -61,7 +61,7 @@ class House:
         )
         return row
 
-    async def end(self, row: OperationRow, outcome: DocumentOutcome) -> Ended:
+    async def end(self, row: OperationRow, outcome: DocumentOutcome) -> OperationEnd:
         claimed = await self.store.claim_one(row.id, 30)
         assert claimed is not None
         await self.store.record_outcomes(row.id, row.created_at, claimed.fence, [outcome])

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.processes import family
-from benchmarks.service import RunningService
-from tests.support_service import FAST, until
+from harness.processes import family
+from harness.service import RunningService
+from tests.support.service import FAST, until
 
 REPORTER = """
 import os, signal, sys
@@ -55,7 +55,7 @@ ALLOWED = {
         *("annotated_types", "pydantic", "pydantic_core", "typing_inspection"),
     },
     "signer": {
-        *("asn1crypto", "asyncpg", "cryptography", "msgspec", "python_multipart", "structlog", "typing_extensions"),
+        *("asn1crypto", "asyncpg", "cryptography", "msgspec", "structlog", "typing_extensions"),
         *("uvloop", "xxhash", "zstandard"),
         *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     },
@@ -69,10 +69,15 @@ OWNERS = {
     "_native": {"worker", "signer"},
     "api": {"worker"},
     "client": set(),
-    "housekeeping": {"signer"},
+    "commands": {"supervisor"},
+    "intake": {"worker"},
+    "pipeline": {"worker"},
     "postgres": {"supervisor"},
     "sandbox": {"sandbox"},
+    "signer": {"signer"},
     "store": {"worker", "signer"},
+    "upstream": {"worker", "signer"},  # the worker reads one small module: how the upstream is
+    "worker": {"worker"},
 }
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from benchmarks.invoices import invoice
+from harness.invoices import invoice
+from harness.validators import pyhanko_verify
 from tests.conformance.stores import STORES, Memory, StoreUnderTest
 from tests.support.house import CALLER, House, multipart_body, running_house, until
 from tests.support.parts import Connect
-from tests.support_upstream import CONTENTS
-from tests.validators import pyhanko_verify
+from tests.support.upstream import CONTENTS
 
 from batchseal.audit.chain import Event, Verifier
 from batchseal.errors import NoSpace, PayloadUnavailable, ReferenceTaken, ResultExpired

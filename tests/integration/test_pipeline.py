@@ -10,10 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from benchmarks.invoices import invoice
+from harness.invoices import invoice
+from harness.validators import pyhanko_verify
 from tests.support.parts import Connect, Parts, running_parts
-from tests.support_sandbox import Sandbox, running_sandbox
-from tests.validators import pyhanko_verify
+from tests.support.sandbox import Sandbox, running_sandbox
 
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError

@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from benchmarks.invoices import invoice
+from harness.invoices import invoice
+from harness.validators import pyhanko_verify
 from tests.integration.conftest import as_superuser
 from tests.support.parts import running_parts
-from tests.validators import pyhanko_verify
 
 from batchseal.errors import ResultExpired
 from batchseal.operation import Caller, Mode, OperationStatus

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.service import RunningService, free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support_certificates import as_rfc5280_demands
-from tests.support_service import (
+from harness.service import RunningService, free_port
+from tests.support.certificates import as_rfc5280_demands
+from tests.support.service import (
     BASE,
     FAST,
     batch,

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from benchmarks.service import RunningService
-from tests.support_service import FAST
+from harness.service import RunningService
+from tests.support.service import FAST
 
 
 def test_a_shutdown_says_nothing_unexpected(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 from tests.support.parts import Connect
-from tests.support_storage import Storage
-from tests.support_upstream import CALLER, CONTENTS, Running, entry_of, running_service
+from tests.support.storage import Storage
+from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
 
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError

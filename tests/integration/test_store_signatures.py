@@ -25,7 +25,7 @@ from batchseal.payloads.operation import record_bytes
 from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.purging import Purging
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
-from batchseal.store.rows import Kept
+from batchseal.store.rows import SignatureRow
 from batchseal.store.upkeep import Upkeep
 
 SIGNATURE = bytes(range(256)) + bytes(128)
@@ -67,10 +67,10 @@ class Database:
         children = "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'signatures'::regclass"
         return {record["name"].removeprefix("batchseal.") for record in await self.owner.fetch(children)}
 
-    async def keep(self, row: OperationRow, fence: int, *kept: Kept) -> bool:
+    async def keep(self, row: OperationRow, fence: int, *kept: SignatureRow) -> bool:
         return await self.store.record_outcomes(row.id, row.created_at, fence, [], kept)
 
-    async def kept(self, row: OperationRow) -> dict[int, Kept]:
+    async def kept(self, row: OperationRow) -> dict[int, SignatureRow]:
         return await self.store.evidence(row.id, row.created_at, 0, row.documents_total)
 
 
@@ -87,39 +87,41 @@ async def database(connect_store: Connect, database_url: str) -> AsyncIterator[D
 
 async def test_evidence_comes_back_as_it_was_kept(database: Database) -> None:
     row, fence = await database.claimed()
-    assert await database.keep(row, fence, Kept(0, Evidence(b"s0"), 1), Kept(1, Evidence(b"s1", (b"t1", b"t2")), 2))
-    assert await database.keep(row, fence, Kept(2, tries=40_000))
+    assert await database.keep(
+        row, fence, SignatureRow(0, Evidence(b"s0"), 1), SignatureRow(1, Evidence(b"s1", (b"t1", b"t2")), 2)
+    )
+    assert await database.keep(row, fence, SignatureRow(2, tries=40_000))
     assert await database.kept(row) == {
-        0: Kept(0, Evidence(b"s0"), 1),
-        1: Kept(1, Evidence(b"s1", (b"t1", b"t2")), 2),
-        2: Kept(2, None, (1 << 15) - 1),
+        0: SignatureRow(0, Evidence(b"s0"), 1),
+        1: SignatureRow(1, Evidence(b"s1", (b"t1", b"t2")), 2),
+        2: SignatureRow(2, None, (1 << 15) - 1),
     }
     # Tries alone leave a signature as it is.
-    assert await database.keep(row, fence, Kept(1, tries=3))
-    assert (await database.kept(row))[1] == Kept(1, Evidence(b"s1", (b"t1", b"t2")), 3)
+    assert await database.keep(row, fence, SignatureRow(1, tries=3))
+    assert (await database.kept(row))[1] == SignatureRow(1, Evidence(b"s1", (b"t1", b"t2")), 3)
     assert set(await database.store.evidence(row.id, row.created_at, 1, 1)) == {1}
 
 
 async def test_a_new_signature_takes_the_old_ones_time_stamps_with_it(database: Database) -> None:
     row, fence = await database.claimed()
-    assert await database.keep(row, fence, Kept(0, Evidence(b"old", (b"stamp of the old one",)), 1))
-    assert await database.keep(row, fence, Kept(0, Evidence(b"new"), 2))
-    assert (await database.kept(row))[0] == Kept(0, Evidence(b"new"), 2)
+    assert await database.keep(row, fence, SignatureRow(0, Evidence(b"old", (b"stamp of the old one",)), 1))
+    assert await database.keep(row, fence, SignatureRow(0, Evidence(b"new"), 2))
+    assert (await database.kept(row))[0] == SignatureRow(0, Evidence(b"new"), 2)
 
 
 async def test_a_stale_fence_writes_no_signature(database: Database) -> None:
     row, fence = await database.claimed()
-    assert await database.keep(row, fence, Kept(0, Evidence(b"before")))
+    assert await database.keep(row, fence, SignatureRow(0, Evidence(b"before")))
     await database.owner.execute("UPDATE operations SET lease_until = now() WHERE id = $1", row.id)
     taken = await database.store.claim_one(row.id, 30)
     assert taken is not None
     store, created_at = database.store, row.created_at
-    late = [Kept(0, Evidence(b"late")), Kept(1, Evidence(b"late"), 7)]
+    late = [SignatureRow(0, Evidence(b"late")), SignatureRow(1, Evidence(b"late"), 7)]
     assert not await store.record_outcomes(row.id, created_at, fence, [DocumentOutcome(0, 9)], late)
     everything = [DocumentOutcome(ordinal, 9) for ordinal in range(3)]
     assert await store.finish(row.id, created_at, fence, everything, late) is None
     assert not await store.add_payload(row.id, created_at, fence, b"record", [0])
-    assert await database.kept(row) == {0: Kept(0, Evidence(b"before"))}
+    assert await database.kept(row) == {0: SignatureRow(0, Evidence(b"before"))}
     now = await store.operation("A", row.id)
     assert now is not None
     assert (now.further_payloads, now.documents_signed) == ((), 0)
@@ -128,12 +130,12 @@ async def test_a_stale_fence_writes_no_signature(database: Database) -> None:
 
 async def test_a_further_payload_forgets_the_signatures_of_its_documents(database: Database) -> None:
     row, fence = await database.claimed()
-    assert await database.keep(row, fence, *(Kept(n, Evidence(b"old", (b"stamp",)), 2) for n in range(3)))
+    assert await database.keep(row, fence, *(SignatureRow(n, Evidence(b"old", (b"stamp",)), 2) for n in range(3)))
     assert await database.store.add_payload(row.id, row.created_at, fence, b"record", [0, 2])
     assert await database.kept(row) == {
-        0: Kept(0, None, 2),
-        1: Kept(1, Evidence(b"old", (b"stamp",)), 2),
-        2: Kept(2, None, 2),
+        0: SignatureRow(0, None, 2),
+        1: SignatureRow(1, Evidence(b"old", (b"stamp",)), 2),
+        2: SignatureRow(2, None, 2),
     }
 
 
@@ -142,20 +144,20 @@ async def test_a_failed_end_keeps_no_signature(database: Database) -> None:
     row, fence = await database.claimed(1, mode=Mode.SYNC)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     failed.set_exception(NoSpace("the disk is full"))
-    outcomes, kept = [DocumentOutcome(0, 9)], [Kept(0, Evidence(b"s"))]
+    outcomes, kept = [DocumentOutcome(0, 9)], [SignatureRow(0, Evidence(b"s"))]
     with pytest.raises(NoSpace):
         await database.store.finish(row.id, row.created_at, fence, outcomes, kept, commit_after=failed)
     assert await database.kept(row) == {}
     # The partition of the day went with that transaction. The next try makes it again.
     ended = await database.store.finish(row.id, row.created_at, fence, outcomes, kept)
     assert ended is not None
-    assert await database.kept(row) == {0: Kept(0, Evidence(b"s"))}
+    assert await database.kept(row) == {0: SignatureRow(0, Evidence(b"s"))}
 
 
 async def test_2500_signatures_in_one_statement(database: Database) -> None:
     row, fence = await database.claimed(2500)
-    await database.keep(row, fence, Kept(0, tries=1))  # the partition exists
-    kept = [Kept(ordinal, Evidence(SIGNATURE), 1) for ordinal in range(2500)]
+    await database.keep(row, fence, SignatureRow(0, tries=1))  # the partition exists
+    kept = [SignatureRow(ordinal, Evidence(SIGNATURE), 1) for ordinal in range(2500)]
     await database.owner.execute("CREATE TABLE statements (at timestamptz)")
     await database.owner.execute(
         "CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal"
@@ -200,17 +202,19 @@ async def test_a_commit_that_carries_signatures_waits_for_the_disk(database: Dat
 
     row, fence = await database.claimed(4)
     assert sorted(await noted()) == ["off", "on"]  # registered, then claimed
-    assert await database.keep(row, fence, Kept(0, tries=1))
+    assert await database.keep(row, fence, SignatureRow(0, tries=1))
     assert await noted() == ["off"]
     assert await store.record_outcomes(row.id, row.created_at, fence, [DocumentOutcome(0, refusal=REFUSED)])
     assert await noted() == ["off"]
     assert await store.add_payload(row.id, row.created_at, fence, b"record", [])
     assert await noted() == ["off"]
-    assert await database.keep(row, fence, Kept(1, tries=1), Kept(2, Evidence(b"signature"), 1))
+    assert await database.keep(row, fence, SignatureRow(1, tries=1), SignatureRow(2, Evidence(b"signature"), 1))
     assert await noted() == ["on"]
-    assert await store.record_outcomes(row.id, row.created_at, fence, [DocumentOutcome(2, 9)], [Kept(2, tries=1)])
+    assert await store.record_outcomes(
+        row.id, row.created_at, fence, [DocumentOutcome(2, 9)], [SignatureRow(2, tries=1)]
+    )
     assert await noted() == ["off"]
-    stamped = [Kept(2, Evidence(b"signature", (b"stamp",)), 1)]
+    stamped = [SignatureRow(2, Evidence(b"signature", (b"stamp",)), 1)]
     assert await store.record_outcomes(row.id, row.created_at, fence, [], stamped)
     assert await noted() == ["on"]
     assert await store.finish(row.id, row.created_at, fence, [DocumentOutcome(1, 9), DocumentOutcome(3, 9)])
@@ -219,8 +223,8 @@ async def test_a_commit_that_carries_signatures_waits_for_the_disk(database: Dat
     single = await database.connect(database.instance, pool_size=1)
     row, fence = await database.claimed(1, mode=Mode.SYNC)
     assert await noted() == ["off", "off"]
-    assert await single.record_outcomes(row.id, row.created_at, fence, [], [Kept(0, tries=1)])
-    assert await single.record_outcomes(row.id, row.created_at, fence, [], [Kept(0, Evidence(b"s"), 1)])
+    assert await single.record_outcomes(row.id, row.created_at, fence, [], [SignatureRow(0, tries=1)])
+    assert await single.record_outcomes(row.id, row.created_at, fence, [], [SignatureRow(0, Evidence(b"s"), 1)])
     assert sorted(await noted()) == ["off", "on"]
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
@@ -236,7 +240,7 @@ async def test_a_caller_sees_the_signatures_of_its_own_operations_alone(database
     rows = {}
     for caller in ("A", "B"):
         row, fence = await database.claimed(2, caller=caller)
-        assert await database.keep(row, fence, *(Kept(n, Evidence(caller.encode()), 1) for n in range(2)))
+        assert await database.keep(row, fence, *(SignatureRow(n, Evidence(caller.encode()), 1) for n in range(2)))
         rows[caller] = row
     of_callers = await database.connect(database.instance, everything=False)
     for caller, other in (("A", "B"), ("B", "A")):
@@ -281,7 +285,7 @@ async def test_partitions_are_made_when_they_are_needed(database: Database) -> N
         assert all(
             await asyncio.gather(
                 *(
-                    store.record_outcomes(row.id, row.created_at, fence, [], [Kept(0, Evidence(b"s"), 1)])
+                    store.record_outcomes(row.id, row.created_at, fence, [], [SignatureRow(0, Evidence(b"s"), 1)])
                     for store, (row, fence) in zip(stores, made, strict=True)
                 )
             )
@@ -289,7 +293,7 @@ async def test_partitions_are_made_when_they_are_needed(database: Database) -> N
     assert await database.partitions() == {"signatures_2025_03_05", "signatures_2025_03_06"}
     # An operation of the day before goes on after midnight.
     row, fence = await database.claimed(day=OLD_DAY)
-    assert await database.keep(row, fence, Kept(0, Evidence(b"s"), 1))
+    assert await database.keep(row, fence, SignatureRow(0, Evidence(b"s"), 1))
     assert await database.owner.fetchval("SELECT count(*) FROM signatures_2025_03_05") == 6
 
 
@@ -317,7 +321,7 @@ async def test_a_partition_goes_with_the_last_payload_of_its_day(database: Datab
             upload.payload_id,
             record,
         )
-        kept = [Kept(n, Evidence(SIGNATURE), 1) for n in range(1000)]
+        kept = [SignatureRow(n, Evidence(SIGNATURE), 1) for n in range(1000)]
         assert await database.keep(row, fence, *kept)
         rows.append((row, fence))
     assert await signature_bytes() > 2 * 1000 * len(SIGNATURE)
@@ -346,7 +350,7 @@ async def test_a_partition_goes_with_the_last_payload_of_its_day(database: Datab
     # A day that has begun stays, whatever was purged of it.
     row, fence = await database.claimed(1)
     assert await database.store.finish(
-        row.id, row.created_at, fence, [DocumentOutcome(0, 9)], [Kept(0, Evidence(b"s"))]
+        row.id, row.created_at, fence, [DocumentOutcome(0, 9)], [SignatureRow(0, Evidence(b"s"))]
     )
     await database.owner.execute("UPDATE operations SET payload_purged = true")
     await expiry.drop_signatures()
@@ -357,7 +361,7 @@ async def test_a_partition_goes_with_the_last_payload_of_its_day(database: Datab
 
 async def test_only_what_sees_all_rows_may_drop_a_day(database: Database) -> None:
     row, fence = await database.claimed(day=OLD_DAY)
-    assert await database.keep(row, fence, Kept(0, Evidence(b"s")))
+    assert await database.keep(row, fence, SignatureRow(0, Evidence(b"s")))
     with pytest.raises(asyncpg.RaiseError):
         async with database.store.database.connection("A") as connection:
             await connection.fetchval("SELECT drop_signatures($1)", OLD_DAY)

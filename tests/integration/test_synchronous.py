@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support_upstream import CALLER, CONTENTS, Running, running_service
+from tests.support.upstream import CALLER, CONTENTS, Running, running_service
 
 from batchseal.errors import DatabaseUnavailable, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus

@@ -12,17 +12,17 @@ from uuid import uuid4
 
 import pytest
 from asn1crypto import x509 as asn1_x509
-from benchmarks.misbehaving import Misbehaving
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.x509.oid import NameOID
+from harness.misbehaving import Misbehaving
+from harness.validators import pdfsig_verify
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
-from tests.support_upstream import CONTENTS, running_service
-from tests.validators import pdfsig_verify
+from tests.support.upstream import CONTENTS, running_service
 
 from batchseal.formats.cms import pss_parameters
 from batchseal.operation import OperationStatus

@@ -9,16 +9,16 @@ import pytest
 from aiohttp import ClientSession
 from asn1crypto import pem
 from asn1crypto import x509 as asn1_x509
-from benchmarks import certomancer_peer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness import certomancer_peer
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
-from tests.support_upstream import CONTENTS, running_service
+from tests.support.upstream import CONTENTS, running_service
 
 from batchseal.errors import CredentialUnusable
 from batchseal.operation import Caller, OperationStatus

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.misbehaving import service, sign_in_runs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from tests.support_csc2 import Csc2
+from harness.misbehaving import service, sign_in_runs
+from tests.support.csc2 import Csc2
 
 from batchseal.errors import UpstreamError, UpstreamQuotaGone
 from batchseal.operation import Caller

@@ -6,12 +6,12 @@ import random
 import time
 
 import pytest
-from benchmarks import misbehaving
-from benchmarks.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness import misbehaving
+from harness.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
 
 from batchseal.errors import (
     CertificateRenewed,

@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness.local_keys import PIN, make_pkcs12, make_token
 from harness.tools import SOFTHSM, missing
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
-from tests.support_local import PIN, make_pkcs12, make_token
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
 from batchseal.formats.cms import CmsTemplate

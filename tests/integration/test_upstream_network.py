@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from benchmarks.misbehaving import Misbehaving, service
-from benchmarks.service import free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support_certificates import as_rfc5280_demands
+from harness.misbehaving import Misbehaving, service
+from harness.service import free_port
+from tests.support.certificates import as_rfc5280_demands
 
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller

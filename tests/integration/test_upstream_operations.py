@@ -9,9 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from benchmarks.misbehaving import make_signer
-from tests.support_upstream import CALLER, CONTENTS, Running, running_service
-from tests.validators import pyhanko_verify
+from harness.misbehaving import make_signer
+from harness.validators import pyhanko_verify
+from tests.support.upstream import CALLER, CONTENTS, Running, running_service
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from benchmarks.invoices import invoice
-from tests.support_upstream import running_service
+from harness.invoices import invoice
+from tests.support.upstream import running_service
 
 from batchseal.errors import BatchsealError
 from batchseal.settings.load import Settings

@@ -5,8 +5,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from benchmarks.misbehaving import Misbehaving, service
-from tests.support_upstream import CALLER, CONTENTS, running_service
+from harness.misbehaving import Misbehaving, service
+from tests.support.upstream import CALLER, CONTENTS, running_service
 
 from batchseal.app import check_credentials
 from batchseal.errors import ConfigurationError

@@ -15,15 +15,15 @@ import pytest
 from aiohttp import web
 from asn1crypto import pem, tsp
 from asn1crypto import x509 as asn1_x509
-from benchmarks.service import free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from harness.service import free_port
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
-from tests.support_upstream import CONTENTS, Running, running_service
+from tests.support.upstream import CONTENTS, Running, running_service
 
 from batchseal.errors import ConfigurationError, TimestampFailed
 from batchseal.operation import DocumentStatus, OperationStatus, SignError

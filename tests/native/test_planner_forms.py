@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
-from tests.validators.local_signer import CONTENTS_BYTES, local_signer
-from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
+from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
+from harness.validators.local_signer import CONTENTS_BYTES, local_signer
+from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
 

@@ -3,10 +3,10 @@
 import io
 
 import pytest
+from harness.validators.local_signer import local_signer
+from harness.validators.samples import document, text_field, with_stream, with_table
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
-from tests.validators.local_signer import local_signer
-from tests.validators.samples import document, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, plan
 

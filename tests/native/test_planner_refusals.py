@@ -4,7 +4,7 @@ import time
 import zlib
 
 import pytest
-from tests.validators.samples import document, object_stream, text_field, with_stream, with_table
+from harness.validators.samples import document, object_stream, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, plan, refusal_codes
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from asn1crypto import keys
 from cryptography.hazmat.primitives import serialization
+from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
+from harness.validators.local_signer import CONTENTS_BYTES, local_signer
+from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields, signers
 from pyhanko_certvalidator.registry import SimpleCertificateStore
-from tests.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
-from tests.validators.local_signer import CONTENTS_BYTES, local_signer
-from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
 

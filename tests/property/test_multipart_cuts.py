@@ -1,7 +1,7 @@
 """However a multipart body is cut into pieces, it comes to the same."""
 
 import pytest
-from tests.support_service import documents, multipart
+from tests.support.service import documents, multipart
 
 from batchseal.errors import InvalidRequest
 from batchseal.intake.multipart import MAX_PREAMBLE_BYTES, MultipartIntake

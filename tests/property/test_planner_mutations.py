@@ -3,9 +3,9 @@
 import zlib
 
 import pytest
+from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.validators.samples import document, hybrid, text_field, with_stream, with_table
 
 from batchseal._native.planner import PlannedUpdate, inflate, plan, refusal_codes
 

@@ -27,6 +27,16 @@ def environment_reads(source: str) -> Iterator[str]:
                 yield f"{node.lineno}: from os import {name}"
 
 
+def imports_of(source: str, packages: tuple[str, ...]) -> Iterator[str]:
+    """Imports of these packages of our own, at the top of the module or inside a function."""
+    for node in ast.walk(ast.parse(source)):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.partition(".")[0] in packages:
+                yield f"{node.lineno}: {name}"
+
+
 def exception_definitions(source: str, known: set[str]) -> Iterator[str]:
     """`known` are the names of the project's exceptions."""
     for node in ast.walk(ast.parse(source)):
@@ -69,6 +79,14 @@ def unknown_files(text: str, names: set[str]) -> Iterator[str]:
         for path in re.findall(r"[\w/.-]*\w\.(?:py|pyx|sql|md)\b", line):
             if path.rpartition("/")[2] not in names:
                 yield f"{number}: {path}"
+
+
+def queries_without_a_purpose(source: str) -> Iterator[str]:
+    """Named queries that no comment explains."""
+    lines = source.splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.startswith("-- name: ") and not "".join(lines[number : number + 1]).startswith("-- "):
+            yield f"{number}: {line.removeprefix('-- name: ')}"
 
 
 def skipped_imports(source: str) -> Iterator[str]:

@@ -58,6 +58,10 @@ def test_only_the_store_holds_sql() -> None:
     assert {p.parent.name for p in PACKAGE.rglob("*.sql")} <= {"store", "migrations"}
 
 
+def test_every_query_says_what_it_is_for() -> None:
+    assert broken(rules.queries_without_a_purpose, (PACKAGE / "store").glob("*.sql")) == []
+
+
 def test_only_native_is_compiled() -> None:
     compiled = [p for suffix in ("pyx", "pxd", "c", "so") for p in PACKAGE.rglob(f"*.{suffix}")]
     assert {p.parent for p in compiled} <= {PACKAGE / "_native"}
@@ -128,7 +132,20 @@ def test_everything_that_is_packaged_exists() -> None:
     assert [pattern for pattern in patterns if not any(PACKAGE.glob(pattern))] == []
 
 
+def test_tests_and_benchmarks_share_the_harness_only() -> None:
+    """Neither imports the other, and the harness imports neither: each can be read and changed without the others."""
+
+    def imports_of(*packages: str) -> Rule:
+        return lambda source: rules.imports_of(source, packages)
+
+    assert broken(imports_of("benchmarks"), (ROOT / "tests").rglob("*.py")) == []
+    assert broken(imports_of("tests"), (ROOT / "benchmarks").rglob("*.py")) == []
+    assert broken(imports_of("tests", "benchmarks"), (ROOT / "harness").rglob("*.py")) == []
+
+
 SAMPLES = [
+    (lambda source: rules.imports_of(source, ("benchmarks",)), "from benchmarks.service import RunningService"),
+    (lambda source: rules.imports_of(source, ("benchmarks",)), "import benchmarks"),
     (rules.environment_reads, "import os\nprint(os.environ['A'])"),
     (rules.environment_reads, "from os import getenv"),
     (lambda source: rules.exception_definitions(source, EXCEPTIONS), "class Oops(ValueError): pass"),
@@ -138,6 +155,7 @@ SAMPLES = [
     (rules.code_between_fork_and_exec, "run(['true'], preexec_fn=f)"),
     (rules.long_functions, "def f():\n" + "    pass\n" * 70),
     (rules.machine_paths, "see /" + "root/notes"),
+    (rules.queries_without_a_purpose, "-- name: all\nTABLE documents;"),
     (rules.skipped_imports, "a = pytest.importorskip('a')"),
     (rules.missing_docstring, "x = 1"),
     (lambda text: rules.unknown_files(text, {"there.py"}), "# there.py and old/gone.py"),

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from asn1crypto import cms
-from benchmarks.service import RunningService
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from harness.service import RunningService
 from tests.support.checksum_app import MODULE
 
 start = partial(RunningService, module=MODULE)

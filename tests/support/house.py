@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-from benchmarks.misbehaving import Misbehaving, service
+from harness.misbehaving import Misbehaving, service
 from tests.support.parts import Connect, Parts, running_parts
 
 from batchseal.api.application import create_application

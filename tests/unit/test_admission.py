@@ -10,9 +10,8 @@ from batchseal.admission.admission import Admission, Ticket
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets, budgets_of
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
-from batchseal.settings import sizing
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import memory_limit
+from batchseal.system import cgroups
 
 MB = 1 << 20
 
@@ -130,23 +129,8 @@ async def test_processes_share_the_budget(tmp_path: Path) -> None:
     held.release()
 
 
-def test_the_memory_limit_is_the_lowest_of_the_tree(tmp_path: Path) -> None:
-    proc, root = tmp_path / "cgroup", tmp_path / "fs"
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "a" / "memory.max").write_text("500\n")
-    (root / "a" / "b" / "memory.max").write_text("max\n")
-    proc.write_text("0::/a/b\n")
-    assert memory_limit(proc, root) == 500
-    (root / "memory").mkdir()
-    (root / "memory" / "memory.limit_in_bytes").write_text("400\n")
-    proc.write_text("12:cpu:/x\n7:memory:/gone/from/here\n")
-    assert memory_limit(proc, root) == 400
-    (root / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert memory_limit(proc, root) is None
-
-
 def test_the_rule_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "memory_limit", lambda: 512 * MB)
+    monkeypatch.setattr(cgroups, "memory_limit", lambda: 512 * MB)
     budgets = budgets_of(Settings())
     assert budgets.temp_bytes == 2 * 20_000 * 200_000
     assert budgets.queued_documents == 20_000

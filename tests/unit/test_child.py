@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support_service import until
+from tests.support.service import until
 
 from batchseal.errors import ConfigurationError
 from batchseal.processes.child import Child
@@ -70,8 +70,12 @@ async def test_the_attempts_of_a_start_end(counts: Path) -> None:
 
 
 async def test_a_child_that_ends_by_itself_is_an_error_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="could not start"):
-        await Child("signer", "no_such_module", patience=Patience(60)).start(Settings())
+    child = Child("signer", "no_such_module", patience=Patience(60))
+    try:
+        with pytest.raises(ConfigurationError, match="could not start"):
+            await child.start(Settings())
+    finally:
+        await child.end(10)
 
 
 async def test_a_restart_that_hangs_is_noticed(counts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +89,9 @@ async def test_a_restart_that_hangs_is_noticed(counts: Path, capsys: pytest.Capt
         await asyncio.to_thread(until, lambda: len(started(counts)) == 4, 60)
         said = capsys.readouterr().err
         assert "signer ended unexpectedly (-9), starting it again" in said
-        assert "signer is not back: the signer process: not ready within 1.5 s in any of 2 attempts" in said
+        late = "the signer process: not ready within 1.5 s in any of 2 attempts"
+        # The first pause was 0.2 s.
+        assert f"signer is not back: {late}; starting it again in 0.4 s" in said
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from benchmarks.invoices import DOCUMENT_BYTES, invoice, write_invoices
+from harness.invoices import DOCUMENT_BYTES, invoice, write_invoices
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.xref import XRefSectionType
 

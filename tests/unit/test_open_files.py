@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from batchseal.processes.entry import MAX_CONNECTIONS, OTHER_FILES, connections_within, low_open_files
+from batchseal.processes.open_files import MAX_CONNECTIONS, OTHER_FILES, connections_within, low_open_files
 
 ENOUGH = MAX_CONNECTIONS + OTHER_FILES
 
@@ -20,7 +20,7 @@ def under(soft: int, hard: int, code: str) -> str:
 
 RAISE = """
 import resource, subprocess, sys
-from batchseal.processes.entry import raise_open_files
+from batchseal.processes.open_files import raise_open_files
 said = raise_open_files(500)
 child = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
 print(said, resource.getrlimit(resource.RLIMIT_NOFILE)[0], subprocess.check_output([sys.executable, "-c", child]).decode())

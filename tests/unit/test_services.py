@@ -65,7 +65,7 @@ def test_a_missing_file_configures_nobody(path):
         ('{"A": {"secret": 7}}', "secret is not a text"),
         ('{"A": {"secret": ""}}', "secret is not a text"),
         ('{"A": {"secret": "canary", "active": "yes"}}', "active"),
-        ('{"A": {"secret": "canary"}, "A": {"secret": "t"}}', "'A' stands there twice"),
+        ('{"A": {"secret": "canary"}, "A": {"secret": "t"}}', "'A' is there twice"),
         ("\xff", "client-services-config.json"),
         ("[" * 100_000, "client-services-config.json"),
     ],

@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 from batchseal import cli
 from batchseal.errors import ConfigurationError
-from batchseal.settings.sizing import MB, available_cores, demand, memory_limit, parse_bytes, plan
+from batchseal.settings.sizing import MB, demand, parse_bytes, plan
 
 
 @pytest.mark.parametrize("limit", [160, 192, 256, 320, 512, 768, 1024, 4096, 32768])
@@ -71,27 +69,3 @@ def test_size_prints_ours_and_the_original(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().out
     assert "4096 MB, better 8192 MB" in said
     assert "8.00 GB" in said
-
-
-def test_limits_of_either_version_of_cgroups(tmp_path: Path) -> None:
-    proc, root = tmp_path / "cgroup", tmp_path / "fs"
-    (root / "a").mkdir(parents=True)
-    (root / "a" / "memory.max").write_text("314572800\n")
-    (root / "a" / "cpu.max").write_text("150000 100000\n")
-    proc.write_text("0::/a\n")
-    assert memory_limit(proc, root) == 300 * MB
-    assert available_cores(proc, root) <= 2
-    (root / "a" / "cpu.max").write_text("max 100000\n")
-    unlimited = available_cores(proc, root)
-    for controller, name, text in (
-        ("memory", "memory.limit_in_bytes", "209715200"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu", "cpu.cfs_period_us", "100000"),
-    ):
-        (root / controller).mkdir(exist_ok=True)
-        (root / controller / name).write_text(text + "\n")
-    proc.write_text("4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n")
-    assert memory_limit(proc, root) == 200 * MB
-    assert available_cores(proc, root) == 1
-    (root / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert available_cores(proc, root) == unlimited

@@ -1,4 +1,4 @@
-"""`Admission` lets a request in or refuses it; a `Ticket` is what an admitted one has reserved."""
+"""`Admission` admits a request or refuses it. A `Ticket` is what an admitted request has reserved."""
 
 import asyncio
 import time
@@ -10,17 +10,18 @@ from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 
-# The spill's frames, prepared digests and signatures come on top of the documents.
+# How much more than its documents a payload takes on disk: frames and prepared documents are extra.
 MARGIN = 1.1
-# A body without a length is reserved piece by piece.
+# What is reserved at a time for a body that does not say its length.
 BOOKED_AHEAD_BYTES = 8 << 20
-# The smallest upload: its scanner and reply.
-LEAST_UPLOAD_BYTES = 1 << 20
-# A result on its way out holds two pieces of 2 MB, read and encoded; one that nobody reads holds them until it is cut.
+# The memory of a request however small it is: its scanner and its reply.
+REQUEST_FIXED_BYTES = 1 << 20
+# A result that is sent holds two pieces of 2 MB, each as it was read and encoded. If its caller stops reading, it holds them
+# until the connection is cut.
 DELIVERY_BYTES = 8 << 20
 MAX_DELIVERIES = 64
 DELIVERY_WAIT_SECONDS = 10.0
-# A document that grows past its share waits for memory this long, and its caller with it.
+# How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
 
@@ -29,8 +30,10 @@ log = structlog.get_logger("admission")
 
 
 class Admission:
-    """One for each worker. `free_bytes` says what the payload store can take. `make_room` is asked to purge fetched payloads
-    where the temporary space is short.
+    """Admits requests. Each worker has one.
+
+    `free_bytes` returns how much the payload store can take. `make_room` is called with a number of bytes when the temporary
+    space is short, and purges fetched payloads.
     """
 
     def __init__(
@@ -47,13 +50,13 @@ class Admission:
         self._deliveries = 0
 
     async def admit(self, decoded_bytes: int | None) -> "Ticket":
-        """Reserves for a request of about `decoded_bytes` of documents (None: it does not say how many).
+        """Reserves what a request with about `decoded_bytes` of documents needs (None: the request does not say how many).
 
-        Raises TooManyRequests, NoRoom or NoSpace, each with when to come again.
+        Raises TooManyRequests, NoRoom or NoSpace, each with the time after which the caller may try again.
         """
         temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
         most = self.budgets.upload_bytes
-        memory = most if decoded_bytes is None else min(most, LEAST_UPLOAD_BYTES + decoded_bytes)
+        memory = most if decoded_bytes is None else min(most, REQUEST_FIXED_BYTES + decoded_bytes)
         ticket = Ticket(self)
         try:
             ticket.book(temp, memory, queue=True)
@@ -65,9 +68,12 @@ class Admission:
         return ticket
 
     async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
-        """Memory for a result on its way out; returns what gives it back. Waits for others to end. Raises NoRoom."""
+        """Reserves memory for a result that is sent, and returns a function that gives it back.
+
+        If there is none, waits up to DELIVERY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
+        """
         ticket, ends = Ticket(self), time.monotonic() + DELIVERY_WAIT_SECONDS
-        memory = min(DELIVERY_BYTES, LEAST_UPLOAD_BYTES + 3 * result_bytes)
+        memory = min(DELIVERY_BYTES, REQUEST_FIXED_BYTES + 3 * result_bytes)
         while True:
             try:
                 if self._deliveries >= MAX_DELIVERIES:
@@ -88,6 +94,8 @@ class Admission:
 
 
 class Ticket:
+    """What one request has reserved. To be given back by `release`, or by `settle` once the request is registered."""
+
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._ledger = admission.ledger
@@ -96,28 +104,34 @@ class Ticket:
         self.written_bytes = 0
 
     def book(self, temp: int, memory: int, *, queue: bool = False) -> None:
-        """Reserves that much more, or raises and reserves nothing; `queue`: the documents will wait to be signed."""
+        """Reserves so many more bytes, or raises TooManyRequests, NoRoom or NoSpace and reserves nothing.
+
+        With `queue`, the queue of documents that wait to be signed must have room as well.
+        """
         budgets = self._admission.budgets
         with self._ledger.booked() as booked:
             if queue and booked.queued_documents >= budgets.queued_documents:
                 cause = f"{booked.queued_documents} documents wait for the signing service"
                 raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
             if memory and budgets.memory_bytes <= 0:
-                raise NoRoom("this memory limit leaves none for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
+                raise NoRoom("the memory limit leaves no memory for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
             if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
                 raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
             if temp:
                 left = budgets.temp_bytes - booked.stored_bytes - booked.temp_bytes
                 free = self._admission.free_bytes() - (booked.temp_bytes - booked.written_bytes)
                 if temp > min(left, free):
-                    cause = f"{temp} bytes are needed; the budget has {left}, the volume {free}"
+                    cause = f"the request needs {temp} bytes of temporary space; the budget has {left} left, the volume {free}"
                     raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
             self._ledger.change(temp, 0, memory)
         self.temp_bytes += temp
         self.memory_bytes += memory
 
     def wrote(self, stored_bytes: int, ahead_bytes: int = 0) -> None:
-        """`stored_bytes` are in the file by now, and `ahead_bytes` about to be: tops up. Raises NoSpace."""
+        """Notes that the file has `stored_bytes` and will soon have `ahead_bytes` more.
+
+        Reserves what is missing. Raises NoSpace.
+        """
         short = stored_bytes + ahead_bytes - self.temp_bytes
         if short > 0:
             self.book(max(short, BOOKED_AHEAD_BYTES if ahead_bytes else 0), 0)
@@ -128,7 +142,10 @@ class Ticket:
         self.written_bytes = stored_bytes
 
     async def hold(self, memory_bytes: int) -> None:
-        """Tops memory up for a document that grows; waits for others to end. Raises NoRoom."""
+        """Reserves more memory, up to `memory_bytes` in all, for a document that grows.
+
+        If there is none, waits up to MEMORY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
+        """
         ends = time.monotonic() + MEMORY_WAIT_SECONDS
         while (short := memory_bytes - self.memory_bytes) > 0:
             try:
@@ -139,7 +156,7 @@ class Ticket:
                 await asyncio.sleep(MEMORY_LOOK_SECONDS)
 
     def settle(self, stored_bytes: int, documents: int) -> None:
-        """The request is registered: what it stored is the instance's now, the rest goes back."""
+        """Call it when the request is registered. What it has stored is booked for the instance, and the reservation ends."""
         with self._ledger.booked() as booked:
             booked.stored_bytes += stored_bytes
             booked.queued_documents += documents

@@ -1,7 +1,7 @@
-"""What all workers of an instance have reserved: a small shared file, a slot for each process.
+"""`Ledger`: what all workers of an instance have reserved, in a small shared file with a slot for each process.
 
-The file is a cache of facts that can be found again, never a truth: a slot whose process is gone counts for nothing, what is
-stored is counted anew at every start and every minute after.
+The file is only a cache. A slot whose process does not exist any more is ignored, and what is stored is counted again at every
+start and every minute. So nothing has to be recovered after a crash.
 """
 
 import os
@@ -14,16 +14,17 @@ from pathlib import Path
 from batchseal.system.mapped import MappedFile
 
 HEAD = struct.Struct("<8sQQ")  # magic, stored bytes, queued documents
-USED, USED_AT = struct.Struct("<Q"), HEAD.size  # slots that were ever taken: the first ones
-SLOT = struct.Struct("<QQQQQ")  # process, its start, temporary bytes reserved, of which written, memory reserved
+USED, USED_AT = struct.Struct("<Q"), HEAD.size  # how many slots, from the first on, were ever in use
+# Process id, start of the process, temporary bytes reserved, how many of them are written, bytes of memory reserved.
+SLOT = struct.Struct("<QQQQQ")
 MAGIC = b"BSLEDGE2"
 FIRST_SLOT, SLOTS = 64, 100
 FILE_BYTES = FIRST_SLOT + SLOTS * SLOT.size
 
 
 @dataclass(slots=True)
-class Booked:
-    """Totals of an instance, under the lock."""
+class Totals:
+    """The totals of an instance. They hold while the lock is held."""
 
     stored_bytes: int
     queued_documents: int
@@ -33,7 +34,7 @@ class Booked:
 
 
 class Ledger:
-    """One for each process; a method takes some 20 us, so it is called from the loop."""
+    """The ledger as one process uses it. A method takes about 20 us, so it is called in the event loop."""
 
     def __init__(self, path: Path) -> None:
         self._file = MappedFile(path, FILE_BYTES)
@@ -42,18 +43,22 @@ class Ledger:
         self._me = os.getpid(), started_at(os.getpid())
 
     def close(self) -> None:
+        """Closes the file. What this process has reserved counts until the process ends."""
         self._file.close()
 
     @contextmanager
-    def booked(self) -> Iterator[Booked]:
-        """The totals, locked: what is decided on them holds until the block ends. Changes of the first two are kept."""
+    def booked(self) -> Iterator[Totals]:
+        """Gives the totals and holds the lock during the block, so that nobody changes them meanwhile.
+
+        If the block changes `stored_bytes` or `queued_documents`, the changes are kept.
+        """
         with self._file.locked():
             magic, stored, queued = HEAD.unpack_from(self._map)
             if magic != MAGIC:
                 stored = queued = 0
                 self._map[USED_AT:FILE_BYTES] = bytes(FILE_BYTES - USED_AT)
                 self._slot = -1
-            totals = Booked(stored, queued, 0, 0, 0)
+            totals = Totals(stored, queued, 0, 0, 0)
             (used,) = USED.unpack_from(self._map, USED_AT)
             slots = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(used, SLOTS) * SLOT.size])
             for number, (pid, start, temp, written, memory) in enumerate(slots):
@@ -69,7 +74,7 @@ class Ledger:
             HEAD.pack_into(self._map, 0, MAGIC, max(0, totals.stored_bytes), max(0, totals.queued_documents))
 
     def change(self, temp: int = 0, written: int = 0, memory: int = 0) -> None:
-        """Adds to this process's slot. Inside `booked`."""
+        """Adds to what this process has reserved. To be called in a `booked` block only."""
         if self._slot < 0:
             self._slot = self._free_slot()
         _, _, old_temp, old_written, old_memory = SLOT.unpack_from(self._map, self._slot)
@@ -89,10 +94,13 @@ class Ledger:
 
 
 def started_at(pid: int) -> int:
-    """Clock ticks between the system's start and the process's; 0 where there is none. Tells a reused id apart."""
+    """When a process was started, in clock ticks since the start of the system. 0 if there is no such process.
+
+    Together with the process id it identifies a process: the id alone may be used again.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in parentheses may hold anything; this is the twentieth field after it.
+            # The second field is the name in parentheses, which may contain anything. The start is the twentieth field after it.
             return int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, IndexError):
         return 0

@@ -1,22 +1,28 @@
-"""How much there is: the temporary budget, the memory that a container gives, the upstream queue."""
+"""How much an instance may reserve in all: temporary space, memory for uploads, documents in the queue."""
 
 from dataclasses import dataclass
 
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
+from batchseal.settings.sizing import plan
+from batchseal.system.cgroups import available_cores, available_memory
 
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
+    """What all requests of an instance may reserve together, and what one upload needs. All in bytes, except for the queue."""
+
     temp_bytes: int
     memory_bytes: int
     queued_documents: int
-    upload_bytes: int = 18 << 20  # what an upload holds at most, however long it is
-    window_bytes: int = 4 << 20  # documents of a batch
+    upload_bytes: int = 18 << 20  # the most memory that an upload uses, however long it is
+    window_bytes: int = 4 << 20  # the size of a batch of documents
 
 
 def budgets_of(settings: Settings) -> Budgets:
-    """Temporary space is twice the files in flight, as in the original; memory comes from the container or from the setting."""
+    """The budgets that follow from the settings, and from the memory and processors of the container.
+
+    Temporary space is twice the files in flight, as in the original product.
+    """
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
     return Budgets(
         temp_bytes=2 * settings.files_in_flight * settings.average_document_bytes,

@@ -1,5 +1,6 @@
-"""The audit trail: who submitted what, who signed it with which credential, who fetched it; chained, exported, verified.
+"""The audit trail: who handed in which documents, with which credential they were signed, and who fetched them.
 
-An entry is written by the transaction that it tells of. The signer process of each instance then appends the waiting entries
-to one chain, within about a second: until then an entry is there, and not yet protected.
+An entry is written in the same transaction as the event that it describes. Within about a second, the signer process of the
+instance appends it to the chain, of which there is one for all instances. Until then the entry exists, but is not protected
+against changes.
 """

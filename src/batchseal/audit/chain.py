@@ -1,4 +1,4 @@
-"""What an entry is, and how one is linked to the one before it: pure functions."""
+"""How an entry of the audit trail is linked to the one before it, how it is written to a file, and how a chain is verified."""
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable
@@ -13,14 +13,19 @@ from batchseal.store.trail import NO_LINK
 
 
 class Event(IntEnum):
-    REGISTERED = 1  # digest: over the documents as they came
-    FINISHED = 2  # digest: over what was signed
+    """What an entry is about. The numbers are stored, so they must never change."""
+
+    REGISTERED = 1  # its digest is computed from the documents as they arrived
+    FINISHED = 2  # its digest is computed from the documents that were signed
     FETCHED = 3
     PURGED = 4
 
 
 def content(entry: AuditEntry) -> list[Any]:
-    """All of an entry but its link, in the order that is digested."""
+    """Everything in an entry except its link, in the order in which it is digested.
+
+    Stored links depend on it: never change it.
+    """
     return [
         entry.position,
         entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -42,17 +47,17 @@ NAMES = (
 
 
 def make_link(previous: bytes, entry: AuditEntry) -> bytes:
-    """SHA-256 over the link before and the entry as a JSON array."""
+    """The link of an entry: SHA-256 over the link before it and the entry as a JSON array."""
     return hashlib.sha256(previous + msgspec.json.encode(content(entry))).digest()
 
 
 def as_line(entry: AuditEntry) -> bytes:
-    """An entry as a line of an export."""
+    """The entry as one line of JSON, as exports contain it."""
     return msgspec.json.encode(dict(zip(NAMES, content(entry), strict=True)) | {"link": entry.link.hex()}) + b"\n"
 
 
 def of_line(line: bytes) -> AuditEntry:
-    """Raises ValueError."""
+    """The entry that a line of an export contains. Raises ValueError or msgspec.DecodeError if it contains none."""
     fields = msgspec.json.decode(line)
     try:
         return AuditEntry(
@@ -73,7 +78,10 @@ def of_line(line: bytes) -> AuditEntry:
 
 
 class Verifier:
-    """Follows the chain; `problems` says where it does not hold."""
+    """Takes the entries of a chain one after the other. `problems` says where the chain is broken.
+
+    `position` and `link` are those of the last entry before the first one that it takes.
+    """
 
     def __init__(self, position: int = 0, link: bytes = NO_LINK) -> None:
         self.position = position
@@ -82,6 +90,7 @@ class Verifier:
         self.problems: list[str] = []
 
     def take(self, entry: AuditEntry) -> None:
+        """Checks the next entry."""
         if entry.position != self.position + 1:
             self.problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
         if make_link(self.link, entry) != entry.link:
@@ -90,10 +99,12 @@ class Verifier:
         self.entries += 1
 
     async def take_all(self, entries: AsyncIterator[AuditEntry]) -> None:
+        """Checks entries from the database."""
         async for entry in entries:
             self.take(entry)
 
     def take_lines(self, lines: Iterable[bytes], name: str) -> None:
+        """Checks the lines of an export. `name` is the name of the file, for the problems."""
         for number, line in enumerate(lines, 1):
             try:
                 self.take(of_line(line))
@@ -102,5 +113,5 @@ class Verifier:
 
 
 def documents_digest(digests: Iterable[bytes]) -> bytes:
-    """One digest for a batch: SHA-256 over the documents' digests in their order."""
+    """One digest for all documents of an operation: SHA-256 over their digests, in their order."""
     return hashlib.sha256(b"".join(digests)).digest()

@@ -1,4 +1,7 @@
-"""`AuditWriter`: chains entries that wait, and exports months before they are dropped. Runs in the signer process."""
+"""`AuditWriter` moves pending entries into the chain, and exports the entries of old months before they are dropped.
+
+It runs in the signer process.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,32 +18,35 @@ from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import AuditEntry
-from batchseal.store.trail import Anchor, AuditTrail, Waiting
+from batchseal.store.trail import Anchor, AuditTrail, PendingEntry
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import replacing
 from batchseal.system.futures import in_pool
 
-Facts = tuple[Waiting, bytes, bytes]  # an entry, its digest, its credential
+# A pending entry, its digest, and the fingerprint of its credential.
+Facts = tuple[PendingEntry, bytes, bytes]
 
 log = structlog.get_logger("audit")
 
 
 class AuditWriter:
+    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks."""
+
     def __init__(self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor) -> None:
         self._trail = trail
         self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
-        self._held = 0  # operations whose payload could not be read the last time
+        self._held = 0  # how many operations had an unreadable payload the last time
 
     async def chain(self) -> int:
-        """Chains the entries that wait, and returns how many.
+        """Moves the pending entries into the chain, and returns how many.
 
-        An entry whose payload cannot be read just now goes on waiting, and so do the later entries of its operation. Entries of
-        other operations are not held up by it.
+        An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
+        other operations do not wait for it.
         """
         chained, after, held = 0, 0, set[int]()
-        while waiting := await self._trail.waiting(after):
+        while waiting := await self._trail.pending(after):
             facts = await in_pool(self._pool, partial(self._known_facts, waiting, held))
             chained += await self._trail.chain(facts, make_link) if facts else 0
             if len(facts) == len(waiting):
@@ -51,8 +57,8 @@ class AuditWriter:
             self._held = len(held)
         return chained
 
-    def _known_facts(self, entries: Sequence[Waiting], held: set[int]) -> list[Facts]:
-        """The entries that can be chained now. Adds the operations whose payload cannot be read to `held`."""
+    def _known_facts(self, entries: Sequence[PendingEntry], held: set[int]) -> list[Facts]:
+        """The entries that can be chained now. Adds to `held` the operations whose payload cannot be read. Blocks."""
         facts = []
         for entry in entries:
             if entry.operation_id in held:
@@ -63,20 +69,26 @@ class AuditWriter:
                 held.add(entry.operation_id)
         return facts
 
-    def _facts(self, waiting: Waiting) -> Facts:
-        """The payload of a finished operation says what was signed, and with which credential. Raises PayloadUnavailable."""
-        if waiting.event != Event.FINISHED or not waiting.signed:
-            return waiting, waiting.digest, b""
+    def _facts(self, entry: PendingEntry) -> Facts:
+        """What the chain keeps of an entry. If documents were signed, their payload says which and with which credential.
+
+        Raises PayloadUnavailable if that payload cannot be read just now.
+        """
+        if entry.event != Event.FINISHED or not entry.signed:
+            return entry, entry.digest, b""
         with suppress(PayloadDamaged):
-            reader = OperationReader(self._payloads, records_of(waiting.payloads))
+            reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:
-                return waiting, *signed_facts(reader, waiting.signed_ordinals)
+                return entry, *signed_facts(reader, entry.signed_ordinals)
             finally:
                 reader.close()
-        return waiting, b"", b""
+        return entry, b"", b""
 
     async def export_and_drop(self, seconds: float) -> None:
-        """Months that ended that long ago: into a file that is synced, then anchored, then dropped."""
+        """Exports the months that ended at least `seconds` ago, and drops them from the database.
+
+        The file is fsynced before the month gets its anchor, and it has its anchor before it is dropped.
+        """
         for month in await self._trail.months(seconds):
             entries = await self._trail.read_month(month)
             if entries:
@@ -90,19 +102,19 @@ class AuditWriter:
 
 
 def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[bytes, bytes]:
-    """The digest over the digests of the signed documents, and the fingerprint of the credential.
+    """The digest of the signed documents (`documents_digest`), and the fingerprint of the credential that they were signed with.
 
-    Raises PayloadDamaged, PayloadUnavailable.
+    Raises PayloadDamaged or PayloadUnavailable.
     """
     prepared = [records.read_prepared(reader, ordinal) for ordinal in ordinals]
     digest = documents_digest(one.document_digest for one in prepared)
     fingerprints = sorted({one.fingerprint for one in prepared})
-    # A certificate that was renewed in between leaves two fingerprints: then one digest stands for both.
+    # If the certificate was renewed in between, there are two fingerprints. Then one digest stands for both.
     return digest, fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
 
 
 def write(path: Path, entries: Iterable[AuditEntry]) -> None:
-    """The file and its name are on the disk when this returns."""
+    """Writes an export and fsyncs it together with its name."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with replacing(path) as file:
         file.writelines(as_line(entry) for entry in entries)

@@ -10,7 +10,7 @@ from batchseal.audit.chain import Verifier, as_line
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
-from batchseal.processes.entry import in_use
+from batchseal.processes.instance import in_use
 from batchseal.settings.load import Settings
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail

@@ -16,7 +16,8 @@ from uuid import uuid4
 from batchseal.client.probe import ask, describe
 from batchseal.commands.settings_flags import read_settings
 from batchseal.errors import BatchsealError, ConfigurationError
-from batchseal.processes.entry import in_use, low_open_files, raise_open_files
+from batchseal.processes.instance import in_use
+from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.settings.load import Settings
 
 DESCRIPTION = """

@@ -17,6 +17,9 @@ from batchseal.operation import ContentType
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+# So many documents at a time fill the lanes of the widest digest kernel twice.
+BATCH_DOCUMENTS = 32
+
 # A document as it came in: its ordinal, what was asked for it, its content.
 Original = tuple[int, Description, "Buffer"]
 

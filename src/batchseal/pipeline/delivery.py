@@ -7,10 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from batchseal.document import Credential, Evidence, Refusal
+from batchseal.document import Credential, Evidence, storage_refusal
 from batchseal.errors import ItemRejected, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.registry import Formats
-from batchseal.operation import DocumentStatus, SignError
+from batchseal.operation import DocumentStatus
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import Payloads
@@ -26,10 +26,6 @@ WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
 OPENED_AHEAD_DOCUMENTS, OPENED_AHEAD_SECONDS = 1, 30.0
 # Signatures are read from the database for so many documents at a time.
 EVIDENCE_DOCUMENTS = 500
-
-
-def storage_refusal(problem: PayloadDamaged | PayloadUnavailable) -> Refusal:
-    return Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause)
 
 
 def require_own(operation: OperationRow, instance: UUID) -> None:
@@ -163,7 +159,7 @@ class StoredDocuments:
             )
             return encode(row, signed, self._encoding)
         except (PayloadDamaged, ItemRejected) as problem:
-            return undelivered(row, storage_refusal(PayloadDamaged(problem.cause)))
+            return undelivered(row, storage_refusal(problem))
 
     def _evidence(self, row: DocumentRow, evidence: Mapping[int, Evidence]) -> Evidence:
         found = evidence.get(row.ordinal) or records.read_old_evidence(self._reader, [row.ordinal]).get(row.ordinal)

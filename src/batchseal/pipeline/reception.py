@@ -22,6 +22,7 @@ from batchseal.document import (
     to_sign,
 )
 from batchseal.errors import CredentialUnusable
+from batchseal.formats.interface import BATCH_DOCUMENTS
 from batchseal.formats.registry import Formats
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
@@ -29,8 +30,7 @@ from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.store.rows import NewDocument
 from batchseal.system.futures import in_pool
 
-# A batch fills the lanes of the widest digest kernel twice, or is as large as memory should see at once.
-BATCH_DOCUMENTS = 32
+# A batch also ends where it is as large as memory should see at once.
 BATCH_BYTES = 4 << 20
 # Dirty pages are flushed while the body still arrives, so that the acknowledgement waits for the last of them only.
 FLUSH_BYTES = 32 << 20

@@ -1,9 +1,11 @@
-"""Who the server runs as: PostgreSQL refuses root, and nothing here creates an account.
+"""The account that the server runs as.
 
-Not root: ourselves. Root: the owner of the data, or of the folder around it; else `postgres`, else `nobody`.
-Where a folder above the data keeps that account out (root's own home, `mktemp -d`), the server gets one
-capability that lets it pass: CAP_DAC_READ_SEARCH, which reads and traverses but never writes. No folder of
-anybody else is changed.
+If the service does not run as root, the server runs as the same account. PostgreSQL refuses to run as root, so a service that is
+root chooses an existing account: the owner of the data or of the folder around it, else `postgres`, else `nobody`.
+
+A folder above the data may not let that account pass, for example the home folder of root. Then the server gets one capability,
+CAP_DAC_READ_SEARCH, with which it can read files and pass folders, but not write. The modes of other people's folders stay as
+they are.
 """
 
 import os
@@ -20,7 +22,7 @@ CAP_SETPCAP = 8
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An existing account, and whether it is another than the process's own."""
+    """An existing account. `switch` says whether it is another one than the account of this process."""
 
     name: str
     uid: int
@@ -30,11 +32,13 @@ class Account:
 
     @property
     def identity(self) -> str:
-        """For the launcher (`launcher.py`)."""
+        """The account as an argument of `launcher.py`."""
         return f"{self.uid}:{self.gid}:{','.join(map(str, self.groups))}" if self.switch else "same"
 
     def may(self, path: Path, bits: int) -> bool:
-        """Whether the mode of `path` gives this account all of `bits`: 4 read, 2 write, 1 search or run."""
+        """Whether the mode of `path` grants this account all of `bits` (4: read, 2: write, 1: pass the folder or run the
+        program).
+        """
         if self.uid == 0:
             return True
         status = path.stat()
@@ -52,11 +56,12 @@ class Account:
 
 
 def account_of(uid: int, *, switch: bool) -> Account:
+    """The account with this user id. Raises ConfigurationError if the system has no name for it."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise ConfigurationError(
-            f"user {uid} has no name on this system, and PostgreSQL wants one:"
+            f"user {uid} has no name on this system, and PostgreSQL needs one:"
             " add it to /etc/passwd, or use --database-url"
         ) from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)) if switch else tuple(os.getgroups())
@@ -65,7 +70,7 @@ def account_of(uid: int, *, switch: bool) -> Account:
 
 
 def choose_account(folder: Path) -> Account:
-    """The account for the server in `folder`. Raises ConfigurationError where there is none."""
+    """The account for the server whose folder is `folder`. Raises ConfigurationError if there is none that can be used."""
     data = folder / "data"
     if os.geteuid() != 0:
         account = account_of(os.geteuid(), switch=False)
@@ -86,7 +91,7 @@ def choose_account(folder: Path) -> Account:
 
 
 def may_pass_folders() -> bool:
-    """Whether this process can hand CAP_DAC_READ_SEARCH on: it holds that one, and may change its secure bits."""
+    """Whether this process can give CAP_DAC_READ_SEARCH to a child: it must have it, and be allowed to change its secure bits."""
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
@@ -95,8 +100,9 @@ def may_pass_folders() -> bool:
 
 
 def check_reachable(account: Account, folder: Path) -> bool:
-    """Whether the account needs the capability to get to `folder`. Raises ConfigurationError where that
-    cannot be had.
+    """Whether the account needs the capability to reach `folder`.
+
+    Raises ConfigurationError if it needs the capability and this process cannot give it.
     """
     if account.reaches(folder):
         return False

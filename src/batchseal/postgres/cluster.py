@@ -1,13 +1,13 @@
-"""The files of a database cluster: making them, and bringing them to the disk.
+"""Makes the files of a database cluster, and fsyncs them before a recovery.
 
-    data/        the cluster: its few files at the top, and links to
-    files/       its folders, tables and all
-    new-*/       one that is being made
+    data/        the cluster: its few files at the top, and symbolic links to
+    files/       its folders, tables included
+    new-*/       a cluster that is being made
 
-Only the cluster's own files are brought to the disk, never everything on their file system, most of which may be other people's.
-After a crash PostgreSQL wants all of its files on the disk before it recovers. It can do that by one fsync after the other, each
-of which a busy disk makes wait, or by syncfs, which waits for everybody's writes. `before_recovery` does it with many fsyncs at
-once instead. PostgreSQL then finds few files to sync once more, as it follows no link there.
+Only the files of the cluster are fsynced, never the whole file system, where most of the unwritten data may belong to others.
+After a crash PostgreSQL fsyncs all of its files before it recovers. It can do so with one fsync after the other, each of which
+waits long on a busy disk, or with syncfs, which waits for the writes of everybody. `before_recovery` uses many fsyncs at the same
+time instead. PostgreSQL itself then has few files left to fsync, since it does not follow those links at that point.
 """
 
 import asyncio
@@ -27,23 +27,26 @@ from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.system.disk import rename_synced, sync
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
-# The service connects as a role that owns nothing; the other one owns the tables and changes their form.
+# The service connects as ROLE, which owns nothing. OWNER owns the tables and applies the migrations.
 ROLE = DATABASE = "batchseal"
 OWNER = "batchseal_owner"
 INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=reject"),
     *("--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"),
 )
-# One statement a line. Neither role is a superuser.
+# Each line is one statement. Neither role is a superuser.
 STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-# PostgreSQL syncs what is behind links at these two, so they gain nothing by moving.
+# PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
 STAYING = ("pg_wal", "pg_tblspc")
-# Of `pg_control`: system identifier, two versions, the state. 1: it was shut down, and all of it is on the disk.
+# The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
 CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
 async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None:
-    """Makes the cluster beside its place and moves it there: one half made, or not yet on the disk, is never used."""
+    """Makes the cluster in another folder and renames it when it is complete and fsynced. So no incomplete cluster is ever used.
+
+    Raises ConfigurationError if a program fails, DatabaseUnavailable if each attempt takes too long.
+    """
     data, files = folder / "data", folder / "files"
 
     async def attempt() -> Path:
@@ -51,7 +54,7 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
         half = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         make_folder(half, launch.account)
         await run_once(launch, launch.programs.initdb, "-D", half, *INITDB_OPTIONS)
-        # Without fsync too: all is brought to the disk once, below.
+        # This runs without fsync as well: all files are fsynced once, below.
         single = ("--single", "-D", half, "-c", "fsync=off", "postgres")
         await run_once(launch, launch.programs.postgres, *single, text=STATEMENTS)
         return half
@@ -73,19 +76,22 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
 
 
 def remove_halves(folder: Path) -> None:
-    """Removes what a start left that was cut off: no cluster is there yet, so nothing refers to `files` either."""
+    """Removes what an interrupted start left. There is no cluster yet, so nothing refers to `files` either."""
     for old in (*folder.glob("new-*"), folder / "files"):
         shutil.rmtree(old, ignore_errors=True)
 
 
 def move_folders(data: Path, files: Path) -> bool:
-    """Moves the folders of a cluster to `files` and leaves links; goes on where it was cut off. Says whether there was any."""
+    """Moves the folders of a cluster to `files` and leaves links in their place. Returns whether there was anything to do.
+
+    It also completes a move that was interrupted between the rename and the link.
+    """
     lost = [path.name for path in files.iterdir() if not os.path.lexists(data / path.name)]
     present = [
         path.name for path in data.iterdir() if path.is_dir() and not path.is_symlink() and path.name not in STAYING
     ]
     for name in present:
-        shutil.rmtree(files / name, ignore_errors=True)  # of a cluster that is no more
+        shutil.rmtree(files / name, ignore_errors=True)  # it belongs to a cluster that does not exist any more
         (data / name).rename(files / name)
         (data / name).symlink_to(Path("..", files.name, name))
     for name in lost:
@@ -94,10 +100,10 @@ def move_folders(data: Path, files: Path) -> bool:
 
 
 async def before_recovery(folder: Path, account: Account) -> None:
-    """Makes a cluster that was not shut down fit for a quick recovery. To be called when no process of its server is left."""
+    """Prepares a cluster that was not shut down for a quick recovery. No process of its server may be running."""
     data, files = folder / "data", folder / "files"
     make_folder(files, account)
-    moved = move_folders(data, files)  # those of an earlier release's cluster lie in `data`
+    moved = move_folders(data, files)  # those of an earlier release's cluster are still in `data`
     if moved or not was_shut_down(data):
         await sync_files(data, files)
     if moved:
@@ -105,7 +111,7 @@ async def before_recovery(folder: Path, account: Account) -> None:
 
 
 def was_shut_down(data: Path) -> bool:
-    """Whether the server has ended in order. PostgreSQL recovers where this is not so."""
+    """Whether the server was shut down in the regular way. If not, PostgreSQL recovers at its next start."""
     try:
         control = (data / "global" / "pg_control").read_bytes()
     except OSError:
@@ -114,7 +120,7 @@ def was_shut_down(data: Path) -> bool:
 
 
 async def sync_files(*folders: Path) -> None:
-    """All files below the folders are on the disk when this returns. Raises DatabaseUnavailable."""
+    """Fsyncs all files below the folders. Raises DatabaseUnavailable if that fails."""
     command = (sys.executable, "-I", "-S", syncing.__file__, *map(str, folders))
     async with said_when_long("the disk to take the database's files"):
         process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stderr=PIPE, process_group=0)

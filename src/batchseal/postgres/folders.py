@@ -1,4 +1,4 @@
-"""Folders of the server: its own, and one for the socket where that one's path is too long."""
+"""The folders of the server: its own one, and another one for the socket if the path of the first is too long."""
 
 import hashlib
 import os
@@ -9,14 +9,15 @@ from pathlib import Path
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.account import Account
 
-PORT = 5432  # only a part of the socket's name
-# sockaddr_un holds 108 bytes with the closing zero.
+PORT = 5432  # no TCP port, only a part of the socket's name
+# A sockaddr_un (unix(7)) holds 108 bytes, the closing zero included.
 MAX_SOCKET_PATH_BYTES = 107
 
 
 def make_folder(folder: Path, account: Account) -> None:
-    """Makes `folder` for the account alone. Folders above it are made with the defaults, and others' are left
-    alone.
+    """Makes `folder`, which only the account may enter.
+
+    Missing folders above it are made with the default mode. Folders that exist above it stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if account.switch and folder.stat().st_uid != account.uid:
@@ -25,8 +26,11 @@ def make_folder(folder: Path, account: Account) -> None:
 
 
 def socket_folder(folder: Path, account: Account) -> Path:
-    """`folder` itself, or a short one where the socket's path does not fit into an address."""
-    # A comma would end the name in a list of hosts, and nothing escapes it.
+    """The folder for the socket: `folder` itself, or one with a short path if the socket's path does not fit into an address.
+
+    Raises ConfigurationError if the short one exists and belongs to somebody else.
+    """
+    # In a DSN a comma separates hosts and cannot be escaped, so a path with a comma does not do either.
     path = os.fsencode(folder / f".s.PGSQL.{PORT}")
     if len(path) <= MAX_SOCKET_PATH_BYTES and b"," not in path:
         return folder

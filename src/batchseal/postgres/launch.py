@@ -1,4 +1,7 @@
-"""Starting a program of PostgreSQL: as its account, in a process group of its own, and to end with the service."""
+"""Starts a program of PostgreSQL as the account of the server.
+
+The program gets a process group of its own, and the kernel ends it when the service ends.
+"""
 
 import asyncio
 import os
@@ -14,13 +17,13 @@ from batchseal.postgres import launcher
 from batchseal.postgres.account import Account
 from batchseal.postgres.programs import ENVIRONMENT, Programs
 
-# A killed process ends when the disk has answered it. It runs none of its code after the signal, so nothing depends on its end.
+# How long to wait for a killed process. While it waits for the disk it cannot end, but it runs no more of its code either.
 KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `EmbeddedPostgres.start` found out, for every launch after it."""
+    """What every start of a program needs. `EmbeddedPostgres.start` finds it out once."""
 
     programs: Programs
     account: Account
@@ -29,7 +32,10 @@ class Launch:
 
 
 async def spawn(launch: Launch, program: Path, *arguments: str | Path, stdin: int, stdout: int, stderr: int) -> Process:
-    """Starts a program as the launch's account, to end with this thread. Raises ConfigurationError where it cannot be run."""
+    """Starts a program as the account of `launch`. The kernel ends the program when the calling thread ends.
+
+    Raises ConfigurationError if the program cannot be run.
+    """
     reading, writing = os.pipe()
     folders = "pass-folders" if launch.pass_folders else "-"
     told = (str(writing), str(os.getpid()), launch.account.identity, folders)
@@ -42,7 +48,7 @@ async def spawn(launch: Launch, program: Path, *arguments: str | Path, stdin: in
             cwd="/",
             env=ENVIRONMENT,
             pass_fds=(writing,),
-            process_group=0,  # a terminal's Ctrl-C is the service's to handle
+            process_group=0,  # so that Ctrl-C in a terminal reaches the service only
         )
     except BaseException:
         os.close(reading)
@@ -61,7 +67,7 @@ async def spawn(launch: Launch, program: Path, *arguments: str | Path, stdin: in
 
 
 async def read_to_end(descriptor: int) -> str:
-    """What the launcher reports; nothing once the program has taken its place. Closes the descriptor."""
+    """What the launcher reports before it ends. Empty if it has executed the program. Closes the descriptor."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
@@ -73,7 +79,7 @@ async def read_to_end(descriptor: int) -> str:
 
 
 async def run_once(launch: Launch, program: Path, *arguments: str | Path, text: str = "") -> None:
-    """Runs a program to its end, with `text` on its standard input. Raises ConfigurationError where it fails."""
+    """Runs a program until it ends, with `text` on its standard input. Raises ConfigurationError if it fails."""
     process = await spawn(launch, program, *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
     try:
         output, _ = await process.communicate(text.encode())
@@ -86,8 +92,9 @@ async def run_once(launch: Launch, program: Path, *arguments: str | Path, text: 
 
 
 async def kill(process: Process) -> None:
-    """Ends a process that leads a group, and the group: initdb has a server of its own. Reaps the process, and returns after a
-    while even where the disk keeps it from ending.
+    """Kills a process and its process group, since initdb starts a server of its own, and reaps the process.
+
+    If the process waits for the disk and does not end, this returns after KILL_SECONDS all the same.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

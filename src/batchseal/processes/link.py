@@ -1,8 +1,9 @@
-"""The link between workers and the signer process of an instance: calls over a unix socket.
+"""The link from the workers to the signer process of the same instance: calls over a Unix socket.
 
-Postgres is the truth; the link only saves waiting. A message (`system/messages.py`) is
-`[number, name, arguments]`, answered by `[number, value, failure]`, where a failure is an error's class and cause; number 0
-wants no answer. Tokens of callers that sign with their own travel here and are never stored.
+What is true stands in Postgres. The link only makes things faster: an operation is signed at once, instead of when the signer
+looks for work the next time. A call is the message (`system/messages.py`) `[number, name, arguments]`. Its answer is `[number,
+value, failure]`, where `failure` is None or the class and the cause of an error. A call with the number 0 gets no answer. A
+caller that signs with a token of its own has that token sent over the link. It is never stored.
 """
 
 import asyncio
@@ -23,13 +24,15 @@ Handler = Callable[..., Awaitable[Any]]
 MAX_MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 0.2
 NO_ANSWER = 0
-MAX_TOLD_BYTES = 256 << 10  # what is told may come back in an answer, with more to it
+# The longest message that `ask` and `tell` send. The answer may contain everything that the message contained, and more, and must
+# still be shorter than MAX_MESSAGE_BYTES.
+MAX_TOLD_BYTES = 256 << 10
 
 log = structlog.get_logger("link")
 
 
 class LinkServer:
-    """The signer's end: answers calls by the functions it was given."""
+    """The end of the link in the signer. It answers each call with the function that `handlers` has for its name."""
 
     def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
         self._path = path
@@ -38,11 +41,13 @@ class LinkServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
+        """Listens on the socket. Only the account of this process may connect."""
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._connection, str(self._path))
         os.chmod(self._path, 0o600)
 
     async def stop(self) -> None:
+        """Takes no more calls, and cancels those that are not answered yet."""
         if self._server:
             self._server.close()
         for task in self._tasks:
@@ -71,7 +76,7 @@ class LinkServer:
 
 
 class Link:
-    """A worker's end. Calls fail with NoRoom while the signer is away; the connection comes back by itself."""
+    """The end of the link in a worker. While the signer is away, calls raise NoRoom. The link connects again by itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,23 +86,29 @@ class Link:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Begins to connect, in the background."""
         self._task = asyncio.create_task(self._keep_connected())
 
     async def stop(self) -> None:
+        """Closes the connection. Calls that are not answered yet raise NoRoom."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def call(self, name: str, *arguments: Any, timeout_seconds: float = 5) -> Any:
-        """Raises what the signer raised, NoRoom when it is away, TimeoutError when it takes longer."""
+        """Calls the function `name` of the signer and returns its result.
+
+        Raises the error that the signer raised, NoRoom if the signer is away, TimeoutError after `timeout_seconds`.
+        """
         number = next(self._numbers)
         answer = self._expect(number, messages.pack([number, name, arguments]))
         async with asyncio.timeout(timeout_seconds):
             return await answer
 
     def ask(self, name: str, *arguments: Any) -> "asyncio.Future[Any] | None":
-        """A call whose answer is for later, raising what `call` raises; None, and nothing sent, where it is long. Raises
-        NoRoom when the signer is away.
+        """Starts a call and returns its future, or None (nothing sent) if the message exceeds MAX_TOLD_BYTES.
+
+        The future raises what `call` raises, but has no timeout. This method itself raises NoRoom if the signer is away now.
         """
         number = next(self._numbers)
         message = messages.pack([number, name, arguments])
@@ -109,18 +120,19 @@ class Link:
 
     def _expect(self, number: int, message: bytes) -> "asyncio.Future[Any]":
         if self._writer is None:
-            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+            raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda _: self._waiting.pop(number))
         self._writer.write(message)
         return answer
 
     def tell(self, name: str, *arguments: Any) -> bool:
-        """A call whose answer is of no interest; False, and nothing sent, where it is long. Raises NoRoom when the signer is
-        away.
+        """Sends a call without waiting for an answer. Returns False (nothing sent) if the message exceeds MAX_TOLD_BYTES.
+
+        Raises NoRoom if the signer is away.
         """
         if self._writer is None:
-            raise errors.NoRoom("the signer process is not there", retry_after_seconds=2)
+            raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         message = messages.pack([NO_ANSWER, name, arguments])
         if len(message) > MAX_TOLD_BYTES:
             return False

@@ -1,15 +1,14 @@
-"""The supervisor: the process that `serve` is. It starts the others, restarts those that die, and ends them all.
+"""The supervisor is the process of `serve`. It starts all other processes, starts those again that end, and stops them all.
 
     supervisor ─┬─ postgres   (embedded; not with --database.url)
                 ├─ sandbox    (only without a service domain)
                 ├─ signer     (all upstream calls)
                 └─ worker × N (HTTP)
 
-Everything is a child of this process and none daemonizes; each child asks the kernel to end it should its parent die.
+Every process is a child of this one, and none becomes a daemon. Each child asks the kernel to kill it when this process dies.
 """
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
@@ -17,28 +16,34 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID, uuid4
 
-from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps rich out)
+from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
 
 # isort: split
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
-from batchseal.processes.entry import low_open_files, raise_open_files
+from batchseal.processes.instance import instance_identity, open_lock, take_lock
+from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import available_cores, available_memory, plan
-from batchseal.system.disk import sync, write_synced
+from batchseal.settings.sizing import plan
+from batchseal.system.cgroups import available_cores, available_memory
+from batchseal.system.disk import sync
 from batchseal.system.waits import said_when_long, say
 
+# How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
 STOP_SECONDS = 27
 APPLICATION = "batchseal.app"
 
 
 class Supervisor:
+    """Runs the service with these settings, from its start to its end.
+
+    `application` is the module that the signer and the workers run: `python -m application signer|worker`.
+    """
+
     def __init__(self, settings: Settings, application: str = APPLICATION) -> None:
-        """`application` is the module that signer and workers run: `python -m application signer|worker`."""
         self._settings = settings
         self._application = application
         self._children: list[Child] = []
@@ -48,7 +53,7 @@ class Supervisor:
         self._lock = -1
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT. Raises ConfigurationError where it can't start."""
+        """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,13 +72,16 @@ class Supervisor:
             await self._stop()
 
     async def _start(self) -> None:
-        """All processes begin at once, since loading their code takes longest; each is told its settings in turn."""
+        """Starts everything. Returns when the service is ready.
+
+        All processes start at the same time, since loading their code takes longest. They get their settings one after the other.
+        """
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
         self._port = reserve_port(settings.host, settings.port)
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
-            say(f"{sizes.memory_bytes >> 20} MB of memory leave none for uploads: every one is refused")
+            say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
@@ -92,42 +100,40 @@ class Supervisor:
             write_private(settings.dsn_path, dsn)
         if sandbox:
             address = await sandbox.start(settings)
-            # A restart keeps the port: the signer goes on knowing it.
+            # If the sandbox is started again, it takes the same port, which the signer already knows.
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
-            # The outbound proxy is for the world outside, not for loopback.
+            # The sandbox is on loopback, which the outbound proxy is not for.
             settings = replace(settings, service_domain=address, proxy_hostname="")
             if not settings.timestamp_urls:
                 root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
         await signer.start(settings)
         await asyncio.gather(*(worker.start(settings) for worker in workers))
-        # What is asked for once is done once: a process that is started again finds it done.
+        # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
         say(f"ready at {'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.port}")
 
     def _prepare_folders(self, settings: Settings) -> Settings:
+        """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         temp = settings.temp_folder.absolute()
         missing = [folder for folder in (temp, *temp.parents) if not folder.exists()]
         try:
-            # Entered by the user that the embedded Postgres runs as; each folder below is its owner's alone.
+            # The account of the embedded Postgres must pass this folder. Each folder below it is for its owner only.
             temp.mkdir(mode=0o711, parents=True, exist_ok=True)
             for folder in (settings.spill_folder, settings.sandbox_folder, settings.metrics_folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
             for folder in missing:
-                with suppress(PermissionError):  # where others' names must not be read
+                with suppress(PermissionError):  # this account may not read the folder
                     sync(folder.parent)
-            self._lock = os.open(temp / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = open_lock(temp)
         except OSError as problem:
             raise ConfigurationError(
-                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder it can write, "
-                "for a volume that another product made: chown it once"
+                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder that it can write to; "
+                "if another product has made the volume, chown it once"
             ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"--temp-folder {temp}: another service works in this folder") from None
+        take_lock(self._lock, temp)
         for counts in settings.metrics_folder.iterdir():
             counts.unlink()
         settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
@@ -136,7 +142,7 @@ class Supervisor:
             say(f"the sandbox takes the client services of {path}")
             settings = replace(settings, services_path=str(path))
         if file_state(settings.services_file):
-            read_services(settings.services_file)  # what is wrong with it is said once, before anything is started
+            read_services(settings.services_file)  # an error in the file is reported once, before any process starts
         return settings
 
     def _sandbox(self, settings: Settings) -> Child:
@@ -150,7 +156,7 @@ class Supervisor:
         return Child("sandbox", "batchseal.sandbox", arguments)
 
     async def _stop(self) -> None:
-        """Workers first, so that nothing new comes in; the database last. Each has its share of the time."""
+        """Stops the workers first, so that no new request comes in, and the database last. All share STOP_SECONDS."""
         self._stopping = True
         ends = time.monotonic() + STOP_SECONDS
         for names in (("worker",), ("signer",), ("sandbox",)):
@@ -171,33 +177,23 @@ class Supervisor:
             os.close(self._lock)
 
 
-def instance_identity(temp_folder: Path) -> UUID:
-    """Who this instance is: a UUID kept in its temp folder. Its address may change and may be shared."""
-    path = temp_folder / "instance-id"
-    with suppress(OSError, ValueError):
-        return UUID(path.read_text("ascii").strip())
-    identity = uuid4()
-    write_synced(path, f"{identity}\n".encode("ascii"))
-    return identity
-
-
 def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
-    """A bound socket that never listens: it holds `port` (0: a free one) for the workers, which share it.
+    """Binds a socket to `port` (0: any free one) and never listens on it. It reserves the port for the workers, which share it.
 
-    Raises ConfigurationError where somebody else has the port: with SO_REUSEPORT alone two services of one
-    account would take turns on it, unnoticed.
+    Raises ConfigurationError if another process has the port. With SO_REUSEPORT alone nobody would notice: two services of one
+    account would each get some of the connections.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     holder = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Without SO_REUSEPORT this fails while anybody listens there; SO_REUSEADDR passes over connections
-        # that linger.
+        # Without SO_REUSEPORT this bind fails if anybody listens on the port. SO_REUSEADDR ignores old connections (TIME_WAIT).
         with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))
@@ -211,5 +207,5 @@ def reserve_port(host: str, port: int) -> socket.socket:
 
 
 def run(settings: Settings, application: str = APPLICATION) -> None:
-    """Serves until it is told to end. Raises ConfigurationError."""
+    """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
     asyncio.run(Supervisor(settings, application).run())

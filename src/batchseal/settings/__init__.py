@@ -1,1 +1,1 @@
-"""What the operator can set, how it is read, and what follows from the machine's size."""
+"""The settings: what the operator can set, how it is read, and how the sizes of the service follow from the machine."""

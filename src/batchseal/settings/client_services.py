@@ -1,7 +1,7 @@
-"""The client services of `client-services-config.json`: who may call, and with which secret.
+"""The client services of `client-services-config.json`: who may call the service, and with which secret.
 
-Owns reading, checking and re-reading the file. A file that has become unreadable keeps what was read before and says so.
-Secrets appear in no repr, log line or error.
+The file is read again when it has changed. If it has become unreadable, what was read before stays in force, and the log says so.
+No secret appears in a repr, in the log or in an error.
 """
 
 import hmac
@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class ClientService:
-    """One caller. `pin_file` holds the PIN of its credential, where that has one."""
+    """One client service. `pin_file` is the file with the PIN of its credential, if the credential has a PIN."""
 
     id: str
     secret: str = field(repr=False)
@@ -38,18 +38,18 @@ class ClientService:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Two while they are being rotated, the new one first."""
+        """The secrets that are accepted, the new one first. There are two while a secret is being replaced."""
         return (self.secret, self.previous_secret) if self.previous_secret else (self.secret,)
 
     def accepts(self, secret: str) -> bool:
-        """Whether `secret` is one of this service's, in constant time."""
+        """Whether `secret` is one of the secrets of this client service. The comparison takes constant time."""
         known = [hmac.compare_digest(own.encode(), secret.encode()) for own in self.secrets]
         return any(known)
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells one version of a file from another without reading it."""
+    """By this, a changed file is noticed without reading it."""
 
     device: int
     inode: int
@@ -58,17 +58,17 @@ class FileState:
 
 
 class ClientServices:
-    """The services of one file. `present` is False while there is no such file: then nobody is configured."""
+    """The client services of one file. `present` is False if the file does not exist and never did: then nobody is configured."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.problem: str | None = None  # why the file as it is now is not in use
+        self.problem: str | None = None  # why the present file cannot be used
         self._services: dict[str, ClientService] = {}
         self._state: FileState | None = None
 
     @classmethod
     def load(cls, path: Path) -> "ClientServices":
-        """Reads `path`; a missing file is allowed. Raises ConfigurationError for one that cannot be used."""
+        """Reads the file. It may be missing. Raises ConfigurationError if it cannot be used."""
         services = cls(path)
         services.reload_if_changed()
         if services.problem:
@@ -77,26 +77,36 @@ class ClientServices:
 
     @property
     def present(self) -> bool:
+        """Whether any client service is configured."""
         return bool(self._services)
 
     def get(self, client_service: str) -> ClientService | None:
+        """The client service with this id, or None."""
         return self._services.get(client_service)
 
     def ids(self) -> list[str]:
+        """The ids of all client services."""
         return list(self._services)
 
     def __iter__(self) -> Iterator[ClientService]:
         return iter(list(self._services.values()))
 
     def reload_if_changed(self) -> bool:
-        """Reads the file again where it has changed (one `stat` where not). True when other services are in force now."""
+        """Reads the file again if it has changed, else costs one `stat`.
+
+        Returns whether other client services are in force now.
+        """
         state = file_state(self.path)
         if state == self._state:
             return False
         self._state = state
         if state is None:
-            # Deleting the file does not lock everybody out of a running service.
-            self.problem = f"{self.path} is gone; the services read before stay in force" if self._services else None
+            # If the file was deleted from a running service, the callers are not locked out.
+            self.problem = (
+                f"{self.path} is gone; the client services that were read before stay in force"
+                if self._services
+                else None
+            )
         else:
             try:
                 fresh = read_services(self.path)
@@ -107,16 +117,16 @@ class ClientServices:
                 warn_of_loose_mode(self.path)
                 return changed
         if self.problem:
-            log.warning("client services not read again", cause=self.problem)
+            log.warning("the file of client services cannot be read again", cause=self.problem)
         return False
 
 
-# A file in a folder that this user may not enter: reading it says why.
+# Stands for a file in a folder that this account may not enter. Reading the file then says what is wrong.
 HIDDEN = FileState(0, 0, 0, 0)
 
 
 def file_state(path: Path) -> FileState | None:
-    """None where there is no such file."""
+    """The state of the file, or None if it does not exist."""
     try:
         status = path.stat()
     except PermissionError:
@@ -127,13 +137,14 @@ def file_state(path: Path) -> FileState | None:
 
 
 def warn_of_loose_mode(path: Path) -> None:
+    """Logs a warning if other accounts can read the file."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         log.warning("other accounts can read the secrets; mode 600 would be safer", file=str(path), mode=f"{mode:o}")
 
 
 def read_services(path: Path) -> dict[str, ClientService]:
-    """Checks the whole file. Raises ConfigurationError naming the service, never a value."""
+    """Reads and checks the whole file. Raises ConfigurationError, which names the client service but never a value."""
     try:
         data = path.read_bytes()
     except PermissionError as problem:
@@ -159,7 +170,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands there twice")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
     return table
 
 
@@ -184,10 +195,11 @@ def _read_service(path: Path, name: str, entry: Any) -> ClientService:
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:
-    """The services file to use with the sandbox: the one that is there, else a new one with a fresh random secret, mode 0600.
+    """The file with client services for the sandbox: the one that exists, else a new one with a random secret and mode 0600.
 
-    It goes to `work_folder` where that is still to be made, else to `fallback_folder`: a work folder that is there already,
-    as a container's always is, belongs to somebody and is only read. Raises ConfigurationError if neither can be written.
+    A new file goes into `work_folder` if that folder does not exist yet, else into `fallback_folder`: a work folder that exists,
+    as it always does in a container, belongs to somebody else and is only read. Raises ConfigurationError if no file can be
+    written.
     """
     problem: OSError | None = None
     for folder in (work_folder, fallback_folder):
@@ -203,7 +215,7 @@ def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:
 
 
 def _write_new_services(path: Path) -> Path:
-    """Publishes a complete file or none; of two processes that try at once, the first one's file is used by both."""
+    """Writes a complete file, or none. If two processes try at the same time, both use the file of the first one."""
     text = json.dumps({SANDBOX_SERVICE: {"secret": secrets.token_urlsafe(32)}}, indent=2) + "\n"
     create_once(path, text.encode("ascii"))
     return path

@@ -1,7 +1,7 @@
-"""Settings: one model (`options`), fed by flags, environment and a file, in that order of precedence.
+"""Reads the settings: from flags, else from environment variables, else from a file.
 
-Each has a short modern name (`--temp-folder`), where the original product has one its dotted name too, and an environment
-variable for each of both. This module is the only one that reads the environment.
+Each setting has a short name (`--temp-folder`). If the original product has the setting, that dotted name works too. Each of the
+two names also has environment variables. This is the only module that reads the environment.
 """
 
 import json
@@ -18,11 +18,12 @@ __all__ = ["OPTIONS", "VENDOR", "Settings"]
 
 
 def modern_flag(name: str) -> str:
+    """The flag for the short name of a setting."""
     return "--" + name.replace("_", "-")
 
 
 def environment_names(name: str) -> list[str]:
-    """Variables that set a setting: ours, then the two spellings that the original's runtime reads."""
+    """The environment variables that set a setting: ours, then the two spellings that the original product accepts."""
     names = ["BATCHSEAL_" + name.upper()]
     if dotted := OPTIONS[name].metadata["dotted"]:
         plain = dotted.upper().replace(".", "_")
@@ -33,7 +34,7 @@ def environment_names(name: str) -> list[str]:
 
 
 def parse_value(name: str, text: str) -> Any:
-    """Text of a flag or variable to the setting's type. Raises ConfigurationError with the setting's name."""
+    """Turns the text of a flag or variable into the type of the setting. Raises ConfigurationError with the flag's name."""
     kind, choices = OPTIONS[name].type, OPTIONS[name].metadata["choices"]
     if choices and text not in choices:
         raise ConfigurationError(f"{modern_flag(name)}: {text!r} is not one of {', '.join(choices)}")
@@ -50,7 +51,10 @@ def parse_value(name: str, text: str) -> Any:
 
 
 def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `flags` (setting name to text), then the environment, then the file. Empty text is the same as none."""
+    """The settings from `flags` (text by name of the setting), else from the environment, else from the file.
+
+    An empty text counts as not set. Raises ConfigurationError.
+    """
     variables = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     for name in OPTIONS:
@@ -65,18 +69,20 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
 
 
 def dump_settings(settings: Settings) -> bytes:
-    """Settings as a child process reads them from its standard input; no flag or variable shows them to others."""
+    """The settings in the form that a child process reads from its standard input, where other users cannot see them."""
     return json.dumps({f.name: getattr(settings, f.name) for f in fields(Settings)}, default=str).encode()
 
 
 def read_dumped_settings(data: bytes) -> Settings:
+    """The settings from what `dump_settings` has made."""
     values: dict[str, Any] = json.loads(data)
     values |= {f.name: Path(values[f.name]) for f in fields(Settings) if f.type is Path}
     return Settings(**values)
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    import tomllib  # here, as few name a file, and the health probe should stay small
+    """The settings of a TOML file, by name. Raises ConfigurationError."""
+    import tomllib  # imported here, since few installations have a file, and the health probe must stay small
 
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -89,18 +95,18 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises ConfigurationError for what can be seen to be wrong without looking outside."""
+    """Raises ConfigurationError for settings that are wrong in themselves. Does not look at the network or the database."""
     if not 0 <= settings.port <= 65535:
         raise ConfigurationError(f"--port: {settings.port} is not a port")
     if bool(settings.tls_certificate) != bool(settings.tls_key):
-        raise ConfigurationError("--tls-certificate and --tls-key go together")
+        raise ConfigurationError("--tls-certificate and --tls-key must be given together")
     if settings.tls_client_ca and not settings.tls_certificate:
         raise ConfigurationError("--tls-client-ca needs --tls-certificate and --tls-key")
     for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
         if not os.access(path, os.R_OK):
             raise ConfigurationError(f"{path} cannot be read")
     if settings.workers < 0:
-        raise ConfigurationError(f"--workers: {settings.workers} is less than 0")
+        raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
     try:
         _ = settings.advertised
     except ValueError:
@@ -110,10 +116,10 @@ def check_settings(settings: Settings) -> None:
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:
-    """The secret of the client side's commands, where no file gives it."""
+    """The secret that the commands of the client use if no file gives it."""
     return (os.environ if environment is None else environment).get("BATCHSEAL_SECRET", "")
 
 
 def set_for_libraries(name: str, value: str) -> None:
-    """For what a library takes from the environment alone."""
+    """Sets an environment variable, for a library that can be configured in no other way."""
     os.environ[name] = value

@@ -1,4 +1,4 @@
-"""The settings: `OPTIONS` is the only list of them. `config` feeds them from flags, environment and file."""
+"""The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -18,183 +18,241 @@ def option(
     variable: str = "",
     secret: bool = False,
 ) -> Any:
-    """Declares a setting; `dotted` is the original product's name for it, without dashes in front; `variable` is one more
-    environment variable that sets it."""
+    """Declares a setting.
+
+    `help` is what `--help` prints. `dotted` is the name that the original product has for it, without dashes. `group` is the
+    heading in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
+    settings.
+    """
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
 def upstream(default: Any, help: str, **more: Any) -> Any:
+    """Declares a setting of the group "upstream": everything about the signing service."""
     return option(default, help, group="upstream", **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings of `serve`. Sizes are bytes, times are seconds, unless the name says otherwise."""
+    """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
 
-    host: str = option("127.0.0.1", "address to listen on")
-    port: int = option(8080, "port to listen on")
-    advertised_address: str = option("", "HOST:PORT that replies name; empty: host and port", dotted="server.host.port")
-    work_folder: Path = option(Path("./work"), "folder of client-services-config.json")
-    temp_folder: Path = option(Path("/tmp/batchseal"), "folder of payloads, embedded database and sandbox keys")
-    tls_certificate: str = option("", "PEM file: listen with TLS, with this certificate and its chain")
-    tls_key: str = option("", "PEM file of the certificate's key, unencrypted")
-    tls_client_ca: str = option("", "PEM file of authorities: callers must show a certificate of one of these")
-    workers: int = option(0, "processes that receive requests; 0: by cores and memory")
-    config: str = option("", "TOML file of settings, by their names here; flags and environment win over it")
-    kernel: str = option("", "instruction set of the native kernels; empty: the best this processor has")
-    log_level: str = option("info", "how much the log says", choices=("debug", "info", "warning", "error"))
+    host: str = option("127.0.0.1", "the address that the service listens on")
+    port: int = option(8080, "the port that the service listens on")
+    advertised_address: str = option(
+        "",
+        "HOST:PORT that replies give as the address of the service; empty: --host and --port",
+        dotted="server.host.port",
+    )
+    work_folder: Path = option(Path("./work"), "the folder with client-services-config.json")
+    temp_folder: Path = option(
+        Path("/tmp/batchseal"), "the folder for payloads, the embedded database and the keys of the sandbox"
+    )
+    tls_certificate: str = option("", "PEM file with a certificate and its chain; if set, the service listens with TLS")
+    tls_key: str = option("", "PEM file with the private key of that certificate, not encrypted")
+    tls_client_ca: str = option(
+        "", "PEM file with certificate authorities; if set, callers need a certificate that one of them has issued"
+    )
+    workers: int = option(0, "number of processes that receive requests; 0: chosen by processors and memory")
+    config: str = option(
+        "", "TOML file with settings, under the names given here; flags and environment variables go before it"
+    )
+    kernel: str = option("", "instruction set that the native code uses; empty: the best one of this processor")
+    log_level: str = option(
+        "info", "the lowest level of messages that are logged", choices=("debug", "info", "warning", "error")
+    )
 
     service_domain: str = option(
         "",
-        "address of the signing service; empty: the built-in sandbox",
+        "address of the signing service; empty: the built-in sandbox signs, for tests only",
         dotted=VENDOR + "service.domain",
         group="upstream",
     )
     proxy_hostname: str = option(
-        "", "outbound HTTP proxy", dotted=VENDOR + "rest.provider.proxy.hostname", group="upstream"
+        "",
+        "host name of the HTTP proxy for outgoing requests; empty: no proxy",
+        dotted=VENDOR + "rest.provider.proxy.hostname",
+        group="upstream",
     )
-    proxy_port: int = option(
-        0, "port of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream"
-    )
-    proxy_user: str = upstream("", "user of the outbound proxy", dotted=VENDOR + "rest.provider.proxy.username")
+    proxy_port: int = option(0, "port of that proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream")
+    proxy_user: str = upstream("", "user name for that proxy", dotted=VENDOR + "rest.provider.proxy.username")
     proxy_password: str = upstream(
-        "", "its password, better given by the environment", dotted=VENDOR + "rest.provider.proxy.password", secret=True
+        "",
+        "password for that proxy; better set by an environment variable than by a flag",
+        dotted=VENDOR + "rest.provider.proxy.password",
+        secret=True,
     )
-    no_proxy: str = upstream("", "hosts and domains reached directly, separated by commas", variable="NO_PROXY")
-    ca_bundle: str = upstream("", "PEM file of certification authorities to trust instead of the system's")
-    client_certificate: str = upstream("", "PEM file of the certificate shown to the signing service, key included")
+    no_proxy: str = upstream(
+        "", "hosts and domains that are reached without the proxy, separated by commas", variable="NO_PROXY"
+    )
+    ca_bundle: str = upstream("", "PEM file with the certificate authorities to trust, instead of those of the system")
+    client_certificate: str = upstream(
+        "", "PEM file with a certificate and its key, for a signing service that asks its clients for one"
+    )
     upstream_url: str = upstream(
         "",
-        "where signatures come from: https://..., pkcs12:FILE or pkcs11:...; empty: the service domain",
+        "where signatures come from: https://..., pkcs12:FILE or pkcs11:...; empty: from --service-domain",
         dotted="upstream.url",
     )
     upstream_protocol: str = upstream(
-        "auto", "version of the CSC API; auto asks", dotted="upstream.protocol", choices=("auto", "csc1", "csc2")
+        "auto",
+        "version of the CSC API; auto: the signing service is asked which one it has",
+        dotted="upstream.protocol",
+        choices=("auto", "csc1", "csc2"),
     )
-    upstream_digests: str = upstream("base64", "how digests are sent", choices=("base64", "urlencoded"))
-    upstream_pss: bool = upstream(False, "sign with RSASSA-PSS where the credential offers it", dotted="upstream.pss")
+    upstream_digests: str = upstream(
+        "base64", "how digests are encoded in requests to the signing service", choices=("base64", "urlencoded")
+    )
+    upstream_pss: bool = upstream(False, "sign with RSASSA-PSS if the credential offers it", dotted="upstream.pss")
     upstream_allow_http: bool = upstream(
-        False, "allow a service domain without TLS that is not on loopback", dotted="upstream.allow-http"
+        False, "allow a signing service without TLS on another machine", dotted="upstream.allow-http"
     )
-    upstream_tries: int = upstream(5, "how often a document is sent upstream before it is given up")
-    upstream_timeout: int = upstream(60, "seconds that a call may take, beyond what its documents need")
-    upstream_patience: int = upstream(86_400, "seconds after which an upstream that is away is waited for no more")
+    upstream_tries: int = upstream(5, "how often a document is sent to the signing service before it fails")
+    upstream_timeout: int = upstream(
+        60, "seconds that a call to the signing service may take, in addition to the time for its documents"
+    )
+    upstream_patience: int = upstream(
+        86_400, "seconds for which the signing service may be out of reach before documents fail"
+    )
     timestamp_urls: str = upstream(
         "",
-        "time stamp authorities (RFC 3161) in order of preference, separated by spaces; a budget may follow each: "
-        "https://tsa.example/;20/1200 for 20 requests in 1,200 seconds",
+        "addresses of time stamp authorities (RFC 3161), the preferred one first, separated by spaces; a limit may follow each: "
+        "https://tsa.example/;20/1200 allows 20 requests in 1,200 seconds",
         dotted="timestamp.urls",
     )
     timestamp_roots: str = upstream(
-        "", "PEM file of the roots that time stamps are trusted for; empty: --ca-bundle or the system's"
+        "",
+        "PEM file with the root certificates that time stamps must lead to; empty: --ca-bundle, or those of the system",
     )
 
     database_url: str = option(
-        "", "PostgreSQL to use instead of the embedded one", dotted="database.url", group="database"
+        "",
+        "address of a PostgreSQL database to use instead of the embedded one",
+        dotted="database.url",
+        group="database",
     )
     postgres_bin: str = option(
-        "", "folder of the PostgreSQL programs; empty: the ones that came along", group="database"
+        "",
+        "folder with the programs of PostgreSQL for the embedded database; empty: those that are installed with the service",
+        group="database",
     )
     database_owner_url: str = option(
         "",
-        "the same database as the role that owns its tables, to bring them up to date; empty: the same role",
+        "address of the same database with the role that owns the tables and applies migrations; empty: --database-url",
         dotted="database.owner.url",
         group="database",
     )
     payload_hours_fetched: int = option(
-        24, "hours that a payload is kept after its result was fetched", group="keeping"
+        24, "hours that a payload is kept after its complete result was fetched", group="keeping"
     )
-    payload_days_unfetched: int = option(7, "days that a payload is kept that nobody fetches", group="keeping")
-    document_days: int = option(31, "days that document rows are kept after the end of their month", group="keeping")
-    reference_days: int = option(3650, "days that an external reference stays taken", group="keeping")
-    audit_days: int = option(400, "days that audit entries stay in the database after their month", group="keeping")
+    payload_days_unfetched: int = option(7, "days that a payload is kept if nobody fetches its result", group="keeping")
+    document_days: int = option(
+        31, "days that the rows of documents are kept after the end of their month", group="keeping"
+    )
+    reference_days: int = option(
+        3650, "days after which the external reference of a finished operation may be used again", group="keeping"
+    )
+    audit_days: int = option(
+        400,
+        "days that audit entries stay in the database after the end of their month; then they are exported",
+        group="keeping",
+    )
     audit_folder: str = option(
-        "", "where audit entries are exported to; empty: audit in the work folder", group="keeping"
+        "", "folder that audit entries are exported to; empty: the folder audit in the work folder", group="keeping"
     )
     force_database_recreate: bool = option(
         False,
-        "delete every operation and start with an empty database",
+        "delete all operations at the start, and begin with an empty database",
         dotted="force.database.recreate",
         group="database",
     )
 
-    sync_deadline: int = option(100, "seconds that a synchronous request waits", dotted="sync.deadline", group="limits")
-    max_body_bytes: int = option(2 << 30, "largest request body", group="limits")
-    max_document_bytes: int = option(100 << 20, "largest document", group="limits")
-    max_documents: int = option(10_000, "most documents in a request", group="limits")
-    max_reference_characters: int = option(255, "longest external reference", group="limits")
-    max_name_characters: int = option(255, "longest document name", group="limits")
-    max_json_depth: int = option(16, "deepest nesting of a JSON body", group="limits")
+    sync_deadline: int = option(
+        100, "seconds that a synchronous request waits for its result", dotted="sync.deadline", group="limits"
+    )
+    max_body_bytes: int = option(2 << 30, "largest body of a request, in bytes", group="limits")
+    max_document_bytes: int = option(100 << 20, "largest document, in bytes", group="limits")
+    max_documents: int = option(10_000, "largest number of documents in a request", group="limits")
+    max_reference_characters: int = option(255, "longest external reference, in characters", group="limits")
+    max_name_characters: int = option(255, "longest name of a document, in characters", group="limits")
+    max_json_depth: int = option(16, "deepest nesting in a JSON body", group="limits")
     min_body_rate: int = option(
-        1024, "bytes a second that a body must bring, averaged over the stall time; 0: any", group="limits"
+        1024,
+        "lowest rate at which a body must arrive, in bytes per second, averaged over --body-stall-seconds; 0: no limit",
+        group="limits",
     )
     files_in_flight: int = option(
-        20_000, "files under way at once; sizes the temporary space and the queue", group="limits"
+        20_000,
+        "number of files that may be under way at the same time; the temporary space and the queue are sized for it",
+        group="limits",
     )
     average_document_bytes: int = option(
-        200_000, "average size of a file; twice files in flight times this is the temporary space", group="limits"
+        200_000,
+        "average size of a file, in bytes; the temporary space is twice --files-in-flight times this",
+        group="limits",
     )
     memory_limit: int = option(
-        0, "bytes of memory for everything; 0: what the container or the machine has", group="limits"
+        0, "bytes of memory for all processes together; 0: what the container or the machine has", group="limits"
     )
-    max_queued_documents: int = option(0, "documents that may wait to be signed; 0: files in flight", group="limits")
-    body_stall_seconds: int = option(30, "a body that stops for longer is cut", group="limits")
-    header_seconds: int = option(10, "headers that take longer are cut", group="limits")
+    max_queued_documents: int = option(
+        0, "number of documents that may wait to be signed; 0: as many as --files-in-flight", group="limits"
+    )
+    body_stall_seconds: int = option(30, "seconds without data after which a request body is cut off", group="limits")
+    header_seconds: int = option(10, "seconds within which the headers of a request must arrive", group="limits")
 
     compat_contract: str = option(
-        "", "file that replaces the names and paths of contract.toml", dotted="compat.contract"
+        "", "file to use instead of contract.toml, with other names and paths", dotted="compat.contract"
     )
     compat_vendor_status_codes: bool = option(
-        False, "answer with the original product's HTTP status codes", dotted="compat.vendor-status-codes"
+        False, "use the HTTP status codes of the original product in replies", dotted="compat.vendor-status-codes"
     )
 
     sandbox_credential: str = option(
         "rsa3072",
-        "key of the sandbox signer",
+        "type of the sandbox's signing key",
         dotted="sandbox.credential",
         group="sandbox",
         choices=("rsa2048", "rsa3072", "rsa4096", "p256"),
     )
     sandbox_latency: int = option(
-        0, "milliseconds that each sandbox call takes", dotted="sandbox.latency", group="sandbox"
+        0, "milliseconds that each call to the sandbox takes", dotted="sandbox.latency", group="sandbox"
     )
     sandbox_multisign: int = option(
-        1000, "most digests in one sandbox call", dotted="sandbox.multisign", group="sandbox"
+        1000, "largest number of digests in one call to the sandbox", dotted="sandbox.multisign", group="sandbox"
     )
 
     hot_folder_enabled: bool = option(
-        False, "not built yet: sign what appears in folders", dotted="hot.folder.enabled", group="hot folder"
+        False, "not available yet: sign files that appear in folders", dotted="hot.folder.enabled", group="hot folder"
     )
     hot_folder_threshold: int = option(
         1000,
-        "not built yet: documents a hot-folder request takes",
+        "not available yet: number of documents in a request made from a hot folder",
         dotted=VENDOR + "hot.folder.documents.processing.threshold",
         group="hot folder",
     )
     hot_folder_cron: str = option(
         "0 0/5 * * * ?",
-        "not built yet: when hot folders are read",
+        "not available yet: when hot folders are read",
         dotted=VENDOR + "scheduler.task.processHotFoldersByDocumentThreshold.cron-expression",
         group="hot folder",
     )
     hot_folder_lock_minutes: int = option(
         1440,
-        "not built yet: how long a hot-folder task may hold its lock",
+        "not available yet: minutes that a task of a hot folder may hold its lock",
         dotted=VENDOR + "scheduler.task.handleSignatureTasks.lock-time",
         group="hot folder",
     )
 
-    # For drills only, from the environment: the place where a process ends itself (system/crash_sites.py).
+    # For drills only, set by an environment variable: the place where a process kills itself (system/crash_sites.py).
     crash_at: str = ""
-    # What the supervisor finds out and hands down to the processes it starts.
+    # Not set by the operator: the supervisor finds these out and gives them to its children.
     instance: str = ""
     services_path: str = ""
-    worker: int = 0  # its number, from 1
+    worker: int = 0  # the number of a worker process, from 1
 
     @property
     def advertised(self) -> tuple[str, int]:
-        """Host and port that replies name: told, never discovered."""
+        """The host and port that replies give as the address of the service. They are settings, and never found out."""
         if not self.advertised_address:
             return self.host, self.port
         host, _, port = self.advertised_address.rpartition(":")
@@ -202,46 +260,52 @@ class Settings:
 
     @property
     def uses_sandbox(self) -> bool:
+        """Whether the built-in sandbox signs."""
         return not self.upstream_address
 
     @property
     def upstream_address(self) -> str:
+        """The address of the signing service. Empty for the sandbox."""
         return self.upstream_url or self.service_domain
 
     @property
     def services_file(self) -> Path:
+        """The file with the client services."""
         return Path(self.services_path) if self.services_path else self.work_folder / "client-services-config.json"
 
     @property
     def sandbox_folder(self) -> Path:
+        """The folder with the keys of the sandbox."""
         return self.temp_folder / "sandbox"
 
     @property
     def spill_folder(self) -> Path:
+        """The folder of the payloads on local disk."""
         return self.temp_folder / "spill"
 
     @property
     def ledger_path(self) -> Path:
-        """What all workers have reserved."""
+        """The file with what all workers have reserved (admission/ledger.py)."""
         return self.temp_folder / "admission.ledger"
 
     @property
     def metrics_folder(self) -> Path:
-        """Where several workers count together."""
+        """The folder in which several workers keep their counters for the metrics."""
         return self.temp_folder / "metrics"
 
     @property
     def audit_path(self) -> Path:
+        """The folder that audit entries are exported to."""
         return Path(self.audit_folder) if self.audit_folder else self.work_folder / "audit"
 
     @property
     def dsn_path(self) -> Path:
-        """Where the running service says how its embedded database is reached."""
+        """The file in which the running service writes the address of its embedded database, for the commands."""
         return self.temp_folder / "database.url"
 
     @property
     def link_path(self) -> Path:
-        """Unix socket of the signer process."""
+        """The Unix socket of the signer process (processes/link.py)."""
         return self.temp_folder / "signer.sock"
 
 

@@ -9,18 +9,16 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, to_sign
+from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, storage_refusal, to_sign
 from batchseal.errors import PayloadDamaged
-from batchseal.formats.interface import Original
+from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
 from batchseal.payloads.operation import OperationReader, record_bytes
-from batchseal.pipeline.delivery import storage_refusal
-from batchseal.pipeline.reception import BATCH_DOCUMENTS
 from batchseal.signer.work import Plan, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, Kept
+from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import crash_site
 
@@ -44,7 +42,11 @@ class Preparation:
         return plan
 
     def _look(
-        self, reader: OperationReader, credential: Credential, rows: dict[int, DocumentRow], kept: dict[int, Kept]
+        self,
+        reader: OperationReader,
+        credential: Credential,
+        rows: dict[int, DocumentRow],
+        kept: dict[int, SignatureRow],
     ) -> tuple[Plan, list[DocumentRow], dict[int, int]]:
         """What to do, the documents that must be prepared first, and the tries that a payload of release 0.1 tells. Blocking."""
         plan, unprepared = Plan(), list[DocumentRow]()

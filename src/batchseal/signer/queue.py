@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from batchseal.document import DocumentOutcome, Refusal
+from batchseal.document import DocumentOutcome, Refusal, storage_refusal
 from batchseal.errors import (
     BatchsealError,
     DatabaseUnavailable,
@@ -26,7 +26,6 @@ from batchseal.errors import (
     UpstreamError,
 )
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.pipeline.delivery import storage_refusal
 from batchseal.processes.link import Handler
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased

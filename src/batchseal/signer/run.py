@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign
+from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import CertificateRenewed, PayloadDamaged, UpstreamError
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
@@ -21,10 +21,9 @@ from batchseal.operation import Caller, DocumentStatus, Mode
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.pipeline.delivery import storage_refusal
 from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, Kept, OperationRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool, retrieve_failure
 from batchseal.upstream.interface import Upstream
@@ -76,7 +75,7 @@ class Signing:
                 await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
                 await self._pass(work, credential, open_rows, plan, may_renew=False)
             if work.progress.open:
-                tries = [Kept(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
+                tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
         finally:
             await work.close()
@@ -99,7 +98,7 @@ class Signing:
         await self._complete(work, plan.to_complete)
         renewed: list[int] = []
         async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
-            kept = [Kept(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
+            kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.level is Level.B]
             outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes) for item in complete]
             await self._record(work, outcomes, kept)
@@ -150,7 +149,7 @@ class Signing:
                 if isinstance(one := prepared[ordinal], Prepared) and (need := self._need(one, evidence)) is not None
             }
             answers = dict(zip(needs, await self._meet(list(needs.values())), strict=True))
-            outcomes, kept, next_round = list[DocumentOutcome](), list[Kept](), dict[int, Evidence]()
+            outcomes, kept, next_round = list[DocumentOutcome](), list[SignatureRow](), dict[int, Evidence]()
             for ordinal, evidence in going_on.items():
                 one, answer = prepared[ordinal], answers.get(ordinal)
                 if not isinstance(one, Prepared):
@@ -161,7 +160,7 @@ class Signing:
                     outcomes += self._unmet(work, items[ordinal], answer)
                 else:
                     more = replace(evidence, time_stamps=(*evidence.time_stamps, answer))
-                    kept.append(Kept(ordinal, more, work.tries.get(ordinal, 0)))
+                    kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
                     if self._need(one, more) is None:
                         outcomes.append(DocumentOutcome(ordinal, one.additional_bytes))
                     else:
@@ -189,7 +188,7 @@ class Signing:
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
-    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[Kept]) -> None:
+    async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Writes how documents ended, and what is known of others. The last outcomes end the operation too. Raises LeaseLost."""
         progress = work.progress
         work.documents_left -= len(outcomes)
@@ -204,7 +203,7 @@ class Signing:
             if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
                 raise lease_lost(row)
 
-    async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[Kept]) -> None:
+    async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Ends the operation. Its payload is durable before the commit: that of an asynchronous one is since its registration."""
         row, fence = work.row, work.claimed.fence
         ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept)

@@ -12,7 +12,7 @@ from batchseal.errors import LeaseLost, UpstreamError
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.store.rows import ClaimedOperation, Ended, OperationRow
+from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
 from batchseal.system.futures import in_pool
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Progress:
     open: dict[int, UpstreamError] = field(default_factory=dict)
     outcomes: dict[int, DocumentOutcome] = field(default_factory=dict)
     evidence: dict[int, Evidence] = field(default_factory=dict)
-    ended: Ended | None = None
+    ended: OperationEnd | None = None
     prepared_anew: bool = False
 
     @property

@@ -1,5 +1,6 @@
 -- name: audit_waiting
--- With what the digest of a finished operation is computed from: its payloads, and which of its documents are signed.
+-- Pending entries of an instance, the oldest first. They come with what the digest of a finished operation is computed from: its
+-- payloads, and which of its documents are signed.
 SELECT a.*, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
            SELECT d.ordinal FROM documents d
@@ -11,9 +12,11 @@ FROM audit_pending a JOIN operations o ON o.id = a.operation_id
 WHERE a.instance = $1 AND a.id > $2 ORDER BY a.id LIMIT $3;
 
 -- name: audit_take
+-- Takes entries out of the pending ones, and says which of them were still there.
 DELETE FROM audit_pending WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: audit_last
+-- The last position and link of the chain. If all entries were dropped, these are those of the last anchor.
 SELECT position, link FROM (
     SELECT position, link FROM audit
     UNION ALL SELECT last_position, last_link FROM audit_anchors
@@ -21,24 +24,30 @@ SELECT position, link FROM (
 ORDER BY position DESC LIMIT 1;
 
 -- name: audit_append
+-- Appends entries to the chain.
 INSERT INTO audit (position, at, operation_id, month, signed, failed, event, client_service, digest, credential, link)
 SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::date[], $5::integer[], $6::integer[],
                      $7::smallint[], $8::text[], $9::bytea[], $10::bytea[], $11::bytea[]);
 
 -- name: audit_read
+-- The next entries of the chain, after a position.
 SELECT * FROM audit WHERE position > $1 ORDER BY position LIMIT $2;
 
 -- name: audit_read_month
+-- All entries of a month, in the order of the chain.
 SELECT * FROM audit WHERE month = $1 ORDER BY position;
 
 -- name: audit_anchors
+-- All anchors, the oldest month first.
 SELECT * FROM audit_anchors ORDER BY month;
 
 -- name: audit_anchor
+-- Stores the anchor of a month, unless the month has one.
 INSERT INTO audit_anchors (month, last_position, entries, last_link, file) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING;
 
 -- name: audit_months
+-- The months that ended $1 seconds ago and still have a partition of audit entries.
 SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'audit'::regclass
@@ -46,4 +55,5 @@ WHERE i.inhparent = 'audit'::regclass
 ORDER BY 1;
 
 -- name: drop_audit
+-- Drops the audit entries of a month, if its anchor matches them.
 SELECT drop_audit($1);

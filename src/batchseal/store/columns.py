@@ -1,4 +1,4 @@
-"""Python values to column values: what a row may hold, in which order it takes it, and how it reads afterwards."""
+"""Turns Python values into column values and back, and checks which values a row can hold."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,33 +12,36 @@ import xxhash
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import TooLarge, ValueNotAllowed
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.store.rows import DocumentRow, Ended, Kept, NewDocument, NewOperation, OperationRow
+from batchseal.store.rows import DocumentRow, NewDocument, NewOperation, OperationEnd, OperationRow, SignatureRow
 
-# A B-tree entry holds 2,704 bytes: client service and reference must fit together.
+# An entry of a B-tree index holds at most 2,704 bytes. The client service and the external reference share one entry.
 MAX_KEY_BYTES = 2_600
 MAX_CAUSE_CHARACTERS = 500
-MAX_TRIES = (1 << 15) - 1  # the column is a smallint
+MAX_TRIES = (1 << 15) - 1  # the largest value of the column, which is a smallint
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def month_of(created_at: datetime) -> date:
-    """The partition of an operation, from its aware `created_at`."""
+    """The first day of the month in which an operation was registered (UTC). It names the partition of its documents."""
     return created_at.astimezone(UTC).date().replace(day=1)
 
 
 def day_of(created_at: datetime) -> date:
-    """The partition of an operation's signatures, from its aware `created_at`."""
+    """The day on which an operation was registered (UTC). It names the partition of its signatures."""
     return created_at.astimezone(UTC).date()
 
 
 def reference_key(client_service: str, reference: str) -> int:
-    """32 bits, signed, that stand for a caller's document reference in the index. Stored: never change it."""
+    """A signed 32-bit number that stands for a document's reference in the index.
+
+    It is stored, so it must never be computed otherwise.
+    """
     return xxhash.xxh32_intdigest(f"{client_service}\0{reference}".encode()) - (1 << 31)
 
 
 def document_columns(client_service: str, documents: Sequence[NewDocument]) -> tuple[list[Any], ...]:
-    """Documents as arrays: content bytes, ordinals, reference keys, statuses, content types, signErrors, external references,
-    names, causes.
+    """The documents as one array for each column: content bytes, ordinals, reference keys, statuses, content types, signErrors,
+    external references, names, causes.
     """
     refusals = [document.refusal for document in documents]
     return (
@@ -57,7 +60,7 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
 def outcome_columns(
     outcomes: Sequence[DocumentOutcome],
 ) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
-    """Outcomes as arrays: ordinals, statuses, signErrors, causes, additional bytes."""
+    """The outcomes as one array for each column: ordinals, statuses, signErrors, causes, additional bytes."""
     return (
         [outcome.ordinal for outcome in outcomes],
         [DocumentStatus.ERROR_SIGNING if outcome.refusal else DocumentStatus.SIGNED for outcome in outcomes],
@@ -68,7 +71,7 @@ def outcome_columns(
 
 
 class StoredEvidence(msgspec.Struct, omit_defaults=True):
-    """The column `evidence`: what came after the signature value. Fields may be added; a missing one has its default."""
+    """The content of the column `evidence`: all evidence but the signature value. A new field needs a default, for older rows."""
 
     time_stamps: list[bytes] = []
     version: int = 1
@@ -78,10 +81,10 @@ _encode_evidence = msgspec.msgpack.Encoder().encode
 _decode_evidence = msgspec.msgpack.Decoder(StoredEvidence).decode
 
 
-def kept_columns(kept: Sequence[Kept]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
-    """As arrays: ordinals, signature values, the rest of the evidence, tries.
+def signature_columns(kept: Sequence[SignatureRow]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
+    """The rows as one array for each column: ordinals, signature values, the rest of the evidence, tries.
 
-    An empty signature value leaves what is stored as it is.
+    Where a signature value is empty, the statement leaves the stored one as it is, and the rest of its evidence too.
     """
     return (
         [one.ordinal for one in kept],
@@ -97,16 +100,17 @@ def _stored_evidence(evidence: Evidence | None) -> bytes:
     return _encode_evidence(StoredEvidence(list(evidence.time_stamps)))
 
 
-def kept_row(record: Mapping[str, Any]) -> Kept:
+def signature_row(record: Mapping[str, Any]) -> SignatureRow:
+    """The row in a database record of the query `evidence`."""
     evidence = None
     if record["signature"]:
         rest = _decode_evidence(record["evidence"]) if record["evidence"] else StoredEvidence()
         evidence = Evidence(record["signature"], tuple(rest.time_stamps))
-    return Kept(record["ordinal"], evidence, record["tries"])
+    return SignatureRow(record["ordinal"], evidence, record["tries"])
 
 
 def registered_document(document: NewDocument) -> DocumentRow:
-    """The row that registering it has made."""
+    """The row that the registration of `document` has made."""
     refusal = document.refusal
     return DocumentRow(
         ordinal=document.ordinal,
@@ -126,9 +130,12 @@ def as_ended(
     documents: Sequence[DocumentRow],
     outcomes: Mapping[int, DocumentOutcome],
     evidence: Mapping[int, Evidence],
-    ended: Ended,
+    ended: OperationEnd,
 ) -> tuple[OperationRow, list[DocumentRow]]:
-    """The rows as they are after the end, from those before it. `outcomes` and `evidence` by ordinal."""
+    """The rows as they are after the end of the operation, computed from the rows before it. This saves reading them again.
+
+    The keys of `outcomes` and `evidence` are ordinals.
+    """
     operation = replace(
         row,
         status=OperationStatus.EXECUTION_FAILED if ended.failed else OperationStatus.EXECUTED,
@@ -143,7 +150,7 @@ def as_ended(
 
 
 def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None, evidence: Evidence | None) -> DocumentRow:
-    if outcome is None:  # it was refused on arrival
+    if outcome is None:  # the document was refused on arrival
         return row
     if (refusal := outcome.refusal) is None:
         return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes, evidence=evidence)
@@ -153,21 +160,21 @@ def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None, evidence:
 
 
 def is_storable(text: str) -> bool:
-    """PostgreSQL's text takes every character but U+0000; UTF-8 has no lone surrogates."""
+    """Whether PostgreSQL can store the text: it takes neither U+0000 nor half a surrogate pair, which UTF-8 cannot encode."""
     return "\0" not in text and SURROGATE.search(text) is None
 
 
 def storable_cause(cause: str) -> str:
-    """Causes may quote what others sent, of any length."""
+    """The cause in a form that can be stored. A cause may quote what others sent, of any length and with any character."""
     return cause.replace("\0", "")[:MAX_CAUSE_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def check_storable(operation: NewOperation, documents: Sequence[NewDocument]) -> None:
-    """Raises ValueNotAllowed or TooLarge for what the database could not keep as it is."""
+    """Raises ValueNotAllowed or TooLarge for a value that the database cannot store unchanged."""
     if not is_storable(operation.external_reference) or not is_storable(operation.description):
         raise ValueNotAllowed("externalReference or description contains U+0000 or half a surrogate pair")
     if len(f"{operation.client_service}{operation.external_reference}".encode()) > MAX_KEY_BYTES:
-        raise TooLarge("externalReference takes more bytes than the database keeps")
+        raise TooLarge("externalReference is longer than the database can store")
     for document in documents:
         if not is_storable(document.external_reference) or not is_storable(document.name):
             raise ValueNotAllowed(

@@ -1,4 +1,7 @@
-"""The way to the database: typed errors, paced reconnection, and nothing that knows a table."""
+"""Connections to the database: its errors become errors of ours, and it is reached again after it was away.
+
+No code here knows a table.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,11 +20,13 @@ SCHEMA = "batchseal"
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
 RECONNECTING = Backoff(0.05, 2.0)
-UNKNOWN = "\0"  # no client service is called so: PostgreSQL takes no NUL in a text
+# Stands for "it is not known which caller this connection is limited to". No client service has this name, since PostgreSQL takes
+# no NUL in a text.
+UNKNOWN = "\0"
 LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
-# What means "the server is away", not "the statement is wrong".
-AWAY: tuple[type[BaseException], ...] = (
+# Errors that mean "the server is away", not "the statement is wrong".
+SERVER_AWAY: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -31,9 +36,9 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
 )
-# On the way to a connection, where the statement cannot be at fault.
-GONE: tuple[type[BaseException], ...] = (*AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# What another try of the same start cannot mend.
+# Errors that mean the same while a connection is opened, when there is no statement yet that could be wrong.
+CONNECTING_FAILED: tuple[type[BaseException], ...] = (*SERVER_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# Errors that stay the same however often the service tries to connect.
 MISCONFIGURED = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -42,21 +47,24 @@ MISCONFIGURED = (
 
 
 class Database:
-    """Connects when asked, and after a failure no more often than its pause allows.
+    """Gives out connections to the database, and opens them when they are needed.
 
-    The pause starts at 50 ms and doubles to 2 s; within it callers get DatabaseUnavailable at once, so that a
-    server that comes back is not met by a storm. A connection that broke while idle is replaced on the next use.
+    After a failure to connect it makes a pause (RECONNECTING) in which every user gets DatabaseUnavailable at once, so that a
+    server that comes back is not met by all requests at the same time. A connection that broke while nobody used it is replaced
+    when it is used next.
     """
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._failures = 0  # to connect, in a row
+        self._failures = 0  # failures to connect, in a row
         self._next_attempt = 0.0
 
     @classmethod
     async def open(cls, dsn: str, pool_size: int, *, everything: bool) -> "Database":
-        """With `everything` connections see all rows unless they are opened for a caller, else none. Raises
-        ConfigurationError where the address cannot be right, DatabaseUnavailable where nobody answers.
+        """Connects once, to see that it is possible.
+
+        With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
+        if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
 
         async def connect() -> Session:
@@ -79,38 +87,39 @@ class Database:
         try:
             async with database.connection() as connection:
                 await connection.fetchval("SELECT 1")
-        except ValueError as problem:  # ClientConfigurationError is one too
+        except ValueError as problem:  # also asyncpg's ClientConfigurationError
             raise ConfigurationError(f"--database-url: {problem}") from None
         return database
 
     async def close(self) -> None:
-        """Waits for queries under way, five seconds at most."""
+        """Closes all connections. Statements that are under way get 5 s to end."""
         await self._sessions.close(5)
 
     @asynccontextmanager
     async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
-        """A connection, which sees the rows of the client service `caller` only, if one is given. It stays limited until
-        somebody else uses it. Raises DatabaseUnavailable where there is none, or where it breaks in use.
+        """A connection for the length of the block. With `caller` it sees only the rows of this client service.
+
+        Raises DatabaseUnavailable if no connection can be had, or if it breaks while it is used.
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
         session = await self._acquire()
         try:
             if session.caller != caller:
-                await limit(session, caller)
+                await limit_to_caller(session, caller)
             yield session
         except asyncpg.InsufficientPrivilegeError as problem:
-            raise ConfigurationError(f"the database allows this service too little: {problem}") from problem
+            raise ConfigurationError(f"the role of this service lacks a right in the database: {problem}") from problem
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
-            # Either the connection is gone, or we used it wrongly.
+            # Either the connection broke, or this service used it wrongly.
             if not broke(session, problem):
                 raise
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
-        except AWAY as problem:
+        except SERVER_AWAY as problem:
             session.terminate()
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
         except asyncio.CancelledError:
-            session.terminate()  # in the middle of a statement
+            session.terminate()  # a statement may still be running on it
             raise
         finally:
             self._sessions.release(session)
@@ -126,9 +135,9 @@ class Database:
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except TimeoutError:
-            # No pause: it was long enough, and all may only have been in use.
+            # This is no failure to connect, which would begin a pause: perhaps all connections were just in use.
             raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
-        except GONE as problem:
+        except CONNECTING_FAILED as problem:
             self._failures += 1
             self._next_attempt = loop.time() + RECONNECTING.pause_seconds(self._failures)
             raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
@@ -137,13 +146,16 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, caller: str | None = None) -> AsyncIterator[Connection]:
-        """One transaction, READ COMMITTED: a later statement sees what others committed since."""
+        """A connection in one transaction. It is READ COMMITTED: each statement sees what others have committed before it."""
         async with self.connection(caller) as connection, connection.transaction():
             yield connection
 
 
-async def limit(session: Session, caller: str | None) -> None:
-    """Shows it the rows of `caller`, or all that its role may see. Cut off on the way, it is done anew."""
+async def limit_to_caller(session: Session, caller: str | None) -> None:
+    """Limits the connection to the rows of `caller`, or with None to no caller.
+
+    If this is cut off in between, the connection is marked as UNKNOWN, so that the next user limits it anew.
+    """
     session.caller = UNKNOWN
     if caller is None:
         await session.execute(session.get_reset_query())
@@ -153,14 +165,14 @@ async def limit(session: Session, caller: str | None) -> None:
 
 
 def broke(session: Session, problem: BaseException) -> bool:
-    """Whether `problem` says that the connection is of no more use; if so, it is closed."""
+    """Whether `problem` means that the connection cannot be used any more. If so, closes it."""
     if session.is_closed():
         return True
-    # The farewell of a server that ends may reach a connection between two statements: asyncpg then takes itself to
-    # be busy (InternalClientError), and every later statement for a misuse.
+    # A server that shuts down sends a last message. If that comes between two statements, asyncpg raises InternalClientError, and
+    # then InterfaceError for each later statement, as if this service had used the connection wrongly.
     link: BaseException | None = problem
     while link is not None:
-        if isinstance(link, (asyncpg.InternalClientError, *AWAY)):
+        if isinstance(link, (asyncpg.InternalClientError, *SERVER_AWAY)):
             session.terminate()
             return True
         link = link.__context__
@@ -168,4 +180,5 @@ def broke(session: Session, problem: BaseException) -> bool:
 
 
 def explain(problem: BaseException) -> str:
+    """The message of the error, or its type if it has no message."""
     return str(problem) or type(problem).__name__

@@ -1,11 +1,13 @@
 -- name: documents
+-- All documents of an operation, in the order of the request.
 SELECT ordinal, external_reference, name, content_type, status, sign_error, cause, content_bytes, additional_bytes
 FROM documents
 WHERE month = $2 AND operation_id = $1
 ORDER BY ordinal;
 
 -- name: operation_of_document
--- The key narrows, the text decides: two references may share a key.
+-- The newest operation of a client service that has a document with this external reference. The index finds the rows by the key.
+-- The text is compared as well, since two references may have the same key.
 SELECT d.operation_id
 FROM documents d JOIN operations o ON o.id = d.operation_id
 WHERE d.reference_key = $3 AND d.external_reference = $2 AND o.client_service = $1
@@ -13,10 +15,10 @@ ORDER BY d.operation_id DESC
 LIMIT 1;
 
 -- name: record_outcomes
--- How documents ended, and the signatures that they ended with, in one statement. A document ends once: one that is not RECEIVED
--- any more keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these
--- outcomes are the last ones: the operation gets its final status, and its audit trail an entry. The commit waits for the disk
--- where it ends the operation or carries signatures ($15), else not (see `claim`).
+-- Stores in one statement how documents ended, and the rows of `signatures`. A document ends once: if it is no longer RECEIVED,
+-- it keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these outcomes
+-- are the last ones: the operation gets its final status, and its audit trail gets an entry. The commit waits for the disk if it
+-- ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
                           CASE WHEN $9 OR $15 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
@@ -56,19 +58,21 @@ WITH held AS (
 SELECT documents_failed AS failed, finished_at FROM written;
 
 -- name: evidence
--- What is known of the documents from ordinal $3 to $4.
+-- What is known of the signatures of the documents with the ordinals $3 to $4.
 SELECT ordinal, signature, evidence, tries FROM signatures
 WHERE operation_id = $1 AND day = $2 AND ordinal BETWEEN $3 AND $4;
 
 -- name: forget_tries
--- A row that says 0 stands in the way of what a payload of release 0.1 says of tries.
+-- Sets the sign calls of these documents to 0. A row that says 0 counts more than the tries which a payload of release 0.1 holds.
 INSERT INTO signatures (operation_id, day, ordinal) SELECT $1, $2, unnest($3::integer[])
 ON CONFLICT (operation_id, ordinal, day) DO UPDATE SET tries = 0;
 
 -- name: make_signatures_partition
+-- Makes the partition of signatures for one day, unless it exists.
 SELECT make_signatures_partition($1);
 
 -- name: reopen_documents
+-- Makes failed documents of a reopened operation RECEIVED again.
 UPDATE documents SET status = 1, sign_error = 0, cause = ''
 WHERE month = $2 AND operation_id = $1 AND status = 3 AND ordinal = ANY ($3::integer[])
 RETURNING ordinal;

@@ -1,5 +1,5 @@
 -- name: grants
--- {role} is what the service connects as: it owns nothing, and the audit trail it can only append to.
+-- Lets the role that the service connects as use the tables. It owns none of them, and can only append to the audit trail.
 GRANT USAGE ON SCHEMA batchseal TO {role};
 GRANT SELECT, INSERT, UPDATE ON operations, housekeeping TO {role};
 GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
@@ -17,5 +17,6 @@ BEGIN
 END $$;
 
 -- name: current_role
+-- The role of this connection, and whether row security does not apply to it.
 SELECT quote_ident(current_user) AS role, r.rolsuper OR r.rolbypassrls AS unbound
 FROM pg_roles r WHERE r.rolname = current_user;

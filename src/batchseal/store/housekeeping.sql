@@ -1,8 +1,10 @@
 -- name: unfinished_documents
+-- How many documents of an instance wait to be signed.
 SELECT coalesce(sum(documents_total - documents_signed - documents_failed), 0)::bigint
 FROM operations WHERE instance = $1 AND status IN (1, 3);
 
 -- name: mark_fetched
+-- Notes that the complete results of finished operations have reached their caller, with an entry in the audit trail for each.
 WITH fetched AS (
     UPDATE operations SET fetched_at = now()
     WHERE client_service = $1 AND id = ANY ($2::bigint[]) AND status IN (2, 4) AND fetched_at IS NULL
@@ -12,7 +14,8 @@ INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, fa
 SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_service, '' FROM fetched;
 
 -- name: purgeable
--- By the database's clock: $2 seconds after it was fetched whole, $3 after its end.
+-- Finished operations whose payload may be purged: $2 seconds after the complete result was fetched, or $3 seconds after the end,
+-- by the clock of the database.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4)
   AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
@@ -20,13 +23,15 @@ ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
+-- Finished operations whose result was fetched and whose payload is still there. For when room is needed.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
 ORDER BY fetched_at
 LIMIT 500;
 
 -- name: mark_purged
--- An unfinished operation is never touched, whatever the list says.
+-- Marks operations as purged, with an entry in the audit trail for each. An unfinished operation is never marked, whatever the
+-- caller asks for.
 WITH purged AS (
     UPDATE operations SET payload_purged = true
     WHERE id = ANY ($1::bigint[]) AND status IN (2, 4) AND NOT payload_purged
@@ -38,11 +43,13 @@ WITH purged AS (
 SELECT id, payload_id, payload_record, further_payloads FROM purged;
 
 -- name: free_references
+-- Frees the external references of operations that ended $1 seconds ago and were purged.
 DELETE FROM external_references r USING operations o
 WHERE o.id = r.operation_id AND o.payload_purged AND o.status IN (2, 4)
   AND o.finished_at <= now() - $1 * interval '1 second';
 
 -- name: document_months
+-- The months that ended $1 seconds ago and still have a partition of documents.
 SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'documents'::regclass
@@ -50,10 +57,11 @@ WHERE i.inhparent = 'documents'::regclass
 ORDER BY 1;
 
 -- name: drop_documents
+-- Drops the documents of a month, unless one of its operations still has its payload.
 SELECT drop_documents($1);
 
 -- name: signature_days
--- Days that are over and have a partition of signatures.
+-- The days that are over and still have a partition of signatures.
 SELECT to_date(right(c.relname, 10), 'YYYY_MM_DD') AS day
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'signatures'::regclass
@@ -61,15 +69,19 @@ WHERE i.inhparent = 'signatures'::regclass
 ORDER BY 1;
 
 -- name: drop_signatures
+-- Drops the signatures of a day, unless one of its operations still has its payload.
 SELECT drop_signatures($1);
 
 -- name: make_partition
+-- Makes the partitions of documents and of audit entries for a month, unless they exist.
 SELECT make_partition($1);
 
 -- name: clock
+-- The time of the database, and what an instance noted when it last compared it with the uptime of its machine.
 SELECT clock_timestamp() AS now, h.* FROM (SELECT 1) one LEFT JOIN housekeeping h ON h.instance = $1;
 
 -- name: note_clock
+-- Replaces what an instance noted of the clock.
 INSERT INTO housekeeping (instance, boot_id, uptime_seconds, seen_at, purge_not_before)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (instance) DO UPDATE

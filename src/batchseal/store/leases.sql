@@ -1,10 +1,10 @@
 -- name: claim
--- A lease, and how a document ended, need not be on the disk before the next step: what a power cut takes of them is found
--- again in the spill, which is synced first. So these commits wait for no sync (`relaxed`); the next one that does, which ends
--- or registers an operation, writes them too.
--- Skips what is locked: claims that run side by side never wait for each other and never take the same row.
--- What register has leased (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer. What that
--- one has at work ($6) is not claimed again, though its lease may have run out while the database was away.
+-- Leases the oldest operations that are due and that nobody works on. Rows that another transaction has locked are skipped:
+-- claims that run at the same time never wait for each other and never take the same row. An operation whose lease `register`
+-- gave (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer, unless it is among the woken ones
+-- ($5). Those that this signer works on ($6) are not claimed again, although their lease may have ended while the database was
+-- away. The commit does not wait for the disk (`relaxed`). If a power cut takes the lease, the operation is claimed again: only
+-- its own instance does that, and never for an operation that it still works on ($6).
 WITH free AS (
     SELECT id FROM operations
     WHERE instance = $1 AND status IN (1, 3) AND id <> ALL ($6::bigint[])
@@ -23,7 +23,8 @@ WHERE operations.id = free.id
 RETURNING operations.*;
 
 -- name: claim_one
--- The lease that register gave (fence 1) counts as free for its own instance: nobody works under it.
+-- Leases one operation, even before it is due. The lease that `register` gave (fence 1) counts as free for its own instance,
+-- since nobody works under it. The commit does not wait for the disk (see `claim`).
 WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
@@ -33,18 +34,21 @@ WHERE id = $2 AND instance = $1 AND status IN (1, 3)
 RETURNING operations.*;
 
 -- name: take_back_own_leases
--- The fence goes up, so that what is left of the process before this one can write no more.
+-- Frees every lease of an instance whose signer has just been started. The fence grows, so that a process which is left of the
+-- signer before it can write nothing any more.
 UPDATE operations
 SET lease_holder = NULL, lease_until = NULL, fence = fence + 1
 WHERE lease_holder = $1 AND instance = $1 AND status IN (1, 3)
 RETURNING id;
 
 -- name: renew
+-- Extends the lease of an operation that is held with fence $2.
 UPDATE operations SET lease_until = now() + $3 * interval '1 second'
 WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
 RETURNING id;
 
 -- name: postpone
+-- Ends a try that failed for the whole operation: it is due again in $3 seconds.
 UPDATE operations
 SET status = 3, tries = tries + 1, next_try_at = now() + $3 * interval '1 second',
     lease_holder = NULL, lease_until = NULL

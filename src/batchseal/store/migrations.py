@@ -1,8 +1,8 @@
-"""Migrations: numbered files that only add, applied in order under an advisory lock, all or none of them.
+"""Migrations: numbered SQL files that bring the schema up to date. They are applied in order, all of them or none.
 
-The release before therefore still runs on a newer schema, so that an upgrade can be taken back. What nobody needs any more is
-taken away one release later, by a migration that says so in a line of its own: `-- needs 0007`, the newest migration that a
-program must know to work after this one. A program that does not know it is refused.
+A migration normally only adds tables and columns. So the release before still runs on the newer schema, and an upgrade can be
+taken back. A migration that removes or moves something says so in a line of its own, `-- needs 0007`: from then on a program must
+know migration 0007, and one that does not know it refuses to start.
 """
 
 import re
@@ -13,17 +13,16 @@ from batchseal.errors import ConfigurationError
 from batchseal.store.database import SCHEMA, Connection, Database
 from batchseal.store.queries import QUERIES
 
-# Any fixed number will do; these are ours.
+# The key of the advisory lock under which one process at a time migrates. It may be any fixed number.
 MIGRATION_LOCK = 0x6261_7463_6873_6501
 
 OLDEST_SERVER = (13,)
-
 
 NEEDS = re.compile(r"^-- needs (\d{4})$", re.MULTILINE)
 
 
 def migration_files() -> list[tuple[int, str, str]]:
-    """Number, name and SQL of each migration, in order."""
+    """The number, the name and the SQL of each migration, in the order of the numbers."""
     files = []
     for file in resources.files("batchseal.store").joinpath("migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
@@ -32,18 +31,20 @@ def migration_files() -> list[tuple[int, str, str]]:
 
 
 def needed_by(sql: str) -> int:
-    """The newest migration that a program must know once this one is applied; 0 where it only adds."""
+    """The number of the newest migration that a program must know once this one is applied. 0 if this one only adds."""
     match = NEEDS.search(sql)
     return int(match[1]) if match else 0
 
 
 async def migrate(database: Database, *, recreate: bool = False, role: str | None = None) -> None:
-    """Brings the schema up to date, and lets `role` (quoted) use it. Raises ConfigurationError for a
-    database from which a newer version has taken what this one needs.
+    """Brings the schema up to date and lets `role` (quoted) use it. `recreate` first deletes the schema with all its data.
+
+    Raises ConfigurationError if the server is too old, or if a newer release has changed the schema so that this one cannot use
+    it.
     """
     async with database.transaction() as connection:
         if connection.get_server_version() < OLDEST_SERVER:
-            raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} is the oldest that will do")
+            raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} or newer is needed")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         if recreate:
             await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
@@ -59,7 +60,7 @@ async def migrate(database: Database, *, recreate: bool = False, role: str | Non
         needed = max(applied.values(), default=0)
         if needed > known[-1][0]:
             raise ConfigurationError(
-                f"a newer version has changed the database: it needs one that knows migration {needed}"
+                f"a newer release has changed the database, and this one is too old for it: it does not know migration {needed}"
             )
         for number, name, sql in known:
             if number not in applied:
@@ -74,16 +75,19 @@ async def migrate(database: Database, *, recreate: bool = False, role: str | Non
 
 
 async def make_partitions(connection: Connection, month: date) -> None:
-    """Makes the partitions of this month and the next, where they are missing. Runs inside the caller's
-    transaction.
+    """Makes the partitions of documents and audit entries for `month` and the month after it, if they are missing.
+
+    Runs in the transaction that `connection` is in.
     """
     for first in (month, next_month(month)):
         await connection.execute(QUERIES["make_partition"], first)
 
 
 def partition_name(month: date) -> str:
+    """The name of the partition that holds the documents of a month."""
     return f"documents_{month:%Y_%m}"
 
 
 def next_month(month: date) -> date:
+    """The first day of the month after the one that begins on `month`."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)

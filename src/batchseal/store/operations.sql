@@ -1,8 +1,9 @@
 -- name: register
--- One statement, one round trip: the reference, the operation, its documents and the first entry of its audit trail, or
--- nothing where the reference is taken, or the month ($14) not the one of {documents}, its partition. The clock is the
--- database's, for the lease as well: instances may disagree about the time. The commit of a synchronous operation (mode $24)
--- waits for no sync: nothing is said of it before its end, whose commit writes both.
+-- Registers an operation in one statement and one round trip: it stores the reference, the operation, its documents and the first
+-- entry of its audit trail. It stores nothing if the reference is taken, or if the month is no longer $14, whose partition is
+-- {documents}. All times, the lease included, come from the clock of the database, since instances may disagree about the time.
+-- The commit of a synchronous operation (mode $24) does not wait for the disk: no reply mentions the operation before it ends,
+-- and the commit of its end also writes everything before it.
 WITH relaxed AS (
     SELECT set_config('synchronous_commit',
                       CASE WHEN $5 = $24::smallint THEN 'off' ELSE current_setting('synchronous_commit') END, true)
@@ -37,38 +38,46 @@ WITH relaxed AS (
 SELECT * FROM registered;
 
 -- name: month
+-- The first day of the current month, by the clock of the database.
 SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date;
 
 -- name: reference_holder
--- `may_go_on`: it has failed and has its payload still, so that its caller can hand it in again.
+-- The operation that has an external reference. `may_go_on` says whether that operation has failed and still has its payload, so
+-- that its caller can hand it in again.
 SELECT r.operation_id, o.status IS NOT NULL AND o.status = 4 AND NOT o.payload_purged AS may_go_on
 FROM external_references r LEFT JOIN operations o ON o.id = r.operation_id
 WHERE r.client_service = $1 AND r.external_reference = $2;
 
 -- name: operation
+-- One operation of a client service.
 SELECT * FROM operations WHERE client_service = $1 AND id = $2;
 
 -- name: operations_with_reference
+-- All operations of a client service that were registered with an external reference, the newest first.
 SELECT * FROM operations WHERE client_service = $1 AND external_reference = $2 ORDER BY id DESC;
 
 -- name: live_payloads
+-- The payloads that an instance must keep. Housekeeping deletes every other one.
 SELECT payload_id, payload_record, further_payloads FROM operations WHERE instance = $1 AND NOT payload_purged;
 
 -- name: counts_by_status
+-- How many operations, and how many documents in them, have each status. For the metrics.
 SELECT status, count(*) AS operations, sum(documents_total) AS documents FROM operations GROUP BY status;
 
 -- name: unfinished
+-- How many operations are unfinished, how old the oldest of them is, and the size of the database. For the metrics.
 SELECT count(*) AS operations,
        coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds,
        pg_database_size(current_database()) AS database_bytes
 FROM operations WHERE status IN (1, 3);
 
 -- name: is_finished
+-- Whether an operation is finished. For the service itself, whatever the client service.
 SELECT status IN (2, 4) FROM operations WHERE id = $1;
 
 -- name: reopen
--- A failed operation that its caller has handed in again. $3 documents are open again. It is not due for $4 seconds, which its
--- worker needs to prepare it and to wake the signer. That its result was fetched holds for the one before only.
+-- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
+-- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one.
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
     documents_failed = documents_failed - $3
@@ -76,10 +85,11 @@ WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;
 
 -- name: add_payload
--- Names a further payload of an operation that is held with fence $2. The commit waits for no sync: the commit of the first
--- signature that depends on this payload comes later in the same log, and waits. The documents $5 have another digest from now on,
--- so a signature that is kept of them counts no more.
-WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)
+-- Adds a further payload to an operation that is held with fence $2. The commit does not wait for the disk: the first signature
+-- that depends on this payload is committed later, and that commit writes everything before it. The documents $5 have another
+-- digest from now on, so signatures that were kept of them no longer count.
+WITH relaxed AS (
+    SELECT set_config('synchronous_commit', 'off', true)
 ), named AS (
     UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
     FROM relaxed

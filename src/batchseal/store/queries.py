@@ -1,4 +1,7 @@
-"""Named queries, read once from the `*.sql` files beside this module. No other module holds SQL."""
+"""The named queries, read once from the `*.sql` files beside this module.
+
+A query begins with the line `-- name: NAME`. The comment below that line says what the query is for.
+"""
 
 import re
 from importlib import resources
@@ -7,7 +10,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def load_queries() -> dict[str, str]:
-    """Query name to text. A name that stands twice is an error."""
+    """The text of each query by its name. Raises AssertionError if two queries have the same name."""
     queries: dict[str, str] = {}
     for file in sorted(resources.files("batchseal.store").iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".sql"):

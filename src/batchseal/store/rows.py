@@ -1,4 +1,4 @@
-"""Rows as the rest of the service sees them: frozen, typed, without the database's own values."""
+"""Rows of the database as the rest of the service sees them: frozen types whose fields hold Python values."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,15 @@ from uuid import UUID
 from batchseal.document import Evidence, Refusal, ToSign
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
+# The fence of an operation that was registered and never claimed.
 REGISTRATION_FENCE = 1
-# How long `claim` leaves a new operation to the worker that is about to hand it to the signer.
+# How long after the registration `claim` leaves an operation alone: its worker is about to hand it to the signer.
 WAKE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
-    """An operation to register. `instance` holds the payload; host and port are what replies advertise."""
+    """An operation to register. `instance` is the one that holds the payload. Replies give `host` and `port` as its address."""
 
     payload_id: UUID
     client_service: str
@@ -29,12 +30,12 @@ class NewOperation:
     port: int
     return_signed_content: bool | None = None
     documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
-    payload_record: bytes = b""  # what the payload store wants to know when it is asked for the payload
+    payload_record: bytes = b""  # what the payload store needs to find the payload again
 
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document to register; one with a `refusal` ends at once."""
+    """A document to register. One with a `refusal` is stored as ERROR_SIGNING."""
 
     ordinal: int
     external_reference: str
@@ -45,7 +46,7 @@ class NewDocument:
 
 
 class PayloadColumns(NamedTuple):
-    """What a row says of the payloads of its operation. Only `payloads` reads the two records."""
+    """The columns of an operation that say where its payloads are. Only the package `payloads` can read the two records."""
 
     payload_id: UUID
     payload_record: bytes
@@ -54,7 +55,7 @@ class PayloadColumns(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """An operation as stored. Times are aware, in UTC, in whole milliseconds."""
+    """An operation as it is stored. Times have a time zone (UTC) and whole milliseconds."""
 
     id: int
     payload_id: UUID
@@ -78,12 +79,13 @@ class OperationRow:
 
     @property
     def payloads(self) -> PayloadColumns:
+        """The columns that lead to the payloads of this operation."""
         return PayloadColumns(self.payload_id, self.payload_record, self.further_payloads)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """A document as stored, without its content. `additional_bytes` is what signing added."""
+    """A document as it is stored, without its content. `additional_bytes` is how much signing added to it."""
 
     ordinal: int
     external_reference: str
@@ -94,36 +96,39 @@ class DocumentRow:
     cause: str | None
     content_bytes: int
     additional_bytes: int
-    evidence: Evidence | None = None  # of a signed document, where it came with the row
+    evidence: Evidence | None = None  # of a signed document, if whoever made this object knew it
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedOperation:
-    """An operation under lease. Every write to it names `fence`; `tries` counts those that ended in
-    EXECUTION_ERROR.
+    """An operation that this process holds the lease of. Every write to the operation names `fence`.
 
-    `fence` grows with each claim: far more claims than tries means that its worker keeps dying.
+    `tries` counts the runs that ended in EXECUTION_ERROR. `fence` grows with each claim, so a fence much higher than `tries`
+    means that the process dies each time it works on this operation.
     """
 
     row: OperationRow
     fence: int
     tries: int
-    documents: Sequence[DocumentRow] | None = None  # where they are known without asking
-    to_sign: Sequence[ToSign] = ()  # what is prepared for `fingerprint`, where that is known without looking
+    documents: Sequence[DocumentRow] | None = None  # None: they must be read from the database
+    to_sign: Sequence[ToSign] = ()  # prepared for `fingerprint`; what is missing here must be read from the payload
     fingerprint: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What the database keeps of one document while it is signed. `tries`: sign calls that it was in."""
+class SignatureRow:
+    """A row of the table `signatures`: what the database keeps of one document while it is being signed.
+
+    `evidence` is None as long as there is no signature. `tries` counts the sign calls that the document was in.
+    """
 
     ordinal: int
     evidence: Evidence | None = None
     tries: int = 0
 
 
-class Ended(NamedTuple):
-    """What an operation's end says: documents given up, and when (None where it is not the end yet)."""
+class OperationEnd(NamedTuple):
+    """What became of an operation: how many of its documents have failed, and when it ended (None: it has not ended yet)."""
 
     failed: int
     finished_at: datetime | None
@@ -131,8 +136,9 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A new operation as its worker hands it to the signer, which begins under the lease of the registration. `asked_at`:
-    monotonic seconds, from before it was registered.
+    """A new operation as its worker hands it to the signer, which then works under the lease that the registration gave.
+
+    `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered.
     """
 
     row: OperationRow
@@ -142,7 +148,7 @@ class Registration:
     asked_at: float
 
     def claimed(self) -> ClaimedOperation | None:
-        """None where it comes so late that a `claim` may have taken the lease over."""
+        """The operation with its lease. None if so much time has passed that another `claim` may have taken the lease."""
         if time.monotonic() - self.asked_at > WAKE_SECONDS:
             return None
         return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint)
@@ -150,7 +156,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An entry of the audit trail as it is chained. `event` is one of `audit.chain.Event`."""
+    """An entry of the audit trail with its place in the chain. `event` is one of `audit.chain.Event`."""
 
     position: int
     at: datetime
@@ -167,7 +173,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Numbers for `/metrics` and `check`."""
+    """Figures for `/metrics` and `batchseal check`. The mappings count by the status of the operation."""
 
     operations: Mapping[OperationStatus, int]
     documents: Mapping[OperationStatus, int]
@@ -177,6 +183,7 @@ class Statistics:
 
 
 def operation_row(record: Mapping[str, Any]) -> OperationRow:
+    """The operation in a database record with all columns of the table `operations`."""
     return OperationRow(
         id=record["id"],
         payload_id=record["payload_id"],
@@ -201,10 +208,12 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
 
 
 def payload_columns(record: Mapping[str, Any]) -> PayloadColumns:
+    """The payload columns in a database record that has at least these three."""
     return PayloadColumns(record["payload_id"], record["payload_record"], tuple(record["further_payloads"]))
 
 
 def document_row(record: Mapping[str, Any]) -> DocumentRow:
+    """The document in a database record of the query `documents`."""
     return DocumentRow(
         ordinal=record["ordinal"],
         external_reference=record["external_reference"],
@@ -219,4 +228,5 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
 
 
 def claimed_operation(record: Mapping[str, Any]) -> ClaimedOperation:
+    """The claimed operation in a database record with all columns of the table `operations`."""
     return ClaimedOperation(operation_row(record), record["fence"], record["tries"])

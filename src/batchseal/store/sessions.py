@@ -1,7 +1,7 @@
-"""Connections that stay open between statements, handed out one user at a time.
+"""A pool of connections, each of which has one user at a time.
 
-In place of asyncpg's pool, whose every release takes a task of its own for a reset that nobody here needs: a small request
-uses the database three times, and waits for each.
+It replaces the pool of asyncpg, which starts a task for each connection that is given back, to reset the connection. Nobody here
+needs that reset, and a small request uses the database three times and waits each time.
 """
 
 import asyncio
@@ -15,29 +15,32 @@ IDLE_SECONDS = 300.0
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that knows to which client service it is limited: None is none; `database.UNKNOWN`, a change cut off."""
+    """A connection that knows which client service it is limited to.
+
+    `caller` is None if it is not limited, and `database.UNKNOWN` if a change of the limit was cut off.
+    """
 
     caller: str | None = None
 
 
 class Sessions:
-    """At most `size` at once, made by `connect` when they are needed; the one used last is used next."""
+    """At most `size` connections at a time. `connect` opens them when they are needed. The one given back last is used next."""
 
     def __init__(self, connect: Callable[[], Awaitable[Session]], size: int) -> None:
         self._connect = connect
         self._size = size
         self._room = asyncio.Semaphore(size)
-        self._idle: list[tuple[float, Session]] = []  # since when
+        self._idle: list[tuple[float, Session]] = []  # each with the time since when it is idle
         self._in_use: set[Session] = set()
         self._closed = False
 
     @property
     def at_hand(self) -> bool:
-        """Whether `acquire` has nothing to wait for."""
+        """Whether an open connection is free, so that `acquire` would not wait."""
         return bool(self._idle) and not self._room.locked()
 
     async def acquire(self) -> Session:
-        """Waits for one to come back where all are in use. Raises what `connect` raises."""
+        """A connection. If all are in use, waits until one is given back. Raises what `connect` raises."""
         await self._room.acquire()
         try:
             session = self._take_idle() or await self._connect()
@@ -48,7 +51,7 @@ class Sessions:
         return session
 
     def release(self, session: Session) -> None:
-        """To be used again, unless it is closed or its user has left something open."""
+        """Gives a connection back. It is used again, unless it was closed or its user left a transaction open."""
         self._in_use.discard(session)
         now = time.monotonic()
         if self._closed or (not session.is_closed() and session.is_in_transaction()):
@@ -60,7 +63,7 @@ class Sessions:
         self._room.release()
 
     async def close(self, seconds: float) -> None:
-        """Lets statements under way end for `seconds`."""
+        """Waits up to `seconds` for connections that are in use, then closes all of them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for _ in range(self._size):

@@ -1,4 +1,4 @@
-"""`Store`: every read and write of operations and documents, each a short transaction."""
+"""`Store` reads and writes operations, documents, signatures and leases. Each method is one short transaction."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -14,11 +14,11 @@ from batchseal.store.columns import (
     day_of,
     document_columns,
     is_storable,
-    kept_columns,
-    kept_row,
     month_of,
     outcome_columns,
     reference_key,
+    signature_columns,
+    signature_row,
 )
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
@@ -26,12 +26,12 @@ from batchseal.store.rows import (
     WAKE_SECONDS,
     ClaimedOperation,
     DocumentRow,
-    Ended,
-    Kept,
     NewDocument,
     NewOperation,
+    OperationEnd,
     OperationRow,
     PayloadColumns,
+    SignatureRow,
     claimed_operation,
     document_row,
     operation_row,
@@ -39,48 +39,59 @@ from batchseal.store.rows import (
 )
 from batchseal.system.crash_sites import crash_site
 
-# The signer's, if it is handed the operation at once; else it only keeps other instances away.
+# The lease of a new operation. The signer works under it if the worker hands the operation over. If not, it only keeps other
+# instances away.
 REGISTRATION_LEASE_SECONDS = 30.0
-REOPENED_SECONDS = 10.0  # until what was not woken is due
+# When an operation that was handed in again becomes due, if nobody wakes the signer for it before.
+REOPENED_SECONDS = 10.0
 
 
 class Store:
-    """Operations, documents and leases in PostgreSQL.
+    """Operations, documents, signatures and leases in PostgreSQL, as one instance of the service uses them.
 
-    `instance` is who claims. Any method raises DatabaseUnavailable while the database is away; the pool comes
-    back by itself. Methods that a caller's request reaches take the client service and see nothing of any
-    other.
+    `instance` is this instance, which claims operations. Every method raises DatabaseUnavailable while the database cannot be
+    reached, and works again by itself when it is back. A method that answers a request of a caller takes the name of that client
+    service, and can neither read nor change the rows of another one.
     """
 
     def __init__(self, database: Database, instance: UUID) -> None:
         self._database = database
         self._instance = instance
-        self._month: date | None = None  # by the database's clock; its partition exists
-        self._days: set[date] = set()  # whose partitions of signatures exist
+        self._month: date | None = None  # the current month by the database's clock, if its partition is known to exist
+        self._days: set[date] = set()  # days whose partition of signatures is known to exist
 
     @classmethod
     async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
-        """Without `everything` only what is asked for a caller can be seen."""
+        """Connects to the database at `dsn` with at most `pool_size` connections.
+
+        Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
+        no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
+        """
         return cls(await Database.open(dsn, pool_size, everything=everything), instance)
 
     @property
     def database(self) -> Database:
-        """For `Upkeep` and `AuditTrail`."""
+        """The connections, which `Upkeep` and `AuditTrail` share with this store."""
         return self._database
 
     async def close(self) -> None:
+        """Closes the connections. Statements that are under way get 5 s to end."""
         await self._database.close()
 
     async def ping(self) -> None:
+        """Raises DatabaseUnavailable unless the database answers within 5 s."""
         async with self._database.connection() as connection:
             await connection.fetchval("SELECT 1", timeout=5)
 
     async def migrate(self, *, recreate: bool = False, role: str | None = None) -> None:
-        """Brings the schema up to date, before any other call, and lets `role` use it. `recreate` deletes all of it first."""
+        """Brings the schema up to date and lets `role` (quoted) use it. Must come before any other call.
+
+        `recreate` first deletes the schema with all its data.
+        """
         await migrations.migrate(self._database, recreate=recreate, role=role)
 
     async def role(self) -> tuple[str, bool]:
-        """Who this store connects as, quoted, and whether row security does not bind it."""
+        """The role that this store connects as (quoted), and whether row security does not apply to it."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["current_role"])
             return record["role"], record["unbound"]
@@ -88,10 +99,11 @@ class Store:
     # --- registering ----------------------------------------------------------------------------------------
 
     async def register(self, operation: NewOperation, documents: Sequence[NewDocument]) -> OperationRow:
-        """Stores an operation with its documents, or nothing.
+        """Stores an operation with its documents, or stores nothing.
 
-        Raises ReferenceTaken with the holder's id; of several that ask at once exactly one gets the
-        reference. The row is leased to its instance for a short while, by the database's clock.
+        Raises ReferenceTaken, with the id of the operation that has the reference, also if several requests with the same
+        reference come at once: exactly one of them is registered. Raises ValueNotAllowed or TooLarge for values that cannot be
+        stored. The new operation is leased to its instance for REGISTRATION_LEASE_SECONDS.
         """
         check_storable(operation, documents)
         async with self._database.connection(operation.client_service) as connection:
@@ -127,12 +139,12 @@ class Store:
             )
             if record is not None:
                 return operation_row(record)
-            # A second statement: the first one's snapshot does not show the row that it ran into.
+            # This needs a second statement: the snapshot of the first one does not show the row that it collided with.
             taken = operation.client_service, operation.external_reference
             holder = await connection.fetchval(QUERIES["reference_holder"], *taken)
             if holder is not None:
                 raise reference_taken(operation.external_reference, holder)
-            self._month = None  # it may have ended
+            self._month = None  # the month may be over
         raise InternalError("an external reference was taken and freed again five times in a row")
 
     async def _new_month(self, connection: Connection) -> date:
@@ -142,7 +154,11 @@ class Store:
         return month
 
     async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
-        """Opens failed documents of an EXECUTION_FAILED operation, due when woken or soon. None where it is none any more."""
+        """Opens these failed documents of a failed operation again, so that they can be signed.
+
+        `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
+        after REOPENED_SECONDS. Returns None if it is no longer failed, or if its payload was purged meanwhile.
+        """
         day = await self._day(operation.created_at)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
@@ -157,9 +173,9 @@ class Store:
             return operation_row(record)
 
     async def _day(self, created_at: datetime) -> date:
-        """The day of an operation; its partition of signatures exists when this returns.
+        """The day of an operation. The partition for its signatures exists when this returns.
 
-        It is made in a transaction of its own. Made in that of its caller, it would be gone again where that one fails.
+        The partition is made in a transaction of its own: one that belongs to a transaction which is rolled back would be gone.
         """
         day = day_of(created_at)
         if day not in self._days:
@@ -171,7 +187,10 @@ class Store:
     # --- reading --------------------------------------------------------------------------------------------
 
     async def reference_holder(self, client_service: str, reference: str, *, for_good: bool = False) -> int | None:
-        """The operation that has this external reference. With `for_good` not one that can be handed in again."""
+        """The id of the operation that has this external reference, or None.
+
+        With `for_good`, also None if that operation has failed and can be handed in again under the same reference.
+        """
         if not is_storable(reference):
             return None
         async with self._database.connection(client_service) as connection:
@@ -179,7 +198,7 @@ class Store:
         return None if record is None or (for_good and record["may_go_on"]) else int(record["operation_id"])
 
     async def operations_with_reference(self, client_service: str, reference: str) -> list[OperationRow]:
-        """Newest first; more than one where a purged operation's reference was used again."""
+        """The newest first. There can be more than one: the reference of a purged operation is free again after some years."""
         if not is_storable(reference):
             return []
         async with self._database.connection(client_service) as connection:
@@ -187,6 +206,7 @@ class Store:
             return [operation_row(record) for record in records]
 
     async def operation(self, client_service: str, operation_id: int) -> OperationRow | None:
+        """The operation with this id, or None if the client service has none with it."""
         if not 0 < operation_id < 1 << 63:
             return None
         async with self._database.connection(client_service) as connection:
@@ -194,25 +214,25 @@ class Store:
             return operation_row(record) if record else None
 
     async def is_finished(self, operation_id: int) -> bool:
-        """For the service itself, which knows the id; callers ask by `operation`."""
+        """Whether this operation is finished. Not for callers: this does not check whose operation it is."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["is_finished"], operation_id) is True
 
     async def documents(
         self, operation_id: int, created_at: datetime, *, caller: str | None = None
     ) -> list[DocumentRow]:
-        """In the order of the request. `created_at` is the operation's: it tells the partition."""
+        """The documents of an operation in the order of the request. `created_at` is the operation's: it names the partition."""
         async with self._database.connection(caller) as connection:
             records = await connection.fetch(QUERIES["documents"], operation_id, month_of(created_at))
             return [document_row(record) for record in records]
 
     async def mark_fetched(self, client_service: str, operation_ids: Collection[int]) -> None:
-        """The whole results of these finished operations have reached their caller."""
+        """Notes that the complete results of these finished operations have reached their caller."""
         async with self._database.connection(client_service) as connection:
             await connection.execute(QUERIES["mark_fetched"], client_service, list(operation_ids))
 
     async def operation_of_document(self, client_service: str, document_reference: str) -> int | None:
-        """The newest operation that has a document with this external reference."""
+        """The id of the newest operation of this client service that has a document with this external reference, or None."""
         if not is_storable(document_reference):
             return None
         key = reference_key(client_service, document_reference)
@@ -224,16 +244,20 @@ class Store:
 
     async def evidence(
         self, operation_id: int, created_at: datetime, first: int, last: int, *, caller: str | None = None
-    ) -> dict[int, Kept]:
-        """By ordinal, from `first` to `last`: what is kept of the documents that have been in a sign call."""
+    ) -> dict[int, SignatureRow]:
+        """The rows of `signatures` for the documents from ordinal `first` to ordinal `last`, by ordinal.
+
+        A document that has not been in a sign call has no row.
+        """
         async with self._database.connection(caller) as connection:
             asked = operation_id, day_of(created_at), first, last
             return {
-                record["ordinal"]: kept_row(record) for record in await connection.fetch(QUERIES["evidence"], *asked)
+                record["ordinal"]: signature_row(record)
+                for record in await connection.fetch(QUERIES["evidence"], *asked)
             }
 
     async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
-        """The payloads of the instance that must stay."""
+        """Every payload of the instance that is still needed: those of operations that were not purged."""
         async with self._database.connection() as connection:
             return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
 
@@ -242,10 +266,10 @@ class Store:
     async def claim(
         self, limit: int, lease_seconds: float, *, woken: Collection[int] = (), at_work: Collection[int] = ()
     ) -> list[ClaimedOperation]:
-        """Leases up to `limit` operations of this instance that are due and that nobody works on, oldest first.
+        """Leases up to `limit` operations of this instance that are due and that nobody works on, the oldest first.
 
-        One that has just been registered is left alone for a second, unless it is among the `woken`: the worker
-        that registered it may have more to say than its row. What is `at_work` is not claimed.
+        An operation that was registered less than WAKE_SECONDS ago is left alone: its worker is about to hand it over, and can
+        say more about it than its row. This does not apply to the `woken` ones. Those that are `at_work` are never claimed.
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(
@@ -256,19 +280,19 @@ class Store:
         return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
-        """Leases one operation, even before it is due. None where it is finished, held, or another instance's."""
+        """Leases one operation, even before it is due. None if it is finished, held, or belongs to another instance."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
             crash_site("claimed")
             return claimed_operation(record) if record else None
 
     async def take_back_own_leases(self) -> int:
-        """Frees every lease of this instance: for the start of its signer, whose predecessor is dead. How many."""
+        """Frees every lease of this instance and returns how many. For the start of its signer: the one before it is dead."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["take_back_own_leases"], self._instance))
 
     async def renew(self, operation_id: int, fence: int, lease_seconds: float) -> bool:
-        """False where the lease is somebody else's by now or the operation is finished: stop the work."""
+        """Extends the lease. False if somebody else has it now or if the operation is finished: then the work must stop."""
         async with self._database.connection() as connection:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
@@ -276,8 +300,10 @@ class Store:
     async def add_payload(
         self, operation_id: int, created_at: datetime, fence: int, record: bytes, ordinals: Sequence[int]
     ) -> bool:
-        """Names a further payload in the row, in which the documents `ordinals` were prepared. Signatures that are kept of them
-        were made for what was prepared before, and are forgotten. False, and nothing changed, where the fence is stale.
+        """Adds a further payload to the row of the operation, in which the documents `ordinals` were prepared.
+
+        Signatures that are kept of these documents were made for what was prepared before. They are forgotten. If the fence is
+        stale, changes nothing and returns False.
         """
         asked = operation_id, fence, record, day_of(created_at), list(ordinals)
         async with self._database.connection() as connection:
@@ -291,14 +317,16 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome] = (),
-        kept: Sequence[Kept] = (),
+        kept: Sequence[SignatureRow] = (),
     ) -> bool:
-        """Ends documents, each once, by its first outcome, and keeps what is known of them. False, and nothing changed, where
-        the fence is stale. Signatures have survived a power cut when this returns.
+        """Stores how documents ended, and what is `kept` of documents in the table `signatures`.
+
+        A document that has ended before keeps its first outcome. If the fence is stale, changes nothing and returns False. When
+        this returns True, signatures among `kept` are on the disk.
         """
         day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.connection() as connection:
-            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, day, last=False)
+            held = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=False)
         if held is None:
             return False
         crash_site("outcomes-recorded")
@@ -310,21 +338,21 @@ class Store:
         created_at: datetime,
         fence: int,
         outcomes: Sequence[DocumentOutcome] = (),
-        kept: Sequence[Kept] = (),
+        kept: Sequence[SignatureRow] = (),
         *,
         commit_after: asyncio.Future[None] | None = None,
-    ) -> Ended | None:
-        """Ends the last documents and with them the operation: EXECUTED, or EXECUTION_FAILED where one of all has failed.
+    ) -> OperationEnd | None:
+        """Ends the last documents, and with them the operation: EXECUTION_FAILED if any document has failed, else EXECUTED.
 
-        Returns None, and changes nothing, where the fence is stale. The commit waits for `commit_after`, and there is none where
-        that fails. The table refuses to finish an operation that has a document which is still RECEIVED.
+        If the fence is stale, changes nothing and returns None. The transaction commits only after `commit_after` is done, and
+        not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
         """
         wait = commit_after is not None
         day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, day, last=True)
+            ended = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=True)
             if commit_after is not None:
                 await commit_after
                 crash_site("finish-uncommitted")
@@ -336,27 +364,36 @@ class Store:
         connection: Connection,
         operation_id: int,
         created_at: datetime,
+        day: date,
         fence: int,
         outcomes: Sequence[DocumentOutcome],
-        kept: Sequence[Kept],
-        day: date,
+        kept: Sequence[SignatureRow],
         *,
         last: bool,
-    ) -> Ended | None:
+    ) -> OperationEnd | None:
         month, columns = month_of(created_at), outcome_columns(outcomes)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
         row = await connection.fetchrow(
-            QUERIES["record_outcomes"], operation_id, month, *columns, fence, last, day, *kept_columns(kept), durable
+            QUERIES["record_outcomes"],
+            operation_id,
+            month,
+            *columns,
+            fence,
+            last,
+            day,
+            *signature_columns(kept),
+            durable,
         )
-        return Ended(*row) if row else None
+        return OperationEnd(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
-        """EXECUTION_ERROR, and free again, until `seconds` from now. False where the fence is stale."""
+        """Ends a failed try: EXECUTION_ERROR, due in `seconds`. If the fence is stale, changes nothing and returns False."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
 
 
 def reference_taken(reference: str, holder: int) -> ReferenceTaken:
+    """The error for an external reference that the operation `holder` has."""
     return ReferenceTaken(f"external reference {reference!r} is taken by operation {holder}", operation_id=holder)

@@ -1,4 +1,8 @@
-"""`AuditTrail`: entries that wait, the chain, and its anchors."""
+"""`AuditTrail` reads and writes the tables of the audit trail: the pending entries, the chain and its anchors.
+
+The statement that changes an operation also writes a pending entry, in the same transaction. A moment later the entry is moved
+into the chain: it gets a position and a link, which is a digest over the link before it and the entry.
+"""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -15,7 +19,7 @@ from batchseal.store.rows import AuditEntry, PayloadColumns, payload_columns
 
 ENTRIES_AT_ONCE = 500
 CHAIN_LOCK = 0x6261_7463_6873_6503
-# The chain begins with it.
+# Stands for the link before the first entry.
 NO_LINK = bytes(32)
 
 entry_fields = attrgetter(*AuditEntry.__slots__)
@@ -24,8 +28,8 @@ MakeLink = Callable[[bytes, AuditEntry], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An entry that is not chained yet."""
+class PendingEntry:
+    """An entry that is not in the chain yet."""
 
     id: int
     at: datetime
@@ -36,11 +40,12 @@ class Waiting:
     client_service: str
     digest: bytes
     payloads: PayloadColumns
-    signed_ordinals: tuple[int, ...]  # of a finished operation
+    signed_ordinals: tuple[int, ...]  # the signed documents, if the operation was finished
 
 
-def waiting_entry(record: Mapping[str, Any]) -> Waiting:
-    return Waiting(
+def pending_entry(record: Mapping[str, Any]) -> PendingEntry:
+    """The entry in a database record of the query `audit_waiting`."""
+    return PendingEntry(
         id=record["id"],
         at=record["at"],
         operation_id=record["operation_id"],
@@ -56,7 +61,7 @@ def waiting_entry(record: Mapping[str, Any]) -> Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The end of a month that was exported to `file`."""
+    """The last link of a month whose entries were exported to `file`. The chain goes on from here after they were dropped."""
 
     month: date
     last_position: int
@@ -66,44 +71,51 @@ class Anchor:
 
 
 class AuditTrail:
+    """The audit trail in the database, as one instance uses it. Every method raises DatabaseUnavailable."""
+
     def __init__(self, database: Database, instance: UUID) -> None:
         self._database = database
         self._instance = instance
         self._months: set[date] = set()
 
-    async def waiting(self, after: int = 0) -> list[Waiting]:
-        """Entries of the instance behind the entry `after`, oldest first."""
+    async def pending(self, after: int = 0) -> list[PendingEntry]:
+        """The oldest pending entries of this instance whose id is larger than `after`, at most ENTRIES_AT_ONCE."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, ENTRIES_AT_ONCE)
-        return [waiting_entry(record) for record in records]
+        return [pending_entry(record) for record in records]
 
-    async def chain(self, entries: Sequence[tuple[Waiting, bytes, bytes]], make_link: MakeLink) -> int:
-        """Appends entries, each with its digest and credential, behind the last one. Instances take turns."""
+    async def chain(self, entries: Sequence[tuple[PendingEntry, bytes, bytes]], make_link: MakeLink) -> int:
+        """Moves pending entries to the end of the chain, and returns their number.
+
+        Each entry comes with its digest and the fingerprint of its credential. `make_link` computes a link from the link before
+        it and the entry. A lock lets only one instance do this at a time. An entry that is no longer pending is left out.
+        """
         async with self._database.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", CHAIN_LOCK)
             taken = {r["id"] for r in await connection.fetch(QUERIES["audit_take"], [w.id for w, _, _ in entries])}
             last = await connection.fetchrow(QUERIES["audit_last"])
             now = await connection.fetchval("SELECT now()")
             position, link = (last["position"], last["link"]) if last else (0, NO_LINK)
-            # Months follow the chain's order, even where a clock goes back: a dropped month is a whole stretch.
+            # The month never decreases along the chain, even if the clock is set back. So the entries of a month are one
+            # unbroken part of the chain, which can be dropped.
             newest = await connection.fetchval("SELECT max(month) FROM audit")
             month = max(month_of(now), newest or date.min)
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
             rows = []
-            for waiting, digest, credential in entries:
-                if waiting.id not in taken:
+            for pending, digest, credential in entries:
+                if pending.id not in taken:
                     continue
                 position += 1
                 entry = AuditEntry(
                     position,
-                    waiting.at,
-                    waiting.operation_id,
+                    pending.at,
+                    pending.operation_id,
                     month,
-                    waiting.signed,
-                    waiting.failed,
-                    waiting.event,
-                    waiting.client_service,
+                    pending.signed,
+                    pending.failed,
+                    pending.event,
+                    pending.client_service,
                     digest,
                     credential,
                     b"",
@@ -117,7 +129,7 @@ class AuditTrail:
         return len(rows)
 
     async def read(self, after: int = 0) -> AsyncIterator[AuditEntry]:
-        """In the chain's order."""
+        """The entries in the order of the chain, from the one behind position `after`."""
         while True:
             async with self._database.connection() as connection:
                 records = await connection.fetch(QUERIES["audit_read"], after, ENTRIES_AT_ONCE)
@@ -128,24 +140,27 @@ class AuditTrail:
             after = records[-1]["position"]
 
     async def read_month(self, month: date) -> list[AuditEntry]:
+        """All entries of a month in the order of the chain."""
         async with self._database.connection() as connection:
             return [AuditEntry(**record) for record in await connection.fetch(QUERIES["audit_read_month"], month)]
 
     async def anchors(self) -> list[Anchor]:
+        """All anchors, the oldest month first."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["audit_anchors"])
         return [Anchor(**{name: record[name] for name in Anchor.__slots__}) for record in records]
 
     async def anchor(self, anchor: Anchor) -> None:
+        """Stores an anchor. Does nothing if its month has one already."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["audit_anchor"], *astuple(anchor))
 
     async def months(self, seconds: float) -> list[date]:
-        """Months that ended that long ago and have a partition, oldest first."""
+        """The months that ended at least `seconds` ago and still have a partition, the oldest first."""
         async with self._database.connection() as connection:
             return [record["month"] for record in await connection.fetch(QUERIES["audit_months"], seconds)]
 
     async def drop(self, month: date) -> bool:
-        """False where the month is not anchored as it stands."""
+        """Drops the partition of a month. False, and nothing dropped, if no anchor matches the entries that it has now."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["drop_audit"], month))

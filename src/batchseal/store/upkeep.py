@@ -1,4 +1,4 @@
-"""`Upkeep`: what housekeeping reads and writes. All times are the database's."""
+"""`Upkeep` holds the queries of housekeeping: what may be purged or dropped, and figures. All times are the database's."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,7 +13,7 @@ from batchseal.system.crash_sites import crash_site
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The database's time, and what an instance noted of it last (None where it never did)."""
+    """The time of the database, and what an instance noted when it last looked at it. The notes are None if it never did."""
 
     now: datetime
     boot_id: str | None
@@ -23,60 +23,73 @@ class Clock:
 
 
 class Upkeep:
+    """The queries of housekeeping, as one instance uses them. Every method raises DatabaseUnavailable."""
+
     def __init__(self, database: Database, instance: UUID) -> None:
         self._database = database
         self._instance = instance
 
     async def unfinished_documents(self) -> int:
-        """How many documents of the instance wait to be signed."""
+        """How many documents of this instance wait to be signed."""
         async with self._database.connection() as connection:
             return int(await connection.fetchval(QUERIES["unfinished_documents"], self._instance))
 
     async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, PayloadColumns]:
-        """Payloads of the instance that have had their time, by operation; 500 at most, oldest first."""
+        """Payloads of this instance that may be purged, by the id of their operation. At most 500, those that ended first.
+
+        Their result was fetched `fetched_seconds` ago, or the operation ended `unfetched_seconds` ago.
+        """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["purgeable"], self._instance, fetched_seconds, unfetched_seconds)
             return {record["id"]: payload_columns(record) for record in records}
 
     async def purgeable_for_room(self) -> dict[int, PayloadColumns]:
-        """Fetched payloads of the instance, oldest first."""
+        """Payloads of this instance whose result was fetched, at most 500, those that were fetched first.
+
+        For when room is needed.
+        """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance)
             return {record["id"]: payload_columns(record) for record in records}
 
     async def mark_purged(self, operation_ids: list[int]) -> dict[int, PayloadColumns]:
-        """Says so of finished operations, before their files go; returns those it holds for."""
+        """Marks finished operations as purged. To be called before their payloads are deleted.
+
+        Returns the payloads of those that were marked, by operation. Unfinished operations are left as they are.
+        """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
         return {record["id"]: payload_columns(record) for record in records}
 
     async def free_references(self, seconds: float) -> int:
+        """Frees the external references of purged operations that ended at least `seconds` ago. Returns how many."""
         async with self._database.connection() as connection:
             done: str = await connection.execute(QUERIES["free_references"], seconds)
             return int(done.rsplit(maxsplit=1)[-1])
 
     async def document_months(self, seconds: float) -> list[date]:
-        """Months that ended that long ago and have a partition."""
+        """The months that ended at least `seconds` ago and still have a partition of documents."""
         async with self._database.connection() as connection:
             return [record["month"] for record in await connection.fetch(QUERIES["document_months"], seconds)]
 
     async def drop_documents(self, month: date) -> bool:
-        """False while an operation of the month is unfinished or has its payload."""
+        """Drops the documents of a month. False, and nothing dropped, while an operation of the month has its payload."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["drop_documents"], month))
 
     async def signature_days(self) -> list[date]:
-        """Days that are over and have a partition of signatures."""
+        """The days that are over and still have a partition of signatures."""
         async with self._database.connection() as connection:
             return [record["day"] for record in await connection.fetch(QUERIES["signature_days"])]
 
     async def drop_signatures(self, day: date) -> bool:
-        """False while an operation of the day is unfinished or has its payload."""
+        """Drops the signatures of a day. False, and nothing dropped, while an operation of the day has its payload."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["drop_signatures"], day))
 
     async def clock(self) -> Clock:
+        """The time of the database, and the last notes of this instance."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["clock"], self._instance)
             return Clock(
@@ -88,10 +101,12 @@ class Upkeep:
             )
 
     async def note_clock(self, boot_id: str, uptime_seconds: float, now: datetime, not_before: datetime | None) -> None:
+        """Replaces the notes of this instance. With `not_before`, nothing is purged before that time."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["note_clock"], self._instance, boot_id, uptime_seconds, now, not_before)
 
     async def statistics(self) -> Statistics:
+        """Figures over the operations of all instances."""
         async with self._database.connection() as connection:
             counts = await connection.fetch(QUERIES["counts_by_status"])
             unfinished = await connection.fetchrow(QUERIES["unfinished"])

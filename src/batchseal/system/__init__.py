@@ -1,4 +1,4 @@
-"""General helpers that know nothing of documents, operations or HTTP: the disk, processes, waiting, messages.
+"""General helpers that know nothing of documents, operations or HTTP: the disk, memory, processes, waiting, messages.
 
-Every other module may import from here, and nothing here imports another module of the service.
+Every other package may import from here. Nothing here imports from another package of the service.
 """

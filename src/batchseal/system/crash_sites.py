@@ -1,19 +1,19 @@
-"""Named places where a crash matters: tests end the process exactly there. In service a site is one comparison.
+"""Named places in the code where a crash matters. Tests kill the process exactly there. In service a place costs one comparison.
 
-payload-created             the payload has a name and holds nothing
-payload-appended            documents are written and not synced
-payload-committed           the payload is durable where it must be, and no row knows it
-registered                  the operation is committed; the signer is not woken, the caller not answered
-claimed                     the lease is taken
-further-payload-committed   the signer has prepared documents, and no row names their payload
-further-payload-named       the row names it, and nothing in it is signed
-signatures-unrecorded       signatures came, and are written nowhere
-outcomes-recorded           signatures are durable, documents are SIGNED, the status of the operation is not set yet
+payload-created             the payload has a name, but is empty
+payload-appended            documents are written, but not fsynced
+payload-committed           the payload is durable if it must be, but no row names it
+registered                  the operation is committed, but the signer was not woken and the caller got no reply
+claimed                     the signer has taken the lease
+further-payload-committed   the signer has prepared documents, but no row names their payload
+further-payload-named       the row names that payload, but nothing in it is signed
+signatures-unrecorded       signatures have come, but are stored nowhere
+outcomes-recorded           signatures are durable and documents are SIGNED, but the operation has no final status yet
 finish-uncommitted          the final status is about to be committed
-finished                    it is committed
-purge-marked                the row says purged, the payload is still there
-purge-removed               the payload is gone
-month-exported              the audit entries of a month are in their file, and still in the database too
+finished                    the final status is committed
+purge-marked                the row says that the payload was purged, but it is still there
+purge-removed               the payload was deleted
+month-exported              the audit entries of a month are in their file, but still in the database too
 """
 
 import os
@@ -27,13 +27,17 @@ _passes_left = 0
 
 
 def arm(site: str) -> None:
-    """`site`, or `site:3` for its third pass; `!` in front ends the whole service, as a power cut would."""
+    """Chooses where this process is to crash: `site`, or `site:3` for the third time that it gets there.
+
+    With `!` in front, the whole service is killed, as in a power cut.
+    """
     global _armed, _passes_left
     _armed, _, passes = site.partition(":")
     _passes_left = int(passes or 1)
 
 
 def crash_site(name: str) -> None:
+    """Kills this process if this is the place that was chosen."""
     if _armed and _armed.lstrip("!") == name:
         _crash()
 
@@ -44,6 +48,6 @@ def _crash() -> None:
     if _passes_left > 0:
         return
     if _armed.startswith("!"):
-        # The supervisor first: the kernel ends its children with it, the database too.
+        # The supervisor is killed first. The kernel then kills its children, the database among them.
         os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,7 @@
-"""The disk: files that are complete and durable once they have their name, and room that is there before it is needed."""
+"""Writes files so that they survive a crash.
+
+A file is complete and fsynced before it gets its name, and a file that will be mapped gets its disk space when it is made.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +11,7 @@ from typing import BinaryIO
 
 
 def sync(path: Path) -> None:
-    """A file's content, or the names in a folder, are on the disk when this returns."""
+    """Fsyncs the content of a file, or the names in a folder. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -17,17 +20,18 @@ def sync(path: Path) -> None:
 
 
 def rename_synced(path: Path, name: Path) -> None:
-    """The new name is on the disk when this returns, and so are the other names in its folder."""
+    """Renames a file or a folder, and fsyncs the folder that holds the new name. Raises OSError."""
     path.rename(name)
     sync(name.parent)
 
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file to write the new content of `path` to. When the block ends, the content is fsynced and has the name.
+    """Gives a file to write the new content of `path` to. When the block ends, the content is fsynced and renamed to `path`.
 
     Until then, and if the block raises, `path` stays as it was. The umask applies to `mode`, as with `open`. Only one process
-    at a time may replace the same path: the draft beside it has a fixed name, so that one left by a crash is not kept.
+    at a time may replace the same path: the draft has a fixed name beside it, so that the draft of a crashed process is
+    overwritten.
     """
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
@@ -37,14 +41,16 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 
 def write_synced(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Like `replacing`, for content that is at hand."""
+    """Like `replacing`, for content that is already in memory."""
     with replacing(path, mode) as file:
         file.write(content)
 
 
 def create_once(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Makes a complete file or none, fsynced with its name. Where several processes try at once, the first one's file stays
-    and the others' content is dropped: read `path` afterwards. The umask applies to `mode`.
+    """Makes a file unless it exists. It is complete, and fsynced with its name, or it does not exist at all.
+
+    If several processes try at the same time, the file of the first one stays and the content of the others is dropped, so read
+    `path` afterwards. The umask applies to `mode`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.draft")
     with _new_file(draft, mode) as file:
@@ -59,7 +65,7 @@ def create_once(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 @contextmanager
 def _new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
-    """Fsynced when the block ends, removed if it raises."""
+    """Gives a new file to write to. It is fsynced when the block ends, and removed if the block raises."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -72,8 +78,9 @@ def _new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
 
 
 def open_mapped(path: Path, size_bytes: int) -> int:
-    """Descriptor of a file of this size or more, to be mapped. It has its room from the beginning: a write to a mapped page for
-    which a full disk has none ends the process. Raises OSError.
+    """Opens a file for mapping, makes it at least `size_bytes` long, and returns its descriptor. Raises OSError.
+
+    The disk space is allocated now: a write to a mapped page for which a full disk has no space would kill the process (SIGBUS).
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""A cache whose answers hold for a time each: `ExpiringCache`."""
+"""`ExpiringCache`: a cache in which each value is valid for a time of its own."""
 
 import time
 from collections import OrderedDict
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class ExpiringCache(Generic[Key, Value]):
-    """At most `size` answers; a new one that finds no room takes the place of the oldest. `clock` gives seconds."""
+    """Keeps at most `size` values. If there is no room for a new one, the oldest one is dropped. `clock` returns seconds."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
@@ -21,12 +21,12 @@ class ExpiringCache(Generic[Key, Value]):
         return len(self._answers)
 
     def find(self, key: Key) -> tuple[Value] | None:
-        """The answer in a tuple, since None may be one; None where there is none that still holds."""
+        """The value in a tuple, or None if there is none that is still valid. (The value itself may be None, hence the tuple.)"""
         kept = self._answers.get(key)
         return (kept[1],) if kept is not None and kept[0] > self._clock() else None
 
     def keep(self, key: Key, value: Value, seconds: float) -> None:
-        """Remembers `value` for `seconds`."""
+        """Keeps `value` for `seconds`."""
         self._answers[key] = self._clock() + seconds, value
         self._answers.move_to_end(key)
         while len(self._answers) > self._size:

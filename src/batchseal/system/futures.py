@@ -1,4 +1,4 @@
-"""Work in threads, and failures of what nobody waits for."""
+"""Runs work in threads, and marks failures of futures as seen."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,11 +9,14 @@ T = TypeVar("T")
 
 
 def in_pool(pool: Executor | None, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Cancelled, it is done at once while its thread goes on: shielded where the thread uses what is closed afterwards."""
+    """Runs `work` in a thread of `pool` (None: the default one of the event loop).
+
+    Cancelling the future does not stop the thread. Shield it if you close what the thread uses.
+    """
     return asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def retrieve_failure(ended: asyncio.Future[Any]) -> None:
-    """So that a failure that nobody waited for is not reported as lost."""
+    """A callback for futures that perhaps nobody awaits: asyncio then does not log their failure as never retrieved."""
     if not ended.cancelled():
         ended.exception()

@@ -1,4 +1,4 @@
-"""A small table in a file that several processes map and change under one lock: `MappedFile`."""
+"""`MappedFile`: a small file that several processes map into memory, and change while they hold its lock."""
 
 import fcntl
 import mmap
@@ -11,9 +11,9 @@ from batchseal.system.disk import open_mapped
 
 
 class MappedFile:
-    """The first `size_bytes` of a file, made where there is none. What is written to `bytes` is seen by all that map it.
+    """The first `size_bytes` of a file, which is made if it is missing. All processes that map it see what one writes to `bytes`.
 
-    The file is for this machine's processes while they run: nothing is fsynced. Raises OSError.
+    The file is meant for processes that run on this machine now, so nothing is fsynced. Raises OSError.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
@@ -25,12 +25,13 @@ class MappedFile:
             raise
 
     def close(self) -> None:
+        """Ends the mapping and closes the file."""
         self.bytes.close()
         os.close(self._descriptor)
 
     @contextmanager
     def locked(self) -> Iterator[mmap.mmap]:
-        """Nobody else holds the lock within the block. Do not nest it: the inner end would give the lock away."""
+        """Holds the lock of the file during the block. Do not nest it: the end of the inner block would release the lock."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield self.bytes

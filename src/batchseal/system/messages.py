@@ -1,4 +1,4 @@
-"""Messages between two processes of the service: each is a 4-byte little-endian length and a msgpack array of that length."""
+"""Messages between two processes of the service. Each is a msgpack array, after its length as 4 bytes, little-endian."""
 
 import asyncio
 import struct
@@ -11,20 +11,23 @@ LENGTH = struct.Struct("<I")
 
 
 def pack(message: Sequence[Any]) -> bytes:
+    """The bytes of a message."""
     body = msgspec.msgpack.encode(message)
     return LENGTH.pack(len(body)) + body
 
 
 async def read(reader: asyncio.StreamReader, most_bytes: int) -> list[Any]:
-    """The next message. Raises IncompleteReadError where the stream ends, ConnectionError for one that is longer than
-    `most_bytes` or is no msgpack array: what follows on that stream cannot be trusted either.
+    """Reads the next message. Raises IncompleteReadError if the stream ends.
+
+    Raises ConnectionError for a message that is longer than `most_bytes` or is no msgpack array. Then nothing that follows on the
+    stream can be trusted either.
     """
     length = _length(await reader.readexactly(LENGTH.size), most_bytes)
     return _decoded(await reader.readexactly(length))
 
 
 def read_blocking(stream: BinaryIO, most_bytes: int) -> list[Any]:
-    """Like `read`, from a file that waits. Raises EOFError where it ends."""
+    """Like `read`, but reads from a file and blocks. Raises EOFError if the file ends."""
     return _decoded(_exactly(stream, _length(_exactly(stream, LENGTH.size), most_bytes)))
 
 

@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it."""
+"""Makes a process end together with the one that started it."""
 
 import ctypes
 import os
@@ -8,11 +8,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """The kernel sends this process the signal `number` when its parent dies (prctl(2)): nothing of a service outlives it.
+    """Asks the kernel to send this process the signal `number` when its parent dies (prctl(2)).
 
-    To be precise, when the parent's thread that started it ends. An exec keeps the setting, a change of user clears it.
+    To be precise, the kernel sends it when that thread of the parent ends which started this process. The setting survives an
+    exec. A change of user clears it.
     """
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        os._exit(1)  # it died in between, and no signal comes
+        os._exit(1)  # the parent died before the call of prctl, so no signal will come

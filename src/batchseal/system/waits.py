@@ -1,4 +1,4 @@
-"""How long a start waits for each of its parts, and what it says meanwhile, as lines on standard error."""
+"""Limits how long each part of a start may take, and reports on standard error what a long start waits for."""
 
 import asyncio
 import sys
@@ -9,26 +9,30 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+# A wait that takes longer than this is reported.
 SAID_AFTER_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """A part of a start that takes longer than `seconds` is ended and begun anew, up to `attempts` times in all."""
+    """How long a part of a start may take. After `seconds` it is ended and begun again, up to `attempts` times in all."""
 
     seconds: float
     attempts: int = 3
 
 
 def say(text: str) -> None:
+    """Writes a line for the operator to standard error."""
     print(f"batchseal: {text}", file=sys.stderr, flush=True)
 
 
 async def in_attempts(
     what: str, attempt: Callable[[], Awaitable[T]], patience: Patience, failure: Callable[[str], Exception]
 ) -> T:
-    """The result of `attempt`, which is cancelled when its time is over and has to end what it started. Raises `failure` after
-    the last attempt that took too long.
+    """The result of the first `attempt` that is done in time.
+
+    An attempt that takes too long is cancelled, and must then end what it has started. Raises the error that `failure` makes of a
+    sentence, after the last attempt has taken too long.
     """
     for number in range(1, patience.attempts + 1):
         try:
@@ -45,8 +49,10 @@ async def in_attempts(
 async def said_when_long(
     what: str, report: Callable[[str], None] = say, after_seconds: float = SAID_AFTER_SECONDS
 ) -> AsyncIterator[None]:
-    """Reports that the start waits for `what` once that has taken `after_seconds`, again each time the wait has doubled, and
-    when it is over. Only a wait that leaves the event loop free can be told of.
+    """Reports that the start waits for `what`, if the block takes longer than `after_seconds`.
+
+    It reports again each time the wait has doubled, and when the wait is over. The block must not block the event loop, which
+    does the reporting.
     """
     began = time.monotonic()
     telling = asyncio.create_task(_tell(what, report, after_seconds))

@@ -21,8 +21,9 @@ from granian.server.embed import Server
 
 from batchseal.api.guard import Guard
 from batchseal.errors import ConfigurationError
-from batchseal.processes.entry import connections_within, give_back_memory, raise_open_files
+from batchseal.processes.open_files import connections_within, raise_open_files
 from batchseal.settings.load import Settings
+from batchseal.system.heap import give_back_memory
 
 log = structlog.get_logger(__name__)
 

@@ -5,11 +5,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from harness.tools import find
 from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import BASE, FAST, authorization, batch, documents, finished, post
+from tests.support.service import BASE, FAST, authorization, batch, documents, finished, post
 
 SHORT, LONG = 100, 5000
 SHORT_SECONDS = 600  # it takes about 90

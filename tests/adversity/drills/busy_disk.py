@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, batch, documents, finished, post, until
+from tests.support.service import FAST, batch, documents, finished, post, until
 
 READY_SECONDS = 10
 FULL_BYTES, QUICK_BYTES = 4 << 30, 512 << 20

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.crashes import HOUSEKEEPING_SITES, Job, judge_ended, signing_trial
 from tests.adversity.drills.judge import judge_stored, result_of
 from tests.adversity.drills.registry import Figures, Trial, drill

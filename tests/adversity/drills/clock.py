@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGKILL
 
-from benchmarks.service import RunningService, descendants
+from harness.service import RunningService, descendants
 from tests.adversity.drills.judge import judge_result, judge_stored
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, batch, documents, finished, get, post, until
+from tests.support.service import FAST, batch, documents, finished, get, post, until
 
 from batchseal.postgres.account import choose_account
 from batchseal.postgres.programs import find_programs, programs_for

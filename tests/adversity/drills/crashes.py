@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_stored, living
 from tests.adversity.drills.purging import crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
+from tests.support.service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
 from batchseal.client.http import Client
 from batchseal.errors import RequestFailed

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
-from benchmarks.service import RunningService, descendants
+from harness.service import RunningService, descendants
 from harness.stored import connect_as_owner, signatures_by_operation, torn_bytes
-from tests.support_service import BASE, get
+from tests.support.service import BASE, get
 
 from batchseal.commands.verify import check_files, load_roots
 

@@ -5,8 +5,8 @@ import threading
 import time
 from typing import Any
 
-from benchmarks.service import RunningService
-from tests.support_service import BASE, SYNC, batch, get, post
+from harness.service import RunningService
+from tests.support.service import BASE, SYNC, batch, get, post
 
 CALLERS = 3
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, own_bytes, result_of
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, batch, connect, documents, finished, head, post, spill_files, until
+from tests.support.service import FAST, batch, connect, documents, finished, head, post, spill_files, until
 
 WARM_UP = 20
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.service import RunningService, descendants
+from harness.service import RunningService, descendants
 from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result, living, result_of
 from tests.adversity.drills.load import Load, signed_contents
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, batch, client_of, documents, finished, post, spill_files, until
+from tests.support.service import FAST, batch, client_of, documents, finished, post, spill_files, until
 
 DISK_BYTES, PAGE_BYTES = 600 << 20, 4096
 SITES = (

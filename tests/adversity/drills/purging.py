@@ -11,11 +11,11 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.clock import DAY, OtherClock
 from tests.adversity.drills.judge import judge_result, owner
 from tests.adversity.drills.registry import Figures
-from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
+from tests.support.service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
 
 READY_SECONDS, FINISHED_SECONDS = 5, 20
 AGO = -500 * DAY

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result, own_bytes, owner
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
+from tests.support.service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
 
 # --- steady load -------------------------------------------------------------------------------------------------
 

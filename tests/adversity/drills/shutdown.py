@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.load import Load, full_load
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import FAST, documents, finished
+from tests.support.service import FAST, documents, finished
 
 SHARE, OUT_SECONDS = 0.8, 30
 FLAGS = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=20")

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.service import RunningService
+from harness.service import RunningService
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import ASYNC, BASE, FAST, batch, connect, documents, reply, until
+from tests.support.service import ASYNC, BASE, FAST, batch, connect, documents, reply, until
 
 NAMES = ("first", "second", "third")
 

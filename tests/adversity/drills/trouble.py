@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.service import RunningService, descendants
+from harness.service import RunningService, descendants
 from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support_service import (
+from tests.support.service import (
     FAST,
     authorization,
     batch,

@@ -1,11 +1,11 @@
--- What has had its time: payloads after they were fetched, partitions after their month, references after ten years.
+-- What housekeeping needs to remove old data: payloads that were fetched, partitions of past months, references after ten years.
 
-ALTER TABLE operations ADD COLUMN fetched_at timestamptz;  -- the whole result
+ALTER TABLE operations ADD COLUMN fetched_at timestamptz;  -- when the complete result was fetched
 
--- Only those that still have a payload stand in it.
+-- This index holds only operations that still have a payload.
 CREATE INDEX operations_with_payload ON operations (instance, finished_at) WHERE NOT payload_purged;
 
--- The database's clock against an instance's uptime: a clock that jumped suspends purging.
+-- What each instance noted of the database's clock and of its own uptime. If the clock has jumped, purging is suspended.
 CREATE TABLE housekeeping (
     instance         uuid PRIMARY KEY,
     boot_id          text             NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE housekeeping (
     purge_not_before timestamptz
 );
 
--- Partitions are made and dropped by their owner, on behalf of a role that owns nothing.
+-- Functions that make and drop partitions as the owner of the tables, for the role of the service, which owns nothing.
 CREATE FUNCTION make_partition(month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 DECLARE
@@ -39,7 +39,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- True where it is gone; false where an operation of the month is unfinished or has its payload still.
+-- Returns true if the partition was dropped, false if an operation of the month is unfinished or still has its payload.
 CREATE FUNCTION drop_documents(month date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 DECLARE

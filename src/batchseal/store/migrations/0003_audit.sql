@@ -1,5 +1,5 @@
--- The audit trail: an entry per operation and event. Written with what it tells of, in the same transaction; chained a moment
--- later, in one order for all instances.
+-- The audit trail has an entry for each event of an operation. The entry is written in the transaction of the event. A moment
+-- later it is moved into the chain, which gives the entries of all instances one order.
 
 CREATE TABLE audit_pending (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -11,7 +11,7 @@ CREATE TABLE audit_pending (
     signed         integer     NOT NULL,
     failed         integer     NOT NULL,
     client_service text        NOT NULL,
-    digest         bytea       NOT NULL   -- SHA-256 over the documents' digests, empty where the event adds none
+    digest         bytea       NOT NULL   -- SHA-256 over the documents' digests, or empty if the event has none
 );
 
 CREATE TABLE audit (
@@ -24,12 +24,12 @@ CREATE TABLE audit (
     event          smallint    NOT NULL,
     client_service text        NOT NULL,
     digest         bytea       NOT NULL,
-    credential     bytea       NOT NULL,  -- fingerprint of the chain that signed
-    link           bytea       NOT NULL,  -- SHA-256 over the link before and this entry
+    credential     bytea       NOT NULL,  -- fingerprint of the certificate chain that signed
+    link           bytea       NOT NULL,  -- SHA-256 over the link before it and this entry
     PRIMARY KEY (position, month)
 ) PARTITION BY RANGE (month);
 
--- Months whose entries were exported and dropped: the chain goes on from here.
+-- The last link of each month that was exported. After its entries were dropped, the chain goes on from here.
 CREATE TABLE audit_anchors (
     month         date   PRIMARY KEY,
     last_position bigint NOT NULL,
@@ -46,7 +46,7 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_anchors FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
--- True where the month is gone; false where it is not anchored as it stands.
+-- Returns true if the month was dropped, false if no anchor matches the entries that it has.
 CREATE FUNCTION drop_audit(month date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 DECLARE

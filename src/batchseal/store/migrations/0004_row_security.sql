@@ -1,5 +1,6 @@
--- The second lock behind every WHERE: a connection that serves a caller sees that caller's rows, whatever it asks.
--- It says so in `batchseal.client_service`; what works for all says `batchseal.scope = '*'`; one that says neither sees nothing.
+-- Row security, as a second check behind the WHERE of every statement: a connection that serves a caller sees only the rows of
+-- that caller, whatever the statement says. Such a connection sets `batchseal.client_service`. A connection that works for all
+-- callers sets `batchseal.scope = '*'`. One that sets neither sees nothing.
 
 CREATE FUNCTION may_see(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT current_setting('batchseal.scope', true) = '*'

@@ -1,20 +1,21 @@
 -- needs 0005
--- Signatures, time stamps and tries leave the payloads. A release that looks for them in the payload would report documents that
--- are signed as damaged, so it must not start on this database.
+-- Signatures, time stamps and tries move from the payloads into a table. An earlier release would look for them in the payload
+-- and report signed documents as damaged, so it must not start on this database.
 
--- What a payload store says of a payload (payloads/interface.py). Empty: release 0.1, whose payloads are named by payload_id alone.
+-- What the payload store needs to find the payload (payloads/interface.py). Empty in rows of release 0.1, whose payloads are
+-- found by payload_id alone.
 ALTER TABLE operations ADD COLUMN payload_record bytea NOT NULL DEFAULT '';
--- Payloads of what was prepared after the upload, oldest first.
+-- Records of the payloads with what was prepared after the upload, the oldest first.
 ALTER TABLE operations ADD COLUMN further_payloads bytea[] NOT NULL DEFAULT '{}';
 
--- One row for each document that has been in a sign call. Columns by falling width and none of them null.
+-- One row for each document that has been in a sign call. The columns are ordered by falling width and none may be null.
 CREATE TABLE signatures (
     operation_id bigint   NOT NULL,
     ordinal      integer  NOT NULL,
     day          date     NOT NULL,             -- of the operation's created_at (UTC)
     tries        smallint NOT NULL DEFAULT 0,   -- sign calls that the document was in
-    signature    bytea    NOT NULL DEFAULT '',  -- the signature value; empty where there is none yet
-    evidence     bytea    NOT NULL DEFAULT '',  -- time stamps and what else the level needs (store/columns.py)
+    signature    bytea    NOT NULL DEFAULT '',  -- the signature value; empty if there is none yet
+    evidence     bytea    NOT NULL DEFAULT '',  -- time stamps and whatever else the level needs (store/columns.py)
     PRIMARY KEY (operation_id, ordinal, day)
 ) PARTITION BY RANGE (day);
 
@@ -27,7 +28,7 @@ CREATE POLICY one_client_service ON signatures USING (
     OR EXISTS (SELECT FROM operations o WHERE o.id = operation_id)
 );
 
--- A partition for each day: it is dropped as a whole, so a purge leaves no dead rows.
+-- Each day has a partition, which is dropped as a whole. So a purge leaves no dead rows.
 CREATE FUNCTION make_signatures_partition(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 DECLARE
@@ -45,7 +46,7 @@ BEGIN
     EXECUTE format('ALTER TABLE signatures ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, day, day + 1);
 END $$;
 
--- True where the partition is gone; false where an operation of the day is unfinished or still has its payload.
+-- Returns true if the partition was dropped, false if an operation of the day is unfinished or still has its payload.
 CREATE FUNCTION drop_signatures(day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 BEGIN

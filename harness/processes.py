@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.service import descendants, pss_bytes
+from harness.service import descendants, pss_bytes
 
 CpuSeconds = dict[str, float]
 

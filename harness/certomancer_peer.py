@@ -1,4 +1,4 @@
-"""certomancer's CSC v1 server, wrapped as an upstream to measure against: `python -m benchmarks.certomancer_peer FOLDER`.
+"""certomancer's CSC v1 server, wrapped as an upstream to measure against: `python -m harness.certomancer_peer FOLDER`.
 
 Its key is parsed once (else the peer would be what is measured), and it gets a token address. Prints its address; the root's
 certificate is FOLDER/root.pem. Its time stamps, OCSP answers and CRLs are at an address of their own, which FOLDER/services
@@ -13,12 +13,13 @@ from typing import Any
 
 from aiohttp import web
 from asn1crypto import pem
-from benchmarks.service import free_port
 from certomancer import registry
 from certomancer.integrations.aiohttp_animator import build_animator_app
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from csc_dummy import csc_dummy_server as dummy
+
+from harness.service import free_port
 
 VALID = 'validity: {valid-from: "2020-01-01T00:00:00+0000", valid-to: "2050-01-01T00:00:00+0000"}'
 CONFIGURATION = f"""

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
-from benchmarks.misbehaving import Misbehaving
+from harness.misbehaving import Misbehaving
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
 

@@ -17,7 +17,7 @@ from batchseal.processes.supervisor import reserve_port
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 CLIENTS = {"one": {"secret": "s1"}, "two": {"secret": "s2"}, "off": {"secret": "s3", "active": False}}
-SOURCES = Path(__file__).parents[1] / "src"
+SOURCES = Path(__file__).parents[2] / "src"
 
 
 class Service:
@@ -39,7 +39,7 @@ class Service:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    str(Path(__file__).with_name("support_api.py")),
+                    str(Path(__file__).with_name("api_worker.py")),
                     "--grace",
                     str(grace),
                     "--send-stall",

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from harness.tools import SOFTHSM_MODULE
 
 from batchseal.sandbox.authority import Authority
+from harness.tools import SOFTHSM_MODULE
 
 MODULE = SOFTHSM_MODULE
 PIN = "1234"

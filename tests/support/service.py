@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.invoices import invoice
-from benchmarks.service import RunningService
+from harness.invoices import invoice
+from harness.service import RunningService
 
 from batchseal.client.http import Client
 from batchseal.settings.client_services import ClientServices

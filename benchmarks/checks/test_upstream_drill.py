@@ -6,8 +6,8 @@ The bounds are those that must hold for ten trials of 500 documents (`make bench
 import statistics
 
 import pytest
-from benchmarks.misbehaving import KINDS
 from benchmarks.upstream_drill import MULTISIGN, run_trials
+from harness.misbehaving import KINDS
 
 TRIALS, DOCUMENTS = 4, 200
 

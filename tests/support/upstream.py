@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from benchmarks.invoices import invoice
-from benchmarks.misbehaving import Misbehaving, service
+from harness.invoices import invoice
+from harness.misbehaving import Misbehaving, service
 from tests.support.parts import Connect, Parts, running_parts
 
 from batchseal.admission.ledger import Ledger

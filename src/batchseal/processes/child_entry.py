@@ -1,0 +1,68 @@
+"""What a child process does when it begins: it reads its settings, sets up its log, and says when it is ready.
+
+This code runs inside the child. How the supervisor starts a child and watches it stands in `child.py`.
+"""
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from batchseal.settings.load import Settings, read_dumped_settings
+from batchseal.system.heap import share_arenas
+from batchseal.system.parent import die_with_parent
+
+
+def configure_log(level: str) -> None:
+    """Writes the log to standard error, one JSON object a line. No caller passes documents, secrets or tokens to the log."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(stream=sys.stderr, level=number, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def begin(processes: Sequence[str]) -> tuple[str, int]:
+    """Reads the command line that the supervisor gave to this child, and ties the child's life to the supervisor's.
+
+    Returns which of `processes` this is, and the descriptor for `say_ready`.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("process", choices=processes)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    die_with_parent()
+    share_arenas()
+    # Ctrl-C sends SIGINT to every process of the terminal. Only the supervisor decides when the children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return arguments.process, arguments.ready_fd
+
+
+def receive_settings() -> Settings:
+    """Waits for the settings on standard input. Ends this process if the supervisor closes the pipe without sending them."""
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise SystemExit(1)
+    gc.freeze()  # all code is loaded now: the garbage collector need not examine it in every run
+    settings = read_dumped_settings(data)
+    configure_log(settings.log_level)
+    return settings
+
+
+def say_ready(descriptor: int, line: str = "ready") -> None:
+    """Tells the supervisor that this child can be used. `line` is what `Child.start` returns."""
+    os.write(descriptor, line.encode() + b"\n")
+    os.close(descriptor)
