@@ -38,10 +38,12 @@ APPLICATION = "batchseal.app"
 
 
 class Supervisor:
-    """Runs the service with these settings, from its start to its end."""
+    """Runs the service with these settings, from its start to its end.
+
+    `application` is the module that the signer and the workers run: `python -m application signer|worker`.
+    """
 
     def __init__(self, settings: Settings, application: str = APPLICATION) -> None:
-        """`application` is the module that the signer and the workers run: `python -m application signer|worker`."""
         self._settings = settings
         self._application = application
         self._children: list[Child] = []
