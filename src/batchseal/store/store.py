@@ -159,6 +159,7 @@ class Store:
         `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
         after REOPENED_SECONDS. Returns None if it is no longer failed, or if its payload was purged meanwhile.
         """
+        day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
@@ -168,15 +169,18 @@ class Store:
             changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
-            day = await self._day(connection, operation.created_at)
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
             return operation_row(record)
 
-    async def _day(self, connection: Connection, created_at: datetime) -> date:
-        """The day on which an operation was registered. Makes the partition of its signatures if it is missing."""
+    async def _make_day(self, created_at: datetime, caller: str | None = None) -> date:
+        """The day on which an operation was registered. Makes the partition of its signatures if it is missing.
+
+        It is made in a transaction of its own: if it were part of a later one, a rollback would take it away again.
+        """
         day = day_of(created_at)
         if day not in self._days:
-            await connection.execute(QUERIES["make_signatures_partition"], day)
+            async with self._database.connection(caller) as connection:
+                await connection.execute(QUERIES["make_signatures_partition"], day)
             self._days.add(day)
         return day
 
@@ -313,6 +317,8 @@ class Store:
         A document that has ended before keeps its first outcome. If the fence is stale, changes nothing and returns False. When
         this returns True, signatures among `kept` are on the disk.
         """
+        if kept:
+            await self._make_day(created_at)
         async with self._database.connection() as connection:
             held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=False)
         if held is None:
@@ -336,6 +342,8 @@ class Store:
         not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
         """
         wait = commit_after is not None
+        if kept:
+            await self._make_day(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
@@ -357,22 +365,26 @@ class Store:
         *,
         last: bool,
     ) -> OperationEnd | None:
-        month, columns = month_of(created_at), outcome_columns(outcomes)
-        day = await self._day(connection, created_at) if kept else day_of(created_at)
+        month, day, columns = month_of(created_at), day_of(created_at), outcome_columns(outcomes)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
-        row = await connection.fetchrow(
-            QUERIES["record_outcomes"],
-            operation_id,
-            month,
-            *columns,
-            fence,
-            last,
-            day,
-            *signature_columns(kept),
-            durable,
-        )
+        try:
+            row = await connection.fetchrow(
+                QUERIES["record_outcomes"],
+                operation_id,
+                month,
+                *columns,
+                fence,
+                last,
+                day,
+                *signature_columns(kept),
+                durable,
+            )
+        except BaseException:
+            # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
+            self._days.discard(day)
+            raise
         return OperationEnd(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
