@@ -36,9 +36,12 @@ class OperationReader:
         self._readers: list[PayloadReader] = []
 
     def open(self) -> "OperationReader":
-        """Opens all payloads at once. Raises PayloadUnavailable, PayloadDamaged."""
-        for _ in self._opened():
-            pass
+        """Opens all payloads at once, or none. Raises PayloadUnavailable, PayloadDamaged."""
+        try:
+            self._opened()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def _opened(self) -> Sequence[PayloadReader]:
@@ -47,7 +50,13 @@ class OperationReader:
         return self._readers
 
     def ordinals(self, kind: FrameKind) -> set[int]:
-        return set[int]().union(*(reader.ordinals(kind) for reader in self._opened()))
+        found: set[int] = set()
+        newer: list[PayloadReader] = []
+        for reader in self._opened():
+            # The newest frame counts, as in `read`, even if it is damaged and an older one is whole.
+            found |= {n for n in reader.ordinals(kind) if not any(other.has(kind, n) for other in newer)}
+            newer.append(reader)
+        return found
 
     def has(self, kind: FrameKind, ordinal: int) -> bool:
         return any(reader.has(kind, ordinal) for reader in self._opened())
