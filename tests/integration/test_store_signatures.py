@@ -35,7 +35,7 @@ class Held:
         return await self.store.record_outcomes(self.row.id, self.row.created_at, self.fence, kept=kept)
 
     async def kept(self) -> dict[int, SignatureRow]:
-        return await self.store.evidence(self.row.id, self.row.created_at, 0, 1)
+        return await self.store.evidence(self.row.id, self.row.created_at, [0, 1])
 
 
 async def held(store: Store, name: str = "one") -> Held:
@@ -133,3 +133,14 @@ async def test_a_new_signature_does_not_keep_the_time_stamp_of_the_one_before(st
     assert (await one.kept())[0].evidence == Evidence(b"first", (b"stamp of the first",))
     assert await one.record(SignatureRow(0, Evidence(b"second"), tries=3))
     assert (await one.kept())[0] == SignatureRow(0, Evidence(b"second"), 3)
+
+
+async def test_a_document_that_is_prepared_anew_has_no_signature(store: Store) -> None:
+    """The signature that is kept is about the document as it was before. After a crash it would be taken for the new one's."""
+    one = await held(store)
+    both = [SignatureRow(n, Evidence(b"value", (b"stamp",)), tries=2) for n in range(2)]
+    assert await one.record(*both)
+    assert not await store.add_payload(one.row.id, one.fence + 1, b"payload", [1])
+    assert list((await one.kept()).values()) == both
+    assert await store.add_payload(one.row.id, one.fence, b"payload", [1])
+    assert await one.kept() == {0: both[0], 1: SignatureRow(1, None, 2)}

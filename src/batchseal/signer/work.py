@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from batchseal.document import DocumentOutcome, Evidence, ToSign
 from batchseal.errors import LeaseLost, UpstreamError
-from batchseal.operation import Caller
+from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
@@ -64,7 +64,10 @@ class Work:
         self._reader = reader
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
-        self.upload: Upload | None = None  # a further payload that no row names yet
+        self.upload: Upload | None = None  # a further payload while it is written
+        self.upload_may_be_named = False  # the row may name it by now
+        # The payload of an asynchronous operation is durable since its registration.
+        self.is_durable = claimed.row.mode is not Mode.SYNC
 
     @property
     def row(self) -> OperationRow:
@@ -82,20 +85,24 @@ class Work:
         self.claimed = replace(self.claimed, row=row)
         self.progress.prepared_anew = True
         self.upload.release()
-        self.upload = None
+        self.upload, self.upload_may_be_named = None, False
         self._reader.close()
         self._reader = OperationReader(payloads, records_of(row.payloads))
 
-    async def close(self) -> None:
-        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread.
+    async def drop_upload(self) -> None:
+        """Gives a further payload up. It is deleted, unless a row may name it: then a sweep asks the rows and decides."""
+        upload, self.upload = self.upload, None
+        if upload is not None and self.upload_may_be_named:
+            upload.release()
+        elif upload is not None:
+            await asyncio.shield(in_pool(self._pool, upload.abandon))
 
-        A further payload that no row names is left behind where its row may have been written. A sweep asks the rows.
-        """
+    async def close(self) -> None:
+        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread."""
         if self._reading is not None and not self._reading.done():
             await asyncio.wait([self._reading])
         self._reader.close()
-        if self.upload is not None:
-            self.upload.release()
+        await self.drop_upload()
 
 
 def lease_lost(row: OperationRow) -> LeaseLost:

@@ -59,9 +59,9 @@ WITH held AS (
 SELECT documents_failed AS failed, finished_at FROM written;
 
 -- name: evidence
--- What is known of the signatures of the documents with the ordinals $3 to $4.
+-- What is known of the signatures of these documents of an operation.
 SELECT ordinal, signature, evidence, tries FROM signatures
-WHERE operation_id = $1 AND day = $2 AND ordinal BETWEEN $3 AND $4;
+WHERE operation_id = $1 AND day = $2 AND ordinal = ANY ($3::integer[]);
 
 -- name: forget_tries
 -- Sets the sign calls of these documents to 0. A row that says 0 counts more than the tries which a payload of release 0.1 holds.

@@ -243,14 +243,14 @@ class Store:
             return found
 
     async def evidence(
-        self, operation_id: int, created_at: datetime, first: int, last: int, *, caller: str | None = None
+        self, operation_id: int, created_at: datetime, ordinals: Collection[int], *, caller: str | None = None
     ) -> dict[int, SignatureRow]:
-        """The rows of `signatures` for the documents from ordinal `first` to ordinal `last`, by ordinal.
+        """The rows of `signatures` for the documents with these ordinals, by ordinal.
 
         A document that has not been in a sign call has no row.
         """
         async with self._database.connection(caller) as connection:
-            asked = operation_id, day_of(created_at), first, last
+            asked = operation_id, day_of(created_at), list(ordinals)
             return {
                 record["ordinal"]: signature_row(record)
                 for record in await connection.fetch(QUERIES["evidence"], *asked)
@@ -297,10 +297,16 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def add_payload(self, operation_id: int, fence: int, record: bytes) -> bool:
-        """Adds a further payload to the row of the operation. If the fence is stale, changes nothing and returns False."""
+    async def add_payload(
+        self, operation_id: int, fence: int, record: bytes, prepared_anew: Collection[int] = ()
+    ) -> bool:
+        """Adds a further payload to the row of the operation. If the fence is stale, changes nothing and returns False.
+
+        What is kept of the signatures of the documents that were `prepared_anew` (ordinals) is forgotten.
+        """
         async with self._database.connection() as connection:
-            named = await connection.fetchval(QUERIES["add_payload"], operation_id, fence, record) is not None
+            asked = operation_id, fence, record, list(prepared_anew)
+            named = await connection.fetchval(QUERIES["add_payload"], *asked) is not None
         crash_site("further-payload-named")
         return named
 
