@@ -1,6 +1,7 @@
 """Operations that go on after something was lost or changed: no signature is lost with it, and nothing is left behind."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from harness.misbehaving import Misbehaving, service
 from harness.validators import pyhanko_verify
 from tests.integration.test_upstream_timestamps import Stamping
 from tests.support.parts import Connect, running_parts
-from tests.support.upstream import CALLER, CONTENTS, Running, running_service
+from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
 
 from batchseal.errors import NoSpace, PayloadUnavailable
 from batchseal.formats.registry import Formats
@@ -215,3 +216,35 @@ async def test_signed_documents_are_completed_a_few_at_a_time(
     assert operation.status is OperationStatus.EXECUTED
     assert sum(asked) == 70
     assert max(asked) <= 64
+
+
+async def test_a_document_that_was_refused_after_it_was_stored_is_refused_for_the_same_reason_again(
+    running: Running,
+) -> None:
+    """A multipart body may describe its files at its end, so a file that cannot be signed as wanted is stored by then."""
+    entries = [entry_of(0, b""), entry_of(1, b"", visibleSignatureInfo={"locationType": "COORDINATE"})]
+    for entry in entries:
+        del entry["documentRequest"]["base64Content"]
+    request = json.dumps({"externalReference": "last", "description": "d", "documents": entries}).encode()
+    parts = [
+        *(b'Content-Disposition: form-data; name="files"; filename="f.pdf"\r\n\r\n' + c for c in CONTENTS[:2]),
+        b'Content-Disposition: form-data; name="signRequest"\r\n\r\n' + request,
+    ]
+    data = b"".join(b"--cut\r\n" + part + b"\r\n" for part in parts) + b"--cut--\r\n"
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    for _ in range(2):
+        row = await running.service.receive(
+            *(CALLER, Mode.ASYNC),
+            form="multipart",
+            media_type="multipart/form-data; boundary=cut",
+            body_bytes=len(data),
+            chunks=chunks(),
+        )
+        operation, delivered = await running.finished(row.id)
+        assert operation.status is OperationStatus.EXECUTION_FAILED
+        assert delivered[0].row.status is DocumentStatus.SIGNED
+        assert delivered[1].row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
+        assert "visible signatures" in delivered[1].row.cause

@@ -251,10 +251,8 @@ class Store:
         """
         async with self._database.connection(caller) as connection:
             asked = operation_id, day_of(created_at), list(ordinals)
-            return {
-                record["ordinal"]: signature_row(record)
-                for record in await connection.fetch(QUERIES["evidence"], *asked)
-            }
+            records = await connection.fetch(QUERIES["evidence"], *asked)
+            return {record["ordinal"]: signature_row(record) for record in records}
 
     async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
         """Every payload of the instance that is still needed: those of operations that were not purged."""
@@ -297,15 +295,13 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def add_payload(
-        self, operation_id: int, fence: int, record: bytes, prepared_anew: Collection[int] = ()
-    ) -> bool:
+    async def add_payload(self, operation_id: int, fence: int, record: bytes, anew: Collection[int] = ()) -> bool:
         """Adds a further payload to the row of the operation. If the fence is stale, changes nothing and returns False.
 
-        What is kept of the signatures of the documents that were `prepared_anew` (ordinals) is forgotten.
+        What is kept of the signatures of the documents that were prepared `anew` (ordinals) is forgotten.
         """
         async with self._database.connection() as connection:
-            asked = operation_id, fence, record, list(prepared_anew)
+            asked = operation_id, fence, record, list(anew)
             named = await connection.fetchval(QUERIES["add_payload"], *asked) is not None
         crash_site("further-payload-named")
         return named
