@@ -248,3 +248,22 @@ async def test_a_document_that_was_refused_after_it_was_stored_is_refused_for_th
         assert delivered[0].row.status is DocumentStatus.SIGNED
         assert delivered[1].row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
         assert "visible signatures" in delivered[1].row.cause
+
+
+async def test_a_synchronous_operation_that_is_handed_in_again_is_durable_when_it_is_acknowledged(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given up before anybody was told of it, so nothing has made its payload durable."""
+    running.double.fault = lambda path, number: "401" if path == "info" else ""
+    row = await running.submit("again", CONTENTS[:2], Mode.SYNC)
+    assert await running.service.wait(row.id, 20)
+    durable: list[UUID] = []
+    make_durable = LocalPayloads.make_durable
+
+    def noted(payloads: LocalPayloads, payload: PayloadRecord) -> None:
+        make_durable(payloads, payload)
+        durable.append(payload.id)
+
+    monkeypatch.setattr(LocalPayloads, "make_durable", noted)
+    assert (await running.submit("again", CONTENTS[:2], Mode.ASYNC)).id == row.id
+    assert row.payload_id in durable

@@ -11,7 +11,7 @@ import pytest
 from tests.support.parts import Connect
 
 from batchseal.document import DocumentOutcome, Evidence, Refusal
-from batchseal.errors import PayloadUnavailable
+from batchseal.errors import ConfigurationError, PayloadUnavailable
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
@@ -144,3 +144,25 @@ async def test_a_document_that_is_prepared_anew_has_no_signature(store: Store) -
     assert list((await one.kept()).values()) == both
     assert await store.add_payload(one.row.id, one.fence, b"payload", [1])
     assert await one.kept() == {0: both[0], 1: SignatureRow(1, None, 2)}
+
+
+async def test_a_worker_sees_and_writes_the_signatures_of_its_caller_only(store: Store, connect_store: Connect) -> None:
+    """Whatever the statement says, and whether it names the table or a partition of it."""
+    of_callers = await connect_store(INSTANCE, everything=False)
+    one = await held(store)
+    assert await one.record(*(SignatureRow(n, Evidence(b"value")) for n in range(2)))
+    for caller, expected in (("A", 2), ("B", 0), (None, 0)):
+        found = await of_callers.evidence(one.row.id, one.row.created_at, [0, 1], caller=caller)
+        assert len(found) == expected
+        async with of_callers.database.connection(caller) as connection:
+            assert await connection.fetchval("SELECT count(*) FROM signatures") == expected
+            assert await connection.execute("UPDATE signatures SET signature = ''") == f"UPDATE {expected}"
+    day = day_of(one.row.created_at)
+    for statement in (
+        f"INSERT INTO signatures (operation_id, day, ordinal) VALUES ({one.row.id}, '{day}', 7)",
+        f"SELECT * FROM signatures_{day:%Y_%m_%d}",
+        f"INSERT INTO signatures_{day:%Y_%m_%d} (operation_id, day, ordinal) VALUES ({one.row.id}, '{day}', 8)",
+    ):
+        with pytest.raises(ConfigurationError, match="lacks a right"):
+            async with of_callers.database.connection("B") as connection:
+                await connection.execute(statement)

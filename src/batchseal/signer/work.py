@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 from batchseal.document import DocumentOutcome, Evidence, ToSign
-from batchseal.errors import LeaseLost, UpstreamError
+from batchseal.errors import BatchsealError, LeaseLost, UpstreamError
 from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
@@ -16,6 +18,8 @@ from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
 from batchseal.system.futures import in_pool
 
 T = TypeVar("T")
+
+log = structlog.get_logger("signer")
 
 
 @dataclass(slots=True)
@@ -95,7 +99,10 @@ class Work:
         if upload is not None and self.upload_may_be_named:
             upload.release()
         elif upload is not None:
-            await asyncio.shield(in_pool(self._pool, upload.abandon))
+            try:
+                await asyncio.shield(in_pool(self._pool, upload.abandon))
+            except (OSError, BatchsealError) as problem:
+                log.info("a further payload is left to the sweep", payload=str(upload.payload_id), cause=str(problem))
 
     async def close(self) -> None:
         """Closes the payloads once no thread uses them: cancelling a run does not stop its thread."""
