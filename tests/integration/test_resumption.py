@@ -267,3 +267,26 @@ async def test_a_synchronous_operation_that_is_handed_in_again_is_durable_when_i
     monkeypatch.setattr(LocalPayloads, "make_durable", noted)
     assert (await running.submit("again", CONTENTS[:2], Mode.ASYNC)).id == row.id
     assert row.payload_id in durable
+
+
+@pytest.mark.parametrize("documents", [1, 7])  # the only call ends the operation, or another one follows
+async def test_a_disk_that_does_not_sync_costs_no_second_signature(
+    running: Running, monkeypatch: pytest.MonkeyPatch, documents: int
+) -> None:
+    """The operation waits for its disk. Each try would otherwise buy all signatures anew, for as long as the disk is away."""
+    make_durable, fails = LocalPayloads.make_durable, 3
+
+    def failing(payloads: LocalPayloads, payload: PayloadRecord) -> None:
+        nonlocal fails
+        if fails:
+            fails -= 1
+            raise PayloadUnavailable("the disk reports a fault")
+        make_durable(payloads, payload)
+
+    monkeypatch.setattr(LocalPayloads, "make_durable", failing)
+    row = await running.submit("disk", CONTENTS[:documents], Mode.SYNC)
+    operation, delivered = await running.finished(row.id)
+    assert not fails
+    assert operation.status is OperationStatus.EXECUTED
+    assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:documents]
+    assert max(running.double.sent.values()) == 1

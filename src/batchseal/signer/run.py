@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
-from batchseal.errors import CertificateRenewed, PayloadDamaged, UpstreamError
+from batchseal.errors import CertificateRenewed, NoSpace, PayloadDamaged, PayloadUnavailable, UpstreamError
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus
@@ -79,6 +79,8 @@ class Signing:
             if work.progress.open:
                 tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
+            if work.not_durable is not None:
+                raise work.not_durable
         finally:
             await work.close()
         return work.progress
@@ -201,13 +203,20 @@ class Signing:
         if work.claimed.documents is not None:
             progress.outcomes |= {outcome.ordinal: outcome for outcome in outcomes}
             progress.evidence |= {one.ordinal: one.evidence for one in kept if one.evidence is not None}
-        if outcomes and work.documents_left == 0:
-            await self._end(work, outcomes, kept)
-        elif outcomes or kept:
-            row, fence = work.row, work.claimed.fence
-            if any(one.evidence is not None for one in kept):
-                # A power cut must not leave a signature of a document that is lost.
+        try:
+            if outcomes and work.documents_left == 0:
+                return await self._end(work, outcomes, kept)
+            if any(outcome.refusal is None for outcome in outcomes):
+                # A power cut must not leave a row that says SIGNED of a document that is lost.
                 await self._make_durable(work)
+        except (PayloadUnavailable, NoSpace) as problem:
+            # The signatures were paid for, so they are kept. The next run says that their documents are signed.
+            work.not_durable = problem
+            refused = [outcome for outcome in outcomes if outcome.refusal is not None]
+            work.documents_left += len(outcomes) - len(refused)
+            outcomes = refused
+        if outcomes or kept:
+            row, fence = work.row, work.claimed.fence
             if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
                 raise lease_lost(row)
 

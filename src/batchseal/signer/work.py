@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from batchseal.document import DocumentOutcome, Evidence, ToSign
-from batchseal.errors import BatchsealError, LeaseLost, UpstreamError
+from batchseal.errors import BatchsealError, LeaseLost, NoSpace, PayloadUnavailable, UpstreamError
 from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
@@ -72,6 +72,7 @@ class Work:
         self.upload_may_be_named = False  # the row may name it by now
         # The payload of an asynchronous operation is durable since its registration.
         self.is_durable = claimed.row.mode is not Mode.SYNC
+        self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
     def row(self) -> OperationRow:
