@@ -107,8 +107,8 @@ class ReferenceTaken(ApiError):
 
     code, status, vendor_status = "0.0.7", 409, 409
 
-    def __init__(self, cause: str, *, operation_id: int) -> None:
-        super().__init__(cause)
+    def __init__(self, reference: str, operation_id: int) -> None:
+        super().__init__(f"external reference {reference!r} is taken by operation {operation_id}")
         self.operation_id = operation_id
 
 

@@ -71,7 +71,7 @@ class Database:
         return await self.store.record_outcomes(row.id, row.created_at, fence, [], kept)
 
     async def kept(self, row: OperationRow) -> dict[int, SignatureRow]:
-        return await self.store.evidence(row.id, row.created_at, 0, row.documents_total)
+        return await self.store.evidence(row.id, row.created_at, range(row.documents_total))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_evidence_comes_back_as_it_was_kept(database: Database) -> None:
     # Tries alone leave a signature as it is.
     assert await database.keep(row, fence, SignatureRow(1, tries=3))
     assert (await database.kept(row))[1] == SignatureRow(1, Evidence(b"s1", (b"t1", b"t2")), 3)
-    assert set(await database.store.evidence(row.id, row.created_at, 1, 1)) == {1}
+    assert set(await database.store.evidence(row.id, row.created_at, [1])) == {1}
 
 
 async def test_a_new_signature_takes_the_old_ones_time_stamps_with_it(database: Database) -> None:
@@ -147,7 +147,6 @@ async def test_a_failed_end_keeps_no_signature(database: Database) -> None:
     with pytest.raises(NoSpace):
         await database.store.finish(row.id, row.created_at, fence, outcomes, kept, commit_after=failed)
     assert await database.kept(row) == {}
-    # The partition of the day went with that transaction. The next try makes it again.
     ended = await database.store.finish(row.id, row.created_at, fence, outcomes, kept)
     assert ended is not None
     assert await database.kept(row) == {0: SignatureRow(0, Evidence(b"s"))}
@@ -243,10 +242,10 @@ async def test_a_caller_sees_the_signatures_of_its_own_operations_alone(database
         rows[caller] = row
     of_callers = await database.connect(database.instance, everything=False)
     for caller, other in (("A", "B"), ("B", "A")):
-        own = await of_callers.evidence(rows[caller].id, rows[caller].created_at, 0, 9, caller=caller)
+        own = await of_callers.evidence(rows[caller].id, rows[caller].created_at, range(10), caller=caller)
         assert [one.evidence for one in own.values()] == [Evidence(caller.encode())] * 2
-        assert await of_callers.evidence(rows[other].id, rows[other].created_at, 0, 9, caller=caller) == {}
-        assert await of_callers.evidence(rows[caller].id, rows[caller].created_at, 0, 9) == {}
+        assert await of_callers.evidence(rows[other].id, rows[other].created_at, range(10), caller=caller) == {}
+        assert await of_callers.evidence(rows[caller].id, rows[caller].created_at, range(10)) == {}
     # Whatever is asked, in the words of the role itself.
     said_nothing = {"search_path": "batchseal"}
     connection = await asyncpg.connect(database_url, server_settings=said_nothing)
@@ -274,7 +273,7 @@ async def test_partitions_are_made_when_they_are_needed(database: Database) -> N
     """By a store that lives over the end of a day, and by several stores at once."""
     assert await database.partitions() == set()
     row, fence = await database.claimed()
-    assert await database.store.evidence(row.id, row.created_at, 0, 9) == {}
+    assert await database.store.evidence(row.id, row.created_at, range(10)) == {}
     assert await database.store.record_outcomes(row.id, row.created_at, fence, [DocumentOutcome(0, 9)])
     assert await database.partitions() == set(), "nothing needed one"
     others = [await database.connect(database.instance) for _ in range(4)]

@@ -106,7 +106,7 @@ class MemoryService:
         reference = table["externalReference"]
         for other in self.operations.values():
             if (other.client_service, other.external_reference) == (caller.client_service, reference):
-                raise ReferenceTaken(f"{reference} is taken", operation_id=other.id)
+                raise ReferenceTaken(reference, other.id)
         documents = [self.sign(ordinal, entry["documentRequest"]) for ordinal, entry in enumerate(table["documents"])]
         signed = sum(row.status == DocumentStatus.SIGNED for row, _ in documents)
         later = any(row.name.startswith("later") for row, _ in documents)

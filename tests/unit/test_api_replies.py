@@ -45,7 +45,7 @@ def test_problems(kind: type[errors.ApiError]) -> None:
 
 
 def test_a_taken_reference_tells_whose_it_is() -> None:
-    taken = errors.ReferenceTaken("why", operation_id=7)
+    taken = errors.ReferenceTaken("mine", 7)
     taken.location = "/there"
     problems = Problems(vendor_status_codes=False)
     assert json.loads(problems.body(taken))["id"] == 7

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchseal.errors import DatabaseUnavailable, NoRoom
-from batchseal.processes.link import MAX_TOLD_BYTES, Handler, Link, LinkServer
+from batchseal.errors import DatabaseUnavailable, InternalError, NoRoom
+from batchseal.processes.link import MAX_MESSAGE_BYTES, MAX_TOLD_BYTES, Handler, Link, LinkServer
 
 
 @asynccontextmanager
@@ -82,3 +82,23 @@ async def test_what_is_asked_fails_when_the_signer_goes_away(tmp_path: Path) -> 
         link._writer.close()
         with pytest.raises(NoRoom):
             await answer
+
+
+async def test_an_answer_that_is_too_long_breaks_no_other_call(tmp_path: Path) -> None:
+    """The worker would cut the connection, and with it the calls of everybody else."""
+    going_on = asyncio.Event()
+
+    async def long() -> bytes:
+        return bytes(MAX_MESSAGE_BYTES)
+
+    async def other() -> str:
+        await going_on.wait()
+        return "ok"
+
+    async with linked(tmp_path / "link", long=long, other=other) as link:
+        answer = link.ask("other")
+        assert answer is not None
+        with pytest.raises(InternalError, match="too long"):
+            await link.call("long")
+        going_on.set()
+        assert await answer == "ok"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from batchseal.document import Credential, Description, Level, Prepared, Refusal
-from batchseal.errors import ItemRejected
+from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Original, SignatureFormat
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
@@ -23,10 +23,14 @@ class Formats:
         self._has_time_stamps = has_time_stamps
 
     def named(self, name: str) -> SignatureFormat:
-        """The format of a stored record. Raises ItemRejected for one that this installation does not have."""
+        """The format of a stored record.
+
+        Raises PayloadUnavailable for one that this installation does not have: a later release has written the record, and can
+        read it.
+        """
         found = self._by_name.get(name)
         if found is None:
-            raise ItemRejected(f"this installation has no signature format {name!r}")
+            raise PayloadUnavailable(f"this installation has no signature format {name!r}")
         return found
 
     def refusal(self, wanted: Description) -> Refusal | None:

@@ -36,7 +36,7 @@ class OperationReader:
         self._readers: list[PayloadReader] = []
 
     def open(self) -> "OperationReader":
-        """Opens all payloads at once. Raises PayloadUnavailable, PayloadDamaged."""
+        """Opens all payloads at once, or none. Raises PayloadUnavailable, PayloadDamaged."""
         try:
             self._opened()
         except BaseException:

@@ -106,6 +106,14 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
     return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents))
 
 
+def has_credential(reader: PayloadReader, fingerprint: bytes) -> bool:
+    """Whether the credential is stored and is what was written. Raises PayloadUnavailable."""
+    try:
+        return read_credential(reader, fingerprint).fingerprint == fingerprint
+    except PayloadDamaged:
+        return False
+
+
 def _credential_ordinal(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:4], "little")
 
@@ -184,16 +192,33 @@ def _asked_of_release_0_1(old: AskedTuple) -> AskedDocument:
 
 
 def read_old_evidence(reader: PayloadReader, ordinals: Sequence[int]) -> dict[int, Evidence]:
-    """By ordinal, where the payload holds a signature that is what was written."""
-    signed = (
-        reader.ordinals(FrameKind.SIGNATURE) if any(reader.has(FrameKind.SIGNATURE, n) for n in ordinals) else set()
-    )
-    stamped = reader.ordinals(FrameKind.TIMESTAMP) if signed else set()
+    """By ordinal, where the payload holds a signature that is what was written.
+
+    The signature of a document that this release prepared anew does not count: it is about the document as it was before.
+    """
     found: dict[int, Evidence] = {}
-    for ordinal in signed.intersection(ordinals):
-        stamps = (reader.read(FrameKind.TIMESTAMP, ordinal),) if ordinal in stamped else ()
-        found[ordinal] = Evidence(reader.read(FrameKind.SIGNATURE, ordinal), stamps)
+    for ordinal in ordinals:
+        signature = _read_whole(reader, FrameKind.SIGNATURE, ordinal)
+        if signature is not None and _is_of_release_0_1(reader, ordinal):
+            stamp = _read_whole(reader, FrameKind.TIMESTAMP, ordinal)
+            found[ordinal] = Evidence(signature, () if stamp is None else (stamp,))
     return found
+
+
+def _read_whole(reader: PayloadReader, kind: FrameKind, ordinal: int) -> bytes | None:
+    """The content of a frame, or None where it is missing or is not what was written."""
+    if not reader.has(kind, ordinal):
+        return None
+    try:
+        return reader.read(kind, ordinal)
+    except PayloadDamaged:
+        return None
+
+
+def _is_of_release_0_1(reader: PayloadReader, ordinal: int) -> bool:
+    """Whether the document was prepared by release 0.1. A record that cannot be read says nothing of a later release."""
+    raw = _read_whole(reader, FrameKind.PREPARED, ordinal)
+    return raw is None or not _decoded(_prepared, raw).format
 
 
 def read_old_tries(reader: PayloadReader) -> dict[int, int]:

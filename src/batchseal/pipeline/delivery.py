@@ -119,7 +119,7 @@ class Delivery:
         missing = [row.ordinal for row in rows if row.evidence is None and row.status is DocumentStatus.SIGNED]
         if missing:
             kept = await self._store.evidence(
-                operation.id, operation.created_at, min(missing), max(missing), caller=operation.client_service
+                operation.id, operation.created_at, missing, caller=operation.client_service
             )
             found |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
         return found

@@ -206,7 +206,11 @@ class Reception:
         self._store(batch)
         for ordinal, content_bytes in self._undescribed.items():
             wanted = facts.descriptions[ordinal]
-            self._note(ordinal, wanted, content_bytes, self._formats.refusal(wanted))
+            refusal = self._formats.refusal(wanted)
+            self._note(ordinal, wanted, content_bytes, refusal)
+            if refusal is not None:
+                # The document is stored, so it is tried again if the operation is handed in again.
+                self._asked.append((ordinal, wanted))
         frames = [records.asked_frame(self._asked)]
         if self._credential is not None:
             frames.append(records.credential_frame(self._credential))

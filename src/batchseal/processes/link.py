@@ -71,8 +71,14 @@ class LinkServer:
         except Exception:
             log.exception("link call failed", call=name)
             answer = [number, None, ["InternalError", "the signer process could not answer"]]
-        if number != NO_ANSWER and not writer.is_closing():
-            writer.write(messages.pack(answer))
+        if number == NO_ANSWER or writer.is_closing():
+            return
+        packed = messages.pack(answer)
+        if len(packed) > MAX_MESSAGE_BYTES:
+            # The other end would take it for damage and cut the connection, which breaks the calls of everybody else.
+            log.error("the answer to a link call is too long", call=name, bytes=len(packed))
+            packed = messages.pack([number, None, ["InternalError", "the answer of the signer process is too long"]])
+        writer.write(packed)
 
 
 class Link:

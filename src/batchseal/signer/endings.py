@@ -29,6 +29,7 @@ class Endings:
     def begins(self, operation_id: int) -> None:
         """Somebody here works on the operation from now on. What was known of an earlier end does not hold any more."""
         self._finished.pop(operation_id, None)
+        self._results.pop(operation_id, None)
         if operation_id not in self._under_way:
             self._under_way[operation_id] = asyncio.get_running_loop().create_future()
 

@@ -4,7 +4,7 @@ What is prepared here goes into a further payload of the operation. The payload 
 in it is signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -22,6 +22,9 @@ from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import crash_site
 
+# What the signer reads of originals at once.
+BATCH_BYTES = 4 << 20
+
 
 class Preparation:
     def __init__(self, store: Store, payloads: Payloads, formats: Formats) -> None:
@@ -32,12 +35,14 @@ class Preparation:
     async def find(self, work: Work, credential: Credential, rows: dict[int, DocumentRow]) -> Plan:
         """Looks at what is stored, and prepares what is not."""
         row = work.row
-        kept = await self._store.evidence(row.id, row.created_at, min(rows), max(rows))
-        plan, unprepared, old_tries = await work.read(partial(self._look, credential=credential, rows=rows, kept=kept))
+        kept = await self._store.evidence(row.id, row.created_at, list(rows))
+        plan, unprepared, old_tries, needs_credential = await work.read(
+            partial(self._look, credential=credential, rows=rows, kept=kept)
+        )
         work.tries = {
             ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
         }
-        if unprepared:
+        if unprepared or needs_credential:
             await self.prepare(work, credential, unprepared, plan)
         return plan
 
@@ -47,21 +52,30 @@ class Preparation:
         credential: Credential,
         rows: dict[int, DocumentRow],
         kept: dict[int, SignatureRow],
-    ) -> tuple[Plan, list[DocumentRow], dict[int, int]]:
-        """What to do, the documents that must be prepared first, and the tries that a payload of release 0.1 tells. Blocking."""
-        plan, unprepared = Plan(), list[DocumentRow]()
+    ) -> tuple[Plan, list[DocumentRow], dict[int, int], bool]:
+        """What to do, the documents that must be prepared first, the tries that a payload of release 0.1 tells, and whether the
+        credential is not stored that prepared documents name. Blocking.
+        """
+        plan, unprepared, named = Plan(), list[DocumentRow](), set[bytes]()
         evidence = records.read_old_evidence(reader, list(rows))
         evidence |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
         have_prepared = reader.ordinals(FrameKind.PREPARED)
         for ordinal in sorted(rows):
             prepared = records.read_prepared(reader, ordinal) if ordinal in have_prepared else None
+            if prepared is not None:
+                self._formats.named(prepared.format)  # a document is not signed where nobody here can finish it
+                named.add(prepared.fingerprint)
             if prepared is not None and ordinal in evidence:
                 self._sort_signed(plan, prepared, evidence[ordinal])
             elif prepared is not None and prepared.fingerprint == credential.fingerprint:
                 plan.to_sign.append(to_sign(prepared))
             else:
                 unprepared.append(rows[ordinal])
-        return plan, unprepared, records.read_old_tries(reader)
+        # A power cut may take the end of a synchronous operation's payload, which is where its credential stands.
+        needs_credential = credential.fingerprint in named and not records.has_credential(
+            reader, credential.fingerprint
+        )
+        return plan, unprepared, records.read_old_tries(reader), needs_credential
 
     def _sort_signed(self, plan: Plan, prepared: Prepared, evidence: Evidence) -> None:
         if prepared.level > Level.B and self._formats.named(prepared.format).next_need(prepared, evidence) is not None:
@@ -70,19 +84,23 @@ class Preparation:
             plan.ended.append(DocumentOutcome(prepared.ordinal, prepared.additional_bytes))
 
     async def prepare(self, work: Work, credential: Credential, rows: Sequence[DocumentRow], plan: Plan) -> None:
-        """3 prepare, into a further payload that the row of the operation names before anything in it is signed."""
+        """3 prepare, into a further payload that the row of the operation names before anything in it is signed.
+
+        Without `rows` it holds the credential alone.
+        """
         upload = work.upload = self._payloads.create(uuid4())
         record = await work.read(
             partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
         )
         if record is None:
-            await work.abandon_upload()
+            await work.drop_upload()
             return
-        work.is_being_named = True
+        work.upload_may_be_named = True
         row, ordinals = work.row, [document.ordinal for document in rows]
         if not await self._store.add_payload(
             row.id, row.created_at, work.claimed.fence, record_bytes(record), ordinals
         ):
+            work.upload_may_be_named = False
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
 
@@ -96,14 +114,14 @@ class Preparation:
     ) -> PayloadRecord | None:
         """Blocking. None where no document could be prepared."""
         try:
-            asked = records.read_asked(reader)
+            asked = records.read_asked(reader) if rows else {}
         except PayloadDamaged:
             asked = {}  # this costs the documents that must be prepared, not those that are
         upload.begin()
         upload.append([records.credential_frame(credential)])
-        any_prepared = False
-        for first in range(0, len(rows), BATCH_DOCUMENTS):
-            originals = self._originals(reader, rows[first : first + BATCH_DOCUMENTS], asked, plan)
+        worth_keeping = not rows
+        for batch in batches(rows):
+            originals = self._originals(reader, batch, asked, plan)
             results = self._formats.prepare(originals, credential, datetime.now(UTC))
             prepared = [result for result in results if isinstance(result, Prepared)]
             for (ordinal, _, _), result in zip(originals, results, strict=True):
@@ -111,8 +129,8 @@ class Preparation:
                     plan.ended.append(DocumentOutcome(ordinal, refusal=result))
             plan.to_sign += map(to_sign, prepared)
             upload.append(map(records.prepared_frame, prepared))
-            any_prepared = any_prepared or bool(prepared)
-        record = upload.commit(durable=True) if any_prepared else None
+            worth_keeping = worth_keeping or bool(prepared)
+        record = upload.commit(durable=True) if worth_keeping else None
         crash_site("further-payload-committed")
         return record
 
@@ -135,6 +153,19 @@ class Preparation:
             except PayloadDamaged as problem:
                 plan.ended.append(DocumentOutcome(row.ordinal, refusal=storage_refusal(problem)))
         return originals
+
+
+def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
+    """Rows in order, as many as a format prepares at once, and of about BATCH_BYTES at most. A larger document is alone."""
+    batch: list[DocumentRow] = []
+    for row in rows:
+        full = sum(other.content_bytes for other in batch) + row.content_bytes > BATCH_BYTES
+        if batch and (full or len(batch) == BATCH_DOCUMENTS):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def handed_plan(claimed: ClaimedOperation, credential: Credential, rows: dict[int, DocumentRow]) -> Plan | None:

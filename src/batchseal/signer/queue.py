@@ -39,6 +39,8 @@ from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
 WORK_SECONDS = 100.0
+# A result with more evidence than this is not kept for its worker: the link takes no message of that size.
+RESULT_EVIDENCE_BYTES = 256 << 10
 
 log = structlog.get_logger("signer")
 
@@ -75,6 +77,7 @@ class SigningQueue:
         self._endings = Endings(store.is_finished)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._documents: dict[int, int] = {}  # of the operations at work
+        self._claiming = 0  # single operations that are being claimed
         self._tokens: dict[int, str] = {}  # of callers that sign with their own
         self._woken: set[int] = set()  # operations for which there was no room when they came
         self._look = asyncio.Event()
@@ -115,7 +118,7 @@ class SigningQueue:
             if registered is not None:
                 claimed = msgspec.convert(registered, Registration).claimed()
             if claimed is None:
-                claimed = await self._store.claim_one(operation_id, self._pace.lease_seconds)
+                claimed = await self._claim_one(operation_id)
         finally:
             if claimed is not None:
                 self._start(claimed)
@@ -172,11 +175,18 @@ class SigningQueue:
     async def _claim(self, room: int) -> list[ClaimedOperation]:
         return await self._store.claim(room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks)
 
+    async def _claim_one(self, operation_id: int) -> ClaimedOperation | None:
+        self._claiming += 1
+        try:
+            return await self._store.claim_one(operation_id, self._pace.lease_seconds)
+        finally:
+            self._claiming -= 1
+
     def _room(self) -> int:
         """Operations that may be claimed now."""
         if sum(self._documents.values()) >= self._pace.documents:
             return 0
-        return min(self._pace.claimed, self._pace.operations - len(self._tasks))
+        return max(0, min(self._pace.claimed, self._pace.operations - len(self._tasks) - self._claiming))
 
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id
@@ -281,5 +291,8 @@ def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:
     if claimed.row.mode is not Mode.SYNC or claimed.documents is None or progress.ended is None:
         return None
     if progress.prepared_anew:  # the worker's row does not name the further payload
+        return None
+    kept = progress.evidence.values()
+    if sum(len(one.signature) + sum(map(len, one.time_stamps)) for one in kept) > RESULT_EVIDENCE_BYTES:
         return None
     return as_ended(claimed.row, claimed.documents, progress.outcomes, progress.evidence, progress.ended)

@@ -14,22 +14,24 @@ from dataclasses import replace
 from functools import partial
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
-from batchseal.errors import CertificateRenewed, PayloadDamaged, UpstreamError
+from batchseal.errors import CertificateRenewed, NoSpace, PayloadDamaged, PayloadUnavailable, UpstreamError
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
-from batchseal.operation import Caller, DocumentStatus, Mode
+from batchseal.operation import Caller, DocumentStatus
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow, SignatureRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool, retrieve_failure
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
 SYNCED_BESIDE_THE_DATABASE = 2
+# So many signed documents are completed at once. An authority takes fewer requests at a time than that.
+COMPLETED_AT_ONCE = 64
 
 
 class Signing:
@@ -77,6 +79,8 @@ class Signing:
             if work.progress.open:
                 tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
+            if work.not_durable is not None:
+                raise work.not_durable
         finally:
             await work.close()
         return work.progress
@@ -87,15 +91,15 @@ class Signing:
         self, work: Work, credential: Credential, rows: dict[int, DocumentRow], plan: Plan, *, may_renew: bool
     ) -> list[int]:
         """Does what `plan` says. With `may_renew`, returns the documents whose certificate turned out to be renewed."""
-        possible: list[ToSign] = []
-        for item in plan.to_sign:
-            refusal = self._formats.refusal_of_level(rows[item.ordinal].name, item.level)
-            if refusal is None:
-                possible.append(item)
-            else:
-                plan.ended.append(DocumentOutcome(item.ordinal, refusal=refusal))
+        refusals = {
+            item.ordinal: refusal
+            for item in (*plan.to_sign, *(item for item, _ in plan.to_complete))
+            if (refusal := self._formats.refusal_of_level(rows[item.ordinal].name, item.level)) is not None
+        }
+        plan.ended += [DocumentOutcome(ordinal, refusal=refusal) for ordinal, refusal in refusals.items()]
+        possible = [item for item in plan.to_sign if item.ordinal not in refusals]
         await self._record(work, plan.ended, [])
-        await self._complete(work, plan.to_complete)
+        await self._complete(work, [one for one in plan.to_complete if one[0].ordinal not in refusals])
         renewed: list[int] = []
         async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
@@ -136,9 +140,12 @@ class Signing:
     # --- what a level above B needs -----------------------------------------------------------------------------------
 
     async def _complete(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
-        """Gets what signed documents still need, in rounds, until each one has it or failed. Each round is kept."""
-        if not signed:
-            return
+        """Gets what signed documents still need, a few documents at a time, since what was prepared of them may be large."""
+        for first in range(0, len(signed), COMPLETED_AT_ONCE):
+            await self._complete_some(work, signed[first : first + COMPLETED_AT_ONCE])
+
+    async def _complete_some(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
+        """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(_read_prepared, ordinals=list(items)))
         going_on = {item.ordinal: evidence for item, evidence in signed}
@@ -196,25 +203,35 @@ class Signing:
         if work.claimed.documents is not None:
             progress.outcomes |= {outcome.ordinal: outcome for outcome in outcomes}
             progress.evidence |= {one.ordinal: one.evidence for one in kept if one.evidence is not None}
-        if outcomes and work.documents_left == 0:
-            await self._end(work, outcomes, kept)
-        elif outcomes or kept:
+        try:
+            if outcomes and work.documents_left == 0:
+                return await self._end(work, outcomes, kept)
+            if any(outcome.refusal is None for outcome in outcomes):
+                # A power cut must not leave a row that says SIGNED of a document that is lost.
+                await self._make_durable(work)
+        except (PayloadUnavailable, NoSpace) as problem:
+            # The signatures were paid for, so they are kept. The next run says that their documents are signed.
+            work.not_durable = problem
+            refused = [outcome for outcome in outcomes if outcome.refusal is not None]
+            work.documents_left += len(outcomes) - len(refused)
+            outcomes = refused
+        if outcomes or kept:
             row, fence = work.row, work.claimed.fence
             if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
                 raise lease_lost(row)
 
     async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
-        """Ends the operation. Its payload is durable before the commit: that of an asynchronous one is since its registration."""
+        """Ends the operation. Its payload is durable before the commit."""
         row, fence = work.row, work.claimed.fence
         ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept)
-        if row.mode is not Mode.SYNC:
+        if work.is_durable:
             work.progress.ended = await ends()
         elif self._syncing >= SYNCED_BESIDE_THE_DATABASE:
-            await self._make_durable(row)
+            await self._make_durable(work)
             work.progress.ended = await ends()
         else:
             self._syncing += 1
-            syncing = asyncio.ensure_future(self._make_durable(row))
+            syncing = asyncio.ensure_future(self._make_durable(work))
             try:
                 work.progress.ended = await ends(commit_after=syncing)
             finally:
@@ -224,9 +241,11 @@ class Signing:
         if work.progress.ended is None:
             raise lease_lost(row)
 
-    async def _make_durable(self, row: OperationRow) -> None:
-        first, *_ = records_of(row.payloads)
-        await in_pool(self._pool, lambda: self._payloads.make_durable(first))
+    async def _make_durable(self, work: Work) -> None:
+        if not work.is_durable:
+            first, *_ = records_of(work.row.payloads)
+            await in_pool(self._pool, lambda: self._payloads.make_durable(first))
+            work.is_durable = True
 
 
 def _read_prepared(reader: OperationReader, ordinals: Sequence[int]) -> dict[int, Prepared | PayloadDamaged]:

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 from batchseal.document import DocumentOutcome, Evidence, ToSign
-from batchseal.errors import LeaseLost, UpstreamError
-from batchseal.operation import Caller
+from batchseal.errors import BatchsealError, LeaseLost, NoSpace, PayloadUnavailable, UpstreamError
+from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
 from batchseal.system.futures import in_pool
 
 T = TypeVar("T")
+
+log = structlog.get_logger("signer")
 
 
 @dataclass(slots=True)
@@ -64,8 +68,11 @@ class Work:
         self._reader = reader
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
-        self.upload: Upload | None = None  # a further payload that no row names yet
-        self.is_being_named = False  # a row may name it by now
+        self.upload: Upload | None = None  # a further payload while it is written
+        self.upload_may_be_named = False  # the row may name it by now
+        # The payload of an asynchronous operation is durable since its registration.
+        self.is_durable = claimed.row.mode is not Mode.SYNC
+        self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
     def row(self) -> OperationRow:
@@ -83,27 +90,27 @@ class Work:
         self.claimed = replace(self.claimed, row=row)
         self.progress.prepared_anew = True
         self.upload.release()
-        self.upload, self.is_being_named = None, False
+        self.upload, self.upload_may_be_named = None, False
         self._reader.close()
         self._reader = OperationReader(payloads, records_of(row.payloads))
 
-    async def close(self) -> None:
-        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread.
+    async def drop_upload(self) -> None:
+        """Gives a further payload up. It is deleted, unless a row may name it: then a sweep asks the rows and decides."""
+        upload, self.upload = self.upload, None
+        if upload is not None and self.upload_may_be_named:
+            upload.release()
+        elif upload is not None:
+            try:
+                await asyncio.shield(in_pool(self._pool, upload.abandon))
+            except (OSError, BatchsealError) as problem:
+                log.info("a further payload is left to the sweep", payload=str(upload.payload_id), cause=str(problem))
 
-        A further payload that a row may name is left to the sweep, which asks the rows.
-        """
+    async def close(self) -> None:
+        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread."""
         if self._reading is not None and not self._reading.done():
             await asyncio.wait([self._reading])
         self._reader.close()
-        if self.upload is not None and self.is_being_named:
-            self.upload.release()
-        await self.abandon_upload()
-
-    async def abandon_upload(self) -> None:
-        """Leaves nothing of a further payload that no row can name: on a full disk every try would leave another one."""
-        if self.upload is not None and not self.is_being_named:
-            await in_pool(self._pool, self.upload.abandon)
-            self.upload = None
+        await self.drop_upload()
 
 
 def lease_lost(row: OperationRow) -> LeaseLost:

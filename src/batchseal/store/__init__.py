@@ -56,8 +56,8 @@ Signatures. The table `signatures` has one row for each document that has been i
 and `tries` counts the sign calls.
 A commit with signatures returns when they are on the disk. The table has a partition for each day (`signatures_2026_11_28`), the
 day on which the operation was registered, in UTC. A partition is made before the first row of its day is written. Housekeeping
-drops it as a whole once the day is over and the payload of each of its operations was purged. No row is ever deleted singly, so
-that a purge leaves no dead rows behind.
+drops it as a whole once the day has been over for an hour and the payload of each of its operations was purged. No row is ever
+deleted singly, so that a purge leaves no dead rows behind.
 
 Documents have a partition for each month (`documents_2026_11`). `migrate` makes the partitions of this month and the next one,
 and so does the first `register` of a month. External references have a table of their own without partitions, so that a unique

@@ -19,6 +19,7 @@ LIMIT 1;
 -- it keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these outcomes
 -- are the last ones: the operation gets its final status, and its audit trail gets an entry. The commit waits for the disk if it
 -- ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
+-- A new signature value takes away the rest of the evidence of the one before, which was about that one.
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
                           CASE WHEN $9 OR $15 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
@@ -31,8 +32,9 @@ WITH held AS (
     FROM held, unnest($11::integer[], $12::bytea[], $13::bytea[], $14::smallint[]) e
     ON CONFLICT (operation_id, ordinal, day) DO UPDATE
     SET signature = CASE WHEN excluded.signature = '' THEN s.signature ELSE excluded.signature END,
-        -- It belongs to the signature that it came with.
-        evidence = CASE WHEN excluded.signature = '' THEN s.evidence ELSE excluded.evidence END,
+        -- Time stamps belong to the signature that they came with.
+        evidence = CASE WHEN excluded.evidence = '' AND excluded.signature IN ('', s.signature) THEN s.evidence
+                        ELSE excluded.evidence END,
         tries = excluded.tries
 ), ended AS (
     UPDATE documents d
@@ -58,9 +60,9 @@ WITH held AS (
 SELECT documents_failed AS failed, finished_at FROM written;
 
 -- name: evidence
--- What is known of the signatures of the documents with the ordinals $3 to $4.
+-- What is known of the signatures of these documents of an operation.
 SELECT ordinal, signature, evidence, tries FROM signatures
-WHERE operation_id = $1 AND day = $2 AND ordinal BETWEEN $3 AND $4;
+WHERE operation_id = $1 AND day = $2 AND ordinal = ANY ($3::integer[]);
 
 -- name: forget_tries
 -- Sets the sign calls of these documents to 0. A row that says 0 counts more than the tries which a payload of release 0.1 holds.

@@ -61,11 +61,11 @@ ORDER BY 1;
 SELECT drop_documents($1);
 
 -- name: signature_days
--- The days that are over and still have a partition of signatures.
+-- The days that have been over for an hour and still have a partition of signatures.
 SELECT to_date(right(c.relname, 10), 'YYYY_MM_DD') AS day
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'signatures'::regclass
-  AND (to_date(right(c.relname, 10), 'YYYY_MM_DD') + 1)::timestamp AT TIME ZONE 'UTC' <= now()
+  AND (to_date(right(c.relname, 10), 'YYYY_MM_DD') + 1)::timestamp AT TIME ZONE 'UTC' <= now() - interval '1 hour'
 ORDER BY 1;
 
 -- name: drop_signatures

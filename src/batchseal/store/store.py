@@ -143,7 +143,7 @@ class Store:
             taken = operation.client_service, operation.external_reference
             holder = await connection.fetchval(QUERIES["reference_holder"], *taken)
             if holder is not None:
-                raise reference_taken(operation.external_reference, holder)
+                raise ReferenceTaken(operation.external_reference, holder)
             self._month = None  # the month may be over
         raise InternalError("an external reference was taken and freed again five times in a row")
 
@@ -159,7 +159,7 @@ class Store:
         `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
         after REOPENED_SECONDS. Returns None if it is no longer failed, or if its payload was purged meanwhile.
         """
-        day = await self._day(operation.created_at)
+        day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
@@ -172,14 +172,14 @@ class Store:
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
             return operation_row(record)
 
-    async def _day(self, created_at: datetime) -> date:
-        """The day of an operation. The partition for its signatures exists when this returns.
+    async def _make_day(self, created_at: datetime, caller: str | None = None) -> date:
+        """The day on which an operation was registered. Makes the partition of its signatures if it is missing.
 
-        The partition is made in a transaction of its own: one that belongs to a transaction which is rolled back would be gone.
+        It is made in a transaction of its own: if it were part of a later one, a rollback would take it away again.
         """
         day = day_of(created_at)
         if day not in self._days:
-            async with self._database.connection() as connection:
+            async with self._database.connection(caller) as connection:
                 await connection.execute(QUERIES["make_signatures_partition"], day)
             self._days.add(day)
         return day
@@ -243,18 +243,16 @@ class Store:
             return found
 
     async def evidence(
-        self, operation_id: int, created_at: datetime, first: int, last: int, *, caller: str | None = None
+        self, operation_id: int, created_at: datetime, ordinals: Collection[int], *, caller: str | None = None
     ) -> dict[int, SignatureRow]:
-        """The rows of `signatures` for the documents from ordinal `first` to ordinal `last`, by ordinal.
+        """The rows of `signatures` for the documents with these ordinals, by ordinal.
 
         A document that has not been in a sign call has no row.
         """
         async with self._database.connection(caller) as connection:
-            asked = operation_id, day_of(created_at), first, last
-            return {
-                record["ordinal"]: signature_row(record)
-                for record in await connection.fetch(QUERIES["evidence"], *asked)
-            }
+            asked = operation_id, day_of(created_at), list(ordinals)
+            records = await connection.fetch(QUERIES["evidence"], *asked)
+            return {record["ordinal"]: signature_row(record) for record in records}
 
     async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
         """Every payload of the instance that is still needed: those of operations that were not purged."""
@@ -324,9 +322,10 @@ class Store:
         A document that has ended before keeps its first outcome. If the fence is stale, changes nothing and returns False. When
         this returns True, signatures among `kept` are on the disk.
         """
-        day = await self._day(created_at) if kept else day_of(created_at)
+        if kept:
+            await self._make_day(created_at)
         async with self._database.connection() as connection:
-            held = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=False)
+            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=False)
         if held is None:
             return False
         crash_site("outcomes-recorded")
@@ -348,11 +347,12 @@ class Store:
         not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
         """
         wait = commit_after is not None
-        day = await self._day(created_at) if kept else day_of(created_at)
+        if kept:
+            await self._make_day(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=True)
+            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
             if commit_after is not None:
                 await commit_after
                 crash_site("finish-uncommitted")
@@ -364,36 +364,35 @@ class Store:
         connection: Connection,
         operation_id: int,
         created_at: datetime,
-        day: date,
         fence: int,
         outcomes: Sequence[DocumentOutcome],
         kept: Sequence[SignatureRow],
         *,
         last: bool,
     ) -> OperationEnd | None:
-        month, columns = month_of(created_at), outcome_columns(outcomes)
+        month, day, columns = month_of(created_at), day_of(created_at), outcome_columns(outcomes)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
-        row = await connection.fetchrow(
-            QUERIES["record_outcomes"],
-            operation_id,
-            month,
-            *columns,
-            fence,
-            last,
-            day,
-            *signature_columns(kept),
-            durable,
-        )
+        try:
+            row = await connection.fetchrow(
+                QUERIES["record_outcomes"],
+                operation_id,
+                month,
+                *columns,
+                fence,
+                last,
+                day,
+                *signature_columns(kept),
+                durable,
+            )
+        except BaseException:
+            # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
+            self._days.discard(day)
+            raise
         return OperationEnd(*row) if row else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """Ends a failed try: EXECUTION_ERROR, due in `seconds`. If the fence is stale, changes nothing and returns False."""
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None
-
-
-def reference_taken(reference: str, holder: int) -> ReferenceTaken:
-    """The error for an external reference that the operation `holder` has."""
-    return ReferenceTaken(f"external reference {reference!r} is taken by operation {holder}", operation_id=holder)

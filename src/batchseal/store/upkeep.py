@@ -79,7 +79,7 @@ class Upkeep:
             return bool(await connection.fetchval(QUERIES["drop_documents"], month))
 
     async def signature_days(self) -> list[date]:
-        """The days that are over and still have a partition of signatures."""
+        """The days that have been over for an hour and still have a partition of signatures."""
         async with self._database.connection() as connection:
             return [record["day"] for record in await connection.fetch(QUERIES["signature_days"])]
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged, ReferenceTaken
-from batchseal.operation import Caller, DocumentStatus, OperationStatus
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadReader, PayloadRecord, Payloads
 from batchseal.payloads.operation import OperationReader, records_of
@@ -60,6 +60,8 @@ class Resubmission:
         self, held: OperationRow, rows: Sequence[DocumentRow], again: PayloadRecord
     ) -> list[int] | None:
         """Blocking. The failed documents of `held` that can be tried again, or None where `again` holds other documents."""
+        if held.mode is Mode.SYNC:  # perhaps it was given up before anybody was told of it
+            self._payloads.make_durable(records_of(held.payloads)[0])
         first = OperationReader(self._payloads, records_of(held.payloads))
         second = OperationReader(self._payloads, [again])
         try:

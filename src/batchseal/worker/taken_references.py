@@ -7,11 +7,11 @@ as soon as the reference is known, which is before most of the body has come whe
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from batchseal.errors import DatabaseUnavailable
+from batchseal.errors import DatabaseUnavailable, ReferenceTaken
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.operation import Caller
-from batchseal.store.store import Store, reference_taken
+from batchseal.store.store import Store
 
 # For a smaller body the question would cost more than it saves.
 LARGE_BODY_BYTES = 1 << 20
@@ -45,4 +45,4 @@ async def _unless_taken(
             with suppress(DatabaseUnavailable):  # the registration asks again
                 holder = await store.reference_holder(caller.client_service, reference, for_good=True)
                 if holder is not None:
-                    raise reference_taken(reference, holder)
+                    raise ReferenceTaken(reference, holder)

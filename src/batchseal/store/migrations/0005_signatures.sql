@@ -46,14 +46,16 @@ BEGIN
     EXECUTE format('ALTER TABLE signatures ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, day, day + 1);
 END $$;
 
--- Returns true if the partition was dropped, false if an operation of the day is unfinished or still has its payload.
+-- Returns true if the partition was dropped, false if an operation of the day is unfinished or still has its payload, or if
+-- somebody reads the partition for long (a backup). The day must be over for an hour: a registration may still be under way when
+-- its day ends, and a clock may be set back by less than housekeeping notices.
 CREATE FUNCTION drop_signatures(day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
 BEGIN
     IF current_setting('batchseal.scope', true) IS DISTINCT FROM '*' THEN
         RAISE EXCEPTION 'only what sees all rows may judge that none is needed';
     END IF;
-    IF (day + 1)::timestamp AT TIME ZONE 'UTC' > now() OR EXISTS (
+    IF (day + 1)::timestamp AT TIME ZONE 'UTC' + interval '1 hour' > now() OR EXISTS (
         SELECT FROM operations
         WHERE NOT payload_purged AND created_at >= day::timestamp AT TIME ZONE 'UTC'
           AND created_at < (day + 1)::timestamp AT TIME ZONE 'UTC') THEN
@@ -63,4 +65,6 @@ BEGIN
     PERFORM set_config('lock_timeout', '2s', true);
     EXECUTE format('DROP TABLE IF EXISTS %I', 'signatures' || to_char(day, '_YYYY_MM_DD'));
     RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
 END $$;

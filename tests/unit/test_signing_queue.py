@@ -1,0 +1,79 @@
+"""How much the signer takes on at once, and which results it sends to the worker that waits."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from batchseal.document import DocumentOutcome, Evidence
+from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
+from batchseal.signer.queue import Pace, SigningQueue, result_of
+from batchseal.signer.work import Progress
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow
+
+ROW = OperationRow(
+    *(1, UUID(int=1), "A", "r", "d", Mode.SYNC, OperationStatus.PENDING_EXECUTION, datetime.now(UTC), None),
+    *(UUID(int=2), "h", 1, 2, 0, 0, None, False),
+)
+
+
+class SlowStore:
+    """Answers a claim when it may."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.asked: list[int] = []
+
+    async def claim_one(self, operation_id: int, _: float) -> ClaimedOperation:
+        self.asked.append(operation_id)
+        await self.may_answer.wait()
+        return ClaimedOperation(replace(ROW, id=operation_id), 1, 0)
+
+    async def is_finished(self, _: int) -> bool:
+        return False
+
+
+class Endless:
+    """A `Signing` whose runs never end."""
+
+    def __init__(self) -> None:
+        self.running: list[int] = []
+
+    async def run(self, claimed: ClaimedOperation, _: Caller) -> Any:
+        self.running.append(claimed.row.id)
+        await asyncio.Event().wait()
+
+
+async def test_operations_that_come_at_once_do_not_take_more_room_than_there_is() -> None:
+    store, signing = SlowStore(), Endless()
+    queue = SigningQueue(store, None, signing, pace=Pace(operations=2))  # type: ignore[arg-type]
+    waking = [asyncio.create_task(queue.wake(number, None)) for number in range(1, 6)]
+    await asyncio.sleep(0)
+    store.may_answer.set()
+    await asyncio.gather(*waking)
+    await queue.wake(6, None)
+    await asyncio.sleep(0)
+    assert signing.running == [1, 2]
+    assert store.asked == [1, 2]
+    await queue.stop(0)
+
+
+def ended(stamp_bytes: int, documents: Collection[int] = range(100)) -> tuple[ClaimedOperation, Progress]:
+    rows = [
+        DocumentRow(n, f"{n}", "n.pdf", ContentType.PDF, DocumentStatus.RECEIVED, None, None, 9, 0) for n in documents
+    ]
+    progress = Progress(ended=OperationEnd(0, datetime.now(UTC)))
+    progress.outcomes = {n: DocumentOutcome(n, 5) for n in documents}
+    progress.evidence = {n: Evidence(b"v" * 512, (b"t" * stamp_bytes,)) for n in documents}
+    return ClaimedOperation(ROW, 1, 0, documents=rows), progress
+
+
+def test_a_result_with_much_evidence_is_read_by_the_worker() -> None:
+    """The answer would be longer than a message may be, and many such results would fill the memory of the signer."""
+    result = result_of(*ended(1000))
+    assert result is not None
+    assert len(result[1]) == 100
+    assert result_of(*ended(8000)) is None
+    assert result_of(*ended(8000, [0])) is not None
