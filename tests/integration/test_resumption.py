@@ -16,7 +16,7 @@ from tests.integration.test_upstream_timestamps import Stamping
 from tests.support.parts import Connect, running_parts
 from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
 
-from batchseal.errors import NoSpace, PayloadUnavailable
+from batchseal.errors import DatabaseUnavailable, NoSpace, PayloadUnavailable
 from batchseal.formats.registry import Formats
 from batchseal.operation import DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.payloads.frames import HEADER_BYTES, FrameKind
@@ -287,6 +287,37 @@ async def test_a_disk_that_does_not_sync_costs_no_second_signature(
     row = await running.submit("disk", CONTENTS[:documents], Mode.SYNC)
     operation, delivered = await running.finished(row.id)
     assert not fails
+    assert operation.status is OperationStatus.EXECUTED
+    assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:documents]
+    assert max(running.double.sent.values()) == 1
+
+
+@pytest.mark.parametrize("documents", [1, 7])
+@pytest.mark.parametrize("committed", [False, True])  # a commit whose answer was lost has happened all the same
+async def test_signatures_wait_for_a_database_that_is_away(
+    running: Running, monkeypatch: pytest.MonkeyPatch, documents: int, committed: bool
+) -> None:
+    """They were paid for, and stand nowhere else."""
+    away = {"record_outcomes": 2, "finish": 2}
+
+    def failing(name: str) -> None:
+        write = getattr(Store, name)
+
+        async def fails_first(*arguments: Any, **options: Any) -> Any:
+            if not away[name]:
+                return await write(*arguments, **options)
+            away[name] -= 1
+            if committed:
+                await write(*arguments, **options)
+            raise DatabaseUnavailable("the server went away")
+
+        monkeypatch.setattr(Store, name, fails_first)
+
+    failing("record_outcomes")
+    failing("finish")
+    row = await running.submit("away", CONTENTS[:documents])
+    operation, delivered = await running.finished(row.id)
+    assert committed or not away["finish"]
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:documents]
     assert max(running.double.sent.values()) == 1

@@ -8,13 +8,23 @@ A run that leaves documents open is followed by another one, until each document
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
+
+import structlog
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
-from batchseal.errors import CertificateRenewed, NoSpace, PayloadDamaged, PayloadUnavailable, UpstreamError
+from batchseal.errors import (
+    CertificateRenewed,
+    DatabaseUnavailable,
+    NoSpace,
+    PayloadDamaged,
+    PayloadUnavailable,
+    UpstreamError,
+)
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus
@@ -25,6 +35,7 @@ from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
+from batchseal.system.backoff import Backoff
 from batchseal.system.futures import in_pool, retrieve_failure
 from batchseal.upstream.interface import Upstream
 
@@ -32,6 +43,11 @@ from batchseal.upstream.interface import Upstream
 SYNCED_BESIDE_THE_DATABASE = 2
 # So many signed documents are completed at once. An authority takes fewer requests at a time than that.
 COMPLETED_AT_ONCE = 64
+DATABASE_AWAY = Backoff(0.1, 2.0)
+
+T = TypeVar("T")
+
+log = structlog.get_logger("signer")
 
 
 class Signing:
@@ -217,7 +233,8 @@ class Signing:
             outcomes = refused
         if outcomes or kept:
             row, fence = work.row, work.claimed.fence
-            if not await self._store.record_outcomes(row.id, row.created_at, fence, outcomes, kept):
+            write = partial(self._store.record_outcomes, row.id, row.created_at, fence, outcomes, kept)
+            if not await written(write, kept):
                 raise lease_lost(row)
 
     async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
@@ -225,15 +242,15 @@ class Signing:
         row, fence = work.row, work.claimed.fence
         ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept)
         if work.is_durable:
-            work.progress.ended = await ends()
+            work.progress.ended = await written(ends, kept)
         elif self._syncing >= SYNCED_BESIDE_THE_DATABASE:
             await self._make_durable(work)
-            work.progress.ended = await ends()
+            work.progress.ended = await written(ends, kept)
         else:
             self._syncing += 1
             syncing = asyncio.ensure_future(self._make_durable(work))
             try:
-                work.progress.ended = await ends(commit_after=syncing)
+                work.progress.ended = await written(partial(ends, commit_after=syncing), kept)
             finally:
                 self._syncing -= 1
                 await asyncio.wait([syncing])
@@ -246,6 +263,22 @@ class Signing:
             first, *_ = records_of(work.row.payloads)
             await in_pool(self._pool, lambda: self._payloads.make_durable(first))
             work.is_durable = True
+
+
+async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow]) -> T:
+    """What `write` returns. While the database is away, a write with signatures is repeated: they were paid for, and stand
+    nowhere else. The fence makes it harmless where the operation has another holder by then.
+    """
+    failures = 0
+    while True:
+        try:
+            return await write()
+        except DatabaseUnavailable as problem:
+            if all(one.evidence is None for one in kept):
+                raise
+            failures += 1
+            log.info("signatures wait for the database", signatures=len(kept), cause=problem.cause)
+        await asyncio.sleep(DATABASE_AWAY.pause_seconds(failures))
 
 
 def _read_prepared(reader: OperationReader, ordinals: Sequence[int]) -> dict[int, Prepared | PayloadDamaged]:
