@@ -62,7 +62,7 @@ async def tokens(trials: int) -> Figures:
         with tempfile.TemporaryDirectory() as folder:
             async with service(Path(folder), double) as upstream:
                 await upstream.credential(CALLER)
-                account = next(iter(upstream._accounts))
+                account = next(iter(upstream.accounts))
                 double.latency = 0.05
                 before = double.calls["token"]
                 calls = [asyncio.create_task(upstream.service.credentials(account)) for _ in range(64)]
