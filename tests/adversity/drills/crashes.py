@@ -10,7 +10,7 @@ from signal import SIGKILL
 
 from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_stored, living
-from tests.adversity.drills.purging import crashing, prepare, purge_trial
+from tests.adversity.drills.purging import copied, crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
@@ -71,6 +71,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     """Each site in turn: everything ends there, then its own process alone and the service goes on, then everything again."""
     contents = documents(30)
     aged: list[Path] = []
+    fresh = after_a_first_start(folder)
 
     def trial(number: int) -> Figures:
         site, everything = SITES[number % len(SITES)], number // len(SITES) % 2 == 0
@@ -84,7 +85,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
         return figures
 
     def signing_trial(place: Path, site: str, everything: bool) -> Figures:
-        place.mkdir()
+        copied(fresh, place)
         acknowledged = False
         if site == "claimed":
             leave_unclaimed(place, contents)
@@ -111,6 +112,14 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
             return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
     yield trial
+
+
+def after_a_first_start(folder: Path) -> Path:
+    """A service's folder whose database was made, so that the trials need not make one each."""
+    place = made(folder / "fresh")
+    with RunningService(*FAST, folder=place):
+        pass
+    return place
 
 
 def leave_unclaimed(place: Path, contents: list[bytes]) -> None:
