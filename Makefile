@@ -28,7 +28,7 @@ test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TEST
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
 # The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres
 # more than on Python.
-CORE := tests/unit tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
+CORE := tests/unit tests/conformance tests/property tests/golden tests/native $(wildcard $(addprefix tests/integration/test_, \
     api_modes.py api_openapi.py api_wire.py idle_modules.py pipeline.py sandbox_service.py service_*.py store_*.py \
     synchronous.py upstream_algorithms.py upstream_csc2.py upstream_local.py upstream_operations.py upstream_sandbox.py \
     upstream_timestamps.py))

@@ -49,6 +49,7 @@ FIGURES = (
     "peak_service_mb_4",
     "temp_bytes_over_payload",
     "db_mb_per_1000_documents",
+    "db_signatures_mb_per_1000_documents",
     "single_sync_beyond_upstream_ms",
     "single_sync_beside_batch_ms",
 )

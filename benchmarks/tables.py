@@ -21,6 +21,7 @@ GOALS = {
     "peak_service_mb_4": (400, 250, False),
     "temp_bytes_over_payload": (1.15, 1.03, False),
     "db_mb_per_1000_documents": (0.6, 0.35, False),
+    "db_signatures_mb_per_1000_documents": (0.6, 0.5, False),
     "single_sync_beyond_upstream_ms": (10, 4, False),
 }
 

@@ -24,11 +24,13 @@ SAMPLE_SECONDS = 0.2
 class RunningService:
     """`batchseal serve` with its defaults, as a context.
 
-    A folder of its own is removed at the end; one that is given stays, for another service to go on there.
+    A folder of its own is removed at the end; one that is given stays, for another service to go on there. `module` is what is
+    run in place of the command line.
     """
 
-    def __init__(self, *flags: str, folder: Path | None = None) -> None:
+    def __init__(self, *flags: str, folder: Path | None = None, module: str = "batchseal.cli") -> None:
         self._flags = flags
+        self._module = module
         self._keep = folder is not None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="batchseal-run-"))
         self.folder.chmod(0o711)  # passed by the account of the embedded Postgres
@@ -41,7 +43,7 @@ class RunningService:
 
     def __enter__(self) -> "RunningService":
         command = [
-            *(sys.executable, "-m", "batchseal.cli", "serve"),
+            *(sys.executable, "-m", self._module, "serve"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--work-folder", str(self.folder / "work"), "--temp-folder", str(self.folder / "temp")),
             *self._flags,

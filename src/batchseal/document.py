@@ -102,7 +102,8 @@ class Prepared:
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
     `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
-    the audit trail keeps it. `additional_bytes` is how much signing adds to the file. Only the format can read `plan`.
+    the audit trail keeps it. The signed file is at most `additional_bytes` longer than the original; a format that writes into
+    the original, as PAdES does, says exactly how much longer. Only the format can read `plan`.
     """
 
     ordinal: int

@@ -71,7 +71,7 @@ async def unknown(*_: Any) -> None:
 async def test_preparing_that_loses_its_lease(
     running: Running, connect_store: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No second run begins beside the thread. What the thread wrote is named by no row, so the sweep takes it."""
+    """No second run begins beside the thread. No row can name what the thread wrote, so nothing of it stays."""
     append, renew, claim = Held(monkeypatch, FrameKind.PREPARED), Store.renew, Store.claim
     lost, looks = threading.Event(), list[int]()
 
@@ -101,7 +101,7 @@ async def test_preparing_that_loses_its_lease(
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:2]
     assert running.double.calls["signHash"] == 1
-    assert len(list(running.folder.glob("*.spill"))) == 3
+    assert len(list(running.folder.glob("*.spill"))) == 2
     await running.parts.sweeping.sweep()
     assert len(list(running.folder.glob("*.spill"))) == 2
 

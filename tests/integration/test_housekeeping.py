@@ -10,14 +10,20 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from batchseal.signer.duties.housekeeping import Housekeeper, Retention
 
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.audit.writer import AuditWriter
-from batchseal.document import DocumentOutcome, Refusal
+from batchseal.document import DocumentOutcome, Level, Prepared, Refusal
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
+from batchseal.payloads import records
+from batchseal.payloads.local import LocalPayloads
+from batchseal.payloads.operation import record_bytes
+from batchseal.signer.duties.counting import Counting
+from batchseal.signer.duties.purging import Purging
+from batchseal.signer.duties.rounds import Retention, Rounds
+from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
 from batchseal.store.rows import OperationEnd
@@ -26,6 +32,7 @@ from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 DAY = 86_400
+PREPARED = Prepared(0, "pades", b"digest", b"document digest", b"fingerprint", Level.B, 9, b"plan")
 ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
 
 
@@ -34,7 +41,9 @@ class House:
     store: Store
     instance: UUID
     folder: Path
-    keeper: Housekeeper
+    payloads: LocalPayloads
+    rounds: Rounds
+    purging: Purging
     trail: AuditTrail
     writer: AuditWriter
     owner: asyncpg.Connection
@@ -61,16 +70,22 @@ class House:
         return ended
 
     async def unfinished(self, name: str) -> OperationRow:
-        payload = uuid4()
-        (self.folder / f"{payload}.spill").write_bytes(bytes(4096))
-        return await self.store.register(
+        upload = self.payloads.create(uuid4())
+        upload.begin()
+        upload.append([records.prepared_frame(PREPARED)])
+        record = upload.commit(durable=True)
+        row = await self.store.register(
             NewOperation(
-                payload, "A", name, "", Mode.ASYNC, self.instance, "h", 1, documents_digest=documents_digest([b"d"])
+                *(record.id, "A", name, "", Mode.ASYNC, self.instance, "h", 1),
+                documents_digest=documents_digest([b"d"]),
+                payload_record=record_bytes(record),
             ),
             [NewDocument(0, "d", "d.pdf", ContentType.PDF, 4096)],
         )
+        upload.release()
+        return row
 
-    def payloads(self) -> set[str]:
+    def stored(self) -> set[str]:
         return {path.stem for path in self.folder.glob("*.spill")}
 
 
@@ -81,13 +96,17 @@ async def house(connect_store: Connect, database_url: str, tmp_path: Path):
     spill = tmp_path / "spill"
     spill.mkdir()
     trail = AuditTrail(store.database, instance)
-    writer = AuditWriter(trail, spill, tmp_path / "audit", pool)
+    payloads, upkeep, ledger = LocalPayloads(spill), Upkeep(store.database, instance), Ledger(tmp_path / "ledger")
+    writer = AuditWriter(trail, payloads, tmp_path / "audit", pool)
     retention = Retention(DAY, 7 * DAY, 31 * DAY, 3650 * DAY, 400 * DAY)
-    keeper = Housekeeper(Upkeep(store.database, instance), writer, Ledger(tmp_path / "ledger"), spill, pool, retention)
+    purging = Purging(upkeep, payloads, ledger, pool)
+    counting, sweeping = Counting(upkeep, payloads, ledger, pool), Sweeping(store, payloads, instance)
+    rounds = Rounds(upkeep, counting, sweeping, purging, writer, retention)
     owner = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=ALL_ROWS)
-    yield House(store, instance, spill, keeper, trail, writer, owner)
+    yield House(store, instance, spill, payloads, rounds, purging, trail, writer, owner)
     await owner.close()
     pool.shutdown()
+    ledger.close()
 
 
 async def test_payloads_go_when_their_time_has_come(house: House) -> None:
@@ -100,8 +119,8 @@ async def test_payloads_go_when_their_time_has_come(house: House) -> None:
         await house.operation("not fetched yet", days_ago=6.9),
         await house.unfinished("unfinished"),
     ]
-    await house.keeper.round()
-    assert house.payloads() == {str(row.payload_id) for row in kept}
+    await house.rounds.round()
+    assert house.stored() == {str(row.payload_id) for row in kept}
     for row in gone:
         stored = await house.store.operation("A", row.id)
         assert stored is not None and stored.payload_purged
@@ -118,9 +137,9 @@ async def test_that_a_failed_one_was_fetched_counts_no_more_once_it_was_handed_i
     assert reopened is not None
     assert (await house.end(reopened, DocumentOutcome(0, 9))).failed == 0
     await house.owner.execute("UPDATE operations SET fetched_at = fetched_at - interval '0.2 days'")
-    await house.keeper.round()
-    assert await house.keeper.make_room(1 << 40) == 0
-    assert house.payloads() == {str(row.payload_id)}
+    await house.rounds.round()
+    assert await house.purging.make_room(1 << 40) == 0
+    assert house.stored() == {str(row.payload_id)}
 
 
 async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> None:
@@ -131,29 +150,29 @@ async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> N
         await house.operation("4"),
         await house.unfinished("5"),
     ]
-    assert await house.keeper.make_room(5000) == 8192
-    assert house.payloads() == {str(row.payload_id) for row in others}
-    assert {str(oldest.payload_id), str(older.payload_id)} & house.payloads() == set()
-    await house.keeper.make_room(1 << 40)
-    assert house.payloads() == {str(row.payload_id) for row in others[1:]}
+    assert await house.purging.make_room(5000) == 8192
+    assert house.stored() == {str(row.payload_id) for row in others}
+    assert {str(oldest.payload_id), str(older.payload_id)} & house.stored() == set()
+    await house.purging.make_room(1 << 40)
+    assert house.stored() == {str(row.payload_id) for row in others[1:]}
 
 
 async def test_a_clock_that_jumped_suspends_purging(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    await house.keeper.round()
+    await house.rounds.round()
     await house.operation("old", days_ago=8)
     for seconds in (7200.0, -7200.0, -400.0 * DAY):
         seen = await house.owner.fetchrow("SELECT * FROM housekeeping")
         # The clock is ahead of what the machine's uptime allows, or behind.
         await house.owner.execute("UPDATE housekeeping SET seen_at = seen_at - $1 * interval '1 second'", seconds)
-        await house.keeper.round()
-        assert len(house.payloads()) == 1, "purged by a clock that jumped"
+        await house.rounds.round()
+        assert len(house.stored()) == 1, "purged by a clock that jumped"
         noted = await house.owner.fetchrow("SELECT * FROM housekeeping")
         assert noted["purge_not_before"] > seen["seen_at"]
-        await house.keeper.round()
-        assert len(house.payloads()) == 1, "the suspension does not last"
+        await house.rounds.round()
+        assert len(house.stored()) == 1, "the suspension does not last"
     await house.owner.execute("UPDATE housekeeping SET purge_not_before = now()")
-    await house.keeper.round()
-    assert house.payloads() == set()
+    await house.rounds.round()
+    assert house.stored() == set()
 
 
 async def test_months_are_dropped_once_nothing_in_them_lives(house: House) -> None:
@@ -165,7 +184,7 @@ async def test_months_are_dropped_once_nothing_in_them_lives(house: House) -> No
     month = date(2025, 3, 1)
     assert await upkeep.document_months(31 * DAY) == [month]
     assert not await upkeep.drop_documents(month), "dropped with a payload still there"
-    await house.keeper.round()
+    await house.rounds.round()
     assert await upkeep.document_months(31 * DAY) == []
     assert await house.owner.fetchval("SELECT count(*) FROM documents") == 0
     assert await house.store.operation("A", row.id) is not None
@@ -177,7 +196,7 @@ async def test_months_are_dropped_once_nothing_in_them_lives(house: House) -> No
 async def test_references_are_free_after_ten_years(house: House) -> None:
     await house.operation("ancient", days_ago=3651)
     await house.operation("old", days_ago=3600)
-    await house.keeper.round()
+    await house.rounds.round()
     assert await house.store.reference_holder("A", "ancient") is None
     assert await house.store.reference_holder("A", "old") is not None
 
@@ -195,7 +214,7 @@ async def test_events_are_chained_in_order(house: House) -> None:
     row = await house.operation("one", days_ago=8)
     await house.store.mark_fetched("A", [row.id])
     await house.store.mark_fetched("A", [row.id])
-    await house.keeper.round()
+    await house.rounds.round()
     assert await house.writer.chain() == 4
     entries = [entry async for entry in house.trail.read()]
     assert [Event(entry.event) for entry in entries] == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
@@ -205,7 +224,7 @@ async def test_events_are_chained_in_order(house: House) -> None:
 
 async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the later ones of its operation, but nobody else's, however many wait."""
-    monkeypatch.setattr(trails, "AT_ONCE", 2)
+    monkeypatch.setattr(trails, "ENTRIES_AT_ONCE", 2)
     away, gone, other = [await house.operation(name) for name in ("away", "gone", "other")]
     await house.store.mark_fetched("A", [away.id, other.id])
     (house.folder / f"{gone.payload_id}.spill").unlink()
@@ -227,19 +246,21 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
         (away.id, Event.FINISHED),
         (away.id, Event.FETCHED),
     ]
-    assert last[0].digest == chained_events[other.id, Event.FINISHED].digest != b""
+    assert last[0].digest == chained_events[other.id, Event.FINISHED].digest == documents_digest([b"document digest"])
+    assert last[0].credential == b"fingerprint"
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:
     writers = [house.writer]
-    others = [await connect_store(uuid4()) for _ in range(3)]
+    others, pool = [await connect_store(uuid4()) for _ in range(3)], ThreadPoolExecutor(1)
     for number, store in enumerate(others):
         trail = AuditTrail(store.database, UUID(int=number))
-        writers.append(AuditWriter(trail, house.folder, house.folder, house.keeper._pool))
+        writers.append(AuditWriter(trail, house.payloads, house.folder, pool))
         for n in range(20):
             new = NewOperation(uuid4(), "A", f"{number} {n}", "", Mode.ASYNC, UUID(int=number), "h", 1)
             await store.register(new, [])
     await asyncio.gather(*(writer.chain() for writer in writers * 3))
+    pool.shutdown()
     verifier = await chained(house)
     assert (verifier.entries, verifier.problems) == (60, [])
 

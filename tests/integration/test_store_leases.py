@@ -105,7 +105,9 @@ async def test_finished_needs_every_document_ended(connect_store: Connect) -> No
     assert await store.finish(row.id, row.created_at, 2) is None
 
 
-async def test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it(connect_store: Connect) -> None:
+async def test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it(
+    connect_store: Connect, database_url: str
+) -> None:
     me, loop = uuid4(), asyncio.get_running_loop()
     store = await connect_store(me)
     row = await register(store, me, 1)
@@ -113,10 +115,15 @@ async def test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it(connec
     failed, synced = loop.create_future(), loop.create_future()
     failed.set_exception(NoSpace("the disk is full"))
     with pytest.raises(NoSpace):
-        await store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], once=failed)
+        await store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], commit_after=failed)
     assert await statuses(store, row) == [DocumentStatus.RECEIVED]
-    ending = asyncio.create_task(store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], once=synced))
-    await asyncio.sleep(0.1)
+    ending = asyncio.create_task(store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], commit_after=synced))
+    connection = await asyncpg.connect(database_url)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ILIKE '%documents%'"
+    async with asyncio.timeout(10):
+        while not await connection.fetchval(waiting):  # noqa: ASYNC110 (the database is asked, it does not tell)
+            await asyncio.sleep(0.01)
+    await connection.close()
     assert not await store.is_finished(row.id)
     synced.set_result(None)
     assert (await ending).failed == 0  # type: ignore[union-attr]

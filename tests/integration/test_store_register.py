@@ -30,6 +30,7 @@ def new_operation(
         host="192.168.1.1",
         port=8081,
         return_signed_content=None,
+        payload_record=b"the record of a payload",
     )
 
 
@@ -58,6 +59,7 @@ async def test_rows_come_back_as_they_were_given(connect_store: Connect) -> None
         "instance",
         "host",
         "port",
+        "payload_record",
     ):
         assert getattr(row, name) == getattr(operation, name)
     assert row.created_at.tzinfo is not None
@@ -160,7 +162,19 @@ async def test_live_payloads_and_statistics(connect_store: Connect) -> None:
     operations = [new_operation(f"r{i}", instance=mine) for i in range(3)] + [new_operation("o", instance=other)]
     for operation in operations:
         await store.register(operation, new_documents(2))
-    assert await store.live_payloads(mine) == {operation.payload_id for operation in operations[:3]}
+    further = b"what the payload store says of a further payload"
+    claimed = await store.claim_one((await store.operations_with_reference("A", "r0"))[0].id, 30)
+    assert claimed is None, "another instance's"
+    owner = await connect_store(mine)
+    (first,) = await owner.operations_with_reference("A", "r0")
+    claimed = await owner.claim_one(first.id, 30)
+    assert claimed is not None
+    assert await owner.add_payload(first.id, first.created_at, claimed.fence, further, [])
+    live = await store.live_payloads(mine)
+    assert {columns.payload_id for columns in live} == {operation.payload_id for operation in operations[:3]}
+    assert {columns.payload_record for columns in live} == {b"the record of a payload"}
+    assert {columns.payload_id: columns.further_payloads for columns in live}[first.payload_id] == (further,)
+    assert sum(map(len, (columns.further_payloads for columns in live))) == 1
     statistics = await Upkeep(store.database, mine).statistics()
     assert statistics.operations == {OperationStatus.PENDING_EXECUTION: 4}
     assert statistics.documents == {OperationStatus.PENDING_EXECUTION: 8}

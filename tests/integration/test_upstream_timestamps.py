@@ -176,6 +176,10 @@ async def test_a_budget_is_kept(tmp_path: Path) -> None:
 
         await eventually(is_stamped)
         assert (small.calls, large.calls) == (6, 20)
+        # In this period too it is five. A sixth belongs to a period after it.
+        answers = await stamps.stamp_all([b"%d" % n for n in range(10)])
+        assert sum(isinstance(answer, TimestampFailed) for answer in answers) >= 5
+        assert small.calls <= 11
         await stamps.close()
 
 

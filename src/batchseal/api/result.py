@@ -43,6 +43,11 @@ def split(piece: bytes) -> Sequence[bytes]:
     return [bytes(view[at : at + limit]) for at in range(0, len(piece), limit)]
 
 
+def result_bytes(documents: Sequence[Document]) -> int:
+    """What the signed documents take at most."""
+    return sum(document.content_bytes + document.additional_bytes for document in documents)
+
+
 class FromStorage:
     """Iterates over the delivered documents of a result, and knows whether storage gave all of them back.
 

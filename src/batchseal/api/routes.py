@@ -231,7 +231,7 @@ class Routes:
 
         Raises NoRoom. Call it before the reply begins: only then can the caller still get a 503.
         """
-        release = await self.service.admit_delivery(sum(document.content_bytes for document in documents))
+        release = await self.service.admit_delivery(result.result_bytes(documents))
         exchange_of(request).cleanup.callback(release)
 
     def note_when_fetched(
@@ -280,7 +280,7 @@ class Routes:
         self.note_when_fetched(request, caller, operation, delivered)
         content = partial(result.stream_with_content, operation, delivered, self.contract.document)
         headers = [(b"cache-control", b"no-store"), (b"vary", b"accept")]
-        if sum(document.content_bytes for document in documents) > SMALL_RESULT_BYTES:
+        if result.result_bytes(documents) > SMALL_RESULT_BYTES:
             return Response(200, headers, StreamedContent(JSON, content))
         # For a small result, joining the pieces costs less than sending each of them.
         whole = b"".join([piece async for piece in content()])

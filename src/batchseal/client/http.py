@@ -44,7 +44,10 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class DocumentResult:
-    """How one document ended. `signed_bytes` is the size of the signed document, or None if it is not signed."""
+    """How one document ended. `signed_bytes` is the size of the signed document, or None if it is not signed.
+
+    The size is that of the original and what was added, which holds for PAdES, the only signature that this client asks for.
+    """
 
     signed_bytes: int | None
     sign_error: str

@@ -1,7 +1,7 @@
 """What a payload store is to the rest of the service.
 
-All methods block, so callers run them in a thread. They raise PayloadUnavailable where another try may succeed, PayloadDamaged
-where none will, and NoSpace where the store takes no more.
+All methods block, so callers run them in a thread; `release`, `close` and `free_bytes` answer at once. They raise
+PayloadUnavailable where another try may succeed, PayloadDamaged where none will, and NoSpace where the store takes no more.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -47,7 +47,10 @@ class Upload(Protocol):
         ...
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
-        """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended."""
+        """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended.
+
+        Raises ValueError after the commit.
+        """
         ...
 
     def flush(self) -> None:

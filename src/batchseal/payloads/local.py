@@ -49,26 +49,28 @@ class LocalPayloads:
         except PayloadDamaged:
             return
         try:
-            os.fsync(descriptor)
-            sync(self.folder)
-        except OSError as problem:
-            raise unavailable(problem, "the stored payload cannot be synced") from None
+            with _available("the stored payload cannot be synced"):
+                os.fsync(descriptor)
+                sync(self.folder)
         finally:
             os.close(descriptor)
 
     def delete(self, payload_ids: Iterable[UUID]) -> int:
         freed = 0
-        for payload_id in payload_ids:
-            path = self.path(payload_id)
-            freed += disk_bytes([path])
-            path.unlink(missing_ok=True)
+        with _available("a stored payload cannot be deleted"):
+            for payload_id in payload_ids:
+                path = self.path(payload_id)
+                freed += disk_bytes([path])
+                path.unlink(missing_ok=True)
         return freed
 
     def stored_bytes(self) -> int:
-        return disk_bytes(self._unlocked().values())
+        with _available("the stored payloads cannot be counted"):
+            return disk_bytes(self._unlocked().values())
 
     def free_bytes(self) -> int:
-        volume = os.statvfs(self.folder)
+        with _available("the folder of the stored payloads cannot be looked at"):
+            volume = os.statvfs(self.folder)
         return volume.f_bavail * volume.f_frsize - RESERVED_BYTES
 
     async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
@@ -92,14 +94,27 @@ class LocalPayloads:
         return orphans
 
     def _unlocked(self) -> dict[UUID, Path]:
-        """Files whose writer has released them: payloads of registered operations, and uploads that were cut off."""
+        """Files whose writer has released them: payloads of registered operations, and uploads that were cut off.
+
+        Raises OSError, also where the folder is not there: that is not the same as an empty one.
+        """
         found: dict[UUID, Path] = {}
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            if (descriptor := _lock(path)) >= 0:
+        for name in os.listdir(self.folder):
+            path = self.folder / name
+            if path.suffix == SUFFIX and (descriptor := _lock(path)) >= 0:
                 os.close(descriptor)
                 with suppress(ValueError):
                     found[UUID(path.stem)] = path
         return found
+
+
+@contextmanager
+def _available(what: str) -> Iterator[None]:
+    """Raises PayloadUnavailable for what the operating system refuses in the block."""
+    try:
+        yield
+    except OSError as problem:
+        raise unavailable(problem, what) from None
 
 
 @contextmanager

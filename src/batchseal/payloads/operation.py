@@ -37,8 +37,11 @@ class OperationReader:
 
     def open(self) -> "OperationReader":
         """Opens all payloads at once. Raises PayloadUnavailable, PayloadDamaged."""
-        for _ in self._opened():
-            pass
+        try:
+            self._opened()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def _opened(self) -> Sequence[PayloadReader]:
@@ -47,7 +50,14 @@ class OperationReader:
         return self._readers
 
     def ordinals(self, kind: FrameKind) -> set[int]:
-        return set[int]().union(*(reader.ordinals(kind) for reader in self._opened()))
+        """Documents whose frame that counts is what was written. A damaged frame still hides those before it."""
+        readers = self._opened()
+        return {
+            ordinal
+            for at, reader in enumerate(readers)
+            for ordinal in reader.ordinals(kind)
+            if not any(newer.has(kind, ordinal) for newer in readers[:at])
+        }
 
     def has(self, kind: FrameKind, ordinal: int) -> bool:
         return any(reader.has(kind, ordinal) for reader in self._opened())

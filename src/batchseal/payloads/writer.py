@@ -7,6 +7,7 @@ that nobody needs any more.
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,9 @@ class FileUpload:
         self.payload_id = payload_id
         self.stored_bytes = 0
         self._descriptor = -1
+        self._is_created = False
         self._is_published = False
+        self._is_committed = False
 
     def begin(self) -> None:
         """Raises NoSpace."""
@@ -59,6 +62,7 @@ class FileUpload:
 
     def _create_locked(self) -> None:
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._is_created = True
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def publish(self) -> None:
@@ -70,7 +74,9 @@ class FileUpload:
         self._is_published = True
 
     def append(self, frames: Iterable[Frame]) -> list[int]:
-        """Raises NoSpace, after the file was cut back to what it held before."""
+        """Raises NoSpace, after the file was cut back to what it held before; ValueError after the commit."""
+        if self._is_committed:
+            raise ValueError("a payload that is committed is never written again")
         buffers: list[Buffer] = []
         sizes: list[int] = []
         offset = self.stored_bytes
@@ -121,6 +127,7 @@ class FileUpload:
             self._sync(os.fsync)
             if not self._is_published:
                 self.publish()
+        self._is_committed = True
         crash_site("payload-committed")
         return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes)
 
@@ -140,7 +147,9 @@ class FileUpload:
 
     def abandon(self) -> None:
         self.release()
-        self.path.unlink(missing_ok=True)
+        if self._is_created:
+            with suppress(OSError):  # the sweep takes what cannot be removed just now
+                self.path.unlink(missing_ok=True)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

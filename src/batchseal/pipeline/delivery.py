@@ -128,7 +128,7 @@ class Delivery:
 def is_warm(operation: OperationRow, rows: Sequence[DocumentRow]) -> bool:
     """Whether the result is small and was written so lately that reading it does not wait for a disk."""
     ended = operation.finished_at
-    small = sum(row.content_bytes for row in rows) <= WARM_BYTES
+    small = sum(row.content_bytes + row.additional_bytes for row in rows) <= WARM_BYTES
     return small and ended is not None and timedelta() <= datetime.now(UTC) - ended < WARM_TIME
 
 

@@ -38,14 +38,15 @@ def undelivered(row: DocumentRow, refusal: Refusal) -> Delivered:
 
 
 def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
-    """Rows in order, about BATCH_BYTES of documents at a time."""
+    """Rows in order, about BATCH_BYTES of signed documents at a time."""
     batch: list[DocumentRow] = []
     total = 0
     for row in rows:
-        if batch and total + row.content_bytes > BATCH_BYTES:
+        signed_bytes = row.content_bytes + row.additional_bytes
+        if batch and total + signed_bytes > BATCH_BYTES:
             yield batch
             batch, total = [], 0
         batch.append(row)
-        total += row.content_bytes
+        total += signed_bytes
     if batch:
         yield batch

@@ -137,7 +137,7 @@ class Reception:
     async def abandon(self) -> None:
         """Leaves no payload behind."""
         await asyncio.gather(*filter(None, (self._working, self._flushing, self._making_place)), return_exceptions=True)
-        self.upload.abandon()
+        await in_pool(None, self.upload.abandon)
 
     async def _start_batch(self) -> None:
         if self._working is not None:

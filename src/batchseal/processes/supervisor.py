@@ -34,13 +34,18 @@ from batchseal.system.waits import said_when_long, say
 
 # How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
 STOP_SECONDS = 27
+APPLICATION = "batchseal.app"
 
 
 class Supervisor:
-    """Runs the service with these settings, from its start to its end."""
+    """Runs the service with these settings, from its start to its end.
 
-    def __init__(self, settings: Settings) -> None:
+    `application` is the module that the signer and the workers run: `python -m application signer|worker`.
+    """
+
+    def __init__(self, settings: Settings, application: str = APPLICATION) -> None:
         self._settings = settings
+        self._application = application
         self._children: list[Child] = []
         self._stopping = False
         self._postgres: EmbeddedPostgres | None = None
@@ -81,9 +86,9 @@ class Supervisor:
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
-        signer = Child("signer", "batchseal.app", ("signer",))
+        signer = Child("signer", self._application, ("signer",))
         workers = [
-            Child(f"worker {n + 1}", "batchseal.app", ("worker",), number=n + 1) for n in range(settings.workers)
+            Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
         self._children += [*([sandbox] if sandbox else []), signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
@@ -201,6 +206,6 @@ def reserve_port(host: str, port: int) -> socket.socket:
     return holder
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, application: str = APPLICATION) -> None:
     """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
-    asyncio.run(Supervisor(settings).run())
+    asyncio.run(Supervisor(settings, application).run())

@@ -76,8 +76,13 @@ class Preparation:
             partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
         )
         if record is None:
+            await work.abandon_upload()
             return
-        if not await self._store.add_payload(work.row.id, work.claimed.fence, record_bytes(record)):
+        work.is_being_named = True
+        row, ordinals = work.row, [document.ordinal for document in rows]
+        if not await self._store.add_payload(
+            row.id, row.created_at, work.claimed.fence, record_bytes(record), ordinals
+        ):
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
 
@@ -90,7 +95,10 @@ class Preparation:
         plan: Plan,
     ) -> PayloadRecord | None:
         """Blocking. None where no document could be prepared."""
-        asked = records.read_asked(reader)
+        try:
+            asked = records.read_asked(reader)
+        except PayloadDamaged:
+            asked = {}  # this costs the documents that must be prepared, not those that are
         upload.begin()
         upload.append([records.credential_frame(credential)])
         any_prepared = False

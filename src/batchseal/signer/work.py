@@ -65,6 +65,7 @@ class Work:
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
         self.upload: Upload | None = None  # a further payload that no row names yet
+        self.is_being_named = False  # a row may name it by now
 
     @property
     def row(self) -> OperationRow:
@@ -82,20 +83,27 @@ class Work:
         self.claimed = replace(self.claimed, row=row)
         self.progress.prepared_anew = True
         self.upload.release()
-        self.upload = None
+        self.upload, self.is_being_named = None, False
         self._reader.close()
         self._reader = OperationReader(payloads, records_of(row.payloads))
 
     async def close(self) -> None:
         """Closes the payloads once no thread uses them: cancelling a run does not stop its thread.
 
-        A further payload that no row names is left behind where its row may have been written. A sweep asks the rows.
+        A further payload that a row may name is left to the sweep, which asks the rows.
         """
         if self._reading is not None and not self._reading.done():
             await asyncio.wait([self._reading])
         self._reader.close()
-        if self.upload is not None:
+        if self.upload is not None and self.is_being_named:
             self.upload.release()
+        await self.abandon_upload()
+
+    async def abandon_upload(self) -> None:
+        """Leaves nothing of a further payload that no row can name: on a full disk every try would leave another one."""
+        if self.upload is not None and not self.is_being_named:
+            await in_pool(self._pool, self.upload.abandon)
+            self.upload = None
 
 
 def lease_lost(row: OperationRow) -> LeaseLost:

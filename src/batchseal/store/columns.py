@@ -84,7 +84,7 @@ _decode_evidence = msgspec.msgpack.Decoder(StoredEvidence).decode
 def signature_columns(kept: Sequence[SignatureRow]) -> tuple[list[int], list[bytes], list[bytes], list[int]]:
     """The rows as one array for each column: ordinals, signature values, the rest of the evidence, tries.
 
-    Where a signature value or the rest of the evidence is empty, the statement leaves the stored value as it is.
+    Where a signature value is empty, the statement leaves the stored one as it is, and the rest of its evidence too.
     """
     return (
         [one.ordinal for one in kept],

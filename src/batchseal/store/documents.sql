@@ -31,7 +31,8 @@ WITH held AS (
     FROM held, unnest($11::integer[], $12::bytea[], $13::bytea[], $14::smallint[]) e
     ON CONFLICT (operation_id, ordinal, day) DO UPDATE
     SET signature = CASE WHEN excluded.signature = '' THEN s.signature ELSE excluded.signature END,
-        evidence = CASE WHEN excluded.evidence = '' THEN s.evidence ELSE excluded.evidence END,
+        -- It belongs to the signature that it came with.
+        evidence = CASE WHEN excluded.signature = '' THEN s.evidence ELSE excluded.evidence END,
         tries = excluded.tries
 ), ended AS (
     UPDATE documents d

@@ -86,9 +86,17 @@ RETURNING *;
 
 -- name: add_payload
 -- Adds a further payload to an operation that is held with fence $2. The commit does not wait for the disk: the first signature
--- that depends on this payload is committed later, and that commit writes everything before it.
-WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
-UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
-FROM relaxed
-WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-RETURNING id;
+-- that depends on this payload is committed later, and that commit writes everything before it. The documents $5 have another
+-- digest from now on, so a signature that is stored for them is no longer valid and is removed.
+WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)
+), named AS (
+    UPDATE operations SET further_payloads = array_append(further_payloads, $3::bytea)
+    FROM relaxed
+    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+    RETURNING id
+), forgotten AS (
+    UPDATE signatures s SET signature = '', evidence = ''
+    FROM named
+    WHERE s.operation_id = named.id AND s.day = $4 AND s.ordinal = ANY ($5::integer[]) AND s.signature <> ''
+)
+SELECT id FROM named;

@@ -159,6 +159,7 @@ class Store:
         `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
         after REOPENED_SECONDS. Returns None if it is no longer failed, or if its payload was purged meanwhile.
         """
+        day = await self._day(operation.created_at)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
@@ -168,15 +169,18 @@ class Store:
             changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
-            day = await self._day(connection, operation.created_at)
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
             return operation_row(record)
 
-    async def _day(self, connection: Connection, created_at: datetime) -> date:
-        """The day on which an operation was registered. Makes the partition of its signatures if it is missing."""
+    async def _day(self, created_at: datetime) -> date:
+        """The day of an operation. The partition for its signatures exists when this returns.
+
+        The partition is made in a transaction of its own: one that belongs to a transaction which is rolled back would be gone.
+        """
         day = day_of(created_at)
         if day not in self._days:
-            await connection.execute(QUERIES["make_signatures_partition"], day)
+            async with self._database.connection() as connection:
+                await connection.execute(QUERIES["make_signatures_partition"], day)
             self._days.add(day)
         return day
 
@@ -293,10 +297,17 @@ class Store:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
 
-    async def add_payload(self, operation_id: int, fence: int, record: bytes) -> bool:
-        """Adds a further payload to the row of the operation. If the fence is stale, changes nothing and returns False."""
+    async def add_payload(
+        self, operation_id: int, created_at: datetime, fence: int, record: bytes, ordinals: Sequence[int]
+    ) -> bool:
+        """Adds a further payload, in which the documents `ordinals` were prepared, to the row of the operation.
+
+        Signatures that are stored for these documents were made for what was prepared before, so they are removed. If the fence
+        is stale, changes nothing and returns False.
+        """
+        asked = operation_id, fence, record, day_of(created_at), list(ordinals)
         async with self._database.connection() as connection:
-            named = await connection.fetchval(QUERIES["add_payload"], operation_id, fence, record) is not None
+            named = await connection.fetchval(QUERIES["add_payload"], *asked) is not None
         crash_site("further-payload-named")
         return named
 
@@ -313,8 +324,9 @@ class Store:
         A document that has ended before keeps its first outcome. If the fence is stale, changes nothing and returns False. When
         this returns True, signatures among `kept` are on the disk.
         """
+        day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.connection() as connection:
-            held = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=False)
+            held = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=False)
         if held is None:
             return False
         crash_site("outcomes-recorded")
@@ -336,10 +348,11 @@ class Store:
         not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
         """
         wait = commit_after is not None
+        day = await self._day(created_at) if kept else day_of(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
+            ended = await self._write(connection, operation_id, created_at, day, fence, outcomes, kept, last=True)
             if commit_after is not None:
                 await commit_after
                 crash_site("finish-uncommitted")
@@ -351,6 +364,7 @@ class Store:
         connection: Connection,
         operation_id: int,
         created_at: datetime,
+        day: date,
         fence: int,
         outcomes: Sequence[DocumentOutcome],
         kept: Sequence[SignatureRow],
@@ -358,7 +372,6 @@ class Store:
         last: bool,
     ) -> OperationEnd | None:
         month, columns = month_of(created_at), outcome_columns(outcomes)
-        day = await self._day(connection, created_at) if kept else day_of(created_at)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")

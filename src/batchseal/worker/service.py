@@ -1,8 +1,9 @@
 """What a worker process offers to the API: take a request in, say where it stands, give its result back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from uuid import UUID
 
 from batchseal.admission.admission import Admission, Ticket
@@ -94,14 +95,14 @@ class Service:
         try:
             intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
             chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
-            documents = self._documents(ticket, intake, chunks)
-            return await self._acceptance.take_in(ticket, caller, mode, intake.finish, documents)
+            async with aclosing(self._documents(ticket, intake, chunks)) as documents:
+                return await self._acceptance.take_in(ticket, caller, mode, intake.finish, documents)
         finally:
             ticket.release()
 
     async def _documents(
         self, ticket: Ticket, intake: Intake, chunks: AsyncIterator[bytes]
-    ) -> AsyncIterator[Sequence[ReceivedDocument]]:
+    ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
         """1 receive, until the body ends. Memory for a document that is larger than its share is booked as it grows."""
         budgets, growing_bytes = self._admission.budgets, 0
         async for chunk in chunks:

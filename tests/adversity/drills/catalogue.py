@@ -3,6 +3,7 @@
 from tests.adversity.drills import (  # noqa: F401
     api_fuzz,
     busy_disk,
+    checksums,
     clock,
     crashes,
     fuzzing,

@@ -3,8 +3,9 @@
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
@@ -23,6 +24,19 @@ SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
 # These are passed where payloads, rows and audit entries have had their time.
 PREPARING_SITES = ("further-payload-committed", "further-payload-named")
 HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a trial sends with the reference "site", and how its result is judged.
+
+    `parts` is the same request with the files before their description, and its media type. `judge` is given the operation's id.
+    """
+
+    start: Callable[..., RunningService]
+    body: bytes
+    parts: tuple[bytes, str]
+    judge: Callable[[RunningService, int], None]
 
 
 @drill("kill-random", quick=2, short=30, long=300)
@@ -73,43 +87,23 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     aged: list[Path] = []
     fresh = after_a_first_start(folder)
 
+    def judge(service: RunningService, operation_id: int) -> None:
+        judge_result(service, operation_id, contents, verified=3)
+        judge_stored(service, 1, len(contents))
+
+    job = Job(RunningService, batch("site", contents), multipart("site", contents), judge)
+
     def trial(number: int) -> Figures:
         site, everything = SITES[number % len(SITES)], number // len(SITES) % 2 == 0
         if site in HOUSEKEEPING_SITES:
             aged[:] = aged or [prepare(folder)]
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
         else:
-            figures = signing_trial(folder / f"site {number}", site, everything)
+            copied(fresh, folder / f"site {number}")
+            figures = signing_trial(folder / f"site {number}", site, everything, job)
         judge_ended(folder)
         shutil.rmtree(folder / f"site {number}", ignore_errors=True)
         return figures
-
-    def signing_trial(place: Path, site: str, everything: bool) -> Figures:
-        copied(fresh, place)
-        acknowledged = False
-        if site == "claimed":
-            leave_unclaimed(place, contents)
-        # Several calls: after the first one the rows of some documents say how they ended.
-        flags = (*FAST, "--sandbox-multisign=10")
-        service = RunningService(*flags, folder=place)
-        with crashing(site, everything), suppress(SystemExit), service:
-            if site != "claimed":
-                with suppress(ConnectionError):
-                    # The signer prepares only what reception could not: files that were described after they came.
-                    acknowledged = submitted(service, contents, late=site in PREPARING_SITES)
-            if not everything:
-                until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
-                judge_operation(service, contents, acknowledged)
-                return {}
-            until(lambda: service.process.poll() is not None, 15)
-        assert everything and service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
-        judge_ended(place)
-        began = time.monotonic()
-        with RunningService(*flags, folder=place) as service:
-            ready = time.monotonic() - began
-            assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
-            judge_operation(service, contents, acknowledged)
-            return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
     yield trial
 
@@ -122,38 +116,67 @@ def after_a_first_start(folder: Path) -> Path:
     return place
 
 
-def leave_unclaimed(place: Path, contents: list[bytes]) -> None:
+def signing_trial(place: Path, site: str, everything: bool, job: Job) -> Figures:
+    """The operation that was cut off at `site` is finished and delivered, by the service that goes on or by the next start.
+
+    `place` is a service's folder that `copied` has made.
+    """
+    acknowledged = False
+    if site == "claimed":
+        leave_unclaimed(place, job)
+    # Several calls: after the first one the rows of some documents say how they ended.
+    flags = (*FAST, "--sandbox-multisign=10")
+    service = job.start(*flags, folder=place)
+    with crashing(site, everything), suppress(SystemExit), service:
+        if site != "claimed":
+            with suppress(ConnectionError):
+                # The signer prepares only what reception could not: files that were described after they came.
+                acknowledged = submitted(service, job, late=site in PREPARING_SITES)
+        if not everything:
+            until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
+            judge_operation(service, job, acknowledged)
+            return {}
+        until(lambda: service.process.poll() is not None, 15)
+    assert everything and service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
+    judge_ended(place)
+    began = time.monotonic()
+    with job.start(*flags, folder=place) as service:
+        ready = time.monotonic() - began
+        assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+        judge_operation(service, job, acknowledged)
+        return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
+
+
+def leave_unclaimed(place: Path, job: Job) -> None:
     """A new operation is worked on under its registration's lease; one that the start of a signer finds is claimed."""
-    with crashing("registered", everything=True), RunningService(*FAST, folder=place) as service:
+    with crashing("registered", everything=True), job.start(*FAST, folder=place) as service:
         with suppress(ConnectionError):
-            submitted(service, contents, late=False)
+            submitted(service, job, late=False)
         until(lambda: service.process.poll() is not None, 15)
     judge_ended(place)
 
 
-def judge_operation(service: RunningService, contents: list[bytes], acknowledged: bool) -> None:
+def judge_operation(service: RunningService, job: Job, acknowledged: bool) -> None:
     if acknowledged:
         assert known(service), "an acknowledged operation is lost"
     else:
-        again(service, contents)
-    status = finished(service, "site", FINISHED_SECONDS)
-    judge_result(service, status.operation_id, contents, verified=3)
-    judge_stored(service, 1, len(contents))
+        again(service, job)
+    job.judge(service, finished(service, "site", FINISHED_SECONDS).operation_id)
 
 
-def submitted(service: RunningService, contents: list[bytes], late: bool) -> bool:
+def submitted(service: RunningService, job: Job, late: bool) -> bool:
     if not late:
-        return post(service, batch("site", contents))[0] == 200
-    body, media_type = multipart("site", contents)
+        return post(service, job.body)[0] == 200
+    body, media_type = job.parts
     return post(service, body, ASYNC_PARTS, media_type)[0] == 200
 
 
-def again(service: RunningService, contents: list[bytes]) -> None:
+def again(service: RunningService, job: Job) -> None:
     """What a caller does that got no answer: it asks, and submits anew where nobody knows of it."""
 
     def answered() -> bool:
         try:
-            return post(service, batch("site", contents))[0] in (200, 409)
+            return post(service, job.body)[0] in (200, 409)
         except ConnectionError:
             return False
 
