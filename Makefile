@@ -22,7 +22,7 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.native  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
+test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
 
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
@@ -49,7 +49,7 @@ drill-tools: $(VENV)/.dev $(VENV)/.native
 	@$(BIN)/python -m pip install -qq atheris==3.0.0 schemathesis==4.32.5 || echo 'some drills lack their tools'
 
 .PHONY: drills
-drills: drill-tools  ## break things on purpose, in short form; DRILL=name for one (results in benchmarks/results)
+drills: drill-tools  ## break things on purpose, many times; DRILL=name for one (results in benchmarks/results)
 	@$(BIN)/python -m tests.adversity.drills $(DRILL)
 
 .PHONY: drills-long
@@ -84,6 +84,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 .PHONY: container-test
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
+
+.PHONY: main-job
+main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
+	$(BIN)/python -m benchmarks.main_job $(ARGS)
 
 .PHONY: bench-upstream
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token

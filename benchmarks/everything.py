@@ -1,8 +1,9 @@
 """`make bench`: every benchmark in turn, on a machine that does nothing else; about 20 minutes.
 
-Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions and date), details.json (what
-the figures come from) and one plot each; then the tables of benchmarks/README.md. A figure that this machine cannot give
-is left out, never estimated. `--smoke` runs everything in tiny sizes: it shows that a benchmark works, not how fast it is.
+Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions, date, and the commit that each
+benchmark ran on), details.json (what the figures come from) and one plot each; then the tables of benchmarks/README.md. A
+figure that this machine cannot give is left out, never estimated. `--smoke` runs everything in tiny sizes: it shows that a
+benchmark works, not how fast it is.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks import (
 )
 from benchmarks.machine import date, machine, versions
 from harness import tools
+from harness.provenance import TAKEN, provenance
 
 FOLDER = Path(__file__).parent
 # Tools by what lacks them, for each benchmark.
@@ -109,6 +111,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.smoke and options.results == FOLDER / "results":
         parser.error("--smoke needs --results: its numbers say nothing")
+    provenance()  # before the tree can change
     options.results.mkdir(parents=True, exist_ok=True)
     speed, kept = options.results / "speed.json", options.results / "details.json"
     details = json.loads(kept.read_text()) if options.names and kept.exists() else {}
@@ -116,11 +119,13 @@ def main() -> int:
     before = {
         what: why for what, why in details.get("left_out", {}).items() if what.partition(":")[0] not in options.names
     }
+    taken = dict(details.get(TAKEN, {}))
     details |= run(options.names, smoke=options.smoke)
+    details[TAKEN] = taken | {name: provenance() for name in options.names or steps(smoke=options.smoke)}
     details["left_out"] |= before
     known = json.loads(speed.read_text()) if options.names and speed.exists() else {}
     flat = {name: value for name, value in known.items() if name in FIGURES} | figures(details)
-    facts = {"machine": machine(), "versions": versions(), "date": date()}
+    facts = {"machine": machine(), "versions": versions(), "date": date(), TAKEN: details[TAKEN]}
     speed.write_text(json.dumps({**flat, **facts}, indent=2) + "\n")
     kept.write_text(json.dumps(details, indent=2) + "\n")
     plots.draw(details, options.results)

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.demo import Run, end_by_signal, seal_and_check, show
 from harness import tools
 from harness.invoices import write_invoices
+from harness.provenance import TAKEN, provenance
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify
 from rich.console import Console
 from rich.progress import track
@@ -93,6 +94,7 @@ def main() -> int:
     console = Console(highlight=False)
     left_out = tools.left_out({"valid_pdfsig": tools.PDFSIG, "valid_itext": tools.ITEXT})
     tools.say(left_out)
+    taken = provenance()
     folder = Path(tempfile.mkdtemp(prefix="batchseal-main-job-"))
     out = folder / "out"
     try:
@@ -101,7 +103,7 @@ def main() -> int:
         run = seal_and_check(console, find_documents([folder / "in"]), out, *options.flags)
         judged = judge(console, run.result.signed, out / "root.pem")
         show(console, run, out)
-        result = {**figures(run, judged), **({"left_out": left_out} if left_out else {})}
+        result = {**figures(run, judged), **({"left_out": left_out} if left_out else {}), TAKEN: taken}
         console.print_json(data=result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

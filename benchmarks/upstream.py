@@ -20,6 +20,7 @@ from benchmarks import upstream_service
 from benchmarks.upstream_drill import digests_of, run_trials
 from harness import tools
 from harness.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
+from harness.provenance import TAKEN, provenance
 
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
@@ -61,7 +62,7 @@ async def tokens(trials: int) -> Figures:
         with tempfile.TemporaryDirectory() as folder:
             async with service(Path(folder), double) as upstream:
                 await upstream.credential(CALLER)
-                account = next(iter(upstream._accounts))
+                account = next(iter(upstream.accounts))
                 double.latency = 0.05
                 before = double.calls["token"]
                 calls = [asyncio.create_task(upstream.service.credentials(account)) for _ in range(64)]
@@ -126,8 +127,12 @@ def of_service(part: Callable[[], Figures]) -> Callable[[], Awaitable[Figures]]:
 
 
 def keep(path: Path, part: str, measured: Figures, left_out: dict[str, str]) -> None:
-    """Puts a part's figures into the file, and what of it was left out in place of what was left out before."""
+    """Puts a part's figures into the file, and what of it was left out in place of what was left out before.
+
+    The file also says of each part from which sources its figures are.
+    """
     results = json.loads(path.read_text()) if path.exists() else {}
+    taken = {**results.pop(TAKEN, {}), part: provenance()}
     before = {name: why for name, why in results.pop("left_out", {}).items() if name not in NEEDS.get(part, {})}
     for key, value in measured.items():
         results[key] = round(float(value), 4)
@@ -136,6 +141,7 @@ def keep(path: Path, part: str, measured: Figures, left_out: dict[str, str]) -> 
         results.pop(name, None)  # an earlier figure would pass for one of this run
     if now := before | left_out:
         results["left_out"] = now
+    results[TAKEN] = taken
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -147,6 +153,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names of parts")
     parser.add_argument("--results", type=Path, default=RESULT, help="file (default: %(default)s)")
     given = parser.parse_args()
+    provenance()  # before the tree can change
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.ERROR)
     parts: dict[str, Callable[[], Awaitable[Figures]]] = {

@@ -23,13 +23,13 @@ from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.upstream.interface import Upstream
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
 
 KINDS = [
     *("refused", "reset", "reset after", "timeout", "drip", "401", "429 0", "500", "503"),
     *("html", "truncated", "fewer", "order", "wrong"),
 ]
-DRIP_SECONDS = 1.0
 REFUSED_SECONDS = 0.01
 
 
@@ -58,6 +58,7 @@ class Misbehaving:
         self.tokens: set[str] = set()
         self.most_at_once = self.at_once = 0
         self.latency = 0.0
+        self.drip_seconds = 1.0  # between two bytes of an answer that drips
         self.host, self.port = "127.0.0.1", port
         self.tls: ssl.SSLContext | None = None
         self._runner: web.AppRunner | None = None
@@ -173,7 +174,7 @@ class Misbehaving:
         await response.prepare(request)
         for byte in text:
             await response.write(byte.encode())
-            await asyncio.sleep(DRIP_SECONDS)
+            await asyncio.sleep(self.drip_seconds)
         return response
 
     def answer_info(self, body: Any) -> dict[str, Any]:
@@ -206,13 +207,15 @@ class Misbehaving:
 
 
 @asynccontextmanager
-async def service(folder: Path, double: Misbehaving, **settings: Any) -> AsyncIterator[RemoteUpstream]:
+async def service(
+    folder: Path, double: Misbehaving, *, upstream_pace: UpstreamPace = DEFAULT_PACE, **settings: Any
+) -> AsyncIterator[RemoteUpstream]:
     """The upstream of client service A over `double`."""
     address = await double.start()
     path = folder / "client-services-config.json"
     path.write_text('{"A": {"secret": "s"}}')
     path.chmod(0o600)
-    upstream = RemoteUpstream(Settings(service_domain=address, **settings), ClientServices.load(path))
+    upstream = RemoteUpstream(Settings(service_domain=address, **settings), ClientServices.load(path), upstream_pace)
     try:
         yield upstream
     finally:

@@ -67,3 +67,4 @@ def test_a_full_queue_is_said_before_the_body_is_read() -> None:
             status, headers, _ = reply(connection)
         assert status == 429
         assert int(headers["retry-after"]) > 0
+        service.kill()  # else it would wait for the calls that take so long

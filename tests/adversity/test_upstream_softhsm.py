@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 import os
 import signal
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,31 @@ from harness.local_keys import PIN, make_token
 from harness.service import RunningService, descendants
 from harness.stored import signatures_by_operation
 from harness.tools import SOFTHSM, missing
+from tests.support.waiting import until
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.commands.verify import check_files, load_roots
+from batchseal.errors import RequestFailed
 
 REQUESTS, DOCUMENTS = 8, 125  # a request
 
 
 def signer_of(service: RunningService) -> int:
     return next(pid for pid, command in descendants(service.process.pid) if "batchseal.app\0signer" in command)
+
+
+def under_way(service: RunningService) -> bool:
+    """Whether some document of an operation is signed, and some is not."""
+    client = Client(service.url, "A", "s")
+    try:
+        for number in range(REQUESTS):
+            with suppress(RequestFailed):  # it is not registered yet
+                if 0 < client.status(f"token {number}").documents_done < DOCUMENTS:
+                    return True
+        return False
+    finally:
+        client.close()
 
 
 @pytest.mark.skipif(bool(missing(SOFTHSM)), reason=f"not installed: {missing(SOFTHSM)}")
@@ -43,15 +58,15 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
         def submit(number: int) -> int:
             client = Client(service.url, "A", "s")
             client.register(BatchBody(find_documents([invoices]), f"token {number}", "Token", None, None))
-            while not (status := client.status(f"token {number}")).finished:
-                time.sleep(0.2)
+            until(lambda: client.status(f"token {number}").finished, 100, 0.2)
+            status = client.status(f"token {number}")
             client.close()
             assert status.status == "EXECUTED"
             return status.operation_id
 
         with concurrent.futures.ThreadPoolExecutor(REQUESTS) as threads:
             submitted = [threads.submit(submit, number) for number in range(REQUESTS)]
-            time.sleep(1.0)
+            until(lambda: under_way(service), 60)
             os.kill(signer_of(service), signal.SIGKILL)
             operations = [future.result(120) for future in submitted]
         kept = signatures_by_operation(folder / "temp")

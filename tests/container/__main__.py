@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.invoices import write_invoices
+from harness.provenance import TAKEN, provenance
 from tests.container import behaviour, engine, image
 from tests.container.load import count_valid, send_together
 from tests.container.pod import URL, Sandbox, Service
@@ -99,6 +101,7 @@ def main() -> int:
     options = parse_arguments()
     if missing := engine.missing_tools():
         raise SystemExit(f"not installed: {missing}")
+    provenance()  # before the tree can change
     started = time.monotonic()
     report, parts = Report(), options.parts.split(",")
     engine.ensure_base()
@@ -132,13 +135,15 @@ def main() -> int:
     return 1 if report.bad else 0
 
 
-def write(numbers: dict[str, float], seconds: int, options: argparse.Namespace) -> None:
-    """All numbers of a whole run; those of some parts go into what is there."""
+def write(numbers: dict[str, Any], seconds: int, options: argparse.Namespace) -> None:
+    """All numbers of a whole run; those of some parts go into what is there. Each part says from which sources it is."""
+    taken = {part: provenance() for part in options.parts.split(",")}
     whole = not options.loads and not options.no_build and options.parts == ",".join(PARTS)
     if whole:
-        numbers["seconds"] = seconds
+        numbers = {**numbers, "seconds": seconds, TAKEN: taken}
     elif options.results.exists():
-        numbers = json.loads(options.results.read_text("utf-8")) | numbers
+        kept = json.loads(options.results.read_text("utf-8"))
+        numbers = {**kept, **numbers, TAKEN: {**kept.get(TAKEN, {}), **taken}}
     else:
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.tools import missing
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
@@ -159,13 +160,15 @@ def running(name: str) -> bool:
 
 def await_ready(url: str, name: str, seconds: float = 60) -> float:
     """Seconds until the service answers that it is ready. Raises SystemExit with its log where it does not."""
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
+
+    def is_ready() -> bool:
         try:
             with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as reply:
-                if reply.status == 200:
-                    return time.monotonic() - started
+                return bool(reply.status == 200)
         except (OSError, urllib.error.HTTPError):
-            pass
-        time.sleep(0.05)
-    raise SystemExit(f"{name} was not ready after {seconds} s; it said:\n{logs(name)[-3000:]}")
+            return False
+
+    try:
+        return until(is_ready, seconds)
+    except AssertionError:
+        raise SystemExit(f"{name} was not ready after {seconds} s; it said:\n{logs(name)[-3000:]}") from None

@@ -6,12 +6,14 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from tests.container import engine
 from tests.container.load import CLIENT, SECRET
 from tests.container.memory import MemoryWatch
+from tests.support.waiting import until
 
 PORT = 8081
 URL = f"http://127.0.0.1:{PORT}"
@@ -39,11 +41,11 @@ class Sandbox:
             arguments=("sandbox", "--folder", "/tmp/sandbox", "--services", "/home/client-services-config.json",
                        "--port", str(SANDBOX_PORT), "--latency", str(latency_ms)),
         )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while not (self.state / "sandbox" / "root.pem").exists():
-            if time.monotonic() > deadline or not engine.running(self.name):
-                raise SystemExit(f"the sandbox did not start:\n{engine.logs(self.name)}")
-            time.sleep(0.1)
+        root = self.state / "sandbox" / "root.pem"
+        with suppress(AssertionError):
+            until(lambda: root.exists() or not engine.running(self.name), 30, 0.1)
+        if not root.exists():
+            raise SystemExit(f"the sandbox did not start:\n{engine.logs(self.name)}")
 
     @property
     def root(self) -> bytes:

@@ -1,5 +1,6 @@
 """Callers who disconnect, stall, or send too much or too little, and what happens to callers when the service is stopped."""
 
+import errno
 import json
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from tests.support.api_service import BASE, Service, basic, head, sign_request
+from tests.support.waiting import until
 
 SIGN = BASE + "/document/sign/base64/"
 JSON = b"Content-Type: application/json\r\n"
@@ -228,7 +230,8 @@ def test_sigterm_ends_it_with_stalled_callers(tmp_path: Path) -> None:
         *(service.connect(b"GET / HTTP/1.1\r\nHo") for _ in range(10)),
         *(service.connect() for _ in range(10)),
     ]
-    time.sleep(0.3)
+    service.until("delivering", 1)
+    service.until("receiving", 10)
     started = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - started < 7  # 1 s of grace, 2 s for cancelled requests, 3 s to flush
@@ -237,16 +240,19 @@ def test_sigterm_ends_it_with_stalled_callers(tmp_path: Path) -> None:
         connection.close()
 
 
+def refuses(service: Service) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", service.port)) == errno.ECONNREFUSED
+
+
 def test_sigterm_lets_a_running_request_finish(tmp_path: Path) -> None:
     service = Service(tmp_path, grace=10)
     body = json.dumps(sign_request("finishes", "a.pdf")).encode()
     request = head("POST", SIGN, basic(), JSON, b"Content-Length: %d\r\n" % len(body))
     connection = service.connect(request + body[:10])
-    time.sleep(0.2)
+    service.until("receiving", 1)
     service.process.terminate()
-    time.sleep(0.3)
-    with pytest.raises(ConnectionRefusedError):
-        service.connect()
+    until(lambda: refuses(service))
     connection.sendall(body[10:])
     connection.settimeout(5)
     assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")

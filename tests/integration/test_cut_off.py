@@ -3,7 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,12 +12,14 @@ from uuid import UUID
 import pytest
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS, Running, running_service
+from tests.support.waiting import eventually, turns
 
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.writer import FileUpload
 from batchseal.signer.queue import Pace
 from batchseal.store import Store
+from batchseal.worker.credentials import CredentialCache
 
 INSTANCE = UUID(int=7)
 
@@ -26,6 +29,16 @@ async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Runni
     pace = Pace(lease_seconds=0.3, look_seconds=0.05)
     async with running_service(connect_store, INSTANCE, tmp_path, pace=pace) as running:
         yield running
+
+
+def open_descriptors(path: Path) -> set[int]:
+    """The descriptors of this process that stand for the file `path`."""
+    found, file = set(), path.stat()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if os.path.samestat(entry.stat(), file):
+                found.add(int(entry.name))
+    return found
 
 
 class Held:
@@ -39,11 +52,10 @@ class Held:
             kept = list(frames)
             if self.entered.is_set() or kind not in {frame[0] for frame in kept}:
                 return append(upload, kept)
-            descriptor = upload._descriptor
-            file = os.fstat(descriptor)
+            before = open_descriptors(upload.path)
             self.entered.set()
             assert self.may_go_on.wait(20)
-            self.open_to_the_end = upload._descriptor == descriptor and os.path.samestat(os.fstat(descriptor), file)
+            self.open_to_the_end = len(before) == 1 and open_descriptors(upload.path) == before
             return append(upload, kept)
 
         monkeypatch.setattr(FileUpload, "append", held)
@@ -52,20 +64,8 @@ class Held:
         assert await asyncio.to_thread(self.entered.wait, 20)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-async def submitted_unprepared(running: Running, reference: str, contents: list[bytes]) -> Any:
+async def unknown(*_: Any) -> None:
     """The worker does not know the credential, so the signer has to prepare the documents."""
-
-    async def unknown(_: Any) -> None:
-        return None
-
-    running.service._acceptance._credentials.of = unknown  # type: ignore[method-assign]
-    return await running.submit(reference, contents)
 
 
 async def test_preparing_that_loses_its_lease(
@@ -87,12 +87,13 @@ async def test_preparing_that_loses_its_lease(
         return claimed
 
     monkeypatch.setattr(Store, "renew", renew_once_lost)
-    row = await submitted_unprepared(running, "lost", CONTENTS[:2])
+    monkeypatch.setattr(CredentialCache, "of", unknown)
+    row = await running.submit("lost", CONTENTS[:2])
     await append.until_entered()
     assert await asyncio.to_thread(lost.wait, 20)
     await (await connect_store(INSTANCE)).take_back_own_leases()
     monkeypatch.setattr(Store, "claim", counted)
-    await until(lambda: len(looks) > 2)  # the signer has looked for work meanwhile
+    await eventually(lambda: len(looks) > 2)  # the signer has looked for work meanwhile
     assert not any(looks)
     append.may_go_on.set()
     operation, delivered = await running.finished(row.id)
@@ -136,8 +137,7 @@ async def test_a_reception_that_is_cancelled(
     receiving = asyncio.create_task(running.submit("cancelled", CONTENTS[:1] * documents, mode))
     await append.until_entered()
     receiving.cancel()
-    for _ in range(10):  # the cancellation has reached the reception, which waits for its thread
-        await asyncio.sleep(0)
+    await turns(10)  # the cancellation has reached the reception, which waits for its thread
     assert not receiving.done()
     append.may_go_on.set()
     with pytest.raises(asyncio.CancelledError):

@@ -12,9 +12,10 @@ import pytest
 from harness.misbehaving import make_signer
 from harness.validators import pyhanko_verify
 from tests.conformance.stores import STORES, StoreUnderTest
-from tests.support.house import CALLER, House, running_house, until
+from tests.support.house import CALLER, House, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
+from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.operation import Mode, OperationStatus
@@ -23,15 +24,8 @@ from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store import OperationRow
 from batchseal.store.rows import AuditEntry
-from batchseal.system.backoff import Backoff
-from batchseal.upstream import lane
 
 DOCUMENTS = CONTENTS[:4]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 0.02))
 
 
 @pytest.fixture(params=STORES)
@@ -87,7 +81,7 @@ async def prepared_anew(house: House, store: StoreUnderTest, mode: Mode) -> tupl
     async def postponed() -> bool:
         return (await house.row(row.id)).status is OperationStatus.EXECUTION_ERROR
 
-    await until(postponed)
+    await eventually(postponed)
     store.damage(row.payload_id, FrameKind.PREPARED, 2)
     content = store.content(row.payload_id)
     house.double.fault = lambda path, number: ""
@@ -251,7 +245,7 @@ async def test_a_signature_counts_for_what_was_signed_and_not_for_what_was_prepa
     async def postponed() -> bool:
         return (await house.row(row.id)).status is OperationStatus.EXECUTION_ERROR
 
-    await until(postponed)
+    await eventually(postponed)
     # So does a document of level T stand between its signature and its time stamp.
     await house.owner.execute("UPDATE documents SET status = 1 WHERE operation_id = $1", row.id)
     await house.owner.execute("UPDATE operations SET documents_signed = 0 WHERE id = $1", row.id)

@@ -10,23 +10,17 @@ import pytest
 from harness.invoices import invoice
 from harness.validators import pyhanko_verify
 from tests.conformance.stores import STORES, Memory, StoreUnderTest
-from tests.support.house import CALLER, House, multipart_body, running_house, until
+from tests.support.house import CALLER, House, multipart_body, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
+from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event, Verifier
 from batchseal.errors import NoSpace, PayloadUnavailable, ReferenceTaken, ResultExpired
 from batchseal.operation import DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.payloads.frames import FrameKind
-from batchseal.system.backoff import Backoff
-from batchseal.upstream import lane
 
 T = TypeVar("T")
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 0.02))
 
 
 @pytest.fixture(params=STORES)
@@ -71,7 +65,7 @@ async def test_a_batch_from_its_request_to_its_purge(house: House, store: StoreU
     async def fetched() -> bool:
         return await house.owner.fetchval("SELECT fetched_at FROM operations") is not None
 
-    await until(fetched)
+    await eventually(fetched)
     await house.audit.chain()
     await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days'")
     stored_bytes = house.payloads.stored_bytes()
@@ -146,7 +140,7 @@ async def test_a_damaged_document_is_not_signed_and_its_neighbours_are(house: Ho
     """It was damaged before the signer could prepare it."""
     house.double.fault = lambda path, number: "503"
     row = await house.submit("damaged", CONTENTS[:4])
-    await until(lambda: is_postponed(house, row.id))
+    await eventually(lambda: is_postponed(house, row.id))
     store.damage(row.payload_id, FrameKind.DOCUMENT, 1)
     house.double.fault = lambda path, number: ""
     finished, results = await house.finished(row.id)
@@ -161,7 +155,7 @@ async def test_what_was_asked_is_needed_by_those_alone_that_are_prepared_anew(
     await house.finished((await house.submit("the credential is known from now on", CONTENTS[:1])).id)
     house.double.fault = lambda path, number: "503" if path == "signHash" else ""
     row = await house.submit("damaged", CONTENTS[:4])
-    await until(lambda: is_postponed(house, row.id))
+    await eventually(lambda: is_postponed(house, row.id))
     store.damage(row.payload_id, FrameKind.DESCRIPTIONS, 0)
     store.damage(row.payload_id, FrameKind.PREPARED, 2)
     house.double.fault = lambda path, number: ""
@@ -190,7 +184,7 @@ only_memory = pytest.mark.parametrize("store", ["memory"], indirect=True)
 async def test_signing_waits_for_a_store_that_is_away(house: House, memory: Memory) -> None:
     house.double.fault = lambda path, number: "503"  # so that the signer has to read the payload
     row = await house.submit("away", CONTENTS[:3])
-    await until(lambda: is_postponed(house, row.id))
+    await eventually(lambda: is_postponed(house, row.id))
     with memory.unavailable():
         house.double.fault = lambda path, number: ""
         refused = memory.payloads.faults.refused
@@ -198,7 +192,7 @@ async def test_signing_waits_for_a_store_that_is_away(house: House, memory: Memo
         async def tried_often() -> bool:
             return memory.payloads.faults.refused > refused + 6
 
-        await until(tried_often)
+        await eventually(tried_often)
         assert not (await house.row(row.id)).status.finished
     finished, results = await house.finished(row.id)
     assert finished.status is OperationStatus.EXECUTED
@@ -271,7 +265,7 @@ async def test_a_store_that_is_full_while_it_is_signed_keeps_nothing_of_each_try
     """Else each try would make the full store fuller."""
     house.double.fault = lambda path, number: "503"
     row = await house.submit("full", CONTENTS[:3])
-    await until(lambda: is_postponed(house, row.id))
+    await eventually(lambda: is_postponed(house, row.id))
     with memory.full(2_000):
         house.double.fault = lambda path, number: ""
         refused = memory.payloads.faults.refused
@@ -279,8 +273,8 @@ async def test_a_store_that_is_full_while_it_is_signed_keeps_nothing_of_each_try
         async def tried_often() -> bool:
             return memory.payloads.faults.refused > refused + 3
 
-        await until(tried_often)
-        await until(lambda: is_postponed(house, row.id))
+        await eventually(tried_often)
+        await eventually(lambda: is_postponed(house, row.id))
         assert memory.ids() == {row.payload_id}
     finished, results = await house.finished(row.id)
     assert finished.status is OperationStatus.EXECUTED
@@ -316,7 +310,7 @@ async def test_no_upload_is_left_open(house: House, memory: Memory) -> None:
     """Where the signer can prepare none of the documents, nothing of the further payload stays."""
     house.double.fault = lambda path, number: "503"
     row = await house.submit("damaged", CONTENTS[:2])
-    await until(lambda: is_postponed(house, row.id))
+    await eventually(lambda: is_postponed(house, row.id))
     for ordinal in range(2):
         memory.damage(row.payload_id, FrameKind.DOCUMENT, ordinal)
     house.double.fault = lambda path, number: ""
@@ -326,4 +320,4 @@ async def test_no_upload_is_left_open(house: House, memory: Memory) -> None:
     async def alone() -> bool:
         return memory.ids() == {row.payload_id}
 
-    await until(alone, 5)
+    await eventually(alone, 5)

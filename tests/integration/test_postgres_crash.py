@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
@@ -28,7 +29,7 @@ async def main():
     server = EmbeddedPostgres(Path(sys.argv[1]))
     await server.start()
     print(json.dumps(server.owner_dsn), flush=True)
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 asyncio.run(main())
 """
 
@@ -43,15 +44,6 @@ async def launch(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
         line = await process.stdout.readline()
     assert line, "the supervisor did not start"
     return process, json.loads(line)
-
-
-async def gone(name: str, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while find_processes(name):
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
 
 
 def operation(reference: str) -> NewOperation:
@@ -83,8 +75,9 @@ async def test_kill_of_everything_under_load(service_folder: Path, orphans: bool
         for reference in acknowledged:
             row = (await store.operations_with_reference("A", reference))[0]
             assert len(await store.documents(row.id, row.created_at)) == len(DOCUMENTS)
+        so_far = len(acknowledged)
         load = [asyncio.create_task(keep_registering(store, acknowledged)) for _ in range(4)]
-        await asyncio.sleep(0.3)
+        await eventually(lambda so_far=so_far: len(acknowledged) > so_far + 8)  # type: ignore[misc]
         name = cluster_name(service_folder / "data")
         postmaster = int((service_folder / "data/postmaster.pid").read_text("utf-8").split()[0])
         process.kill()
@@ -104,7 +97,7 @@ async def test_the_server_ends_with_its_supervisor(service_folder: Path) -> None
     process, _ = await launch(service_folder)
     process.kill()
     await process.wait()
-    assert await gone(cluster_name(service_folder / "data"), 10)
+    await eventually(lambda: not find_processes(cluster_name(service_folder / "data")), 10)
 
 
 async def test_a_lock_file_that_names_somebody_else(service_folder: Path) -> None:
@@ -137,19 +130,20 @@ async def test_a_dead_server_is_started_again(service_folder: Path) -> None:
     store = await Store.connect(server.owner_dsn, instance=uuid4())
     await store.migrate()
     await store.register(operation("before"), DOCUMENTS)
-    for trial in range(2):
+    attempts = itertools.count()
+    for _ in range(2):
         before = server.pid
         assert before is not None
         os.kill(before, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        # Until its backends notice, they serve on; then there is nobody for a moment, and then the new server.
-        for attempt in itertools.count():
+
+        async def is_registered_by_the_new_server(before: int = before) -> bool:
+            """Until its backends notice, they serve on; then there is nobody for a moment, and then the new server."""
             with suppress(DatabaseUnavailable):
-                await store.register(operation(f"after {trial} {attempt}"), DOCUMENTS)
-                if server.pid not in (None, before):
-                    break
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+                await store.register(operation(f"after {next(attempts)}"), DOCUMENTS)
+                return server.pid not in (None, before)
+            return False
+
+        await eventually(is_registered_by_the_new_server, 10, 0.02)
     assert await store.reference_holder("A", "before") is not None
     await store.close()
     await server.stop()

@@ -142,11 +142,11 @@ async def test_a_cluster_of_an_earlier_release(service_folder: Path, cut_off: bo
 
 async def test_a_first_start_that_hangs_begins_anew(open_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     binaries = hanging_programs(open_folder, "initdb", "-D")
-    server = EmbeddedPostgres(open_folder / "postgres", binaries, patience=Patience(15.0))
+    server = EmbeddedPostgres(open_folder / "postgres", binaries, patience=Patience(6.0, attempts=5))
     await server.start()
     await server.stop()
     said = capsys.readouterr().err
-    assert f"the new database in {server.folder}: not ready within 15 s, given up in attempt 1 of 3" in said
+    assert f"the new database in {server.folder}: not ready within 6 s, given up in attempt 1 of 5" in said
     assert glob(server.folder, "new-*") == []
 
 

@@ -1,8 +1,7 @@
 """Payloads that cannot be read just now, payloads of another instance, and external references that are taken."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,38 +10,29 @@ import pytest
 from tests.support.parts import Connect
 from tests.support.storage import Storage
 from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
+from tests.support.waiting import eventually
 
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError
 from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import lane
+from batchseal.upstream.pace import UpstreamPace
+from batchseal.worker.credentials import CredentialCache
 
 PIECE_BYTES = 64 << 10
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 0.02))
-
-
 @pytest.fixture
 async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Running]:
-    pace = Pace(between_tries=Backoff(0.01, 0.02))
-    async with running_service(connect_store, uuid4(), tmp_path, pace=pace) as running:
+    pace, upstream_pace = Pace(between_tries=Backoff(0.01, 0.02)), UpstreamPace(repeating=Backoff(0.01, 0.02))
+    async with running_service(connect_store, uuid4(), tmp_path, pace=pace, upstream_pace=upstream_pace) as running:
         yield running
 
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     return Storage(monkeypatch)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def failed(running: Running, reference: str, contents: list[bytes]) -> Any:
@@ -57,13 +47,13 @@ async def failed(running: Running, reference: str, contents: list[bytes]) -> Any
 # --- the signer ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unknown_to_the_worker")
 @pytest.mark.parametrize("call", ["open", "read"])
 async def test_signing_waits_for_a_payload_that_cannot_be_read(running: Running, storage: Storage, call: str) -> None:
     """For longer than an unexpected fault would be borne. It is no try of a document."""
-    unknown_to_the_worker(running)
     storage.fails = call
     row = await running.submit("waits", CONTENTS[:3])
-    await until(lambda: storage.failed > 7)
+    await eventually(lambda: storage.failed > 7)
     (held,) = await running.service.status(CALLER, "waits")
     assert held.status is OperationStatus.EXECUTION_ERROR
     storage.fails = ""
@@ -84,20 +74,21 @@ async def test_an_operation_whose_digests_were_handed_over_needs_no_payload(runn
     assert operation.status is OperationStatus.EXECUTED
 
 
-def unknown_to_the_worker(running: Running) -> None:
+@pytest.fixture
+def unknown_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker does not know the credential, so the signer has to read the payload and prepare the documents."""
 
-    async def unknown(_: Any) -> None:
+    async def unknown(*_: Any) -> None:
         return None
 
-    running.service._acceptance._credentials.of = unknown  # type: ignore[method-assign]
+    monkeypatch.setattr(CredentialCache, "of", unknown)
 
 
+@pytest.mark.usefixtures("unknown_to_the_worker")
 async def test_a_payload_that_is_gone_is_given_up(running: Running, storage: Storage) -> None:
-    unknown_to_the_worker(running)
     storage.fails = "open"
     row = await running.submit("gone", CONTENTS[:1])
-    await until(lambda: storage.failed > 1)
+    await eventually(lambda: storage.failed > 1)
     for path in running.folder.glob("*.spill"):
         path.unlink()
     storage.fails = ""

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.support.waiting import eventually
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
@@ -147,6 +148,12 @@ async def test_broken_connections_are_replaced(connect_store: Connect, postgres:
     await connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'batchseal'"
     )
+
+    async def all_have_ended() -> bool:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'batchseal'"
+        return await connection.fetchval(count) == 0
+
+    await eventually(all_have_ended)
     await connection.close()
     failures = 0
     for _ in range(10):
@@ -154,7 +161,6 @@ async def test_broken_connections_are_replaced(connect_store: Connect, postgres:
             await store.ping()
         except DatabaseUnavailable:
             failures += 1
-        await asyncio.sleep(0.01)
     assert failures <= 4  # one for each connection of the pool at most
     await store.ping()
 
@@ -172,12 +178,11 @@ async def test_a_connection_lost_in_a_transaction_leaves_nothing(connect_store: 
         )
         # Only a superuser sees and ends the sessions of others.
         superuser = await asyncpg.connect(database_url.replace("//batchseal@", "//postgres@"))
-        async with asyncio.timeout(10):
-            while not await superuser.fetchval(  # noqa: ASYNC110
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ):
-                await asyncio.sleep(0.01)
+        end_waiting = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        await eventually(lambda: superuser.fetchval(end_waiting), 10)
         await superuser.close()
         with pytest.raises(DatabaseUnavailable):
             await registering

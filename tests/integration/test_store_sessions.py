@@ -2,17 +2,31 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 from tests.integration.test_store_database import owner_of
+from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.store.database import Database
 
 PROCESS = "SELECT pg_backend_pid()"
+SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
-async def open_database(url: str, size: int) -> Database:
-    return await Database.open(url, size, everything=True)
+async def open_database(url: str, size: int, **options: float) -> Database:
+    return await Database.open(url, size, everything=True, **options)
+
+
+async def is_asleep(url: str) -> bool:
+    """Whether a statement of somebody else in this database is at its `pg_sleep`."""
+    connection = await asyncpg.connect(
+        url.replace("//batchseal@", "//postgres@")
+    )  # only a superuser sees those of others
+    try:
+        return bool(await connection.fetchval(SLEEPERS))
+    finally:
+        await connection.close()
 
 
 async def process_of(database: Database) -> int:
@@ -48,7 +62,7 @@ async def test_a_statement_that_was_cut_off_leaves_none_behind(database_url: str
             await connection.execute("SELECT pg_sleep(30)")
 
     task = asyncio.create_task(slow())
-    await asyncio.sleep(0.2)
+    await eventually(lambda: is_asleep(database_url), pause=0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -87,17 +101,16 @@ async def test_closing_waits_for_what_is_under_way(database_url: str) -> None:
 
     async def slow() -> int:
         async with database.connection() as connection:
-            return int(await connection.fetchval("SELECT 7 FROM pg_sleep(0.3)"))
+            return int(await connection.fetchval("SELECT 7 FROM pg_sleep(0.5)"))
 
     task = asyncio.create_task(slow())
-    await asyncio.sleep(0.1)
+    await eventually(lambda: is_asleep(database_url))
     await database.close()
     assert await task == 7
 
 
-async def test_all_in_use_for_too_long_is_said(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchseal.store.database.CONNECT_SECONDS", 0.1)
-    database = await open_database(database_url, 1)
+async def test_all_in_use_for_too_long_is_said(database_url: str) -> None:
+    database = await open_database(database_url, 1, connect_seconds=0.2)
     async with database.connection():
         with pytest.raises(DatabaseUnavailable, match="no connection within"):
             await process_of(database)

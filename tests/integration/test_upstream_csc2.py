@@ -1,6 +1,7 @@
 """CSC v2: detecting the version, the asynchronous mode, and each deviation that real servers are known for."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,21 @@ from tests.support.csc2 import Csc2
 from batchseal.errors import UpstreamError, UpstreamQuotaGone
 from batchseal.operation import Caller
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import grants, lane, remote, waiting
+from batchseal.upstream.grants import MARGIN_SECONDS
+from batchseal.upstream.pace import UpstreamPace
 
 CALLER = Caller("A")
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(55)]
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(waiting, "POLLING", Backoff(0.01, 2.0, 1.5))
+PACE = UpstreamPace(repeating=Backoff(0.01, 20.0, 3.0), polling=Backoff(0.01, 2.0, 1.5))
 
 
-async def sign_all(double: Csc2, folder: Path, **settings: Any) -> list[bytes | UpstreamError]:
+async def sign_all(
+    double: Csc2, folder: Path, pace: UpstreamPace = PACE, **settings: Any
+) -> list[bytes | UpstreamError]:
     (folder / "pin").write_text("1234\n")
-    async with service(folder, double, **settings) as upstream:
+    async with service(folder, double, upstream_pace=pace, **settings) as upstream:
         path = folder / "client-services-config.json"
         path.write_text('{"A": {"secret": "s", "pinFile": "pin"}}')
         results = await sign_in_runs(upstream, CALLER, DIGESTS)
@@ -69,16 +70,14 @@ async def test_all_deviations_at_once(tmp_path: Path) -> None:
     assert all(isinstance(value, bytes) for value in results)
 
 
-async def test_a_grant_for_many_calls_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "FITS_BODY", 5)
-    monkeypatch.setattr(lane, "MAX_CALLS", 1)
+async def test_a_grant_for_many_calls_is_extended(tmp_path: Path) -> None:
     double = Csc2("extend")
-    results = await sign_all(double, tmp_path)
+    results = await sign_all(double, tmp_path, replace(PACE, call_digests=5, calls=1))
     assert all(isinstance(value, bytes) for value in results)
     assert double.calls["signHash"] == 11
     assert double.calls["authorize"] <= 2
     assert double.calls["extendTransaction"] >= 9
-    assert grants.MARGIN_SECONDS < 600
+    assert MARGIN_SECONDS < 600
 
 
 async def test_a_quota_that_is_gone_is_no_rate(tmp_path: Path) -> None:
@@ -98,6 +97,6 @@ async def test_mode_a_that_is_advertised_and_refused(tmp_path: Path) -> None:
 
 
 async def sign_all_but_mode(double: Csc2, folder: Path) -> list[bytes | UpstreamError]:
-    async with service(folder, double) as upstream:
+    async with service(folder, double, upstream_pace=PACE) as upstream:
         (folder / "client-services-config.json").write_text('{"A": {"secret": "s", "pinFile": "pin"}}')
         return await sign_in_runs(upstream, CALLER, DIGESTS)

@@ -4,14 +4,15 @@ import asyncio
 import hashlib
 import random
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from harness import misbehaving
 from harness.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
+from tests.support.waiting import eventually
 
 from batchseal.errors import (
     CertificateRenewed,
@@ -26,16 +27,19 @@ from batchseal.errors import (
 )
 from batchseal.operation import Caller
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import breaker, lane
+from batchseal.upstream.pace import UpstreamPace
 
 CALLER = Caller("A")
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(20)]
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(misbehaving, "DRIP_SECONDS", 0.2)
+PACE = UpstreamPace(repeating=Backoff(0.01, 20.0, 3.0))
+
+
+def short(folder, double, pace=PACE, **settings):
+    """The upstream over `double`, with short pauses."""
+    double.drip_seconds = 0.2
+    return service(folder, double, upstream_pace=pace, **settings)
 
 
 async def sign_all(upstream, count):
@@ -53,7 +57,7 @@ async def sign_all(upstream, count):
 async def test_each_kind_on_every_fifth_call(tmp_path, fault):
     double = Misbehaving()
     double.fault = lambda path, number: fault if path == "signHash" and number % 5 == 2 else ""
-    async with service(tmp_path, double, upstream_timeout=1) as upstream:
+    async with short(tmp_path, double, upstream_timeout=1) as upstream:
         results = await sign_all(upstream, 100)
     assert all(isinstance(value, bytes) for value in results)
     assert 10 <= double.calls["signHash"] <= 15 and max(double.sent.values()) <= 5
@@ -64,7 +68,7 @@ async def test_all_kinds_mixed_on_all_calls(tmp_path, seed):
     double, chance = Misbehaving(), random.Random(seed)
     kinds = [kind for kind in KINDS if kind != "drip"]
     double.fault = lambda path, number: chance.choice(kinds) if chance.random() < 0.2 else ""
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         for _ in range(5):  # the credential must be read first, which may fail too
             try:
                 await upstream.credential(CALLER)
@@ -84,7 +88,7 @@ async def test_all_kinds_mixed_on_all_calls(tmp_path, seed):
 async def test_what_does_not_end_is_given_up(tmp_path, fault, error, calls):
     double = Misbehaving()
     double.fault = lambda path, number: fault if path == "signHash" else ""
-    async with service(tmp_path, double, upstream_tries=2) as upstream:
+    async with short(tmp_path, double, upstream_tries=2) as upstream:
         results = await sign_all(upstream, 5)
     failed = [value for value in results if isinstance(value, UpstreamError)]
     assert [type(value) for value in failed] == [error] * (1 if fault == "wrong" else 5)
@@ -94,22 +98,22 @@ async def test_what_does_not_end_is_given_up(tmp_path, fault, error, calls):
 async def test_calls_are_full_and_limited_in_number(tmp_path):
     double = Misbehaving(multisign=1000)
     double.latency = 0.05
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         await sign_all(upstream, 2500)
         assert double.calls["signHash"] == double.calls["authorize"] == 3
         double.multisign, double.calls = 10, {}
         await upstream.close()
     double.most_at_once = 0
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         await sign_all(upstream, 200)
     assert double.calls["signHash"] == 20 and double.most_at_once == 4
 
 
 async def test_a_token_that_ends_is_renewed_once_for_all(tmp_path):
     double, chance = Misbehaving(), random.Random(1)
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         await upstream.credential(CALLER)
-        account = next(iter(upstream._accounts))
+        account = next(iter(upstream.accounts))
 
         async def call():
             await asyncio.sleep(chance.random() / 10)
@@ -134,10 +138,10 @@ async def test_a_pause_that_is_asked_for_is_kept_by_all_calls(tmp_path):
         return "429 1" if path == "signHash" and number == 1 else ""
 
     double.fault = fault
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
 
         async def later():
-            await asyncio.sleep(0.2)
+            await eventually(lambda: moments)
             return await sign_all(upstream, 5)
 
         await asyncio.gather(sign_all(upstream, 5), later())
@@ -147,7 +151,7 @@ async def test_a_pause_that_is_asked_for_is_kept_by_all_calls(tmp_path):
 async def test_a_pause_too_long_to_wait_for_is_handed_back(tmp_path):
     double = Misbehaving()
     double.fault = lambda path, number: "429 3000" if path == "signHash" else ""
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         credential, budget = await upstream.credential(CALLER), [5] * 3
         parts = [part async for part in upstream.sign(CALLER, credential, DIGESTS[:3], request_key="k", budget=budget)]
     results = [value for part in parts for _, value in part]
@@ -155,10 +159,9 @@ async def test_a_pause_too_long_to_wait_for_is_handed_back(tmp_path):
     assert budget == [4] * 3
 
 
-async def test_a_dead_upstream_is_probed_and_costs_no_tries(tmp_path, monkeypatch):
-    monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.1)
+async def test_a_dead_upstream_is_probed_and_costs_no_tries(tmp_path):
     double = Misbehaving(multisign=1)
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double, replace(PACE, hold_seconds=0.1)) as upstream:
         credential = await upstream.credential(CALLER)
         double.fault = lambda path, number: "503"
         budget = [5] * 20
@@ -176,7 +179,7 @@ async def test_a_dead_upstream_is_probed_and_costs_no_tries(tmp_path, monkeypatc
 
 async def test_a_certificate_renewed_in_the_middle_is_noticed(tmp_path):
     double = Misbehaving()
-    async with service(tmp_path, double) as upstream:
+    async with short(tmp_path, double) as upstream:
         before = await upstream.credential(CALLER)
         double.key, double.certificate = make_signer()
         results = [v async for part in upstream.sign(CALLER, before, [b"d" * 32], request_key="k") for _, v in part]

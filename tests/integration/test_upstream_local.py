@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness.local_keys import PIN, make_pkcs12, make_token
+from harness.service import descendants
 from harness.tools import SOFTHSM, missing
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
+from tests.support.waiting import eventually
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
 from batchseal.formats.cms import CmsTemplate
@@ -25,8 +27,7 @@ from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import lane
-from batchseal.upstream.local import LocalKeys
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")
@@ -34,21 +35,24 @@ DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(300)]
 needs_softhsm = pytest.mark.skipif(bool(missing(SOFTHSM)), reason=f"not installed: {missing(SOFTHSM)}")
 
 
-def connect(folder: Path, url: str, *, pin: str = PIN, **settings: Any) -> RemoteUpstream:
+def connect(
+    folder: Path, url: str, *, pin: str = PIN, pace: UpstreamPace = DEFAULT_PACE, **settings: Any
+) -> RemoteUpstream:
     (folder / "pin").write_text(pin + "\n")
     path = folder / "client-services-config.json"
     path.write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
-    return RemoteUpstream(Settings(upstream_url=url, temp_folder=folder, **settings), ClientServices.load(path))
+    return RemoteUpstream(Settings(upstream_url=url, temp_folder=folder, **settings), ClientServices.load(path), pace)
 
 
-async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS) -> None:
+async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS, signed: set[int] | None = None) -> None:
+    """`signed` gets the position of each digest as soon as its signature is there."""
     credential = await upstream.credential(CALLER)
     key = x509.load_der_x509_certificate(credential.chain[0]).public_key()
-    seen = set()
+    signed = set() if signed is None else signed
     async for part in upstream.sign(CALLER, credential, digests, request_key="k"):
         for position, value in part:
             assert isinstance(value, bytes), value
-            seen.add(position)
+            signed.add(position)
             if isinstance(key, ec.EllipticCurvePublicKey):
                 key.verify(value, digests[position], ec.ECDSA(Prehashed(hashes.SHA256())))
                 continue
@@ -56,7 +60,12 @@ async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS) -> 
             pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
             scheme = pss if credential.scheme == "pss" else padding.PKCS1v15()
             key.verify(value, digests[position], scheme, Prehashed(hashes.SHA256()))
-    assert len(seen) == len(digests)
+    assert len(signed) == len(digests)
+
+
+def token_processes() -> list[int]:
+    """The processes in which this one has the libraries of tokens run."""
+    return [pid for pid, command in descendants(os.getpid()) if "pkcs11_process" in command]
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -116,16 +125,18 @@ async def test_softhsm(tmp_path: Path, kind: str, pss: bool) -> None:
 
 
 @needs_softhsm
-async def test_a_dead_token_process_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.05, 20.0, 3.0))
+async def test_a_dead_token_process_is_started_again(tmp_path: Path) -> None:
     url, _ = make_token(tmp_path, "rsa2048")
-    upstream = connect(tmp_path, url)
+    upstream = connect(tmp_path, url, pace=UpstreamPace(repeating=Backoff(0.05, 20.0, 3.0)))
     await upstream.credential(CALLER)
-    assert isinstance(upstream.service, LocalKeys)
-    signing = asyncio.create_task(sign_all(upstream, [hashlib.sha256(b"%d" % n).digest() for n in range(1500)]))
-    await asyncio.sleep(0.2)
-    os.kill(upstream.service._key._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    digests, signed = [hashlib.sha256(b"%d" % n).digest() for n in range(1500)], set[int]()
+    signing = asyncio.create_task(sign_all(upstream, digests, signed))
+    await eventually(lambda: signed)
+    assert len(signed) < len(digests)
+    (process,) = token_processes()
+    os.kill(process, signal.SIGKILL)
     await signing
+    assert token_processes() not in ([], [process])
     await upstream.close()
 
 

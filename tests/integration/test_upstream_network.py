@@ -8,7 +8,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from harness.misbehaving import Misbehaving, service
 from harness.service import free_port
 from tests.support.certificates import as_rfc5280_demands
+from tests.support.waiting import until
 
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller
@@ -33,6 +33,11 @@ PROXY_HOST = "127.0.0.3"  # the proxy connects to the upstream from this address
 pytestmark = pytest.mark.skipif(not shutil.which("tinyproxy"), reason="tinyproxy is not installed")
 
 
+def takes_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def start_proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
     processes = []
@@ -43,12 +48,8 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
         fixed = [f"Port {port}", "Listen 127.0.0.1", f"Bind {PROXY_HOST}", "Timeout 30", "MaxClients 50"]
         configuration.write_text("\n".join([*fixed, *lines]) + "\n")
         processes.append(subprocess.Popen(["tinyproxy", "-d", "-c", str(configuration)], stdout=subprocess.DEVNULL))
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return port
-            time.sleep(0.05)
-        raise TimeoutError("tinyproxy does not listen")
+        until(lambda: takes_connections(port))
+        return port
 
     yield start
     for process in processes:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,26 @@ import pytest
 from harness.misbehaving import make_signer
 from harness.validators import pyhanko_verify
 from tests.support.upstream import CALLER, CONTENTS, Running, running_service
+from tests.support.waiting import eventually
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import breaker, lane
+from batchseal.upstream.pace import UpstreamPace
 from batchseal.worker import resubmission
 
 PACE = Pace(between_tries=Backoff(0.05, 60.0))
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(breaker, "PROBING", Backoff(0.1, 30.0))
-    monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.2)
+UPSTREAM_PACE = UpstreamPace(repeating=Backoff(0.01, 20.0, 3.0), probing=Backoff(0.1, 30.0), hold_seconds=0.2)
 
 
 @pytest.fixture
 async def running(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Running]:
     instance = uuid4()
-    async with running_service(connect_store, instance, tmp_path, pace=PACE) as running:
+    async with running_service(connect_store, instance, tmp_path, pace=PACE, upstream_pace=UPSTREAM_PACE) as running:
         yield running
 
 
@@ -50,12 +46,15 @@ async def test_an_outage_is_waited_for(running: Running) -> None:
     await running.submit("first", CONTENTS[:1])
     running.double.fault = lambda path, number: "503"
     row = await running.submit("outage", CONTENTS)
-    seen = Counter[OperationStatus]()
-    for _ in range(20):
-        await asyncio.sleep(0.1)
-        seen[(await running.service.status_by_id(CALLER, row.id)).status] += 1
-    assert seen[OperationStatus.EXECUTION_ERROR] > 5
-    assert seen[OperationStatus.EXECUTION_FAILED] == 0
+    statuses, probes = list[OperationStatus](), running.double.calls["info"]
+
+    async def has_gone_on_for_long() -> bool:
+        statuses.append((await running.service.status_by_id(CALLER, row.id)).status)
+        probed = running.double.calls["info"] - probes
+        return probed >= 3 and statuses.count(OperationStatus.EXECUTION_ERROR) > 5
+
+    await eventually(has_gone_on_for_long, 30, 0.05)
+    assert OperationStatus.EXECUTION_FAILED not in statuses
     running.double.fault = lambda path, number: ""
     row, _ = await running.finished(row.id)
     assert row.status is OperationStatus.EXECUTED

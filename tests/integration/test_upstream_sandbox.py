@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.waiting import eventually
 
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller
@@ -24,12 +25,20 @@ from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.upstream.remote import RemoteUpstream
 from batchseal.upstream.tokens import ClientCredentials
+from batchseal.upstream.transport import Transport
 
 CALLER = Caller("A")
 
 
 @contextmanager
 def sandbox(folder, *options):
+    with running_sandbox(folder, *options) as (_, address):
+        yield address
+
+
+@contextmanager
+def running_sandbox(folder, *options):
+    """The process and its address."""
     services = folder / "client-services-config.json"
     if not services.exists():
         services.write_text('{"A": {"secret": "secret-canary"}, "B": {"secret": "other"}}')
@@ -37,7 +46,7 @@ def sandbox(folder, *options):
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder / 'keys'}", f"--services={services}"]
     with subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield process.stdout.readline().strip()
+            yield process, process.stdout.readline().strip()
         finally:
             process.terminate()
 
@@ -98,22 +107,30 @@ async def test_signs_with_every_key_and_level(tmp_path, options):
 
 
 async def test_a_restart_of_the_service_is_lived_through(tmp_path):
-    with sandbox(tmp_path) as address:
+    with running_sandbox(tmp_path) as (first, address):
         async with connected(tmp_path, address) as upstream:
             before = await sign_all(upstream, 3)
-            with sandbox(tmp_path, "--grant-seconds=1") as second:  # it does not know the tokens of the first one
-                upstream._transport.address = second
+            first.terminate()
+            first.wait(10)
+            # The second one does not know the tokens of the first one.
+            with sandbox(tmp_path, "--grant-seconds=1", f"--port={address.rpartition(':')[2]}"):
                 assert await sign_all(upstream, 3) == before
 
 
 async def test_short_tokens_are_renewed_before_they_end(tmp_path, monkeypatch):
     rejected = []
     monkeypatch.setattr(ClientCredentials, "reject", lambda self, token: rejected.append(token) is None)
-    with sandbox(tmp_path, "--token-seconds=3") as address:
+    with sandbox(tmp_path, "--token-seconds=2") as address:
         async with connected(tmp_path, address, upstream_tries=1) as upstream:
-            for _ in range(5):
+            tokens = set()
+
+            async def has_had_three_tokens():
                 await sign_all(upstream, 2)
-                await asyncio.sleep(0.9)
+                (account,) = upstream.accounts
+                tokens.add(await account.tokens.token())
+                return len(tokens) == 3
+
+            await eventually(has_had_three_tokens, pause=0.1)
     assert rejected == []
 
 
@@ -133,7 +150,7 @@ async def test_a_rotated_secret_is_used_without_a_restart(tmp_path):
             table = json.loads(path.read_text())
             path.write_text(json.dumps({**table, "A": {"secret": "rotated"}}))
             await sign_all(upstream, 1)
-            assert [account for account in upstream._accounts if "canary" in repr(account)] == []
+            assert [account for account in upstream.accounts if "canary" in repr(account)] == []
 
 
 async def test_a_named_credential_must_exist(tmp_path):
@@ -243,24 +260,26 @@ async def test_everything_goes_through_the_outbound_proxy(shared):
         assert "no connection" in await upstream.health()
 
 
-async def test_many_callers_share_one_reading_and_one_failure(shared):
-    seen = []
-    async with connected(*shared) as upstream:
-        post = upstream._transport.post
+async def test_many_callers_share_one_reading_and_one_failure(tmp_path, monkeypatch):
+    posted, post = [], Transport.post
 
-        async def counted(path, **how):
-            seen.append(path)
-            return await post(path, **how)
+    async def counted(transport, path, **how):
+        posted.append(path)
+        return await post(transport, path, **how)
 
-        upstream._transport.post = counted
-        await asyncio.gather(*(upstream.credential(CALLER) for _ in range(20)))
-        assert len(seen) == 4  # one of them is `info`, which tells the version
-        upstream._transport.address, seen[:] = "http://127.0.0.1:9", []
-        failures = await asyncio.gather(
-            *(upstream.credential(CALLER, refresh=True) for _ in range(20)), return_exceptions=True
-        )
-        assert {type(failure) for failure in failures} == {UpstreamTransient} and len(seen) == 1
-        assert (await upstream.credential(CALLER)).key_type == "ec"  # the cached key can still be used
+    monkeypatch.setattr(Transport, "post", counted)
+    with running_sandbox(tmp_path) as (process, address):
+        async with connected(tmp_path, address) as upstream:
+            await asyncio.gather(*(upstream.credential(CALLER) for _ in range(20)))
+            assert len(posted) == 4  # one of them is `info`, which tells the version
+            process.terminate()
+            process.wait(10)
+            posted.clear()
+            failures = await asyncio.gather(
+                *(upstream.credential(CALLER, refresh=True) for _ in range(20)), return_exceptions=True
+            )
+            assert {type(failure) for failure in failures} == {UpstreamTransient} and len(posted) == 1
+            assert (await upstream.credential(CALLER)).key_type == "ec"  # the cached key can still be used
 
 
 async def test_an_untrusted_certificate_ends_the_call_before_the_secret_is_sent(tmp_path):

@@ -16,9 +16,10 @@ from batchseal.settings.load import Settings
 from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import breaker, lane
+from batchseal.upstream.pace import UpstreamPace
 
 PACE = Pace(between_tries=Backoff(0.02, 60.0))
+UPSTREAM_PACE = UpstreamPace(repeating=Backoff(0.01, 20.0, 3.0), probing=Backoff(0.05, 30.0), hold_seconds=0.1)
 
 SECRET, PROXY_SECRET, CONTENT = "c4nary-secret-of-A", "c4nary-proxy", b"c4nary content of a document"
 
@@ -36,9 +37,6 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     handler = logging.StreamHandler(text)
     logging.getLogger().addHandler(handler)
     monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
-    monkeypatch.setattr(lane, "REPEATING", Backoff(0.01, 20.0, 3.0))
-    monkeypatch.setattr(breaker, "PROBING", Backoff(0.05, 30.0))
-    monkeypatch.setattr(breaker, "HOLD_SECONDS", 0.1)
     yield text
     logging.getLogger().removeHandler(handler)
     structlog.reset_defaults()
@@ -48,7 +46,7 @@ async def test_no_secret_is_said(
     connect_store: Callable[..., Awaitable[Store]], tmp_path: Path, said: io.StringIO
 ) -> None:
     instance, told = uuid4(), list[str]()
-    async with running_service(connect_store, instance, tmp_path, pace=PACE) as running:
+    async with running_service(connect_store, instance, tmp_path, pace=PACE, upstream_pace=UPSTREAM_PACE) as running:
         double = running.double
         double.token_prefix = "c4nary-token-that-is-long-enough-"
         (tmp_path / "client-services-config.json").write_text(f'{{"A": {{"secret": "{SECRET}"}}}}')
@@ -63,7 +61,7 @@ async def test_no_secret_is_said(
             try:
                 row = await running.submit(f"canary {number}", [content] * 3)
                 await running.service.wait(row.id, 1)
-                documents = await running.service._store.documents(row.id, row.created_at)
+                documents = await running.parts.store.documents(row.id, row.created_at)
                 told += [document.cause or "" for document in documents]
             except BatchsealError as problem:
                 told.append(problem.cause)

@@ -6,11 +6,14 @@ from uuid import uuid4
 
 import pytest
 from harness.misbehaving import Misbehaving, service
-from tests.support.upstream import CALLER, CONTENTS, running_service
+from tests.support.upstream import CONTENTS, running_service
 
 from batchseal.app import check_credentials
-from batchseal.errors import ConfigurationError
+from batchseal.errors import ConfigurationError, UpstreamTransient
 from batchseal.store import Store
+from batchseal.system.backoff import Backoff
+from batchseal.upstream.breaker import FAILURES
+from batchseal.upstream.pace import UpstreamPace
 
 
 async def test_the_start_fails_where_no_credential_is_named(tmp_path: Path) -> None:
@@ -26,8 +29,8 @@ async def test_the_start_fails_where_no_credential_is_named(tmp_path: Path) -> N
 
 
 async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Store]], tmp_path: Path) -> None:
-    instance = uuid4()
-    async with running_service(connect_store, instance, tmp_path) as running:
+    instance, pace = uuid4(), UpstreamPace(health_seconds=0, probing=Backoff(60, 60))
+    async with running_service(connect_store, instance, tmp_path, upstream_pace=pace) as running:
         await running.finished((await running.submit("state", CONTENTS)).id)
         calls = dict(running.double.calls)
         ready, numbers = await running.service.ready(), await running.service.numbers()
@@ -38,10 +41,7 @@ async def test_readiness_and_numbers(connect_store: Callable[..., Awaitable[Stor
         assert numbers["batchseal_upstream_up"] == 1
         assert numbers["batchseal_upstream_sign_calls_total"] == 4
         assert 0 < numbers["batchseal_certificate_days_left"] <= 1
-        upstream = running.upstream
-        upstream.breaker._closed.clear()
-        upstream._health = (0.0, None)
+        for _ in range(FAILURES):
+            running.upstream.breaker.record(UpstreamTransient("away"))
         assert "down" in (await running.service.ready())["upstream"]
         assert (await running.service.numbers())["batchseal_upstream_breaker_open"] == 1
-        upstream.breaker._closed.set()
-        assert await upstream.credential(CALLER)

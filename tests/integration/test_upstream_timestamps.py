@@ -24,6 +24,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from tests.support.upstream import CONTENTS, Running, running_service
+from tests.support.waiting import eventually
 
 from batchseal.errors import ConfigurationError, TimestampFailed
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
@@ -33,8 +34,8 @@ from batchseal.settings.load import Settings
 from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import timestamps
-from batchseal.upstream.timestamps import Timestamps, read_reply
+from batchseal.upstream.pace import UpstreamPace
+from batchseal.upstream.timestamps import REQUESTS_AT_ONCE, Timestamps, read_reply
 from batchseal.upstream.trust import Roots
 
 PACE = Pace(between_tries=Backoff(0.02, 60.0))
@@ -81,10 +82,7 @@ class Stamping:
         await runner.cleanup()
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timestamps, "PAUSE_SECONDS", 0.1)
-
+SHORT = UpstreamPace(authority_pause_seconds=0.1)
 
 Connect = Callable[..., Awaitable[Store]]
 
@@ -92,7 +90,7 @@ Connect = Callable[..., Awaitable[Store]]
 @asynccontextmanager
 async def stamping(connect_store: Connect, folder: Path, urls: str, roots: str) -> AsyncIterator[Running]:
     instance, settings = uuid4(), {"timestamp_urls": urls, "timestamp_roots": roots}
-    async with running_service(connect_store, instance, folder, pace=PACE, **settings) as running:
+    async with running_service(connect_store, instance, folder, pace=PACE, upstream_pace=SHORT, **settings) as running:
         yield running
 
 
@@ -155,11 +153,11 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
     bad, good = Stamping(tmp_path / "bad"), Stamping(tmp_path / "good")
     bad.fault = "garbage"
     async with bad.serve() as first, good.serve() as second:
-        stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}", timestamp_roots=good.roots))
+        stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}", timestamp_roots=good.roots), SHORT)
         answers = await stamps.stamp_all([b"%d" % n for n in range(100)])
         await stamps.close()
     assert all(isinstance(answer, bytes) for answer in answers)
-    assert bad.calls <= timestamps.REQUESTS_AT_ONCE * 13
+    assert bad.calls <= REQUESTS_AT_ONCE * 13
 
 
 async def test_a_budget_is_kept(tmp_path: Path) -> None:
@@ -172,8 +170,16 @@ async def test_a_budget_is_kept(tmp_path: Path) -> None:
         assert (len(failed), small.calls, large.calls) == (15, 5, 20)
         assert not failed[0].asked
         assert 0 < (failed[0].retry_after_seconds or 0) <= 1
-        await asyncio.sleep(1)
-        assert isinstance((await stamps.stamp_all([b"later"]))[0], bytes)
+
+        async def is_stamped() -> bool:
+            return isinstance((await stamps.stamp_all([b"later"]))[0], bytes)
+
+        await eventually(is_stamped)
+        assert (small.calls, large.calls) == (6, 20)
+        # In this period too it is five. A sixth belongs to a period after it.
+        answers = await stamps.stamp_all([b"%d" % n for n in range(10)])
+        assert sum(isinstance(answer, TimestampFailed) for answer in answers) >= 5
+        assert small.calls <= 11
         await stamps.close()
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 PY_LINES, PYX_LINES, FUNCTION_LINES = 400, 400, 70
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 SQL = re.compile(
     r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\b(CREATE|ALTER|DROP)\s+TABLE\b",
@@ -108,3 +109,61 @@ def calls_in_c(source: str, names: tuple[str, ...]) -> Iterator[str]:
     for number, line in enumerate(code.splitlines(), 1):
         if found := re.search(rf"\b({'|'.join(names)})\s*\(", line):
             yield f"{number}: {found[1]}"
+
+
+def sleeps(source: str) -> Iterator[str]:
+    """Calls of `sleep`, each with the name of the function that it stands in. `sleep(0)` only lets others run."""
+    for name, node in named_functions(ast.parse(source)):
+        for call in calls_within(node):
+            function = call.func
+            called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if called == "sleep" and [ast.unparse(argument) for argument in call.args] != ["0"]:
+                yield f"{call.lineno}: {name}"
+
+
+def patched_constants(source: str) -> Iterator[str]:
+    """`monkeypatch.setattr` of a constant, and assignments to a constant of another module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            names = [str(a.value) for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            for name in names:
+                if name.rpartition(".")[2].isupper():
+                    yield f"{node.lineno}: {name}"
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.attr.isupper():
+                    yield f"{node.lineno}: {ast.unparse(target)}"
+
+
+def private_attributes(source: str) -> Iterator[str]:
+    """Attributes with an underscore of anything but `self` and `cls`; those with two are part of Python."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if owner not in ("self", "cls", "os", "sys"):
+                yield f"{node.lineno}: {ast.unparse(node)}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            for argument in node.args[:2]:
+                if isinstance(argument, ast.Constant) and str(argument.value).rpartition(".")[2].startswith("_"):
+                    yield f"{node.lineno}: {argument.value}"
+
+
+def named_functions(node: ast.AST, outer: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """The module itself under the name "module", and each function and class in it by its dotted name."""
+    if isinstance(node, ast.Module):
+        yield "module", node
+    for child in ast.iter_child_nodes(node):
+        name = outer
+        if isinstance(child, FUNCTIONS):
+            name = f"{outer}.{child.name}" if outer else child.name
+            yield name, child
+        yield from named_functions(child, name)
+
+
+def calls_within(node: ast.AST) -> Iterator[ast.Call]:
+    """The calls of a function that are not those of a function inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, FUNCTIONS):
+            if isinstance(child, ast.Call):
+                yield child
+            yield from calls_within(child)

@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import requests
+from tests.support.waiting import until
 
 from batchseal.processes.supervisor import reserve_port
 
@@ -75,12 +75,8 @@ class Service:
         return int(self.get(f"/operation/id/withDocumentExternalReference/{name}").json())
 
     def until(self, name: str, value: int) -> None:
-        """Waits until the count `name` of the service is `value`, for about 3 s at most."""
-        for _ in range(300):
-            if self.count(name) == value:
-                return
-            time.sleep(0.01)
-        raise AssertionError(f"{name} is {self.count(name)}, not {value}")
+        """Waits until the count `name` of the service is `value`."""
+        until(lambda: self.count(name) == value, 10, 0.01)
 
     def connect(self, data: bytes = b"") -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port))

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchseal.api import exchange
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
+from batchseal.api.guard import GuardPace
 from batchseal.api.tokens import Tokens, load_key
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
@@ -74,7 +75,7 @@ class MemoryService:
     def __init__(self) -> None:
         self.operations: dict[int, Operation] = {}
         self.documents: dict[int, list[tuple[Document, bytes]]] = {}
-        self.counts = {"aborted": 0, "delivering": 0, "waiting": 0, "received": 0, "fetched": 0}
+        self.counts = {"receiving": 0, "aborted": 0, "delivering": 0, "waiting": 0, "received": 0, "fetched": 0}
 
     async def receive(
         self,
@@ -87,6 +88,7 @@ class MemoryService:
         chunks: AsyncIterator[bytes],
     ) -> Operation:
         size, head = 0, b""
+        self.counts["receiving"] += 1
         try:
             async for chunk in chunks:
                 size += len(chunk)
@@ -94,6 +96,8 @@ class MemoryService:
         except BaseException:
             self.counts["aborted"] += 1
             raise
+        finally:
+            self.counts["receiving"] -= 1
         self.counts["received"] = size
         if form == "multipart":
             return self.register(caller, {"externalReference": media_type, "description": str(size), "documents": []})
@@ -245,11 +249,12 @@ def segments(row: Document, signed: bytes, encoding: str) -> list[bytes]:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncIterator[Any]:
+async def open_application(settings: Settings, pace: GuardPace) -> AsyncIterator[Any]:
     service = MemoryService()
     services = ClientServices.load(settings.services_file)
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
-    yield await create_application(service, Authenticator(services, tokens, service.probe), settings)
+    authenticator = Authenticator(services, tokens, service.probe)
+    yield await create_application(service, authenticator, settings, pace)
 
 
 def main() -> None:
@@ -257,14 +262,13 @@ def main() -> None:
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("settings", help="JSON of settings")
     parser.add_argument("--grace", type=float, default=worker.GRACE_SECONDS, help="seconds to end in")
-    parser.add_argument("--send-stall", type=float, default=exchange.SEND_STALL_SECONDS, help="seconds")
+    parser.add_argument("--send-stall", type=float, default=GuardPace().send_stall_seconds, help="seconds")
     arguments = parser.parse_args()
-    exchange.SEND_STALL_SECONDS = arguments.send_stall
-    worker.GRACE_SECONDS = arguments.grace
     values = json.loads(arguments.settings)
     for name in ("work_folder", "temp_folder"):
         values[name] = Path(values[name])
-    worker.run(Settings(**values), open_application, ready_fd=arguments.ready_fd)
+    opened = partial(open_application, pace=GuardPace(send_stall_seconds=arguments.send_stall))
+    worker.run(Settings(**values), opened, ready_fd=arguments.ready_fd, grace_seconds=arguments.grace)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,13 @@ from batchseal.store import OperationRow
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 from batchseal.system.backoff import Backoff
+from batchseal.upstream.pace import UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller("A")
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 QUICK = Pace(look_seconds=0.1, between_tries=Backoff(0.02, 0.1))
+QUICK_UPSTREAM = UpstreamPace(repeating=Backoff(0.01, 0.02))
 ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
 
 
@@ -65,13 +67,6 @@ def multipart_body(reference: str, contents: list[bytes], *, request_first: bool
     files = [b'Content-Disposition: form-data; name="files"; filename="f.pdf"\r\n\r\n' + one for one in contents]
     parts = [request, *files] if request_first else [*files, request]
     return b"".join(b"--cut\r\n" + part + b"\r\n" for part in parts) + b"--cut--\r\n"
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    """Asks the database or the store until it is so. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 (it is asked, not told)
-            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -150,7 +145,7 @@ async def running_house(
     owner = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=ALL_ROWS)
     try:
         async with (
-            service(folder, double) as upstream,
+            service(folder, double, upstream_pace=QUICK_UPSTREAM) as upstream,
             running_parts(connect_store, upstream, folder, instance=instance, payloads=payloads, pace=QUICK) as parts,
         ):
             trail = AuditTrail(parts.store.database, instance)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from tests.support.waiting import eventually
+
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
@@ -99,10 +101,5 @@ async def running_parts(
 
 async def connected(link: Link, seconds: float = 5) -> None:
     """Waits until calls go through."""
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                assert await link.call("ping") == "ok"
-                return
-            except Exception:
-                await asyncio.sleep(0.01)
+    await eventually(lambda: link.is_connected, seconds)
+    assert await link.call("ping") == "ok"

@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from harness.invoices import invoice
 from harness.service import RunningService
+from tests.support.waiting import until
 
 from batchseal.client.http import Client
 from batchseal.settings.client_services import ClientServices
@@ -112,15 +112,6 @@ def get(service: RunningService, path: str, timeout: float = 30) -> tuple[int, d
         )
         connection.sendall(lines.encode())
         return reply(connection)
-
-
-def until(condition: Any, seconds: float, pause: float = 0.05) -> float:
-    """Waits until `condition()` is true; returns how many seconds it took. AssertionError past `seconds`."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not so within {seconds} s"
-        time.sleep(pause)
-    return time.monotonic() - began
 
 
 def finished(service: RunningService, reference: str, seconds: float = 20) -> Any:

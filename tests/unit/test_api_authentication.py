@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batchseal.api import tokens as tokens_module
 from batchseal.api.authentication import Authenticator
-from batchseal.api.tokens import Tokens, load_key
+from batchseal.api.tokens import LIFETIME_SECONDS, Tokens, load_key
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
@@ -44,7 +43,7 @@ def upstream() -> Upstream:
 @pytest.fixture
 def authenticator(tmp_path: Path, upstream: Upstream) -> Authenticator:
     services = ClientServices.load(services_file(tmp_path))
-    return Authenticator(services, Tokens(load_key(tmp_path / "token.key")), upstream.probe)
+    return Authenticator(services, Tokens(load_key(tmp_path / "token.key")), upstream.probe, reload_seconds=0)
 
 
 def basic(text: str) -> str:
@@ -93,10 +92,9 @@ async def test_no_other_algorithm(authenticator: Authenticator) -> None:
         await authenticator.caller(f"Bearer {header}.{payload}.")
 
 
-async def test_a_token_runs_out(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_runs_out(authenticator: Authenticator) -> None:
     token = authenticator.issue("one", "s:1é").token
-    now = time.time()
-    monkeypatch.setattr(tokens_module.time, "time", lambda: now + 3601)
+    authenticator.tokens = Tokens(authenticator.tokens.key, now=lambda: time.time() + LIFETIME_SECONDS + 1)
     with pytest.raises(InvalidToken, match="run out"):
         await authenticator.caller("Bearer " + token)
 
@@ -104,7 +102,6 @@ async def test_a_token_runs_out(authenticator: Authenticator, monkeypatch: pytes
 async def test_a_new_secret_ends_the_old_tokens(authenticator: Authenticator, tmp_path: Path) -> None:
     token = authenticator.issue("one", "s:1é").token
     services_file(tmp_path, {"one": {"secret": "another"}})
-    authenticator._next_reload = 0
     with pytest.raises(InvalidToken):
         await authenticator.caller("Bearer " + token)
 

@@ -1,14 +1,12 @@
 """The guard: what it does before and after every request."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.waiting import eventually
 
-from batchseal.api import guard as guards
 from batchseal.api.contract import load_contract
-from batchseal.api.guard import Guard
+from batchseal.api.guard import Guard, GuardPace
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.settings.load import Settings
@@ -29,8 +27,7 @@ async def nothing(*_: Any) -> Any:
     """Takes the place of the server's `receive` and `send`."""
 
 
-async def test_memory_is_given_back_once_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "IDLE_SECONDS", 0.05)
+async def test_memory_is_given_back_once_nothing_runs() -> None:
     calls = 0
 
     def when_idle() -> None:
@@ -38,18 +35,24 @@ async def test_memory_is_given_back_once_nothing_runs(monkeypatch: pytest.Monkey
         calls += 1
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.02)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    metrics = Metrics(Path(), 0)
-    guard = Guard(application, load_contract(""), Problems(vendor_status_codes=False), metrics, Settings())
+    metrics, problems = Metrics(Path(), 0), Problems(vendor_status_codes=False)
+    guard = Guard(
+        application,
+        load_contract(""),
+        problems,
+        metrics,
+        Settings(),
+        GuardPace(idle_seconds=0.2),
+    )
     guard.when_idle = when_idle
-    for _ in range(5):  # Each request begins before IDLE_SECONDS have passed since the one before.
-        await guard(dict(SCOPE), nothing, nothing)
-        await asyncio.sleep(0.02)
-    assert calls == 0
-    await asyncio.sleep(0.1)
-    assert calls == 1
-    await asyncio.sleep(0.1)
-    assert calls == 1
+    for expected in (1, 2):
+        # Each request begins before the guard has been idle for long enough since the one before.
+        for _ in range(5):
+            await guard(dict(SCOPE), nothing, nothing)
+        assert calls == expected - 1
+        await eventually(lambda n=expected: calls >= n)  # type: ignore[misc]
+    # A call for each of the first five requests would have come before the second call.
+    assert calls == 2

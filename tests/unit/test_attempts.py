@@ -49,10 +49,13 @@ def test_other_processes_see_the_failures(tmp_path: Path) -> None:
         Attempts(tmp_path / "attempts").check("10.0.0.1", "A")
 
 
-def test_the_stop_ends_with_its_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Attempts(tmp_path / "attempts")
+def test_the_stop_ends_with_its_window(tmp_path: Path) -> None:
+    began = now = time.monotonic()
+    table = Attempts(tmp_path / "attempts", now=lambda: now)
     for _ in range(MAX_FOR_NAME):
         table.failed("10.0.0.1", "A")
-    later = time.monotonic() + attempts.WINDOW_SECONDS + 1
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: later)
+    now = began + attempts.WINDOW_SECONDS - 1
+    with pytest.raises(TooManyRequests):
+        table.check("10.0.0.1", "A")
+    now = began + attempts.WINDOW_SECONDS + 1
     table.check("10.0.0.1", "A")

@@ -10,17 +10,16 @@ import pytest
 from tests.unit import service_double as double
 
 from batchseal import cli
-from batchseal.client import http, seal
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.errors import ConfigurationError, RequestFailed
 
+PAUSES = (0.0, 0.01, 0.01)
+
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(http, "PAUSES_SECONDS", (0.0, 0.01, 0.01))
-    monkeypatch.setattr(seal, "POLL_SECONDS", 0.01)
+def service() -> Iterator[Any]:
     running = double.ServiceDouble()
     yield running
     running.shutdown()
@@ -38,9 +37,13 @@ def body(tmp_path: Path) -> BatchBody:
 
 def run(service: Any, body: BatchBody, out: Path) -> tuple[BatchResult, dict[str, tuple[int, int]]]:
     last: dict[str, tuple[int, int]] = {}
-    client = Client(service.url, "id", "sécret")
+    client = Client(service.url, "id", "sécret", pauses_seconds=PAUSES)
+
+    def report(step: str, done: int, total: int) -> None:
+        last[step] = (done, total)
+
     try:
-        result = seal_batch(client, body, out, lambda step, done, total: last.__setitem__(step, (done, total)))
+        result = seal_batch(client, body, out, report, poll_seconds=0.01)
     finally:
         client.close()
     return result, last
@@ -105,10 +108,10 @@ def test_a_refusal_arrives_before_the_body_is_sent(service: Any, tmp_path: Path)
     assert sum(sent) < 40 << 20
 
 
-def test_nobody_there(body: BatchBody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PAUSES_SECONDS", (0.0, 0.01))
+def test_nobody_there(body: BatchBody, tmp_path: Path) -> None:
+    client = Client("http://127.0.0.1:9", "i", "s", pauses_seconds=PAUSES)
     with pytest.raises(RequestFailed, match="connection"):
-        seal_batch(Client("http://127.0.0.1:9", "i", "s"), body, tmp_path, lambda step, done, total: None)
+        seal_batch(client, body, tmp_path, lambda step, done, total: None)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://host", "http://"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness import tools
+from harness.provenance import TAKEN, provenance
 from tests.adversity.drills import __main__ as program
 from tests.adversity.drills.__main__ import merge
 from tests.adversity.drills.registry import DRILLS, Drill, Figures, Trial, run
@@ -66,7 +67,8 @@ def test_what_is_left_out_is_said_before_the_first_drill_and_kept(
         "d: 3 trials"
     ]
     kept = json.loads(out.read_text())["drills"]
-    assert kept["fuzz-pdf"] == kept["fuzz-json"] == {"trials": 0, "failures": 0, "left_out": WITHOUT_CLANG}
+    left_out = {"trials": 0, "failures": 0, "left_out": WITHOUT_CLANG, TAKEN: provenance()}
+    assert kept["fuzz-pdf"] == kept["fuzz-json"] == left_out
     assert kept["d"]["trials"] == 3
     # Nothing was tried: that is no success.
     monkeypatch.setattr("sys.argv", ["drills", "fuzz-pdf", "--out", str(out)])
@@ -85,10 +87,13 @@ def test_what_does_not_hold_in_the_end_has_failed(tmp_path: Path) -> None:
 
 
 def test_an_entry_replaces_its_own_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "results" / "drills.json"
-    merge(path, "a", {"trials": 1, "failures": 1})
-    merge(path, "b", {"trials": 2, "failures": 0})
-    merge(path, "a", {"trials": 3, "failures": 0})
+    path, taken = tmp_path / "results" / "drills.json", {"commit": "1"}
+    merge(path, "a", {"trials": 1, "failures": 1}, {"commit": "0"})
+    merge(path, "b", {"trials": 2, "failures": 0}, taken)
+    merge(path, "a", {"trials": 3, "failures": 0}, taken)
     assert json.loads(path.read_text()) == {
-        "drills": {"a": {"trials": 3, "failures": 0}, "b": {"trials": 2, "failures": 0}}
+        "drills": {
+            "a": {"trials": 3, "failures": 0, TAKEN: taken},
+            "b": {"trials": 2, "failures": 0, TAKEN: taken},
+        }
     }

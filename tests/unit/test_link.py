@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, InternalError, NoRoom
 from batchseal.processes.link import MAX_MESSAGE_BYTES, MAX_TOLD_BYTES, Handler, Link, LinkServer
@@ -20,10 +21,7 @@ async def linked(path: Path, **handlers: Handler) -> AsyncIterator[Link]:
     await server.start()
     link.start()
     try:
-        for _ in range(500):
-            if link._writer is not None:
-                break
-            await asyncio.sleep(0.01)
+        await eventually(lambda: link.is_connected)
         yield link
     finally:
         await link.stop()
@@ -68,20 +66,24 @@ async def test_what_is_asked_is_answered_when_it_is_there(tmp_path: Path) -> Non
         with pytest.raises(DatabaseUnavailable, match="away"):
             await answers[1]
         await link.call("ping")
-        assert link._waiting == {}
+        assert link.unanswered == 0
 
 
 async def test_what_is_asked_fails_when_the_signer_goes_away(tmp_path: Path) -> None:
-    async def work() -> None:
-        await asyncio.sleep(60)
+    async def go_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
 
-    async with linked(tmp_path / "link", work=work) as link:
-        answer = link.ask("work")
-        assert answer is not None
-        assert link._writer is not None
-        link._writer.close()
-        with pytest.raises(NoRoom):
-            await answer
+    server = await asyncio.start_unix_server(go_away, str(tmp_path / "link"))
+    link = Link(tmp_path / "link")
+    link.start()
+    await eventually(lambda: link.is_connected)
+    answer = link.ask("work")
+    assert answer is not None
+    with pytest.raises(NoRoom):
+        await answer
+    await link.stop()
+    server.close()
 
 
 async def test_an_answer_that_is_too_long_breaks_no_other_call(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from batchseal.errors import (
     UpstreamTransient,
 )
 from batchseal.upstream.answers import read_answer, retry_after_seconds
-from batchseal.upstream.lane import REPEATING, pause_seconds
+from batchseal.upstream.lane import pause_seconds
+from batchseal.upstream.pace import DEFAULT_PACE
 from batchseal.upstream.probe import is_token, name_of, read_claims
 from batchseal.upstream.transport import check_address, is_exempt, proxy_address
 
@@ -73,12 +74,12 @@ def test_retry_after_in_both_forms():
 
 
 def test_pauses_grow_vary_and_heed_the_upstream():
-    away = UpstreamTransient()
-    means = [sum(pause_seconds(tries, away) for _ in range(50)) / 50 for tries in (1, 2, 3, 4)]
-    assert means == sorted(means) and means[0] < 0.3 and max(means) <= REPEATING.longest_seconds
-    assert len({pause_seconds(2, away) for _ in range(10)}) > 5
-    assert pause_seconds(1, UpstreamRateLimited(retry_after_seconds=11)) == 11
-    assert pause_seconds(1, UpstreamAuthExpired()) == 0 < pause_seconds(2, UpstreamAuthExpired())
+    away, repeating = UpstreamTransient(), DEFAULT_PACE.repeating
+    means = [sum(pause_seconds(tries, away, repeating) for _ in range(50)) / 50 for tries in (1, 2, 3, 4)]
+    assert means == sorted(means) and means[0] < 0.3 and max(means) <= repeating.longest_seconds
+    assert len({pause_seconds(2, away, repeating) for _ in range(10)}) > 5
+    assert pause_seconds(1, UpstreamRateLimited(retry_after_seconds=11), repeating) == 11
+    assert pause_seconds(1, UpstreamAuthExpired(), repeating) == 0 < pause_seconds(2, UpstreamAuthExpired(), repeating)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.support.waiting import eventually, turns
 
 from batchseal.document import Credential
 from batchseal.errors import UpstreamTransient
-from batchseal.upstream import grants
-from batchseal.upstream.grants import Grants
+from batchseal.upstream.grants import Grants, call_key
 from batchseal.upstream.interface import Account, Grant, RemoteKey
+from batchseal.upstream.pace import UpstreamPace
 from batchseal.upstream.tokens import CallersToken
 
 ACCOUNT = Account("a", CallersToken("t"), name="A")
@@ -22,13 +23,14 @@ class Service:
     """A provider whose grants are numbers, in the order of the requests. While `fails` is true, requests raise an error."""
 
     def __init__(self):
-        self.asked, self.fails = [], False
+        self.asked, self.fails, self.failures = [], False, 0
 
     async def authorize(self, account, key, digests, *, request_key, signatures=None):
         self.asked.append((tuple(digests), request_key))
         number = len(self.asked)
-        await asyncio.sleep(0)
+        await turns(1)
         if self.fails:
+            self.failures += 1
             raise UpstreamTransient("no")
         return Grant(str(number), 300.0)
 
@@ -40,11 +42,11 @@ def service():
 
 @pytest.fixture
 def kept(service):
-    return Grants(service, 1000)
+    return Grants(service, UpstreamPace(call_digests=1000))
 
 
 async def take(kept, *digests, key=KEY):
-    return (await kept.take(ACCOUNT, key, digests, grants.call_key("r", digests))).value
+    return (await kept.take(ACCOUNT, key, digests, call_key("r", digests))).value
 
 
 async def test_the_call_takes_the_grant_of_its_digests_once(kept, service):
@@ -54,9 +56,9 @@ async def test_the_call_takes_the_grant_of_its_digests_once(kept, service):
     assert service.asked[0] == service.asked[1], "the request is the same, ahead of the call or with it"
 
 
-async def test_other_digests_get_another_grant(kept):
+async def test_other_digests_get_another_grant(kept, service):
     kept.ask_ahead(ACCOUNT, KEY, [b"x"], "r")
-    await asyncio.sleep(0.01)
+    await eventually(lambda: service.asked)
     assert await take(kept, b"x", b"y") == "2"
     assert await take(kept, b"y") == "3"
     assert await take(kept, b"x") == "1"
@@ -65,7 +67,7 @@ async def test_other_digests_get_another_grant(kept):
 async def test_a_failure_is_the_calls(kept, service):
     service.fails = True
     kept.ask_ahead(ACCOUNT, KEY, [b"x"], "r")
-    await asyncio.sleep(0.01)
+    await eventually(lambda: service.failures)
     service.fails = False
     with pytest.raises(UpstreamTransient):
         await take(kept, b"x")
@@ -75,19 +77,21 @@ async def test_a_failure_is_the_calls(kept, service):
 async def test_one_at_a_time(kept, service):
     for digest in (b"x", b"y"):
         kept.ask_ahead(ACCOUNT, KEY, [digest], "r")
-        await asyncio.sleep(0)
+        await turns(1)
     assert await take(kept, b"y") == "2"
     assert [digests for digests, _ in service.asked] == [(b"x",), (b"y",)]
 
 
-async def test_what_no_call_comes_for_is_forgotten(kept, monkeypatch):
-    monkeypatch.setattr(grants, "UNUSED_GRANT_SECONDS", 0.01)
+async def test_what_no_call_comes_for_is_forgotten(service):
+    kept = Grants(service, UpstreamPace(unused_grant_seconds=0.01))
     kept.ask_ahead(ACCOUNT, KEY, [b"x"], "r")
-    await asyncio.sleep(0.05)
-    kept.ask_ahead(ACCOUNT, KEY, [b"y"], "r")
-    await asyncio.sleep(0)
+
+    def may_ask_again():
+        kept.ask_ahead(ACCOUNT, KEY, [b"y"], "r")
+        return len(service.asked) == 2
+
+    await eventually(may_ask_again)
     assert await take(kept, b"x") == "3"
-    assert await take(kept, b"y") == "2"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ async def test_what_no_call_comes_for_is_forgotten(kept, monkeypatch):
 )
 async def test_where_nothing_is_asked_ahead(kept, service, key, digests):
     kept.ask_ahead(ACCOUNT, key, digests, "r")
-    await asyncio.sleep(0.01)
+    await turns()
     assert service.asked == []
 
 

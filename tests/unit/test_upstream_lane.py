@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from tests.support.waiting import eventually, turns
 
 from batchseal.errors import (
     CallRejected,
@@ -14,8 +15,8 @@ from batchseal.errors import (
     UpstreamTransient,
 )
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import lane as lanes
-from batchseal.upstream.lane import MAX_CALLS, Lane, Order
+from batchseal.upstream.lane import TRIES_AT_ONCE, Lane, Order
+from batchseal.upstream.pace import UpstreamPace
 
 
 class Calls:
@@ -39,9 +40,7 @@ class Calls:
         return digests
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(lanes, "REPEATING", Backoff(0.01, 20.0, 3.0))
+PACE = UpstreamPace(repeating=Backoff(0.01, 20.0, 3.0))
 
 
 def digests_of(count, seed=0):
@@ -60,20 +59,20 @@ async def run(lane, digests, tries=5):
 
 async def test_calls_are_full_and_limited_in_number():
     calls = Calls(0.01)
-    assert await run(Lane(calls, 10), digests_of(205)) == digests_of(205)
-    assert [len(call) for call in calls.made] == [10] * 20 + [5] and calls.most_at_once == MAX_CALLS
+    assert await run(Lane(calls, 10, PACE), digests_of(205)) == digests_of(205)
+    assert [len(call) for call in calls.made] == [10] * 20 + [5] and calls.most_at_once == PACE.calls
 
 
 async def test_orders_of_the_same_moment_share_a_call():
     calls = Calls()
-    lane = Lane(calls, 100)
+    lane = Lane(calls, 100, PACE)
     results = await asyncio.gather(*(run(lane, digests_of(1, seed)) for seed in range(50)))
     assert results == [digests_of(1, seed) for seed in range(50)] and len(calls.made) == 1
 
 
 async def test_small_orders_within_50_ms_travel_together():
     calls = Calls(0.2)
-    lane = Lane(calls, 100)
+    lane = Lane(calls, 100, PACE)
 
     async def later(number):
         await asyncio.sleep(number * 0.001)
@@ -86,18 +85,18 @@ async def test_small_orders_within_50_ms_travel_together():
 
 async def test_how_long_calls_take_is_learned_from_those_that_were_answered():
     calls = Calls(0, [UpstreamTransient("away")])
-    lane, order = Lane(calls, 100), Order("key", [1])
+    lane, order = Lane(calls, 100, PACE), Order("key", [1])
     lane.submit(order, digests_of(1))
     await order.parts.get()
-    assert lane._call_seconds == 0.2
+    assert lane.call_seconds == 0.2
     calls.seconds = 0.4
     await run(lane, digests_of(1))
-    assert lane._call_seconds >= 0.4
+    assert lane.call_seconds >= 0.4
 
 
 async def test_an_idle_lane_does_not_wait():
     calls = Calls()
-    lane = Lane(calls, 100)
+    lane = Lane(calls, 100, PACE)
     await run(lane, digests_of(1))
     started = time.monotonic()
     for number in range(20):
@@ -107,33 +106,33 @@ async def test_an_idle_lane_does_not_wait():
 
 async def test_equal_digests_are_sent_once():
     calls = Calls()
-    assert await run(Lane(calls, 10), [b"same"] * 7 + [b"other"]) == [b"same"] * 7 + [b"other"]
+    assert await run(Lane(calls, 10, PACE), [b"same"] * 7 + [b"other"]) == [b"same"] * 7 + [b"other"]
     assert calls.made == [[b"same", b"other"]]
 
 
 async def test_what_failed_in_several_calls_goes_on_together():
     calls = Calls(0.005, [UpstreamTransient("away")] * 3)
-    assert await run(Lane(calls, 4), digests_of(12)) == digests_of(12)
+    assert await run(Lane(calls, 4, PACE), digests_of(12)) == digests_of(12)
     assert sum(map(len, calls.made)) == 24 and len(calls.made) == 6
 
 
 async def test_tries_are_counted_by_document():
     calls = Calls(0, [UpstreamTransient("away")] * 100)
-    results = await run(Lane(calls, 10), digests_of(3), tries=2)
+    results = await run(Lane(calls, 10, PACE), digests_of(3), tries=2)
     assert all(isinstance(value, UpstreamTransient) for value in results) and len(calls.made) == 2
 
 
 async def test_a_call_that_found_no_connection_is_no_try():
     calls = Calls(0, [UpstreamTransient("refused", asked=False)] * 7)
-    assert await run(Lane(calls, 10), digests_of(3), tries=1) == digests_of(3)
+    assert await run(Lane(calls, 10, PACE), digests_of(3), tries=1) == digests_of(3)
     assert len(calls.made) == 8
 
 
 async def test_a_large_budget_is_not_used_up_at_once():
     calls, order = Calls(0, [UpstreamTransient("away")] * 100), Order("key", [5])
-    Lane(calls, 10).submit(order, digests_of(1))
+    Lane(calls, 10, PACE).submit(order, digests_of(1))
     await order.parts.get()
-    assert order.budget == [2] and len(calls.made) == lanes.TRIES_AT_ONCE
+    assert order.budget == [2] and len(calls.made) == TRIES_AT_ONCE
 
 
 @pytest.mark.parametrize("bad", [[3], [0, 9], [7, 8, 90, 91, 92]])
@@ -143,13 +142,13 @@ async def test_one_digest_that_is_refused_condemns_no_other(bad):
     class Refusing(Calls):
         async def __call__(self, digests, request_key):
             self.made.append(digests)
-            await asyncio.sleep(0)
+            await turns(1)
             if any(wanted[number] in digests for number in bad):
                 raise CallRejected("no")
             return digests
 
     calls = Refusing()
-    results = await run(Lane(calls, 100), wanted)
+    results = await run(Lane(calls, 100, PACE), wanted)
     assert [n for n, value in enumerate(results) if isinstance(value, ItemRejected)] == bad
     assert sum(isinstance(value, bytes) for value in results) == 100 - len(bad)
     assert len(calls.made) <= 40 and max(sum(w in made for made in calls.made) for w in wanted) <= 5
@@ -157,7 +156,7 @@ async def test_one_digest_that_is_refused_condemns_no_other(bad):
 
 async def test_a_refusal_of_every_call_is_not_searched_for_long():
     calls = Calls(0, [CallRejected("never")] * 10_000)
-    results = await run(Lane(calls, 1000), digests_of(1000))
+    results = await run(Lane(calls, 1000, PACE), digests_of(1000))
     assert all(isinstance(value, UpstreamPermanent | ItemRejected) for value in results)
     assert len(calls.made) < 250
 
@@ -171,21 +170,21 @@ async def test_calls_shrink_until_they_are_taken():
             return digests
 
     calls = Small()
-    lane = Lane(calls, 1000)
+    lane = Lane(calls, 1000, PACE)
     assert await run(lane, digests_of(1000), tries=1) == digests_of(1000)
     assert lane.limit <= 100
 
 
 async def test_a_small_order_passes_a_large_one():
     calls, ended = Calls(0.02), []
-    lane = Lane(calls, 10)
+    lane = Lane(calls, 10, PACE)
 
     async def timed(name, digests):
         await run(lane, digests)
         ended.append(name)
 
     large = asyncio.create_task(timed("large", digests_of(400)))
-    await asyncio.sleep(0.03)
+    await eventually(lambda: calls.made)
     await timed("small", [b"small"])
     assert ended == ["small"] and [b"small"] in [call[:1] for call in calls.made[:12]]
     await large
@@ -199,37 +198,37 @@ async def test_a_failed_call_is_repeated_as_it_was_under_the_same_key():
             keys.append((request_key, tuple(digests)))
             return await super().__call__(digests, request_key)
 
-    await run(Lane(Keyed(0, [OutcomeUnknown("reset"), None, OutcomeUnknown("reset")]), 5), digests_of(15))
+    await run(Lane(Keyed(0, [OutcomeUnknown("reset"), None, OutcomeUnknown("reset")]), 5, PACE), digests_of(15))
     assert len(keys) == 5 and len(set(keys)) == 3 and len({key for key, _ in keys}) == 3
 
 
 async def test_a_refusal_is_not_repeated_and_harms_no_other_call():
     calls = Calls(0, [None, UpstreamPermanent("no")])
-    results = await run(Lane(calls, 5), digests_of(15))
+    results = await run(Lane(calls, 5, PACE), digests_of(15))
     assert [isinstance(value, UpstreamPermanent) for value in results] == [False] * 5 + [True] * 5 + [False] * 5
 
 
 async def test_a_defect_ends_the_documents_of_its_call():
     calls = Calls(0, [ZeroDivisionError()])
-    results = await run(Lane(calls, 5), digests_of(5))
+    results = await run(Lane(calls, 5, PACE), digests_of(5))
     assert all(isinstance(value, UpstreamPermanent) and "unexpectedly" in value.cause for value in results)
 
 
 async def test_a_withdrawn_order_is_not_sent():
     calls, order = Calls(0.01), Order("key", [5] * 100)
-    lane = Lane(calls, 1)
+    lane = Lane(calls, 1, PACE)
     lane.submit(order, digests_of(100))
     await order.parts.get()
     lane.withdraw(order)
-    await asyncio.sleep(0.1)
-    assert len(calls.made) <= 2 * MAX_CALLS and lane.idle
+    await eventually(lambda: lane.idle)
+    assert len(calls.made) <= 2 * PACE.calls
 
 
 async def test_closing_ends_calls_under_way():
     calls, order = Calls(60), Order("key", [5] * 10)
-    lane = Lane(calls, 1)
+    lane = Lane(calls, 1, PACE)
     lane.submit(order, digests_of(10))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: len(calls.made) == PACE.calls + 1)
     await asyncio.wait_for(lane.close(), 1)
-    await asyncio.sleep(0.01)
-    assert len(calls.made) == MAX_CALLS + 1 and lane.idle
+    await turns()
+    assert len(calls.made) == PACE.calls + 1 and lane.idle

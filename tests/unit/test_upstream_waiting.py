@@ -6,9 +6,10 @@ import pytest
 
 from batchseal.errors import CallRejected, OutcomeUnknown, UpstreamRateLimited, UpstreamTransient
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import waiting
 from batchseal.upstream.interface import Handle
 from batchseal.upstream.waiting import answer_of
+
+POLLING = Backoff(0.001, 2.0, 1.5)
 
 
 class Service:
@@ -28,35 +29,30 @@ class Service:
         self.released += 1
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(waiting, "POLLING", Backoff(0.001, 2.0, 1.5))
-
-
 def handle(seconds=5.0):
     return Handle("responseID", "7", 2, asyncio.get_running_loop().time() + seconds)
 
 
 async def test_an_answer_at_once_is_not_waited_for():
     service = Service()
-    assert await answer_of(service, None, [b"a"]) == [b"a"] and service.polled == 0
+    assert await answer_of(service, None, [b"a"], POLLING) == [b"a"] and service.polled == 0
 
 
 async def test_outages_while_waiting_cost_nothing():
     service = Service(None, UpstreamTransient("503"), OutcomeUnknown("reset"), UpstreamRateLimited("429"), [b"a", b"b"])
-    assert await answer_of(service, None, handle()) == [b"a", b"b"]
+    assert await answer_of(service, None, handle(), POLLING) == [b"a", b"b"]
     assert (service.polled, service.released) == (5, 0)
 
 
 async def test_it_is_waited_for_no_longer_than_allowed():
     service = Service()
     with pytest.raises(OutcomeUnknown):
-        await answer_of(service, None, handle(0.05))
+        await answer_of(service, None, handle(0.05), POLLING)
     assert service.polled > 1 and service.released == 1
 
 
 async def test_a_refusal_ends_the_wait():
     service = Service(None, CallRejected("no such answer"))
     with pytest.raises(CallRejected):
-        await answer_of(service, None, handle())
+        await answer_of(service, None, handle(), POLLING)
     assert (service.polled, service.released) == (2, 1)

@@ -7,7 +7,7 @@ from blacksheep import Application, Content, Request, Response, Router
 
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract, load_contract
-from batchseal.api.guard import Guard
+from batchseal.api.guard import DEFAULT_PACE, Guard, GuardPace
 from batchseal.api.metrics import Metrics
 from batchseal.api.offered_service import OfferedService
 from batchseal.api.openapi import openapi_document
@@ -20,7 +20,9 @@ from batchseal.settings.load import Settings
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-async def create_application(service: OfferedService, authenticator: Authenticator, settings: Settings) -> Guard:
+async def create_application(
+    service: OfferedService, authenticator: Authenticator, settings: Settings, pace: GuardPace = DEFAULT_PACE
+) -> Guard:
     """Returns the application, started and ready to serve.
 
     Raises ConfigurationError if the file of `--compat.contract` cannot be used.
@@ -47,7 +49,7 @@ async def create_application(service: OfferedService, authenticator: Authenticat
     application.exceptions_handlers[ApiError] = problem
     application.exceptions_handlers[Exception] = problem
     await application.start()  # type: ignore[no-untyped-call]
-    return Guard(application, contract, problems, metrics, settings)
+    return Guard(application, contract, problems, metrics, settings, pace)
 
 
 def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> list[tuple[str, str, str, Handler]]:

@@ -7,6 +7,7 @@ address. A blocked address is refused even with the right secret; otherwise it c
 
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
@@ -25,9 +26,11 @@ class Attempts:
     """A hash table of ENTRIES fixed places in a shared, memory-mapped file.
 
     Keys with the same place overwrite each other: then a count begins anew, and more guesses are allowed than intended.
+    `now` tells the seconds of the monotonic clock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._file = MappedFile(path, FILE_BYTES)
         self._map = self._file.bytes
 
@@ -39,7 +42,7 @@ class Attempts:
         for key, most in self._keys(address, name):
             _, began, failures = self._entry(key)
             if failures >= most:
-                left = int(began + WINDOW_SECONDS - time.monotonic()) + 1
+                left = int(began + WINDOW_SECONDS - self._now()) + 1
                 raise TooManyRequests("too many failed attempts from this address", retry_after_seconds=max(1, left))
 
     def failed(self, address: str, name: str) -> None:
@@ -47,7 +50,7 @@ class Attempts:
         with self._file.locked():
             for key, _ in self._keys(address, name):
                 offset, began, failures = self._entry(key)
-                ENTRY.pack_into(self._map, offset, key, began if failures else time.monotonic(), failures + 1, 0)
+                ENTRY.pack_into(self._map, offset, key, began if failures else self._now(), failures + 1, 0)
 
     def _keys(self, address: str, name: str) -> tuple[tuple[int, int], tuple[int, int]]:
         """(key, limit) of the pair and of the address. The lowest bit tells the two kinds of keys apart."""
@@ -62,7 +65,7 @@ class Attempts:
         """
         offset = key % ENTRIES * ENTRY.size
         stored, began, failures, _ = ENTRY.unpack_from(self._map, offset)
-        now = time.monotonic()
+        now = self._now()
         if stored != key or not began <= now < began + WINDOW_SECONDS:
             return offset, now, 0
         return offset, began, failures

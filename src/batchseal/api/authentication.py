@@ -36,8 +36,15 @@ class Authenticator:
     """
 
     def __init__(
-        self, services: ClientServices, tokens: Tokens, probe: Probe, attempts: Attempts | None = None
+        self,
+        services: ClientServices,
+        tokens: Tokens,
+        probe: Probe,
+        attempts: Attempts | None = None,
+        *,
+        reload_seconds: float = RELOAD_SECONDS,
     ) -> None:
+        self._reload_seconds = reload_seconds
         self.attempts = attempts
         self.services = services
         self.tokens = tokens
@@ -79,9 +86,9 @@ class Authenticator:
         raise InvalidToken("the Authorization header holds neither Basic nor Bearer credentials")
 
     def reload(self) -> None:
-        """Reads the file of client services again if it has changed, at most once in RELOAD_SECONDS."""
+        """Reads the file of client services again if it has changed, at most once in `reload_seconds`."""
         if (now := time.monotonic()) >= self._next_reload:
-            self._next_reload = now + RELOAD_SECONDS
+            self._next_reload = now + self._reload_seconds
             self.services.reload_if_changed()
 
     def service(self, client_service: str, secret: str) -> ClientService:

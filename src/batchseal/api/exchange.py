@@ -35,7 +35,8 @@ class Exchange:
 
     `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
     body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
-    `stall_seconds` (0: no minimum). `cleanup` runs when the exchange is closed, however it ended.
+    `stall_seconds` (0: no minimum). `send_stall_seconds` is how long a caller may read nothing of its
+    reply before it is disconnected. `cleanup` runs when the exchange is closed, however it ended.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Exchange:
         max_body_bytes: int,
         stall_seconds: float,
         min_rate: int = 0,
+        send_stall_seconds: float = SEND_STALL_SECONDS,
     ) -> None:
+        self._send_stall_seconds = send_stall_seconds
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -182,9 +185,9 @@ class Exchange:
         await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
-        """Gives a message to the server. Raises ConnectionResetError after SEND_STALL_SECONDS."""
+        """Gives a message to the server. Raises ConnectionResetError after `send_stall_seconds`."""
         try:
-            async with asyncio.timeout(SEND_STALL_SECONDS):
+            async with asyncio.timeout(self._send_stall_seconds):
                 await self._send(message)
         except TimeoutError:
             raise ConnectionResetError("the caller no longer reads its reply") from None

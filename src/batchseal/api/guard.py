@@ -7,12 +7,13 @@ exception, counts the request for the metrics, and ends running requests at shut
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from batchseal.api.address import Address, Addresses
 from batchseal.api.contract import Contract
-from batchseal.api.exchange import Exchange, Message, Receive, Send
+from batchseal.api.exchange import SEND_STALL_SECONDS, Exchange, Message, Receive, Send
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
@@ -26,16 +27,38 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MAX_ROUTED_BYTES = 1024
 # How long a cancelled request may take to clean up.
 CANCELLED_SECONDS = 2.0
-# After this long without a request, `when_idle` is called.
-IDLE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPace:
+    """How long the guard waits. Raises ValueError for a time that is not positive."""
+
+    idle_seconds: float = 0.3
+    """After this long without a request, `when_idle` is called."""
+    send_stall_seconds: float = SEND_STALL_SECONDS
+    """A caller that reads nothing of its reply for this long is disconnected."""
+
+    def __post_init__(self) -> None:
+        if min(self.idle_seconds, self.send_stall_seconds) <= 0:
+            raise ValueError(f"these times must be positive: {self}")
+
+
+DEFAULT_PACE = GuardPace()
 
 
 class Guard:
     """The ASGI application that the server runs. Handlers find the request's Exchange in `scope["batchseal.exchange"]`."""
 
     def __init__(
-        self, application: Application, contract: Contract, problems: Problems, metrics: Metrics, settings: Settings
+        self,
+        application: Application,
+        contract: Contract,
+        problems: Problems,
+        metrics: Metrics,
+        settings: Settings,
+        pace: GuardPace = DEFAULT_PACE,
     ) -> None:
+        self.pace = pace
         self.application = application
         self.addresses = Addresses(contract)
         self.problems = problems
@@ -43,7 +66,7 @@ class Guard:
         self.settings = settings
         self.stopping = False
         self.running: set[asyncio.Task[None]] = set()
-        self.when_idle: Callable[[], None] | None = None  # Called once no request has run for IDLE_SECONDS.
+        self.when_idle: Callable[[], None] | None = None  # Called once no request has run for `idle_seconds`.
         self._idle: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,6 +79,7 @@ class Guard:
             max_body_bytes=self.settings.max_body_bytes,
             stall_seconds=self.settings.body_stall_seconds,
             min_rate=self.settings.min_body_rate,
+            send_stall_seconds=self.pace.send_stall_seconds,
         )
         task = asyncio.current_task()
         assert task is not None
@@ -73,7 +97,7 @@ class Guard:
             self.metrics.observe(exchange, time.perf_counter() - started)
             await exchange.close()
             if self.when_idle is not None and not self.running:
-                self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.when_idle)
+                self._idle = asyncio.get_running_loop().call_later(self.pace.idle_seconds, self.when_idle)
 
     async def handle(self, exchange: Exchange, receive: Receive) -> None:
         """Runs the application and answers for its exceptions.

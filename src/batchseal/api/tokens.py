@@ -7,6 +7,7 @@ secret of its client service: when the secret changes, the token becomes invalid
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +42,15 @@ class Issued:
 
 
 class Tokens:
-    """Issues and reads tokens that are signed with `key`."""
+    """Issues and reads tokens that are signed with `key`. `now` tells the seconds since 1970."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self.key = key
 
     def issue(self, client_service: str, secret: str) -> Issued:
         """A new token for this client service, valid for LIFETIME_SECONDS and as long as its secret stays the same."""
-        now, token_id = int(time.time()), secrets.token_urlsafe(16)
+        now, token_id = int(self._now()), secrets.token_urlsafe(16)
         claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
         return Issued(jwt.issue(self.key, claims), token_id)
 
@@ -72,7 +74,7 @@ class Tokens:
             return None
         if not parsed.is_signed_with(self.key):
             raise InvalidToken("the token's signature is wrong")
-        if claims.exp <= time.time():
+        if claims.exp <= self._now():
             raise InvalidToken("the token has run out")
         return claims
 

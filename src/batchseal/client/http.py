@@ -10,7 +10,7 @@ import select
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
@@ -20,7 +20,6 @@ from batchseal.errors import ConfigurationError, RequestFailed
 
 BASE_PATH = "/signstash/einvoice-integration-client-ws"
 REPLY_TIMEOUT_SECONDS = 180
-# The pause after each attempt, unless the service names one. There are as many attempts as pauses.
 PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_PAUSE_SECONDS = 30.0
 COPY_BYTES = 1 << 20
@@ -58,10 +57,20 @@ class DocumentResult:
 class Client:
     """Talks to one service as one client service, with Basic credentials, or with `token` if it is given.
 
+    `pauses_seconds` are the pauses after each attempt, unless the service names one; there are as many attempts as pauses.
     `url` is the service's address; it may contain the base path. Raises ConfigurationError if it is not an HTTP address.
     """
 
-    def __init__(self, url: str, client_id: str, secret: str, *, token: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        secret: str,
+        *,
+        token: str = "",
+        pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+    ) -> None:
+        self._pauses_seconds = pauses_seconds
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"--url: {url!r} is not an address that begins with http:// or https://")
@@ -79,7 +88,7 @@ class Client:
 
     def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
         """Sends the batch. Returns once the service has registered it. Raises RequestFailed."""
-        for attempt, pause in enumerate(PAUSES_SECONDS):
+        for attempt, pause in enumerate(self._pauses_seconds):
             try:
                 self._send_batch(body, progress)
                 return
@@ -87,7 +96,7 @@ class Client:
                 # "Reference taken" after a retry: the service registered an earlier attempt, and its reply was lost.
                 if attempt and problem.code == "0.0.7":
                     return
-                if problem.status not in (0, 429, 503) or attempt == len(PAUSES_SECONDS) - 1:
+                if problem.status not in (0, 429, 503) or attempt == len(self._pauses_seconds) - 1:
                     raise
                 time.sleep(min(problem.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
 
@@ -176,7 +185,7 @@ class Client:
         """Sends a GET and returns what `read` makes of the reply. Repeats it with growing pauses while the service is
         unavailable. Raises RequestFailed.
         """
-        for pause in PAUSES_SECONDS:
+        for pause in self._pauses_seconds:
             try:
                 connection = self._connect()
                 connection.request("GET", self._base + path, headers=self._headers(headers))

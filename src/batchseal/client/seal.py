@@ -44,7 +44,9 @@ class BatchResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def seal_batch(client: Client, body: BatchBody, out: Path, report: Report) -> BatchResult:
+def seal_batch(
+    client: Client, body: BatchBody, out: Path, report: Report, *, poll_seconds: float = POLL_SECONDS
+) -> BatchResult:
     """Has the documents of `body` signed, and stores the signed files in the folder `out` under the documents' names.
 
     Raises RequestFailed, or ConfigurationError if a signed file would replace its original.
@@ -63,7 +65,7 @@ def seal_batch(client: Client, body: BatchBody, out: Path, report: Report) -> Ba
     client.register(body, count)
     registered = time.monotonic()
     # 2 follow
-    status = follow(client, body, report)
+    status = follow(client, body, report, poll_seconds)
     finished = time.monotonic()
     # 3 fetch, 4 store
     result = BatchResult(status.operation_id, status.status)
@@ -85,7 +87,7 @@ def check_target(documents: Sequence[Document], out: Path) -> None:
             raise ConfigurationError(f"--out: {target} is one of the files to sign; choose another folder")
 
 
-def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
+def follow(client: Client, body: BatchBody, report: Report, poll_seconds: float) -> BatchStatus:
     """Asks for the status until the operation has finished, and returns it. Raises RequestFailed."""
     while True:
         asked = time.monotonic()
@@ -94,7 +96,7 @@ def follow(client: Client, body: BatchBody, report: Report) -> BatchStatus:
         if status.finished:
             report("sign", len(body.documents), len(body.documents))
             return status
-        time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - asked)))
+        time.sleep(max(0.0, poll_seconds - (time.monotonic() - asked)))
 
 
 def fetch(client: Client, documents: Sequence[Document], out: Path, result: BatchResult, report: Report) -> None:

@@ -91,6 +91,15 @@ class Link:
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def unanswered(self) -> int:
+        """The number of calls that wait for their answer."""
+        return len(self._waiting)
+
     def start(self) -> None:
         """Begins to connect, in the background."""
         self._task = asyncio.create_task(self._keep_connected())

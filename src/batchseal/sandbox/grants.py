@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from batchseal.system import jwt
@@ -17,9 +17,13 @@ MAX_GRANTS = 10_000
 
 
 class Tokens:
-    """Bearer tokens in the form of JSON Web Tokens. A new key is generated at each start, so a restart ends all tokens."""
+    """Bearer tokens in the form of JSON Web Tokens. A new key is generated at each start, so a restart ends all tokens.
 
-    def __init__(self, lifetime_seconds: int) -> None:
+    `now` tells the seconds since 1970.
+    """
+
+    def __init__(self, lifetime_seconds: int, *, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self.lifetime_seconds = lifetime_seconds
         self._key = secrets.token_bytes(32)
 
@@ -28,7 +32,7 @@ class Tokens:
         token_id = secrets.token_hex(16)
         claims = {
             "client_id": client_service,
-            "exp": time.time() + self.lifetime_seconds,  # not rounded down to whole seconds, which would end it early
+            "exp": self._now() + self.lifetime_seconds,  # not rounded down to whole seconds, which would end it early
             "jti": token_id,
         }
         return jwt.issue(self._key, claims), token_id
@@ -39,7 +43,7 @@ class Tokens:
         if parsed is None or not parsed.is_signed_with(self._key):
             return None
         claims = json.loads(parsed.claims)
-        return str(claims["client_id"]) if claims["exp"] > time.time() else None
+        return str(claims["client_id"]) if claims["exp"] > self._now() else None
 
 
 @dataclass(slots=True)

@@ -54,13 +54,16 @@ class Database:
     when it is used next.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, *, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._sessions = sessions
+        self._wait_seconds = connect_seconds * 2
         self._failures = 0  # failures to connect, in a row
         self._next_attempt = 0.0
 
     @classmethod
-    async def open(cls, dsn: str, pool_size: int, *, everything: bool) -> "Database":
+    async def open(
+        cls, dsn: str, pool_size: int, *, everything: bool, connect_seconds: float = CONNECT_SECONDS
+    ) -> "Database":
         """Connects once, to see that it is possible.
 
         With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
@@ -70,7 +73,7 @@ class Database:
         async def connect() -> Session:
             session: Session = await asyncpg.connect(
                 dsn,
-                timeout=CONNECT_SECONDS,
+                timeout=connect_seconds,
                 command_timeout=COMMAND_SECONDS,
                 connection_class=Session,
                 server_settings={
@@ -83,7 +86,7 @@ class Database:
             return session
 
         sessions = Sessions(connect, pool_size)
-        database = cls(sessions)
+        database = cls(sessions, connect_seconds=connect_seconds)
         try:
             async with database.connection() as connection:
                 await connection.fetchval("SELECT 1")
@@ -130,13 +133,13 @@ class Database:
             if self._sessions.at_hand:
                 session = await self._sessions.acquire()
             else:
-                async with asyncio.timeout(CONNECT_SECONDS * 2):
+                async with asyncio.timeout(self._wait_seconds):
                     session = await self._sessions.acquire()
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except TimeoutError:
             # This is no failure to connect, which would begin a pause: perhaps all connections were just in use.
-            raise DatabaseUnavailable(f"no connection within {CONNECT_SECONDS * 2:.0f} s") from None
+            raise DatabaseUnavailable(f"no connection within {self._wait_seconds:.0f} s") from None
         except CONNECTING_FAILED as problem:
             self._failures += 1
             self._next_attempt = loop.time() + RECONNECTING.pause_seconds(self._failures)

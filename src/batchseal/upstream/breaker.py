@@ -15,20 +15,19 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from batchseal.errors import OutcomeUnknown, UpstreamError, UpstreamTransient, UpstreamUnavailable
-from batchseal.system.backoff import Backoff
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 
 log = structlog.get_logger("upstream")
 
 FAILURES = 3
-PROBING = Backoff(0.5, 30.0)  # the pauses between two probes
-HOLD_SECONDS = 5.0  # the longest time that a call waits for the breaker to close
 
 
 class Breaker:
     """The breaker of one signing service. `probe` is a call that signs nothing; it raises UpstreamError if it fails."""
 
-    def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, probe: Callable[[], Awaitable[object]], pace: UpstreamPace = DEFAULT_PACE) -> None:
         self._probe = probe
+        self._pace = pace
         self._failures = 0
         self._probes = 0  # made since a call last succeeded
         self._closed = asyncio.Event()
@@ -43,13 +42,13 @@ class Breaker:
     @property
     def pause_seconds(self) -> float:
         """The pause before the next probe, without its jitter."""
-        return PROBING.pause_seconds(self._probes + 1)
+        return self._pace.probing.pause_seconds(self._probes + 1)
 
     async def enter(self) -> None:
-        """Must be awaited before each call. Raises UpstreamUnavailable if the breaker is still open after HOLD_SECONDS."""
+        """Must be awaited before each call. Raises UpstreamUnavailable if the breaker is still open after `hold_seconds`."""
         if self.is_open:
             try:
-                async with asyncio.timeout(HOLD_SECONDS):
+                async with asyncio.timeout(self._pace.hold_seconds):
                     await self._closed.wait()
             except TimeoutError:
                 raise UpstreamUnavailable(

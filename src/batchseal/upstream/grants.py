@@ -17,20 +17,21 @@ from dataclasses import replace
 from batchseal.errors import GrantExpired, UpstreamPermanent
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 
 MARGIN_SECONDS = 30.0  # a kept grant is not used so shortly before it ends
-UNUSED_GRANT_SECONDS = 2.0  # a grant that was requested ahead is dropped if no call takes it within this time
 
 # What a grant was requested for: the key of the account, the credential ID, and the digests without repetition.
 GrantRequest = tuple[str, str, tuple[bytes, ...]]
 
 
 class Grants:
-    """The grants of all accounts at one provider. `call_digests` is the largest number of digests in one call."""
+    """The grants of all accounts at one provider."""
 
-    def __init__(self, service: SigningService, call_digests: int) -> None:
+    def __init__(self, service: SigningService, pace: UpstreamPace = DEFAULT_PACE) -> None:
         self._service = service
-        self._call_digests = call_digests
+        self._call_digests = pace.call_digests
+        self._unused_seconds = pace.unused_grant_seconds
         self._kept: dict[tuple[str, str], list[Grant]] = {}
         self._ahead: dict[GrantRequest, asyncio.Task[Grant]] = {}
 
@@ -46,7 +47,7 @@ class Grants:
         grant = self._service.authorize(account, key, asked[2], request_key=call_key(request_key, asked[2]))
         task = self._ahead[asked] = asyncio.create_task(grant)
         task.add_done_callback(retrieve_failure)
-        asyncio.get_running_loop().call_later(UNUSED_GRANT_SECONDS, self._drop_unused, asked, task)
+        asyncio.get_running_loop().call_later(self._unused_seconds, self._drop_unused, asked, task)
 
     def close(self) -> None:
         """Cancels the requests that were made ahead."""

@@ -38,14 +38,13 @@ from batchseal.errors import (
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.grants import call_key
 from batchseal.upstream.interface import SignedPart
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 
 log = structlog.get_logger("upstream")
 
-MAX_CALLS = 4  # under way at once; a small order may start one more
 SMALL_ORDER = 32  # an order of at most this many digests is small
 RANK_SECONDS_PER_DIGEST = 0.002
 TRIES_AT_ONCE = 3  # the calls that a digest is sent in for one order; the rest of its budget is for a later order
-REPEATING = Backoff(0.25, 20.0, growth=3.0)  # the pauses between two tries
 # While a call is under way, a batch that is not full waits for more items. It stops waiting when no item has arrived for a
 # twenty-fourth of the time that a call takes, or after a quarter of that time for each call under way. While no call is
 # under way, nothing waits.
@@ -108,8 +107,9 @@ class Batch:
 class Lane:
     """The sign calls of one key. `sign_call` makes one call; `limit` is the largest number of digests in a call."""
 
-    def __init__(self, sign_call: SignCall, limit: int) -> None:
+    def __init__(self, sign_call: SignCall, limit: int, pace: UpstreamPace = DEFAULT_PACE) -> None:
         self._sign_call = sign_call
+        self._pace = pace
         self.limit = limit
         self._loop = asyncio.get_running_loop()
         self._ready: list[tuple[float, int, Item]] = []  # a heap by rank, then by order of arrival
@@ -119,7 +119,12 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._held_until = 0.0  # the end of a pause that the upstream asked for
-        self._call_seconds, self._answered = 0.2, 0  # moving average over the calls that were answered
+        self._call_seconds, self._answered = 0.2, 0
+
+    @property
+    def call_seconds(self) -> float:
+        """How long a call takes: a moving average over the calls that were answered."""
+        return self._call_seconds
 
     @property
     def idle(self) -> bool:
@@ -190,16 +195,19 @@ class Lane:
                 start = min(start, self._arrived_at + min(MAX_QUIET_SECONDS, self._call_seconds * QUIET_SHARE))
             starts.append(start)
         small = bool(self._ready) and len(self._ready[0][2].order.budget) <= SMALL_ORDER
-        free = len(self._calls) < MAX_CALLS or (small and len(self._calls) == MAX_CALLS)
+        free = len(self._calls) < self._pace.calls or (small and len(self._calls) == self._pace.calls)
         return max(self._held_until, min(starts)) if starts and free else None
 
     def _take_batch(self, now: float) -> Batch | None:
-        """The items of the next call. While MAX_CALLS are under way, only ready items are taken: the next is of a small order."""
+        """The items of the next call.
+
+        While as many calls as allowed are under way, only ready items are taken, since the next is of a small order.
+        """
         for batch in [batch for batch in self._retries if batch.due <= now]:
             if not batch.own_call:
                 self._retries.remove(batch)
                 self._make_ready(batch.items)
-            elif len(self._calls) < MAX_CALLS:
+            elif len(self._calls) < self._pace.calls:
                 self._retries.remove(batch)
                 return batch
         if not self._ready:
@@ -254,7 +262,9 @@ class Lane:
         """Decides by the error whether the items are sent again, and how; else delivers the error."""
         size = len(batch.items)
         if isinstance(problem, UpstreamRateLimited):
-            self._held_until = self._loop.time() + min(pause_seconds(1, problem), REPEATING.longest_seconds)
+            repeating = self._pace.repeating
+            pause = min(pause_seconds(1, problem, repeating), repeating.longest_seconds)
+            self._held_until = self._loop.time() + pause
         if isinstance(problem, CallTooLarge) and size > 1:
             self.limit = min(self.limit, (size + 1) // 2)
             self._make_ready(batch.items)
@@ -267,11 +277,13 @@ class Lane:
 
     def _retry(self, items: list[Item], problem: UpstreamError, *, own_call: bool, bisection: Bisection | None) -> None:
         """Tries the items again after a pause. Delivers the error if an item has no tries left, or if the pause is too long."""
-        pause = pause_seconds(max((item.tries for item in items), default=1), problem)
-        again = [item for item in items if item.tries_left > 0 and pause <= REPEATING.longest_seconds]
+        repeating = self._pace.repeating
+        longest = repeating.longest_seconds
+        pause = pause_seconds(max((item.tries for item in items), default=1), problem, repeating)
+        again = [item for item in items if item.tries_left > 0 and pause <= longest]
         if again:
             self._retries.append(Batch(again, self._loop.time() + pause, own_call, bisection))
-        deliver([(item, problem) for item in items if not (item.tries_left > 0 and pause <= REPEATING.longest_seconds)])
+        deliver([(item, problem) for item in items if not (item.tries_left > 0 and pause <= longest)])
 
     def _bisect(self, batch: Batch, problem: CallRejected) -> None:
         """Splits a refused call into so many parts that each digest stands alone before its tries are used up."""
@@ -297,8 +309,8 @@ def deliver(results: Iterable[tuple[Item, bytes | UpstreamError]]) -> None:
         order.parts.put_nowait(part)
 
 
-def pause_seconds(tries: int, problem: UpstreamError) -> float:
+def pause_seconds(tries: int, problem: UpstreamError, repeating: Backoff) -> float:
     """The pause before the next try. It grows with the tries, has jitter, and is never shorter than the upstream asks for."""
     if isinstance(problem, UpstreamAuthExpired) and tries == 1:
         return 0.0  # all that is needed is a fresh token, which is fetched anyway
-    return max(random.uniform(0.5, 1.0) * REPEATING.pause_seconds(tries), problem.retry_after_seconds or 0.0)
+    return max(random.uniform(0.5, 1.0) * repeating.pause_seconds(tries), problem.retry_after_seconds or 0.0)

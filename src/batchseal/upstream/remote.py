@@ -34,6 +34,7 @@ from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
 from batchseal.upstream.state import State
@@ -44,12 +45,8 @@ from batchseal.upstream.waiting import answer_of
 log = structlog.get_logger("upstream")
 
 KEY_SECONDS = 600.0  # a cached key is read again after this time, so that a renewed certificate is noticed
-HEALTH_SECONDS = 5.0  # how long the result of a health check is cached
 QUOTA_SECONDS = 3600.0  # how long operators are told of a quota that was used up
 VERIFIED_IN_LOOP = 4  # so few signatures are verified faster than a thread is started for them
-BYTES_PER_DIGEST = 100  # in a sign call: the digest in base64, and about as much again for the grant
-BODY_MARGIN_BYTES = 16 << 10
-FITS_BODY = ((1 << 20) - BODY_MARGIN_BYTES) // BYTES_PER_DIGEST
 SEARCHABLE = 200  # the limit for a call, once `verify` could not find the order of the signatures in a larger one
 
 
@@ -70,7 +67,8 @@ class RemoteUpstream:
     Raises ConfigurationError for an address or a proxy that cannot be used.
     """
 
-    def __init__(self, settings: Settings, services: ClientServices) -> None:
+    def __init__(self, settings: Settings, services: ClientServices, pace: UpstreamPace = DEFAULT_PACE) -> None:
+        self._pace = pace
         local = open_local(settings.upstream_address, settings.temp_folder, pss=settings.upstream_pss)
         self._transport: Transport | None = None
         if local is None:
@@ -81,18 +79,18 @@ class RemoteUpstream:
         self.tries = settings.upstream_tries
         self._cached_keys: dict[str, CachedKey] = {}
         # If the account that is dropped has calls under way, these keep its lane alive until they end.
-        self._accounts = Accounts(services, self._transport, lambda key: self._cached_keys.pop(key, None))
+        self.accounts = Accounts(services, self._transport, lambda key: self._cached_keys.pop(key, None))
         self._reading: dict[str, asyncio.Task[CachedKey]] = {}
-        self.breaker = Breaker(self.service.describe)
-        self._grants = Grants(self.service, FITS_BODY)
+        self.breaker = Breaker(self.service.describe, pace)
+        self._grants = Grants(self.service, pace)
         self._probe = Probe(self.service)
-        self._timestamps = Timestamps(settings)
+        self._timestamps = Timestamps(settings, pace)
         self._calls = self._failed_calls = 0
         self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)
 
     async def credential(self, caller: Caller, *, refresh: bool = False) -> Credential:
-        return (await self._find_key(self._accounts.of(caller), refresh=refresh)).key.credential
+        return (await self._find_key(self.accounts.of(caller), refresh=refresh)).key.credential
 
     async def sign(
         self,
@@ -106,7 +104,7 @@ class RemoteUpstream:
         if not digests:
             return
         try:
-            cached = await self._find_key_for(self._accounts.of(caller), credential)
+            cached = await self._find_key_for(self.accounts.of(caller), credential)
         except UpstreamError as problem:
             yield [(position, problem) for position in range(len(digests))]
             return
@@ -123,7 +121,7 @@ class RemoteUpstream:
 
     def announce(self, caller: Caller, fingerprint: bytes, digests: Sequence[bytes], *, request_key: str) -> None:
         with contextlib.suppress(UpstreamError):
-            cached = self._cached_keys.get(self._accounts.of(caller).key)
+            cached = self._cached_keys.get(self.accounts.of(caller).key)
             # If calls were under way, these digests would share a call with others, and need another grant.
             if (
                 cached
@@ -145,7 +143,7 @@ class RemoteUpstream:
 
     async def health(self) -> str | None:
         checked_at, result = self._health
-        if not checked_at or time.monotonic() - checked_at > HEALTH_SECONDS:
+        if not checked_at or time.monotonic() - checked_at > self._pace.health_seconds:
             result = await self._check()
             self._health = time.monotonic(), result
         return result
@@ -194,7 +192,7 @@ class RemoteUpstream:
             await self.service.describe()
             for service in self.services:
                 if service.active:
-                    await self._find_key(self._accounts.of(Caller(service.id)))
+                    await self._find_key(self.accounts.of(Caller(service.id)))
                     break
         except UpstreamError as problem:
             return f"{problem.description()} {problem.cause}"
@@ -286,7 +284,7 @@ class RemoteUpstream:
                     lane.limit = min(lane.limit, SEARCHABLE)
             return values
 
-        lane = Lane(sign_call, min(key.multisign, FITS_BODY))
+        lane = Lane(sign_call, min(key.multisign, self._pace.call_digests), self._pace)
         return lane
 
     async def _call(
@@ -295,6 +293,6 @@ class RemoteUpstream:
         """Signs with one grant and one sign call; waits for the signatures if they come later."""
         grant = await self._grants.take(account, key, digests, request_key)
         answer = await self.service.sign(account, key, grant, digests, request_key=request_key)
-        signatures = await answer_of(self.service, account, answer)
+        signatures = await answer_of(self.service, account, answer, self._pace.polling)
         self._grants.give_back(account, key, grant)
         return signatures

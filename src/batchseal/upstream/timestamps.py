@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
+from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
 from batchseal.upstream.verify import DIGESTS
@@ -34,14 +35,26 @@ log = structlog.get_logger("timestamp")
 
 REQUESTS_AT_ONCE = 8  # to one authority
 CALL_SECONDS = 15.0
-PAUSE_SECONDS = 15.0  # after a failure, an authority gets no request for this time
 CLOCK_SECONDS = 300  # the largest difference between an authority's clock and ours
 
 
 class Authority:
-    """One time stamp authority. Its budget is `requests` requests in `seconds` seconds; 0 means no limit."""
+    """One time stamp authority. Its budget is `requests` requests in `seconds` seconds; 0 means no limit.
 
-    def __init__(self, address: str, route: Route, roots: Roots, requests: int = 0, seconds: float = 0.0) -> None:
+    After a failure it gets no request for `pause_seconds`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        route: Route,
+        roots: Roots,
+        requests: int = 0,
+        seconds: float = 0.0,
+        *,
+        pause_seconds: float,
+    ) -> None:
+        self._pause_seconds = pause_seconds
         self.address = address
         self._roots = roots
         self._transport = Transport(address, route)
@@ -82,7 +95,7 @@ class Authority:
             return await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
-            self.failure, self._paused_until = problem.cause, time.monotonic() + PAUSE_SECONDS
+            self.failure, self._paused_until = problem.cause, time.monotonic() + self._pause_seconds
             raise
 
     async def close(self) -> None:
@@ -92,7 +105,8 @@ class Authority:
 class Timestamps:
     """All authorities of `settings.timestamp_urls`. Raises ConfigurationError if an entry cannot be read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pace: UpstreamPace = DEFAULT_PACE) -> None:
+        self._pause_seconds = pace.authority_pause_seconds
         self._authorities: list[Authority] = []
         entries = settings.timestamp_urls.split()
         if entries:  # without authorities, the file of roots need not be readable
@@ -109,7 +123,7 @@ class Timestamps:
         check_address(address, allow_http=True)  # plain HTTP is safe, since the token is signed
         try:
             requests, seconds = budget.split("/") if budget else ("0", "0")
-            return Authority(address, route, roots, int(requests), float(seconds))
+            return Authority(address, route, roots, int(requests), float(seconds), pause_seconds=self._pause_seconds)
         except ValueError:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
 

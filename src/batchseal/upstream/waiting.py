@@ -11,11 +11,11 @@ from batchseal.errors import OutcomeUnknown, UpstreamRateLimited, UpstreamTransi
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.interface import Account, Handle, SigningService
 
-POLLING = Backoff(0.2, 2.0, growth=1.5)
 
-
-async def answer_of(service: SigningService, account: Account, answer: list[bytes] | Handle) -> list[bytes]:
-    """The signatures. If `answer` is a handle, polls for them with growing pauses.
+async def answer_of(
+    service: SigningService, account: Account, answer: list[bytes] | Handle, polling: Backoff
+) -> list[bytes]:
+    """The signatures. If `answer` is a handle, polls for them with the pauses of `polling`.
 
     Raises OutcomeUnknown when the time of the handle is over, and any error that no further poll can mend.
     """
@@ -27,7 +27,7 @@ async def answer_of(service: SigningService, account: Account, answer: list[byte
             if asyncio.get_running_loop().time() >= answer.ends:
                 raise OutcomeUnknown("the signing service did not deliver the signatures in time")
             asked += 1
-            await asyncio.sleep(POLLING.pause_seconds(asked))
+            await asyncio.sleep(polling.pause_seconds(asked))
             # The server may have signed already. Only the poll is repeated, so that nothing is signed, and paid, twice.
             with suppress(UpstreamTransient, UpstreamRateLimited, OutcomeUnknown):
                 values = await service.poll(account, answer)

@@ -15,7 +15,8 @@ log = structlog.get_logger("service")
 class FetchedNotes:
     """Of one worker. A note that is missed only keeps a payload longer."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, gather_seconds: float = GATHER_SECONDS) -> None:
+        self._gather_seconds = gather_seconds
         self._store = store
         self._waiting: dict[str, set[int]] = {}  # operation ids by client service
         self._writing: asyncio.Task[None] | None = None
@@ -34,7 +35,7 @@ class FetchedNotes:
 
     async def _write_soon(self) -> None:
         while self._waiting:
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(self._gather_seconds)
             await self._write()
 
     async def _write(self) -> None:

@@ -37,16 +37,22 @@ READY_LINE = b"ready\n"
 OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
 
 
-def run(settings: Settings, open_application: OpenApplication, *, ready_fd: int | None = None) -> NoReturn:
+def run(
+    settings: Settings,
+    open_application: OpenApplication,
+    *,
+    ready_fd: int | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> NoReturn:
     """Serves on `settings.host` and `settings.port` until SIGTERM or SIGINT, and ends the process.
 
     `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is
-    written to `ready_fd` as soon as connections are taken. Exit code 0, or 1 where the server ended by itself
-    or could not start.
+    written to `ready_fd` as soon as connections are taken. After a signal, running requests get
+    `grace_seconds` to end. Exit code 0, or 1 where the server ended by itself or could not start.
     """
     code = 1
     try:
-        code = uvloop.run(serve(settings, open_application, ready_fd))
+        code = uvloop.run(serve(settings, open_application, ready_fd, grace_seconds))
     except ConfigurationError as problem:
         log.error("worker cannot start", cause=problem.cause)
     finally:
@@ -56,7 +62,9 @@ def run(settings: Settings, open_application: OpenApplication, *, ready_fd: int 
         os._exit(code)
 
 
-async def serve(settings: Settings, open_application: OpenApplication, ready_fd: int | None) -> int:
+async def serve(
+    settings: Settings, open_application: OpenApplication, ready_fd: int | None, grace_seconds: float
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +83,7 @@ async def serve(settings: Settings, open_application: OpenApplication, ready_fd:
             if not stop.is_set():
                 log.error("the server ended by itself")
                 return 1
-            await end(server, serving, guard)
+            await end(server, serving, guard, grace_seconds)
         finally:
             ending.cancel()
     return 0
@@ -131,9 +139,9 @@ async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> 
     raise ConfigurationError(f"nothing listens on {settings.host}:{settings.port}")
 
 
-async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard) -> None:
+async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard, grace_seconds: float) -> None:
     """Takes no more connections, lets the running requests end, and their last bytes reach the callers."""
     server.stop()  # type: ignore[no-untyped-call]
-    await guard.stop(GRACE_SECONDS)
+    await guard.stop(grace_seconds)
     # The server itself waits for half-sent headers and for callers who do not read.
     await asyncio.wait((serving,), timeout=FLUSH_SECONDS)

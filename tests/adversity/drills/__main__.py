@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import tools
+from harness.provenance import TAKEN, provenance
 from tests.adversity.drills import catalogue, registry  # noqa: F401
 from tests.adversity.drills.registry import DRILLS, run
 
@@ -28,7 +29,7 @@ def main() -> int:
     names = arguments.names or list(DRILLS)
     left_out = {name: DRILLS[name].left_out for name in names if DRILLS[name].left_out}
     tools.say(left_out)
-    failures = 0
+    taken, failures = provenance(), 0
     for name in names:
         one = DRILLS[name]
         trials = arguments.trials or (one.long if arguments.long else one.short)
@@ -40,14 +41,15 @@ def main() -> int:
         failures += result["failures"]
         say(f"{name}: {json.dumps(result)}")
         if not arguments.long:
-            merge(arguments.out, name, result)
+            merge(arguments.out, name, result, taken)
     tools.say(left_out)
     # A run in which nothing could be tried has shown nothing.
     return 1 if failures or len(left_out) == len(names) else 0
 
 
-def merge(path: Path, name: str, result: dict[str, Any]) -> None:
-    """Replaces the entry of one drill; others that run beside it lose nothing."""
+def merge(path: Path, name: str, result: dict[str, Any], taken: dict[str, str]) -> None:
+    """Replaces the entry of one drill; others that run beside it lose nothing. `taken` says from which sources it is."""
+    result = {**result, TAKEN: taken}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.service import RunningService
-from tests.adversity.drills.crashes import HOUSEKEEPING_SITES, Job, judge_ended, signing_trial
+from tests.adversity.drills.crashes import HOUSEKEEPING_SITES, Job, after_a_first_start, judge_ended, signing_trial
 from tests.adversity.drills.judge import judge_stored, result_of
+from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support import checksum_job
 
@@ -35,9 +36,12 @@ def kill_checksums(folder: Path) -> Iterator[Trial]:
 
     job = Job(checksum_job.start, checksum_job.body("site", texts), checksum_job.parts("site", texts), judge)
 
+    fresh = after_a_first_start(folder)
+
     def trial(number: int) -> Figures:
         site, everything = SIGNING_SITES[number // 2 % len(SIGNING_SITES)], number % 2 == 0
         place = folder / f"site {number}"
+        copied(fresh, place)
         figures = signing_trial(place, site, everything, job)
         judge_ended(place)
         shutil.rmtree(place, ignore_errors=True)

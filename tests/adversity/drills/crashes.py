@@ -11,7 +11,7 @@ from signal import SIGKILL
 
 from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_stored, living
-from tests.adversity.drills.purging import crashing, prepare, purge_trial
+from tests.adversity.drills.purging import copied, crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
 
@@ -85,6 +85,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     """Each site in turn: everything ends there, then its own process alone and the service goes on, then everything again."""
     contents = documents(30)
     aged: list[Path] = []
+    fresh = after_a_first_start(folder)
 
     def judge(service: RunningService, operation_id: int) -> None:
         judge_result(service, operation_id, contents, verified=3)
@@ -98,6 +99,7 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
             aged[:] = aged or [prepare(folder)]
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
         else:
+            copied(fresh, folder / f"site {number}")
             figures = signing_trial(folder / f"site {number}", site, everything, job)
         judge_ended(folder)
         shutil.rmtree(folder / f"site {number}", ignore_errors=True)
@@ -106,9 +108,19 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     yield trial
 
 
+def after_a_first_start(folder: Path) -> Path:
+    """A service's folder whose database was made, so that the trials need not make one each."""
+    place = made(folder / "fresh")
+    with RunningService(*FAST, folder=place):
+        pass
+    return place
+
+
 def signing_trial(place: Path, site: str, everything: bool, job: Job) -> Figures:
-    """The operation that was cut off at `site` is finished and delivered, by the service that goes on or by the next start."""
-    place.mkdir()
+    """The operation that was cut off at `site` is finished and delivered, by the service that goes on or by the next start.
+
+    `place` is a service's folder that `copied` has made.
+    """
     acknowledged = False
     if site == "claimed":
         leave_unclaimed(place, job)

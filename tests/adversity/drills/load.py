@@ -3,10 +3,12 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from harness.service import RunningService
 from tests.support.service import BASE, SYNC, batch, get, post
+from tests.support.waiting import until
 
 CALLERS = 3
 
@@ -56,10 +58,9 @@ class Load:
     def _is_finished(self, reference: str) -> bool:
         """Waits for an end a while, as long as the service answers."""
         path = f"{BASE}/async/operation/status/withExternalReference/{reference.replace(' ', '%20')}"
-        for _ in range(100):
-            if b'"EXECUTED"' in get(self._service, path, 5)[2] or self._ended.is_set():
-                return not self._ended.is_set()
-            time.sleep(0.05)
+        with suppress(AssertionError):
+            until(lambda: b'"EXECUTED"' in get(self._service, path, 5)[2] or self._ended.is_set(), 5)
+            return not self._ended.is_set()
         return False
 
     def end(self) -> None:

@@ -45,8 +45,7 @@ def prepare(folder: Path) -> Path:
 
 
 def purge_trial(made: Path, place: Path, site: str, everything: bool) -> Figures:
-    # The database's folder is another account's, where the service is root's: `-a` keeps that.
-    subprocess.run(["cp", "-a", str(made), str(place)], check=True)
+    copied(made, place)
     service = RunningService(*FAST, *KEEPING, folder=place)
     with crashing(site, everything), suppress(SystemExit), service:
         # Where everything is killed it may be so before the service is ready, or a moment later.
@@ -62,6 +61,12 @@ def purge_trial(made: Path, place: Path, site: str, everything: bool) -> Figures
         assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
         judge_purged(service)
         return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
+
+
+def copied(made: Path, place: Path) -> None:
+    """Copies a service's folder to `place`, which must not exist yet."""
+    # The database's folder is another account's, where the service is root's: `-a` keeps that.
+    subprocess.run(["cp", "-a", str(made), str(place)], check=True)
 
 
 @contextmanager
