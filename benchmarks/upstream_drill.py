@@ -8,8 +8,6 @@ import asyncio
 import hashlib
 import random
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,8 @@ from harness.misbehaving import KINDS, Misbehaving, service, sign_in_runs
 from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
 from batchseal.system.backoff import Backoff
-from batchseal.upstream import csc, lane
+from batchseal.upstream import csc
+from batchseal.upstream.pace import UpstreamPace
 
 SHARE = 0.2
 MULTISIGN = 10
@@ -49,18 +48,13 @@ def digests_of(seed: int, count: int) -> list[bytes]:
     return [hashlib.sha256(f"{seed} {number}".encode()).digest() for number in range(count)]
 
 
-@contextmanager
-def short_waits() -> Iterator[None]:
-    """What is waited for is not what is drilled."""
-    with ExitStack() as changes:
-        changes.enter_context(mock.patch.object(lane, "REPEATING", Backoff(0.02, 20.0, 3.0)))
-        changes.enter_context(mock.patch.object(csc, "SIGN_SECONDS_PER_DIGEST", 0.0))
-        yield
+# What is waited for is not what is drilled.
+SHORT_WAITS = UpstreamPace(repeating=Backoff(0.02, 20.0, growth=3.0))
 
 
 async def run_trials(kind: str, trials: int, documents: int = 500) -> list[Trial]:
     """Side by side: most of a trial is waiting."""
-    with short_waits():
+    with mock.patch.object(csc, "SIGN_SECONDS_PER_DIGEST", 0.0):
         return list(await asyncio.gather(*(run_trial(kind, seed, documents) for seed in range(trials))))
 
 
@@ -76,7 +70,7 @@ async def run_trial(kind: str, seed: int, documents: int = 500) -> Trial:
     double.fault = fault
     digests = digests_of(seed, documents)
     with tempfile.TemporaryDirectory() as folder:
-        async with service(Path(folder), double, upstream_timeout=1) as upstream:
+        async with service(Path(folder), double, upstream_pace=SHORT_WAITS, upstream_timeout=1) as upstream:
             sign = upstream.service.sign
 
             async def counted(*arguments: Any, **named: Any) -> list[bytes]:

@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ class Misbehaving:
             await self._runner.cleanup()
             # Closing TLS waits for the peer's answer, and the event loop may end before it comes: the socket would stay open.
             for transport in filter(None, transports):
-                transport.abort()
+                with suppress(AttributeError):  # in Python 3.11, one that is closed already has nothing left to abort
+                    transport.abort()
             await asyncio.sleep(0)
 
     async def _listen(self) -> None:

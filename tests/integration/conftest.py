@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -13,6 +14,7 @@ import pytest
 
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import Store
+from batchseal.worker.credentials import CredentialCache
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +84,13 @@ async def connect_store(database_url: str) -> AsyncIterator[Callable[..., Awaita
 @pytest.fixture
 def service_folder(tmp_path: Path) -> Path:
     return tmp_path / "service"
+
+
+@pytest.fixture
+def unknown_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does not know the credential, so the signer has to read the payload and prepare the documents."""
+
+    async def unknown(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(CredentialCache, "of", unknown)

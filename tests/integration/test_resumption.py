@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from harness.validators import pyhanko_verify
 from tests.integration.test_upstream_timestamps import Stamping
 from tests.support.parts import Connect, running_parts
 from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
+from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, NoSpace, PayloadUnavailable
 from batchseal.formats.registry import Formats
 from batchseal.operation import DocumentStatus, Mode, OperationStatus, SignError
-from batchseal.payloads.frames import HEADER_BYTES, FrameKind
+from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.reader import FileReader
@@ -46,26 +48,25 @@ async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Runni
         yield running
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
 async def until_status(running: Running, operation_id: int, status: OperationStatus) -> None:
-    async with asyncio.timeout(20):
-        while (await running.service.status_by_id(CALLER, operation_id)).status is not status:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    async def reached() -> bool:
+        return (await running.service.status_by_id(CALLER, operation_id)).status is status
+
+    await eventually(reached)
 
 
-async def submitted_unprepared(running: Running, reference: str, contents: list[bytes]) -> Any:
-    """The worker does not know the credential, so the signer has to prepare the documents."""
-
-    async def unknown(_: Any) -> None:
-        return None
-
-    running.service._acceptance._credentials.of = unknown  # type: ignore[method-assign]
-    return await running.submit(reference, contents)
+def cut_before(path: Path, payload_id: UUID, kind: FrameKind) -> None:
+    """Shortens a payload until no frame of this kind is left, as a power cut does."""
+    size = path.stat().st_size
+    while True:
+        reader = FileReader(path, payload_id)
+        try:
+            if not reader.ordinals(kind):
+                return
+        finally:
+            reader.close()
+        size -= 8
+        os.truncate(path, size)
 
 
 def spills(running: Running) -> int:
@@ -105,11 +106,7 @@ async def test_a_payload_whose_end_was_lost_can_still_be_packaged(running: Runni
     row = await running.submit("cut", CONTENTS[:3])
     await until_status(running, row.id, OperationStatus.EXECUTION_ERROR)
     (path,) = running.folder.glob("*.spill")
-    reader = FileReader(path, row.payload_id)
-    ((begin, _),) = (place for (kind, _), place in reader._frames.items() if kind is lost)
-    reader.close()
-    with path.open("r+b") as file:
-        file.truncate(begin - HEADER_BYTES)
+    cut_before(path, row.payload_id, lost)
     running.double.fault = lambda path, number: ""
     operation, delivered = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
@@ -121,6 +118,7 @@ async def test_a_payload_whose_end_was_lost_can_still_be_packaged(running: Runni
         assert verdict.valid
 
 
+@pytest.mark.usefixtures("unknown_to_the_worker")
 async def test_a_try_that_finds_no_space_leaves_no_file(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of further payloads would otherwise fill what is left of the space, try after try."""
     append, failed = FileUpload.append, threading.Semaphore(0)
@@ -135,18 +133,19 @@ async def test_a_try_that_finds_no_space_leaves_no_file(running: Running, monkey
         return append(upload, kept)
 
     monkeypatch.setattr(FileUpload, "append", full)
-    row = await submitted_unprepared(running, "full", CONTENTS[:2])
+    row = await running.submit("full", CONTENTS[:2])
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
     assert seen == [2, 2, 2]  # the documents, and the further payload that is being written
     assert spills(running) == 2
 
 
+@pytest.mark.usefixtures("unknown_to_the_worker")
 async def test_documents_that_cannot_be_prepared_leave_no_file(running: Running) -> None:
-    row = await submitted_unprepared(running, "no PDF", [b"%PDF-1.7 and no more"])
+    row = await running.submit("no PDF", [b"%PDF-1.7 and no more"])
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTION_FAILED
-    await until(lambda: spills(running) == 1)
+    await eventually(lambda: spills(running) == 1)
 
 
 async def test_time_stamps_that_were_switched_off_after_the_signature(connect_store: Connect, tmp_path: Path) -> None:
@@ -182,12 +181,13 @@ async def test_a_format_that_this_installation_does_not_have(connect_store: Conn
         row, documents = await parts.service.finished_operation(CALLER, operation_id=signed.id)
         with pytest.raises(PayloadUnavailable, match="no signature format 'pades'"):
             await anext(parts.service.deliver(row, documents, encoding="raw"))
-        async with asyncio.timeout(20):
-            tries = 0
-            while tries < 4:
-                async with parts.store.database.connection() as connection:
-                    tries = await connection.fetchval("SELECT tries FROM operations WHERE id = $1", pending.id)
-                await asyncio.sleep(0.02)
+
+        async def tried() -> bool:
+            async with parts.store.database.connection() as connection:
+                tries = await connection.fetchval("SELECT tries FROM operations WHERE id = $1", pending.id)
+            return tries >= 4
+
+        await eventually(tried)
         assert "signHash" not in double.calls
     async with running_with(connect_store, tmp_path, double) as running:
         for operation_id in (signed.id, pending.id):

@@ -18,7 +18,6 @@ from batchseal.signer.queue import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace
-from batchseal.worker.credentials import CredentialCache
 
 PIECE_BYTES = 64 << 10
 
@@ -72,16 +71,6 @@ async def test_an_operation_whose_digests_were_handed_over_needs_no_payload(runn
     storage.fails = ""
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
-
-
-@pytest.fixture
-def unknown_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker does not know the credential, so the signer has to read the payload and prepare the documents."""
-
-    async def unknown(*_: Any) -> None:
-        return None
-
-    monkeypatch.setattr(CredentialCache, "of", unknown)
 
 
 @pytest.mark.usefixtures("unknown_to_the_worker")
