@@ -4,14 +4,16 @@ import asyncio
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
+from types import ModuleType
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
-from batchseal.postgres import EmbeddedPostgres
+from batchseal.postgres import EmbeddedPostgres, launcher, syncing
 from batchseal.postgres.account import choose_account
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import copy_programs, find_programs, programs_for
@@ -190,7 +192,10 @@ async def test_root_becomes_the_owner_of_the_temp_folder(tmp_path: Path) -> None
 
 @as_root
 async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
-    """The way of a container's own user: it starts, connects and stops; nobody is asked to become anybody."""
+    """The way of a container's own user: it starts, connects and stops; nobody is asked to become anybody.
+
+    The folders of this checkout may be closed to that user, so it gets copies of what it runs.
+    """
     folder = Path("/var/tmp") / f"batchseal-test-{uuid4().hex}"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
@@ -198,19 +203,28 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     if not programs_are_open():
         copy_programs(find_programs(None).folder.parent, folder / "programs")
         programs = folder / "programs" / "package" / "pginstall" / "bin"
+    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, syncing)}
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-            code = asyncio.new_event_loop().run_until_complete(start_and_ask(folder, programs))
+            code = as_nobody(folder, programs, scripts)
         finally:
             os._exit(code)
     _, status = await asyncio.to_thread(os.waitpid, pid, 0)
     shutil.rmtree(folder)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def as_nobody(folder: Path, programs: Path | None, scripts: dict[ModuleType, str]) -> int:
+    """Starts a server as this user. `scripts` are the copies of modules that the server's start runs as programs."""
+    sys.executable = os.path.realpath(sys.executable)
+    for module, copy in scripts.items():
+        module.__file__ = copy
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    return asyncio.new_event_loop().run_until_complete(start_and_ask(folder, programs))
 
 
 async def start_and_ask(folder: Path, programs: Path | None) -> int:

@@ -26,9 +26,10 @@ def written(payloads: LocalPayloads, *frames: Frame) -> PayloadRecord:
     return record
 
 
-def open_descriptors() -> set[str]:
-    paths = (path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
-    return {name for name in paths if name.endswith(".spill")}
+def open_payloads(folder: Path) -> set[Path]:
+    """The files in this folder that the process has open."""
+    paths = (path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return {path for path in paths if path.parent == folder}
 
 
 def test_payloads_that_cannot_all_be_opened_are_all_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +47,7 @@ def test_payloads_that_cannot_all_be_opened_are_all_closed(tmp_path: Path, monke
     with pytest.raises(PayloadUnavailable):
         OperationReader(payloads, [first, further]).open()
     assert opened == [further.id, first.id]
-    assert not open_descriptors()
+    assert not open_payloads(tmp_path)
 
 
 def test_a_damaged_newer_frame_hides_the_older_one(tmp_path: Path) -> None:
