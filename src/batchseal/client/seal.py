@@ -87,7 +87,7 @@ def check_target(documents: Sequence[Document], out: Path) -> None:
             raise ConfigurationError(f"--out: {target} is one of the files to sign; choose another folder")
 
 
-def follow(client: Client, body: BatchBody, report: Report, poll_seconds: float) -> BatchStatus:
+def follow(client: Client, body: BatchBody, report: Report, poll_seconds: float = POLL_SECONDS) -> BatchStatus:
     """Asks for the status until the operation has finished, and returns it. Raises RequestFailed."""
     while True:
         asked = time.monotonic()
