@@ -73,6 +73,7 @@ TOOLS = {
         program("pdfsig", "poppler-utils"),
         program("pdfinfo", "poppler-utils"),
         program("certutil", "libnss3-tools"),
+        program("xmlsec1", "xmlsec1"),
         program("softhsm2-util", "softhsm2"),
         program("mkfs.ext4", "e2fsprogs"),
         program("e2fsck", "e2fsprogs"),

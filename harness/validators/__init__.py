@@ -44,15 +44,16 @@ class Verdict:
         return self.valid is True and self.trusted is not False and self.whole_file
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """The path of a program of `harness/tools.py`. Raises MissingValidator."""
     found = find(name)
     if found is None:
         raise MissingValidator(f"not installed: {missing([name])}")
     return found
 
 
-def _folder_for_now(name: str) -> Path:
-    """Gone when this process has ended."""
+def folder_for_now(name: str) -> Path:
+    """A folder that is gone when this process has ended."""
     folder = Path(tempfile.mkdtemp(prefix=f"batchseal-{name}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -61,10 +62,10 @@ def _folder_for_now(name: str) -> Path:
 @cache
 def _nss_folder(root_pem: bytes) -> Path:
     """An NSS database with the root and nothing else: a signer's certificate in it would hide its absence from the CMS."""
-    folder = _folder_for_now("nss")
+    folder = folder_for_now("nss")
     pem = folder / "root.pem"
     pem.write_bytes(root_pem)
-    certutil = _tool("certutil")
+    certutil = tool("certutil")
     database = f"sql:{folder}"
     subprocess.run([certutil, "-N", "-d", database, "--empty-password"], check=True, capture_output=True)
     subprocess.run(
@@ -94,10 +95,10 @@ def _pdfsig_verdicts(text: str) -> list[Verdict]:
 
 def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Verdict]]:
     """Poppler's verdicts per file; an unreadable file has none."""
-    tool, folder = _tool("pdfsig"), _nss_folder(root_pem)
+    pdfsig, folder = tool("pdfsig"), _nss_folder(root_pem)
     verdicts = {}
     for path in paths:
-        command = [tool, "-nssdir", f"sql:{folder}", str(path)]
+        command = [pdfsig, "-nssdir", f"sql:{folder}", str(path)]
         try:
             run = subprocess.run(command, capture_output=True, timeout=60)
             verdicts[path] = _pdfsig_verdicts(run.stdout.decode("utf-8", "replace"))
@@ -132,13 +133,13 @@ def pyhanko_verify(path: Path, *roots_der: bytes, strict: bool = True) -> list[V
 def _itext_classes() -> tuple[str, str]:
     if lacking := missing(ITEXT):
         raise MissingValidator(f"not installed: {lacking}")
-    javac = _tool("javac")
+    javac = tool("javac")
     jars = [JAVA_FOLDER / name for name in JARS]
-    folder = _folder_for_now("itext")
+    folder = folder_for_now("itext")
     classpath = ":".join(map(str, [folder, *jars]))
     source = Path(__file__).with_name("ITextVerify.java")
     subprocess.run([javac, "-cp", classpath, "-d", folder, str(source)], check=True, capture_output=True)
-    return _tool("java"), classpath
+    return tool("java"), classpath
 
 
 @dataclass(frozen=True)

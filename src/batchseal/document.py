@@ -74,6 +74,42 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SignaturePolicy:
+    """The policy that a signature declares (EPES): its identifier, the digest of its document, and where that can be read."""
+
+    identifier: str
+    digest_algorithm: str
+    digest: bytes
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureOptions:
+    """What may be chosen of a signature beside its type and level. An empty text stands for the default of the format.
+
+    `location`, `transform` and `canonical` are the values of `signatureLocation`, `signatureTransform` and `canonicalTransform`.
+    `covers_comments`: where comments belong to the canonical form, the signature covers them too. `role` is what the signer
+    claims to be. `detached`: the signature is a file of its own.
+    """
+
+    location: str = ""
+    transform: str = ""
+    canonical: str = ""
+    covers_comments: bool = False
+    policy: SignaturePolicy | None = None
+    role: str = ""
+    detached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureDefaults:
+    """What the configuration says of the signatures of a client service. `level` is the lowest one that its documents get."""
+
+    level: Level = Level.B
+    options: SignatureOptions = SignatureOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What the caller says about a document, and which signature the caller wants."""
 
@@ -85,6 +121,7 @@ class Description:
     signature_type: SignatureType = SignatureType.PADES
     level: Level = Level.B
     visible: bool = False  # whether a visible signature is wanted
+    options: SignatureOptions = SignatureOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +139,9 @@ class Prepared:
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
     `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
-    the audit trail keeps it. The signed file is at most `additional_bytes` longer than the original; a format that writes into
-    the original, as PAdES does, says exactly how much longer. Only the format can read `plan`.
+    the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the signature is
+    a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns out; a time
+    stamp may still change it. Only the format can read `plan`.
     """
 
     ordinal: int
@@ -114,6 +152,7 @@ class Prepared:
     level: Level
     additional_bytes: int
     plan: bytes
+    is_exact: bool = True
 
 
 class ToSign(NamedTuple):
@@ -123,11 +162,17 @@ class ToSign(NamedTuple):
     digest: bytes
     additional_bytes: int
     level: Level
+    is_exact: bool = True
+
+    @property
+    def ends_with_signature(self) -> bool:
+        """Whether nothing has to be asked of the format once the signature value is there."""
+        return self.level is Level.B and self.is_exact
 
 
 def to_sign(prepared: Prepared) -> ToSign:
     """The parts that the signer needs."""
-    return ToSign(prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level)
+    return ToSign(prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level, prepared.is_exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +185,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class SignedDocument:
-    """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory."""
+    """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory.
+
+    `media_type` and `suffix` (such as `.p7m`) are those of the file, where it is of another type than the original.
+    """
 
     ordinal: int
     segments: Sequence["Buffer"]
     total_bytes: int
+    media_type: str = ""
+    suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

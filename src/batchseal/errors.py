@@ -34,6 +34,14 @@ class DatabaseUnavailable(BatchsealError):
     """The database cannot be reached."""
 
 
+class DocumentUnsuitable(BatchsealError):
+    """The document does not allow the signature that is wanted."""
+
+    def __init__(self, cause: str = "", sign_error: SignError = SignError.SIGN_OPERATION_INTERNAL_ERROR) -> None:
+        super().__init__(cause)
+        self.sign_error = sign_error  # the `signError` of the document
+
+
 class PayloadDamaged(BatchsealError):
     """A stored payload does not match its checksum."""
 

@@ -81,6 +81,9 @@ class Checksum:
             return Need(NeedKind.TIME_STAMP, evidence.signature)
         return None
 
+    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+        return prepared.additional_bytes
+
     def package(
         self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:

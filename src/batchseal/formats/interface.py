@@ -67,7 +67,14 @@ class SignatureFormat(Protocol):
     def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
         """What the document needs next; None where it has all that its level asks for.
 
-        The signer asks again after each need was met. It does not ask for documents of level B, which need nothing.
+        The signer asks again after each need was met.
+        """
+        ...
+
+    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+        """How much longer than the original the signed document is; for a signature that is a file of its own, its length.
+
+        `evidence` is all that the document needs. The signer does not ask for documents of level B that are `is_exact`.
         """
         ...
 

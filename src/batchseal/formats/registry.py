@@ -7,10 +7,11 @@ from batchseal.document import Credential, Description, Level, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Original, SignatureFormat
 from batchseal.formats.pades.pades import Pades
+from batchseal.formats.xades.xades import Xades
 from batchseal.operation import SignError
 
 # A new format is added here.
-ALL: tuple[SignatureFormat, ...] = (Pades(),)
+ALL: tuple[SignatureFormat, ...] = (Pades(), Xades())
 
 
 class Formats:
@@ -66,7 +67,7 @@ class Formats:
 
     def _no_format_for(self, wanted: Description) -> str:
         label = wanted.signature_type.label
-        signed = [content.media_type for kind, content in self._by_request if kind is wanted.signature_type]
+        signed = [content.media_type for kind, content in sorted(self._by_request) if kind is wanted.signature_type]
         if not signed:
             return f"signatures of type {label} are not offered yet"
         return f"{label} signs {', '.join(signed)}, not {wanted.content_type.media_type}"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import Credential, Description, Evidence, Level, Prepared, SignatureType
+from batchseal.document import Credential, Description, Evidence, Level, Prepared, SignatureOptions, SignatureType
 from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
@@ -26,6 +26,7 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     signature_type: SignatureType = SignatureType.PADES
     level: Level = Level.B
     visible: bool = False
+    options: SignatureOptions | None = None
 
 
 class Asked(msgspec.Struct):
@@ -47,6 +48,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     level: Level = Level.B
     additional_bytes: int = 0
     plan: bytes = b""
+    is_exact: bool = True
 
     head: bytes = b""
     tail: bytes = b""
@@ -60,6 +62,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
 AskedTuple = tuple[int, ContentType, str | None, str | None, bool]
 
 T = TypeVar("T")
+DEFAULT_OPTIONS = SignatureOptions()
 
 _encode = msgspec.msgpack.Encoder().encode
 _prepared = msgspec.msgpack.Decoder(PreparedRecord).decode
@@ -81,6 +84,7 @@ def prepared_frame(prepared: Prepared) -> Frame:
         level=prepared.level,
         additional_bytes=prepared.additional_bytes,
         plan=prepared.plan,
+        is_exact=prepared.is_exact,
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -100,6 +104,7 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
             signature_type=what.signature_type,
             level=what.level,
             visible=what.visible,
+            options=None if what.options == DEFAULT_OPTIONS else what.options,
         )
         for ordinal, what in asked
     ]
@@ -135,6 +140,7 @@ def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
         record.level,
         record.additional_bytes,
         record.plan,
+        record.is_exact,
     )
 
 
@@ -159,6 +165,7 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
         signature_type=asked.signature_type,
         level=asked.level,
         visible=asked.visible,
+        options=asked.options or DEFAULT_OPTIONS,
     )
 
 

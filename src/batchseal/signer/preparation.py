@@ -78,10 +78,11 @@ class Preparation:
         return plan, unprepared, records.read_old_tries(reader), needs_credential
 
     def _sort_signed(self, plan: Plan, prepared: Prepared, evidence: Evidence) -> None:
-        if prepared.level > Level.B and self._formats.named(prepared.format).next_need(prepared, evidence) is not None:
+        used = self._formats.named(prepared.format)
+        if prepared.level > Level.B and used.next_need(prepared, evidence) is not None:
             plan.to_complete.append((to_sign(prepared), evidence))
         else:
-            plan.ended.append(DocumentOutcome(prepared.ordinal, prepared.additional_bytes))
+            plan.ended.append(DocumentOutcome(prepared.ordinal, used.added_bytes(prepared, evidence)))
 
     async def prepare(self, work: Work, credential: Credential, rows: Sequence[DocumentRow], plan: Plan) -> None:
         """3 prepare, into a further payload that the row of the operation names before anything in it is signed.

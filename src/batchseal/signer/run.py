@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
+from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
     DatabaseUnavailable,
@@ -119,10 +119,10 @@ class Signing:
         renewed: list[int] = []
         async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
-            complete = [item for item, _ in signed if item.level is Level.B]
+            complete = [item for item, _ in signed if item.ends_with_signature]
             outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes) for item in complete]
             await self._record(work, outcomes, kept)
-            await self._complete(work, [(item, evidence) for item, evidence in signed if item.level > Level.B])
+            await self._complete(work, [one for one in signed if not one[0].ends_with_signature])
         return renewed
 
     async def _sign(
@@ -153,7 +153,7 @@ class Signing:
                     outcomes.append(DocumentOutcome(item.ordinal, refusal=refusal))
             yield signed, outcomes
 
-    # --- what a level above B needs -----------------------------------------------------------------------------------
+    # --- what a document needs after its signature ---------------------------------------------------------------------
 
     async def _complete(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
         """Gets what signed documents still need, a few documents at a time, since what was prepared of them may be large."""
@@ -178,14 +178,14 @@ class Signing:
                 if not isinstance(one, Prepared):
                     outcomes.append(DocumentOutcome(ordinal, refusal=storage_refusal(one)))
                 elif answer is None:
-                    outcomes.append(DocumentOutcome(ordinal, one.additional_bytes))
+                    outcomes.append(self._signed(one, evidence))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
                 else:
                     more = replace(evidence, time_stamps=(*evidence.time_stamps, answer))
                     kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
                     if self._need(one, more) is None:
-                        outcomes.append(DocumentOutcome(ordinal, one.additional_bytes))
+                        outcomes.append(self._signed(one, more))
                     else:
                         next_round[ordinal] = more
             await self._record(work, outcomes, kept)
@@ -193,6 +193,9 @@ class Signing:
 
     def _need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
         return self._formats.named(prepared.format).next_need(prepared, evidence)
+
+    def _signed(self, prepared: Prepared, evidence: Evidence) -> DocumentOutcome:
+        return DocumentOutcome(prepared.ordinal, self._formats.named(prepared.format).added_bytes(prepared, evidence))
 
     async def _meet(self, needs: Sequence[Need]) -> list[bytes | UpstreamError]:
         """One answer for each need, in order."""

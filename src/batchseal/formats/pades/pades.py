@@ -102,6 +102,9 @@ class Pades:
             return Need(NeedKind.TIME_STAMP, evidence.signature)
         return None
 
+    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+        return prepared.additional_bytes  # the reserved region is as long, whatever is in it
+
     def package(
         self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:

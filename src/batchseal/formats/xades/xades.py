@@ -1,0 +1,207 @@
+"""The format XAdES, levels B and T (ETSI EN 319 132-1): the original document with one ds:Signature element put into it.
+
+The signed file is: the original up to the insertion, the signature, the rest of the original. Where the parent is an empty
+element such as `<a/>`, it is opened into `<a>…</a>`, which has the same canonical form.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from batchseal.document import (
+    MAX_TIME_STAMP_BYTES,
+    Credential,
+    Description,
+    Evidence,
+    Level,
+    Prepared,
+    Refusal,
+    SignatureType,
+    SignedDocument,
+)
+from batchseal.errors import DocumentUnsuitable, ItemRejected
+from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.xades import names
+from batchseal.formats.xades.canonical import CanonicalDocument, Insertion, Wish, canonicalise
+from batchseal.formats.xades.location import parse
+from batchseal.formats.xades.template import (
+    CANONICAL_TRANSFORMS,
+    TRANSFORMS,
+    Style,
+    XadesTemplate,
+    base64_length,
+    canonical_value,
+    encoded,
+    raw_value,
+)
+from batchseal.operation import ContentType, SignError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+NAME = "xades"
+# Characters that XML 1.0 has no way to write (2.2).
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# How often another suffix is tried where ids of the document collide with ours.
+MAX_SUFFIXES = 1000
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How the signature is written, and where it goes, as it is stored. New fields have defaults.
+
+    `version` says how the text is made of `style`. Who writes signatures in another way counts on, and keeps the way before.
+    """
+
+    style: Style
+    insertion: Insertion
+    value_bytes: int  # the length of the signature value as XML has it
+    is_ecdsa: bool = False
+    time_stamp_room: int = 0  # the length of the longest token, as far as it is part of `additional_bytes`
+    version: int = 1
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_plan = msgspec.msgpack.Decoder(Plan).decode
+
+
+class Xades:
+    """A `SignatureFormat`."""
+
+    name = NAME
+    signs = frozenset({(SignatureType.XADES, kind) for kind in (ContentType.TEXT_XML, ContentType.APPLICATION_XML)})
+
+    def offers(self, wanted: Description) -> Refusal | None:
+        options, cause = wanted.options, None
+        if wanted.visible:
+            cause = "a signature in XML cannot be visible"
+        elif wanted.level > Level.T:
+            cause = f"XAdES B-{wanted.level.name} is not offered yet"
+        elif options.transform and options.transform not in TRANSFORMS:
+            cause = f"signatureTransform {options.transform[:40]!r} is not one of {', '.join(TRANSFORMS)}"
+        elif options.canonical and options.canonical not in CANONICAL_TRANSFORMS:
+            cause = f"canonicalTransform {options.canonical[:40]!r} is not one of {', '.join(CANONICAL_TRANSFORMS)}"
+        elif wanted.location and UNWRITABLE.search(wanted.location):
+            cause = "location has a character that XML cannot hold"
+        else:
+            try:
+                parse(options.location)
+            except DocumentUnsuitable as problem:
+                cause = problem.cause
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+
+    def prepare(
+        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+    ) -> list[Prepared | Refusal]:
+        found = canonicalise([(content, wish(wanted, credential)) for _, wanted, content in originals])
+        results: list[Prepared | Refusal] = []
+        for (ordinal, wanted, _), canonical in zip(originals, found, strict=True):
+            if isinstance(canonical, DocumentUnsuitable):
+                results.append(Refusal(canonical.sign_error, f"{wanted.name}: {canonical.cause}"))
+            else:
+                results.append(prepare_one(ordinal, wanted, canonical, credential, signing_time))
+        return results
+
+    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+        if prepared.level >= Level.T and not evidence.time_stamps:
+            return Need(NeedKind.TIME_STAMP, stamped_text(_plan(prepared.plan), evidence))
+        return None
+
+    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+        if not evidence.time_stamps:
+            return prepared.additional_bytes
+        plan = _plan(prepared.plan)
+        unused = base64_length(plan.time_stamp_room) - base64_length(len(evidence.time_stamps[0]))
+        return prepared.additional_bytes - unused * len(encoded("=", plan.insertion.codec))
+
+    def package(
+        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+    ) -> SignedDocument:
+        plan = _plan(prepared.plan)
+        template = XadesTemplate.cached(credential, plan.style)
+        # What is written here was signed when it was prepared, perhaps by another release.
+        if template.signed_info_digest(prepared.document_digest) != prepared.digest:
+            raise ItemRejected("the signature is about another text than the one that is written here")
+        time_stamp = b""
+        if prepared.level >= Level.T:
+            if not evidence.time_stamps:
+                raise ItemRejected("the time stamp is missing")
+            time_stamp = evidence.time_stamps[0]
+            if hashlib.sha256(stamped_text(plan, evidence)).digest() not in time_stamp:
+                raise ItemRejected("the time stamp is about another text than the one that is written here")
+        where, view = plan.insertion, memoryview(original).cast("B")
+        signature = template.signature(prepared.document_digest, evidence.signature, time_stamp)
+        text = encoded(f"{where.before}{signature}{where.after}", where.codec)
+        segments = (view[: where.offset], text, view[where.offset + where.removed_bytes :])
+        return SignedDocument(prepared.ordinal, segments, sum(map(len, segments)))
+
+
+def stamped_text(plan: Plan, evidence: Evidence) -> bytes:
+    """What a signature time stamp is about. Raises ItemRejected."""
+    raw = raw_value(evidence.signature, plan.value_bytes, is_ecdsa=plan.is_ecdsa)
+    return canonical_value(plan.style, raw)
+
+
+def prepare_one(
+    ordinal: int, wanted: Description, found: CanonicalDocument, credential: Credential, signing_time: datetime
+) -> Prepared | Refusal:
+    """`found` is what the canonicaliser said of the document."""
+    style = unused_style(wanted, found, credential, signing_time)
+    if style is None:
+        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: its ids leave none for a signature")
+    template, where = XadesTemplate.cached(credential, style), found.insertion
+    room = MAX_TIME_STAMP_BYTES if wanted.level >= Level.T else 0
+    text_bytes = template.encoded_bytes(where.codec, room)
+    around_bytes = len(encoded(where.before + where.after, where.codec)) - where.removed_bytes
+    return Prepared(
+        ordinal=ordinal,
+        format=NAME,
+        digest=template.signed_info_digest(found.digest),
+        document_digest=found.digest,
+        fingerprint=credential.fingerprint,
+        level=wanted.level,
+        additional_bytes=text_bytes + around_bytes,
+        plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room)),
+    )
+
+
+def unused_style(
+    wanted: Description, found: CanonicalDocument, credential: Credential, signing_time: datetime
+) -> Style | None:
+    """The style of the signature, with ids that the document does not have. They are the same for a whole operation otherwise."""
+    moment = signing_time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    suffix = hashlib.sha256(credential.fingerprint + moment.encode()).hexdigest()[:16]
+    for number in range(1, MAX_SUFFIXES):
+        style = Style(
+            signing_time=moment,
+            suffix=suffix if number == 1 else f"{suffix}-{number}",
+            transform=wanted.options.transform or "ENVELOPED",
+            canonical=wanted.options.canonical or "EXCLUSIVE",
+            uri=reference_uri(wanted),
+            mime_type=wanted.content_type.media_type,
+            city=wanted.location or "",
+            policy=wanted.options.policy,
+            role=wanted.options.role,
+        )
+        if found.ids.isdisjoint(style.ids):
+            return style
+    return None
+
+
+def wish(wanted: Description, credential: Credential) -> Wish:
+    """What is asked of the document. `offers` has found nothing wrong."""
+    return Wish(
+        location=parse(wanted.options.location),
+        digest_algorithm=credential.digest_algorithm,
+        without_signatures=wanted.options.transform in ("XPATH", "XPATH2_FILTER"),
+        with_comments=reference_uri(wanted) == names.WHOLE_DOCUMENT_WITH_COMMENTS,
+    )
+
+
+def reference_uri(wanted: Description) -> str:
+    """Comments are covered only where the reference names the document in the longer form (XMLDSig 4.4.3.3)."""
+    with_comments = wanted.options.canonical == "EXCLUSIVE_WITH_COMMENTS" and wanted.options.covers_comments
+    return names.WHOLE_DOCUMENT_WITH_COMMENTS if with_comments else names.WHOLE_DOCUMENT

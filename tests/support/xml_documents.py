@@ -1,0 +1,84 @@
+"""Small XML documents, and signatures in them without a service."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tests.support.signing_keys import Signer
+
+from batchseal.document import Description, Evidence, Level, Prepared, Refusal, SignatureOptions, SignatureType
+from batchseal.formats.xades.xades import Xades
+from batchseal.operation import ContentType
+
+MOMENT = datetime(2026, 11, 28, 18, 0, tzinfo=UTC)
+UBL = "urn:oasis:names:specification:ubl:schema:xsd:"
+
+# What canonicalization changes: line ends, white space in attributes, references, CDATA, the order of attributes and
+# declarations, empty elements; and what it leaves alone: a comment, processing instructions.
+INVOICE = f"""<?xml version="1.0" encoding="UTF-8"?>\r
+<!-- before --><?before data?>\r
+<Invoice xmlns="{UBL}Invoice-2" xmlns:cbc="{UBL}CommonBasicComponents-2"\r
+  xmlns:ext="{UBL}CommonExtensionComponents-2" xmlns:unused="urn:unused">\r
+  <ext:UBLExtensions><ext:UBLExtension><ext:ExtensionContent/></ext:UBLExtension></ext:UBLExtensions>\r
+  <cbc:ID z="1" a="x\ty&#13;&#9;z" xmlns:b="urn:b" b:c="&lt;&quot;>'"  >FT 2026/5 &amp; &gt; ]]&gt; \xe7\xe3\xe9</cbc:ID >\r
+  <!-- within <not> a tag --><cbc:Note xml:lang='pt'><![CDATA[<x>&]]>&#13;\ttext</cbc:Note><cbc:Empty/><?inside?>\r
+  <cbc:Amount currencyID="EUR" xmlns="">1.00</cbc:Amount>\r
+</Invoice>\r
+<?after?><!-- after -->\r
+"""
+ENCODINGS = {
+    "UTF-8": "utf-8",
+    "UTF-8 with a mark": "utf-8-sig",
+    "UTF-16": "utf-16",
+    "ISO-8859-1": "iso8859-1",
+    "ISO-8859-15": "iso8859-15",
+    "windows-1252": "cp1252",
+}
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """`text`, which declares UTF-8, in one of ENCODINGS and with its declaration."""
+    declared = encoding.removesuffix(" with a mark")
+    return text.replace('encoding="UTF-8"', f'encoding="{declared}"', 1).encode(ENCODINGS[encoding])
+
+
+def wanted(
+    *, transform: str = "", canonical: str = "", at: str = "", level: Level = Level.B, **more: object
+) -> Description:
+    """What a caller says of an XML document. `at` is its signatureLocation; `more` are further SignatureOptions."""
+    options = SignatureOptions(location=at, transform=transform, canonical=canonical)
+    return Description(
+        "ref",
+        "invoice.xml",
+        ContentType.TEXT_XML,
+        None,
+        "Oeiras",
+        signature_type=SignatureType.XADES,
+        level=level,
+        options=replace(options, **more),  # type: ignore[arg-type]
+    )
+
+
+def prepared(content: bytes, what: Description, signer: Signer, moment: datetime = MOMENT) -> Prepared:
+    """Fails with the cause where the document is refused."""
+    (result,) = Xades().prepare([(0, what, content)], signer.credential, moment)
+    assert isinstance(result, Prepared), result
+    return result
+
+
+def refusal(content: bytes, what: Description, signer: Signer) -> Refusal:
+    """Fails where the document is not refused."""
+    if (offered := Xades().offers(what)) is not None:
+        return offered
+    (result,) = Xades().prepare([(0, what, content)], signer.credential, MOMENT)
+    assert isinstance(result, Refusal), result
+    return result
+
+
+def signed(content: bytes, what: Description, signer: Signer, moment: datetime = MOMENT) -> bytes:
+    """The document with its signature of level B."""
+    one = prepared(content, what, signer, moment)
+    evidence = Evidence(signer.sign(one.digest))
+    document = Xades().package(content, one, evidence, signer.credential)
+    whole = b"".join(bytes(segment) for segment in document.segments)
+    assert len(whole) == document.total_bytes == len(content) + Xades().added_bytes(one, evidence)
+    return whole
