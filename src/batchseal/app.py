@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,6 +21,7 @@ import uvloop
 
 from batchseal._native import base64, digest, scanner
 from batchseal.admission.ledger import Ledger
+from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
@@ -107,7 +109,16 @@ async def migrate(settings: Settings, store: Store) -> None:
     await owner.close()
 
 
-async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
+def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:
+    """What the configuration says of the signatures of a client service. The higher of two levels holds."""
+    service = services.get(client_service)
+    own = service.signature if service is not None else NO_DEFAULTS
+    return replace(own, level=max(own.level, Level[settings.signature_level]))
+
+
+async def build_service(
+    settings: Settings, services: ClientServices
+) -> tuple["Service", Callable[[], Awaitable[None]]]:
     """The service that a worker offers to the API, and a function that closes it."""
     from batchseal.admission.admission import Admission
     from batchseal.admission.limits import budgets_of
@@ -132,6 +143,7 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awa
         instance=UUID(settings.instance),
         advertised=settings.advertised,
         admission=Admission(ledger, budgets_of(settings), payloads.free_bytes, make_room),
+        signature_defaults=partial(signature_defaults, settings, services),
     )
 
     async def close() -> None:
@@ -229,8 +241,8 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
-    service, close = await build_service(settings)
     services = ClientServices.load(settings.services_file)
+    service, close = await build_service(settings, services)
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)

@@ -109,6 +109,9 @@ class SignatureDefaults:
     options: SignatureOptions = SignatureOptions()
 
 
+NO_DEFAULTS = SignatureDefaults()
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What the caller says about a document, and which signature the caller wants."""

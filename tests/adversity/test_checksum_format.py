@@ -87,7 +87,7 @@ def test_formats_stand_side_by_side_in_one_request(service: RunningService) -> N
     pdf = invoice(1, size_bytes=20_000)
     described = checksum_job.request("mixed", [TEXTS[0], TEXTS[1], b"zero \0 byte", TEXTS[3]])
     wrong = checksum_job.entry(5, TEXTS[4])
-    wrong["signatureInfo"]["signatureType"] = "XAdES"
+    wrong["signatureInfo"]["signatureType"] = "PAdES"
     described["documents"] += [pdf_entry(4, pdf), wrong]
     assert post(service, json.dumps(described).encode())[0] == 200
     operation_id = finished(service, "mixed").operation_id

@@ -1,12 +1,21 @@
 """What a row keeps of a payload, what a payload keeps beside the documents, and how several payloads are read as one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.conformance.stores import STORES, StoreUnderTest, documents, stored
 
-from batchseal.document import Credential, Description, Level, Prepared, SignatureType
+from batchseal.document import (
+    Credential,
+    Description,
+    Level,
+    Prepared,
+    SignatureOptions,
+    SignaturePolicy,
+    SignatureType,
+)
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.operation import ContentType
 from batchseal.payloads import records
@@ -72,6 +81,17 @@ def test_records_come_back_as_they_were(store: StoreUnderTest) -> None:
     assert records.read_credential(reader, CREDENTIAL.fingerprint) == CREDENTIAL
     (asked,) = records.read_asked(reader).values()
     assert records.description(asked, "ref", "a.pdf") == WANTED
+    reader.close()
+    policy = SignaturePolicy("urn:policy", "sha1", bytes(20), "http://example.test/")
+    options = SignatureOptions("ext:ExtensionContent", "XPATH", "EXCLUSIVE", True, policy, "supplier", True)
+    chosen = replace(WANTED, signature_type=SignatureType.XADES, options=options)
+    inexact = replace(prepared, is_exact=False)
+    reader = store.payloads.open(
+        stored(store, [*frames[1:2], records.prepared_frame(inexact), records.asked_frame([(3, chosen)])])
+    )
+    assert records.read_prepared(reader, 3) == inexact
+    (asked,) = records.read_asked(reader).values()
+    assert records.description(asked, "ref", "a.pdf") == chosen
     with pytest.raises(PayloadDamaged):
         records.read_credential(reader, bytes(32))
     reader.close()

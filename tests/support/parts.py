@@ -16,6 +16,7 @@ from tests.support.waiting import eventually
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
+from batchseal.document import NO_DEFAULTS, SignatureDefaults
 from batchseal.formats.registry import Formats
 from batchseal.intake.schema import Limits
 from batchseal.payloads.interface import Payloads
@@ -56,6 +57,7 @@ async def running_parts(
     formats: Formats | None = None,
     pace: Pace = DEFAULT_PACE,
     advertised: tuple[str, int] = ("127.0.0.1", 8081),
+    signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
@@ -82,6 +84,7 @@ async def running_parts(
             instance=identity,
             advertised=advertised,
             admission=admission,
+            signature_defaults=signature_defaults,
         )
 
     service = offer(instance)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from batchseal._native.scanner import RequestScanner, ScannedDocument
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import NO_DEFAULTS, ReceivedDocument, RequestFacts, SignatureDefaults
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
 from batchseal.intake.schema import (
     DocumentEntry,
@@ -33,10 +33,14 @@ _decode_request = msgspec.json.Decoder(Request).decode
 
 
 class JsonIntake:
-    """Reads a body that comes in pieces of any size. Returns each document as soon as its last byte has arrived."""
+    """Reads a body that comes in pieces of any size. Returns each document as soon as its last byte has arrived.
 
-    def __init__(self, limits: Limits) -> None:
+    `defaults` are those of the caller's signatures.
+    """
+
+    def __init__(self, limits: Limits, defaults: SignatureDefaults = NO_DEFAULTS) -> None:
         self._limits = limits
+        self._defaults = defaults
         self._scanner = RequestScanner(
             max_depth=limits.max_depth,
             max_documents=limits.max_documents,
@@ -95,8 +99,8 @@ class JsonIntake:
             if entry.document_request is None:
                 raise InvalidRequest(f"{place}.documentRequest is missing")
             raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
-        sniffed = sniff(memoryview(content))
-        return ReceivedDocument(scanned.ordinal, content, len(content), describe(entry, place, self._limits, sniffed))
+        what = describe(entry, place, self._limits, sniff(memoryview(content)), self._defaults)
+        return ReceivedDocument(scanned.ordinal, content, len(content), what)
 
 
 def usable_reference(request: Request, limits: Limits) -> str | None:

@@ -7,7 +7,7 @@ import msgspec
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from batchseal._native.scanner import RequestScanner
-from batchseal.document import Description, ReceivedDocument, RequestFacts
+from batchseal.document import NO_DEFAULTS, Description, ReceivedDocument, RequestFacts, SignatureDefaults
 from batchseal.errors import InvalidRequest, TooLarge
 from batchseal.intake.json_body import request_facts, usable_reference
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff, wrong_shape
@@ -29,15 +29,17 @@ class MultipartIntake:
     """Reads a body that comes in pieces of any size. Returns each file as soon as its last byte has arrived.
 
     A file that arrives before `signRequest` has no description yet; `finish` returns the descriptions of all files.
-    `media_type` is the request's Content-Type. Raises InvalidRequest if it has no boundary.
+    `media_type` is the request's Content-Type, and `defaults` are those of the caller's signatures. Raises InvalidRequest if
+    there is no boundary.
     """
 
-    def __init__(self, limits: Limits, media_type: str) -> None:
+    def __init__(self, limits: Limits, media_type: str, defaults: SignatureDefaults = NO_DEFAULTS) -> None:
         kind, options = parse_options_header(media_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
             raise InvalidRequest("Content-Type must be multipart/form-data with a boundary")
         self._limits = limits
+        self._defaults = defaults
         self._documents: list[ReceivedDocument] = []
         self._sniffed: list[ContentType | None] = []
         self._request: MultipartRequest | None = None
@@ -112,7 +114,8 @@ class MultipartIntake:
     def _describe(self, ordinal: int) -> Description:
         assert self._request is not None and self._request.documents is not None
         place = f"documents[{ordinal}]"
-        return describe(self._request.documents[ordinal], place, self._limits, self._sniffed[ordinal])
+        entry = self._request.documents[ordinal]
+        return describe(entry, place, self._limits, self._sniffed[ordinal], self._defaults)
 
     # --- the parser's callbacks -----------------------------------------------------------------------------------
 

@@ -4,11 +4,12 @@ A null means the same as an absent attribute. Unknown keys are ignored. A wrong 
 the attribute, such as `documents[3].documentRequest.name`.
 """
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 
-from batchseal.document import Description, Level, SignatureType
+from batchseal.document import NO_DEFAULTS, Description, Level, SignatureDefaults, SignatureOptions, SignatureType
 from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
 from batchseal.operation import ContentType
 
@@ -19,6 +20,14 @@ CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
 
 
 SIGNATURE_TYPES = {kind.label: kind for kind in SignatureType}
+
+
+# The allowed values of `advancedSignatureInfo`, which is about XML alone.
+ADVANCED = {
+    "signatureLocation": None,
+    "signatureTransform": ("ENVELOPED", "XPATH", "XPATH2_FILTER"),
+    "canonicalTransform": ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS"),
+}
 
 
 class SignatureInfo(msgspec.Struct, rename="camel", kw_only=True):
@@ -91,10 +100,17 @@ def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
     return InvalidRequest(f"{where}: {message[:1].lower() + message[1:]}")
 
 
-def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentType | None) -> Description:
+def describe(
+    entry: DocumentEntry,
+    place: str,
+    limits: Limits,
+    sniffed: ContentType | None,
+    defaults: SignatureDefaults = NO_DEFAULTS,
+) -> Description:
     """Checks the attributes of the document at `place` in the body, such as `documents[3]`.
 
-    `sniffed` is the content type that its first bytes show, or None. Raises ApiError that names the attribute.
+    `sniffed` is the content type that its first bytes show, or None. `defaults` are those of the caller. Raises ApiError that
+    names the attribute.
     """
     if entry.document_request is None:
         raise InvalidRequest(f"{place}.documentRequest is missing")
@@ -110,15 +126,38 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
         raise ValueNotAllowed(
             f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is not one of PAdES, XAdES, CAdES"
         )
+    kind, options = SIGNATURE_TYPES[signature_type], defaults.options
+    if kind is SignatureType.XADES:
+        options = _advanced(info.advanced_signature_info or {}, f"{place}.signatureInfo.advancedSignatureInfo", options)
     return Description(
         external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
         name=bounded(name, f"{at}.name", limits.max_name_characters),
         content_type=content_type,
         reason=info.reason or None,
         location=info.location or None,
-        signature_type=SIGNATURE_TYPES[signature_type],
-        level=Level.T if info.apply_timestamp is True else Level.B,
+        signature_type=kind,
+        level=max(defaults.level, Level.T) if info.apply_timestamp is True else defaults.level,
         visible=info.visible_signature_info is not None,
+        options=options,
+    )
+
+
+def _advanced(info: dict[str, Any], place: str, defaults: SignatureOptions) -> SignatureOptions:
+    """`defaults` with what the caller says. Raises ValueNotAllowed."""
+    texts: dict[str, str] = {}
+    for name, allowed in ADVANCED.items():
+        value = info.get(name)
+        if value is None or value == "":
+            continue
+        if not isinstance(value, str) or (allowed and value not in allowed):
+            shown = f"one of {', '.join(allowed)}" if allowed else "a text"
+            raise ValueNotAllowed(f"{place}.{name}: {str(value)[:40]!r} is not {shown}")
+        texts[name] = value
+    return replace(
+        defaults,
+        location=texts.get("signatureLocation", defaults.location),
+        transform=texts.get("signatureTransform", defaults.transform),
+        canonical=texts.get("canonicalTransform", defaults.canonical),
     )
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import structlog
 
+from batchseal.document import NO_DEFAULTS, SignatureDefaults
 from batchseal.errors import ConfigurationError
+from batchseal.settings.signatures import read_signature
 from batchseal.system.disk import create_once
 
 log = structlog.get_logger("services")
@@ -27,7 +29,11 @@ MAX_FILE_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class ClientService:
-    """One client service. `pin_file` is the file with the PIN of its credential, if the credential has a PIN."""
+    """One client service.
+
+    `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
+    where its requests say nothing else.
+    """
 
     id: str
     secret: str = field(repr=False)
@@ -35,6 +41,7 @@ class ClientService:
     pin_file: Path | None = None
     active: bool = True
     previous_secret: str | None = field(default=None, repr=False)
+    signature: SignatureDefaults = NO_DEFAULTS
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -191,7 +198,10 @@ def _read_service(path: Path, name: str, entry: Any) -> ClientService:
     if texts["secret"] is None:
         raise wrong("has no secret")
     pin_file = path.parent / texts["pinFile"] if texts["pinFile"] else None
-    return ClientService(name, texts["secret"], texts["credentialId"], pin_file, active, texts["previousSecret"])
+    signature = read_signature(entry.get("signature"), wrong)
+    return ClientService(
+        name, texts["secret"], texts["credentialId"], pin_file, active, texts["previousSecret"], signature
+    )
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:

@@ -125,6 +125,13 @@ class Settings:
         "PEM file with the root certificates that time stamps must lead to; empty: --ca-bundle, or those of the system",
     )
 
+    signature_level: str = option(
+        "B",
+        "the lowest level of every signature; a client service may ask for a higher one (T: with a time stamp)",
+        dotted="signature.level",
+        choices=("B", "T", "LT", "LTA"),
+    )
+
     database_url: str = option(
         "",
         "address of a PostgreSQL database to use instead of the embedded one",

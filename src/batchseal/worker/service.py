@@ -7,7 +7,7 @@ from contextlib import aclosing
 from uuid import UUID
 
 from batchseal.admission.admission import Admission, Ticket
-from batchseal.document import ReceivedDocument
+from batchseal.document import NO_DEFAULTS, ReceivedDocument, SignatureDefaults
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, ResultExpired
 from batchseal.formats.registry import Formats
 from batchseal.intake.json_body import JsonIntake
@@ -33,7 +33,10 @@ RETRY_SECONDS = 2
 
 
 class Service:
-    """One for each worker process. It holds no truth: operations live in the database, payloads in their store."""
+    """One for each worker process. It holds no truth: operations live in the database, payloads in their store.
+
+    `signature_defaults` gives what the configuration says of the signatures of a client service.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Service:
         instance: UUID,
         advertised: tuple[str, int],
         admission: Admission,
+        signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
     ) -> None:
         self._store = store
         self._link = link
@@ -55,6 +59,7 @@ class Service:
         self._limits = limits
         self._instance = instance
         self._admission = admission
+        self._signature_defaults = signature_defaults
         self._handover = Handover(link)
         self._acceptance = Acceptance(
             store,
@@ -93,7 +98,12 @@ class Service:
         decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
         ticket = await self._admission.admit(decoded_bytes)
         try:
-            intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
+            defaults = self._signature_defaults(caller.client_service)
+            intake = (
+                JsonIntake(self._limits, defaults)
+                if form == "json"
+                else MultipartIntake(self._limits, media_type, defaults)
+            )
             chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
             async with aclosing(self._documents(ticket, intake, chunks)) as documents:
                 return await self._acceptance.take_in(ticket, caller, mode, intake.finish, documents)

@@ -102,7 +102,9 @@ class _Scan:
         for start in range(0, len(view), PIECE_BYTES):
             self._parser.Parse(view[start : start + PIECE_BYTES], False)
             if start + PIECE_BYTES - self._parser.CurrentByteIndex > MAX_TAG_BYTES:
-                raise DocumentUnsuitable(f"a tag, comment or processing instruction is longer than {MAX_TAG_BYTES >> 20} MB")
+                raise DocumentUnsuitable(
+                    f"a tag, comment or processing instruction is longer than {MAX_TAG_BYTES >> 20} MB"
+                )
         self._parser.Parse(b"", True)
 
     def _not_one_match(self) -> DocumentUnsuitable:

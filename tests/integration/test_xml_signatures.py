@@ -1,0 +1,214 @@
+"""XML documents on their way through the real parts, with time stamps, beside PDFs, and with what a client service has set."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asn1crypto import cms, x509
+from harness.invoices import invoice
+from harness.validators import judging
+from harness.validators.xml import jdk_verify, xmlsec1_verify
+from lxml import etree
+from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
+from pyhanko_certvalidator import ValidationContext
+from tests.support.parts import Connect, Parts, running_parts
+from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.xml_documents import INVOICE, encoded
+
+from batchseal.document import Level, SignatureDefaults, SignatureOptions
+from batchseal.errors import ValueNotAllowed
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
+from batchseal.settings.load import Settings
+from batchseal.upstream.remote import RemoteUpstream
+
+CALLER = Caller(SANDBOX_SERVICE)
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
+MEDIA_TYPES = {".pdf": "application/pdf", ".xml": "text/xml"}
+
+
+@pytest.fixture(scope="module", params=["p256", "rsa2048"])
+def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox"), f"--credential={request.param}") as running:
+        yield running
+
+
+@pytest.fixture
+async def running(sandbox: Sandbox, connect_store: Connect, tmp_path: Path) -> AsyncIterator[Parts]:
+    settings = Settings(
+        service_domain=sandbox.address, timestamp_urls=f"{sandbox.address}/tsa", timestamp_roots=str(sandbox.root)
+    )
+    upstream = RemoteUpstream(settings, ClientServices.load(sandbox.services))
+    async with running_parts(connect_store, upstream, tmp_path, instance=uuid4()) as parts:
+        yield parts
+    await upstream.close()
+
+
+def entry(name: str, content: bytes, kind: str = "XAdES", **info: Any) -> dict[str, Any]:
+    return {
+        "documentRequest": {
+            "externalReference": name,
+            "name": name,
+            "contentType": MEDIA_TYPES[Path(name).suffix],
+            "base64Content": base64.b64encode(content).decode(),
+        },
+        "signatureInfo": {"signatureType": kind, "reason": "Approved", "location": "Oeiras", **info},
+    }
+
+
+async def signed(running: Parts, reference: str, documents: list[dict[str, Any]]) -> tuple[Any, list[Any]]:
+    """The finished operation, and its documents as they are delivered."""
+    request = {"externalReference": reference, "description": "test", "documents": documents}
+    data = json.dumps(request).encode()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
+    registered = await running.service.receive(CALLER, Mode.ASYNC, chunks=chunks(), **options)
+    assert await running.service.wait(registered.id, 30)
+    row, rows = await running.service.finished_operation(CALLER, operation_id=registered.id)
+    return row, [document async for document in running.service.deliver(row, rows, encoding="raw")]
+
+
+async def check_time_stamp(content: bytes, root: Path) -> None:
+    """pyHanko on the token, about the canonical SignatureValue element as lxml makes it."""
+    tree = etree.fromstring(content)
+    value = tree.find(f".//{DS}SignatureValue")
+    imprint = etree.tostring(value, method="c14n", exclusive=True, with_tail=False)
+    token = base64.b64decode(tree.findtext(f".//{XADES}EncapsulatedTimeStamp"))
+    trust = [x509.Certificate.load(b"".join(map(base64.b64decode, root.read_text().split("\n")[1:-2])))]
+
+    def expected(algorithm: str) -> bytes:
+        import hashlib
+
+        return hashlib.new(algorithm, imprint).digest()
+
+    status = await validate_tst_signed_data(
+        cms.ContentInfo.load(token)["content"], ValidationContext(trust_roots=trust, allow_fetching=False), expected
+    )
+    assert (status["intact"], status["valid"]) == (True, True)
+
+
+async def test_a_batch_of_pdf_and_xml(running: Parts, sandbox: Sandbox, tmp_path: Path) -> None:
+    xml, pdf = INVOICE.encode(), invoice(1, size_bytes=20_000)
+    advanced = {"signatureLocation": "ext:ExtensionContent", "signatureTransform": "XPATH2_FILTER"}
+    documents = [
+        entry("plain.xml", xml),
+        entry("a.pdf", pdf, "PAdES"),
+        entry("filter.xml", xml, advancedSignatureInfo=advanced),
+        entry("stamped.xml", xml, applyTimestamp=True),
+        entry("utf-16.xml", encoded(INVOICE, "UTF-16"), applyTimestamp=True),
+    ]
+    row, results = await signed(running, "both", documents)
+    assert row.status is OperationStatus.EXECUTED
+    certificate = tmp_path / "certificate.pem"
+    files = []
+    for result, asked in zip(results, documents, strict=True):
+        content = b"".join(result.segments)
+        original = base64.b64decode(asked["documentRequest"]["base64Content"])
+        assert len(content) == len(original) + result.row.additional_bytes
+        if result.row.name.endswith(".pdf"):
+            continue
+        tree = etree.fromstring(content)
+        der = tree.findtext(f".//{DS}X509Certificate")
+        certificate.write_text(f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")
+        files.append(tmp_path / result.row.name)
+        files[-1].write_bytes(content)
+        has_stamp = tree.find(f".//{XADES}SignatureTimeStamp") is not None
+        assert has_stamp is bool(asked["signatureInfo"].get("applyTimestamp"))
+        if has_stamp:
+            await check_time_stamp(content, sandbox.root)
+    with judging():
+        verdicts = await asyncio.to_thread(jdk_verify, [(path, certificate) for path in files])
+        assert verdicts == {path: [True] for path in files}
+        for path in files:
+            assert await asyncio.to_thread(xmlsec1_verify, path, certificate) == ""
+
+
+async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) -> None:
+    xml, pdf = INVOICE.encode(), invoice(1, size_bytes=20_000)
+    documents = [
+        entry("good.xml", xml),
+        entry("cut.xml", xml[:-40]),
+        entry("laughs.xml", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'),
+        entry("nowhere.xml", xml, advancedSignatureInfo={"signatureLocation": "Missing"}),
+        entry("pdf.xml", pdf),
+        entry("pdf-as-xades.pdf", pdf),
+        entry("xml-as-pades.xml", xml, "PAdES"),
+        entry("xml.pdf", xml, "PAdES"),
+        entry("good.pdf", pdf, "PAdES", advancedSignatureInfo={"signatureTransform": 7}),
+    ]
+    row, results = await signed(running, "mixed", documents)
+    assert row.status is OperationStatus.EXECUTION_FAILED
+    assert [r.row.name for r in results if r.row.status is DocumentStatus.SIGNED] == ["good.xml", "good.pdf"]
+    internal, configuration = SignError.SIGN_OPERATION_INTERNAL_ERROR, SignError.CONFIGURATION_SIGN_ERROR
+    refused = [r.row for r in results if r.row.status is not DocumentStatus.SIGNED]
+    assert [r.sign_error for r in refused] == [
+        internal,
+        internal,
+        *[configuration] * 1,
+        internal,
+        *[configuration] * 2,
+        internal,
+    ]
+    for one in refused:
+        assert one.cause.startswith(one.name)
+        assert "error" not in one.cause
+
+
+async def test_a_wrong_value_is_named(running: Parts) -> None:
+    documents = [entry("a.xml", b"<a/>", advancedSignatureInfo={"signatureTransform": "BASE64"})]
+    with pytest.raises(ValueNotAllowed) as problem:
+        await signed(running, "wrong", documents)
+    assert "documents[0].signatureInfo.advancedSignatureInfo.signatureTransform: 'BASE64'" in problem.value.cause
+
+
+async def test_what_a_client_service_has_set(connect_store: Connect, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its level is a floor, and its location and transform stand where the request says nothing else."""
+    settings = Settings(
+        service_domain=sandbox.address, timestamp_urls=f"{sandbox.address}/tsa", timestamp_roots=str(sandbox.root)
+    )
+    upstream = RemoteUpstream(settings, ClientServices.load(sandbox.services))
+    defaults = SignatureDefaults(Level.T, SignatureOptions(location="ext:ExtensionContent", transform="XPATH"))
+    async with running_parts(
+        connect_store, upstream, tmp_path, instance=uuid4(), signature_defaults=lambda client_service: defaults
+    ) as running:
+        other = {"signatureLocation": "cbc:Note"}
+        documents = [
+            entry("a.xml", INVOICE.encode(), applyTimestamp=False),
+            entry("b.xml", INVOICE.encode(), advancedSignatureInfo=other),
+        ]
+        row, results = await signed(running, "set", documents)
+    await upstream.close()
+    assert row.status is OperationStatus.EXECUTED
+    for result, parent in zip(results, ("ExtensionContent", "Note"), strict=True):
+        content = b"".join(result.segments)
+        await check_time_stamp(content, sandbox.root)
+        signature = etree.fromstring(content).find(f".//{DS}Signature")
+        assert etree.QName(signature.getparent()).localname == parent
+        assert b"not(ancestor-or-self::ds:Signature)" in content
+
+
+async def test_a_level_that_is_not_offered_fails_the_document(
+    connect_store: Connect, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    upstream = RemoteUpstream(Settings(service_domain=sandbox.address), ClientServices.load(sandbox.services))
+    for level, said in ((Level.LT, "B-LT is not offered"), (Level.T, "--timestamp-urls")):
+        async with running_parts(
+            connect_store,
+            upstream,
+            tmp_path,
+            instance=uuid4(),
+            signature_defaults=lambda client_service, level=level: SignatureDefaults(level),  # type: ignore[misc]
+        ) as running:
+            _, (refused,) = await signed(running, level.name, [entry("a.xml", INVOICE.encode())])
+        assert refused.row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
+        assert said in refused.row.cause
+    await upstream.close()
