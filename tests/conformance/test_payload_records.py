@@ -86,9 +86,8 @@ def test_records_come_back_as_they_were(store: StoreUnderTest) -> None:
     options = SignatureOptions("ext:ExtensionContent", "XPATH", "EXCLUSIVE", True, policy, "supplier", True)
     chosen = replace(WANTED, signature_type=SignatureType.XADES, options=options)
     inexact = replace(prepared, is_exact=False)
-    reader = store.payloads.open(
-        stored(store, [*frames[1:2], records.prepared_frame(inexact), records.asked_frame([(3, chosen)])])
-    )
+    frames = [records.prepared_frame(inexact), frames[1], records.asked_frame([(3, chosen)])]
+    reader = store.payloads.open(stored(store, frames))
     assert records.read_prepared(reader, 3) == inexact
     (asked,) = records.read_asked(reader).values()
     assert records.description(asked, "ref", "a.pdf") == chosen

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -77,17 +78,15 @@ async def signed(running: Parts, reference: str, documents: list[dict[str, Any]]
     return row, [document async for document in running.service.deliver(row, rows, encoding="raw")]
 
 
-async def check_time_stamp(content: bytes, root: Path) -> None:
+async def check_time_stamp(content: bytes, sandbox: Sandbox) -> None:
     """pyHanko on the token, about the canonical SignatureValue element as lxml makes it."""
     tree = etree.fromstring(content)
     value = tree.find(f".//{DS}SignatureValue")
     imprint = etree.tostring(value, method="c14n", exclusive=True, with_tail=False)
     token = base64.b64decode(tree.findtext(f".//{XADES}EncapsulatedTimeStamp"))
-    trust = [x509.Certificate.load(b"".join(map(base64.b64decode, root.read_text().split("\n")[1:-2])))]
+    trust = [x509.Certificate.load(sandbox.root_der)]
 
     def expected(algorithm: str) -> bytes:
-        import hashlib
-
         return hashlib.new(algorithm, imprint).digest()
 
     status = await validate_tst_signed_data(
@@ -124,7 +123,7 @@ async def test_a_batch_of_pdf_and_xml(running: Parts, sandbox: Sandbox, tmp_path
         has_stamp = tree.find(f".//{XADES}SignatureTimeStamp") is not None
         assert has_stamp is bool(asked["signatureInfo"].get("applyTimestamp"))
         if has_stamp:
-            await check_time_stamp(content, sandbox.root)
+            await check_time_stamp(content, sandbox)
     with judging():
         verdicts = await asyncio.to_thread(jdk_verify, [(path, certificate) for path in files])
         assert verdicts == {path: [True] for path in files}
@@ -190,7 +189,7 @@ async def test_what_a_client_service_has_set(connect_store: Connect, sandbox: Sa
     assert row.status is OperationStatus.EXECUTED
     for result, parent in zip(results, ("ExtensionContent", "Note"), strict=True):
         content = b"".join(result.segments)
-        await check_time_stamp(content, sandbox.root)
+        await check_time_stamp(content, sandbox)
         signature = etree.fromstring(content).find(f".//{DS}Signature")
         assert etree.QName(signature.getparent()).localname == parent
         assert b"not(ancestor-or-self::ds:Signature)" in content

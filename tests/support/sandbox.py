@@ -1,6 +1,7 @@
 """Starts the sandbox as a process of its own, which a test can stop for a while."""
 
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ class Sandbox:
     services: Path
     root: Path
     process: "subprocess.Popen[str]"
+
+    @property
+    def root_der(self) -> bytes:
+        """The root certificate of its authority, which its time stamps lead to as well."""
+        return ssl.PEM_cert_to_DER_cert(self.root.read_text("ascii"))
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from batchseal.document import Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
 
@@ -149,3 +150,67 @@ def test_a_folder_that_cannot_be_written_falls_back(tmp_path):
     assert make_sandbox_services(tmp_path / "work", tmp_path / "sandbox") == path
     with pytest.raises(ConfigurationError):
         make_sandbox_services(tmp_path / "work", tmp_path / "work" / "below")
+
+
+# --- what it says of signatures ---------------------------------------------------------------------------------------
+
+
+def test_the_defaults_of_signatures(path):
+    digest = "A" * 27 + "="
+    signature = {
+        "level": "T",
+        "packaging": "detached",
+        "signatureLocation": "ext:ExtensionContent",
+        "signatureTransform": "XPATH2_FILTER",
+        "canonicalTransform": "EXCLUSIVE_WITH_COMMENTS",
+        "coverComments": True,
+        "signaturePolicy": {
+            "identifier": "http://example.test/policy",
+            "digestAlgorithm": "sha1",
+            "digestValue": digest,
+            "url": "http://example.test/policy.pdf",
+        },
+        "signerRole": "supplier",
+    }
+    services = ClientServices.load(write(path, {"A": {"secret": "s", "signature": signature}, "B": {"secret": "s"}}))
+    read = services.get("A").signature
+    assert read.level is Level.T
+    assert read.options == SignatureOptions(
+        "ext:ExtensionContent",
+        "XPATH2_FILTER",
+        "EXCLUSIVE_WITH_COMMENTS",
+        True,
+        SignaturePolicy("http://example.test/policy", "sha1", bytes(20), "http://example.test/policy.pdf"),
+        "supplier",
+        True,
+    )
+    assert services.get("B").signature == SignatureDefaults()
+
+
+@pytest.mark.parametrize(
+    ("signature", "said"),
+    [
+        ([], "signature is not an object"),
+        ({"Level": "T"}, "unknown key 'Level'"),
+        ({"level": "LTV"}, "signature.level is not one of B, T, LT, LTA"),
+        ({"level": 2}, "signature.level is not one of"),
+        ({"packaging": "enveloping"}, "signature.packaging is not one of attached, detached"),
+        ({"signatureTransform": "BASE64"}, "signature.signatureTransform is not one of ENVELOPED"),
+        ({"canonicalTransform": "INCLUSIVE"}, "signature.canonicalTransform is not one of"),
+        ({"coverComments": "yes"}, "signature.coverComments is neither true nor false"),
+        ({"signerRole": "a\nb"}, "signature.signerRole is not a text in one line"),
+        ({"signatureLocation": 7}, "signature.signatureLocation is not a text"),
+        ({"signaturePolicy": "urn:p"}, "signature.signaturePolicy is not an object"),
+        ({"signaturePolicy": {"id": "urn:p"}}, "signature.signaturePolicy has the unknown key 'id'"),
+        ({"signaturePolicy": {"identifier": "urn:p"}}, "needs an identifier, and a digestValue"),
+        ({"signaturePolicy": {"identifier": "urn:p", "digestValue": "AAAA"}}, "that is a sha256 digest in base64"),
+        ({"signaturePolicy": {"identifier": "urn:p", "digestAlgorithm": "md5"}}, "digestAlgorithm is not one of sha1"),
+    ],
+)
+def test_a_wrong_word_about_signatures_refuses_the_file(path, signature, said):
+    """And what was read before stays in force."""
+    services = ClientServices.load(write(path, {"A": {"secret": "s", "signature": {"level": "T"}}}))
+    write(path, {"A": {"secret": "another", "signature": signature}})
+    assert not services.reload_if_changed()
+    assert said in services.problem and "client service 'A'" in services.problem
+    assert services.get("A").signature.level is Level.T
