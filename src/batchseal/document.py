@@ -125,6 +125,7 @@ class Description:
     level: Level = Level.B
     visible: bool = False  # whether a visible signature is wanted
     options: SignatureOptions = SignatureOptions()
+    other_type: str = ""  # the media type, where `content_type` is OTHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,16 +53,27 @@ class SignError(IntEnum):
 
 
 class ContentType(IntEnum):
-    """The type of a document's content."""
+    """The type of a document's content. For OTHER, a media type stands beside it wherever it is kept."""
 
     PDF = 1
     TEXT_XML = 2
     APPLICATION_XML = 3
+    OTHER = 4
 
     @property
     def media_type(self) -> str:
         """The media type that stands for it in requests and replies."""
-        return {1: "application/pdf", 2: "text/xml", 3: "application/xml"}[self]
+        return {1: "application/pdf", 2: "text/xml", 3: "application/xml", 4: "application/octet-stream"}[self]
+
+    @property
+    def stored(self) -> "ContentType":
+        """How it is stored: releases that do not know OTHER read XML, and refuse what they cannot do with it."""
+        return ContentType.APPLICATION_XML if self is ContentType.OTHER else self
+
+    @classmethod
+    def read(cls, stored: int, media_type: str) -> "ContentType":
+        """The one that was stored beside this media type, which is empty for all but OTHER."""
+        return cls.OTHER if media_type else cls(stored)
 
 
 class Mode(IntEnum):

@@ -23,7 +23,7 @@ from batchseal.api.authentication import Authenticator
 from batchseal.api.guard import GuardPace
 from batchseal.api.tokens import Tokens, load_key
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
-from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.worker import server as worker
@@ -52,7 +52,7 @@ class Document:
     ordinal: int
     external_reference: str
     name: str
-    content_type: ContentType
+    media_type: str
     status: DocumentStatus
     sign_error: SignError | None
     cause: str | None
@@ -64,6 +64,8 @@ class Document:
 class Delivered:
     row: Document
     segments: Sequence[bytes]
+    media_type: str = "application/pdf"
+    suffix: str = ""
 
 
 LARGE_SEGMENT_BYTES = 3 << 18
@@ -141,7 +143,7 @@ class MemoryService:
             ordinal,
             entry["externalReference"],
             entry["name"],
-            ContentType.PDF,
+            "application/pdf",
             DocumentStatus.ERROR_SIGNING if refused else DocumentStatus.SIGNED,
             SignError.CONFIGURATION_SIGN_ERROR if refused else None,
             "the document is encrypted" if refused else None,

@@ -39,8 +39,9 @@ class Sink(io.RawIOBase):
 async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivered]) -> AsyncIterator[bytes]:
     """Yields the bytes of a zip file with the signed documents in the order of the request.
 
-    An entry is called `<externalRef>.<documentName>` and is stored without compression. `delivered` must give raw
-    segments (not base64). A document that is not signed, or that storage returns damaged, gets no entry.
+    An entry is called `<externalRef>.<documentName>`, with `.p7m` or `.p7s` behind it for a CAdES signature. It is stored
+    without compression. `delivered` must give raw segments (not base64). A document that is not signed, or that storage returns
+    damaged, gets no entry.
     """
     sink, pieces, names = Sink(), Pieces(), Names()
     moment = operation.created_at.timetuple()[:6]
@@ -48,7 +49,8 @@ async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivere
         async for document in delivered:
             if not document.segments:
                 continue
-            entry = zipfile.ZipInfo(names.entry(document.row.external_reference, document.row.name), moment)
+            name = document.row.name + document.suffix
+            entry = zipfile.ZipInfo(names.entry(document.row.external_reference, name), moment)
             entry.external_attr = 0o644 << 16
             entry.file_size = sum(len(segment) for segment in document.segments)
             with archive.open(entry, "w") as file:

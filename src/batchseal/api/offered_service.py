@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 
 
 class Operation(Protocol):
@@ -44,7 +44,8 @@ class Document(Protocol):
     """One document: a row of the table `documents`.
 
     `ordinal` is its place in the request, from 0. `content_bytes` is the size of the original, and `additional_bytes` what
-    the signature adds to it. `sign_error` and `cause` say why it was not signed.
+    the signature adds to it, or the size of a signature that is a file of its own. `sign_error` and `cause` say why it was not
+    signed.
     """
 
     @property
@@ -54,7 +55,7 @@ class Document(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def content_type(self) -> ContentType: ...
+    def media_type(self) -> str: ...
     @property
     def status(self) -> DocumentStatus: ...
     @property
@@ -71,13 +72,18 @@ class Delivered(Protocol):
     """A document as storage gave it back.
 
     `segments` joined in order are the signed document, raw or as base64. They are empty if the document is not signed or its
-    payload is damaged; `row` then says so, even if the stored row says SIGNED.
+    payload is damaged; `row` then says so, even if the stored row says SIGNED. `media_type` is that of the signed document, and
+    `suffix` (such as `.p7m`) comes behind its name where it is of another type than the original.
     """
 
     @property
     def row(self) -> Document: ...
     @property
     def segments(self) -> Sequence[bytes]: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def suffix(self) -> str: ...
 
 
 class OfferedService(Protocol):

@@ -24,11 +24,11 @@ def raw_document(operation: Operation, document: Delivered, range_header: str | 
         (b"cache-control", b"private, no-cache"),
         (
             b"content-disposition",
-            b"attachment; filename*=UTF-8''" + quote(document.row.name, safe="").encode(),
+            b"attachment; filename*=UTF-8''" + quote(document.row.name + document.suffix, safe="").encode(),
         ),
         (b"x-content-type-options", b"nosniff"),
     ]
-    media_type = document.row.content_type.media_type.encode()
+    media_type = document.media_type.encode()
     if wanted is None:
         return Response(200, headers, streamed(media_type, document.segments, Slice(0, total)))
     if wanted.start == wanted.stop:

@@ -166,7 +166,7 @@ def signed_document(operation: Operation, document: Document, names: Mapping[str
         SignedDocument(
             external_reference=document.external_reference,
             name=document.name,
-            content_type=document.content_type.media_type,
+            content_type=document.media_type,
             internal_id=operation.id * 1_000_000 + document.ordinal + 1,
             sign_status=document.status.name,
             sign_error=document.sign_error.name if document.sign_error else None,

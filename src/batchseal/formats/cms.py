@@ -1,15 +1,16 @@
-"""CMS SignedData (RFC 5652) for PAdES B-B and B-T (ETSI EN 319 142-1 6.3), from a template per credential.
+"""CMS SignedData (RFC 5652) for PAdES and CAdES, levels B-B and B-T, from a template per credential.
 
 asn1crypto builds the structures once for each credential and length of signature value; a document's CMS is then five byte
-strings put together. Signed attributes: content-type, message-digest, signing-certificate-v2 (RFC 5035); no signing-time,
-since the signature dictionary's /M says it.
+strings put together. Signed attributes: content-type, message-digest, signing-certificate-v2 (RFC 5035). CAdES needs
+signing-time too (ETSI EN 319 122-1 6.3), where PAdES must not have it: the signature dictionary's /M says it (EN 319 142-1 6.3).
 """
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
-from asn1crypto import algos, cms, tsp, x509
+from asn1crypto import algos, cms, core, tsp, x509
 
 from batchseal.algorithms import DIGEST_BYTES, pss_parameters
 from batchseal.document import Credential
@@ -20,6 +21,18 @@ SPARE_BYTES = 64
 
 # RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
 SET_OF_TAG = b"\x31"
+
+
+SIGNER_LOCATION = "1.2.840.113549.1.9.16.2.17"
+
+
+class SignerLocation(core.Sequence):  # type: ignore[misc]
+    """Where the signer says to be (ETSI EN 319 122-1 5.2.5)."""
+
+    _fields = [  # noqa: RUF012
+        ("country_name", x509.DirectoryString, {"explicit": 0, "optional": True}),
+        ("locality_name", x509.DirectoryString, {"explicit": 1, "optional": True}),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +49,14 @@ class CmsTemplate:
     """Writes the CMS of any document that is signed with one credential. Immutable; safe in threads."""
 
     @classmethod
-    def cached(cls, credential: Credential) -> "CmsTemplate":
-        """The same template for the same credential, however often it is asked for."""
-        return _template(credential)
+    def cached(cls, credential: Credential, signing_time: datetime | None = None, location: str = "") -> "CmsTemplate":
+        """The same template for the same arguments, however often it is asked for.
 
-    def __init__(self, credential: Credential) -> None:
+        `signing_time` (UTC) and `location`, where they are given, become signed attributes.
+        """
+        return _template(credential, signing_time, location)
+
+    def __init__(self, credential: Credential, signing_time: datetime | None = None, location: str = "") -> None:
         try:
             chain = [x509.Certificate.load(der) for der in credential.chain]
             _ = [certificate.serial_number for certificate in chain]  # parsing is lazy: fail here, not later
@@ -48,6 +64,8 @@ class CmsTemplate:
         except (ValueError, KeyError) as problem:
             raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
         self.credential = credential
+        self._signing_time = signing_time
+        self._location = location
         self._chain = chain
         self._mark = bytes(range(256 - digest_bytes, 256))
         attributes = self._attributes().dump()
@@ -86,13 +104,20 @@ class CmsTemplate:
         if algorithm != "sha256":  # the default is left out, as DER wants
             certificate["hash_algorithm"] = algos.DigestAlgorithm({"algorithm": algorithm})
         signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2(certificate)]})
-        return cms.CMSAttributes(
-            [
-                cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
-                cms.CMSAttribute({"type": "message_digest", "values": [self._mark]}),
-                cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
-            ]
-        )
+        attributes = [
+            cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
+            cms.CMSAttribute({"type": "message_digest", "values": [self._mark]}),
+            cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
+        ]
+        if self._signing_time is not None:
+            # RFC 5652 11.3: UTCTime until 2049, GeneralizedTime from then on.
+            name = "utc_time" if self._signing_time.year < 2050 else "generalized_time"
+            moment = cms.Time({name: self._signing_time.replace(microsecond=0)})
+            attributes.append(cms.CMSAttribute({"type": "signing_time", "values": [moment]}))
+        if self._location:
+            place = SignerLocation({"locality_name": x509.DirectoryString({"utf8_string": self._location})})
+            attributes.append(cms.CMSAttribute({"type": SIGNER_LOCATION, "values": [core.Any(place)]}))
+        return cms.CMSAttributes(attributes)
 
     def _build(self, signature_bytes: int, timestamp: bytes) -> _Pieces:
         mark = b"\xee" * signature_bytes

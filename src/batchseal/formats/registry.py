@@ -5,13 +5,14 @@ from datetime import datetime
 
 from batchseal.document import Credential, Description, Level, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
+from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import Original, SignatureFormat
 from batchseal.formats.pades.pades import Pades
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import SignError
 
 # A new format is added here.
-ALL: tuple[SignatureFormat, ...] = (Pades(), Xades())
+ALL: tuple[SignatureFormat, ...] = (Pades(), Xades(), Cades())
 
 
 class Formats:

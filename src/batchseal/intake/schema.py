@@ -4,6 +4,7 @@ A null means the same as an absent attribute. Unknown keys are ignored. A wrong 
 the attribute, such as `documents[3].documentRequest.name`.
 """
 
+import re
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -16,8 +17,9 @@ from batchseal.operation import ContentType
 # Generated multipart clients send this text, because the vendor's schema names the three types in one literal. The type is
 # then found from the content.
 ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
-CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
-
+CONTENT_TYPES = {kind.media_type: kind for kind in ContentType if kind is not ContentType.OTHER}
+# A type and a subtype (RFC 6838 4.2). CAdES signs documents of every type.
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}")
 
 SIGNATURE_TYPES = {kind.label: kind for kind in SignatureType}
 
@@ -120,13 +122,16 @@ def describe(
     at = f"{place}.documentRequest"
     reference = required(request.external_reference, f"{at}.externalReference")
     name = required(request.name, f"{at}.name")
-    content_type = _content_type(required(request.content_type, f"{at}.contentType"), f"{at}.contentType", sniffed)
+    type_text = required(request.content_type, f"{at}.contentType")
     signature_type = required(info.signature_type, f"{place}.signatureInfo.signatureType")
     if signature_type not in SIGNATURE_TYPES:
         raise ValueNotAllowed(
             f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is not one of PAdES, XAdES, CAdES"
         )
     kind, options = SIGNATURE_TYPES[signature_type], defaults.options
+    content_type, other_type = _content_type(
+        type_text, f"{at}.contentType", sniffed, any_type=kind is SignatureType.CADES
+    )
     if kind is SignatureType.XADES:
         options = _advanced(info.advanced_signature_info or {}, f"{place}.signatureInfo.advancedSignatureInfo", options)
     return Description(
@@ -139,6 +144,7 @@ def describe(
         level=max(defaults.level, Level.T) if info.apply_timestamp is True else defaults.level,
         visible=info.visible_signature_info is not None,
         options=options,
+        other_type=other_type,
     )
 
 
@@ -161,17 +167,26 @@ def _advanced(info: dict[str, Any], place: str, defaults: SignatureOptions) -> S
     )
 
 
-def _content_type(text: str, place: str, sniffed: ContentType | None) -> ContentType:
-    """The content type that `text` names. Raises ValueNotAllowed; `place` names the attribute."""
+def _content_type(text: str, place: str, sniffed: ContentType | None, *, any_type: bool) -> tuple[ContentType, str]:
+    """The content type that `text` names, and the media type where that is OTHER. Raises ValueNotAllowed.
+
+    `place` names the attribute. `any_type`: every media type is allowed.
+    """
     if text == ANY_CONTENT_TYPE:
-        if sniffed is None:
-            raise ValueNotAllowed(f"{place}: the content is neither PDF nor XML")
-        return sniffed
+        if sniffed is not None:
+            return sniffed, ""
+        if any_type:
+            return ContentType.OTHER, ContentType.OTHER.media_type
+        raise ValueNotAllowed(f"{place}: the content is neither PDF nor XML")
     # Parameters such as `; charset=utf-8` are not needed here.
-    kind = CONTENT_TYPES.get(text.partition(";")[0].strip().lower())
-    if kind is None:
+    media_type = text.partition(";")[0].strip().lower()
+    if (kind := CONTENT_TYPES.get(media_type)) is not None:
+        return kind, ""
+    if not any_type:
         raise ValueNotAllowed(f"{place}: {text[:80]!r} is not one of {', '.join(CONTENT_TYPES)}")
-    return kind
+    if MEDIA_TYPE.fullmatch(media_type) is None:
+        raise ValueNotAllowed(f"{place}: {text[:80]!r} is not a media type")
+    return ContentType.OTHER, media_type
 
 
 def sniff(content: memoryview) -> ContentType | None:

@@ -27,6 +27,7 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     level: Level = Level.B
     visible: bool = False
     options: SignatureOptions | None = None
+    other_type: str = ""
 
 
 class Asked(msgspec.Struct):
@@ -98,13 +99,14 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
     documents = [
         AskedDocument(
             ordinal,
-            what.content_type,
+            what.content_type.stored,
             what.reason,
             what.location,
             signature_type=what.signature_type,
             level=what.level,
             visible=what.visible,
             options=None if what.options == DEFAULT_OPTIONS else what.options,
+            other_type=what.other_type,
         )
         for ordinal, what in asked
     ]
@@ -159,13 +161,14 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
     return Description(
         external_reference,
         name,
-        asked.content_type,
+        ContentType.read(asked.content_type, asked.other_type),
         asked.reason,
         asked.location,
         signature_type=asked.signature_type,
         level=asked.level,
         visible=asked.visible,
         options=asked.options or DEFAULT_OPTIONS,
+        other_type=asked.other_type,
     )
 
 

@@ -17,16 +17,25 @@ BATCH_BYTES = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A document of a result: its row as it really ended, and the signed file in pieces (none where it is not signed)."""
+    """A document of a result: its row as it really ended, and the signed file in pieces (none where it is not signed).
+
+    `media_type` is that of the file. `suffix`, such as `.p7m`, comes behind its name where it is of another type than the
+    original.
+    """
 
     row: DocumentRow
     segments: Sequence[bytes]
+    media_type: str = ""
+    suffix: str = ""
 
 
 def encode(row: DocumentRow, signed: SignedDocument, encoding: Encoding) -> Delivered:
+    segments: Sequence[bytes]
     if encoding == "base64":
-        return Delivered(row, (encode_segments(signed.segments),))
-    return Delivered(row, tuple(bytes(segment) for segment in signed.segments))
+        segments = (encode_segments(signed.segments),)
+    else:
+        segments = tuple(bytes(segment) for segment in signed.segments)
+    return Delivered(row, segments, signed.media_type or row.media_type, signed.suffix)
 
 
 def undelivered(row: DocumentRow, refusal: Refusal) -> Delivered:

@@ -195,7 +195,7 @@ class Reception:
 
     def _note(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
         self._documents[ordinal] = NewDocument(
-            ordinal, what.external_reference, what.name, what.content_type, content_bytes, refusal
+            ordinal, what.external_reference, what.name, what.content_type, content_bytes, refusal, what.other_type
         )
         if refusal is None:
             self._asked.append((ordinal, what))

@@ -49,7 +49,7 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
         [document.ordinal for document in documents],
         [reference_key(client_service, document.external_reference) for document in documents],
         [DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED for refusal in refusals],
-        [document.content_type for document in documents],
+        [document.content_type.stored for document in documents],
         [refusal.sign_error if refusal else 0 for refusal in refusals],
         [document.external_reference for document in documents],
         [document.name for document in documents],
@@ -122,6 +122,7 @@ def registered_document(document: NewDocument) -> DocumentRow:
         cause=storable_cause(refusal.cause) if refusal else None,
         content_bytes=document.content_bytes,
         additional_bytes=0,
+        other_type=document.other_type,
     )
 
 

@@ -1,6 +1,6 @@
 -- name: documents
 -- All documents of an operation, in the order of the request.
-SELECT ordinal, external_reference, name, content_type, status, sign_error, cause, content_bytes, additional_bytes
+SELECT ordinal, external_reference, name, content_type, media_type, status, sign_error, cause, content_bytes, additional_bytes
 FROM documents
 WHERE month = $2 AND operation_id = $1
 ORDER BY ordinal;

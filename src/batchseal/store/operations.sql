@@ -29,11 +29,11 @@ WITH relaxed AS (
 ), listed AS (
     INSERT INTO {documents} (
         operation_id, month, content_bytes, ordinal, reference_key, status, content_type, sign_error,
-        external_reference, name, cause
+        external_reference, name, cause, media_type
     )
     SELECT registered.id, $14, d.* FROM registered, unnest(
         $15::bigint[], $16::integer[], $17::integer[], $18::smallint[], $19::smallint[], $20::smallint[],
-        $21::text[], $22::text[], $23::text[]) d
+        $21::text[], $22::text[], $23::text[], $26::text[]) d
 )
 SELECT * FROM registered;
 

@@ -43,6 +43,7 @@ class NewDocument:
     content_type: ContentType
     content_bytes: int
     refusal: Refusal | None = None
+    other_type: str = ""  # the media type, where `content_type` is OTHER
 
 
 class PayloadColumns(NamedTuple):
@@ -97,6 +98,12 @@ class DocumentRow:
     content_bytes: int
     additional_bytes: int
     evidence: Evidence | None = None  # of a signed document, if whoever made this object knew it
+    other_type: str = ""  # the media type, where `content_type` is OTHER
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the original."""
+        return self.other_type or self.content_type.media_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +225,13 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
         ordinal=record["ordinal"],
         external_reference=record["external_reference"],
         name=record["name"],
-        content_type=ContentType(record["content_type"]),
+        content_type=ContentType.read(record["content_type"], record["media_type"]),
         status=DocumentStatus(record["status"]),
         sign_error=SignError(record["sign_error"]) if record["sign_error"] else None,
         cause=record["cause"] or None,
         content_bytes=record["content_bytes"],
         additional_bytes=record["additional_bytes"],
+        other_type=record["media_type"],
     )
 
 

@@ -136,6 +136,7 @@ class Store:
                 *columns,
                 Mode.SYNC,
                 operation.payload_record,
+                [document.other_type for document in documents],
             )
             if record is not None:
                 return operation_row(record)

@@ -3,14 +3,13 @@
 The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchseal._native import digest, planner
+from batchseal._native import planner
 from batchseal.document import (
     MAX_TIME_STAMP_BYTES,
     Credential,
@@ -24,6 +23,7 @@ from batchseal.document import (
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Need, NeedKind, Original
 from batchseal.operation import ContentType, SignError
 
@@ -71,6 +71,7 @@ class Pades:
         digests = dict(
             zip(
                 (at for at, _ in planned),
+                # The ByteRanges: everything but the reserved region.
                 document_digests(
                     credential.digest_algorithm,
                     [(originals[at][2], update.head, update.tail) for at, update in planned],
@@ -136,17 +137,3 @@ def plan(
     if isinstance(update, planner.PlanRefusal):
         return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: {update.message}")
     return update
-
-
-def document_digests(algorithm: str, documents: Sequence[tuple["Buffer", bytes, bytes]]) -> list[bytes]:
-    """Digests of the ByteRanges: everything but the reserved region. The parts of a document are never joined."""
-    if algorithm == "sha256":
-        return digest.sha256_many(documents)
-    return [_library_digest(algorithm, segments) for segments in documents]
-
-
-def _library_digest(algorithm: str, segments: "Sequence[Buffer]") -> bytes:
-    state = hashlib.new(algorithm)
-    for segment in segments:
-        state.update(segment)
-    return state.digest()

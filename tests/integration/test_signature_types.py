@@ -1,9 +1,10 @@
-"""XML documents on their way through the real parts, with time stamps, beside PDFs, and with what a client service has set."""
+"""XAdES, CAdES and PAdES on their way through the real parts, with time stamps, and with what a client service has set."""
 
 import asyncio
 import base64
 import hashlib
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from batchseal.upstream.remote import RemoteUpstream
 CALLER = Caller(SANDBOX_SERVICE)
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
-MEDIA_TYPES = {".pdf": "application/pdf", ".xml": "text/xml"}
+MEDIA_TYPES = {".pdf": "application/pdf", ".xml": "text/xml", ".zip": "application/zip; version=2", ".bin": "x/y"}
 
 
 @pytest.fixture(scope="module", params=["p256", "rsa2048"])
@@ -40,12 +41,16 @@ def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield running
 
 
-@pytest.fixture
-async def running(sandbox: Sandbox, connect_store: Connect, tmp_path: Path) -> AsyncIterator[Parts]:
-    settings = Settings(
+def settings_of(sandbox: Sandbox) -> Settings:
+    """With its time stamp authority."""
+    return Settings(
         service_domain=sandbox.address, timestamp_urls=f"{sandbox.address}/tsa", timestamp_roots=str(sandbox.root)
     )
-    upstream = RemoteUpstream(settings, ClientServices.load(sandbox.services))
+
+
+@pytest.fixture
+async def running(sandbox: Sandbox, connect_store: Connect, tmp_path: Path) -> AsyncIterator[Parts]:
+    upstream = RemoteUpstream(settings_of(sandbox), ClientServices.load(sandbox.services))
     async with running_parts(connect_store, upstream, tmp_path, instance=uuid4()) as parts:
         yield parts
     await upstream.close()
@@ -131,6 +136,68 @@ async def test_a_batch_of_pdf_and_xml(running: Parts, sandbox: Sandbox, tmp_path
             assert await asyncio.to_thread(xmlsec1_verify, path, certificate) == ""
 
 
+@pytest.mark.parametrize("detached", [False, True])
+async def test_cades_of_every_type(connect_store: Connect, sandbox: Sandbox, tmp_path: Path, detached: bool) -> None:
+    """The row keeps the media type as it was sent, and the length is what comes back, whatever the signature value is like."""
+    upstream = RemoteUpstream(settings_of(sandbox), ClientServices.load(sandbox.services))
+    defaults = SignatureDefaults(Level.B, SignatureOptions(detached=detached))
+    contents = {
+        "a.zip": b"PK\x03\x04 not really",
+        "b.bin": bytes(range(256)) * 300,
+        "c.pdf": invoice(1, size_bytes=20_000),
+        "d.xml": INVOICE.encode(),
+    }
+    root = tmp_path / "root.pem"
+    root.write_bytes(await asyncio.to_thread(sandbox.root.read_bytes))
+    async with running_parts(
+        connect_store, upstream, tmp_path, instance=uuid4(), signature_defaults=lambda client_service: defaults
+    ) as running:
+        documents = [
+            entry(name, content, "CAdES", applyTimestamp=stamped)
+            for stamped in (False, True)
+            for name, content in contents.items()
+        ]
+        row, results = await signed(running, "cades", documents)
+        assert row.status is OperationStatus.EXECUTED
+        assert [r.row.media_type for r in results[:4]] == ["application/zip", "x/y", "application/pdf", "text/xml"]
+        for number, (result, content) in enumerate(zip(results, [*contents.values()] * 2, strict=True)):
+            whole = b"".join(result.segments)
+            assert (result.suffix, result.media_type) == (
+                (".p7s", "application/pkcs7-signature") if detached else (".p7m", "application/pkcs7-mime")
+            )
+            assert len(whole) == result.row.additional_bytes + (0 if detached else len(content))
+            taken_out = await asyncio.to_thread(openssl_cades, tmp_path, whole, content if detached else None)
+            assert taken_out == content
+            (signer,) = cms.ContentInfo.load(whole)["content"]["signer_infos"]
+            assert (signer["unsigned_attrs"].native is not None) is (number >= 4)
+    await upstream.close()
+
+
+def openssl_cades(folder: Path, whole: bytes, content: bytes | None) -> bytes:
+    """What OpenSSL takes out of the CMS. Fails where it finds a fault. The root is in the folder."""
+    (folder / "signed").write_bytes(whole)
+    command = ["openssl", "cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", "signed"]
+    command += ["-CAfile", "root.pem", "-purpose", "any", "-out", "out"]
+    if content is not None:
+        (folder / "content").write_bytes(content)
+        command += ["-content", "content"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return (folder / "out").read_bytes()
+
+
+async def test_a_media_type_that_is_none_and_types_that_only_cades_signs(running: Parts) -> None:
+    wrong = entry("a.bin", b"x", "CAdES")
+    wrong["documentRequest"]["contentType"] = "not a type"
+    with pytest.raises(ValueNotAllowed) as problem:
+        await signed(running, "wrong", [wrong])
+    assert "documents[0].documentRequest.contentType: 'not a type' is not a media type" in problem.value.cause
+    for kind in ("PAdES", "XAdES"):
+        with pytest.raises(ValueNotAllowed) as problem:
+            await signed(running, kind, [entry("a.bin", b"x", kind)])
+        assert "'x/y' is not one of application/pdf" in problem.value.cause
+
+
 async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) -> None:
     xml, pdf = INVOICE.encode(), invoice(1, size_bytes=20_000)
     documents = [
@@ -171,10 +238,7 @@ async def test_a_wrong_value_is_named(running: Parts) -> None:
 
 async def test_what_a_client_service_has_set(connect_store: Connect, sandbox: Sandbox, tmp_path: Path) -> None:
     """Its level is a floor, and its location and transform stand where the request says nothing else."""
-    settings = Settings(
-        service_domain=sandbox.address, timestamp_urls=f"{sandbox.address}/tsa", timestamp_roots=str(sandbox.root)
-    )
-    upstream = RemoteUpstream(settings, ClientServices.load(sandbox.services))
+    upstream = RemoteUpstream(settings_of(sandbox), ClientServices.load(sandbox.services))
     defaults = SignatureDefaults(Level.T, SignatureOptions(location="ext:ExtensionContent", transform="XPATH"))
     async with running_parts(
         connect_store, upstream, tmp_path, instance=uuid4(), signature_defaults=lambda client_service: defaults

@@ -1,0 +1,67 @@
+"""A CMS with the document in it (RFC 5652 5.2), made of a detached one, and the lengths of both. DER with definite lengths."""
+
+from dataclasses import dataclass
+
+SEQUENCE, OCTET_STRING, CONTEXT_0 = b"\x30", b"\x04", b"\xa0"
+ID_DATA = bytes.fromhex("06092a864886f70d010701")
+ID_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+ID_TIME_STAMP = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-signatureTimeStampToken, RFC 3161 appendix A
+# EncapsulatedContentInfo without content: what a detached CMS has in the place of the document.
+WITHOUT_CONTENT = SEQUENCE + bytes([len(ID_DATA)]) + ID_DATA
+
+
+def header(tag: bytes, length: int) -> bytes:
+    """Tag and length of a value (X.690 8.1.3, in the shortest form)."""
+    if length < 128:
+        return tag + bytes([length])
+    size = -(-length.bit_length() // 8)
+    return tag + bytes([0x80 | size]) + length.to_bytes(size, "big")
+
+
+def whole(length: int) -> int:
+    """The length of a value with its tag and length, where the tag is one byte."""
+    return len(header(SEQUENCE, length)) + length
+
+
+def content_at(der: bytes, at: int) -> int:
+    """Where the content of the value at `at` begins."""
+    return at + 2 + (der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0)
+
+
+def attached(detached: bytes, content_bytes: int) -> tuple[bytes, bytes]:
+    """What stands before and behind a document of so many bytes in the CMS that contains it. `detached` is the CMS without it."""
+    info = content_at(detached, content_at(detached, 0) + len(ID_SIGNED_DATA))
+    first = content_at(detached, info)  # of SignedData: version and digestAlgorithms, then the content, then the rest
+    split = detached.index(WITHOUT_CONTENT, first)
+    before, rest = detached[first:split], detached[split + len(WITHOUT_CONTENT) :]
+    octets = header(OCTET_STRING, content_bytes)
+    explicit = header(CONTEXT_0, len(octets) + content_bytes)
+    content = ID_DATA + explicit + octets
+    encapsulated = header(SEQUENCE, len(content) + content_bytes) + content
+    data_bytes = len(before) + len(encapsulated) + content_bytes + len(rest)
+    data = header(SEQUENCE, data_bytes)
+    tagged = header(CONTEXT_0, len(data) + data_bytes)
+    outside = ID_SIGNED_DATA + tagged + data
+    head = header(SEQUENCE, len(outside) + data_bytes) + outside + before + encapsulated
+    return head, rest
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What of a CMS is as long whatever its document, signature value and time stamp are.
+
+    `signer_bytes` is the content of the SignerInfo without these, `data_bytes` that of the SignedData without document and
+    SignerInfos.
+    """
+
+    signer_bytes: int
+    data_bytes: int
+
+    def total(self, content_bytes: int | None, signature_bytes: int, time_stamp_bytes: int) -> int:
+        """The length of the CMS, with a document of so many bytes (None: without), and with a time stamp (0: without)."""
+        stamp = whole(whole(len(ID_TIME_STAMP) + whole(time_stamp_bytes))) if time_stamp_bytes else 0
+        signers = whole(whole(self.signer_bytes + whole(signature_bytes) + stamp))
+        content = len(WITHOUT_CONTENT)
+        if content_bytes is not None:
+            content = whole(len(ID_DATA) + whole(whole(content_bytes)))
+        return whole(len(ID_SIGNED_DATA) + whole(whole(self.data_bytes + content + signers)))

@@ -1,0 +1,3 @@
+-- The media type of a document that is neither PDF nor XML. Empty for these: content_type says which of them it is. Programs that
+-- do not know the column take such a document for application/xml.
+ALTER TABLE documents ADD COLUMN media_type text NOT NULL DEFAULT '';
