@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from batchseal.client.batch import BatchBody, Document, find_documents
+from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.commands.sign import StepBars
@@ -58,7 +58,7 @@ def seal_and_check(console: Console, documents: list[Document], out: Path, *flag
     with RunningService(*flags) as service:
         services = ClientServices.load(service.services_file)
         client = Client(service.url, services.ids()[0], next(iter(services)).secret)
-        body = BatchBody(documents, f"demo {time.time_ns()}", "Demo", "Invoice issued", "Lisboa")
+        body = BatchBody(documents, f"demo {time.time_ns()}", "Demo", Wishes("Invoice issued", "Lisboa"))
         bars = StepBars(console)
         with bars.progress:
             began = time.monotonic()

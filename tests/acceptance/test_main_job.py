@@ -8,14 +8,14 @@ from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_ver
 from pyhanko.pdf_utils.reader import PdfFileReader
 from tests.acceptance.conftest import Running
 
-from batchseal.client.batch import BatchBody, find_documents
+from batchseal.client.batch import BatchBody, Wishes, find_documents
 from batchseal.client.seal import seal_batch
 
 
 def test_a_batch_comes_back_signed(running: Running, invoices: list[Path], tmp_path: Path) -> None:
     client = running.client()
     documents = find_documents(invoices)
-    body = BatchBody(documents, "acceptance batch", "A batch", "Approved", "Oeiras")
+    body = BatchBody(documents, "acceptance batch", "A batch", Wishes("Approved", "Oeiras"))
     result = seal_batch(client, body, tmp_path, lambda *_: None)
     client.close()
     assert result.refused == []
@@ -41,7 +41,7 @@ def test_a_batch_comes_back_signed(running: Running, invoices: list[Path], tmp_p
 def test_the_profile_of_pades_b_b(running: Running, invoices: list[Path], tmp_path: Path) -> None:
     """ETSI EN 319 142-1 6.3, point by point, as pyHanko reads the signed file."""
     client = running.client()
-    body = BatchBody(find_documents(invoices[:2]), "acceptance profile", "Two", "Approved by José", "Óbidos")
+    body = BatchBody(find_documents(invoices[:2]), "acceptance profile", "Two", Wishes("Approved by José", "Óbidos"))
     result = seal_batch(client, body, tmp_path, lambda *_: None)
     client.close()
     for path in result.signed:

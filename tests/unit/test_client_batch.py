@@ -10,6 +10,7 @@ from batchseal.client.batch import (
     FILE_PIECE_BYTES,
     BatchBody,
     Document,
+    Wishes,
     document_reference,
     find_documents,
     split_batches,
@@ -31,7 +32,7 @@ def make(folder: Path, **sizes: int) -> list[Path]:
 )
 def test_the_body_is_json_of_the_announced_length(tmp_path: Path, size: int) -> None:
     documents = find_documents(make(tmp_path, a=size, b=5))
-    body = BatchBody(documents, 'FT 2026/5 "x" ç', "A description", "Reason", "Lisboa")
+    body = BatchBody(documents, 'FT 2026/5 "x" ç', "A description", Wishes("Reason", "Lisboa"))
     text = b"".join(body)
     assert len(text) == body.total_bytes
     request = json.loads(text)

@@ -28,7 +28,12 @@ class VisibleSignatureInfo(Struct):
 
 
 class AdvancedSignatureInfo(Struct):
-    """Options for XML signatures. They are ignored for PDF."""
+    """Options for signatures in XML. They are ignored for other documents.
+
+    `signatureLocation` names the parent of the signature: nothing (the root element), a name with or without prefix, or a path of
+    steps from the root such as `/Invoice/ext:UBLExtensions/ext:UBLExtension[1]/ext:ExtensionContent`. Exactly one element must
+    match. The transform is ENVELOPED and the canonical form EXCLUSIVE where nothing is said.
+    """
 
     signature_location: str | None = None
     signature_transform: Literal["ENVELOPED", "XPATH", "XPATH2_FILTER"] | None = None
@@ -36,16 +41,28 @@ class AdvancedSignatureInfo(Struct):
 
 
 class SignatureInfo(Struct):
+    """PAdES signs PDF, XAdES signs XML, and CAdES signs documents of every media type.
+
+    `location` becomes the place of the signature. `reason` is for PDF alone. `applyTimestamp` asks for level T at least.
+    `signatureLevel` and `signaturePackaging` (CAdES: the document in the file with the signature, or not) are extensions of
+    this service; the configuration of the client service says what holds without them. A level is reached or the document fails.
+    """
+
     signature_type: Literal["PAdES", "XAdES", "CAdES"]
     reason: str | None = None
     location: str | None = None
     apply_timestamp: bool | None = None
     visible_signature_info: VisibleSignatureInfo | None = None
     advanced_signature_info: AdvancedSignatureInfo | None = None
+    signature_level: Literal["B", "T", "LT", "LTA"] | None = None
+    signature_packaging: Literal["ATTACHED", "DETACHED"] | None = None
 
 
 class DocumentRequest(Struct):
-    """One document. `base64Content` is mandatory in a JSON request and ignored in a multipart request."""
+    """One document. `base64Content` is mandatory in a JSON request and ignored in a multipart request.
+
+    CAdES takes every media type as `contentType`.
+    """
 
     external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
     name: Annotated[str, Meta(min_length=1, max_length=255)]

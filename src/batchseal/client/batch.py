@@ -4,10 +4,12 @@ in memory.
 
 import binascii
 import json
+import mimetypes
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from batchseal.errors import ConfigurationError
 
@@ -21,31 +23,97 @@ BATCH_DOCUMENTS = 2500
 BATCH_BYTES = 1 << 30
 
 
+# What a folder is searched for, by the type of signature that is asked for: nothing means every file.
+FOLDER_SUFFIXES: dict[str, tuple[str, ...]] = {"": (".pdf",), "PAdES": (".pdf",), "XAdES": (".xml",), "CAdES": ()}
+KINDS_OF_FILES: dict[tuple[str, ...], str] = {(".pdf",): "PDF file", (".xml",): "XML file"}
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file to sign. `size` is in bytes. `name` is unique among the documents of a command, and names the signed file."""
+    """A file to sign. `size` is in bytes. `name` is unique among the documents of a command, and names the signed file.
+
+    `signature_type` is PAdES, XAdES or CAdES; `media_type` that of the file.
+    """
 
     path: Path
     name: str
     size: int
+    signature_type: str = "PAdES"
+    media_type: str = "application/pdf"
 
 
-def find_documents(paths: Iterable[Path]) -> list[Document]:
-    """The files of `paths`, in order. A folder means its *.pdf files, sorted by name.
+def find_files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of `paths`, in order. A folder means its files with these suffixes (none: all), sorted by name.
 
     Raises ConfigurationError if a file cannot be read, or if there is no file at all.
     """
-    documents: list[Document] = []
-    taken: set[str] = set()
+    files: list[Path] = []
+    paths = list(paths)
     for path in paths:
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".pdf") if path.is_dir() else [path]
-        for file in files:
-            if not file.is_file() or not os.access(file, os.R_OK):
-                raise ConfigurationError(f"{file} cannot be read as a file")
-            documents.append(Document(file, unique_name(file, taken), file.stat().st_size))
-    if not documents:
-        raise ConfigurationError("there is no PDF file in " + ", ".join(map(str, paths)))
+        if path.is_dir():
+            files += sorted(p for p in path.iterdir() if (p.suffix.lower() in suffixes if suffixes else p.is_file()))
+        else:
+            files.append(path)
+    for file in files:
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise ConfigurationError(f"{file} cannot be read as a file")
+    if not files:
+        raise ConfigurationError(f"there is no {KINDS_OF_FILES.get(suffixes, 'file')} in " + ", ".join(map(str, paths)))
+    return files
+
+
+def find_documents(paths: Iterable[Path], signature_type: str = "") -> list[Document]:
+    """The files of `paths`, in order, to be signed with this type of signature; without one, each file's name decides.
+
+    Raises ConfigurationError if a file cannot be read, or if there is no file at all.
+    """
+    taken: set[str] = set()
+    documents = []
+    for file in find_files(paths, FOLDER_SUFFIXES[signature_type]):
+        kind = signature_type or {".pdf": "PAdES", ".xml": "XAdES"}.get(file.suffix.lower(), "CAdES")
+        documents.append(Document(file, unique_name(file, taken), file.stat().st_size, kind, media_type_of(file, kind)))
     return documents
+
+
+def media_type_of(file: Path, signature_type: str) -> str:
+    """PAdES and XAdES name the type that they sign, whatever the file is called."""
+    if signature_type == "PAdES":
+        return "application/pdf"
+    if signature_type == "XAdES":
+        return "text/xml"
+    return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked of every signature of a batch. An empty text leaves it to the service."""
+
+    reason: str = ""
+    location: str = ""
+    level: str = ""
+    packaging: str = ""
+    transform: str = ""
+    canonical: str = ""
+    parent: str = ""  # the element that a signature in XML goes into
+
+    def info(self, document: Document) -> dict[str, Any]:
+        """The `signatureInfo` of a document."""
+        advanced = {
+            "signatureLocation": self.parent,
+            "signatureTransform": self.transform,
+            "canonicalTransform": self.canonical,
+        }
+        info: dict[str, Any] = {
+            "signatureType": document.signature_type,
+            "reason": self.reason,
+            "location": self.location,
+            "signatureLevel": self.level,
+        }
+        if document.signature_type == "XAdES":
+            info["advancedSignatureInfo"] = {key: text for key, text in advanced.items() if text}
+        if document.signature_type == "CAdES":
+            info["signaturePackaging"] = self.packaging
+        return {key: value for key, value in info.items() if value}
 
 
 def unique_name(file: Path, taken: set[str]) -> str:
@@ -95,8 +163,7 @@ class BatchBody:
     documents: Sequence[Document]
     external_reference: str
     description: str
-    reason: str = ""
-    location: str = ""
+    wishes: Wishes = Wishes()
 
     @property
     def total_bytes(self) -> int:
@@ -114,19 +181,17 @@ class BatchBody:
     def _frames(self) -> list[bytes]:
         """The JSON text before, between and after the documents' contents: one piece more than there are documents."""
         head = json.dumps({"externalReference": self.external_reference, "description": self.description})
-        info = {"signatureType": "PAdES", "reason": self.reason or None, "location": self.location or None}
-        after = f'"}},"signatureInfo":{json.dumps({key: text for key, text in info.items() if text})}}}'
         frames = []
         before = head[:-1] + ',"documents":['
         for ordinal, document in enumerate(self.documents):
             request = {
                 "externalReference": document_reference(ordinal, document),
                 "name": document.name,
-                "contentType": "application/pdf",
+                "contentType": document.media_type,
             }
             frames.append(f'{before}{{"documentRequest":{json.dumps(request)[:-1]},"base64Content":"'.encode())
-            before = after + ","
-        return [*frames, (after + "]}").encode()]
+            before = f'"}},"signatureInfo":{json.dumps(self.wishes.info(document))}}},'
+        return [*frames, (before[:-1] + "]}").encode()]
 
 
 def base64_pieces(document: Document) -> Iterator[bytes]:

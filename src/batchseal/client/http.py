@@ -46,10 +46,11 @@ class BatchStatus:
 class DocumentResult:
     """How one document ended. `signed_bytes` is the size of the signed document, or None if it is not signed.
 
-    The size is that of the original and what was added, which holds for PAdES, the only signature that this client asks for.
+    It is that of the original and what was added. A signature that is a file of its own has `added_bytes` alone.
     """
 
     signed_bytes: int | None
+    added_bytes: int
     sign_error: str
     cause: str
 
@@ -118,6 +119,7 @@ class Client:
                 document["contentLength"] + document["additionalContentLength"]
                 if document["signStatus"] == "SIGNED"
                 else None,
+                document["additionalContentLength"],
                 document.get("signError") or "",
                 document.get("causeMessage") or "",
             )
@@ -132,16 +134,19 @@ class Client:
         path = f"operation/sign/detail/{operation_id}/documents"
         return self._get(path, {"Accept": "application/zip"}, read)
 
-    def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
-        """Writes one signed document to `target` and replaces what is in it. Raises RequestFailed."""
+    def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> str:
+        """Writes one signed document to `target` and replaces what is in it. Returns its media type. Raises RequestFailed."""
 
-        def copy(reply: http.client.HTTPResponse) -> None:
+        def copy(reply: http.client.HTTPResponse) -> str:
             target.seek(0)
             target.truncate()
             while piece := reply.read(COPY_BYTES):
                 target.write(piece)
+            return reply.getheader("Content-Type") or ""
 
-        self._get(f"operation/sign/detail/{operation_id}/documents/{ordinal}", {"Accept": "*/*"}, copy)
+        path = f"operation/sign/detail/{operation_id}/documents/{ordinal}"
+        media_type: str = self._get(path, {"Accept": "*/*"}, copy)
+        return media_type
 
     # --- one request ------------------------------------------------------------------------------------
 

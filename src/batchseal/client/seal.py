@@ -20,6 +20,10 @@ WAIT_SECONDS = 2
 # The shortest time between two status requests, in case the service replies at once.
 POLL_SECONDS = 0.25
 
+# What CAdES signatures are called, with their document in them and beside it.
+ATTACHED, DETACHED = ".p7m", ".p7s"
+CMS_SUFFIXES = {"application/pkcs7-mime": ATTACHED, "application/pkcs7-signature": DETACHED}
+
 # Called with the step, with what is done, and with the total: bytes for "upload" and "download", documents for "sign".
 Report = Callable[[str, int, int], None]
 
@@ -147,9 +151,18 @@ def unpack_archive(
             raise RequestFailed(f"the result has an unexpected entry: {name!r}")
         return ordinal
 
-    for name, content in read_entries(reply, lambda name: outcomes[ordinal_of(name)].signed_bytes or 0):
+    def suffix_of(name: str) -> str:
+        """What the service puts behind the name of a document that is of another type than its original."""
+        is_cms = documents[ordinal_of(name)].signature_type == "CAdES"
+        return name[-4:] if is_cms and name.endswith((ATTACHED, DETACHED)) else ""
+
+    def size_of(name: str) -> int:
+        outcome = outcomes[ordinal_of(name)]
+        return outcome.added_bytes if suffix_of(name) == DETACHED else outcome.signed_bytes or 0
+
+    for name, content in read_entries(reply, size_of):
         ordinal = ordinal_of(name)
-        target = out / documents[ordinal].name
+        target = out / (documents[ordinal].name + suffix_of(name))
         with PartFile(target) as file:
             for piece in content:
                 file.write(piece)
@@ -157,16 +170,18 @@ def unpack_archive(
 
 
 def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> Path:
-    with PartFile(target) as file:
-        client.fetch_document(operation_id, ordinal, file)
-    return target
+    part = PartFile(target)
+    with part as file:
+        suffix = CMS_SUFFIXES.get(client.fetch_document(operation_id, ordinal, file), "")
+        part.target = target.with_name(target.name + suffix)
+    return part.target
 
 
 class PartFile:
     """A file that gets its final name only when it is complete. If writing fails, it is deleted."""
 
     def __init__(self, target: Path) -> None:
-        self._target, self._part = target, target.with_name(f".{target.name[:200]}.part")
+        self.target, self._part = target, target.with_name(f".{target.name[:200]}.part")
 
     def __enter__(self) -> BinaryIO:
         self._file = self._part.open("wb")
@@ -175,6 +190,6 @@ class PartFile:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
         if kind is None:
-            os.replace(self._part, self._target)
+            os.replace(self._part, self.target)
         else:
             self._part.unlink()

@@ -10,15 +10,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from batchseal.client.batch import BatchBody, find_documents, split_batches
+from batchseal.client.batch import BatchBody, Wishes, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import client_secret, load_settings
 
 DESCRIPTION = """
-Send PDF files to a running service, wait until they are signed, and store the signed files. The original files
-are never changed. More than 2,500 files or 1 GiB are sent as several batches, one after the other."""
+Send files to a running service, wait until they are signed, and store the signed files. The original files are
+never changed. More than 2,500 files or 1 GiB are sent as several batches, one after the other.
+
+PDF files get a PAdES signature, XML files one of XAdES, and other files one of CAdES, in a file whose name ends in
+.p7m (the document is in it) or .p7s (it is not). --signature-type asks for one type for all files."""
 
 EXIT_CODES = """
 Exit code: 0 if every file was signed, 1 if a file was refused or the service did not do its work, 2 for wrong use."""
@@ -54,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="PDF file, or folder with *.pdf files")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, or folder with *.pdf files")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the service (default: %(default)s)")
     parser.add_argument(
         "--client-id",
@@ -94,13 +97,60 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--reason", default="", metavar="TEXT", help="reason that is stated in each signature")
     parser.add_argument("--location", default="", metavar="TEXT", help="location that is stated in each signature")
+    add_signature_options(parser)
     return sign(parser.parse_args(arguments))
+
+
+def add_signature_options(parser: ArgumentParser) -> None:
+    """What is asked of the signatures. What is not given is left to the service."""
+    group = parser.add_argument_group("signatures")
+    group.add_argument(
+        "--signature-type",
+        choices=("PAdES", "XAdES", "CAdES"),
+        default="",
+        help="type of all signatures (default: by the name of each file); a folder then means its *.pdf, its *.xml, or all files",
+    )
+    group.add_argument(
+        "--level", choices=("B", "T", "LT", "LTA"), default="", help="level of the signatures; T: with a time stamp"
+    )
+    group.add_argument(
+        "--transform",
+        choices=("ENVELOPED", "XPATH", "XPATH2_FILTER"),
+        default="",
+        help="XAdES: how the signature leaves itself out of what it covers",
+    )
+    group.add_argument(
+        "--canonical",
+        choices=("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS"),
+        default="",
+        help="XAdES: the canonical form that is signed",
+    )
+    group.add_argument(
+        "--location-xpath",
+        default="",
+        metavar="PATH",
+        help="XAdES: the element that the signature goes into, such as ext:ExtensionContent or /Invoice/ext:UBLExtensions",
+    )
+    packaging = group.add_mutually_exclusive_group()
+    for name, text in (("attached", "the document is in the file with the signature"), ("detached", "it is not")):
+        packaging.add_argument(
+            f"--{name}", dest="packaging", action="store_const", const=name.upper(), default="", help=f"CAdES: {text}"
+        )
 
 
 def sign(options: Namespace) -> int:
     """Signs the documents, and returns the exit code: 0 if all are signed, else 1. Raises ConfigurationError for wrong use."""
     console = Console(highlight=False)
-    documents = find_documents(options.paths)
+    documents = find_documents(options.paths, options.signature_type)
+    wishes = Wishes(
+        options.reason,
+        options.location,
+        options.level,
+        options.packaging,
+        options.transform,
+        options.canonical,
+        options.location_xpath,
+    )
     client_id, secret = credentials(options)
     batches = split_batches(documents)
     reference = options.reference or f"cli {time.strftime('%Y-%m-%dT%H:%M:%S')} {secrets.token_hex(4)}"
@@ -109,7 +159,7 @@ def sign(options: Namespace) -> int:
     try:
         for number, batch in enumerate(batches, 1):
             name = reference if len(batches) == 1 else f"{reference} {number}/{len(batches)}"
-            body = BatchBody(batch, name, options.description, options.reason, options.location)
+            body = BatchBody(batch, name, options.description, wishes)
             bars = StepBars(console)
             with bars.progress:
                 results.append(seal_batch(client, body, options.out, bars.report))

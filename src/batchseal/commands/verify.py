@@ -1,57 +1,56 @@
-"""`batchseal verify`: checks PDF signatures with pyHanko, in several processes, and prints a table.
+"""`batchseal verify`: checks signed files in several processes, and prints a table: PDF and CMS with pyHanko, XML with lxml.
 
-A file is valid if its last signature covers the whole file, if the digest and the value of that signature are right, if its
+A PDF is valid if its last signature covers the whole file, if the digest and the value of that signature are right, if its
 certificate leads to a given root, and if no earlier signature is broken. Earlier signatures may be those of others: if the
 certificate of one does not lead to a root, the remark names it and the file is still valid. If no root is given, the command
 does not judge who signed, and its last line says so.
 """
 
-import logging
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from batchseal.client.batch import find_documents
+from batchseal.client.batch import find_files
+from batchseal.client.judges.cms import judge_cms
+from batchseal.client.judges.verdicts import Verdict, keep_library_logs_quiet, name_of, trust_in
+from batchseal.client.judges.xml import judge_xml
 from batchseal.errors import ConfigurationError
 
 DESCRIPTION = """
-Check the signatures of PDF files with pyHanko, a library that had no part in signing them.
+Check signed files: PDF (PAdES) and CMS (CAdES, .p7m and .p7s) with pyHanko, and XML (XAdES) with lxml and
+cryptography. None of them had a part in signing.
 
-A file is valid if its last signature covers the whole file and is intact, if the signer's certificate leads to a
-root of --root, and if no earlier signature is broken. Without --root, nothing is said about who signed."""
+A PDF is valid if its last signature covers the whole file and is intact, if the signer's certificate leads to a
+root of --root, and if no earlier signature is broken. Of XML, every signature must be right, and one must cover the
+document. Without --root, nothing is said about who signed. The level is B, or T with a time stamp."""
+
+# What a folder is searched for.
+SIGNED_SUFFIXES = (".pdf", ".xml", ".p7m", ".p7s")
 
 EXIT_CODES = """
 Exit code: 0 if every file is valid, 1 if one is not, 2 for wrong use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The result for one file.
+def check_file(path: Path, roots: Sequence[bytes], originals: Path | None = None) -> Verdict:
+    """Checks one file; `roots` are DER certificates. Never raises: a file that cannot be read is not valid.
 
-    `signer` and `coverage` (a pyHanko `SignatureCoverageLevel`) are those of the last signature. `problem` says why the file
-    is not valid; `note` is worth knowing, but does not make it invalid. `signatures` is the number of signatures.
+    `originals` is the folder with the originals of detached signatures; None: the folder of each signature.
     """
-
-    path: Path
-    valid: bool
-    signer: str = ""
-    coverage: str = ""
-    problem: str = ""
-    signatures: int = 0
-    note: str = ""
-
-
-def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
-    """Checks one file; `roots` are DER certificates. Never raises: a file that pyHanko cannot read is not valid."""
     from pyhanko.pdf_utils.reader import PdfFileReader
 
     keep_library_logs_quiet()
     try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        # DER begins with a SEQUENCE; XML with a tag, white space, or the mark of its encoding.
+        if start[:1] == b"\x30":
+            return judge_cms(path, roots, originals)
+        if start.lstrip()[:1] == b"<" or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return judge_xml(path, roots)
         with path.open("rb") as file:
             signatures = PdfFileReader(file, strict=False).embedded_signatures
             if not signatures:
@@ -61,24 +60,11 @@ def check_file(path: Path, roots: Sequence[bytes]) -> Verdict:
         return Verdict(path, False, problem=f"{type(problem).__name__}: {problem}")
 
 
-def keep_library_logs_quiet() -> None:
-    """Stops pyHanko's warnings, which come with tracebacks, from appearing on standard error. The verdict says what is wrong.
-
-    Python prints warnings of a logger that has no handler. A program that has configured logging still gets them.
-    """
-    for name in ("pyhanko", "pyhanko_certvalidator"):
-        logger = logging.getLogger(name)
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())
-
-
 def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
     """The verdict on a file with these signatures (pyHanko's `EmbeddedPdfSignature`), of which there is at least one."""
-    from asn1crypto import x509
     from pyhanko.sign.validation import validate_pdf_signature
-    from pyhanko_certvalidator import ValidationContext
 
-    trust = ValidationContext(trust_roots=[x509.Certificate.load(root) for root in roots], allow_fetching=False)
+    trust = trust_in(roots)
     statuses = [validate_pdf_signature(signature, trust) for signature in signatures]
     last = statuses[-1]
     coverage = last.coverage.name if last.coverage else ""
@@ -88,26 +74,30 @@ def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verd
     if roots and not last.bottom_line and not problems:
         problems.append("the certificate does not lead to the root" if not last.trusted else last.summary())
     foreign = [
-        f"signature {n} by {common_name(s)}: its certificate does not lead to the root"
+        f"signature {n} by {name_of(s.signing_cert)}: its certificate does not lead to the root"
         for n, s in enumerate(statuses[:-1], 1)
         if roots and s.intact and s.valid and not s.trusted
     ]
+    stamp = last.timestamp_validity
     return Verdict(
-        path, not problems, common_name(last), coverage, "; ".join(problems), len(statuses), "; ".join(foreign)
+        path,
+        not problems,
+        name_of(last.signing_cert),
+        coverage,
+        "; ".join(problems),
+        len(statuses),
+        "; ".join(foreign),
+        "T" if stamp is not None and stamp.intact and stamp.valid else "B",
     )
 
 
-def common_name(status: Any) -> str:
-    """The common name of the signer's certificate, or its whole subject if it has none."""
-    subject = status.signing_cert.subject
-    return str(subject.native.get("common_name") or subject.human_friendly)
-
-
-def check_files(paths: Sequence[Path], roots: Sequence[bytes], jobs: int) -> Iterator[Verdict]:
-    """Checks the files in `jobs` processes, and yields the verdicts in the order of `paths`."""
+def check_files(
+    paths: Sequence[Path], roots: Sequence[bytes], jobs: int, originals: Path | None = None
+) -> Iterator[Verdict]:
+    """Checks the files in `jobs` processes, and yields the verdicts in the order of `paths`. For `originals` see `check_file`."""
     # Start new processes instead of forking: a fork would copy the threads' locks and the sockets of this process.
     with ProcessPoolExecutor(max_workers=max(1, jobs), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(partial(check_file, roots=roots), paths, chunksize=8)
+        yield from pool.map(partial(check_file, roots=roots, originals=originals), paths, chunksize=8)
 
 
 def load_roots(paths: Sequence[Path]) -> list[bytes]:
@@ -128,7 +118,9 @@ def run(arguments: Sequence[str]) -> int:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="PDF file, or folder with *.pdf files")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="signed file, or folder with *.pdf, *.xml, *.p7m and *.p7s"
+    )
     parser.add_argument(
         "--root",
         type=Path,
@@ -136,6 +128,12 @@ def run(arguments: Sequence[str]) -> int:
         default=[],
         metavar="FILE",
         help="PEM file with certificates of trusted roots; can be given several times",
+    )
+    parser.add_argument(
+        "--originals",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the originals of detached signatures (default: the folder of each .p7s)",
     )
     parser.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="number of processes that check files (default: %(default)s)"
@@ -152,20 +150,19 @@ def verify(options: Namespace) -> int:
 
     console = Console(highlight=False)
     roots = load_roots(options.root)
-    paths = [document.path for document in find_documents(options.paths)]
-    verdicts = list(
-        track(check_files(paths, roots, options.jobs), "Checking", len(paths), console=console, transient=True)
-    )
+    paths = find_files(options.paths, SIGNED_SUFFIXES)
+    checking = check_files(paths, roots, options.jobs, options.originals)
+    verdicts = list(track(checking, "Checking", len(paths), console=console, transient=True))
     bad = sum(not verdict.valid for verdict in verdicts)
     shown = [verdict for verdict in verdicts if not (options.quiet and verdict.valid)]
     if shown:
         table = Table()
-        for title in ("file", "valid", "signer", "covers", "remark"):
+        for title in ("file", "valid", "level", "signer", "covers", "remark"):
             table.add_column(title, overflow="fold")
         for v in shown:
             covers = v.coverage.lower().replace("_", " ")
             remark = "; ".join(filter(None, (v.problem, v.note)))
-            table.add_row(str(v.path), "yes" if v.valid else "NO", v.signer, covers, remark)
+            table.add_row(str(v.path), "yes" if v.valid else "NO", v.level, v.signer, covers, remark)
         console.print(table, markup=False)
     trust = "" if roots else "; no --root was given, so this says nothing about who signed"
     console.print(f"{len(paths) - bad} of {len(paths)} valid{trust}", markup=False, soft_wrap=True)

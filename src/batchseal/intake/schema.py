@@ -5,6 +5,7 @@ the attribute, such as `documents[3].documentRequest.name`.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -39,6 +40,9 @@ class SignatureInfo(msgspec.Struct, rename="camel", kw_only=True):
     apply_timestamp: bool | None = None
     visible_signature_info: dict[str, Any] | None = None
     advanced_signature_info: dict[str, Any] | None = None
+    # These two are ours: the contract has no words for them.
+    signature_level: str | None = None
+    signature_packaging: str | None = None
 
 
 class DocumentRequest(msgspec.Struct, rename="camel", kw_only=True):
@@ -92,6 +96,13 @@ def bounded(value: str, place: str, characters: int) -> str:
     return value
 
 
+def one_of(value: str, place: str, allowed: Sequence[str]) -> str:
+    """Returns `value`. Raises ValueNotAllowed if it is not allowed; `place` names the attribute."""
+    if value not in allowed:
+        raise ValueNotAllowed(f"{place}: {value[:40]!r} is not one of {', '.join(allowed)}")
+    return value
+
+
 def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
     """Converts an error of msgspec, which names the attribute as `$.a.b` from the text that it decoded.
 
@@ -134,6 +145,13 @@ def describe(
     )
     if kind is SignatureType.XADES:
         options = _advanced(info.advanced_signature_info or {}, f"{place}.signatureInfo.advancedSignatureInfo", options)
+    level = max(defaults.level, Level.T) if info.apply_timestamp is True else defaults.level
+    if (asked := info.signature_level) is not None:
+        at_least = one_of(asked, f"{place}.signatureInfo.signatureLevel", [level.name for level in Level])
+        level = max(level, Level[at_least])
+    if (asked := info.signature_packaging) is not None and kind is SignatureType.CADES:
+        packaging = one_of(asked, f"{place}.signatureInfo.signaturePackaging", ["ATTACHED", "DETACHED"])
+        options = replace(options, detached=packaging == "DETACHED")
     return Description(
         external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
         name=bounded(name, f"{at}.name", limits.max_name_characters),
@@ -141,7 +159,7 @@ def describe(
         reason=info.reason or None,
         location=info.location or None,
         signature_type=kind,
-        level=max(defaults.level, Level.T) if info.apply_timestamp is True else defaults.level,
+        level=level,
         visible=info.visible_signature_info is not None,
         options=options,
         other_type=other_type,
@@ -155,10 +173,9 @@ def _advanced(info: dict[str, Any], place: str, defaults: SignatureOptions) -> S
         value = info.get(name)
         if value is None or value == "":
             continue
-        if not isinstance(value, str) or (allowed and value not in allowed):
-            shown = f"one of {', '.join(allowed)}" if allowed else "a text"
-            raise ValueNotAllowed(f"{place}.{name}: {str(value)[:40]!r} is not {shown}")
-        texts[name] = value
+        if not isinstance(value, str):
+            raise ValueNotAllowed(f"{place}.{name}: {str(value)[:40]!r} is not a text")
+        texts[name] = one_of(value, f"{place}.{name}", allowed) if allowed else value
     return replace(
         defaults,
         location=texts.get("signatureLocation", defaults.location),
