@@ -1,0 +1,121 @@
+"""Signatures in XML and CMS through the whole service: from the command line and back, and as HTTP clients see them."""
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from harness.xml_invoices import write_xml_invoices, xml_invoice
+from tests.acceptance.conftest import Running
+
+from batchseal.commands import sign, verify
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with XML and other files."""
+    folder = tmp_path_factory.mktemp("documents")
+    assert len(list(write_xml_invoices(folder, 10))) == 10
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5_000))
+    (folder / "without a type").write_bytes(b"\x00\x01\x02")
+    return folder
+
+
+def command(running: Running, *arguments: str | Path) -> int:
+    service = running.service
+    options = [f"--url={service.url}", f"--services-file={service.services_file}", *map(str, arguments)]
+    return sign.run(options)
+
+
+def checked(running: Running, *arguments: str | Path) -> int:
+    return verify.run([f"--root={running.service.root}", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("level", ["B", "T"])
+def test_xml_from_the_command_line(
+    running: Running, documents: Path, tmp_path: Path, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--signature-type=XAdES", f"--level={level}", "--transform=XPATH", "--location-xpath=ext:ExtensionContent"]
+    assert command(running, documents, f"--out={tmp_path}", *asked) == 0
+    assert len(list(tmp_path.glob("*.xml"))) == 10
+    assert b"<ext:ExtensionContent><ds:Signature" in (tmp_path / "invoice-00001.xml").read_bytes()
+    capsys.readouterr()
+    assert checked(running, tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "10 of 10 valid" in shown
+    assert shown.count(f"│ {level} ") == 10
+
+
+@pytest.mark.parametrize("packaging", ["attached", "detached"])
+def test_other_files_from_the_command_line(
+    running: Running, documents: Path, tmp_path: Path, packaging: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--signature-type=CAdES", f"--{packaging}", "--level=T"]
+    assert command(running, documents, f"--out={tmp_path}", *asked) == 0
+    suffix = {"attached": ".p7m", "detached": ".p7s"}[packaging]
+    originals = sorted(path.name for path in documents.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name + suffix for name in originals]
+    capsys.readouterr()
+    assert checked(running, tmp_path, f"--originals={documents}") == 0
+    assert f"{len(originals)} of {len(originals)} valid" in capsys.readouterr().out
+
+
+def test_without_a_type_the_name_of_each_file_decides(
+    running: Running, documents: Path, invoices: list[Path], tmp_path: Path
+) -> None:
+    files = [invoices[0], documents / "invoice-00001.xml", documents / "picture.png"]
+    assert command(running, *files, f"--out={tmp_path}") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "invoice-00001.pdf",
+        "invoice-00001.xml",
+        "picture.png.p7m",
+    ]
+    assert checked(running, tmp_path) == 0
+
+
+def test_what_http_clients_see(running: Running) -> None:
+    """Names, media types and lengths, in JSON, in the zip file and alone."""
+    xml, other = xml_invoice(1), b"any content"
+
+    def entry(name: str, kind: str, content: bytes, media_type: str, **info: Any) -> dict[str, Any]:
+        text = base64.b64encode(content).decode()
+        request = {"externalReference": "d", "name": name, "contentType": media_type, "base64Content": text}
+        return {"documentRequest": request, "signatureInfo": {"signatureType": kind, **info}}
+
+    documents = [
+        entry("a.xml", "XAdES", xml, "application/xml", applyTimestamp=True),
+        entry("b.json", "CAdES", other, "application/json"),
+        entry("c.txt", "CAdES", other, "Text/Plain; charset=utf-8", signaturePackaging="DETACHED"),
+    ]
+    url, auth = running.service.url + running.base, (running.client_id, running.secret)
+    body = {"externalReference": "seen by clients", "description": "x", "documents": documents}
+    reply = requests.post(f"{url}/document/sign/base64/", json=body, auth=auth, timeout=30)
+    assert reply.status_code == 200, reply.text[:500]
+    assert "error" not in reply.text
+    operation = reply.json()
+    assert operation["status"] == "EXECUTED"
+    listed = operation["documentList"]
+    assert [(d["name"], d["contentType"]) for d in listed] == [
+        ("a.xml", "application/xml"),
+        ("b.json", "application/json"),
+        ("c.txt", "text/plain"),
+    ]
+    contents = [base64.b64decode(d["signedContent"]) for d in listed]
+    lengths = [d["contentLength"] + d["additionalContentLength"] for d in listed]
+    assert [d["contentLength"] for d in listed] == [len(xml), len(other), len(other)]
+    assert lengths[:2] == [len(content) for content in contents[:2]]
+    assert listed[2]["additionalContentLength"] == len(contents[2])
+    detail = f"{url}/operation/sign/detail/{operation['id']}/documents"
+    with zipfile.ZipFile(io.BytesIO(requests.get(detail, auth=auth, timeout=30).content)) as archive:
+        assert archive.namelist() == ["d.a.xml", "d.b.json.p7m", "d.c.txt.p7s"]
+        assert [archive.read(name) for name in archive.namelist()] == contents
+    types = ("application/xml", "application/pkcs7-mime", "application/pkcs7-signature")
+    names = ("a.xml", "b.json.p7m", "c.txt.p7s")
+    for ordinal, (media_type, name) in enumerate(zip(types, names, strict=True)):
+        alone = requests.get(f"{detail}/{ordinal}", auth=auth, timeout=30)
+        assert alone.content == contents[ordinal]
+        assert alone.headers["content-type"] == media_type
+        assert alone.headers["content-disposition"].endswith(f"''{name}")
