@@ -29,7 +29,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
-from batchseal.settings.client_services import ClientServices
+from batchseal.settings.client_services import ClientServices, unreachable_levels
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.store.store import Store
@@ -191,6 +191,9 @@ async def run_signer(settings: Settings, ready: int) -> None:
         store = await connect_store(settings)
         await migrate(settings, store)
     services = ClientServices.load(settings.services_file)
+    stamps = bool(settings.timestamp_urls)
+    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+        log.warning("documents will be refused for their level", cause=problem)
     upstream = RemoteUpstream(settings, services)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)

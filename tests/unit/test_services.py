@@ -12,7 +12,12 @@ import pytest
 
 from batchseal.document import Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 from batchseal.errors import ConfigurationError
-from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.settings.client_services import (
+    SANDBOX_SERVICE,
+    ClientServices,
+    make_sandbox_services,
+    unreachable_levels,
+)
 
 
 def write(path, table):
@@ -214,3 +219,19 @@ def test_a_wrong_word_about_signatures_refuses_the_file(path, signature, said):
     assert not services.reload_if_changed()
     assert said in services.problem and "client service 'A'" in services.problem
     assert services.get("A").signature.level is Level.T
+
+
+def test_levels_that_no_signature_can_have_are_named(path):
+    table = {
+        "A": {"secret": "s", "signature": {"level": "T"}},
+        "B": {"secret": "s", "signature": {"level": "LTA"}},
+        "C": {"secret": "s"},
+        "D": {"secret": "s", "active": False, "signature": {"level": "LT"}},
+    }
+    services = ClientServices.load(write(path, table))
+    without = unreachable_levels("B", services, has_time_stamps=False)
+    assert [problem.partition(" asks")[0] for problem in without] == ["client service A", "client service B"]
+    assert "--timestamp-urls" in without[0] and "does not offer" in without[1]
+    stamped = unreachable_levels("T", services, has_time_stamps=True)
+    assert [problem.partition(" asks")[0] for problem in stamped] == ["client service B"]
+    assert unreachable_levels("T", [], has_time_stamps=False)[0].startswith("--signature-level asks for level T")

@@ -71,9 +71,13 @@ async def result_of(check: Callable[[Settings], Awaitable[str]], settings: Setti
 
 
 async def check_configuration(settings: Settings) -> str:
-    from batchseal.settings.client_services import ClientServices
+    from batchseal.settings.client_services import ClientServices, unreachable_levels
 
     services = ClientServices.load(settings.services_file)
+    # The sandbox stamps as well.
+    stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
+    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+        raise ConfigurationError("; ".join(problems))
     if services.present:
         return f"{len(services.ids())} client services in {settings.services_file}"
     if settings.uses_sandbox:

@@ -8,14 +8,14 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from batchseal.document import NO_DEFAULTS, SignatureDefaults
+from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import ConfigurationError
 from batchseal.settings.signatures import read_signature
 from batchseal.system.disk import create_once
@@ -126,6 +126,22 @@ class ClientServices:
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
         return False
+
+
+def unreachable_levels(signature_level: str, services: Iterable[ClientService], *, has_time_stamps: bool) -> list[str]:
+    """For each level that the configuration asks for and no signature can have, why its documents will be refused.
+
+    `signature_level` is that of `--signature-level`; `has_time_stamps`: a time stamp authority is configured.
+    """
+    asked = {"--signature-level": Level[signature_level]}
+    asked |= {f"client service {one.id}": one.signature.level for one in services if one.active}
+    problems = []
+    for who, level in asked.items():
+        if level > Level.T:
+            problems.append(f"{who} asks for level {level.name}, which this release does not offer")
+        elif level > Level.B and not has_time_stamps:
+            problems.append(f"{who} asks for level {level.name}, but time stamps are not set up (--timestamp-urls)")
+    return problems
 
 
 # Stands for a file in a folder that this account may not enter. Reading the file then says what is wrong.
