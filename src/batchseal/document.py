@@ -203,11 +203,12 @@ class SignedDocument:
 
 @dataclass(frozen=True, slots=True)
 class DocumentOutcome:
-    """How one document ended. `refusal` is None if it is signed."""
+    """How one document ended. `refusal` is None if it is signed. `level` is the one that its signature has reached."""
 
     ordinal: int
     additional_bytes: int = 0
     refusal: Refusal | None = None
+    level: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)

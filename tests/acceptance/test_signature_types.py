@@ -103,11 +103,16 @@ def test_what_http_clients_see(running: Running) -> None:
         ("b.json", "application/json"),
         ("c.txt", "text/plain"),
     ]
+    levels = [{a["attributeKey"]: a["attributeValue"] for a in d["documentAttributes"]} for d in listed]
+    assert levels == [{"signatureLevel": "T"}, {"signatureLevel": "B"}, {"signatureLevel": "B"}]
     contents = [base64.b64decode(d["signedContent"]) for d in listed]
     lengths = [d["contentLength"] + d["additionalContentLength"] for d in listed]
     assert [d["contentLength"] for d in listed] == [len(xml), len(other), len(other)]
     assert lengths[:2] == [len(content) for content in contents[:2]]
     assert listed[2]["additionalContentLength"] == len(contents[2])
+    without = f"{url}/operation/sign/detail/{operation['id']}/contentInResponse/false"
+    again = requests.get(without, auth=auth, timeout=30).json()["documentList"]
+    assert again == [{key: value for key, value in d.items() if key != "signedContent"} for d in listed]
     detail = f"{url}/operation/sign/detail/{operation['id']}/documents"
     with zipfile.ZipFile(io.BytesIO(requests.get(detail, auth=auth, timeout=30).content)) as archive:
         assert archive.namelist() == ["d.a.xml", "d.b.json.p7m", "d.c.txt.p7s"]

@@ -22,6 +22,7 @@ from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.guard import GuardPace
 from batchseal.api.tokens import Tokens, load_key
+from batchseal.document import Level
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import ClientServices
@@ -58,6 +59,7 @@ class Document:
     cause: str | None
     content_bytes: int
     additional_bytes: int
+    level: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from batchseal.document import Level
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 
 
@@ -45,7 +46,7 @@ class Document(Protocol):
 
     `ordinal` is its place in the request, from 0. `content_bytes` is the size of the original, and `additional_bytes` what
     the signature adds to it, or the size of a signature that is a file of its own. `sign_error` and `cause` say why it was not
-    signed.
+    signed. `level` is that of the signature, where it is known.
     """
 
     @property
@@ -66,6 +67,8 @@ class Document(Protocol):
     def content_bytes(self) -> int: ...
     @property
     def additional_bytes(self) -> int: ...
+    @property
+    def level(self) -> Level | None: ...
 
 
 class Delivered(Protocol):

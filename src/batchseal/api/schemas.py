@@ -52,8 +52,19 @@ class Folder(Struct):
     folder_content: str
 
 
+class DocumentAttribute(Struct):
+    """Something that is known of a document. `signatureLevel`: the level of its signature, such as T."""
+
+    attribute_key: str
+    attribute_value: str
+
+
 class SignedDocument(Struct):
-    """An entry of documentList. Lengths are in bytes."""
+    """An entry of documentList. Lengths are in bytes.
+
+    `additionalContentLength` is what the signed document has beyond its original. Of a signature that is a file of its own
+    (CAdES, detached) it is the length.
+    """
 
     external_reference: str
     name: str
@@ -68,6 +79,7 @@ class SignedDocument(Struct):
     sign_error: Annotated[str, one_of(SignError)] | None = None
     cause_message: str | None = None
     signed_content: str | None = None
+    document_attributes: list[DocumentAttribute] = []
 
 
 class SignOperation(Struct):
@@ -176,9 +188,14 @@ def signed_document(operation: Operation, document: Document, names: Mapping[str
             content_length=document.content_bytes,
             additional_content_length=document.additional_bytes,
             reception_date=instant(operation),
+            document_attributes=attributes(document),
         ),
         names,
     )
+
+
+def attributes(document: Document) -> list[DocumentAttribute]:
+    return [] if document.level is None else [DocumentAttribute("signatureLevel", document.level.name)]
 
 
 def sign_operation(operation: Operation, status: OperationStatus) -> dict[str, Any]:

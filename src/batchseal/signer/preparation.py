@@ -82,7 +82,8 @@ class Preparation:
         if prepared.level > Level.B and used.next_need(prepared, evidence) is not None:
             plan.to_complete.append((to_sign(prepared), evidence))
         else:
-            plan.ended.append(DocumentOutcome(prepared.ordinal, used.added_bytes(prepared, evidence)))
+            added_bytes = used.added_bytes(prepared, evidence)
+            plan.ended.append(DocumentOutcome(prepared.ordinal, added_bytes, level=prepared.level))
 
     async def prepare(self, work: Work, credential: Credential, rows: Sequence[DocumentRow], plan: Plan) -> None:
         """3 prepare, into a further payload that the row of the operation names before anything in it is signed.

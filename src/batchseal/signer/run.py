@@ -120,7 +120,7 @@ class Signing:
         async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.ends_with_signature]
-            outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes) for item in complete]
+            outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes, level=item.level) for item in complete]
             await self._record(work, outcomes, kept)
             await self._complete(work, [one for one in signed if not one[0].ends_with_signature])
         return renewed
@@ -195,7 +195,8 @@ class Signing:
         return self._formats.named(prepared.format).next_need(prepared, evidence)
 
     def _signed(self, prepared: Prepared, evidence: Evidence) -> DocumentOutcome:
-        return DocumentOutcome(prepared.ordinal, self._formats.named(prepared.format).added_bytes(prepared, evidence))
+        added_bytes = self._formats.named(prepared.format).added_bytes(prepared, evidence)
+        return DocumentOutcome(prepared.ordinal, added_bytes, level=prepared.level)
 
     async def _meet(self, needs: Sequence[Need]) -> list[bytes | UpstreamError]:
         """One answer for each need, in order."""

@@ -57,6 +57,11 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
     )
 
 
+def outcome_levels(outcomes: Sequence[DocumentOutcome]) -> list[int]:
+    """The column `level` of the outcomes."""
+    return [outcome.level or 0 for outcome in outcomes]
+
+
 def outcome_columns(
     outcomes: Sequence[DocumentOutcome],
 ) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
@@ -154,7 +159,8 @@ def _ended_document(row: DocumentRow, outcome: DocumentOutcome | None, evidence:
     if outcome is None:  # the document was refused on arrival
         return row
     if (refusal := outcome.refusal) is None:
-        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=outcome.additional_bytes, evidence=evidence)
+        added_bytes, level = outcome.additional_bytes, outcome.level
+        return replace(row, status=DocumentStatus.SIGNED, additional_bytes=added_bytes, evidence=evidence, level=level)
     return replace(
         row, status=DocumentStatus.ERROR_SIGNING, sign_error=refusal.sign_error, cause=storable_cause(refusal.cause)
     )

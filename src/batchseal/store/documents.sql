@@ -1,6 +1,7 @@
 -- name: documents
 -- All documents of an operation, in the order of the request.
-SELECT ordinal, external_reference, name, content_type, media_type, status, sign_error, cause, content_bytes, additional_bytes
+SELECT ordinal, external_reference, name, content_type, media_type, status, sign_error, cause, content_bytes, additional_bytes,
+       level
 FROM documents
 WHERE month = $2 AND operation_id = $1
 ORDER BY ordinal;
@@ -38,9 +39,9 @@ WITH held AS (
         tries = excluded.tries
 ), ended AS (
     UPDATE documents d
-    SET status = o.status, sign_error = o.sign_error, cause = o.cause, additional_bytes = o.additional_bytes
-    FROM held, unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integer[])
-         AS o (ordinal, status, sign_error, cause, additional_bytes)
+    SET status = o.status, sign_error = o.sign_error, cause = o.cause, additional_bytes = o.additional_bytes, level = o.level
+    FROM held, unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integer[], $16::smallint[])
+         AS o (ordinal, status, sign_error, cause, additional_bytes, level)
     WHERE d.month = $2 AND d.operation_id = held.id AND d.ordinal = o.ordinal AND d.status = 1
     RETURNING d.status
 ), written AS (

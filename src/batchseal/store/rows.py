@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import Evidence, Refusal, ToSign
+from batchseal.document import Evidence, Level, Refusal, ToSign
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 
 # The fence of an operation that was registered and never claimed.
@@ -99,6 +99,7 @@ class DocumentRow:
     additional_bytes: int
     evidence: Evidence | None = None  # of a signed document, if whoever made this object knew it
     other_type: str = ""  # the media type, where `content_type` is OTHER
+    level: Level | None = None  # of its signature, where that is known
 
     @property
     def media_type(self) -> str:
@@ -232,6 +233,7 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
         content_bytes=record["content_bytes"],
         additional_bytes=record["additional_bytes"],
         other_type=record["media_type"],
+        level=Level(record["level"]) if record["level"] else None,
     )
 
 

@@ -16,6 +16,7 @@ from batchseal.store.columns import (
     is_storable,
     month_of,
     outcome_columns,
+    outcome_levels,
     reference_key,
     signature_columns,
     signature_row,
@@ -386,6 +387,7 @@ class Store:
                 day,
                 *signature_columns(kept),
                 durable,
+                outcome_levels(outcomes),
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
