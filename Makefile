@@ -85,6 +85,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
 
+.PHONY: openapi
+openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy of the OpenAPI document; BREAKING=1 if clients may break
+	@$(BIN)/python -m harness.openapi_copy $(if $(BREAKING),--breaking)
+
 .PHONY: main-job
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
