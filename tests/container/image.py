@@ -114,7 +114,7 @@ def audited() -> tuple[dict[str, float], list[str]]:
             told = []
     seen = [package for package in told if "skip_reason" not in package]
     bad = [f"{p['name']} {p['version']}: {v['id']}" for p in seen for v in p["vulns"]]
-    numbers = {
+    numbers: dict[str, float] = {
         "audit_packages_audited": len(seen),
         "audit_packages_not_audited": max(len(told), wanted) - len(seen),
         "audit_vulnerabilities": len(bad),

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import requests
@@ -73,7 +74,7 @@ def test_three_calls_of_a_live_client(service: Service) -> None:
 @pytest.mark.parametrize("where", ["query", "body"])
 def test_token_takes_the_grant_in_query_or_body(service: Service, where: str) -> None:
     fields = {"grant_type": "client_credentials"}
-    options = {"params": fields} if where == "query" else {"data": fields}
+    options: dict[str, Any] = {"params": fields} if where == "query" else {"data": fields}
     address = service.url + "//oauth2/authorization-server/oauth/token/"
     assert requests.post(address, auth=("one", "s1"), **options).json()["expires_in"] == 3600
     refused = requests.post(address, auth=("one", "wrong"), **options)

@@ -203,7 +203,7 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     if not programs_are_open():
         copy_programs(find_programs(None).folder.parent, folder / "programs")
         programs = folder / "programs" / "package" / "pginstall" / "bin"
-    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, syncing)}
+    scripts = {module: str(shutil.copy(str(module.__file__), folder)) for module in (launcher, syncing)}
     pid = os.fork()
     if pid == 0:
         code = 1

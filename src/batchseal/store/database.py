@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.store.sessions import Session, Sessions
