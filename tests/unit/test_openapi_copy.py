@@ -10,6 +10,7 @@ import pytest
 from harness.openapi_changes import changes
 from harness.openapi_copy import COPY, current, digest, write
 
+RESULT = COPY.parent / "benchmarks" / "results" / "clients.json"
 DOCUMENT: dict[str, Any] = json.loads(current())
 PREFIX = "/signstash/einvoice-integration-client-ws/api/v0/"
 Edit = Callable[[dict[str, Any], dict[str, Any]], object]
@@ -20,6 +21,15 @@ def test_the_copy_is_the_present_document() -> None:
     assert COPY.read_bytes() == current(), (
         f"the OpenAPI document changed; run `make openapi`, then `make clients`\n{found}"
     )
+
+
+def test_all_generators_were_tried_with_this_document() -> None:
+    tried = json.loads(RESULT.read_bytes())
+    assert tried["document_sha256"] == digest(DOCUMENT), "the OpenAPI document changed; run `make clients`"
+    assert set(tried["calls"]) == {"openapi-python-client", "openapi-generator python", "openapi-ts"}
+    assert min(tried["calls"].values()) >= 12
+    languages = {f"openapi-generator {language}" for language in ("java", "csharp", "php", "go")}
+    assert {*tried["calls"], *languages} == set(tried["generated"])
 
 
 def sign(document: dict[str, Any]) -> dict[str, Any]:
