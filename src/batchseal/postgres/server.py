@@ -17,7 +17,7 @@ from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavail
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import check_reachable, choose_account
 from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, make_cluster
-from batchseal.postgres.folders import PORT, make_folder, socket_folder
+from batchseal.postgres.folders import PORT, check_folders, check_server, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
@@ -102,6 +102,7 @@ class EmbeddedPostgres:
         mend, DatabaseUnavailable if the server does not start.
         """
         account = choose_account(self.folder)
+        check_folders(self.folder, account)
         make_folder(self.folder, account)
         try:
             await self._take_lock()
@@ -203,6 +204,7 @@ class EmbeddedPostgres:
             self._process = process
             while process.returncode is None:
                 if leftovers.is_ready(self.data, process.pid):
+                    await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
                     return
                 await asyncio.sleep(0.01)
             # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
