@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher, syncing
 from batchseal.postgres.account import choose_account
+from batchseal.postgres.folders import check_server
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import copy_programs, find_programs, programs_for
 
@@ -181,13 +183,55 @@ async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFac
 
 
 @as_root
-async def test_root_becomes_the_owner_of_the_temp_folder(tmp_path: Path) -> None:
+async def test_root_takes_no_account_from_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    """The account would be a superuser of the database. Nothing is made or given away before the refusal."""
     os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="belongs to user nobody"):
+        await EmbeddedPostgres(tmp_path / "postgres").start()
+    assert list(tmp_path.iterdir()) == []
+
+
+@as_root
+async def test_root_goes_on_as_the_owner_of_the_data_in_a_folder_of_its_own(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres")
     await server.start()
-    assert process_status(server)["Uid"].split() == ["65534"] * 4
-    assert server.folder.stat().st_uid == 65534
     await server.stop()
+    for path in (server.folder, *server.folder.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    assert choose_account(server.folder).uid == 65534
+    await server.start()
+    assert process_status(server)["Uid"].split() == ["65534"] * 4
+    await server.stop()
+    # Where others can write, they can have made that data.
+    tmp_path.chmod(0o777)
+    assert choose_account(server.folder).name != "nobody"
+    with pytest.raises(ConfigurationError, match="can be written by everybody"):
+        await server.start()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["postgres", "postgres/data", "postgres/files"])
+async def test_nothing_is_given_away_or_moved_through_a_link(tmp_path: Path, name: str) -> None:
+    """A link at this place made the folder that it leads to the property of the database's account."""
+    target = tmp_path / "of root"
+    (target / "inside").mkdir(parents=True)
+    link = tmp_path / "temp" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(ConfigurationError, match=f"{name} is a symbolic link"):
+        await EmbeddedPostgres(tmp_path / "temp" / "postgres").start()
+    assert target.stat().st_uid == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert [path.name for path in target.iterdir()] == ["inside"]
+
+
+async def test_the_socket_must_be_that_of_the_server(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen()
+        check_server(tmp_path, os.getpid())
+        with pytest.raises(DatabaseUnavailable, match=f"another process \\({os.getpid()}, "):
+            check_server(tmp_path, 1)
 
 
 @as_root

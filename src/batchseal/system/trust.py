@@ -20,10 +20,21 @@ from enum import StrEnum
 
 # File systems that may show one owner and one mode for everything: SMB, FAT, NTFS, and the folders that desktop virtual machines
 # share with their host. Those of FUSE have names such as `fuse.vmhgfs-fuse`.
-ALIKE = frozenset(
-    ("9p", "cifs", "smb3", "smbfs", "drvfs", "fakeowner", "grpcfuse", "osxfs", "virtiofs", "vboxsf", "vmhgfs", "prl_fs")
-    + ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk")
+SHARED_ALIKE = (
+    "9p",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "drvfs",
+    "fakeowner",
+    "grpcfuse",
+    "osxfs",
+    "virtiofs",
+    "vboxsf",
+    "vmhgfs",
+    "prl_fs",
 )
+ALIKE = frozenset((*SHARED_ALIKE, "vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"))
 NFS = frozenset(("nfs", "nfs4"))
 # How the kernel and NFS show an owner that they cannot name (overflowuid, and -2 in 32 bits).
 UNNAMED = frozenset((65534, 0xFFFF_FFFE))
@@ -106,7 +117,7 @@ def judge_way(found: Found, above: Found | None, own: Own) -> Verdict:
         owner = Verdict(warning=f"{found.path} is mounted and belongs to {user(found.uid)}, who can change it")
     if not others_write(found, own) or found.mode & stat.S_ISVTX:
         return owner
-    if shows_one_mode(found) or found.is_mount_point:
+    if mode_says_nothing(found) or found.is_mount_point:
         return Verdict(warning=f"{found.path} can be written by {writers(found)}{_why_accepted(found)}")
     if found.uid == 0 and not found.mode & OTHERS_WRITE:
         return Verdict(warning=f"{found.path} can be written by {writers(found)}, to whom root has given it")
@@ -123,7 +134,7 @@ def judge_folder(found: Found, own: Own) -> Verdict:
     owner = judge_owner(found, own)
     if owner.refusal or not others_write(found, own):
         return owner
-    if shows_one_mode(found) or found.is_mount_point:
+    if mode_says_nothing(found) or found.is_mount_point:
         return Verdict(warning=f"{found.path} can be written by {writers(found)}{_why_accepted(found)}")
     if found.mode & stat.S_ISVTX:
         return Verdict(
@@ -149,7 +160,7 @@ def judge_entry(found: Found, wanted: Kind, own: Own, *, written: bool = False) 
         return Verdict(f"{found.path} is another file too (a hard link), which would be overwritten; remove this name")
     if not others_write(found, own) or found.kind is Kind.SOCKET:
         return owner
-    if shows_one_mode(found) or (found.is_mount_point and found.kind is Kind.FOLDER):
+    if mode_says_nothing(found) or (found.is_mount_point and found.kind is Kind.FOLDER):
         return Verdict(warning=f"{found.path} can be written by {writers(found)}{_why_accepted(found)}")
     return Verdict(
         f"{found.path} can be written by {writers(found)}, who may have changed it;"
@@ -173,10 +184,12 @@ def judge_owner(found: Found, own: Own) -> Verdict:
         )
     if own.hides_owners and found.uid in UNNAMED:
         return Verdict(warning=f"the owner of {found.path} is unknown in this container (user namespace)")
+    # What lies in the folder of a service that is root has the right owners already: those of root and of the database.
+    chown = f"chown {own.uid}" if own.uid == 0 else f"chown -R {own.uid}"
     return Verdict(
         f"{found.path} belongs to {user(found.uid)}, who may have prepared what is in it;"
         f" choose another folder, run the service as that user, or, if everything in it is yours,"
-        f" give it to this user (chown -R {own.uid} {found.path})"
+        f" give it to this user ({chown} {found.path})"
     )
 
 
@@ -197,6 +210,12 @@ def shows_one_mode(found: Found) -> bool:
     return found.mode == found.mount.mode or (found.kind is not Kind.FOLDER and bool(found.mount.mode & OTHERS_WRITE))
 
 
+def mode_says_nothing(found: Found) -> bool:
+    """Whether the right of others to write is only shown: by a file system that shows one mode, or for a group that NFS hides."""
+    hidden = found.mount.type in NFS and not found.mode & OTHERS_WRITE and found.gid in UNNAMED
+    return hidden or shows_one_mode(found)
+
+
 def is_alike(mount: Mount) -> bool:
     """Whether this type of file system may show one owner and one mode for everything."""
     return mount.type in ALIKE or mount.type.startswith("fuse.")
@@ -207,8 +226,8 @@ def _no_folder(found: Found) -> Verdict:
 
 
 def _why_accepted(found: Found) -> str:
-    if shows_one_mode(found):
-        return f", as its file system ({found.mount.type}) shows it for everything"
+    if mode_says_nothing(found):
+        return f", as its file system ({found.mount.type}) shows it"
     return "; it is mounted, so this is taken as meant"
 
 
