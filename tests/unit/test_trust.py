@@ -38,7 +38,9 @@ def outcome(verdict: Verdict) -> str:
     """`ok`, `warn` or `refuse`. A refusal always says what to do."""
     assert not (verdict.refusal and verdict.warning)
     if verdict.refusal:
-        assert any(word in verdict.refusal for word in ("choose ", "name the folder", "chmod", "move it", "remove this"))
+        assert any(
+            word in verdict.refusal for word in ("choose ", "name the folder", "chmod", "move it", "remove this")
+        )
     return "refuse" if verdict.refusal else "warn" if verdict.warning else "ok"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres.account import SHARED, Account
-from batchseal.system.folders import look, open_folder
+from batchseal.system.folders import Folder, look, open_folder
 from batchseal.system.peers import peer_of
 from batchseal.system.trust import Kind, user
 
@@ -44,10 +44,26 @@ def check_folders(folder: Path, account: Account) -> list[str]:
                         verdict = own.judge({"data": Kind.FOLDER, "files": Kind.FOLDER, "lock": Kind.FILE})
                         if verdict.refusal:
                             raise ConfigurationError(verdict.refusal)
+                        if account.switch:
+                            check_made_by_root(own, account)
                         warnings += [*own.warnings, *filter(None, (verdict.warning,))]
     except OSError as problem:
         raise refused(folder, problem) from None
     return warnings
+
+
+def check_made_by_root(folder: Folder, account: Account) -> None:
+    """Raises ConfigurationError for a folder of the account which no service of root has worked in.
+
+    Such a service keeps its lock file there, which belongs to root. Without it the account itself may have made the folder, while
+    it could write to the one around it.
+    """
+    lock = folder.find("lock")
+    if folder.status().st_uid != 0 and not (lock and lock.uid == 0 and lock.names == 1):
+        raise ConfigurationError(
+            f"{folder.path} belongs to {user(account.uid)}, and nothing in it shows that root has made it: move it away, or, if"
+            f" it is yours, give its lock file to root (chown 0 {folder.path}/lock)"
+        )
 
 
 def make_folder(folder: Path, account: Account) -> None:

@@ -69,6 +69,10 @@ class Folder:
     def close(self) -> None:
         os.close(self.descriptor)
 
+    def status(self) -> os.stat_result:
+        """Owner and mode of the folder itself, as they are now."""
+        return os.fstat(self.descriptor)
+
     def find(self, name: str) -> Found | None:
         """What lies under a name, without following it. None if there is nothing."""
         try:
