@@ -5,11 +5,15 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pytest
 
+from batchseal.errors import BatchsealError
+from batchseal.payloads.interface import PayloadRecord
+from batchseal.payloads.local import LocalPayloads
 from batchseal.system import disk
-from batchseal.system.folders import hides_owners, look, open_folder
+from batchseal.system.folders import hides_owners, look, open_folder, own_folder
 from batchseal.system.mounts import Mounts, parse
 
 NOBODY = 65534
@@ -134,6 +138,31 @@ def test_a_replaced_file_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path
     assert (tmp_path / "victim").read_text() == "precious"
     assert not (tmp_path / "kept").is_symlink()
     assert (tmp_path / "kept").read_bytes() == b"new"
+
+
+def test_a_folder_that_is_opened_often_is_still_the_one_that_was_judged(tmp_path: Path) -> None:
+    (tmp_path / "spill").mkdir(mode=0o700)
+    with own_folder(tmp_path / "spill") as descriptor:
+        assert os.listdir(descriptor) == []
+    (tmp_path / "spill").chmod(0o777)
+    with pytest.raises(PermissionError, match="not the service's own any more"), own_folder(tmp_path / "spill"):
+        pass
+
+
+def test_payloads_are_neither_written_nor_deleted_through_a_link(tmp_path: Path) -> None:
+    payload = uuid4()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / f"{payload}.spill").write_text("precious")
+    (tmp_path / "spill").symlink_to("elsewhere")
+    store = LocalPayloads(tmp_path / "spill")
+    upload = store.create(uuid4())
+    for act in (upload.begin, lambda: store.delete([payload]), store.stored_bytes):
+        with pytest.raises(BatchsealError):
+            act()
+    upload.abandon()
+    with pytest.raises(BatchsealError):
+        store.open(PayloadRecord(id=payload, stored_bytes=8))
+    assert [path.read_text() for path in (tmp_path / "elsewhere").iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,13 @@ def make_folder(folder: Path, account: Account) -> None:
     """Makes `folder`, which only the account may enter. One that exists is given to the account if it is root's.
 
     Missing folders above it are made with mode 755. Folders that exist above it stay as they are. Nothing is given away through a
-    link: the folder is opened first, and then its owner and mode are changed. Raises ConfigurationError for a folder that may be
-    somebody else's.
+    link: the folder is opened first, and then its owner and mode are changed. The folder around it is judged by `check_folders`.
+    Raises ConfigurationError for a folder that may be somebody else's.
     """
     trusted = (account.uid,)
     try:
         with (
-            open_folder(folder.parent, make=0o755, also=trusted) as above,
+            open_folder(folder.parent, make=0o755, also=trusted, strict=False) as above,
             above.folder(folder.name, 0o700, also=trusted) as made,
             made.readable() as readable,
         ):

@@ -84,8 +84,8 @@ def check_temp_folder(folder: Path, *, embedded: bool = True) -> list[str]:
     except OSError as problem:
         raise unusable(folder, problem) from None
     if seen.refusal:
-        raise ConfigurationError(f"--temp-folder {folder}: {seen.refusal}")
-    warnings = [f"--temp-folder {folder}: {warning}" for warning in seen.warnings]
+        raise ConfigurationError(f"--temp-folder: {seen.refusal}")
+    warnings = list(seen.warnings)
     if embedded and seen.exists:
         database = seen.path / DATABASE
         warnings += check_folders(database, choose_account(database))
@@ -127,8 +127,8 @@ def clear(folder: Folder, name: str) -> None:
 
 def unusable(folder: Path, problem: OSError) -> ConfigurationError:
     """What the operator reads if the operating system, or a rule, refuses the temp folder."""
-    if problem.errno == errno.EPERM:
-        return ConfigurationError(f"--temp-folder {folder}: {problem.strerror}")
+    if problem.errno == errno.EPERM:  # a sentence of system/folders.py, which names the folder
+        return ConfigurationError(f"--temp-folder: {problem.strerror}")
     return ConfigurationError(
         f"--temp-folder {folder}: {problem.strerror}; give this user (uid {os.getuid()}) a folder that it can write to; "
         "if another product has made the volume, chown it once"

@@ -74,8 +74,9 @@ def default_temp_folder(environment: Mapping[str, str], uid: int) -> Path:
     """The folder for what the service keeps, if nobody names one: a folder of this user alone.
 
     It is the state folder that systemd gives to a service (systemd.exec(5), StateDirectory=), else one in the user's own state
-    folder (XDG Base Directory Specification). Root has none of the latter unless the environment names it: a home folder in
-    root's environment may be that of the user who has become root.
+    folder (XDG Base Directory Specification). The home folder of a system account is often one that it cannot write to. Root has
+    none of the latter unless the environment names it: a home folder in root's environment may be that of the user who has become
+    root.
     """
     first = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd separates several by colons
     if os.path.isabs(first):
@@ -83,7 +84,7 @@ def default_temp_folder(environment: Mapping[str, str], uid: int) -> Path:
     state, home = environment.get("XDG_STATE_HOME", ""), environment.get("HOME", "")
     if os.path.isabs(state):  # the specification says that a relative one is to be ignored
         return Path(state, "batchseal")
-    if uid != 0 and os.path.isabs(home) and home != "/" and os.path.isdir(home):
+    if uid != 0 and os.path.isabs(home) and home != "/" and os.access(home, os.W_OK | os.X_OK):
         return Path(home, ".local", "state", "batchseal")
     return SYSTEM_FOLDER
 
