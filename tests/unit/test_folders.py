@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -163,6 +164,32 @@ def test_payloads_are_neither_written_nor_deleted_through_a_link(tmp_path: Path)
     with pytest.raises(BatchsealError):
         store.open(PayloadRecord(id=payload, stored_bytes=8))
     assert [path.read_text() for path in (tmp_path / "elsewhere").iterdir()] == ["precious"]
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """An access control list as its extended attribute: the version, then tag, rights and id of each entry."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NO_ID = 0xFFFF_FFFF
+OWNER, GROUP, OTHERS = (0x01, 7, NO_ID), (0x04, 7, NO_ID), (0x20, 0, NO_ID)
+
+
+@pytest.mark.parametrize(
+    ("named", "mask", "accepted"),
+    [((0x02, 7, NOBODY), 7, False), ((0x08, 7, 77), 7, False), ((0x02, 7, NOBODY), 5, True), ((0x02, 7, 0), 7, True)],
+)
+def test_an_access_control_list_tells_who_can_write(
+    tmp_path: Path, named: tuple[int, int, int], mask: int, accepted: bool
+) -> None:
+    """The mode shows 770 and a group that we are in, and says nothing of the users whom the list names."""
+    folder = tmp_path / "listed"
+    folder.mkdir(mode=0o700)
+    try:
+        os.setxattr(folder, "system.posix_acl_access", acl(OWNER, *sorted([GROUP, named]), (0x10, mask, NO_ID), OTHERS))
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+    assert (look(folder).refusal == "") is accepted
 
 
 @pytest.mark.parametrize(

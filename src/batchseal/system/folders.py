@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from batchseal.system.acl import writers_of
 from batchseal.system.mounts import Mounts
 from batchseal.system.trust import (
     UNNAMED,
@@ -332,6 +333,9 @@ def found_at(path: str, status: os.stat_result, mounts: Mounts) -> Found:
         mode,
         names=status.st_nlink,
         is_mount_point=not plain and mounts.is_point(path),
+        granted=()
+        if plain or kind is Kind.LINK
+        else writers_of(path),  # a list shows its mask in the bits of the group
         mount=mount if mount.by is not None or not plain else Mount(mount.type),
     )
 

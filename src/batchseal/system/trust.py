@@ -72,6 +72,7 @@ class Found:
     mode: int  # permission bits, the sticky bit included
     names: int = 1
     is_mount_point: bool = False
+    granted: tuple[tuple[str, int], ...] = ()  # the users and groups that an access control list lets write
     mount: Mount = field(default=Mount("ext4"))
 
 
@@ -100,7 +101,12 @@ FINE = Verdict()
 
 
 def others_write(found: Found, own: Own) -> bool:
-    """Whether somebody other than root, this account and the groups that it is in has write access by the mode."""
+    """Whether somebody other than root, this account and the groups that it is in has write access."""
+    if any(
+        name not in (0, own.uid, *own.also) if kind == "user" else name not in own.groups
+        for kind, name in found.granted
+    ):
+        return True
     return bool(found.mode & OTHERS_WRITE) or (bool(found.mode & GROUP_WRITES) and found.gid not in own.groups)
 
 
@@ -119,7 +125,7 @@ def judge_way(found: Found, above: Found | None, own: Own) -> Verdict:
         return owner
     if mode_says_nothing(found) or found.is_mount_point:
         return Verdict(warning=f"{found.path} can be written by {writers(found)}{_why_accepted(found)}")
-    if found.uid == 0 and not found.mode & OTHERS_WRITE:
+    if found.uid == 0 and not found.mode & OTHERS_WRITE:  # a group, or a list
         return Verdict(warning=f"{found.path} can be written by {writers(found)}, to whom root has given it")
     return Verdict(
         f"{found.path} can be written by {writers(found)}, who could put something else in the place of what is in it;"
@@ -239,6 +245,8 @@ def writers(found: Found) -> str:
     """Who has write access, in words."""
     if found.mode & OTHERS_WRITE:
         return "everybody"
+    if found.granted:
+        return " and ".join(user(name) if kind == "user" else f"the group {name}" for kind, name in found.granted)
     try:
         return f"the group {grp.getgrgid(found.gid).gr_name} ({found.gid})"
     except KeyError:
