@@ -16,7 +16,7 @@ import pytest
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher, syncing
 from batchseal.postgres.account import choose_account
-from batchseal.postgres.folders import check_server
+from batchseal.postgres.folders import check_server, make_folder
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import copy_programs, find_programs, programs_for
 
@@ -231,6 +231,15 @@ async def test_nothing_is_given_away_or_moved_through_a_link(tmp_path: Path, nam
     assert target.stat().st_uid == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o755
     assert [path.name for path in target.iterdir()] == ["inside"]
+
+
+@as_root
+async def test_a_first_start_that_was_killed_before_the_database_was_made(tmp_path: Path) -> None:
+    """The folder was given to the account already, and root's lock file is not there yet."""
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    make_folder(server.folder, choose_account(server.folder))
+    await server.start()
+    await server.stop()
 
 
 async def test_the_socket_must_be_that_of_the_server(tmp_path: Path) -> None:

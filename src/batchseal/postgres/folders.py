@@ -44,7 +44,7 @@ def check_folders(folder: Path, account: Account) -> list[str]:
                         verdict = own.judge({"data": Kind.FOLDER, "files": Kind.FOLDER, "lock": Kind.FILE})
                         if verdict.refusal:
                             raise ConfigurationError(verdict.refusal)
-                        if account.switch:
+                        if account.switch and own.find("data"):
                             check_made_by_root(own, account)
                         warnings += [*own.warnings, *filter(None, (verdict.warning,))]
     except OSError as problem:
@@ -95,7 +95,10 @@ def refused(folder: Path, problem: OSError) -> ConfigurationError:
 
 
 def check_server(folder: Path, pid: int) -> None:
-    """Raises DatabaseUnavailable if the socket in `folder` is not that of our server, the process `pid`."""
+    """Raises DatabaseUnavailable if the socket in `folder` is not that of our server, the process `pid`.
+
+    Raises OSError if nobody listens.
+    """
     with open_folder(folder, strict=False) as opened, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(CONNECT_SECONDS)
         client.connect(opened.place_of(f".s.PGSQL.{PORT}"))

@@ -204,8 +204,9 @@ class EmbeddedPostgres:
             self._process = process
             while process.returncode is None:
                 if leftovers.is_ready(self.data, process.pid):
-                    await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
-                    return
+                    with suppress(OSError):  # it has just ended
+                        await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
+                        return
                 await asyncio.sleep(0.01)
             # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
             if not self._worth_another_try():
