@@ -117,11 +117,11 @@ async def test_neither_end_talks_to_another_user(tmp_path: Path) -> None:
         sys.executable, "-c", IMPOSTER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
     )
     assert imposter.stdout is not None
-    assert await imposter.stdout.readline() == b"listening\n"
+    assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"listening\n"
     link = Link(folder / "link")
     link.start()
     try:
-        assert await imposter.stdout.readline() == b"left\n"  # it was asked for nothing
+        assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"left\n"  # it was asked for nothing
         assert not link.is_connected
         with pytest.raises(NoRoom):
             link.tell("wake", "secret")
@@ -143,7 +143,7 @@ async def test_another_user_is_not_answered(tmp_path: Path) -> None:
         stranger = await asyncio.create_subprocess_exec(
             sys.executable, "-c", STRANGER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await stranger.communicate()
+        said, _ = await asyncio.wait_for(stranger.communicate(), 20)
         assert said == b"0\n"
         assert await link.call("secret") == "secret"
 

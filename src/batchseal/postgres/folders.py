@@ -1,6 +1,5 @@
 """The folders of the server: its own one, and another one for the socket if the path of the first is too long."""
 
-import errno
 import hashlib
 import os
 import socket
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres.account import SHARED, Account
-from batchseal.system.folders import Folder, look, open_folder
+from batchseal.system.folders import Folder, is_sentence, look, open_folder
 from batchseal.system.peers import peer_of
 from batchseal.system.trust import Kind, user
 
@@ -89,7 +88,7 @@ def make_folder(folder: Path, account: Account) -> None:
 
 def refused(folder: Path, problem: OSError) -> ConfigurationError:
     """What the operator reads if a rule, or the operating system, refuses a folder."""
-    if problem.errno == errno.EPERM:
+    if is_sentence(problem):
         return ConfigurationError(str(problem.strerror))
     return ConfigurationError(f"{folder}: {problem.strerror}; choose another --temp-folder, or give it to this user")
 

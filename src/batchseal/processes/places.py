@@ -4,7 +4,6 @@ The rules are in `system/trust.py`. They hold for the temp folder and all that l
 only read, so it may have any owner and mode, and what is odd about it is said.
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,7 +15,7 @@ from batchseal.postgres.account import choose_account
 from batchseal.postgres.folders import check_folders
 from batchseal.processes.instance import instance_identity, open_lock, take_lock
 from batchseal.settings.load import Settings
-from batchseal.system.folders import Folder, found_at, look, open_folder, own_account
+from batchseal.system.folders import Folder, found_at, is_sentence, look, open_folder, own_account
 from batchseal.system.mounts import Mounts
 from batchseal.system.trust import Kind, judge_owner, others_write, user, writers
 from batchseal.system.waits import say
@@ -127,7 +126,7 @@ def clear(folder: Folder, name: str) -> None:
 
 def unusable(folder: Path, problem: OSError) -> ConfigurationError:
     """What the operator reads if the operating system, or a rule, refuses the temp folder."""
-    if problem.errno == errno.EPERM:  # a sentence of system/folders.py, which names the folder
+    if is_sentence(problem):
         return ConfigurationError(f"--temp-folder: {problem.strerror}")
     return ConfigurationError(
         f"--temp-folder {folder}: {problem.strerror}; give this user (uid {os.getuid()}) a folder that it can write to; "

@@ -375,3 +375,8 @@ def refuse(verdict: Verdict, path: Path) -> None:
     """Raises PermissionError with the sentence of a refusal, if it is one."""
     if verdict.refusal:
         raise PermissionError(errno.EPERM, verdict.refusal, str(path))
+
+
+def is_sentence(problem: OSError) -> bool:
+    """Whether an error is a refusal of this module, whose `strerror` names the path and says what to do."""
+    return problem.errno == errno.EPERM and problem.strerror != os.strerror(errno.EPERM)
