@@ -267,7 +267,8 @@ class Signing:
 
 async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow]) -> T:
     """What `write` returns. While the database is away, a write with signatures is repeated: they were paid for, and stand
-    nowhere else. The fence makes it harmless where the operation has another holder by then.
+    nowhere else. The fence makes it harmless where the operation has another holder by then. There is no limit of its own: the
+    task is cancelled once the lease is found lost, and at the end of the signer's grace when it stops.
     """
     failures = 0
     while True:
