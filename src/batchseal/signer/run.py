@@ -36,7 +36,7 @@ from batchseal.signer.work import Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.system.futures import in_pool, retrieve_failure
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
@@ -81,6 +81,7 @@ class Signing:
             if not open_rows:
                 await self._end(work, [], [])
                 return work.progress
+            work.begin_durable(self._payloads)
             credential = await self._upstream.credential(caller)
             plan = handed_plan(claimed, credential, open_rows) or await self._preparation.find(
                 work, credential, open_rows
@@ -224,7 +225,7 @@ class Signing:
                 return await self._end(work, outcomes, kept)
             if any(outcome.refusal is None for outcome in outcomes):
                 # A power cut must not leave a row that says SIGNED of a document that is lost.
-                await self._make_durable(work)
+                await work.make_durable(self._payloads)
         except (PayloadUnavailable, NoSpace) as problem:
             # The signatures were paid for, so they are kept. The next run says that their documents are signed.
             work.not_durable = problem
@@ -244,11 +245,11 @@ class Signing:
         if work.is_durable:
             work.progress.ended = await written(ends, kept)
         elif self._syncing >= SYNCED_BESIDE_THE_DATABASE:
-            await self._make_durable(work)
+            await work.make_durable(self._payloads)
             work.progress.ended = await written(ends, kept)
         else:
             self._syncing += 1
-            syncing = asyncio.ensure_future(self._make_durable(work))
+            syncing = asyncio.ensure_future(work.make_durable(self._payloads))
             try:
                 work.progress.ended = await written(partial(ends, commit_after=syncing), kept)
             finally:
@@ -257,12 +258,6 @@ class Signing:
                 retrieve_failure(syncing)
         if work.progress.ended is None:
             raise lease_lost(row)
-
-    async def _make_durable(self, work: Work) -> None:
-        if not work.is_durable:
-            first, *_ = records_of(work.row.payloads)
-            await in_pool(self._pool, lambda: self._payloads.make_durable(first))
-            work.is_durable = True
 
 
 async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow]) -> T:

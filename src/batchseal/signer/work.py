@@ -15,7 +15,7 @@ from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
-from batchseal.system.futures import in_pool
+from batchseal.system.futures import in_pool, retrieve_failure
 
 T = TypeVar("T")
 
@@ -72,6 +72,7 @@ class Work:
         self.upload_may_be_named = False  # the row may name it by now
         # The payload of an asynchronous operation is durable since its registration.
         self.is_durable = claimed.row.mode is not Mode.SYNC
+        self._durable: asyncio.Future[None] | None = None  # while it is made durable
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
@@ -82,6 +83,29 @@ class Work:
         """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread."""
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
         return await asyncio.shield(reading)
+
+    def begin_durable(self, payloads: Payloads) -> None:
+        """Begins to make the payload durable. It is not written any more, so the disk can work while the upstream signs."""
+        if not self.is_durable:
+            self._durable = self._durable_in_thread(payloads)
+            self._durable.add_done_callback(retrieve_failure)
+
+    async def make_durable(self, payloads: Payloads) -> None:
+        """Returns once the payload is durable. What failed ahead, while the upstream signed, is tried once more.
+
+        Raises PayloadUnavailable, NoSpace.
+        """
+        if (ahead := self._durable) is not None:
+            await asyncio.wait([ahead])
+            self._durable = None
+            self.is_durable = ahead.exception() is None
+        if not self.is_durable:
+            await self._durable_in_thread(payloads)
+            self.is_durable = True
+
+    def _durable_in_thread(self, payloads: Payloads) -> asyncio.Future[None]:
+        first, *_ = records_of(self.row.payloads)
+        return in_pool(self._pool, partial(payloads.make_durable, first))
 
     def payload_added(self, record: bytes, payloads: Payloads) -> None:
         """The row names the further payload by now: it is read from here on, and a sweep may look at it."""
