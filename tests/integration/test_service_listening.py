@@ -1,4 +1,4 @@
-"""The real service: TLS and client certificates, guessing of secrets over two workers, and the audit commands."""
+"""The real service: TLS and client certificates, guessing of secrets over two workers, who signs, and the audit commands."""
 
 import base64
 import datetime
@@ -24,6 +24,7 @@ from tests.support.certificates import as_rfc5280_demands
 from tests.support.service import (
     BASE,
     FAST,
+    SYNC,
     batch,
     connect,
     credentials,
@@ -95,6 +96,33 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
 def service() -> Iterator[RunningService]:
     with RunningService(*FAST, "--workers=2") as running:
         yield running
+
+
+LOST_DOMAINS = [
+    [],
+    ["--einvoice-integration-client.service.domain="],
+    ["--einvoice-integration-client.service.domian=https://signing.example"],
+]
+
+
+@pytest.mark.parametrize("domain", LOST_DOMAINS)
+def test_the_sandbox_does_not_start_for_an_operators_clients(domain: list[str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "client-services-config.json").write_text('{"my-client": {"secret": "s"}}')
+    command = [sys.executable, "-m", "batchseal.cli", "serve", f"--port={free_port()}", *domain]
+    command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert "set --service-domain or --upstream-url, or give --sandbox" in ended.stderr
+    assert not (tmp_path / "temp").exists()
+
+
+def test_every_reply_says_that_the_sandbox_signs(service: RunningService) -> None:
+    replies = [get(service, path) for path in ("/health/live", "/metrics", "/no/such/address", f"{BASE}/operation/status/1")]
+    replies.append(post(service, b"not JSON"))
+    replies.append(post(service, batch("toy", documents(1)), path=SYNC))
+    assert [status for status, _, _ in replies] == [200, 200, 404, 404, 400, 200]
+    assert [headers.get("batchseal-sandbox") for _, headers, _ in replies] == ["true"] * 6
 
 
 def attempt(service: RunningService, name: str, secret: str) -> int:

@@ -64,7 +64,8 @@ class Settings:
 
     service_domain: str = option(
         "",
-        "address of the signing service; empty: the built-in sandbox signs, for tests only",
+        "address of the signing service; empty: the built-in sandbox signs, for tests only, and not for client services of "
+        "yours unless --sandbox says so",
         dotted=VENDOR + "service.domain",
         group="upstream",
     )
@@ -207,6 +208,11 @@ class Settings:
         False, "use the HTTP status codes of the original product in replies", dotted="compat.vendor-status-codes"
     )
 
+    sandbox: bool = option(
+        False,
+        "the built-in sandbox signs, for tests only, although client-services-config.json names client services of yours",
+        group="sandbox",
+    )
     sandbox_credential: str = option(
         "rsa3072",
         "type of the sandbox's signing key",
@@ -249,6 +255,7 @@ class Settings:
     instance: str = ""
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
+    sandbox_signs: bool = False  # the service domain is the built-in sandbox
 
     @property
     def advertised(self) -> tuple[str, int]:
@@ -261,7 +268,12 @@ class Settings:
     @property
     def uses_sandbox(self) -> bool:
         """Whether the built-in sandbox signs."""
-        return not self.upstream_address
+        return self.sandbox_signs or not self.upstream_address
+
+    @property
+    def sandbox_is_unasked(self) -> bool:
+        """Whether the sandbox signs only because no signing service is set. Then it does not sign for an operator's clients."""
+        return self.uses_sandbox and not self.sandbox
 
     @property
     def upstream_address(self) -> str:
