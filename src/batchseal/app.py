@@ -169,6 +169,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.sweeping import Sweeping
     from batchseal.signer.queue import Pace, SigningQueue
     from batchseal.signer.run import Signing
+    from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -193,7 +195,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
         Retention.of(settings),
     )
-    signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
+    room = StampRoom(TimeStampSizes(store.database), upstream)
+    signing = Signing(store, upstream, payloads, formats_of(settings), room, pool, tries=settings.upstream_tries)
     queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
