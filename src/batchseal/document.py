@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_TIME_STAMP_BYTES = (8 << 10) - 64
 # The longest token that is accepted. Those that are known have at most 12,465 bytes; a document has room for its token twice, in
 # hexadecimal digits.
-MAX_TIME_STAMP_BYTES = 64 << 10
+MAX_TIME_STAMP_BYTES = 48 << 10
 
 
 @dataclass(frozen=True, slots=True)

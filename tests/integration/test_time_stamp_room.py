@@ -71,10 +71,10 @@ async def test_documents_are_prepared_anew_once_if_tokens_have_become_longer(
 
 
 class Growing(Stamping):
-    """An authority whose tokens grow by 20 KB with each answer."""
+    """An authority whose tokens grow by 12 KB with each answer."""
 
     async def handle(self, request: object) -> object:  # type: ignore[override]
-        self.bulk_bytes += 20_000
+        self.bulk_bytes += 12_000
         return await super().handle(request)  # type: ignore[arg-type]
 
 
@@ -134,7 +134,7 @@ async def test_one_of_many_instances_makes_the_trial(connect_store: Connect, tmp
 
 
 def test_the_margin() -> None:
-    assert [room_for(size) for size in (0, 1_300, 7_650, 8_840, 12_465, 60_000)] == [
+    assert [room_for(size) for size in (0, 1_300, 7_650, 8_840, 12_465, 40_000)] == [
         *(DEFAULT_TIME_STAMP_BYTES, 1_300 + 2_048, 7_650 + 2_048, 8_840 + 2_210, 12_465 + 3_116, MAX_TIME_STAMP_BYTES)
     ]
 
