@@ -73,6 +73,8 @@ def limits_of(settings: Settings) -> "Limits":
         max_document_bytes=settings.max_document_bytes,
         max_reference_characters=settings.max_reference_characters,
         max_name_characters=settings.max_name_characters,
+        max_description_characters=settings.max_description_characters,
+        max_text_characters=settings.max_text_characters,
         max_depth=settings.max_json_depth,
     )
 

@@ -182,10 +182,47 @@ def test_workers_count_together_and_beyond_their_end(service: RunningService) ->
 
 
 def audit(service: RunningService, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "batchseal.cli", "audit", *arguments]
+    return command_on(service, "audit", *arguments)
+
+
+def command_on(service: RunningService, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "batchseal.cli", *arguments]
     folders = [f"--temp-folder={service.folder}/temp", f"--work-folder={service.folder}/work"]
     done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Path) -> None:
+    assert post(service, batch("to erase", documents(2)))[0] == 200
+    operation = finished(service, "to erase").operation_id
+    assert command_on(service, "erase", "--reference", "never seen")[0] == 1
+    assert command_on(service, "erase")[0] == 2
+
+    def refused() -> str:
+        code, said = command_on(service, "erase", "--reference", "to erase")
+        assert code == 1
+        return said
+
+    until(lambda: f"the documents of operation {operation} are still stored" in refused(), 20)
+    codes = list[int]()
+
+    def erased() -> bool:
+        code, said = command_on(service, "erase", "--reference", "to erase", "--documents")
+        codes.append(code)
+        assert code == 0 or "try again in a moment" in said
+        return code == 0
+
+    until(erased, 20)
+    status, _, said = get(service, f"{BASE}/operation/status/{operation}")
+    assert (status, json.loads(said)["externalReference"], json.loads(said)["documentsSigned"]) == (200, "to erase", 2)
+    path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/false"
+    assert json.loads(get(service, path)[2])["errorCode"] == "batchseal.result_expired"
+    assert json.loads(post(service, batch("to erase", documents(2)))[2])["errorCode"] == "0.0.7"
+    assert audit(service, "export", f"--out={tmp_path}/trail")[0] == 0
+    entries = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
+    assert "ERASED" in [entry["event"] for entry in entries if entry["operation"] == operation]
+    code, said = audit(service, "verify")
+    assert (code, "is intact" in said) == (0, True)
 
 
 def test_the_audit_trail_tells_and_holds(service: RunningService, tmp_path: Path) -> None:

@@ -150,6 +150,12 @@ class Settings:
     document_days: int = option(
         31, "days that the rows of documents are kept after the end of their month", group="keeping"
     )
+    text_days: int = option(
+        400,
+        "days after its end for which the texts of an operation are kept: its description and the names of its documents; "
+        "its id, reference, counts and dates stay",
+        group="keeping",
+    )
     reference_days: int = option(
         3650, "days after which the external reference of a finished operation may be used again", group="keeping"
     )
@@ -176,6 +182,12 @@ class Settings:
     max_documents: int = option(10_000, "largest number of documents in a request", group="limits")
     max_reference_characters: int = option(255, "longest external reference, in characters", group="limits")
     max_name_characters: int = option(255, "longest name of a document, in characters", group="limits")
+    max_description_characters: int = option(
+        4000, "longest description of a request, in characters", group="limits"
+    )
+    max_text_characters: int = option(
+        1000, "longest reason, location and other text of a request, in characters", group="limits"
+    )
     max_json_depth: int = option(16, "deepest nesting in a JSON body", group="limits")
     min_body_rate: int = option(
         1024,
