@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# The room for a time stamp token, certificates included, where nothing is known of the authority. Earlier releases always reserved
-# this much, and what they have stored does not say so.
+# The room for a time stamp token, certificates included, where nothing is known of the authority. Earlier releases always
+# reserved this much, and what they have stored does not say so.
 DEFAULT_TIME_STAMP_BYTES = (8 << 10) - 64
 # The longest token that is accepted. Those that are known have at most 12,465 bytes; a document has room for its token twice, in
 # hexadecimal digits.

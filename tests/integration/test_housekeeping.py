@@ -25,8 +25,8 @@ from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
-from batchseal.store.erasure import Erasure, Named
 from batchseal.store import trail as trails
+from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
@@ -219,15 +219,18 @@ async def with_texts(house: House, row: OperationRow) -> OperationRow:
 
 
 async def texts(house: House, row: OperationRow) -> dict[str, str]:
-    query = "SELECT o.description, d.name, d.cause, d.external_reference FROM operations o JOIN documents d ON d.operation_id = o.id"
-    return dict(await house.owner.fetchrow(f"{query} WHERE o.id = $1", row.id))
+    columns = "o.description, d.name, d.cause, d.external_reference"
+    query = f"SELECT {columns} FROM operations o JOIN documents d ON d.operation_id = o.id WHERE o.id = $1"
+    return dict(await house.owner.fetchrow(query, row.id))
 
 
 async def test_texts_of_operations_go_after_their_time_and_the_rest_stays(house: House) -> None:
     old = await with_texts(house, await house.operation("old", days_ago=401))
     young = await with_texts(house, await house.operation("young", days_ago=399))
     unfinished = await with_texts(house, await house.unfinished("unfinished"))
-    await house.owner.execute("UPDATE operations SET created_at = created_at - interval '2 hours' WHERE id = $1", old.id)
+    await house.owner.execute(
+        "UPDATE operations SET created_at = created_at - interval '2 hours' WHERE id = $1", old.id
+    )
     before = await house.store.operation("A", old.id)
     for _ in range(2):
         await house.rounds.round()

@@ -117,14 +117,6 @@ def test_the_sandbox_does_not_start_for_an_operators_clients(domain: list[str], 
     assert not (tmp_path / "temp").exists()
 
 
-def test_every_reply_says_that_the_sandbox_signs(service: RunningService) -> None:
-    replies = [get(service, path) for path in ("/health/live", "/metrics", "/no/such/address", f"{BASE}/operation/status/1")]
-    replies.append(post(service, b"not JSON"))
-    replies.append(post(service, batch("toy", documents(1)), path=SYNC))
-    assert [status for status, _, _ in replies] == [200, 200, 404, 404, 400, 200]
-    assert [headers.get("batchseal-sandbox") for _, headers, _ in replies] == ["true"] * 6
-
-
 def attempt(service: RunningService, name: str, secret: str) -> int:
     basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
     with connect(service) as connection:
@@ -192,39 +184,6 @@ def command_on(service: RunningService, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Path) -> None:
-    assert post(service, batch("to erase", documents(2)))[0] == 200
-    operation = finished(service, "to erase").operation_id
-    assert command_on(service, "erase", "--reference", "never seen")[0] == 1
-    assert command_on(service, "erase")[0] == 2
-
-    def refused() -> str:
-        code, said = command_on(service, "erase", "--reference", "to erase")
-        assert code == 1
-        return said
-
-    until(lambda: f"the documents of operation {operation} are still stored" in refused(), 20)
-    codes = list[int]()
-
-    def erased() -> bool:
-        code, said = command_on(service, "erase", "--reference", "to erase", "--documents")
-        codes.append(code)
-        assert code == 0 or "try again in a moment" in said
-        return code == 0
-
-    until(erased, 20)
-    status, _, said = get(service, f"{BASE}/operation/status/{operation}")
-    assert (status, json.loads(said)["externalReference"], json.loads(said)["documentsSigned"]) == (200, "to erase", 2)
-    path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/false"
-    assert json.loads(get(service, path)[2])["errorCode"] == "batchseal.result_expired"
-    assert json.loads(post(service, batch("to erase", documents(2)))[2])["errorCode"] == "0.0.7"
-    assert audit(service, "export", f"--out={tmp_path}/trail")[0] == 0
-    entries = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
-    assert "ERASED" in [entry["event"] for entry in entries if entry["operation"] == operation]
-    code, said = audit(service, "verify")
-    assert (code, "is intact" in said) == (0, True)
-
-
 def test_the_audit_trail_tells_and_holds(service: RunningService, tmp_path: Path) -> None:
     assert post(service, batch("told", documents(3)))[0] == 200
     operation = finished(service, "told").operation_id
@@ -280,3 +239,45 @@ def test_a_taken_reference_is_said_before_the_body_has_come(service: RunningServ
         status, headers, said = reply(connection)
     assert (status, json.loads(said)["errorCode"], json.loads(said)["id"]) == (409, "0.0.7", operation)
     assert headers["location"].endswith(f"/operation/status/{operation}")
+
+
+def test_every_reply_says_that_the_sandbox_signs(service: RunningService) -> None:
+    paths = ("/health/live", "/metrics", "/no/such/address", f"{BASE}/operation/status/999999")
+    replies = [get(service, path) for path in paths]
+    replies.append(post(service, b"not JSON"))
+    replies.append(post(service, batch("toy", documents(1)), path=SYNC))
+    assert [status for status, _, _ in replies] == [200, 200, 404, 404, 400, 200]
+    assert [headers.get("batchseal-sandbox") for _, headers, _ in replies] == ["true"] * 6
+
+
+def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Path) -> None:
+    assert post(service, batch("to erase", documents(2)))[0] == 200
+    operation = finished(service, "to erase").operation_id
+    assert command_on(service, "erase", "--reference", "never seen")[0] == 1
+    assert command_on(service, "erase")[0] == 2
+
+    def refused() -> str:
+        code, said = command_on(service, "erase", "--reference", "to erase")
+        assert code == 1
+        return said
+
+    until(lambda: f"the documents of operation {operation} are still stored" in refused(), 20)
+    codes = list[int]()
+
+    def erased() -> bool:
+        code, said = command_on(service, "erase", "--reference", "to erase", "--documents")
+        codes.append(code)
+        assert code == 0 or "try again in a moment" in said
+        return code == 0
+
+    until(erased, 20)
+    status, _, said = get(service, f"{BASE}/operation/status/{operation}")
+    assert (status, json.loads(said)["externalReference"], json.loads(said)["documentsSigned"]) == (200, "to erase", 2)
+    path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/false"
+    assert json.loads(get(service, path)[2])["errorCode"] == "batchseal.result_expired"
+    assert json.loads(post(service, batch("to erase", documents(2)))[2])["errorCode"] == "0.0.7"
+    assert audit(service, "export", f"--out={tmp_path}/trail")[0] == 0
+    entries = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
+    assert "ERASED" in [entry["event"] for entry in entries if entry["operation"] == operation]
+    code, said = audit(service, "verify")
+    assert (code, "is intact" in said) == (0, True)

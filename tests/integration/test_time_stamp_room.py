@@ -22,7 +22,7 @@ DOCUMENTS = CONTENTS[:6]
 @asynccontextmanager
 async def service(connect_store: Connect, authority: Stamping, folder: Path, address: str) -> AsyncIterator[Running]:
     """A service with a signer that knows nothing but what the database says."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     async with stamping(connect_store, folder, address, authority.roots) as running:
         yield running
 
@@ -32,7 +32,8 @@ async def seal(running: Running, authority: Stamping, reference: str) -> tuple[i
     before = sum(running.double.sent.values())
     row, results = await running.finished((await running.submit(reference, DOCUMENTS, applyTimestamp=True)).id)
     assert row.status is OperationStatus.EXECUTED, [result.row.cause for result in results]
-    roots = [running.double.certificate, pem.unarmor(Path(authority.roots).read_bytes())[2]]
+    root = await asyncio.to_thread(Path(authority.roots).read_bytes)
+    roots = [running.double.certificate, pem.unarmor(root)[2]]
     for result in results:
         signed = b"".join(result.segments)
         validity = await asyncio.to_thread(stamped_at, signed, roots)

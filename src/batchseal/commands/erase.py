@@ -66,7 +66,9 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
             erased = {entry.operation_id for entry in entries}
             for operation_id in ids:
                 if operation_id in erased:
-                    print(f"The texts of operation {operation_id} of {owners[0]} are erased; its reference stays taken.")
+                    print(
+                        f"The texts of operation {operation_id} of {owners[0]} are erased; its reference stays taken."
+                    )
                 else:
                     complain(f"operation {operation_id} was changed meanwhile; its texts are still there")
             return 0 if erased == set(ids) else 1

@@ -53,7 +53,7 @@ class Formats:
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
-        """One result for each original, in order, each by its own format (`SignatureFormat.prepare`). Raises CredentialUnusable."""
+        """One result for each original, in order, each by its own format: see `SignatureFormat`. Raises CredentialUnusable."""
         results: dict[int, Prepared | Refusal] = {}
         batches: dict[str, list[int]] = {}  # positions by the name of their format
         for position, (_, wanted, _) in enumerate(originals):

@@ -65,9 +65,9 @@ class Received:
 class Reception:
     """Stores and prepares the documents of one request. Holds at most two batches of documents in memory.
 
-    Without a `credential` nothing is prepared here, and the signer does it later; nor are documents that want a time stamp, unless
-    `time_stamp_bytes` says for how long a token they need room. With `durable` the payload has survived a power cut when `finish`
-    returns.
+    Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
+    stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
+    `finish` returns.
     """
 
     def __init__(

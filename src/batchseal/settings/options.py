@@ -182,9 +182,7 @@ class Settings:
     max_documents: int = option(10_000, "largest number of documents in a request", group="limits")
     max_reference_characters: int = option(255, "longest external reference, in characters", group="limits")
     max_name_characters: int = option(255, "longest name of a document, in characters", group="limits")
-    max_description_characters: int = option(
-        4000, "longest description of a request, in characters", group="limits"
-    )
+    max_description_characters: int = option(4000, "longest description of a request, in characters", group="limits")
     max_text_characters: int = option(
         1000, "longest reason, location and other text of a request, in characters", group="limits"
     )

@@ -98,7 +98,9 @@ class Preparation:
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
-        preparing = partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, asked=asked, plan=plan)
+        preparing = partial(
+            self._prepare_stored, upload=upload, credential=credential, rows=rows, asked=asked, plan=plan
+        )
         record = await work.read(partial(preparing, time_stamp_bytes=room))
         if record is None:
             await work.drop_upload()

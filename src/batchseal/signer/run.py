@@ -97,7 +97,7 @@ class Signing:
             )
             await self._pass(work, credential, open_rows, plan)
             while anew := work.take_anew():
-                # Their digest names another certificate, or leaves too little room. They are prepared again, once for each reason.
+                # They name another certificate, or leave too little room. They are prepared again, once for each reason.
                 credential = await self._upstream.credential(caller)
                 plan = Plan()
                 await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in anew], plan)

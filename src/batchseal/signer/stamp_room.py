@@ -1,9 +1,9 @@
 """How much room documents get for the time stamp that comes after their signature.
 
 The room is part of what is signed, so it is chosen before anybody has seen the token. It follows from the longest token that an
-authority has given so far, with a margin, and is kept in the database. Where nothing is known of any authority, one token is asked
-for: once for all instances and for good, since authorities give few tokens to a customer. If that token cannot be had, documents
-get the room that used to be enough, until the first real token tells more.
+authority has given so far, with a margin, and is kept in the database. Where nothing is known of any authority, one token is
+asked for: once for all instances and for good, since authorities give few tokens to a customer. If that token cannot be had,
+documents get the room that used to be enough, until the first real token tells more.
 """
 
 import asyncio

@@ -37,7 +37,9 @@ class Erasure:
         """
         async with self._database.connection() as connection:
             if not await connection.fetchval(QUERIES["has_texts_removed"]):
-                raise ConfigurationError("the database is that of an earlier release; start the service once to bring it up to date")
+                raise ConfigurationError(
+                    "the database is that of an earlier release; start the service once to bring it up to date"
+                )
             records = await connection.fetch(QUERIES["with_reference"], reference, client_service)
             return [Named(**record) for record in records]
 
