@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.settings.load import Settings
 
 
 def write(path, table):
@@ -117,6 +119,13 @@ def test_the_sandbox_signs_for_an_operators_clients_only_if_that_is_asked_for(pa
         ClientServices.load(path, sandbox_only=True)
     assert str(path) in refusal.value.cause
     assert ClientServices.load(path).ids() == list(table)
+
+
+async def test_check_says_what_the_start_would_say(path):
+    write(path, {"my-client": {"secret": "s"}})
+    with pytest.raises(ConfigurationError, match="give --sandbox"):
+        await check_configuration(Settings(work_folder=path.parent))
+    assert "1 client services" in await check_configuration(Settings(work_folder=path.parent, sandbox=True))
 
 
 @pytest.mark.parametrize("more", [{}, {"previousSecret": "t"}, {"active": True}])

@@ -16,7 +16,8 @@ causes of their documents. Their id, reference, counts and dates stay, so that t
 time, and the audit trail gets an entry. With --documents, documents that are still stored are deleted too.
 
 The database is that of --database-url, or that of the service which uses --temp-folder, whether it runs or not.
-The command cannot be undone."""
+The command cannot be undone. Backups, and the files of the database until it cleans up, may hold the texts for
+longer."""
 
 EXIT_CODES = "Exit code: 0 if the texts are gone, 1 if nothing was changed, 2 for wrong use."
 

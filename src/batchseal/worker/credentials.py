@@ -11,10 +11,9 @@ from batchseal.errors import BatchsealError
 from batchseal.operation import Caller
 from batchseal.processes.link import Link
 
-# How long a worker trusts a credential. One that was renewed since is noticed when its documents are signed.
+# How long a worker trusts what it was told. A credential that was renewed since is noticed when its documents are signed, and a room
+# that has become too small before that. While the room is not known, the signer prepares the documents that need it.
 TRUSTED_SECONDS, WAIT_SECONDS = 60, 3
-# As long as the room for time stamps is not known, the signer must prepare what asks for one. So it is asked for again soon.
-ROOM_SECONDS = 1
 
 log = structlog.get_logger("service")
 
@@ -46,6 +45,5 @@ class CredentialCache:
         except (BatchsealError, TimeoutError) as problem:
             log.info("the credential cannot be had now, documents are prepared later", cause=str(problem))
             return None
-        seconds = TRUSTED_SECONDS if target.time_stamp_bytes is not None else ROOM_SECONDS
-        self._known[caller.client_service] = time.monotonic() + seconds, target
+        self._known[caller.client_service] = time.monotonic() + TRUSTED_SECONDS, target
         return target
