@@ -11,8 +11,8 @@ from batchseal.errors import BatchsealError
 from batchseal.operation import Caller
 from batchseal.processes.link import Link
 
-# How long a worker trusts what it was told. A credential that was renewed since is noticed when its documents are signed, and a room
-# that has become too small before that. While the room is not known, the signer prepares the documents that need it.
+# How long a worker trusts what it was told. A credential that was renewed since is noticed when its documents are signed, and a
+# room that has become too small before that. While the room is not known, the signer prepares the documents that need it.
 TRUSTED_SECONDS, WAIT_SECONDS = 60, 3
 
 log = structlog.get_logger("service")
