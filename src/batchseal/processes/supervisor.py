@@ -86,6 +86,10 @@ class Supervisor:
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
+        if settings.sandbox:
+            say(
+                f"the sandbox signs for the client services of {settings.services_file}: for tests only, as --sandbox asks"
+            )
         signer = Child("signer", self._application, ("signer",))
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
