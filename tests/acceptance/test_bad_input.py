@@ -65,6 +65,13 @@ CASES: dict[str, tuple[Change, int, str, str]] = {
     "a type that is none": (lambda b: in_second(b, b"application/pdf", b"image/png"), 400, "0.0.6", "documents[1]"),
     "duplicate key": (lambda b: in_second(b, b'"contentType"', b'"name"'), 400, "0.0.2", "documents[1]"),
     "long name": (lambda b: in_second(b, b"second.pdf", b"n" * 300), 413, "0.0.4", "documents[1].documentRequest.name"),
+    "long description": (lambda b: b.replace(b'"x"', b'"%s"' % (b"x" * 4001)), 413, "0.0.4", "description has 4001"),
+    "long reason": (
+        lambda b: in_second(b, b'"signatureType"', b'"reason": "%s", "signatureType"' % (b"r" * 1001)),
+        413,
+        "0.0.4",
+        "documents[1].signatureInfo.reason has 1001",
+    ),
     "number for text": (lambda b: in_second(b, b'"second.pdf"', b"7"), 400, "0.0.2", "documents[1]"),
     "too deep": (lambda b: b'{"documents":' + b"[" * 5000, 400, "0.0.2", ""),
 }

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.settings.load import Settings
 
 
 def write(path, table):
@@ -100,6 +102,43 @@ def test_a_sandbox_file_is_made_once_with_a_fresh_secret(tmp_path):
     assert sorted(os.listdir(first.parent)) == ["client-services-config.json"]
     other = make_sandbox_services(tmp_path / "other", tmp_path / "sandbox")
     assert len(json.loads(text)[SANDBOX_SERVICE]["secret"]) >= 32 and other.read_text() != text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"my-client": {"secret": "s"}},
+        {SANDBOX_SERVICE: {"secret": "s"}, "my-client": {"secret": "t"}},
+        {SANDBOX_SERVICE: {"secret": "s", "credentialId": "seal"}},
+        {SANDBOX_SERVICE: {"secret": "s", "pinFile": "pin"}},
+    ],
+)
+def test_the_sandbox_signs_for_an_operators_clients_only_if_that_is_asked_for(path, table):
+    write(path, table)
+    with pytest.raises(ConfigurationError, match=r"--service-domain or --upstream-url, or give --sandbox") as refusal:
+        ClientServices.load(path, sandbox_only=True)
+    assert str(path) in refusal.value.cause
+    assert ClientServices.load(path).ids() == list(table)
+
+
+async def test_check_says_what_the_start_would_say(path):
+    write(path, {"my-client": {"secret": "s"}})
+    with pytest.raises(ConfigurationError, match="give --sandbox"):
+        await check_configuration(Settings(work_folder=path.parent))
+    assert "1 client services" in await check_configuration(Settings(work_folder=path.parent, sandbox=True))
+
+
+@pytest.mark.parametrize("more", [{}, {"previousSecret": "t"}, {"active": True}])
+def test_the_sandbox_signs_for_the_client_that_it_made_up(path, more):
+    write(path, {SANDBOX_SERVICE: {"secret": "s", **more}})
+    assert ClientServices.load(path, sandbox_only=True).ids() == [SANDBOX_SERVICE]
+
+
+def test_a_running_sandbox_takes_no_clients_of_an_operator(path):
+    services = ClientServices.load(make_sandbox_services(path.parent, path.parent), sandbox_only=True)
+    write(path, {"my-client": {"secret": "s"}})
+    assert services.reload_if_changed() is False
+    assert services.ids() == [SANDBOX_SERVICE] and "--sandbox" in services.problem
 
 
 def test_a_work_folder_that_is_there_is_only_read(tmp_path):

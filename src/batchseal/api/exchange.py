@@ -9,7 +9,7 @@ The server leaves three things to the application, and this module does them for
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
@@ -36,7 +36,8 @@ class Exchange:
     `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
     body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
     `stall_seconds` (0: no minimum). `send_stall_seconds` is how long a caller may read nothing of its
-    reply before it is disconnected. `cleanup` runs when the exchange is closed, however it ended.
+    reply before it is disconnected. `more_headers` are added to the reply, whoever sends it. `cleanup` runs when the exchange
+    is closed, however it ended.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Exchange:
         stall_seconds: float,
         min_rate: int = 0,
         send_stall_seconds: float = SEND_STALL_SECONDS,
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._send_stall_seconds = send_stall_seconds
+        self._more_headers = more_headers
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -186,6 +189,8 @@ class Exchange:
 
     async def _pass_on(self, message: Message) -> None:
         """Gives a message to the server. Raises ConnectionResetError after `send_stall_seconds`."""
+        if self._more_headers and message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *self._more_headers]
         try:
             async with asyncio.timeout(self._send_stall_seconds):
                 await self._send(message)

@@ -25,6 +25,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 # The router caches the last 1,200 paths. A longer path than this never reaches it, so that the cache stays small.
 # External references do not count: they were taken out of the path before.
 MAX_ROUTED_BYTES = 1024
+# Every reply of a service whose documents the sandbox signs has this header: nobody may take them for real ones.
+SANDBOX_HEADER = (b"batchseal-sandbox", b"true")
 # How long a cancelled request may take to clean up.
 CANCELLED_SECONDS = 2.0
 
@@ -80,6 +82,7 @@ class Guard:
             stall_seconds=self.settings.body_stall_seconds,
             min_rate=self.settings.min_body_rate,
             send_stall_seconds=self.pace.send_stall_seconds,
+            more_headers=(SANDBOX_HEADER,) if self.settings.sandbox_signs else (),
         )
         task = asyncio.current_task()
         assert task is not None

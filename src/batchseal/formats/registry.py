@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from batchseal.document import Credential, Description, Level, Prepared, Refusal
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Level, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Original, SignatureFormat
 from batchseal.formats.pades.pades import Pades
@@ -47,9 +47,13 @@ class Formats:
         return None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
-        """One result for each original, in order, each by its own format. Raises CredentialUnusable."""
+        """One result for each original, in order, each by its own format: see `SignatureFormat`. Raises CredentialUnusable."""
         results: dict[int, Prepared | Refusal] = {}
         batches: dict[str, list[int]] = {}  # positions by the name of their format
         for position, (_, wanted, _) in enumerate(originals):
@@ -60,7 +64,7 @@ class Formats:
                 batches.setdefault(found.name, []).append(position)
         for name, positions in batches.items():
             batch = [originals[position] for position in positions]
-            prepared = self._by_name[name].prepare(batch, credential, signing_time)
+            prepared = self._by_name[name].prepare(batch, credential, signing_time, time_stamp_bytes)
             results.update(zip(positions, prepared, strict=True))
         return [results[position] for position in range(len(originals))]
 

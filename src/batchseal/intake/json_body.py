@@ -15,6 +15,7 @@ from batchseal.intake.schema import (
     DocumentEntry,
     Limits,
     Request,
+    bound_texts,
     bounded,
     describe,
     required,
@@ -112,9 +113,11 @@ def request_facts(request: Request, documents: int | None, limits: Limits) -> Re
         raise InvalidRequest("description is missing")
     if not documents:
         raise InvalidRequest("documents is missing or empty")
+    if request.preservation_info is not None:
+        bound_texts(request.preservation_info, "preservationInfo", limits)
     return RequestFacts(
         external_reference=bounded(reference, "externalReference", limits.max_reference_characters),
-        description=request.description,
+        description=bounded(request.description, "description", limits.max_description_characters),
         return_signed_content=request.return_signed_content,
         documents_total=documents,
         preservation_asked=request.preservation_info is not None,

@@ -16,7 +16,8 @@ from batchseal.operation import ContentType
 # then found from the content.
 ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
 CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
-
+# The attribute of a visible signature that is an image in base64. It is not a text, and the scanner limits it.
+IMAGE = "imageValue"
 
 SIGNATURE_TYPES = {kind.label: kind for kind in SignatureType}
 
@@ -64,6 +65,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_document_bytes: int = 100 << 20
     max_reference_characters: int = 255
     max_name_characters: int = 255
+    max_description_characters: int = 4000
+    max_text_characters: int = 1000  # of every other text, except an image, which is content
     max_depth: int = 16
 
 
@@ -79,6 +82,19 @@ def bounded(value: str, place: str, characters: int) -> str:
     if len(value) > characters:
         raise TooLarge(f"{place} has {len(value)} characters, the limit is {characters}")
     return value
+
+
+def bound_texts(value: Any, place: str, limits: Limits) -> None:
+    """Raises TooLarge if a text in this part of a request is longer than its limit. The scanner has limited the depth."""
+    if isinstance(value, str):
+        bounded(value, place, limits.max_text_characters)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if key != IMAGE:
+                bound_texts(one, f"{place}.{key[:40]}", limits)
+    elif isinstance(value, list):
+        for position, one in enumerate(value):
+            bound_texts(one, f"{place}[{position}]", limits)
 
 
 def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
@@ -110,6 +126,14 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
         raise ValueNotAllowed(
             f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is not one of PAdES, XAdES, CAdES"
         )
+    for key, value in (
+        ("reason", info.reason),
+        ("location", info.location),
+        ("visibleSignatureInfo", info.visible_signature_info),
+        ("advancedSignatureInfo", info.advanced_signature_info),
+    ):
+        if value is not None:
+            bound_texts(value, f"{place}.signatureInfo.{key}", limits)
     return Description(
         external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
         name=bounded(name, f"{at}.name", limits.max_name_characters),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,8 +55,18 @@ class Plan:
     to_complete: list[tuple[ToSign, Evidence]] = field(default_factory=list)
 
 
+class Anew(Enum):
+    """Why a document that was prepared must be prepared again: what it was prepared for is not what it gets."""
+
+    RENEWED = "the certificate was renewed"
+    OUTGROWN = "its time stamp is longer than its room"
+
+
 class Work:
-    """One claimed operation while it is worked on. `tries` counts the sign calls that each document was in."""
+    """One claimed operation while it is worked on. `tries` counts the sign calls that each document was in.
+
+    `longest_stamp_bytes` is the length of the longest time stamp for which a document had no room.
+    """
 
     def __init__(
         self, claimed: ClaimedOperation, caller: Caller, reader: OperationReader, pool: Executor, documents_left: int
@@ -65,6 +76,9 @@ class Work:
         self.documents_left = documents_left
         self.progress = Progress()
         self.tries: dict[int, int] = {}
+        self.longest_stamp_bytes = 0
+        self._anew: dict[int, Anew] = {}
+        self._had_anew: set[Anew] = set()
         self._reader = reader
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
@@ -78,6 +92,19 @@ class Work:
     @property
     def row(self) -> OperationRow:
         return self.claimed.row
+
+    def ask_anew(self, ordinal: int, reason: Anew) -> bool:
+        """Notes that the document must be prepared again. False if that was done in this run for the same reason."""
+        if reason in self._had_anew:
+            return False
+        self._anew[ordinal] = reason
+        return True
+
+    def take_anew(self) -> list[int]:
+        """The documents that must be prepared again, in order. The same reasons do not count a second time."""
+        anew, self._anew = self._anew, {}
+        self._had_anew |= set(anew.values())
+        return sorted(anew)
 
     async def read(self, work: Callable[[OperationReader], T]) -> T:
         """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread."""

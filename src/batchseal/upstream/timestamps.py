@@ -63,6 +63,7 @@ class Authority:
         self._requests_at_once = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._paused_until = 0.0
         self.failure = ""  # the cause of the failure, while the pause after it lasts
+        self.token_bytes = 0  # the longest token so far
 
     def wait_seconds(self) -> float:
         """The time until the next request may be sent; 0 or less: now. It has to wait for its budget, or after a failure."""
@@ -92,11 +93,13 @@ class Authority:
                 answer = await self._transport.exchange(
                     request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
                 )
-            return await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
+            token = await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
             self.failure, self._paused_until = problem.cause, time.monotonic() + self._pause_seconds
             raise
+        self.token_bytes = max(self.token_bytes, len(token))
+        return token
 
     async def close(self) -> None:
         await self._transport.close()
@@ -116,6 +119,11 @@ class Timestamps:
     @property
     def configured(self) -> bool:
         return bool(self._authorities)
+
+    @property
+    def token_bytes(self) -> dict[str, int]:
+        """The longest token of each authority in this process, 0 before the first one, by address, the preferred one first."""
+        return {authority.address: authority.token_bytes for authority in self._authorities}
 
     def _read(self, entry: str, route: Route, roots: Roots) -> Authority:
         """The authority of an entry `ADDRESS` or `ADDRESS;REQUESTS/SECONDS`. Raises ConfigurationError."""
@@ -174,7 +182,7 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
     except (ValueError, LookupError, TypeError, AttributeError, InvalidSignature) as problem:
         raise TimestampFailed(f"the reply cannot be used ({type(problem).__name__})") from None
     if len(der) > MAX_TIME_STAMP_BYTES:
-        raise TimestampFailed(f"the token takes {len(der)} bytes, more than is reserved")
+        raise TimestampFailed(f"the token takes {len(der)} bytes, the limit is {MAX_TIME_STAMP_BYTES}")
     return der
 
 
