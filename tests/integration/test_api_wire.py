@@ -111,7 +111,7 @@ def test_register_status_and_result_by_reference(service: Service) -> None:
     first, second = result.json()["documentList"]
     assert (first["name"], first["signStatus"]) == ("error.pdf", "SIGNED")
     assert (second["signStatus"], second["signError"]) == ("ERROR_SIGNING", "CONFIGURATION_SIGN_ERROR")
-    assert second["causeMessage"] == "the document is encrypted"
+    assert second["causeMessage"] == "refused.pdf: visible signatures are not offered"
     assert "signedContent" not in second
     assert [d["internalId"] for d in (first, second)] == [registered["id"] * 1_000_000 + n for n in (1, 2)]
     assert service.get(path, auth=("two", "s2")).status_code == 404
@@ -144,8 +144,25 @@ def test_sync_that_takes_too_long_names_its_operation(service: Service) -> None:
 
 def test_sync_without_one_signed_document_is_a_problem(service: Service) -> None:
     reply = service.post("/document/sign/base64/", json=sign_request("none", "refused1.pdf", "refused2.pdf"))
-    assert reply.headers["content-type"] == "application/problem+json"
-    assert reply.json()["causeMessage"].startswith("refused1.pdf: ")
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json")
+    assert reply.json()["causeMessage"] == "refused1.pdf: visible signatures are not offered"
+
+
+def test_sync_of_documents_that_cannot_be_signed_is_no_fault_of_the_service(service: Service) -> None:
+    request = sign_request("locked", "encrypted1.pdf", "encrypted2.pdf")
+    reply = service.post("/document/sign/base64/", json=request)
+    assert (reply.status_code, reply.json()["errorCode"]) == (422, "batchseal.not_signable")
+    assert reply.json()["causeMessage"] == "encrypted1.pdf: the PDF is encrypted"
+    assert "retry-after" not in reply.headers
+    status = service.get(f"/operation/status/{reply.json()['id']}").json()
+    assert status["status"] == "EXECUTION_FAILED"  # a 422 never stands for an operation that goes on
+
+
+def test_sync_that_fails_with_the_signing_service_may_be_sent_again(service: Service) -> None:
+    reply = service.post("/document/sign/base64/", json=sign_request("trouble", "encrypted.pdf", "unstamped.pdf"))
+    assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.signing_unavailable")
+    assert int(reply.headers["retry-after"]) > 0
+    assert reply.json()["causeMessage"] == "unstamped.pdf: no authority answers"
 
 
 def test_a_damaged_document_is_not_executed(service: Service) -> None:

@@ -33,7 +33,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
+from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.system.futures import in_pool, retrieve_failure
@@ -85,13 +85,13 @@ class Signing:
             plan = handed_plan(claimed, credential, open_rows) or await self._preparation.find(
                 work, credential, open_rows
             )
-            renewed = await self._pass(work, credential, open_rows, plan, may_renew=True)
+            renewed = await self._pass(work, credential, plan, may_renew=True)
             if renewed:
                 # These documents name the certificate before this one, so they are prepared again, once.
                 credential = await self._upstream.credential(caller)
                 plan = Plan()
                 await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
-                await self._pass(work, credential, open_rows, plan, may_renew=False)
+                await self._pass(work, credential, plan, may_renew=False)
             if work.progress.open:
                 tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
@@ -103,14 +103,12 @@ class Signing:
 
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
-    async def _pass(
-        self, work: Work, credential: Credential, rows: dict[int, DocumentRow], plan: Plan, *, may_renew: bool
-    ) -> list[int]:
+    async def _pass(self, work: Work, credential: Credential, plan: Plan, *, may_renew: bool) -> list[int]:
         """Does what `plan` says. With `may_renew`, returns the documents whose certificate turned out to be renewed."""
         refusals = {
             item.ordinal: refusal
             for item in (*plan.to_sign, *(item for item, _ in plan.to_complete))
-            if (refusal := self._formats.refusal_of_level(rows[item.ordinal].name, item.level)) is not None
+            if (refusal := self._formats.refusal_of_level(item.level)) is not None
         }
         plan.ended += [DocumentOutcome(ordinal, refusal=refusal) for ordinal, refusal in refusals.items()]
         possible = [item for item in plan.to_sign if item.ordinal not in refusals]
