@@ -102,7 +102,11 @@ def test_documents_that_cannot_be_signed_are_no_fault_of_the_service(
 ) -> None:
     """The way of a refusal through worker, signer and database, for both forms of a body."""
     entry = json.loads(good_body(content, ""))["documents"][0]
-    request = {"externalReference": f"unsignable {form} {content[:30]!r}", "description": "x", "documents": [entry, entry]}
+    request = {
+        "externalReference": f"unsignable {form} {content[:30]!r}",
+        "description": "x",
+        "documents": [entry, entry],
+    }
     url, auth = f"{running.service.url}{running.base}/document/sign/{form}", (running.client_id, running.secret)
     if form:
         reply = requests.post(url, json=request, auth=auth, timeout=30)

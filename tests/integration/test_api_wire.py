@@ -299,6 +299,76 @@ def test_health_and_metrics_need_no_credentials(service: Service) -> None:
     assert 'batchseal_requests_total{route="live",status="200"}' in requests.get(service.url + "/metrics").text
 
 
+def test_strangers_are_told_only_whether_the_service_is_ready(service: Service) -> None:
+    url, foreign = service.url + "/health/ready", {"X-Forwarded-For": "192.0.2.7"}
+    assert requests.get(url, headers=foreign).json() == {"status": "UP", "checks": {}}
+    for wrong in (("one", "wrong"), ("off", "s3")):
+        reply = requests.get(url, headers=foreign, auth=wrong)
+        assert (reply.status_code, reply.json()["checks"]) == (
+            200,
+            {},
+        )  # a wrong secret does not make the service seem down
+    bad = requests.get(url, headers=foreign | {"Authorization": "Bearer x"})
+    assert (bad.status_code, bad.json()["checks"]) == (200, {})
+    token = requests.post(service.url + "/oauth2/authorization-server/oauth/token", auth=("one", "s1")).json()
+    bearer = {"Authorization": f"Bearer {token['access_token']}"}
+    assert requests.get(url, headers=foreign, auth=("one", "s1")).json()["checks"] == {"database": "ok"}
+    assert requests.get(url, headers=foreign | bearer).json()["checks"] == {"database": "ok"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (basic(), basic()),
+        (basic(), b"Authorization: Bearer x\r\n"),
+        (basic(), b"authorization:\r\n"),
+        (basic(), b"Content-Type: application/json\r\n", b"Content-Type: text/plain\r\n"),
+        (basic(), b"Transfer-Encoding: gzip, chunked\r\n"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(service: Service, lines: tuple[bytes, ...]) -> None:
+    reply = service.raw(head("POST", BASE + "/document/sign/base64/", *lines, b"Connection: close\r\n"))
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body_of(reply))["errorCode"] == "0.0.2"
+
+
+def test_no_reply_is_kept_or_guessed_at_and_none_names_a_version(service: Service) -> None:
+    operation_id = service.registered("private", "a.pdf")
+    base = service.url + BASE.removesuffix("/api/v0")
+    for url in (
+        *(service.url + path for path in ("/health/live", "/health/ready", "/metrics", "/nothing")),
+        *(
+            base + path
+            for path in ("/swagger-ui.html", "/swagger-ui/swagger-ui.css", "/swagger-ui/start.js", "/openapi.json")
+        ),
+        *(f"{service.url}{BASE}/operation/{path}" for path in (f"status/{operation_id}", "status/1", "status/x")),
+        *(
+            f"{service.url}{BASE}/operation/sign/detail/{operation_id}/{path}"
+            for path in ("contentInResponse/true", "contentInResponse/false", "documents", "documents/0")
+        ),
+    ):
+        for reply in (service.session.get(url), service.session.head(url), service.session.delete(url)):
+            assert reply.headers["cache-control"] == "no-store", url
+            assert reply.headers["x-content-type-options"] == "nosniff", url
+            assert not any(letter.isdigit() for letter in reply.headers.get("server", "")), url
+    reply = requests.post(service.url + "/oauth2/authorization-server/oauth/token", auth=("one", "s1"))
+    assert (reply.headers["cache-control"], reply.headers["x-content-type-options"]) == ("no-store", "nosniff")
+
+
+def test_a_secret_in_an_address_is_warned_of_once(service: Service) -> None:
+    address = service.url + "/oauth2/authorization-server/oauth/token"
+    in_address = {"client_id": "two", "client_secret": "s2"}
+    assert requests.post(address, data=in_address).status_code == 200
+    assert requests.post(address, params=in_address | {"client_secret": "wrong"}).status_code == 401
+    assert requests.post(address, params={"client_id": "stranger", "client_secret": "s"}).status_code == 401
+    assert b"address of a token request" not in service.log.read_bytes()
+    for _ in range(3):
+        assert requests.post(address, params=in_address).status_code == 200
+    (line,) = [line for line in service.log.read_text().splitlines() if "address of a token request" in line]
+    assert "two" in line
+    assert "s2" not in line
+
+
 def test_swagger_comes_from_local_files(service: Service) -> None:
     base = service.url + BASE.removesuffix("/api/v0")
     page = requests.get(base + "/swagger-ui.html").text
