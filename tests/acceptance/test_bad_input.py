@@ -95,7 +95,7 @@ trailer <</Size 5/Root 1 0 R/Encrypt 4 0 R/ID[<00><00>]>>
 """
 
 
-@pytest.mark.parametrize("form", ["base64/", ""])
+@pytest.mark.parametrize("form", ["JSON", "request first", "files first"])
 @pytest.mark.parametrize("content", [ENCRYPTED, b"%PDF-1.7 and nothing else", b"no PDF at all"])
 def test_documents_that_cannot_be_signed_are_no_fault_of_the_service(
     running: Running, form: str, content: bytes
@@ -107,13 +107,14 @@ def test_documents_that_cannot_be_signed_are_no_fault_of_the_service(
         "description": "x",
         "documents": [entry, entry],
     }
-    url, auth = f"{running.service.url}{running.base}/document/sign/{form}", (running.client_id, running.secret)
-    if form:
-        reply = requests.post(url, json=request, auth=auth, timeout=30)
+    url, auth = f"{running.service.url}{running.base}/document/sign/", (running.client_id, running.secret)
+    if form == "JSON":
+        reply = requests.post(url + "base64/", json=request, auth=auth, timeout=30)
     else:
         del entry["documentRequest"]["base64Content"]
-        files = [("files", ("f.pdf", content))] * 2
-        reply = requests.post(url, data={"signRequest": json.dumps(request)}, files=files, auth=auth, timeout=30)
+        parts: list[Any] = [("files", ("f.pdf", content))] * 2
+        parts.insert(0 if form == "request first" else 2, ("signRequest", (None, json.dumps(request))))
+        reply = requests.post(url, files=parts, auth=auth, timeout=30)
     answer = reply.json()
     assert (reply.status_code, answer["errorCode"]) == (422, "batchseal.not_signable"), answer
     assert answer["causeMessage"].startswith("first.pdf: ")

@@ -94,6 +94,16 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
     return OutcomeUnknown(f"{text}: the connection broke or timed out before the answer was complete")
 
 
+def looks_like(data: bytes) -> str:
+    """What an answer seems to be instead of what was expected, for the end of a cause; "" if that cannot be told."""
+    start = data[:200].removeprefix(BYTE_ORDER_MARK).lstrip().lower()
+    if not start:
+        return ": it is empty"
+    if start.startswith(b"<"):
+        return ": it looks like an HTML or XML page"
+    return ": it looks like text" if start.isascii() and start.decode("ascii").isprintable() else ""
+
+
 def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes) -> JsonObject:
     """The JSON object of a successful answer; {} if its body is empty. Raises the UpstreamError that fits any other answer."""
     try:
@@ -103,7 +113,7 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes)
     if status < 300:
         if not isinstance(content, dict):
             # The answer was cut off, or comes from a proxy in between. The server itself may have done the work.
-            raise OutcomeUnknown(f"{path}: the answer is not a JSON object")
+            raise OutcomeUnknown(f"{path}: the answer is not a JSON object{looks_like(data)}")
         return content
     plain = ""
     if not isinstance(content, dict) and headers.get("Content-Type", "").startswith("text/plain"):

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
-from batchseal.upstream.answers import BYTE_ORDER_MARK, refusing
+from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
@@ -189,16 +189,6 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
     if len(der) > MAX_TIME_STAMP_BYTES:
         raise TimestampFailed(f"the token takes {len(der)} bytes, more than is reserved")
     return der
-
-
-def looks_like(data: bytes) -> str:
-    """What an answer seems to be instead of DER, for a cause; "" if that cannot be told."""
-    start = data[:200].removeprefix(BYTE_ORDER_MARK).lstrip().lower()
-    if not start:
-        return ": it is empty"
-    if start.startswith(b"<"):
-        return ": it looks like an HTML or XML page"
-    return ": it looks like text" if start.isascii() and start.decode("ascii").isprintable() else ""
 
 
 def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots) -> None:
