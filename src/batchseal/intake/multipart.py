@@ -1,5 +1,6 @@
 """Step 1, receive, for a multipart body, read as it arrives: the parts `files` (repeated) and `signRequest`, in either order."""
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ MAX_OTHER_PARTS = 100
 MAX_PREAMBLE_BYTES = 4096
 
 _requests = Reader(MultipartRequest)
+# The parser logs a line for each malformed body. Its sender is told the same, and could fill the log with it.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class MultipartIntake:
