@@ -4,6 +4,7 @@ The documentation is served from local files.
 """
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -70,7 +71,7 @@ class ServiceRoutes:
         self.problems = problems
         self.counts = metrics
         self.openapi = openapi
-        self.warned_of: set[str] = set()  # client ids whose secret was seen in an address
+        self.warned_of: set[str] = set()  # client services whose secret was seen in an address
 
     # --- tokens (RFC 6749 4.4) ------------------------------------------------------------------------------
 
@@ -85,18 +86,18 @@ class ServiceRoutes:
         except ApiError as error:
             return self.token_refused(error)
         if "client_secret" in query:
-            self.warn_of_address(form.get("client_id", ""))
+            self.warn_of_address(issued.client_service)
         token = Token(issued.token, "bearer", LIFETIME_SECONDS, SCOPE, issued.token_id)
         return json_reply(schemas.encode(token), (b"pragma", b"no-cache"))
 
-    def warn_of_address(self, client_id: str) -> None:
+    def warn_of_address(self, client_service: str) -> None:
         """Logs once for each client service that its secret stands in addresses, which RFC 6749 2.3.1 forbids."""
-        if self.authenticator.services.get(client_id) is not None and client_id not in self.warned_of:
-            self.warned_of.add(client_id)
+        if client_service not in self.warned_of:
+            self.warned_of.add(client_service)
             log.warning(
                 "a client_secret stands in the address of a token request, and proxies log addresses; send it in the body or in"
                 " an Authorization header, and replace it",
-                client_service=client_id,
+                client_service=client_service,
             )
 
     async def token_form(self, request: Request) -> tuple[dict[str, str], dict[str, str]]:
@@ -111,7 +112,7 @@ class ServiceRoutes:
             query, form = (parse_qs(text, True, errors="strict", max_num_fields=100) for text in texts)
         except ValueError:
             raise InvalidRequest("the form is not URL-encoded text") from None
-        return {name: values[0] for name, values in query.items()}, {name: values[0] for name, values in form.items()}
+        return single_values(query), single_values(form)
 
     def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
         """A token for the credentials in the Authorization header, or for those in the form if there is no Basic header."""
@@ -189,6 +190,14 @@ class ServiceRoutes:
 
     async def openapi_document(self, request: Request) -> Response:
         return Response(200, None, Content(JSON, self.openapi))
+
+
+def single_values(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The value of each parameter. Raises InvalidRequest if one stands there with two values (RFC 6749 3.2)."""
+    for name, values in parameters.items():
+        if len(set(values)) > 1:
+            raise InvalidRequest(f"{name[:80]} is given more than once")
+    return {name: values[0] for name, values in parameters.items()}
 
 
 def swagger_folder() -> Path:

@@ -40,6 +40,7 @@ class Claims(msgspec.Struct):
 class Issued:
     token: str
     token_id: str
+    client_service: str
 
 
 class Tokens:
@@ -53,7 +54,7 @@ class Tokens:
         """A new token for this client service, valid for LIFETIME_SECONDS and as long as it has this secret."""
         now, token_id = int(self._now()), secrets.token_urlsafe(16)
         claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
-        return Issued(jwt.issue(self.key, claims), token_id)
+        return Issued(jwt.issue(self.key, claims), token_id, client_service)
 
     def binding(self, secret: str) -> str:
         """A short keyed digest of `secret`. It shows whether two secrets are equal and reveals nothing else about them."""
