@@ -5,6 +5,7 @@ well, where only one meaning is possible: a number where a text is expected, as 
 false the same word as a text (`"true"`, `"False"`), 1 or 0. Whatever else does not fit is refused in the words of JSON.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, get_args, get_origin
 
@@ -55,45 +56,59 @@ def _read(text: bytes, kind: Any, place: str) -> Any:
     Raises InvalidRequest where only a guess could make the value fit, and what msgspec raises for text that is not JSON.
     """
     first = text[:1]
-    if type(None) in get_args(kind):
-        if first == b"n":
-            return None
-        kind = next(one for one in get_args(kind) if one is not type(None))
+    kind, origin, is_optional, is_structure = _shape(kind)
+    if is_optional and first == b"n":
+        return None
     if kind is str:
         if first != b'"' and first in NAMES:
             _refuse(place, "a text", first)
-        return msgspec.json.decode(text, type=str) if first == b'"' else text.decode("ascii")
+        return _decode_text(text) if first == b'"' else text.decode("ascii")
     if kind is bool:
         return _read_boolean(text, place)
-    if get_origin(kind) is list:
+    if origin is list:
         if first != b"[":
             _refuse(place, "a list", first)
         elements = msgspec.json.decode(text, type=list[msgspec.Raw])
         return [_read(bytes(element), get_args(kind)[0], f"{place}[{at}]") for at, element in enumerate(elements)]
-    is_structure = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    if first != b"{" and (is_structure or get_origin(kind) is dict):
+    if first != b"{" and (is_structure or origin is dict):
         _refuse(place, "an object", first)
     if not is_structure:
         return msgspec.json.decode(text, type=kind)
-    undecoded, values = msgspec.json.decode(text, type=_undecoded(kind)), dict[str, Any]()
-    for field in msgspec.structs.fields(kind):
+    undecoded, values = _undecoded(kind)(text), dict[str, Any]()
+    for field in _fields(kind):
         if (raw := getattr(undecoded, field.name)) is not None:
-            values[field.name] = _read(bytes(raw), field.type, f"{place}.{field.encode_name}".lstrip("."))
+            inner = f"{place}.{field.encode_name}" if place else field.encode_name
+            values[field.name] = _read(bytes(raw), field.type, inner)
     return kind(**values)
 
 
+_decode_text = msgspec.json.Decoder(str).decode
+_fields = cache(msgspec.structs.fields)
+
+
 @cache
-def _undecoded(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """A structure with the fields of `kind`, each of which holds its value as it is written, or None."""
-    fields = [(field.name, msgspec.Raw, None) for field in msgspec.structs.fields(kind)]
-    return msgspec.defstruct(f"Undecoded{kind.__name__}", fields, rename="camel", kw_only=True)
+def _shape(kind: Any) -> tuple[Any, Any, bool, bool]:
+    """The type without `| None`, its origin (list, dict or None), whether None was in it, and whether it is a structure."""
+    is_optional = type(None) in get_args(kind)
+    if is_optional:
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    return kind, get_origin(kind), is_optional, isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+@cache
+def _undecoded(kind: type[msgspec.Struct]) -> Callable[[bytes], msgspec.Struct]:
+    """Decodes an object into a structure with the fields of `kind`, each of which holds its value as it is written, or None."""
+    fields = [(field.name, msgspec.Raw, None) for field in _fields(kind)]
+    return msgspec.json.Decoder(
+        msgspec.defstruct(f"Undecoded{kind.__name__}", fields, rename="camel", kw_only=True)
+    ).decode
 
 
 def _read_boolean(text: bytes, place: str) -> bool:
     # Jackson also takes other numbers, and an empty text. What their sender means is open to doubt.
     found = {b"true": True, b"false": False, b"1": True, b"0": False}.get(text)
     if found is None and text[:1] == b'"':
-        found = BOOLEANS.get(msgspec.json.decode(text, type=str).strip())
+        found = BOOLEANS.get(_decode_text(text).strip())
     if found is None:
         _refuse(place, "true or false", text[:1])
     return found
