@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from batchseal.api.address import Address
 from batchseal.errors import BodyStalled, InvalidRequest, TooLarge
-from batchseal.system.addresses import is_loopback
+from batchseal.system.loopback import is_loopback
 
 T = TypeVar("T")
 Message = MutableMapping[str, Any]

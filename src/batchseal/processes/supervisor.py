@@ -28,9 +28,9 @@ from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
-from batchseal.system.addresses import is_loopback
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import sync
+from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
 # How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.

@@ -16,7 +16,7 @@ import msgspec
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
-from batchseal.system.addresses import is_loopback
+from batchseal.system.loopback import is_loopback
 from batchseal.upstream.answers import JsonObject, connection_error, error_of_answer, read_answer, read_bounded
 
 MAX_CONNECTIONS = 32

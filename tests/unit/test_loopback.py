@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchseal.system.addresses import is_loopback
+from batchseal.system.loopback import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Network addresses of this machine. The module `ipaddress` would cost the supervisor memory for this one question."""
+"""Which names and addresses mean this machine. `ipaddress` would cost the supervisor memory for this one question."""
 
 import socket
 
