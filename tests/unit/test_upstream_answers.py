@@ -48,6 +48,8 @@ from batchseal.upstream.wire import read_grant
         (408, b"", UpstreamTransient, True),
         (501, b"", UpstreamPermanent, False),
         (302, b"", UpstreamPermanent, False),
+        (101, b"{}", UpstreamPermanent, False),
+        (0, b"{}", UpstreamPermanent, False),
         (400, b'{"error":"invalid_request","error_description":"Invalid parameter SAD"}', GrantExpired, True),
         (400, b'{"error":"x","error_description":"The authorization has expired"}', GrantExpired, True),
         (400, b'{"error":"invalid_request","error_description":"Missing parameter hash"}', CallRejected, False),

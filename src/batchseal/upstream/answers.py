@@ -110,7 +110,7 @@ def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes)
         content = msgspec.json.decode(data.removeprefix(BYTE_ORDER_MARK)) if data else {}
     except (ValueError, RecursionError):
         content = None
-    if status < 300:
+    if 200 <= status < 300:
         if not isinstance(content, dict):
             # The answer was cut off, or comes from a proxy in between. The server itself may have done the work.
             raise OutcomeUnknown(f"{path}: the answer is not a JSON object{looks_like(data)}")
