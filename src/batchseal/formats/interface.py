@@ -60,6 +60,9 @@ class SignatureFormat(Protocol):
     ) -> list[Prepared | Refusal]:
         """One result for each original, in order. Blocking, with the GIL released for the heavy part. `signing_time` is UTC.
 
+        A document that cannot be signed for what it is, is refused with NOT_SIGNABLE, so that its caller learns that another try
+        is of no use.
+
         Raises CredentialUnusable where nothing can be prepared for this credential.
         """
         ...
