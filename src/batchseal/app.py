@@ -182,7 +182,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"):
         store = await connect_store(settings)
         await migrate(settings, store)
-    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
+    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=False)
     upstream = RemoteUpstream(settings, services)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
@@ -235,7 +235,9 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.tokens import Tokens, load_key
 
     service, close = await build_service(settings)
-    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
+    services = ClientServices.load(
+        settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
+    )
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)

@@ -26,7 +26,10 @@ MAX_TIME_STAMP_BYTES = 48 << 10
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one document is not signed: the contract's `signError` and a cause that a person understands."""
+    """Why one document is not signed: a `SignError` and a cause that a person understands.
+
+    The cause does not hold the document's name. Whoever shows it puts the name in front of it.
+    """
 
     sign_error: SignError
     cause: str

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError
@@ -47,6 +48,32 @@ def test_a_secret_is_compared_and_never_shown(path):
     service = ClientServices.load(write(path, {"A": {"secret": "gr€en-canary"}})).get("A")
     assert service.accepts("gr€en-canary") and not service.accepts("gr€en-canar") and not service.accepts("")
     assert "canary" not in repr(service)
+
+
+def test_short_secrets_are_warned_of_by_name_and_never_shown(path):
+    long, short = "sixteen-letters!", "fifteen-letters"
+    table = {"A": {"secret": long}, "B": {"secret": short}, "C": {"secret": long, "previousSecret": short}}
+    with capture_logs() as said:
+        services = ClientServices.load(write(path, table))
+        write(path, {"A": {"secret": long}, "D": {"secret": "é" * 15}})
+        services.reload_if_changed()
+        write(path, {"A": {"secret": long}})
+        services.reload_if_changed()
+    assert [entry["client_services"] for entry in said] == [["B", "C"], ["D"]]
+    assert all(entry["log_level"] == "warning" and "16 characters" in entry["event"] for entry in said)
+    assert short not in str(said)
+
+
+def test_one_process_makes_the_remarks_for_all(path):
+    write(path, {"A": {"secret": "short"}}).chmod(0o644)
+    with capture_logs() as said:
+        assert ClientServices.load(path, remarks=False).get("A").accepts("short")
+    assert not said
+
+
+def test_a_byte_order_mark_does_not_matter(path):
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"A": {"secret": "s"}}).encode())
+    assert ClientServices.load(path).ids() == ["A"]
 
 
 def test_a_missing_file_configures_nobody(path):

@@ -110,7 +110,7 @@ async def check_upstream(settings: Settings) -> str:
     from batchseal.settings.client_services import ClientServices
     from batchseal.upstream.remote import RemoteUpstream
 
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(settings.services_file, remarks=False)
     upstream = RemoteUpstream(settings, services)
     try:
         if problem := await upstream.health():

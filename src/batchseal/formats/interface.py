@@ -74,7 +74,8 @@ class SignatureFormat(Protocol):
         """One result for each original, in order. Blocking, with the GIL released for the heavy part. `signing_time` is UTC.
 
         `time_stamp_bytes` is the room for a time stamp token, for a format whose room is part of what is signed. A format that
-        takes a token of any length says MAX_TIME_STAMP_BYTES in `Prepared.time_stamp_bytes`.
+        takes a token of any length says MAX_TIME_STAMP_BYTES in `Prepared.time_stamp_bytes`. A document that cannot be signed for
+        what it is, is refused with NOT_SIGNABLE, so that its caller learns that another try is of no use.
 
         Raises CredentialUnusable where nothing can be prepared for this credential.
         """

@@ -37,13 +37,13 @@ class Formats:
         """Why the caller cannot have the signature that it wants; None where it can."""
         found = self._by_request.get((wanted.signature_type, wanted.content_type))
         if found is None:
-            return not_offered(wanted.name, self._no_format_for(wanted))
-        return found.offers(wanted) or self.refusal_of_level(wanted.name, wanted.level)
+            return not_offered(self._no_format_for(wanted))
+        return found.offers(wanted) or self.refusal_of_level(wanted.level)
 
-    def refusal_of_level(self, name: str, level: Level) -> Refusal | None:
+    def refusal_of_level(self, level: Level) -> Refusal | None:
         """The same for a document that has been prepared already, since when the configuration may have changed."""
         if level > Level.B and not self._has_time_stamps:
-            return not_offered(name, "time stamps are not set up (--timestamp-urls)")
+            return not_offered("time stamps are not set up (--timestamp-urls)")
         return None
 
     def prepare(
@@ -76,6 +76,5 @@ class Formats:
         return f"{label} signs {', '.join(signed)}, not {wanted.content_type.media_type}"
 
 
-def not_offered(name: str, cause: str) -> Refusal:
-    """`name` is the document's."""
-    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}")
+def not_offered(cause: str) -> Refusal:
+    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause)

@@ -6,22 +6,11 @@ The native scanner reads the chunks as they arrive and decodes the base64 conten
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from batchseal._native.scanner import RequestScanner, ScannedDocument
 from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
-from batchseal.intake.schema import (
-    DocumentEntry,
-    Limits,
-    Request,
-    bound_texts,
-    bounded,
-    describe,
-    required,
-    sniff,
-    wrong_shape,
-)
+from batchseal.intake.reading import Reader
+from batchseal.intake.schema import DocumentEntry, Limits, Request, bound_texts, bounded, describe, required, sniff
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -29,8 +18,8 @@ if TYPE_CHECKING:
 # The scanner's failures that mean that a limit was exceeded. They get the error code 0.0.4, all others get 0.0.2.
 LIMIT_KINDS = frozenset({"limit_documents", "limit_document_bytes", "limit_text"})
 
-_decode_entry = msgspec.json.Decoder(DocumentEntry).decode
-_decode_request = msgspec.json.Decoder(Request).decode
+_entries = Reader(DocumentEntry)
+_requests = Reader(Request)
 
 
 class JsonIntake:
@@ -63,8 +52,8 @@ class JsonIntake:
         try:
             # In the skeleton, the scanner replaces the list of documents by their number when the list ends. Until then
             # the skeleton breaks off at that place; `0}` completes it.
-            request = _decode_request(self._scanner.request_so_far + b"0}")
-        except msgspec.MsgspecError:
+            request = _requests.read(self._scanner.request_so_far + b"0}", "")
+        except InvalidRequest:
             return None
         return usable_reference(request, self._limits)
 
@@ -74,10 +63,7 @@ class JsonIntake:
         self._check()
         if skeleton is None:
             raise InvalidRequest("the body is not complete")
-        try:
-            request = _decode_request(skeleton)
-        except msgspec.ValidationError as problem:
-            raise wrong_shape(problem, "") from None
+        request = _requests.read(skeleton, "")
         return request_facts(request, request.documents, self._limits)
 
     def _check(self) -> None:
@@ -87,10 +73,7 @@ class JsonIntake:
 
     def _document(self, scanned: ScannedDocument) -> ReceivedDocument:
         place = f"documents[{scanned.ordinal}]"
-        try:
-            entry = _decode_entry(scanned.skeleton)
-        except msgspec.ValidationError as problem:
-            raise wrong_shape(problem, place) from None
+        entry = _entries.read(scanned.skeleton, place)
         content = scanned.content
         if content is None or len(content) == 0:
             if entry.document_request is None:

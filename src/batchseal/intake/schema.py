@@ -1,7 +1,7 @@
 """The attributes of a sign request as callers write them, and their conversion into the types of `document.py`.
 
-A null means the same as an absent attribute. Unknown keys are ignored. A wrong type or value raises an ApiError that names
-the attribute, such as `documents[3].documentRequest.name`.
+A null means the same as an absent attribute. Unknown keys are ignored. A value that is not allowed raises an ApiError that
+names the attribute, such as `documents[3].documentRequest.name`. `reading.py` decodes these types and refuses wrong types.
 """
 
 from typing import Annotated, Any
@@ -95,16 +95,6 @@ def bound_texts(value: Any, place: str, limits: Limits) -> None:
     elif isinstance(value, list):
         for position, one in enumerate(value):
             bound_texts(one, f"{place}[{position}]", limits)
-
-
-def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
-    """Converts an error of msgspec, which names the attribute as `$.a.b` from the text that it decoded.
-
-    `place` is the place of that text in the body ("" for the body itself).
-    """
-    message, _, path = str(problem).partition(" - at `$")
-    where = (place + path.rstrip("`")).lstrip(".") or "the request"
-    return InvalidRequest(f"{where}: {message[:1].lower() + message[1:]}")
 
 
 def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentType | None) -> Description:

@@ -30,6 +30,7 @@ from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import sync
+from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
 # How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
@@ -82,6 +83,11 @@ class Supervisor:
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
+        if not settings.tls_certificate and not is_loopback(settings.host):
+            say(
+                f"listens on {settings.host} without TLS, so others on the network may read secrets, tokens and documents: "
+                "give --tls-certificate and --tls-key, or let only a proxy with TLS reach it"
+            )
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)

@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ log = structlog.get_logger("services")
 FILE_NAME = "client-services-config.json"
 SANDBOX_SERVICE = "sandbox-client"
 MAX_FILE_BYTES = 16 << 20
+# A shorter secret can be guessed in time, even where few guesses a minute are allowed.
+SAFE_SECRET_CHARACTERS = 16
+NAMED_IN_WARNING = 20  # client services that one line of the log names
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,22 @@ class FileState:
 class ClientServices:
     """The client services of one file. `present` is False if the file does not exist and never did: then nobody is configured.
 
-    With `sandbox_only` no file is accepted that an operator has written (see `read_services`).
+    With `sandbox_only` no file is accepted that an operator has written (see `read_services`). With `remarks`, the log says what
+    is unsafe about the file; one process of a service says it for all.
     """
 
-    def __init__(self, path: Path, *, sandbox_only: bool = False) -> None:
+    def __init__(self, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> None:
         self.path = path
         self._sandbox_only = sandbox_only
+        self._remarks = remarks
         self.problem: str | None = None  # why the present file cannot be used
         self._services: dict[str, ClientService] = {}
         self._state: FileState | None = None
 
     @classmethod
-    def load(cls, path: Path, *, sandbox_only: bool = False) -> "ClientServices":
+    def load(cls, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> "ClientServices":
         """Reads the file. It may be missing. Raises ConfigurationError if it cannot be used."""
-        services = cls(path, sandbox_only=sandbox_only)
+        services = cls(path, sandbox_only=sandbox_only, remarks=remarks)
         services.reload_if_changed()
         if services.problem:
             raise ConfigurationError(services.problem)
@@ -118,7 +123,9 @@ class ClientServices:
                 self.problem = problem.cause
             else:
                 changed, self._services, self.problem = fresh != self._services, fresh, None
-                warn_of_loose_mode(self.path)
+                if self._remarks:
+                    warn_of_loose_mode(self.path)
+                    warn_of_short_secrets(fresh.values())
                 return changed
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
@@ -145,6 +152,17 @@ def warn_of_loose_mode(path: Path) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         log.warning("other accounts can read the secrets; mode 600 would be safer", file=str(path), mode=f"{mode:o}")
+
+
+def warn_of_short_secrets(services: Iterable[ClientService]) -> None:
+    """Logs one warning that names the client services whose secrets are short. It never shows a secret or its length."""
+    names = [one.id for one in services if any(len(secret) < SAFE_SECRET_CHARACTERS for secret in one.secrets)]
+    if names:
+        log.warning(
+            f"secrets of fewer than {SAFE_SECRET_CHARACTERS} characters can be guessed; give these client services longer ones",
+            client_services=names[:NAMED_IN_WARNING],
+            number=len(names),
+        )
 
 
 def read_services(path: Path, *, sandbox_only: bool = False) -> dict[str, ClientService]:

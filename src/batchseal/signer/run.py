@@ -34,7 +34,7 @@ from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signer.preparation import Preparation, handed_plan
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
+from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.system.futures import retrieve_failure
@@ -96,13 +96,13 @@ class Signing:
             plan = handed_plan(claimed, credential, open_rows, self.stamp_room) or await self._preparation.find(
                 work, credential, open_rows
             )
-            await self._pass(work, credential, open_rows, plan)
+            await self._pass(work, credential, plan)
             while anew := work.take_anew():
                 # They name another certificate, or leave too little room. They are prepared again, once for each reason.
                 credential = await self._upstream.credential(caller)
                 plan = Plan()
                 await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in anew], plan)
-                await self._pass(work, credential, open_rows, plan)
+                await self._pass(work, credential, plan)
             if work.progress.open:
                 tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
@@ -114,12 +114,12 @@ class Signing:
 
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
-    async def _pass(self, work: Work, credential: Credential, rows: dict[int, DocumentRow], plan: Plan) -> None:
+    async def _pass(self, work: Work, credential: Credential, plan: Plan) -> None:
         """Does what `plan` says. `work` holds the documents that turned out to need another preparation."""
         refusals = {
             item.ordinal: refusal
             for item in (*plan.to_sign, *(item for item, _ in plan.to_complete))
-            if (refusal := self._formats.refusal_of_level(rows[item.ordinal].name, item.level)) is not None
+            if (refusal := self._formats.refusal_of_level(item.level)) is not None
         }
         plan.ended += [DocumentOutcome(ordinal, refusal=refusal) for ordinal, refusal in refusals.items()]
         possible = [item for item in plan.to_sign if item.ordinal not in refusals]

@@ -59,7 +59,7 @@ class Pades:
             cause = "visible signatures are not offered yet"
         elif wanted.level > Level.T:
             cause = f"PAdES B-{wanted.level.name} is not offered yet"
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
 
     def prepare(
         self,
@@ -140,7 +140,9 @@ def plan(
         signing_time=pdf_time,
     )
     if isinstance(update, planner.PlanRefusal):
-        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: {update.message}")
+        # All other refusals follow from the document alone.
+        ours = update.code == "no_memory"
+        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR if ours else SignError.NOT_SIGNABLE, update.message)
     return update
 
 
