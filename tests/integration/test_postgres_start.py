@@ -210,6 +210,7 @@ async def test_a_new_cluster_is_made_in_memory_and_leaves_nothing_there(service_
         (MEMORY / left).mkdir()  # of a start that was killed
     elif room == "a link":
         memory.symlink_to(MEMORY)
+    (folder / "lock").touch()  # as a start does before
     await make_cluster(folder, launch, PATIENCE, memory)
     assert (folder / "data" / "PG_VERSION").exists()
     assert not list(MEMORY.glob(memory_prefix(folder) + "*"))
