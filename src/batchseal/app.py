@@ -239,11 +239,13 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
+    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
+    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
     service, close = await build_service(settings)
     services = ClientServices.load(
         settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
     )
-    tokens = Tokens(load_key(settings.temp_folder / "token.key"))
+    tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:
