@@ -33,7 +33,7 @@ ENUMS: Mapping[str, tuple[str, ...]] = {
     "SignatureType": ("PAdES", "XAdES", "CAdES"),
     "OperationStatus": tuple(member.name for member in OperationStatus),
     "DocumentStatus": tuple(member.name for member in DocumentStatus),
-    "SignError": tuple(member.name for member in SignError),
+    "SignError": tuple(dict.fromkeys(member.label for member in SignError)),
 }
 NAMES = {frozenset(values): name for name, values in ENUMS.items()}
 
