@@ -66,7 +66,7 @@ BREAKING: dict[str, Edit] = {
     "a field of a request may no longer be null": lambda d, s: s["SignatureInfo"]["properties"]["reason"].update(
         anyOf=[{"type": "string"}]
     ),
-    "a text must be shorter": lambda d, s: s["SignRequest"]["properties"]["description"].update(maxLength=4000),
+    "a text must be shorter": lambda d, s: s["SignRequest"]["properties"]["description"].update(maxLength=10),
     "a list must be shorter": lambda d, s: s["SignRequest"]["properties"]["documents"].update(maxItems=100),
     "a text must be longer": lambda d, s: s["DocumentRequest"]["properties"]["name"].update(minLength=2),
     "a request may hold fewer values": lambda d, s: s["SignatureType"]["enum"].remove("CAdES"),
