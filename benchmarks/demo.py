@@ -25,9 +25,10 @@ from rich.table import Table
 
 from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
 from batchseal.client.http import Client
+from batchseal.client.judges.verdicts import Verdict
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.commands.sign import StepBars
-from batchseal.commands.verify import Verdict, check_files, load_roots
+from batchseal.commands.verify import check_files, load_roots
 from batchseal.errors import BatchsealError
 from batchseal.settings.client_services import ClientServices
 

@@ -32,6 +32,7 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, unreachable_levels
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
+from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
@@ -75,6 +76,8 @@ def limits_of(settings: Settings) -> "Limits":
         max_document_bytes=settings.max_document_bytes,
         max_reference_characters=settings.max_reference_characters,
         max_name_characters=settings.max_name_characters,
+        max_description_characters=settings.max_description_characters,
+        max_text_characters=settings.max_text_characters,
         max_depth=settings.max_json_depth,
     )
 
@@ -96,17 +99,21 @@ async def connect_store(settings: Settings, *, everything: bool = True) -> Store
 
 async def migrate(settings: Settings, store: Store) -> None:
     """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service."""
-    if settings.force_database_recreate:
-        log.warning("deleting every operation, document row, external reference and audit entry, as asked")
+    instance = UUID(settings.instance)
+    start = Start(UUID(settings.start), instance, settings.force_database_recreate) if settings.start else None
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if not settings.database_owner_url:
-        await store.migrate(recreate=settings.force_database_recreate)
-        return
-    owner = await Store.connect(settings.database_owner_url, instance=UUID(settings.instance))
-    await owner.migrate(recreate=settings.force_database_recreate, role=role)
-    await owner.close()
+    if settings.database_owner_url:
+        owner = await Store.connect(settings.database_owner_url, instance=instance)
+        try:
+            deleted = await owner.migrate(start, role=role)
+        finally:
+            await owner.close()
+    else:
+        deleted = await store.migrate(start)
+    if deleted:
+        log.warning("deleted every operation, document row, external reference and audit entry, as asked")
 
 
 def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:
@@ -181,6 +188,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.sweeping import Sweeping
     from batchseal.signer.queue import Pace, SigningQueue
     from batchseal.signer.run import Signing
+    from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -190,7 +199,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"):
         store = await connect_store(settings)
         await migrate(settings, store)
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for their level", cause=problem)
@@ -208,7 +217,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
         Retention.of(settings),
     )
-    signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
+    room = StampRoom(TimeStampSizes(store.database), upstream)
+    signing = Signing(store, upstream, payloads, formats_of(settings), room, pool, tries=settings.upstream_tries)
     queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
@@ -244,9 +254,13 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(
+        settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
+    )
+    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
+    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
     service, close = await build_service(settings, services)
-    tokens = Tokens(load_key(settings.temp_folder / "token.key"))
+    tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:

@@ -91,7 +91,7 @@ def test_what_http_clients_see(running: Running) -> None:
         entry("c.txt", "CAdES", other, "Text/Plain; charset=utf-8", signaturePackaging="DETACHED"),
     ]
     url, auth = running.service.url + running.base, (running.client_id, running.secret)
-    body = {"externalReference": "seen by clients", "description": "x", "documents": documents}
+    body: dict[str, Any] = {"externalReference": "seen by clients", "description": "x", "documents": documents}
     reply = requests.post(f"{url}/document/sign/base64/", json=body, auth=auth, timeout=30)
     assert reply.status_code == 200, reply.text[:500]
     assert "error" not in reply.text

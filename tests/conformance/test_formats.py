@@ -23,7 +23,7 @@ from batchseal.document import (
     SignedDocument,
 )
 from batchseal.errors import ItemRejected
-from batchseal.formats.interface import NeedKind, SignatureFormat
+from batchseal.formats.interface import NeedKind, Original, SignatureFormat
 from batchseal.formats.registry import ALL, Formats
 from batchseal.operation import ContentType, SignError
 
@@ -149,12 +149,13 @@ def test_a_level_that_is_not_offered_is_refused_by_name(case: Case, level: Level
     refused = case.format.offers(case.wanted(level))
     assert isinstance(refused, Refusal)
     assert refused.sign_error is SignError.CONFIGURATION_SIGN_ERROR
-    assert refused.cause.startswith("the name: ")
+    assert "the name" not in refused.cause  # whoever shows the cause names the document
     assert level.name in refused.cause
 
 
 def test_a_batch_of_all_formats_keeps_its_order() -> None:
-    one, originals = signer("p256"), []
+    one = signer("p256")
+    originals: list[Original] = []
     for number in range(3):
         for name, kind, content_type in REQUESTS:
             case = Case(name, kind, content_type, detached=False)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -13,10 +14,22 @@ import asyncpg
 import pytest
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
-from batchseal.postgres import EmbeddedPostgres, launcher, syncing
-from batchseal.postgres.account import choose_account
+from batchseal.postgres import EmbeddedPostgres, launcher, trees
+from batchseal.postgres.account import check_reachable, choose_account
+from batchseal.postgres.cluster import MEMORY, has_room, make_cluster, memory_prefix
+from batchseal.postgres.folders import check_server, make_folder
+from batchseal.postgres.launch import Launch
 from batchseal.postgres.leftovers import cluster_name, find_processes
-from batchseal.postgres.programs import copy_programs, find_programs, programs_for
+from batchseal.postgres.programs import (
+    BOOT_MARK,
+    COPIED_BINARIES,
+    boot_id,
+    copy_programs,
+    find_programs,
+    is_whole,
+    programs_for,
+)
+from batchseal.postgres.server import PATIENCE
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to become somebody else")
 
@@ -161,6 +174,52 @@ async def test_root_with_everything_closed(tmp_path: Path) -> None:
     assert len(glob(server.folder, "programs-*")) == 1
 
 
+@pytest.mark.parametrize("damage", [None, "content", "length", "missing", "mark"])
+def test_a_copy_of_the_programs_is_checked_after_a_boot(tmp_path: Path, damage: str | None) -> None:
+    """A power cut may have damaged the copy, which was not fsynced. So it is compared once after each boot."""
+    prefix = find_programs(None).folder.parent
+    copy = tmp_path / "programs-1"
+    copy_programs(prefix, copy)
+    binary = copy / COPIED_BINARIES / "postgres"
+    assert is_whole(copy, prefix)
+    (copy / BOOT_MARK).write_bytes(b"\xff" if damage == "mark" else b"another boot")
+    if damage == "content":
+        with binary.open("r+b") as file:
+            file.seek(1000)
+            file.write(b"\0" * 4096)
+    elif damage == "length":
+        os.truncate(binary, 4096)
+    elif damage == "missing":
+        binary.unlink()
+    assert is_whole(copy, prefix) == (damage is None)
+    if damage is None:
+        assert (copy / BOOT_MARK).read_text("ascii") == boot_id()
+
+
+@pytest.mark.parametrize("room", ["enough", "none", "a link"])
+async def test_a_new_cluster_is_made_in_memory_and_leaves_nothing_there(service_folder: Path, room: str) -> None:
+    folder = service_folder / "postgres"
+    account = choose_account(folder)
+    make_folder(folder, account)
+    programs = programs_for(account, find_programs(None), folder)
+    launch = Launch(programs, account, check_reachable(account, folder), folder)
+    memory = MEMORY if room == "enough" else service_folder / "no memory"
+    left = memory_prefix(folder) + "left"
+    if room == "enough":
+        assert has_room(MEMORY)
+        (MEMORY / left).mkdir()  # of a start that was killed
+    elif room == "a link":
+        memory.symlink_to(MEMORY)
+    (folder / "lock").touch()  # as a start does before
+    await make_cluster(folder, launch, PATIENCE, memory)
+    assert (folder / "data" / "PG_VERSION").exists()
+    assert not list(MEMORY.glob(memory_prefix(folder) + "*"))
+    server = EmbeddedPostgres(folder)
+    await server.start()
+    assert await ask(server, "SELECT 1") == "1"
+    await server.stop()
+
+
 @as_root
 async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No capability is kept where none is needed, and the programs are not copied."""
@@ -181,13 +240,72 @@ async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFac
 
 
 @as_root
-async def test_root_becomes_the_owner_of_the_temp_folder(tmp_path: Path) -> None:
+async def test_root_takes_no_account_from_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    """The account would be a superuser of the database. Nothing is made or given away before the refusal."""
     os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="belongs to user nobody"):
+        await EmbeddedPostgres(tmp_path / "postgres").start()
+    assert glob(tmp_path, "*") == []
+
+
+def give(folder: Path, uid: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, uid, uid, follow_symlinks=False)
+
+
+@as_root
+async def test_root_goes_on_as_the_owner_of_the_data_in_a_folder_of_its_own(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres")
     await server.start()
-    assert process_status(server)["Uid"].split() == ["65534"] * 4
-    assert server.folder.stat().st_uid == 65534
     await server.stop()
+    give(server.folder, 65534)
+    assert choose_account(server.folder).uid == 65534
+    # The account may have made all of it: nothing shows that root has.
+    with pytest.raises(ConfigurationError, match=f"chown 0 {server.folder}/lock"):
+        await server.start()
+    os.chown(server.folder / "lock", 0, 0)
+    await server.start()
+    assert process_status(server)["Uid"].split() == ["65534"] * 4
+    await server.stop()
+    # Where others can write, they can have made that data.
+    os.chmod(tmp_path, 0o777)
+    assert choose_account(server.folder).name != "nobody"
+    with pytest.raises(ConfigurationError, match="can be written by everybody"):
+        await server.start()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["postgres", "postgres/data", "postgres/files"])
+async def test_nothing_is_given_away_or_moved_through_a_link(tmp_path: Path, name: str) -> None:
+    """A link at this place made the folder that it leads to the property of the database's account."""
+    target = tmp_path / "of root"
+    (target / "inside").mkdir(parents=True)
+    link = tmp_path / "temp" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(ConfigurationError, match=f"{name} is a symbolic link"):
+        await EmbeddedPostgres(tmp_path / "temp" / "postgres").start()
+    assert target.stat().st_uid == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert [path.name for path in target.iterdir()] == ["inside"]
+
+
+@as_root
+async def test_a_first_start_that_was_killed_before_the_database_was_made(tmp_path: Path) -> None:
+    """The folder was given to the account already, and root's lock file is not there yet."""
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    make_folder(server.folder, choose_account(server.folder))
+    await server.start()
+    await server.stop()
+
+
+async def test_the_socket_must_be_that_of_the_server(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen()
+        check_server(tmp_path, os.getpid())
+        with pytest.raises(DatabaseUnavailable, match=f"another process \\({os.getpid()}, "):
+            check_server(tmp_path, 1)
 
 
 @as_root
@@ -203,7 +321,7 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     if not programs_are_open():
         copy_programs(find_programs(None).folder.parent, folder / "programs")
         programs = folder / "programs" / "package" / "pginstall" / "bin"
-    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, syncing)}
+    scripts = {module: str(shutil.copy(str(module.__file__), folder)) for module in (launcher, trees)}
     pid = os.fork()
     if pid == 0:
         code = 1

@@ -125,7 +125,7 @@ def test_one_insertion_and_the_same_document_without_it(content: bytes) -> None:
 def test_any_bytes_are_signed_or_refused(content: bytes, start: bytes) -> None:
     (result,) = Xades().prepare([(0, wanted(), start + content)], signer("rsa").credential, MOMENT)
     if isinstance(result, Refusal):
-        assert result.cause.startswith("invoice.xml: ")
+        assert result.cause
 
 
 @given(st.text(max_size=40))

@@ -100,7 +100,7 @@ def test_a_reference_that_somebody_took_is_an_error(service: Any, body: BatchBod
 
 def test_a_refusal_arrives_before_the_body_is_sent(service: Any, tmp_path: Path) -> None:
     (tmp_path / "large.pdf").write_bytes(bytes(80 << 20))
-    sent = []
+    sent: list[int] = []
     client = Client(service.url, "id", "s")
     service.replies = [401]
     with pytest.raises(RequestFailed, match="401: told to"):
@@ -144,6 +144,21 @@ def test_the_command_signs_and_tells(
     assert base64.b64decode(service.seen[0][2]["Authorization"].split()[1]) == b"id:xyz"
     service.refuse = set()
     assert sign(service, folder, *flags) == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Batchseal-Sandbox": "true"}])
+def test_the_command_warns_of_a_sandbox(
+    headers: dict[str, str],
+    service: Any,
+    body: BatchBody,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BATCHSEAL_SECRET", "s")
+    service.headers = headers
+    assert sign(service, str(body.documents[0].path.parent), "--client-id", "i", "--out", str(tmp_path / "out")) == 0
+    assert ("these signatures are for tests only" in capsys.readouterr().err) == bool(headers)
 
 
 def test_the_command_takes_the_secret_of_the_service(

@@ -9,8 +9,8 @@ import pytest
 from asn1crypto import cms
 from cryptography import x509
 from lxml import etree
-from signxml import SignatureConstructionMethod
-from signxml.xades import XAdESSigner, XAdESVerifier
+from signxml.algorithms import SignatureConstructionMethod
+from signxml.xades.xades import XAdESSigner, XAdESVerifier
 from tests.support.signing_keys import signer
 from tests.support.xml_documents import INVOICE, MOMENT, encoded, signed, wanted
 

@@ -11,9 +11,11 @@ from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.instance import in_use
+from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
+from batchseal.system.disk import read_own
 
 DESCRIPTION = """
 Check the audit trail, or export it.
@@ -47,16 +49,24 @@ def run(arguments: Sequence[str]) -> int:
 
 @asynccontextmanager
 async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
-    """Opens the audit trail in the database of --database-url or in the embedded database of --temp-folder.
+    """Opens the audit trail as `open_store` opens the database."""
+    async with open_store(settings) as store:
+        yield AuditTrail(store.database, UUID(int=0))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Opens the database of --database-url or the embedded database of --temp-folder.
 
     If no service uses the temp folder now, starts its embedded database and stops it at the end. Raises ConfigurationError
     if there is no database.
     """
     server = None
     url = settings.database_url
+    settings = settings if url else settle(settings)
     if not url and in_use(settings.temp_folder):
         try:
-            url = settings.dsn_path.read_text("utf-8").strip()
+            url = read_own(settings.dsn_path).decode("utf-8").strip()
         except OSError as problem:
             raise ConfigurationError(f"{settings.dsn_path}: {problem.strerror}") from None
     elif not url:
@@ -70,7 +80,7 @@ async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
     try:
         store = await Store.connect(url, instance=uuid4(), pool_size=1)
         try:
-            yield AuditTrail(store.database, UUID(int=0))
+            yield store
         finally:
             await store.close()
     finally:

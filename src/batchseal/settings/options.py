@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 VENDOR = "einvoice-integration-client."
+# Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
+SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 def option(
@@ -17,14 +19,16 @@ def option(
     choices: Iterable[str] = (),
     variable: str = "",
     secret: bool = False,
+    shown: str = "",
 ) -> Any:
     """Declares a setting.
 
     `help` is what `--help` prints. `dotted` is the name that the original product has for it, without dashes. `group` is the
     heading in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
-    settings.
+    settings. `shown` is what `--help` prints as the default, where that depends on the environment.
     """
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}
+    metadata["shown"] = shown
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -46,7 +50,10 @@ class Settings:
     )
     work_folder: Path = option(Path("./work"), "the folder with client-services-config.json")
     temp_folder: Path = option(
-        Path("/tmp/batchseal"), "the folder for payloads, the embedded database and the keys of the sandbox"
+        SYSTEM_FOLDER,
+        "the folder for payloads, the embedded database and the keys of the sandbox; nobody but this user may write to it",
+        shown="$STATE_DIRECTORY; else batchseal in $XDG_STATE_HOME or ~/.local/state; else, and for root, "
+        + str(SYSTEM_FOLDER),
     )
     tls_certificate: str = option("", "PEM file with a certificate and its chain; if set, the service listens with TLS")
     tls_key: str = option("", "PEM file with the private key of that certificate, not encrypted")
@@ -64,7 +71,8 @@ class Settings:
 
     service_domain: str = option(
         "",
-        "address of the signing service; empty: the built-in sandbox signs, for tests only",
+        "address of the signing service; empty: the built-in sandbox signs, for tests only, and not for client services of "
+        "yours unless --sandbox says so",
         dotted=VENDOR + "service.domain",
         group="upstream",
     )
@@ -156,6 +164,12 @@ class Settings:
     document_days: int = option(
         31, "days that the rows of documents are kept after the end of their month", group="keeping"
     )
+    text_days: int = option(
+        400,
+        "days after its end for which the texts of an operation are kept: its description and the names of its documents; "
+        "its id, reference, counts and dates stay",
+        group="keeping",
+    )
     reference_days: int = option(
         3650, "days after which the external reference of a finished operation may be used again", group="keeping"
     )
@@ -169,8 +183,13 @@ class Settings:
     )
     force_database_recreate: bool = option(
         False,
-        "delete all operations at the start, and begin with an empty database",
+        "delete all operations at this start, and begin with an empty database; the next start with this setting is refused",
         dotted="force.database.recreate",
+        group="database",
+    )
+    force_database_recreate_shared: bool = option(
+        False,
+        "allow --force-database-recreate with --database-url, where it deletes the operations of all instances",
         group="database",
     )
 
@@ -182,6 +201,10 @@ class Settings:
     max_documents: int = option(10_000, "largest number of documents in a request", group="limits")
     max_reference_characters: int = option(255, "longest external reference, in characters", group="limits")
     max_name_characters: int = option(255, "longest name of a document, in characters", group="limits")
+    max_description_characters: int = option(4000, "longest description of a request, in characters", group="limits")
+    max_text_characters: int = option(
+        1000, "longest reason, location and other text of a request, in characters", group="limits"
+    )
     max_json_depth: int = option(16, "deepest nesting in a JSON body", group="limits")
     min_body_rate: int = option(
         1024,
@@ -214,6 +237,11 @@ class Settings:
         False, "use the HTTP status codes of the original product in replies", dotted="compat.vendor-status-codes"
     )
 
+    sandbox: bool = option(
+        False,
+        "the built-in sandbox signs, for tests only, although client-services-config.json names client services of yours",
+        group="sandbox",
+    )
     sandbox_credential: str = option(
         "rsa3072",
         "type of the sandbox's signing key",
@@ -254,8 +282,11 @@ class Settings:
     crash_at: str = ""
     # Not set by the operator: the supervisor finds these out and gives them to its children.
     instance: str = ""
+    start: str = ""  # a UUID of this start, which a process that is started again keeps
+    temp_folder_is_default: bool = False  # nobody has named it, so the one of an earlier release may be in use
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
+    sandbox_signs: bool = False  # the service domain is the built-in sandbox
 
     @property
     def advertised(self) -> tuple[str, int]:
@@ -268,7 +299,12 @@ class Settings:
     @property
     def uses_sandbox(self) -> bool:
         """Whether the built-in sandbox signs."""
-        return not self.upstream_address
+        return self.sandbox_signs or not self.upstream_address
+
+    @property
+    def sandbox_is_unasked(self) -> bool:
+        """Whether the sandbox signs only because no signing service is set. Then it does not sign for an operator's clients."""
+        return self.uses_sandbox and not self.sandbox
 
     @property
     def upstream_address(self) -> str:

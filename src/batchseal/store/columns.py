@@ -57,21 +57,17 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
     )
 
 
-def outcome_levels(outcomes: Sequence[DocumentOutcome]) -> list[int]:
-    """The column `level` of the outcomes."""
-    return [outcome.level or 0 for outcome in outcomes]
-
-
 def outcome_columns(
     outcomes: Sequence[DocumentOutcome],
-) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
-    """The outcomes as one array for each column: ordinals, statuses, signErrors, causes, additional bytes."""
+) -> tuple[list[int], list[int], list[int], list[str], list[int], list[int]]:
+    """The outcomes as one array for each column: ordinals, statuses, signErrors, causes, additional bytes, levels."""
     return (
         [outcome.ordinal for outcome in outcomes],
         [DocumentStatus.ERROR_SIGNING if outcome.refusal else DocumentStatus.SIGNED for outcome in outcomes],
         [outcome.refusal.sign_error if outcome.refusal else 0 for outcome in outcomes],
         [storable_cause(outcome.refusal.cause) if outcome.refusal else "" for outcome in outcomes],
         [outcome.additional_bytes for outcome in outcomes],
+        [outcome.level or 0 for outcome in outcomes],
     )
 
 

@@ -16,7 +16,6 @@ from batchseal.store.columns import (
     is_storable,
     month_of,
     outcome_columns,
-    outcome_levels,
     reference_key,
     signature_columns,
     signature_row,
@@ -68,11 +67,11 @@ class Store:
         Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
         no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
-        return cls(await Database.open(dsn, pool_size, everything=everything), instance)
+        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance)
 
     @property
     def database(self) -> Database:
-        """The connections, which `Upkeep` and `AuditTrail` share with this store."""
+        """The connections, which `Upkeep`, `AuditTrail` and others share with this store."""
         return self._database
 
     async def close(self) -> None:
@@ -84,12 +83,12 @@ class Store:
         async with self._database.connection() as connection:
             await connection.fetchval("SELECT 1", timeout=5)
 
-    async def migrate(self, *, recreate: bool = False, role: str | None = None) -> None:
+    async def migrate(self, start: migrations.Start | None = None, *, role: str | None = None) -> bool:
         """Brings the schema up to date and lets `role` (quoted) use it. Must come before any other call.
 
-        `recreate` first deletes the schema with all its data.
+        Returns whether all data was deleted first, as `start` may ask for.
         """
-        await migrations.migrate(self._database, recreate=recreate, role=role)
+        return await migrations.migrate(self._database, start, role=role)
 
     async def role(self) -> tuple[str, bool]:
         """The role that this store connects as (quoted), and whether row security does not apply to it."""
@@ -381,13 +380,13 @@ class Store:
                 QUERIES["record_outcomes"],
                 operation_id,
                 month,
-                *columns,
+                *columns[:-1],
                 fence,
                 last,
                 day,
                 *signature_columns(kept),
                 durable,
-                outcome_levels(outcomes),
+                columns[-1],
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.

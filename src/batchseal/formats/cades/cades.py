@@ -14,6 +14,7 @@ from asn1crypto import cms
 
 from batchseal.algorithms import DIGEST_BYTES
 from batchseal.document import (
+    DEFAULT_TIME_STAMP_BYTES,
     MAX_TIME_STAMP_BYTES,
     Credential,
     Description,
@@ -70,10 +71,14 @@ class Cades:
             cause = f"CAdES B-{wanted.level.name} is not offered yet"
         elif wanted.location and not is_unicode(wanted.location):
             cause = "location has half a surrogate pair"
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
         digests = document_digests(credential.digest_algorithm, [(content,) for _, _, content in originals])
         moment = signing_time.replace(microsecond=0)
@@ -94,6 +99,7 @@ class Cades:
                     level=wanted.level,
                     additional_bytes=total - (content_bytes or 0),
                     plan=_encode(Plan(int(moment.timestamp()), wanted.location or "", content_bytes, lengths)),
+                    time_stamp_bytes=room,
                     is_exact=credential.key_type != "ec",  # ECDSA values differ in length
                 )
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from batchseal.document import (
+    DEFAULT_TIME_STAMP_BYTES,
     MAX_TIME_STAMP_BYTES,
     Credential,
     Description,
@@ -91,16 +92,20 @@ class Xades:
                 parse(options.location)
             except DocumentUnsuitable as problem:
                 cause = problem.cause
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
         found = canonicalise([(content, wish(wanted, credential)) for _, wanted, content in originals])
         results: list[Prepared | Refusal] = []
         for (ordinal, wanted, _), canonical in zip(originals, found, strict=True):
             if isinstance(canonical, DocumentUnsuitable):
-                results.append(Refusal(canonical.sign_error, f"{wanted.name}: {canonical.cause}"))
+                results.append(Refusal(canonical.sign_error, canonical.cause))
             else:
                 results.append(prepare_one(ordinal, wanted, canonical, credential, signing_time))
         return results
@@ -151,7 +156,7 @@ def prepare_one(
     """`found` is what the canonicaliser said of the document."""
     style = unused_style(wanted, found, credential, signing_time)
     if style is None:
-        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: its ids leave none for a signature")
+        return Refusal(SignError.NOT_SIGNABLE, "the ids of the document leave none for a signature")
     template, where = XadesTemplate.cached(credential, style), found.insertion
     room = MAX_TIME_STAMP_BYTES if wanted.level >= Level.T else 0
     text_bytes = template.encoded_bytes(where.codec, room)
@@ -165,6 +170,7 @@ def prepare_one(
         level=wanted.level,
         additional_bytes=text_bytes + around_bytes,
         plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room)),
+        time_stamp_bytes=room,
     )
 
 
