@@ -31,6 +31,8 @@ REPLIES = (
 # Lists of values with a name of their own. Where such a list occurs, the document refers to its name.
 ENUMS: Mapping[str, tuple[str, ...]] = {
     "SignatureType": ("PAdES", "XAdES", "CAdES"),
+    "SignatureLevel": ("B", "T", "LT", "LTA"),
+    "SignaturePackaging": ("ATTACHED", "DETACHED"),
     "OperationStatus": tuple(member.name for member in OperationStatus),
     "DocumentStatus": tuple(member.name for member in DocumentStatus),
     "SignError": tuple(dict.fromkeys(member.label for member in SignError)),
