@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from batchseal.formats.xades.xades import Xades
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus-xml"
+JUDGED = Path(__file__).parents[3] / "shared" / "reference" / "judged"
 
 TRANSFORMS = ("ENVELOPED", "XPATH", "XPATH2_FILTER")
 CANONICAL = ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS")
@@ -199,6 +201,36 @@ def test_the_properties_are_those_of_the_profile() -> None:
     assert form.findtext(f"{XADES}MimeType") == "text/xml"
     chain = [b64decode(element.text) for element in signature.iter(f"{DS}X509Certificate")]
     assert chain == list(one.credential.chain)
+
+
+@pytest.mark.skipif(not JUDGED.is_dir(), reason="the judged files are not here")
+@pytest.mark.parametrize(("name", "level"), [("x_ENVELOPED_n_ubl", Level.B), ("xades-bt", Level.T)])
+def test_the_structure_is_that_of_files_that_other_judges_accepted(name: str, level: Level) -> None:
+    """Element by element: EU DSS has accepted these."""
+    theirs = etree.parse(JUDGED / f"{name}.xml").find(f".//{DS}Signature")
+    one, original = signer("rsa"), INVOICE.encode()
+    transform = "XPATH2_FILTER" if level is Level.T else "ENVELOPED"
+    record = prepared(original, replace(wanted(level=level, transform=transform), location=None), one)
+    evidence = Evidence(one.sign(record.digest))
+    if (need := Xades().next_need(record, evidence)) is not None:
+        evidence = Evidence(evidence.signature, (hashlib.sha256(need.data).digest(),))
+    document = Xades().package(original, record, evidence, one.credential)
+    ours = parsed(b"".join(bytes(segment) for segment in document.segments)).find(f".//{DS}Signature")
+
+    def shape(signature: Any) -> list[tuple[str, tuple[str, ...]]]:
+        """The names of elements and attributes, in order; without the length of the chain, and without ids that need not be."""
+        found = []
+        for element in signature.iter():
+            attributes = sorted(name for name in element.attrib if name != "Id" or "TimeStamp" not in element.tag)
+            entry = (element.tag, tuple(attributes))
+            if not (found and found[-1] == entry and element.tag == f"{DS}X509Certificate"):
+                found.append(entry)
+        return found
+
+    assert shape(ours) == shape(theirs)
+    for tag in ("CanonicalizationMethod", "SignatureMethod", "Transform", "DigestMethod"):
+        algorithms = [[e.get("Algorithm") for e in each.iter(f"{DS}{tag}")] for each in (ours, theirs)]
+        assert algorithms[0] == algorithms[1]
 
 
 def test_a_policy_and_a_role(tmp_path: Path, certificates: dict[str, Path]) -> None:
