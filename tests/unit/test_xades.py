@@ -219,7 +219,7 @@ def test_the_structure_is_that_of_files_that_other_judges_accepted(name: str, le
 
     def shape(signature: Any) -> list[tuple[str, tuple[str, ...]]]:
         """The names of elements and attributes, in order; without the length of the chain, and without ids that need not be."""
-        found = []
+        found: list[tuple[str, tuple[str, ...]]] = []
         for element in signature.iter():
             attributes = sorted(name for name in element.attrib if name != "Id" or "TimeStamp" not in element.tag)
             entry = (element.tag, tuple(attributes))

@@ -48,6 +48,7 @@ class Location:
 
 
 ROOT = Location()
+NOTHING: tuple[int, ...] = ()
 
 
 def parse(text: str) -> Location:
@@ -88,6 +89,9 @@ class Search:
     def __init__(self, location: Location) -> None:
         self._steps = location.steps
         self._anywhere = location.anywhere
+        # Most elements are told by their local name alone.
+        names = {step.name for step in location.steps}
+        self._locals = None if "*" in names else frozenset(names)
         # For each open element: how many steps end at it, in each way in which they do.
         self._open: list[tuple[int, ...]] = [(0,)]
         # For each open element: how many of its children fitted a step, by the number of that step.
@@ -96,6 +100,10 @@ class Search:
     def enter(self, local: str, namespace: str, scope: Mapping[str, list[str]]) -> bool:
         """Call it at each start tag. Whether this element is named."""
         begun = self._open[-1]
+        if self._locals is not None and local not in self._locals:
+            self._open.append(NOTHING)
+            self._counts.append(None)
+            return False
         if self._anywhere and 0 not in begun:
             begun = (*begun, 0)
         reached = []

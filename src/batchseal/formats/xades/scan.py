@@ -6,7 +6,7 @@ has cost little. Nothing is ever fetched, and no entity is declared, since a doc
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from xml.parsers import expat
 
 from batchseal.errors import DocumentUnsuitable
@@ -20,6 +20,8 @@ MAX_TAG_BYTES = 1 << 20
 PIECE_BYTES = 256 << 10
 # Elements and attributes. A tree takes about 300 bytes for each, so this bounds what a document costs that is let through.
 MAX_NODES = 500_000
+
+MAX_NAMES = 10_000  # of elements, that are kept to be found again
 
 # Expat joins namespace, local name and prefix with it. It cannot stand in a URI.
 SEPARATOR = "\n"
@@ -39,6 +41,14 @@ class Place:
     removed: str = ""
     before: str = ""
     after: str = ""
+
+
+class Name(NamedTuple):
+    """The name of an element; `written` is how it stands in its tags."""
+
+    local: str
+    namespace: str
+    written: str
 
 
 @dataclass(slots=True)
@@ -69,7 +79,9 @@ class _Scan:
         self._found = Structure()
         self._scope: dict[str, list[str]] = {"xml": ["http://www.w3.org/XML/1998/namespace"]}
         self._namespaces = self._nodes = 0
-        self._open: list[tuple[str, tuple[str, ...]]] = []  # name and ids of each open element
+        self._open: list[Name] = []
+        self._open_ids: list[tuple[str, ...]] = []  # of each open element
+        self._names: dict[str, Name] = {}  # by what expat calls an element; most elements have one of a few names
         self._matches: list[str] = []  # the paths of elements that the location names
         self._match_start = self._match_depth = 0
         self._in_signature = self._signature_start = 0  # depth of the outermost open signature, 0 outside
@@ -137,35 +149,46 @@ class _Scan:
         self._scope[prefix or ""].pop()
 
     def _start(self, name: str, attributes: list[str]) -> None:
-        depth = len(self._open) + 1
-        self._nodes += 1 + len(attributes) // 2
+        found = self._names.get(name) or self._name(name)
+        self._open.append(found)
+        depth = len(self._open)
+        self._nodes += 1
+        ids: tuple[str, ...] = ()
+        if attributes:
+            self._nodes += len(attributes) // 2
+            if len(attributes) > 2 * MAX_ATTRIBUTES:
+                raise DocumentUnsuitable(f"an element has more than {MAX_ATTRIBUTES} attributes")
+            ids = self._ids(attributes)
+        self._open_ids.append(ids)
         if depth > MAX_DEPTH:
             raise DocumentUnsuitable(f"elements are nested more than {MAX_DEPTH} deep")
-        if len(attributes) > 2 * MAX_ATTRIBUTES:
-            raise DocumentUnsuitable(f"an element has more than {MAX_ATTRIBUTES} attributes")
         if self._nodes > MAX_NODES:
             raise DocumentUnsuitable(f"the document has more than {MAX_NODES} elements and attributes")
-        ids = self._ids(attributes) if attributes else ()
+        if depth == 1:
+            self._root = found.written
+        if found.local == "Signature" and self._in_signature == 0 and found.namespace == DS:
+            self._in_signature, self._signature_start = depth, self._parser.CurrentByteIndex
+        if depth == 1 if self._search is None else self._search.enter(found.local, found.namespace, self._scope):
+            self._match(depth)
+
+    def _name(self, name: str) -> Name:
+        """The name of an element that expat calls `name`: namespace, local name and prefix, as far as it has them."""
         namespace, _, rest = name.rpartition(SEPARATOR) if name.count(SEPARATOR) < 2 else name.partition(SEPARATOR)
         local, _, prefix = rest.partition(SEPARATOR)
-        self._open.append((f"{prefix}:{local}" if prefix else local, ids))
-        if depth == 1:
-            self._root = self._open[0][0]
-        if self._in_signature == 0 and local == "Signature" and namespace == DS:
-            self._in_signature, self._signature_start = depth, self._parser.CurrentByteIndex
-        matches = depth == 1 if self._search is None else self._search.enter(local, namespace, self._scope)
-        if matches:
-            self._match(depth)
+        found = Name(local, namespace, f"{prefix}:{local}" if prefix else local)
+        if len(self._names) < MAX_NAMES:
+            self._names[name] = found
+        return found
 
     def _match(self, depth: int) -> None:
         if self._in_signature:
             self._matched_in_signature = True
             return
-        self._matches.append("/" + "/".join(name for name, _ in self._open))
+        self._matches.append("/" + "/".join(name.written for name in self._open))
         if len(self._matches) == 1:
             self._match_start, self._match_depth = self._parser.CurrentByteIndex, depth
             self._found.prefixes = {prefix: uris[-1] for prefix, uris in self._scope.items() if uris and uris[-1]}
-            self._found.enclosing_ids = frozenset(one for _, ids in self._open for one in ids)
+            self._found.enclosing_ids = frozenset(one for ids in self._open_ids for one in ids)
 
     def _end(self, name: str) -> None:
         depth = len(self._open)
@@ -176,6 +199,7 @@ class _Scan:
             self._in_signature = 0
             self._found.signatures.append((self._signature_start, self._behind(self._signature_start)))
         self._open.pop()
+        self._open_ids.pop()
         if self._search is not None:
             self._search.leave()
 
