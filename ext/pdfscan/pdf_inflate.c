@@ -6,6 +6,10 @@
 
 enum { MAX_BITS = 15, FAST_BITS = 9, MAX_SYMBOLS = 288 };
 
+/* Units of work. A block of dynamic codes costs the making of its tables, however few bytes it decodes. Bits that are read
+ * cost more than bytes that are copied. */
+enum { DYNAMIC_BLOCK_WORK = 512, BLOCK_WORK = 16, INPUT_WORK = 2, OUTPUT_BYTES_PER_WORK = 4 };
+
 typedef struct {
     uint16_t fast[1 << FAST_BITS];  /* symbol << 4 | code length; 0 if the code is longer than FAST_BITS or not used */
     uint16_t count[MAX_BITS + 1];   /* number of codes of each length */
@@ -109,6 +113,8 @@ typedef struct {
     pdf_buffer *out;
     size_t start, limit;
     code_table literals, distances;
+    code_table fixed_literals, fixed_distances;  /* made for the first block that needs them */
+    bool has_fixed;
 } inflater;
 
 static pdf_inflate_status want(inflater *z, size_t more) {
@@ -116,12 +122,12 @@ static pdf_inflate_status want(inflater *z, size_t more) {
     return pdf_reserve(z->out, more) ? PDF_INFLATE_DONE : PDF_INFLATE_MEMORY;
 }
 
-static pdf_inflate_status compressed_block(inflater *z) {
+static pdf_inflate_status compressed_block(inflater *z, const code_table *literals, const code_table *distances) {
     bit_reader *in = &z->in;
     pdf_buffer *out = z->out;
     for (;;) {
         refill(in);
-        int symbol = decode(in, &z->literals);
+        int symbol = decode(in, literals);
         if (symbol < 0 || ran_out(in)) return PDF_INFLATE_CUT;
         if (symbol == 256) return PDF_INFLATE_DONE;
         pdf_inflate_status status = want(z, symbol < 256 ? 1 : 258);
@@ -133,7 +139,7 @@ static pdf_inflate_status compressed_block(inflater *z) {
         if (symbol > 285) return PDF_INFLATE_CUT;
         size_t length = LENGTH_BASE[symbol - 257] + take(in, LENGTH_EXTRA[symbol - 257]);
         if (status && (status = want(z, length))) return status;
-        int code = decode(in, &z->distances);  /* at most 15 + 5 + 15 + 13 = 48 bits since refill() */
+        int code = decode(in, distances);  /* at most 15 + 5 + 15 + 13 = 48 bits since refill() */
         if (code < 0 || code > 29) return PDF_INFLATE_CUT;
         size_t distance = DISTANCE_BASE[code] + take(in, DISTANCE_EXTRA[code]);
         if (ran_out(in) || distance > out->length - z->start) return PDF_INFLATE_CUT;
@@ -199,28 +205,48 @@ static bool dynamic_tables(inflater *z) {
 
 static void fixed_tables(inflater *z) {
     uint8_t lengths[MAX_SYMBOLS];
+    if (z->has_fixed) return;
+    z->has_fixed = true;
     for (unsigned i = 0; i < MAX_SYMBOLS; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-    build(&z->literals, lengths, MAX_SYMBOLS);
+    build(&z->fixed_literals, lengths, MAX_SYMBOLS);
     memset(lengths, 5, 30);
-    build(&z->distances, lengths, 30);
+    build(&z->fixed_distances, lengths, 30);
 }
 
-pdf_inflate_status pdf_inflate_zlib(const uint8_t *in, size_t in_bytes, size_t limit, pdf_buffer *out) {
-    inflater z = {.in = {.at = in, .end = in + in_bytes}, .out = out, .start = out->length, .limit = limit};
+static pdf_inflate_status next_block(inflater *z, unsigned type) {
+    if (type == 0) return stored_block(z);
+    if (type == 1) {
+        fixed_tables(z);
+        return compressed_block(z, &z->fixed_literals, &z->fixed_distances);
+    }
+    return type == 2 && dynamic_tables(z) ? compressed_block(z, &z->literals, &z->distances) : PDF_INFLATE_CUT;
+}
+
+/* Takes from `*work` what the input up to here and the output cost. Returns false if that is more than there was. */
+static bool charge(size_t *work, size_t units) {
+    bool enough = units <= *work;
+    *work -= enough ? units : *work;
+    return enough;
+}
+
+pdf_inflate_status pdf_inflate_zlib(const uint8_t *in, size_t in_bytes, size_t limit, size_t *work, pdf_buffer *out) {
+    inflater z;
     if (in_bytes < 2 || (in[0] & 15) != 8 || (in[1] & 0x20)) return PDF_INFLATE_CUT;
-    z.in.at += 2;
+    /* A single block may be as long as the input, so the input ends where the work would. */
+    bool shortened = in_bytes > *work / INPUT_WORK;
+    if (shortened) in_bytes = *work / INPUT_WORK;
+    if (in_bytes < 2) return PDF_INFLATE_WORK;
+    z.in = (bit_reader){.at = in + 2, .end = in + in_bytes};
+    z.out = out, z.start = out->length, z.limit = limit, z.has_fixed = false;
     for (;;) {
+        const uint8_t *from = z.in.at;
+        size_t length = out->length;
         refill(&z.in);
         unsigned last = take(&z.in, 1), type = take(&z.in, 2);
-        pdf_inflate_status status = PDF_INFLATE_CUT;
-        if (type == 0) {
-            status = stored_block(&z);
-        } else if (type == 1) {
-            fixed_tables(&z);
-            status = compressed_block(&z);
-        } else if (type == 2 && dynamic_tables(&z)) {
-            status = compressed_block(&z);
-        }
+        pdf_inflate_status status = next_block(&z, type);
+        size_t units = INPUT_WORK * (size_t)(z.in.at > from ? z.in.at - from : 0) + (out->length - length) / OUTPUT_BYTES_PER_WORK;
+        if (!charge(work, units + (type == 2 ? DYNAMIC_BLOCK_WORK : BLOCK_WORK))) return PDF_INFLATE_WORK;
+        if (status == PDF_INFLATE_CUT && shortened) return PDF_INFLATE_WORK;
         if (status || last) return status;
     }
 }
