@@ -196,7 +196,7 @@ def nested_trailers(size: int) -> bytes:
     count, out = 1000, bytearray(HEAD + CATALOG + PAGES)
     pad = max(0, size // count - 60)
     starts = []
-    for n in range(count):
+    for _ in range(count):
         starts.append(len(out))
         previous = b"/Prev %010d" % 0
         out += b"xref 0 0 trailer<</Root 1 0 R%s/A(" % previous + b" " * pad
