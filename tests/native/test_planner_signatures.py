@@ -102,7 +102,13 @@ def test_pdfsig_and_itext_find_all_signatures_valid(signed: dict[str, Path]) -> 
 @pytest.mark.parametrize("trailer", [b"/Prev 0", b"/Prev null", b"/XRefStm 0", b"/Prev 0/XRefStm 0"])
 def test_an_offset_of_nothing_means_that_there_is_no_section_before(trailer: bytes, tmp_path: Path) -> None:
     path = tmp_path / "signed.pdf"
-    path.write_bytes(ours(ours(with_table(document(), trailer=trailer))))
+    once = ours(with_table(document(), trailer=trailer))
+    update = plan(once, contents_bytes=CONTENTS_BYTES, signing_time="D:20261121120000Z")
+    assert isinstance(update, PlannedUpdate)
+    assert once.count(b"\n1 0 obj") == 2, "the update has what it changes, and is no repair"
+    assert once.count(b"\n5 0 obj") == 1
+    assert b"/Prev " in once[once.rindex(b"trailer") :]
+    path.write_bytes(ours(once))
     with judging():
         assert [verdict.valid for verdict in pdfsig_verify([path], local_signer().root_pem)[path]] == [True, True]
 
@@ -113,10 +119,11 @@ def test_a_reference_in_prev_is_followed_or_is_the_offset(is_meant: bool) -> Non
     start = int(first[first.rindex(b"startxref") :].split()[1])
     later = {9: b"%d" % start, 6: document()[6]} if is_meant else {6: document()[6]}
     base = with_table(later, original=first, trailer=b"/Prev %d 0 R" % (9 if is_meant else start))
-    update = plan(ours(base), contents_bytes=CONTENTS_BYTES, signing_time="D:20261121120000Z")
-    assert isinstance(update, PlannedUpdate), update
-    assert update.field_name == "Signature2"
-    assert not update.rebuilt
+    for original, name in ((base, "Signature1"), (ours(base), "Signature2")):
+        update = plan(original, contents_bytes=CONTENTS_BYTES, signing_time="D:20261121120000Z")
+        assert isinstance(update, PlannedUpdate), update
+        assert update.field_name == name
+        assert not update.rebuilt
 
 
 def test_a_signature_that_covers_more_than_the_file_is_refused_by_name() -> None:
