@@ -86,6 +86,7 @@ typedef struct {
     bool in_objstm;   /* an object stream is being read */
     size_t inflated, inflate_limit; /* bytes that filters have produced */
     size_t work, work_limit;        /* see pdf_spend() */
+    size_t update_limit;            /* bytes of the update */
     uint32_t visited; /* objects that were loaded, against limits->objects */
     pdf_objstm *objstms;
 } pdf_document;

@@ -9,17 +9,21 @@
 
 enum { HEADER_SEARCH_BYTES = 1024, MAX_TEXT_BYTES = 1 << 20, MAX_CONTENTS_BYTES = 1 << 24 };
 
-/* The limits in proportion to the original: so many times its bytes, and a base, at most so much in all. A unit of work
- * takes about a nanosecond on a usual processor, and at most a few. */
+/* The limits in proportion to the original: so many times its bytes, and a base, at most so much in all. A byte of the
+ * caller's texts takes at most four in the update. A unit of work takes about a nanosecond on a usual processor, and at
+ * most a few. */
 enum {
     MEMORY_FACTOR = 6, MEMORY_BASE = 14 << 20, MOST_MEMORY = 128 << 20,
     INFLATE_FACTOR = 4, INFLATE_BASE = 6 << 20,
+    UPDATE_FACTOR = 2, UPDATE_BASE = 64 << 10, TEXT_FACTOR = 4, MOST_UPDATE = 64 << 20,
     WORK_FACTOR = 8, WORK_BASE = 64 << 20,
 };
 
 static size_t in_proportion(size_t bytes, size_t factor, size_t base, size_t most) {
     return bytes < (most - base) / factor ? bytes * factor + base : most;
 }
+
+size_t pdf_update_bound(size_t bytes) { return in_proportion(bytes, UPDATE_FACTOR, UPDATE_BASE, MOST_UPDATE); }
 
 size_t pdf_memory_bound(size_t bytes) { return in_proportion(bytes, MEMORY_FACTOR, MEMORY_BASE, MOST_MEMORY); }
 
@@ -78,12 +82,14 @@ static bool is_too_large(size_t bytes, const pdf_plan_request *request) {
     return bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES || request->contents_bytes > MAX_CONTENTS_BYTES;
 }
 
-static void set_limits(pdf_document *doc, size_t bytes) {
+static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *request) {
     const pdf_limits *limits = doc->limits;
+    size_t text_bytes = request->reason.bytes + request->location.bytes + request->name.bytes + request->time.bytes;
     size_t memory = pdf_memory_bound(bytes);
     doc->arena->limit = limits->memory_bytes && limits->memory_bytes < memory ? limits->memory_bytes : memory;
     doc->inflate_limit = in_proportion(bytes, INFLATE_FACTOR, INFLATE_BASE, limits->inflate_bytes > INFLATE_BASE ? limits->inflate_bytes : INFLATE_BASE);
     if (doc->inflate_limit > limits->inflate_bytes) doc->inflate_limit = limits->inflate_bytes;
+    doc->update_limit = pdf_update_bound(bytes) + TEXT_FACTOR * text_bytes;
     doc->work_limit = in_proportion(bytes, WORK_FACTOR, WORK_BASE, SIZE_MAX / 2);
 }
 
@@ -95,7 +101,7 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     if (!header) return PDF_REFUSE_NOT_PDF;
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
     pdf_structure structure = {0};
-    set_limits(&doc, bytes);
+    set_limits(&doc, bytes, request);
     pdf_refusal refusal = read_document(&doc, &structure);
     plan->is_restricted = structure.is_restricted;
     plan->permissions = structure.permissions;

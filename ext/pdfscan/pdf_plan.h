@@ -56,8 +56,10 @@ typedef struct {
     uint32_t sections;    /* xref sections */
 } pdf_limits;
 
-/* The most memory that the plan of an original of so many bytes takes. */
+/* The most memory that the plan of an original of so many bytes takes, and the longest update that it has. The update's
+ * length does not count the texts of the request. */
 size_t pdf_memory_bound(size_t bytes);
+size_t pdf_update_bound(size_t bytes);
 
 typedef struct {
     size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */

@@ -7,7 +7,7 @@
 #include "pdfscan/pdf_text.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5, UPDATE_FACTOR = 2, UPDATE_BASE = 256 << 10, MOST_UPDATE = 64 << 20 };
+enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 };
 
 static void begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
     w->written[w->written_count++] = (pdf_written){num, gen, pdf_position(w)};
@@ -172,14 +172,6 @@ static void put_form(pdf_writer *w, uint32_t field) {
     end_object(w);
 }
 
-/* How long an update may be: in proportion to the original, and in all. The texts are the caller's, and take at most
- * four bytes for each of theirs. */
-static size_t most_update_bytes(const pdf_document *doc, const pdf_plan_request *request) {
-    size_t own = UPDATE_FACTOR * (size_t)(doc->file.end - doc->file.at) + UPDATE_BASE;
-    if (own > MOST_UPDATE) own = MOST_UPDATE;
-    return own + 4 * (request->reason.bytes + request->location.bytes + request->name.bytes + request->time.bytes);
-}
-
 /* Writes "[a b c d]" into the blanks that put_signature() left for it. */
 static void patch_byte_range(pdf_plan *plan, pdf_arena *arena, size_t range_at) {
     pdf_buffer text = {.arena = arena};
@@ -214,7 +206,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     put_form(&w, field);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
-    if (plan->head.length + plan->tail.length > most_update_bytes(doc, request)) return PDF_REFUSE_UPDATE;
+    if (plan->head.length + plan->tail.length > doc->update_limit) return PDF_REFUSE_UPDATE;
     uint64_t gap = length + plan->head.length;
     uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};
     memcpy(plan->byte_range, range, sizeof range);

@@ -8,7 +8,7 @@ import pytest
 from harness.validators.samples import document, with_stream, with_table
 from tests.support.pdf_bombs import BOMBS, check, cost
 
-from batchseal._native.planner import PlannedUpdate, PlanRefusal, memory_bound, plan
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, memory_bound, plan, update_bound
 
 SIZE = 2 << 20
 # What must not be refused: these cost nothing unusual for their size.
@@ -34,6 +34,7 @@ def test_a_bomb_stays_within_the_bounds(name: str, size: int, folder: Path) -> N
 def test_the_bound_of_memory_is_in_proportion_and_ends() -> None:
     assert [memory_bound(size) for size in (0, 1000, 16 << 20)] == [14 << 20, (14 << 20) + 6000, 110 << 20]
     assert memory_bound(1 << 40) == 128 << 20
+    assert [update_bound(size) for size in (0, 1000, 1 << 40)] == [64 << 10, (64 << 10) + 2000, 64 << 20]
 
 
 def test_a_caller_may_allow_less_memory() -> None:

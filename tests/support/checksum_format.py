@@ -23,7 +23,7 @@ from batchseal.document import (
     SignedDocument,
 )
 from batchseal.errors import ItemRejected
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Checksum:
         return None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self, originals: Sequence[Original], credential: Credential, signing_time: datetime, memory: Memory = unbooked
     ) -> list[Prepared | Refusal]:
         return [self._prepared(*original, credential, signing_time) for original in originals]
 

@@ -66,7 +66,7 @@ def check(original: bytes, found: Cost) -> None:
     assert size <= LARGEST_BYTES
     assert found.memory <= MEMORY_FACTOR * size + MEMORY_BASE, f"{found} for {size} bytes"
     assert found.seconds <= SECONDS, f"{found} for {size} bytes"
-    assert found.update <= 2 * size + (256 << 10), f"{found} for {size} bytes"
+    assert found.update <= 2 * size + (64 << 10), f"{found} for {size} bytes"
 
 
 def stream(number: int, dictionary: bytes, data: bytes) -> bytes:

@@ -66,6 +66,9 @@ def plan(
 ) -> PlannedUpdate | PlanRefusal:
     """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
 
+def update_bound(original_bytes: int) -> int:
+    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+
 def memory_bound(original_bytes: int) -> int:
     """Returns how many bytes of memory the plan of an original of this size takes at most."""
 

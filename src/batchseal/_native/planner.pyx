@@ -73,6 +73,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         bint is_restricted
         uint32_t permissions
     size_t pdf_memory_bound(size_t n)
+    size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
         const uint8_t *file, size_t n, const pdf_plan_request *request,
         pdf_arena *arena, pdf_plan *plan)
@@ -175,7 +176,7 @@ def plan(
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
-    if that is given and less; the answer takes at most 2 times the original and 256 KB more.
+    if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
     """
     cdef pdf_plan_request request
     cdef pdf_plan result
@@ -208,6 +209,11 @@ def plan(
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
+
+
+def update_bound(size_t original_bytes):
+    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    return pdf_update_bound(original_bytes)
 
 
 def memory_bound(size_t original_bytes):

@@ -24,7 +24,7 @@ from batchseal.document import (
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 NAME = "pades"
 # The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
 TIME_STAMP_ROOM_BYTES = MAX_TIME_STAMP_BYTES + 64
+# Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
+# takes more has many compressed objects.
+PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -62,11 +65,11 @@ class Pades:
         return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self, originals: Sequence[Original], credential: Credential, signing_time: datetime, memory: Memory = unbooked
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        updates = [plan(content, wanted, template, pdf_time) for _, wanted, content in originals]
+        updates = [plan(content, wanted, template, pdf_time, memory) for _, wanted, content in originals]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
         digests = dict(
             zip(
@@ -120,16 +123,26 @@ class Pades:
 
 
 def plan(
-    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str
+    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str, memory: Memory
 ) -> "planner.PlannedUpdate | Refusal":
     """The incremental update that holds the signature field, or why this PDF cannot have one."""
-    update = planner.plan(
-        content,
-        contents_bytes=template.contents_bytes + (TIME_STAMP_ROOM_BYTES if wanted.level >= Level.T else 0),
-        reason=wanted.reason,
-        location=wanted.location,
-        signing_time=pdf_time,
-    )
+
+    def within(memory_bytes: int) -> "planner.PlannedUpdate | planner.PlanRefusal":
+        return planner.plan(
+            content,
+            contents_bytes=template.contents_bytes + (TIME_STAMP_ROOM_BYTES if wanted.level >= Level.T else 0),
+            reason=wanted.reason,
+            location=wanted.location,
+            signing_time=pdf_time,
+            max_memory_bytes=memory_bytes,
+        )
+
+    size = len(memoryview(content))
+    update = within(PLANNING_BYTES + size // PLANNING_PART)
+    if isinstance(update, planner.PlanRefusal) and update.code == "limit_memory":
+        # The answer is a copy of what the plan holds, so both are there for a moment.
+        with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
+            update = within(max(1, granted - planner.update_bound(size)))
     if isinstance(update, planner.PlanRefusal):
         return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: {update.message}")
     return update
