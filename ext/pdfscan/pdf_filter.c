@@ -8,6 +8,9 @@
  * wrong. */
 enum { FIRST_RESERVED = 1 << 20 };
 
+/* Units of work for a byte of the input. Inflating counts its own. */
+enum { INPUT_WORK = 4 };
+
 static pdf_refusal put_decoded(pdf_document *doc, pdf_buffer *out, const void *bytes, size_t n) {
     if (n > doc->inflate_limit - doc->inflated) return PDF_REFUSE_INFLATE;
     if (!pdf_spend(doc, n)) return PDF_REFUSE_OBJECTS;
@@ -162,8 +165,8 @@ static pdf_refusal undo_predictor(pdf_document *doc, pdf_span parameters, pdf_sp
 pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal;
-    if (!pdf_spend(doc, (size_t)(data->end - data->at))) return PDF_REFUSE_OBJECTS;
     bool flate = pdf_name_is(filter, "FlateDecode") || pdf_name_is(filter, "Fl");
+    if (!flate && !pdf_spend(doc, INPUT_WORK * (size_t)(data->end - data->at))) return PDF_REFUSE_OBJECTS;
     bool lzw = pdf_name_is(filter, "LZWDecode") || pdf_name_is(filter, "LZW");
     if (flate)
         refusal = decode_flate(doc, *data, &out);

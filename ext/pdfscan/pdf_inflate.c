@@ -8,7 +8,7 @@ enum { MAX_BITS = 15, FAST_BITS = 9, MAX_SYMBOLS = 288 };
 
 /* Units of work. A block of dynamic codes costs the making of its tables, however few bytes it decodes. Bits that are read
  * cost more than bytes that are copied. */
-enum { DYNAMIC_BLOCK_WORK = 512, BLOCK_WORK = 16, INPUT_WORK = 2, OUTPUT_BYTES_PER_WORK = 4 };
+enum { DYNAMIC_BLOCK_WORK = 512, BLOCK_WORK = 16, INPUT_WORK = 8, OUTPUT_BYTES_PER_WORK = 4 };
 
 typedef struct {
     uint16_t fast[1 << FAST_BITS];  /* symbol << 4 | code length; 0 if the code is longer than FAST_BITS or not used */

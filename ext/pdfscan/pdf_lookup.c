@@ -43,8 +43,12 @@ static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *
     return false;
 }
 
-static pdf_entry found_lookup(const pdf_document *doc, uint32_t num) {
+/* Units of work for a search among found objects: about twenty steps, each to a place that is not in the cache. */
+enum { SEARCH_WORK = 256 };
+
+static pdf_entry found_lookup(pdf_document *doc, uint32_t num) {
     size_t low = 0, high = doc->found_count;
+    doc->work += SEARCH_WORK;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (doc->found[middle].num < num)

@@ -7,7 +7,7 @@
 
 #include "pdfscan/pdf_document.h"
 
-enum { REFERENCE_HOPS = 8 };
+enum { REFERENCE_HOPS = 8, RESOLVE_WORK = 16 };
 
 pdf_refusal pdf_read_value(pdf_document *doc, const uint8_t *at, const uint8_t *end, pdf_span *value) {
     bool too_deep = false;
@@ -166,7 +166,7 @@ pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object) {
     uint32_t num, gen;
     memset(object, 0, sizeof *object);
     object->value = value;
-    if (!pdf_spend(doc, (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
+    if (!pdf_spend(doc, RESOLVE_WORK + (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
     for (unsigned hops = 0; pdf_to_ref(object->value, &num, &gen); hops++) {
         if (hops == REFERENCE_HOPS) return PDF_REFUSE_BROKEN_OBJECT;
         pdf_refusal refusal = pdf_load(doc, num, gen, object);

@@ -135,6 +135,64 @@ def long_codes(size: int) -> bytes:
     return HEAD + CATALOG + PAGES + object_stream(4, 1, 4, packed) + TRAILER
 
 
+def longest_codes(size: int) -> bytes:
+    """One block of deflate in which every byte has a code of 15 bits."""
+    lengths = [*range(1, 16), *[0] * 241, 15, 1]  # literals 0 to 14, the end of the block, one distance
+    # Not the last block, its own tables, 257 + 1 + 19 lengths. The codes for the lengths 0 to 15 take four bits each, those for
+    # repetitions (the first three) do not exist. RFC 1951 3.2.7.
+    head = "0" + "01" + "00000" + "00000" + "1111" + "000" * 3 + "001" * 16
+    head += "".join(format(length, "04b") for length in lengths)
+    longest = "111111111111110"
+    head += longest * (len(head) % 8)  # up to a whole byte
+
+    def packed(bits: str) -> bytes:
+        return int(bits[::-1], 2).to_bytes(len(bits) // 8, "little")
+
+    return packed(head) + packed(longest * 8) * (size // 15)
+
+
+def shared_codes(size: int) -> bytes:
+    """The same block, decoded for each of many xref streams. Each begins with a stored block that holds the next one's head."""
+    count, data, out = 12, longest_codes(size), bytearray(HEAD + CATALOG + PAGES)
+    starts, begins = [], []
+    for n in range(count):
+        starts.append(len(out))
+        dictionary = b"<</Type/XRef/W[1 2 1]/Size 4/Root 1 0 R/Filter/FlateDecode/Prev %010d/Length %010d>>" % (0, 0)
+        out += b"%d 0 obj%sstream\n" % (9 + n, dictionary)
+        begins.append(len(out))
+        out += b"\x78\x9c" + bytes(
+            5
+        )  # of zlib, and of the stored block: its length and the complement (RFC 1951 3.2.4)
+    out += data
+    end = len(out)
+    for n, begin in enumerate(begins):
+        held = begins[n + 1] + 2 - (begin + 7) if n + 1 < count else 0
+        out[begin + 2 : begin + 7] = b"\x00" + held.to_bytes(2, "little") + (held ^ 0xFFFF).to_bytes(2, "little")
+        at = out.index(b"/Prev ", starts[n]) + 6
+        out[at : at + 10] = b"%010d" % (starts[n + 1] if n + 1 < count else 0)
+        at = out.index(b"/Length ", starts[n]) + 8
+        out[at : at + 10] = b"%010d" % (end - begin)
+    return bytes(out) + b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % starts[0]
+
+
+def lzw_codes(size: int) -> bytes:
+    """LZW codes of one byte each. The table is cleared (256) before its codes would take more than nine bits."""
+    bits = "".join(format(code, "09b") for code in (256, *(65 + n % 7 for n in range(247))))
+    piece = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return HEAD + CATALOG + PAGES + object_stream(4, 1, 4, piece * (size // len(piece)), b"/LZWDecode") + TRAILER
+
+
+def locked_names(size: int) -> bytes:
+    """A list of locked fields that many signatures share."""
+    catalog = b"1 0 obj\n<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[%s]>>>>\nendobj\n"
+    fields = b"".join(
+        b"%d 0 obj<</FT/Sig/V<</ByteRange[0 1 2 3]/Reference[4 0 R]>>>>endobj\n" % n for n in range(5, 45)
+    )
+    lock = b"4 0 obj<</TransformMethod/FieldMDP/TransformParams<</Action/Include/Fields[%s]>>>>endobj\n"
+    names = b"()" * (size // 2)
+    return HEAD + catalog % b"".join(b"%d 0 R " % n for n in range(5, 45)) + PAGES + lock % names + fields + TRAILER
+
+
 def keys(size: int) -> bytes:
     """A catalog of very many keys."""
     return HEAD + b"1 0 obj\n<</Type/Catalog/Pages 2 0 R" + b"/a/a" * (size // 4) + b">>\nendobj\n" + PAGES + TRAILER
@@ -207,27 +265,6 @@ def nested_trailers(size: int) -> bytes:
     return bytes(out) + b"\nstartxref\n%d\n%%%%EOF\n" % starts[0]
 
 
-def overlapping_streams(size: int) -> bytes:
-    """Xref streams whose data are the same bytes, decoded once for each."""
-    count, out = 500, bytearray(HEAD + CATALOG + PAGES)
-    starts = []
-    for n in range(count):
-        starts.append(len(out))
-        dictionary = b"<</Type/XRef/W[1 2 1]/Size 4/Root 1 0 R/Filter/LZWDecode/Prev %010d/Length %010d>>" % (0, 0)
-        out += b"%d 0 obj%sstream\n" % (9 + n, dictionary)
-    data_at = len(out)
-    out += bytes(range(256)) * (size // 256)
-    end = len(out)
-    out += b"\nendstream\nendobj\n"
-    for n, start in enumerate(starts):
-        at = out.index(b"/Prev ", start) + 6
-        out[at : at + 10] = b"%010d" % (starts[n + 1] if n + 1 < count else 0)
-        at = out.index(b"/Length ", start) + 8
-        out[at : at + 10] = b"%010d" % (end - out.index(b"stream\n", start) - 7)
-    assert data_at
-    return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % starts[0]
-
-
 def hexadecimal(size: int) -> bytes:
     """Filters one after the other, each of which makes the data anew."""
     filters = b"[" + b"/ASCIIHexDecode" * 8 + b"]"
@@ -245,6 +282,9 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "tiny tables": tiny_tables,
     "long codes": long_codes,
     "keys": keys,
+    "shared codes": shared_codes,
+    "LZW codes": lzw_codes,
+    "locked names": locked_names,
     "page levels": page_levels,
     "field levels": field_levels,
     "repeated reference": repeated_reference,
@@ -255,6 +295,5 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "empty subsections": empty_subsections,
     "subsections": subsections,
     "nested trailers": nested_trailers,
-    "overlapping streams": overlapping_streams,
     "hexadecimal": hexadecimal,
 }
