@@ -6,15 +6,13 @@
 
 enum { CHUNK_BYTES = 32768, LARGE_BYTES = 8192, MEGABYTE = 1 << 20 };
 
+/* malloc() aligns to 16 bytes, so data does not move against its chunk when realloc() moves that. */
 struct pdf_chunk {
     pdf_chunk *next;
     size_t bytes;
-    uint8_t data[];
+    _Alignas(16) uint8_t data[];
 };
-
-static uint8_t *chunk_start(pdf_chunk *chunk) {
-    return (uint8_t *)(((uintptr_t)chunk->data + 15) & ~(uintptr_t)15);
-}
+_Static_assert(_Alignof(max_align_t) >= 16, "the data of a chunk is aligned to 16 bytes");
 
 /* Counts `bytes` as held, if the limit allows them. */
 static bool hold(pdf_arena *arena, size_t bytes) {
@@ -26,7 +24,7 @@ static bool hold(pdf_arena *arena, size_t bytes) {
     return true;
 }
 
-static size_t chunk_total(size_t bytes) { return sizeof(pdf_chunk) + 16 + bytes; }
+static size_t chunk_total(size_t bytes) { return sizeof(pdf_chunk) + bytes; }
 
 static pdf_chunk *new_chunk(pdf_arena *arena, size_t bytes, bool zeroed) {
     if (bytes > SIZE_MAX / 2) return NULL;
@@ -54,16 +52,16 @@ void *pdf_alloc(pdf_arena *arena, size_t bytes) {
     }
     pdf_chunk *chunk = new_chunk(arena, bytes >= LARGE_BYTES ? bytes : CHUNK_BYTES, false);
     if (!chunk) return NULL;
-    if (bytes >= LARGE_BYTES) return chunk_start(chunk);
-    arena->at = chunk_start(chunk) + bytes;
+    if (bytes >= LARGE_BYTES) return chunk->data;
+    arena->at = chunk->data + bytes;
     arena->left = CHUNK_BYTES - bytes;
-    return chunk_start(chunk);
+    return chunk->data;
 }
 
 void *pdf_alloc_zeroed(pdf_arena *arena, size_t bytes) {
     if (bytes >= LARGE_BYTES) {
         pdf_chunk *chunk = new_chunk(arena, bytes, true);
-        return chunk ? chunk_start(chunk) : NULL;
+        return chunk ? chunk->data : NULL;
     }
     void *block = pdf_alloc(arena, bytes);
     if (block) memset(block, 0, bytes);
@@ -81,23 +79,21 @@ void pdf_arena_free(pdf_arena *arena) {
 /* Whether the output is alone in the newest chunk, so that realloc() can change its size. */
 static bool is_alone(const pdf_buffer *out) {
     pdf_chunk *chunk = out->arena->chunks;
-    return chunk && out->bytes && chunk->bytes == out->capacity && chunk_start(chunk) == out->bytes;
+    return chunk && out->bytes && chunk->bytes == out->capacity && chunk->data == out->bytes;
 }
 
 /* Gives the newest chunk another size. `out` must be alone in it. */
 static uint8_t *resize_newest(pdf_buffer *out, size_t capacity) {
     pdf_arena *arena = out->arena;
-    pdf_chunk *chunk = arena->chunks;
-    size_t shift = (size_t)(out->bytes - (uint8_t *)chunk), before = chunk_total(out->capacity);
+    size_t before = chunk_total(out->capacity);
     /* realloc() may hold both sizes for a moment. */
     if (!hold(arena, chunk_total(capacity))) return NULL;
-    pdf_chunk *moved = realloc(chunk, chunk_total(capacity));
+    pdf_chunk *moved = realloc(arena->chunks, chunk_total(capacity));
     arena->held -= moved ? before : chunk_total(capacity);
     if (!moved) return NULL;
     moved->bytes = capacity;
     arena->chunks = moved;
-    if (chunk_start(moved) != (uint8_t *)moved + shift) memmove(chunk_start(moved), (uint8_t *)moved + shift, out->length);
-    return chunk_start(moved);
+    return moved->data;
 }
 
 /* Makes an output larger. If it is alone in the newest chunk, the chunk grows; else the bytes are copied. */

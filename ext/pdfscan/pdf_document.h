@@ -116,8 +116,8 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
 pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object);
 pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object);
 
-/* pdf_get_each() whose work is counted. Returns false over the limit. */
-bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n);
+/* pdf_get_each() whose work is counted. `ambiguous` may be NULL. Returns false over the limit. */
+bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n, unsigned *ambiguous);
 
 /* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);

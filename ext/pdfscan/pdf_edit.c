@@ -17,7 +17,7 @@ static void put_value(pdf_buffer *out, const pdf_buffer *value) {
 }
 
 void pdf_put_changed(pdf_buffer *out, pdf_span dict, const pdf_change *changes, unsigned n) {
-    const char *keys[PDF_MAX_CHANGES];
+    const char *keys[PDF_MAX_CHANGES] = {NULL};
     pdf_span last[PDF_MAX_CHANGES], key, value;
     for (unsigned i = 0; i < n; i++) keys[i] = changes[i].key;
     pdf_get_each(dict, keys, last, n);

@@ -30,16 +30,13 @@ static pdf_refusal push(walk *w, pdf_span kids, level inherited) {
 
 /* A field's value is a signature if its type says so. Where no type is known, a value that has a /ByteRange is taken for
  * one, because readers differ in where they look for the type. */
-static pdf_refusal check_value(walk *w, pdf_span field, field_type type, pdf_span value) {
+static pdf_refusal check_value(walk *w, field_type type, pdf_span value, bool is_ambiguous) {
     pdf_object signature;
     if (type == OTHER) return PDF_OK;
     pdf_refusal refusal = pdf_resolve(w->doc, value, &signature);
     if (refusal) return refusal;
     bool is_dict = pdf_kind_of(signature.value) == PDF_DICT;
-    if (type == SIGNATURE || is_dict) {
-        if (!pdf_spend(w->doc, 2 * (size_t)(field.end - field.at))) return PDF_REFUSE_OBJECTS;
-        if (pdf_is_ambiguous(field, "FT") || pdf_is_ambiguous(field, "V")) return PDF_REFUSE_AMBIGUOUS;
-    }
+    if (is_ambiguous && (type == SIGNATURE || is_dict)) return PDF_REFUSE_AMBIGUOUS;
     if (!is_dict || (type == UNTYPED && !pdf_get(signature.value, "ByteRange", &value))) return PDF_OK;
     w->found->has_signatures = true;
     return pdf_check_signature(w->doc, signature.value, &w->found->names);
@@ -50,9 +47,10 @@ static pdf_refusal visit(walk *w, pdf_span reference, level inherited) {
     pdf_document *doc = w->doc;
     pdf_object field, entry;
     pdf_span entries[KEYS];
+    unsigned ambiguous;
     pdf_refusal refusal = pdf_resolve(doc, reference, &field);
     if (refusal) return refusal;
-    if (!pdf_get_entries(doc, field.value, FIELD_KEYS, entries, KEYS)) return PDF_REFUSE_OBJECTS;
+    if (!pdf_get_entries(doc, field.value, FIELD_KEYS, entries, KEYS, &ambiguous)) return PDF_REFUSE_OBJECTS;
     if ((refusal = pdf_resolve(doc, entries[TYPE], &entry))) return refusal;
     if (pdf_kind_of(entry.value) == PDF_NAME) inherited.type = pdf_name_is(entry.value, "Sig") ? SIGNATURE : OTHER;
     if (pdf_kind_of(entries[VALUE]) != PDF_NULL) inherited.value = entries[VALUE];
@@ -63,7 +61,7 @@ static pdf_refusal visit(walk *w, pdf_span reference, level inherited) {
         inherited.named = pdf_kind_of(entry.value) == PDF_STRING;
         pdf_note_name(&w->found->names, entry.value);
     }
-    if ((refusal = check_value(w, field.value, inherited.type, inherited.value))) return refusal;
+    if ((refusal = check_value(w, inherited.type, inherited.value, (ambiguous & (1u << TYPE | 1u << VALUE)) != 0))) return refusal;
     if ((refusal = pdf_resolve(doc, entries[KIDS], &entry))) return refusal;
     return pdf_kind_of(entry.value) == PDF_ARRAY ? push(w, entry.value, inherited) : PDF_OK;
 }

@@ -23,8 +23,23 @@ typedef struct {
     unsigned beyond;  /* number of zero bytes that were added after the end of the input */
 } bit_reader;
 
-/* Reads until at least 57 bits are there. After the end of the input it adds zeros and counts them for ran_out(). */
-static void refill(bit_reader *in) {
+static uint64_t eight_bytes(const uint8_t *at) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 8; i++) value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+/* Reads until at least 57 bits are there (56 where eight bytes are read at once, which is as good for all callers). After
+ * the end of the input it adds zeros and counts them for ran_out(). */
+static inline void refill(bit_reader *in) {
+    if (in->end - in->at >= 8) {
+        /* Bits above `have` may be set already: they are those of the same bytes. */
+        in->bits |= eight_bytes(in->at) << in->have;
+        unsigned bytes = (63 - in->have) / 8;
+        in->at += bytes;
+        in->have += bytes * 8;
+        return;
+    }
     while (in->have <= 56) {
         if (in->at < in->end)
             in->bits |= (uint64_t)*in->at++ << in->have;
@@ -122,15 +137,27 @@ static pdf_inflate_status want(inflater *z, size_t more) {
     return pdf_reserve(z->out, more) ? PDF_INFLATE_DONE : PDF_INFLATE_MEMORY;
 }
 
+/* The length up to which bytes can be written without want(). */
+static size_t writable(const inflater *z) {
+    size_t limit = z->limit < SIZE_MAX - z->start ? z->start + z->limit : SIZE_MAX;
+    return z->out->capacity < limit ? z->out->capacity : limit;
+}
+
 static pdf_inflate_status compressed_block(inflater *z, const code_table *literals, const code_table *distances) {
     bit_reader *in = &z->in;
     pdf_buffer *out = z->out;
+    size_t stop = writable(z);
     for (;;) {
-        refill(in);
+        if (in->have < 15 + 5 + 15 + 13) refill(in);
         int symbol = decode(in, literals);
         if (symbol < 0 || ran_out(in)) return PDF_INFLATE_CUT;
         if (symbol == 256) return PDF_INFLATE_DONE;
-        pdf_inflate_status status = want(z, symbol < 256 ? 1 : 258);
+        pdf_inflate_status status = PDF_INFLATE_DONE;
+        size_t most = symbol < 256 ? 1 : 258;
+        if (most > stop - out->length) {
+            status = want(z, most);
+            stop = writable(z);
+        }
         if (symbol < 256) {
             if (status) return status;
             out->bytes[out->length++] = (uint8_t)symbol;
@@ -139,7 +166,7 @@ static pdf_inflate_status compressed_block(inflater *z, const code_table *litera
         if (symbol > 285) return PDF_INFLATE_CUT;
         size_t length = LENGTH_BASE[symbol - 257] + take(in, LENGTH_EXTRA[symbol - 257]);
         if (status && (status = want(z, length))) return status;
-        int code = decode(in, distances);  /* at most 15 + 5 + 15 + 13 = 48 bits since refill() */
+        int code = decode(in, distances);  /* at most 48 bits in all since refill() */
         if (code < 0 || code > 29) return PDF_INFLATE_CUT;
         size_t distance = DISTANCE_BASE[code] + take(in, DISTANCE_EXTRA[code]);
         if (ran_out(in) || distance > out->length - z->start) return PDF_INFLATE_CUT;
@@ -180,14 +207,14 @@ static bool dynamic_tables(inflater *z) {
     unsigned n_literals = take(in, 5) + 257, n_distances = take(in, 5) + 1, n_codes = take(in, 4) + 4;
     if (n_literals > 286 || n_distances > 30) return false;
     for (unsigned i = 0; i < n_codes; i++) {
-        refill(in);
+        if (in->have < 3) refill(in);
         lengths[ORDER[i]] = (uint8_t)take(in, 3);
     }
     if (!build(&z->literals, lengths, 19)) return false;
     memset(lengths, 0, 19);
     unsigned total = n_literals + n_distances;
     for (unsigned i = 0; i < total;) {
-        refill(in);
+        if (in->have < 15 + 7) refill(in);
         int symbol = decode(in, &z->literals);
         if (symbol < 0 || ran_out(in)) return false;
         if (symbol < 16) {

@@ -272,14 +272,25 @@ bool pdf_next_pair(pdf_members *members, pdf_span *key, pdf_span *value) {
     return true;
 }
 
-void pdf_get_each(pdf_span dict, const char *const *keys, pdf_span *values, unsigned n) {
+static bool is_same(pdf_span a, pdf_span b) {
+    size_t n = (size_t)(a.end - a.at);
+    return (size_t)(b.end - b.at) == n && memcmp(a.at, b.at, n) == 0;
+}
+
+unsigned pdf_get_each(pdf_span dict, const char *const *keys, pdf_span *values, unsigned n) {
+    unsigned found = 0, ambiguous = 0;
     for (unsigned i = 0; i < n; i++) values[i] = (pdf_span){dict.end, dict.end};
-    if (pdf_kind_of(dict) != PDF_DICT) return;
+    if (pdf_kind_of(dict) != PDF_DICT) return 0;
     pdf_members members = pdf_open(dict);
     pdf_span key, value;
     while (pdf_next_pair(&members, &key, &value))
-        for (unsigned i = 0; i < n; i++)
-            if (pdf_name_is(key, keys[i])) values[i] = value;
+        for (unsigned i = 0; i < n; i++) {
+            if (!pdf_name_is(key, keys[i])) continue;
+            if (found >> i & 1 && !is_same(values[i], value)) ambiguous |= 1u << i;
+            values[i] = value;
+            found |= 1u << i;
+        }
+    return ambiguous;
 }
 
 bool pdf_get(pdf_span dict, const char *name, pdf_span *value) {
@@ -291,16 +302,6 @@ bool pdf_get(pdf_span dict, const char *name, pdf_span *value) {
     while (pdf_next_pair(&members, &key, &each))
         if (pdf_name_is(key, name)) *value = each, found = true;
     return found;
-}
-
-bool pdf_is_ambiguous(pdf_span dict, const char *name) {
-    pdf_span last, key, each;
-    if (!pdf_get(dict, name, &last)) return false;
-    size_t length = (size_t)(last.end - last.at);
-    pdf_members members = pdf_open(dict);
-    while (pdf_next_pair(&members, &key, &each))
-        if (pdf_name_is(key, name) && ((size_t)(each.end - each.at) != length || memcmp(each.at, last.at, length) != 0)) return true;
-    return false;
 }
 
 const uint8_t *pdf_find(const uint8_t *at, const uint8_t *end, const char *word) {

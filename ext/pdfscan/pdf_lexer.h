@@ -58,11 +58,9 @@ bool pdf_next_pair(pdf_members *members, pdf_span *key, pdf_span *value);
  * value is empty, which means null. */
 bool pdf_get(pdf_span dict, const char *key, pdf_span *value);
 
-/* The same for several keys at once. */
-void pdf_get_each(pdf_span dict, const char *const *keys, pdf_span *values, unsigned n);
-
-/* Whether the key stands more than once with values that differ. Readers then disagree on which one counts. */
-bool pdf_is_ambiguous(pdf_span dict, const char *key);
+/* The same for several keys at once. Returns a number whose bit i is set if keys[i] stands more than once with values that
+ * differ. Readers then disagree on which one counts. */
+unsigned pdf_get_each(pdf_span dict, const char *const *keys, pdf_span *values, unsigned n);
 
 /* Find the first or the last occurrence of `word` between at and end. Return NULL if there is none. */
 const uint8_t *pdf_find(const uint8_t *at, const uint8_t *end, const char *word);

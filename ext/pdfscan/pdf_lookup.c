@@ -12,7 +12,7 @@ static uint64_t binary_number(const uint8_t *at, unsigned bytes) {
 bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value) {
     if (pdf_get(doc->trailer, key, value)) return true;
     for (uint32_t i = 0; i < doc->section_count; i++)
-        if (pdf_get(doc->sections[i].trailer, key, value)) return true;
+        if (doc->sections[i].trailer.at != doc->trailer.at && pdf_get(doc->sections[i].trailer, key, value)) return true;
     return false;
 }
 

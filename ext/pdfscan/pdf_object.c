@@ -175,14 +175,15 @@ pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object) {
     return PDF_OK;
 }
 
-bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n) {
+bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n, unsigned *ambiguous) {
     if (!pdf_spend(doc, (size_t)(dict.end - dict.at))) return false;
-    pdf_get_each(dict, keys, values, n);
+    unsigned found = pdf_get_each(dict, keys, values, n);
+    if (ambiguous) *ambiguous = found;
     return true;
 }
 
 pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
     pdf_span value;
-    if (!pdf_get_entries(doc, dict, &key, &value, 1)) return PDF_REFUSE_OBJECTS;
+    if (!pdf_get_entries(doc, dict, &key, &value, 1, NULL)) return PDF_REFUSE_OBJECTS;
     return pdf_resolve(doc, value, object);
 }

@@ -2,9 +2,10 @@
 #include "pdfscan/pdf_structure.h"
 
 pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
-    if (!pdf_spend(doc, 2 * (size_t)(dict.end - dict.at))) return PDF_REFUSE_OBJECTS;
-    if (pdf_is_ambiguous(dict, key)) return PDF_REFUSE_AMBIGUOUS;
-    return pdf_get_resolved(doc, dict, key, object);
+    pdf_span value;
+    unsigned ambiguous;
+    if (!pdf_get_entries(doc, dict, &key, &value, 1, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    return ambiguous ? PDF_REFUSE_AMBIGUOUS : pdf_resolve(doc, value, object);
 }
 
 /* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate

@@ -96,7 +96,7 @@ static pdf_refusal scan_object(scan *s, const uint8_t *header, const uint8_t **a
     if (refusal) return add(s, object);
     *after = value.end;
     bool is_dict = pdf_kind_of(value) == PDF_DICT;
-    if (is_dict && !pdf_get_entries(doc, value, &TYPE, &type, 1)) return PDF_REFUSE_OBJECTS;
+    if (is_dict && !pdf_get_entries(doc, value, &TYPE, &type, 1, NULL)) return PDF_REFUSE_OBJECTS;
     if (is_dict && pdf_name_is(type, "Catalog")) s->catalog = object;
     bool is_stream = is_dict && pdf_stream_bytes(doc, value, doc->file.end, &raw);
     if (is_stream) *after = raw.end;

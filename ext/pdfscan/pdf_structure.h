@@ -38,6 +38,7 @@ typedef struct {
     uint32_t field_number; /* the new field can be called Signature<field_number> */
     bool has_signatures;
     bool wants_tabs;       /* the page must say that its annotations follow the structure (PDF/UA) */
+    bool annots_differ, form_differs, fields_differ, flags_differ; /* the key stands twice with values that differ */
     bool is_restricted;    /* the document is encrypted by a standard security handler with these permissions */
     uint32_t permissions;  /* /P of the encryption dictionary (7.6.4.2, table 22) */
 } pdf_structure;

@@ -98,7 +98,7 @@ static void put_annotation(pdf_writer *w, uint32_t widget) {
         pdf_put_extended(&changes[n++].value, s->annots.value, widget);
     } else {
         put_own_array(w, &s->annots, widget);
-        if (pdf_is_ambiguous(s->page.value, "Annots")) changes[n++] = keep_entry(w, s->page.value, "Annots");
+        if (s->annots_differ) changes[n++] = keep_entry(w, s->page.value, "Annots");
     }
     if (s->wants_tabs) {
         changes[n] = (pdf_change){"Tabs", {.arena = w->doc->arena}};
@@ -119,12 +119,12 @@ static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[2
     if (!is_own_array(fields)) {
         changes[n] = (pdf_change){"Fields", {.arena = w->doc->arena}};
         pdf_put_extended(&changes[n++].value, fields->value, field);
-    } else if (pdf_is_ambiguous(form, "Fields")) {
+    } else if (w->structure->fields_differ) {
         changes[n++] = keep_entry(w, form, "Fields");
     }
     int64_t bits = 0;
     bool direct = pdf_get(form, "SigFlags", &old) && pdf_to_integer(old, &bits);
-    if (!direct || (bits & 3) != 3 || pdf_is_ambiguous(form, "SigFlags")) {
+    if (!direct || (bits & 3) != 3 || w->structure->flags_differ) {
         changes[n] = (pdf_change){"SigFlags", {.arena = w->doc->arena}};
         pdf_put_number(&changes[n++].value, (uint64_t)(bits > 0 ? bits : 0) | 3, 1);
     }
@@ -146,7 +146,7 @@ static void put_new_form(pdf_writer *w, uint32_t field, pdf_buffer *reference) {
 static void put_form(pdf_writer *w, uint32_t field) {
     const pdf_structure *s = w->structure;
     pdf_change entry = {"AcroForm", {.arena = w->doc->arena}}, changes[2];
-    bool has_form = pdf_kind_of(s->form.value) == PDF_DICT, catalog_changes = pdf_is_ambiguous(s->catalog.value, "AcroForm");
+    bool has_form = pdf_kind_of(s->form.value) == PDF_DICT, catalog_changes = s->form_differs;
     if (!has_form) {
         put_new_form(w, field, &entry.value);
         catalog_changes = true;

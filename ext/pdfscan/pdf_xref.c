@@ -157,11 +157,11 @@ static pdf_section *new_section(pdf_document *doc) {
     return &doc->sections[doc->section_count++];
 }
 
-static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section) {
-    pdf_span value;
+/* `entry` is the value of /XRefStm in the trailer of the section. */
+static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section, pdf_span entry) {
     uint64_t offset;
-    if (section->is_stream || !pdf_get(section->trailer, "XRefStm", &value)) return PDF_OK;
-    pdf_refusal refusal = section_offset(doc, value, &offset);
+    if (section->is_stream || pdf_kind_of(entry) == PDF_NULL) return PDF_OK;
+    pdf_refusal refusal = section_offset(doc, entry, &offset);
     if (refusal || !offset) return refusal;
     pdf_section *hidden = pdf_alloc(doc->arena, sizeof *hidden);
     if (!hidden) return PDF_REFUSE_MEMORY;
@@ -171,28 +171,28 @@ static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section) {
 }
 
 pdf_refusal pdf_read_xref(pdf_document *doc) {
+    enum { HIDDEN, PREVIOUS, SIZE, KEYS };
+    static const char *const NAMES[KEYS] = {"XRefStm", "Prev", "Size"};
     uint64_t offset;
-    pdf_span value;
+    int64_t size;
+    pdf_span entries[KEYS];
     if (!find_startxref(doc, &offset)) return PDF_REFUSE_BROKEN_XREF;
     for (;;) {
         if (doc->section_count == doc->limits->sections) return PDF_REFUSE_SECTIONS;
         pdf_section *section = new_section(doc);
         if (!section) return PDF_REFUSE_MEMORY;
         pdf_refusal refusal = read_section(doc, offset, section);
-        if (refusal || (refusal = read_hidden(doc, section))) return refusal;
+        if (refusal) return refusal;
+        if (!pdf_spend(doc, TRAILER_SEARCHES * (size_t)(section->trailer.end - section->trailer.at))) return PDF_REFUSE_OBJECTS;
+        pdf_get_each(section->trailer, NAMES, entries, KEYS);
+        if (pdf_to_integer(entries[SIZE], &size) && size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
+        if ((refusal = read_hidden(doc, section, entries[HIDDEN]))) return refusal;
         if (!pdf_well_formed(section->trailer)) return PDF_REFUSE_BROKEN_XREF;
         for (uint32_t i = 0; i + 1 < doc->section_count; i++)
             if (doc->sections[i].start == section->start) return PDF_REFUSE_XREF_LOOP;
-        if (!pdf_spend(doc, TRAILER_SEARCHES * (size_t)(section->trailer.end - section->trailer.at))) return PDF_REFUSE_OBJECTS;
-        pdf_get(section->trailer, "Prev", &value);
-        if ((refusal = section_offset(doc, value, &offset))) return refusal;
+        if ((refusal = section_offset(doc, entries[PREVIOUS], &offset))) return refusal;
         if (!offset) break;
     }
     doc->trailer = doc->sections[0].trailer;
-    for (uint32_t i = 0; i < doc->section_count; i++) {
-        int64_t size;
-        if (!pdf_get(doc->sections[i].trailer, "Size", &value) || !pdf_to_integer(value, &size)) continue;
-        if (size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
-    }
     return PDF_OK;
 }

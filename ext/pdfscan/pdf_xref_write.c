@@ -86,7 +86,6 @@ static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span
     pdf_members members = pdf_open(id);
     pdf_span first, second, third;
     bool usual = pdf_kind_of(id) == PDF_ARRAY && pdf_next(&members, &first) && pdf_next(&members, &second) && !pdf_next(&members, &third);
-    pdf_puts(w->out, "\n/ID ");
     if (!usual || pdf_kind_of(first) != PDF_STRING || pdf_kind_of(second) != PDF_STRING) {
         pdf_put(w->out, id.at, (size_t)(id.end - id.at));
         return;
@@ -104,20 +103,23 @@ static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span
     pdf_puts(w->out, ">]");
 }
 
-/* Entries that describe a section, and those that put_trailer_entries() writes by itself. */
-static bool is_not_copied(pdf_span key) {
-    static const char *const KEYS[] = {"Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "Encrypt", "F", "FFilter", "FDecodeParms", "DL", "ID", "Root", "Info"};
-    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
-        if (pdf_name_is(key, KEYS[i])) return true;
-    return false;
+/* Entries that are not copied: those that put_trailer_entries() writes by itself, then those that describe a section. */
+enum { ROOT, INFO, ID, OWN_KEYS };
+static const char *const NOT_COPIED[] = {"Root", "Info", "ID", "Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "Encrypt", "F", "FFilter", "FDecodeParms", "DL"};
+enum { NOT_COPIED_KEYS = sizeof NOT_COPIED / sizeof *NOT_COPIED };
+
+static unsigned place_of(pdf_span key) {
+    unsigned i = 0;
+    while (i < NOT_COPIED_KEYS && !pdf_name_is(key, NOT_COPIED[i])) i++;
+    return i;
 }
 
 /* 7.5.6: copies all entries of the previous trailer except those that describe its own section. */
 static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) {
+    static const char *const WRITTEN[OWN_KEYS] = {"\n/Root ", "\n/Info ", "\n/ID "};
     const pdf_document *doc = w->doc;
-    static const char *const NEEDED[] = {"Root", "Info"};
     pdf_members members = pdf_open(doc->trailer);
-    pdf_span key, value;
+    pdf_span key, value, own[OWN_KEYS] = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
     pdf_puts(w->out, "/Size ");
     pdf_put_number(w->out, w->next_number, 1);
     if (!doc->rebuilt) {
@@ -126,18 +128,23 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
     }
     /* A trailer that the scan found may be malformed, so only /Root, /Info and /ID are taken from it. */
     while (!doc->rebuilt && pdf_next_pair(&members, &key, &value)) {
-        if (is_not_copied(key) || value.at == value.end) continue;
+        unsigned place = place_of(key);
+        if (place < OWN_KEYS) own[place] = value;
+        if (place < NOT_COPIED_KEYS || value.at == value.end) continue;
         pdf_puts(w->out, "\n");
         pdf_put(w->out, key.at, (size_t)(key.end - key.at));
         pdf_puts(w->out, " ");
         pdf_put(w->out, value.at, (size_t)(value.end - value.at));
     }
-    for (unsigned i = 0; i < 2; i++) {
-        if (!pdf_trailer_get(doc, NEEDED[i], &value) || value.at == value.end || !pdf_well_formed(value)) continue;
-        pdf_puts(w->out, i ? "\n/Info " : "\n/Root ");
-        pdf_put(w->out, value.at, (size_t)(value.end - value.at));
+    for (unsigned i = 0; i < OWN_KEYS; i++) {
+        if (!own[i].at && !pdf_trailer_get(doc, NOT_COPIED[i], &own[i])) continue;
+        if (own[i].at == own[i].end || !pdf_well_formed(own[i])) continue;
+        pdf_puts(w->out, WRITTEN[i]);
+        if (i == ID)
+            put_file_id(w, request, own[i]);
+        else
+            pdf_put(w->out, own[i].at, (size_t)(own[i].end - own[i].at));
     }
-    if (pdf_trailer_get(doc, "ID", &value) && value.at < value.end && pdf_well_formed(value)) put_file_id(w, request, value);
 }
 
 static void put_table(pdf_writer *w, const pdf_plan_request *request, row_source rows) {
