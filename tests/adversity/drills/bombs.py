@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.service import RunningService
+from harness.service import RunningService, measure
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.pdf_bombs import BOMBS, LARGEST_BYTES, MEMORY_BASE, MEMORY_FACTOR, check, cost
 from tests.support.service import ASYNC, FAST, SYNC, batch, connect, documents, head, reply
@@ -43,7 +43,7 @@ def through_service(service: RunningService, number: int) -> Figures:
     """One kind of bombs in one request, and a neighbour that signs meanwhile."""
     name = sorted(BOMBS)[number // SERVICE_EVERY % len(BOMBS)]
     body = batch(f"bombs {number}", [BOMBS[name](SENT_BYTES)] * SENT)
-    before = service.memory.peak["service"]
+    before = measure(service.process.pid)["service"]
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send, service, ASYNC, body, 60)
         status = send(service, SYNC, batch(f"neighbour {number}", documents(1)), NEIGHBOUR_SECONDS)
