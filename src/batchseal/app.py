@@ -20,7 +20,9 @@ import uvloop
 
 from batchseal._native import base64, digest, scanner
 from batchseal.admission.ledger import Ledger
+from batchseal.admission.working import WorkingMemory
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
+from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads
@@ -80,9 +82,9 @@ def limits_of(settings: Settings) -> "Limits":
     )
 
 
-def formats_of(settings: Settings) -> Formats:
-    """The signature formats, with what the settings allow."""
-    return Formats(has_time_stamps=bool(settings.timestamp_urls))
+def formats_of(settings: Settings, memory: Memory) -> Formats:
+    """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
+    return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -128,17 +130,17 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awa
         with suppress(BatchsealError, TimeoutError):
             await link.call("make_room", needed_bytes)
 
-    payloads = payload_store(settings)
+    payloads, budgets = payload_store(settings), budgets_of(settings)
     service = Service(
         store,
         link,
         payloads,
-        formats_of(settings),
+        formats_of(settings, WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes)),
         pool,
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(ledger, budgets_of(settings), payloads.free_bytes, make_room),
+        admission=Admission(ledger, budgets, payloads.free_bytes, make_room),
     )
 
     async def close() -> None:
@@ -203,7 +205,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         Retention.of(settings),
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(store, upstream, payloads, formats_of(settings), room, pool, tries=settings.upstream_tries)
+    formats = formats_of(settings, WorkingMemory(ledger))
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=settings.upstream_tries)
     queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()

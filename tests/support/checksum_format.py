@@ -23,7 +23,7 @@ from batchseal.document import (
     SignedDocument,
 )
 from batchseal.errors import ItemRejected
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Checksum:
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = MAX_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
         return [self._prepared(*original, credential, signing_time) for original in originals]
 

@@ -2,6 +2,7 @@
 
 from tests.adversity.drills import (  # noqa: F401
     api_fuzz,
+    bombs,
     busy_disk,
     checksums,
     clock,
