@@ -235,7 +235,9 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:
-        yield await create_application(service, authenticator, settings)
+        guard = await create_application(service, authenticator, settings)
+        guard.book_headers = service.book_headers
+        yield guard
     finally:
         await close()
         attempts.close()

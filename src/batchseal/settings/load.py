@@ -111,6 +111,15 @@ def check_settings(settings: Settings) -> None:
         _ = settings.advertised
     except ValueError:
         raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
+    if settings.trusted_proxies:
+        from batchseal.system.addresses import TrustedProxies  # not for the health probe, which must stay small
+
+        try:
+            TrustedProxies(settings.trusted_proxies)
+        except ValueError as problem:
+            raise ConfigurationError(f"--trusted-proxies: {problem}") from None
+    if settings.header_connections < 0:
+        raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")
 

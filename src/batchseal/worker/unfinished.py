@@ -1,0 +1,334 @@
+"""Bounds what connections cost whose request is not complete yet: silent ones, and those that stop in their headers.
+
+The server (granian, on hyper) buffers the headers of each connection until they are complete, and has no bound for all of them
+together, nor for one address. Its limit for one connection is also the size of the pieces in which bodies are read, so a small
+one would slow uploads down. This module therefore watches the server's sockets from outside. The kernel says how many bytes
+each has brought (`tcp_info`), the guard says which of them have a request that runs, and the others are what this is about. If
+they hold too much, the address that holds most loses its largest connection first.
+
+It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again and
+again only while the open connections could exceed the bound before the next one is accepted.
+"""
+
+import asyncio
+import heapq
+import os
+import socket
+import stat
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from batchseal.system.addresses import TrustedProxies, group_of
+
+log = structlog.get_logger(__name__)
+Peer = tuple[str, int]
+
+# struct tcp_info of linux/tcp.h: the bytes received from the peer, since Linux 4.1.
+BYTES_RECEIVED, BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
+LOG_SECONDS = 10.0
+STEP_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderLimits:
+    """The bounds of one worker. Raises ValueError for values that are not positive."""
+
+    bytes_in_all: int = 16 << 20
+    """What all connections without a complete request may hold together."""
+    unbooked_bytes: int = 4 << 20
+    """So much of it is not reserved: the sizes of the service leave room for it."""
+    connection_bytes: int = 12 << 10
+    """What a connection costs that has sent nothing."""
+    largest_bytes: int = 8192 + 4096 * 100
+    """The most that the server buffers of one connection's headers."""
+    connections_of_one: int = 256
+    """How many of them one address may have that are older than `grace_seconds`. 0: no limit."""
+    grace_seconds: float = 1.0
+    look_seconds: float = 0.05
+    """How long a look waits at least for the next one."""
+    look_share: float = 0.05
+    """The largest share of the time that looking may take."""
+
+    def __post_init__(self) -> None:
+        if min(self.bytes_in_all, self.connection_bytes, self.largest_bytes, self.look_seconds, self.look_share) <= 0:
+            raise ValueError(f"these limits must be positive: {self}")
+
+    @property
+    def harmless(self) -> int:
+        """So many connections cannot exceed the bounds, whatever they send."""
+        most = self.bytes_in_all // (self.connection_bytes + self.largest_bytes)
+        return min(most, self.connections_of_one or most)
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """An open connection, as it was seen in the last look."""
+
+    peer: Peer
+    group: str
+    descriptor: int
+    inode: int
+    seen_at: float
+    received_bytes: int = 0
+    complete_bytes: int = 0
+    """The bytes of requests that have ended."""
+    requests: int = 0
+
+    def held_bytes(self, limits: HeaderLimits) -> int:
+        """What it costs at most while it has no complete request."""
+        unfinished = max(0, self.received_bytes - self.complete_bytes)
+        return limits.connection_bytes + min(unfinished, limits.largest_bytes)
+
+    def is_idle(self) -> bool:
+        """Whether it had a request before, and has not begun another one."""
+        return self.requests > 0 and self.received_bytes <= self.complete_bytes
+
+
+class UnfinishedRequests:
+    """Watches the connections that this process accepts on `port`.
+
+    `book` reserves so many bytes of memory in all for what they hold, in place of what was reserved before; it returns False if
+    there is no room, and then changes nothing. Members of `trusted` may have any number of connections.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        limits: HeaderLimits,
+        trusted: TrustedProxies,
+        book: Callable[[int], bool] = lambda _: True,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits
+        self.looks = 0  # for tests
+        self.cut = 0
+        self._port = port
+        self._trusted = trusted
+        self._book = book
+        self._now = now
+        self._booked_bytes = 0
+        self._running: set[Peer] = set()
+        # How many requests have ended on connections that no look has seen yet, and their bytes.
+        self._ended: dict[Peer, tuple[int, int]] = {}
+        self._open: dict[int, Connection | None] = {}  # by inode; None for a socket that is no connection of ours
+        self._by_peer: dict[Peer, Connection] = {}
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: socket.socket | None = None
+        self._logged_at = -LOG_SECONDS
+        self._cut_unlogged: dict[str, int] = defaultdict(int)
+
+    # --- what the guard tells -----------------------------------------------------------------------------------------
+
+    def began(self, peer: Peer) -> None:
+        """A request of this connection has begun, so its headers are complete."""
+        self._running.add(peer)
+
+    def ended(self, peer: Peer, request_bytes: int) -> None:
+        """That request has ended. About `request_bytes` were received for it, rather fewer than more."""
+        self._running.discard(peer)
+        if (connection := self._by_peer.get(peer)) is not None:
+            connection.requests += 1
+            connection.complete_bytes += request_bytes
+        else:
+            requests, before = self._ended.get(peer, (0, 0))
+            self._ended[peer] = requests + 1, before + request_bytes
+        self._waiting += 1
+        if self._listener is not None and self._timer is None and self._waiting > self.limits.harmless:
+            self._look_after(self.limits.look_seconds)
+
+    # --- when to look -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to watch; the server must be listening. Raises RuntimeError if no socket listens on the port."""
+        for descriptor in open_descriptors():
+            with suppress(OSError):
+                listener = socket.socket(fileno=os.dup(descriptor))
+                if is_listening(listener) and port_of(listener.getsockname()) == self._port:
+                    self._listener = listener
+                    self._wait_for_connections()
+                    return
+                listener.close()
+        raise RuntimeError(f"no socket of this process listens on port {self._port}")
+
+    def stop(self) -> None:
+        """Ends watching. To be called before the server stops to listen: until then this keeps the socket open."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def _wait_for_connections(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._something_to_accept)
+
+    def _something_to_accept(self) -> None:
+        # The server accepts it. Until the look nothing more need be known, and a full server would leave it unaccepted.
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._look_after(self.limits.look_seconds)
+
+    def _look_after(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._look_in_time)
+
+    def _look_in_time(self) -> None:
+        self._timer = None
+        began = self._now()
+        self.look()
+        took = self._now() - began
+        if self._waiting > self.limits.harmless or self._booked_bytes:
+            self._look_after(max(self.limits.look_seconds, took / self.limits.look_share))
+        else:
+            self._wait_for_connections()
+
+    # --- a look -------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Looks at every connection without a complete request, and cuts what exceeds the bounds."""
+        self.looks += 1
+        now = self._now()
+        waiting = list(self._find_waiting(now))
+        self._waiting = len(waiting)
+        self._ended.clear()
+        many = set(self._too_many(waiting, now))
+        left = [one for one in waiting if one not in many]
+        held = sum(one.held_bytes(self.limits) for one in left)
+        self._cut([*many, *self._too_large(left, held, self._room_for(held))])
+        self._say(now)
+
+    def _find_waiting(self, now: float) -> Iterator[Connection]:
+        """The connections that have no request which runs. Forgets those that are closed."""
+        seen: dict[int, Connection | None] = {}
+        for descriptor in open_descriptors():
+            try:
+                status = os.fstat(descriptor)
+            except OSError:
+                continue  # closed meanwhile
+            if not stat.S_ISSOCK(status.st_mode):
+                continue
+            inode = status.st_ino
+            if inode in self._open:
+                seen[inode] = self._open[inode]
+            else:
+                seen[inode] = self._connection(descriptor, inode, now)
+        self._open = seen
+        found = [one for one in seen.values() if one is not None]
+        self._by_peer = {one.peer: one for one in found}
+        for one in found:
+            requests, complete_bytes = self._ended.get(one.peer, (0, 0))
+            one.requests += requests
+            one.complete_bytes += complete_bytes
+            if one.peer not in self._running:
+                one.received_bytes = received_bytes(one.descriptor)
+                yield one
+
+    def _connection(self, descriptor: int, inode: int, now: float) -> Connection | None:
+        """The connection of this socket, or None if it is no connection that was accepted on the port."""
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as one:
+                if port_of(one.getsockname()) != self._port:
+                    return None
+                host, port = one.getpeername()[:2]
+        except OSError:
+            return None  # it listens, or is closed
+        return Connection((host, port), group_of(host), descriptor, inode, now)
+
+    def _too_many(self, waiting: Iterable[Connection], now: float) -> list[Connection]:
+        """The oldest connections of each address that has too many. Those between two requests do not count."""
+        groups: dict[str, list[Connection]] = defaultdict(list)
+        if self.limits.connections_of_one:
+            for one in waiting:
+                if now - one.seen_at > self.limits.grace_seconds and not one.is_idle():
+                    groups[one.group].append(one)
+        return [
+            one
+            for members in groups.values()
+            if (excess := len(members) - self.limits.connections_of_one) > 0 and members[0].peer[0] not in self._trusted
+            for one in sorted(members, key=lambda member: member.seen_at)[:excess]
+        ]
+
+    def _room_for(self, held_bytes: int) -> int:
+        """How many bytes the connections may hold. Reserves what is above `unbooked_bytes`, in steps of 1 MB."""
+        above = min(held_bytes, self.limits.bytes_in_all) - self.limits.unbooked_bytes
+        wanted = max(0, above + STEP_BYTES - 1) // STEP_BYTES * STEP_BYTES
+        if wanted != self._booked_bytes:
+            if not self._book(wanted):
+                return self.limits.unbooked_bytes + self._booked_bytes
+            self._booked_bytes = wanted
+        return self.limits.bytes_in_all
+
+    def _too_large(self, waiting: Iterable[Connection], held: int, room: int) -> list[Connection]:
+        """What must go until the rest holds at most `room` bytes: the largest connection of the address that holds most."""
+        if held <= room:
+            return []
+        groups: dict[str, list[Connection]] = defaultdict(list)
+        for one in waiting:
+            groups[one.group].append(one)
+        for members in groups.values():
+            members.sort(key=lambda one: (one.held_bytes(self.limits), -one.seen_at))
+        heap = [(-sum(one.held_bytes(self.limits) for one in members), group) for group, members in groups.items()]
+        heapq.heapify(heap)
+        victims = []
+        while held > room:
+            size, group = heap[0]
+            victims.append(victim := groups[group].pop())
+            heapq.heapreplace(heap, (size + victim.held_bytes(self.limits), group))
+            held -= victim.held_bytes(self.limits)
+        return victims
+
+    def _cut(self, victims: Iterable[Connection]) -> None:
+        for victim in victims:
+            with suppress(OSError), socket.socket(fileno=os.dup(victim.descriptor)) as one:
+                # The number may belong to another connection by now. The copy cannot change any more.
+                if os.fstat(one.fileno()).st_ino == victim.inode and victim.peer not in self._running:
+                    one.shutdown(socket.SHUT_RDWR)
+                    self.cut += 1
+                    self._cut_unlogged[victim.group] += 1
+
+    def _say(self, now: float) -> None:
+        if self._cut_unlogged and now - self._logged_at >= LOG_SECONDS:
+            group, most = max(self._cut_unlogged.items(), key=lambda pair: pair[1])
+            total, self._logged_at = sum(self._cut_unlogged.values()), now
+            log.warning("connections without a complete request cut", connections=total, mostly=group, of_them=most)
+            self._cut_unlogged.clear()
+
+
+def open_descriptors() -> list[int]:
+    """The descriptors of this process that were open a moment ago."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]
+
+
+def is_listening(one: socket.socket) -> bool:
+    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def port_of(name: object) -> int:
+    """The port of a socket's name, or 0 for one of another kind, such as a Unix socket."""
+    return int(name[1]) if isinstance(name, tuple) and len(name) >= 2 else 0
+
+
+def received_bytes(descriptor: int) -> int:
+    """The bytes that the peer of this connection has sent since it began. 0 if the connection is closed."""
+    try:
+        # This borrows the descriptor, which belongs to the server. A connection that took its number meanwhile does no harm.
+        one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    except OSError:
+        return 0
+    try:
+        told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED_AT + BYTES_RECEIVED.size)
+    except OSError:
+        return 0
+    finally:
+        one.detach()
+    return int(BYTES_RECEIVED.unpack_from(told, BYTES_RECEIVED_AT)[0]) if len(told) > BYTES_RECEIVED_AT else 0
