@@ -132,3 +132,8 @@ def client_secret(environment: Mapping[str, str] | None = None) -> str:
 def set_for_libraries(name: str, value: str) -> None:
     """Sets an environment variable, for a library that can be configured in no other way."""
     os.environ[name] = value
+
+
+def default_for_libraries(name: str, value: str) -> None:
+    """Like `set_for_libraries`, unless the operator has set the variable."""
+    os.environ.setdefault(name, value)

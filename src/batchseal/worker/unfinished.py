@@ -4,10 +4,11 @@ The server (granian, on hyper) buffers the headers of each connection until they
 together, nor for one address. Its limit for one connection is also the size of the pieces in which bodies are read, so a small
 one would slow uploads down. This module therefore watches the server's sockets from outside. The kernel says how many bytes
 each has brought (`tcp_info`), the guard says which of them have a request that runs, and the others are what this is about. If
-they hold too much, the address that holds most loses its largest connection first.
+they hold too much, the address that holds most loses its largest connection first, until they hold half of what they may.
 
-It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again and
-again only while the open connections could exceed the bound before the next one is accepted.
+It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again
+and again only while so many are open that they could exceed the bound. So the bound is not a hard one: what a sender brings
+between two looks, which are a few milliseconds apart, comes on top of it for so long.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 import structlog
 
 from batchseal.system.addresses import TrustedProxies, group_of
+from batchseal.system.sockets import reset_connection
 
 log = structlog.get_logger(__name__)
 Peer = tuple[str, int]
@@ -33,30 +35,35 @@ Peer = tuple[str, int]
 BYTES_RECEIVED, BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
 LOG_SECONDS = 10.0
 STEP_BYTES = 1 << 20
+# The server's buffers grow in steps of about this size.
+BUFFER_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderLimits:
     """The bounds of one worker. Raises ValueError for values that are not positive."""
 
-    bytes_in_all: int = 16 << 20
+    bytes_in_all: int = 12 << 20
     """What all connections without a complete request may hold together."""
     unbooked_bytes: int = 4 << 20
     """So much of it is not reserved: the sizes of the service leave room for it."""
-    connection_bytes: int = 12 << 10
+    connection_bytes: int = 20 << 10
     """What a connection costs that has sent nothing."""
     largest_bytes: int = 8192 + 4096 * 100
     """The most that the server buffers of one connection's headers."""
     connections_of_one: int = 256
     """How many of them one address may have that are older than `grace_seconds`. 0: no limit."""
     grace_seconds: float = 1.0
-    look_seconds: float = 0.05
-    """How long a look waits at least for the next one."""
+    look_seconds: float = 0.005
+    """The shortest time between two looks, and `alarm_seconds` while they hold much and what they hold grows."""
     look_share: float = 0.05
-    """The largest share of the time that looking may take."""
+    """The largest share of the time that looking may take, and `alarm_share` likewise."""
+    alarm_seconds: float = 0.002
+    alarm_share: float = 0.9
 
     def __post_init__(self) -> None:
-        if min(self.bytes_in_all, self.connection_bytes, self.largest_bytes, self.look_seconds, self.look_share) <= 0:
+        sizes = self.bytes_in_all, self.connection_bytes, self.largest_bytes
+        if min(*sizes, self.look_seconds, self.look_share, self.alarm_seconds, self.alarm_share) <= 0:
             raise ValueError(f"these limits must be positive: {self}")
 
     @property
@@ -79,11 +86,14 @@ class Connection:
     complete_bytes: int = 0
     """The bytes of requests that have ended."""
     requests: int = 0
+    is_cut: bool = False
+    """It is closed as soon as the server comes to it, and does not count any more."""
 
     def held_bytes(self, limits: HeaderLimits) -> int:
         """What it costs at most while it has no complete request."""
         unfinished = max(0, self.received_bytes - self.complete_bytes)
-        return limits.connection_bytes + min(unfinished, limits.largest_bytes)
+        buffer_bytes = -(-unfinished // BUFFER_BYTES) * BUFFER_BYTES
+        return limits.connection_bytes + min(buffer_bytes, limits.largest_bytes)
 
     def is_idle(self) -> bool:
         """Whether it had a request before, and has not begun another one."""
@@ -120,6 +130,8 @@ class UnfinishedRequests:
         self._open: dict[int, Connection | None] = {}  # by inode; None for a socket that is no connection of ours
         self._by_peer: dict[Peer, Connection] = {}
         self._waiting = 0
+        self._held_bytes = 0
+        self._news = True  # whether connections may have been accepted since the last look
         self._timer: asyncio.TimerHandle | None = None
         self._listener: socket.socket | None = None
         self._logged_at = -LOG_SECONDS
@@ -175,6 +187,7 @@ class UnfinishedRequests:
     def _something_to_accept(self) -> None:
         # The server accepts it. Until the look nothing more need be known, and a full server would leave it unaccepted.
         if self._listener is not None:
+            self._news = True
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
             self._look_after(self.limits.look_seconds)
 
@@ -184,13 +197,16 @@ class UnfinishedRequests:
 
     def _look_in_time(self) -> None:
         self._timer = None
-        began = self._now()
-        self.look()
-        took = self._now() - began
-        if self._waiting > self.limits.harmless or self._booked_bytes:
-            self._look_after(max(self.limits.look_seconds, took / self.limits.look_share))
-        else:
+        if self._news:
+            self._news = False
             self._wait_for_connections()
+        began, limits, before = time.thread_time(), self.limits, self._held_bytes
+        self.look()
+        took = time.thread_time() - began
+        if self._held_bytes > max(before, limits.bytes_in_all // 4):
+            self._look_after(max(limits.alarm_seconds, took / limits.alarm_share))
+        elif self._waiting > limits.harmless or self._booked_bytes:
+            self._look_after(max(limits.look_seconds, took / limits.look_share))
 
     # --- a look -------------------------------------------------------------------------------------------------------
 
@@ -203,8 +219,9 @@ class UnfinishedRequests:
         self._ended.clear()
         many = set(self._too_many(waiting, now))
         left = [one for one in waiting if one not in many]
-        held = sum(one.held_bytes(self.limits) for one in left)
-        self._cut([*many, *self._too_large(left, held, self._room_for(held))])
+        self._held_bytes = held = sum(one.held_bytes(self.limits) for one in left)
+        room = self._room_for(held)
+        self._cut([*many, *(self._too_large(left, held, room // 2) if held > room else ())])
         self._say(now)
 
     def _find_waiting(self, now: float) -> Iterator[Connection]:
@@ -229,7 +246,7 @@ class UnfinishedRequests:
             requests, complete_bytes = self._ended.get(one.peer, (0, 0))
             one.requests += requests
             one.complete_bytes += complete_bytes
-            if one.peer not in self._running:
+            if one.peer not in self._running and not one.is_cut:
                 one.received_bytes = received_bytes(one.descriptor)
                 yield one
 
@@ -270,8 +287,6 @@ class UnfinishedRequests:
 
     def _too_large(self, waiting: Iterable[Connection], held: int, room: int) -> list[Connection]:
         """What must go until the rest holds at most `room` bytes: the largest connection of the address that holds most."""
-        if held <= room:
-            return []
         groups: dict[str, list[Connection]] = defaultdict(list)
         for one in waiting:
             groups[one.group].append(one)
@@ -289,12 +304,10 @@ class UnfinishedRequests:
 
     def _cut(self, victims: Iterable[Connection]) -> None:
         for victim in victims:
-            with suppress(OSError), socket.socket(fileno=os.dup(victim.descriptor)) as one:
-                # The number may belong to another connection by now. The copy cannot change any more.
-                if os.fstat(one.fileno()).st_ino == victim.inode and victim.peer not in self._running:
-                    one.shutdown(socket.SHUT_RDWR)
-                    self.cut += 1
-                    self._cut_unlogged[victim.group] += 1
+            if victim.peer not in self._running and reset_connection(victim.descriptor, victim.inode):
+                victim.is_cut = True
+                self.cut += 1
+                self._cut_unlogged[victim.group] += 1
 
     def _say(self, now: float) -> None:
         if self._cut_unlogged and now - self._logged_at >= LOG_SECONDS:
