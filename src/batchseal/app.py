@@ -46,8 +46,8 @@ DRAIN_SECONDS = 10
 # How long the start waits for the signing service to say which credentials there are.
 CREDENTIALS_SECONDS = 2
 
-# The server brings a heap of its own (jemalloc), which reads this when it is loaded. It returns memory that was free for 0.1 s, by
-# a thread that sleeps otherwise. By default it keeps what a flood of connections needed until the next one.
+# The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
+# memory that was free for 0.1 s. By default the heap keeps what a flood of connections needed.
 SERVER_HEAP = "_RJEM_MALLOC_CONF", "background_thread:true,max_background_threads:1,dirty_decay_ms:100"
 
 log = structlog.get_logger("app")

@@ -33,13 +33,6 @@ HEAD_BYTES = 64
 # the counters of a minute then stand at 4 on average, and the chance that all four of a pair reach 10 is 1 in 100 million.
 CONFIGURED_WIDTH, OTHER_WIDTH = 32_768, 8_192
 PAIR_BUCKETS = TOKEN_BUCKETS = 256
-FILE_BYTES = (
-    HEAD_BYTES
-    + RecentFailures.size_bytes(CONFIGURED_WIDTH)
-    + RecentFailures.size_bytes(OTHER_WIDTH)
-    + KnownPairs.size_bytes(PAIR_BUCKETS)
-    + KnownPairs.size_bytes(TOKEN_BUCKETS)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +55,28 @@ class Booking:
 
 
 class Attempts:
-    """The counts of this instance, in a memory-mapped file. `now` tells the seconds of the monotonic clock."""
+    """The counts of this instance, in a memory-mapped file.
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic) -> None:
+    `now` tells the seconds of the monotonic clock. `width` is the number of counters in a row for configured ids, the same in
+    all processes of an instance.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic, width: int = CONFIGURED_WIDTH) -> None:
         self._now = now
-        self._file = MappedFile(path, FILE_BYTES)
+        others = HEAD_BYTES + RecentFailures.size_bytes(width)
+        pairs = others + RecentFailures.size_bytes(OTHER_WIDTH)
+        tokens = pairs + KnownPairs.size_bytes(PAIR_BUCKETS)
+        size_bytes = tokens + KnownPairs.size_bytes(TOKEN_BUCKETS)
+        self._file = MappedFile(path, size_bytes)
         data = self._file.bytes
         with self._file.locked():
             if data[: len(MAGIC)] != MAGIC:
-                data[:FILE_BYTES] = MAGIC + secrets.token_bytes(KEY_BYTES) + bytes(FILE_BYTES - len(MAGIC) - KEY_BYTES)
+                data[:size_bytes] = (MAGIC + secrets.token_bytes(KEY_BYTES)).ljust(size_bytes, b"\0")
             self._key = data[len(MAGIC) : len(MAGIC) + KEY_BYTES]
-        others = HEAD_BYTES + RecentFailures.size_bytes(CONFIGURED_WIDTH)
-        pairs = others + RecentFailures.size_bytes(OTHER_WIDTH)
-        self._configured = RecentFailures(data, HEAD_BYTES, CONFIGURED_WIDTH)
+        self._configured = RecentFailures(data, HEAD_BYTES, width)
         self._others = RecentFailures(data, others, OTHER_WIDTH)
         self._pairs = KnownPairs(data, pairs, PAIR_BUCKETS)
-        self._tokens = KnownPairs(data, pairs + KnownPairs.size_bytes(PAIR_BUCKETS), TOKEN_BUCKETS)
+        self._tokens = KnownPairs(data, tokens, TOKEN_BUCKETS)
 
     def close(self) -> None:
         self._file.close()

@@ -12,7 +12,7 @@ NO_ADDRESS = socket.AF_UNSPEC.to_bytes(2, "little") + bytes(14)
 def reset_connection(descriptor: int, inode: int) -> bool:
     """Resets the TCP connection of this descriptor, and drops what it has received and nobody has read.
 
-    Does nothing if the descriptor is not that of the socket `inode` any more. Its owner is told by an error when it reads. Returns
+    Does nothing if the descriptor is not that of the socket `inode` any more. The owner gets an error when it reads. Returns
     whether the connection was reset.
 
     A shutdown(2) would not do: the owner would first read all that has arrived, and what still arrives.

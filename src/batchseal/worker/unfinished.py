@@ -117,8 +117,10 @@ class UnfinishedRequests:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
-        self.looks = 0  # for tests
-        self.cut = 0
+        self.looks = 0
+        self.cut = 0  # connections, since the start
+        self.waiting = 0  # connections without a request that runs, and what they hold, in the last look
+        self.held_bytes = 0
         self._port = port
         self._trusted = trusted
         self._book = book
@@ -129,8 +131,6 @@ class UnfinishedRequests:
         self._ended: dict[Peer, tuple[int, int]] = {}
         self._open: dict[int, Connection | None] = {}  # by inode; None for a socket that is no connection of ours
         self._by_peer: dict[Peer, Connection] = {}
-        self._waiting = 0
-        self._held_bytes = 0
         self._news = True  # whether connections may have been accepted since the last look
         self._timer: asyncio.TimerHandle | None = None
         self._listener: socket.socket | None = None
@@ -152,8 +152,8 @@ class UnfinishedRequests:
         else:
             requests, before = self._ended.get(peer, (0, 0))
             self._ended[peer] = requests + 1, before + request_bytes
-        self._waiting += 1
-        if self._listener is not None and self._timer is None and self._waiting > self.limits.harmless:
+        self.waiting += 1
+        if self._listener is not None and self._timer is None and self.waiting > self.limits.harmless:
             self._look_after(self.limits.look_seconds)
 
     # --- when to look -------------------------------------------------------------------------------------------------
@@ -200,12 +200,12 @@ class UnfinishedRequests:
         if self._news:
             self._news = False
             self._wait_for_connections()
-        began, limits, before = time.thread_time(), self.limits, self._held_bytes
+        began, limits, before = time.thread_time(), self.limits, self.held_bytes
         self.look()
         took = time.thread_time() - began
-        if self._held_bytes > max(before, limits.bytes_in_all // 4):
+        if self.held_bytes > max(before, limits.bytes_in_all // 4):
             self._look_after(max(limits.alarm_seconds, took / limits.alarm_share))
-        elif self._waiting > limits.harmless or self._booked_bytes:
+        elif self.waiting > limits.harmless or self._booked_bytes:
             self._look_after(max(limits.look_seconds, took / limits.look_share))
 
     # --- a look -------------------------------------------------------------------------------------------------------
@@ -215,11 +215,11 @@ class UnfinishedRequests:
         self.looks += 1
         now = self._now()
         waiting = list(self._find_waiting(now))
-        self._waiting = len(waiting)
+        self.waiting = len(waiting)
         self._ended.clear()
         many = set(self._too_many(waiting, now))
         left = [one for one in waiting if one not in many]
-        self._held_bytes = held = sum(one.held_bytes(self.limits) for one in left)
+        self.held_bytes = held = sum(one.held_bytes(self.limits) for one in left)
         room = self._room_for(held)
         self._cut([*many, *(self._too_large(left, held, room // 2) if held > room else ())])
         self._say(now)
