@@ -104,8 +104,10 @@ class Guard:
         if self._idle is not None:
             self._idle.cancel()
         started = time.perf_counter()
-        peer, watched = scope["client"], self.connections
+        # The server gives the port as text. Without an address there is nothing to watch.
+        watched = self.connections if scope["client"] else None
         if watched is not None:
+            peer = (scope["client"][0], int(scope["client"][1]))
             watched.began(peer)
         try:
             await self.handle(exchange, receive)
