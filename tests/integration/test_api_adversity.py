@@ -267,9 +267,9 @@ def test_unfinished_headers_are_bounded_in_all_and_stop_no_request(tmp_path: Pat
     service = Service(tmp_path)
     flood: list[socket.socket] = []
     body = json.dumps(sign_request("beside a flood", "a.pdf")).encode() + b" " * 2000
-    length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+    length = f"Content-Length: {len(body)}\r\nConnection: close\r\n".encode()
     try:
-        with service.connect(head("POST", SIGN, basic(), JSON, b"Connection: close\r\n") + length) as upload:
+        with service.connect(head("POST", SIGN, basic(), JSON, length)) as upload:
             for number in range(600):
                 source = (f"127.0.0.{1 + number % 3}", 0)
                 flood.append(socket.create_connection(("127.0.0.1", service.port), source_address=source))
