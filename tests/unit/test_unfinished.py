@@ -133,8 +133,23 @@ async def test_the_largest_of_the_greediest_address_goes_first(house: House) -> 
     await eventually(lambda: cut(many) == watch.cut > 0)
     watch.look()
     assert cut(quiet) == cut(few) == cut(small) == 0
-    assert watch.held_bytes <= LIMITS.bytes_in_all // 2
+    assert watch.held_bytes <= LIMITS.bytes_in_all
     assert watch.waiting + watch.cut == 52
+
+
+async def test_the_young_and_small_stay(house: House) -> None:
+    """A request whose headers are just arriving is complete in a moment."""
+    watch = house.watch()
+    old = [caller for number in range(24) for caller in await house.call(1, f"127.0.1.{number}", sent=5 * KB)]
+    watch.look()
+    house.clock.seconds += 1
+    young = await house.call(4, "127.0.0.2", sent=100)
+    more = [caller for number in range(4) for caller in await house.call(1, f"127.0.0.{9 + number}", sent=5 * KB)]
+    watch.look()
+    await eventually(lambda: cut(old) == watch.cut > 0)
+    assert cut(more) == cut(young) == 0
+    watch.look()
+    assert watch.held_bytes <= LIMITS.bytes_in_all // 2
 
 
 async def test_a_request_that_runs_is_never_cut_and_holds_nothing(house: House) -> None:

@@ -4,7 +4,7 @@ The server (granian, on hyper) buffers the headers of each connection until they
 together, nor for one address. Its limit for one connection is also the size of the pieces in which bodies are read, so a small
 one would slow uploads down. This module therefore watches the server's sockets from outside. The kernel says how many bytes
 each has brought (`tcp_info`), the guard says which of them have a request that runs, and the others are what this is about. If
-they hold too much, the address that holds most loses its largest connection first, until they hold half of what they may.
+they hold too much, the address that holds most loses its largest connection first, and small young ones go last.
 
 It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again
 and again only while so many are open that they could exceed the bound. So the bound is not a hard one: what a sender brings
@@ -37,6 +37,8 @@ LOG_SECONDS = 10.0
 STEP_BYTES = 1 << 20
 # The server's buffers grow in steps of about this size.
 BUFFER_BYTES = 16 << 10
+# Headers up to this size are small. Few clients send larger ones.
+SMALL_BYTES = 32 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class HeaderLimits:
     connections_of_one: int = 256
     """How many of them one address may have that are older than `grace_seconds`. 0: no limit."""
     grace_seconds: float = 1.0
+    young_seconds: float = 0.25
+    """Until this age a connection with small headers is cut only if nothing else is left: most are complete in a moment."""
     look_seconds: float = 0.005
     """The shortest time between two looks, and `alarm_seconds` while they hold much and what they hold grows."""
     look_share: float = 0.05
@@ -221,7 +225,7 @@ class UnfinishedRequests:
         left = [one for one in waiting if one not in many]
         self.held_bytes = held = sum(one.held_bytes(self.limits) for one in left)
         room = self._room_for(held)
-        self._cut([*many, *(self._too_large(left, held, room // 2) if held > room else ())])
+        self._cut([*many, *self._too_large(left, held, room, now)])
         self._say(now)
 
     def _find_waiting(self, now: float) -> Iterator[Connection]:
@@ -285,21 +289,43 @@ class UnfinishedRequests:
             self._booked_bytes = wanted
         return self.limits.bytes_in_all
 
-    def _too_large(self, waiting: Iterable[Connection], held: int, room: int) -> list[Connection]:
-        """What must go until the rest holds at most `room` bytes: the largest connection of the address that holds most."""
+    def _too_large(self, waiting: Iterable[Connection], held: int, room: int, now: float) -> list[Connection]:
+        """What must go if they hold more than `room` bytes: then until they hold half of it.
+
+        If only connections are left that are young and have small headers, they may hold all of it.
+        """
+        if held <= room:
+            return []
+        small = self.limits.connection_bytes + SMALL_BYTES
+        young = [
+            one
+            for one in waiting
+            if now - one.seen_at <= self.limits.young_seconds and one.held_bytes(self.limits) <= small
+        ]
+        others = set(waiting).difference(young)
+        victims = self._largest(others, held - room // 2)
+        left = held - sum(one.held_bytes(self.limits) for one in victims)
+        return victims + self._largest(young, left - room)
+
+    def _largest(self, waiting: Iterable[Connection], bytes_to_free: int) -> list[Connection]:
+        """Connections that hold so much together: always the largest of the address that holds most. Of equals, the oldest."""
         groups: dict[str, list[Connection]] = defaultdict(list)
         for one in waiting:
             groups[one.group].append(one)
         for members in groups.values():
             members.sort(key=lambda one: (one.held_bytes(self.limits), -one.seen_at))
-        heap = [(-sum(one.held_bytes(self.limits) for one in members), group) for group, members in groups.items()]
+        heap = [
+            (-sum(one.held_bytes(self.limits) for one in members), members[-1].seen_at, group)
+            for group, members in groups.items()
+        ]
         heapq.heapify(heap)
         victims = []
-        while held > room:
-            size, group = heap[0]
+        while bytes_to_free > 0 and heap:
+            size, _, group = heapq.heappop(heap)
             victims.append(victim := groups[group].pop())
-            heapq.heapreplace(heap, (size + victim.held_bytes(self.limits), group))
-            held -= victim.held_bytes(self.limits)
+            bytes_to_free -= victim.held_bytes(self.limits)
+            if members := groups[group]:
+                heapq.heappush(heap, (size + victim.held_bytes(self.limits), members[-1].seen_at, group))
         return victims
 
     def _cut(self, victims: Iterable[Connection]) -> None:
