@@ -77,6 +77,8 @@ def limits_of(settings: Settings) -> "Limits":
         max_document_bytes=settings.max_document_bytes,
         max_reference_characters=settings.max_reference_characters,
         max_name_characters=settings.max_name_characters,
+        max_description_characters=settings.max_description_characters,
+        max_text_characters=settings.max_text_characters,
         max_depth=settings.max_json_depth,
     )
 
@@ -173,6 +175,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.sweeping import Sweeping
     from batchseal.signer.queue import Pace, SigningQueue
     from batchseal.signer.run import Signing
+    from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -182,7 +186,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"):
         store = await connect_store(settings)
         await migrate(settings, store)
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=False)
     upstream = RemoteUpstream(settings, services)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
@@ -197,7 +201,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
         Retention.of(settings),
     )
-    signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
+    room = StampRoom(TimeStampSizes(store.database), upstream)
+    signing = Signing(store, upstream, payloads, formats_of(settings), room, pool, tries=settings.upstream_tries)
     queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
@@ -234,7 +239,9 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.tokens import Tokens, load_key
 
     service, close = await build_service(settings)
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(
+        settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
+    )
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)

@@ -20,6 +20,7 @@ COMMANDS = {
     "sign": "Send documents to a running service, and store the signed documents.",
     "verify": "Check the signatures of PDF files.",
     "audit": "Check the audit trail, or export it.",
+    "erase": "Remove the texts of an operation from the database.",
     "check": "Try everything that the service needs, and say what is wrong.",
     "size": "Print the memory, disk and database space that a load needs.",
     "probe": "Ask the service on this machine whether it is ready, for health checks.",

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# The longest time stamp token that is accepted, certificates included. Formats that reserve room reserve this much.
-MAX_TIME_STAMP_BYTES = (8 << 10) - 64
+# The room for a time stamp token, certificates included, where nothing is known of the authority. Earlier releases always
+# reserved this much, and what they have stored does not say so.
+DEFAULT_TIME_STAMP_BYTES = (8 << 10) - 64
+# The longest token that is accepted. Those that are known have at most 12,465 bytes; a document has room for its token twice, in
+# hexadecimal digits.
+MAX_TIME_STAMP_BYTES = 48 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one document is not signed: the contract's `signError` and a cause that a person understands."""
+    """Why one document is not signed: a `SignError` and a cause that a person understands.
+
+    The cause does not hold the document's name. Whoever shows it puts the name in front of it.
+    """
 
     sign_error: SignError
     cause: str
@@ -103,7 +110,8 @@ class Prepared:
 
     `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
     the audit trail keeps it. The signed file is at most `additional_bytes` longer than the original; a format that writes into
-    the original, as PAdES does, says exactly how much longer. Only the format can read `plan`.
+    the original, as PAdES does, says exactly how much longer. Only the format can read `plan`. The longest time stamp token that
+    the document has room for has `time_stamp_bytes`.
     """
 
     ordinal: int
@@ -114,6 +122,7 @@ class Prepared:
     level: Level
     additional_bytes: int
     plan: bytes
+    time_stamp_bytes: int = 0
 
 
 class ToSign(NamedTuple):
@@ -123,11 +132,14 @@ class ToSign(NamedTuple):
     digest: bytes
     additional_bytes: int
     level: Level
+    time_stamp_bytes: int = 0
 
 
 def to_sign(prepared: Prepared) -> ToSign:
     """The parts that the signer needs."""
-    return ToSign(prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level)
+    return ToSign(
+        prepared.ordinal, prepared.digest, prepared.additional_bytes, prepared.level, prepared.time_stamp_bytes
+    )
 
 
 @dataclass(frozen=True, slots=True)

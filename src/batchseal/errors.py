@@ -61,7 +61,7 @@ class ApiError(BatchsealError):
     """The request could not be carried out.
 
     `code` is the code in the reply, `status` its HTTP status, and `vendor_status` the HTTP status of the original product.
-    `location` is the address of the operation that the reply is about.
+    `location` is the address of the operation that the reply is about, `operation_id` its id.
     """
 
     code: ClassVar[str | None] = "0.0.1"
@@ -72,6 +72,7 @@ class ApiError(BatchsealError):
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
         self.location = location
+        self.operation_id: int | None = None
 
 
 class InternalError(ApiError):
@@ -106,6 +107,7 @@ class ReferenceTaken(ApiError):
     """This external reference is taken."""
 
     code, status, vendor_status = "0.0.7", 409, 409
+    operation_id: int
 
     def __init__(self, reference: str, operation_id: int) -> None:
         super().__init__(f"external reference {reference!r} is taken by operation {operation_id}")
@@ -129,6 +131,18 @@ class InactiveClientService(ApiError):
     """The client service is not active."""
 
     code, status, vendor_status = "1.1.1", 403, 401
+
+
+class NotSignable(ApiError):
+    """No document of the request can be signed; trying again does not help."""
+
+    code, status, vendor_status = "batchseal.not_signable", 422, 500
+
+
+class SigningUnavailable(ApiError):
+    """The signing service or a time stamp authority failed; trying again later may help."""
+
+    code, status, vendor_status = "batchseal.signing_unavailable", 503, 503
 
 
 class TooManyRequests(ApiError):

@@ -40,7 +40,10 @@ class DocumentStatus(IntEnum):
 
 
 class SignError(IntEnum):
-    """Why a document could not be signed: the `signError` of the wire contract."""
+    """Why a document could not be signed. `label` is the `signError` of the wire contract.
+
+    NOT_SIGNABLE lies in the document itself, so that another try cannot help. The contract has no name of its own for it.
+    """
 
     INVALID_CERT_SERVICE_CREDS = 1
     INVALID_CERT_ACCESS_ACCOUNT = 2
@@ -50,6 +53,12 @@ class SignError(IntEnum):
     INVALID_CERTIFICATE_SIGN_ERROR = 6
     STORAGE_SERVICE_GLOBAL_ERROR = 7
     SIGN_OPERATION_INTERNAL_ERROR = 8
+    NOT_SIGNABLE = 9
+
+    @property
+    def label(self) -> str:
+        """The name that callers see."""
+        return SignError.SIGN_OPERATION_INTERNAL_ERROR.name if self is SignError.NOT_SIGNABLE else self.name
 
 
 class ContentType(IntEnum):

@@ -65,7 +65,19 @@ CASES: dict[str, tuple[Change, int, str, str]] = {
     "a type that is none": (lambda b: in_second(b, b"application/pdf", b"image/png"), 400, "0.0.6", "documents[1]"),
     "duplicate key": (lambda b: in_second(b, b'"contentType"', b'"name"'), 400, "0.0.2", "documents[1]"),
     "long name": (lambda b: in_second(b, b"second.pdf", b"n" * 300), 413, "0.0.4", "documents[1].documentRequest.name"),
-    "number for text": (lambda b: in_second(b, b'"second.pdf"', b"7"), 400, "0.0.2", "documents[1]"),
+    "long description": (lambda b: b.replace(b'"x"', b'"%s"' % (b"x" * 4001)), 413, "0.0.4", "description has 4001"),
+    "long reason": (
+        lambda b: in_second(b, b'"signatureType"', b'"reason": "%s", "signatureType"' % (b"r" * 1001)),
+        413,
+        "0.0.4",
+        "documents[1].signatureInfo.reason has 1001",
+    ),
+    "a list for a text": (
+        lambda b: in_second(b, b'"second.pdf"', b"[7]"),
+        400,
+        "0.0.2",
+        "a text is expected, a list was sent",
+    ),
     "too deep": (lambda b: b'{"documents":' + b"[" * 5000, 400, "0.0.2", ""),
 }
 
@@ -79,6 +91,46 @@ def test_the_code_and_the_place(running: Running, invoices: list[Path], name: st
     assert place in answer["causeMessage"]
     assert answer["errorCodeDescription"]
     assert running.spill_files() == before
+
+
+ENCRYPTED = b"""%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>> endobj
+4 0 obj <</Filter/Standard/V 1/R 2/O<00>/U<00>/P -4>> endobj
+trailer <</Size 5/Root 1 0 R/Encrypt 4 0 R/ID[<00><00>]>>
+"""
+
+
+@pytest.mark.parametrize("form", ["JSON", "request first", "files first"])
+@pytest.mark.parametrize("content", [ENCRYPTED, b"%PDF-1.7 and nothing else", b"no PDF at all"])
+def test_documents_that_cannot_be_signed_are_no_fault_of_the_service(
+    running: Running, form: str, content: bytes
+) -> None:
+    """The way of a refusal through worker, signer and database, for both forms of a body."""
+    entry = json.loads(good_body(content, ""))["documents"][0]
+    request = {
+        "externalReference": f"unsignable {form} {content[:30]!r}",
+        "description": "x",
+        "documents": [entry, entry],
+    }
+    url, auth = f"{running.service.url}{running.base}/document/sign/", (running.client_id, running.secret)
+    if form == "JSON":
+        reply = requests.post(url + "base64/", json=request, auth=auth, timeout=30)
+    else:
+        del entry["documentRequest"]["base64Content"]
+        parts: list[Any] = [("files", ("f.pdf", content))] * 2
+        parts.insert(0 if form == "request first" else 2, ("signRequest", (None, json.dumps(request))))
+        reply = requests.post(url, files=parts, auth=auth, timeout=30)
+    answer = reply.json()
+    assert (reply.status_code, answer["errorCode"]) == (422, "batchseal.not_signable"), answer
+    assert answer["causeMessage"].startswith("first.pdf: ")
+    assert answer["causeMessage"].count("first.pdf") == 1
+    url = f"{running.service.url}{running.base}/operation/sign/detail/{answer['id']}/contentInResponse/false"
+    operation = requests.get(url, auth=auth, timeout=30).json()
+    assert operation["status"] == "EXECUTION_FAILED"
+    assert {document["signError"] for document in operation["documentList"]} == {"SIGN_OPERATION_INTERNAL_ERROR"}
+    assert {document["causeMessage"] for document in operation["documentList"]} == {answer["causeMessage"]}
 
 
 def test_nothing_is_left_and_nothing_grows(running: Running, invoices: list[Path]) -> None:

@@ -27,6 +27,9 @@ def test_the_originals_status_codes(tmp_path: Path) -> None:
         reply = service.post("/document/sign/base64/", data=b"{", headers={"Content-Type": "application/json"})
         assert (reply.status_code, reply.json()["status"], reply.json()["errorCode"]) == (500, 500, "0.0.2")
         assert service.get("/operation/status/1", auth=("one", "x")).status_code == 401
+        for name, status in {"encrypted.pdf": 500, "refused.pdf": 500, "unstamped.pdf": 503}.items():
+            reply = service.post("/document/sign/base64/", json=sign_request(name, name))
+            assert (reply.status_code, reply.json()["status"]) == (status, status), name
     finally:
         service.stop()
 

@@ -86,6 +86,16 @@ def test_token_takes_the_grant_in_query_or_body(service: Service, where: str) ->
     assert (wrong.status_code, wrong.json()["errorCode"]) == (400, "0.0.6")
 
 
+@pytest.mark.parametrize("where", ["params", "data"])
+def test_a_parameter_with_two_values_is_refused(service: Service, where: str) -> None:
+    address = service.url + "/oauth2/authorization-server/oauth/token"
+    twice = {"client_id": ["one", "two"], "client_secret": "s1"}
+    refused = requests.post(address, **{where: twice})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+    assert "s1" not in refused.text
+    assert requests.post(address, **{where: twice | {"client_id": ["one", "one"]}}).status_code == 200
+
+
 def test_register_status_and_result_by_reference(service: Service) -> None:
     request = sign_request("FT 2021/5: ç", "error.pdf", "refused.pdf")
     reply = service.post("/async/document/sign/base64/", json=request)
@@ -111,7 +121,7 @@ def test_register_status_and_result_by_reference(service: Service) -> None:
     first, second = result.json()["documentList"]
     assert (first["name"], first["signStatus"]) == ("error.pdf", "SIGNED")
     assert (second["signStatus"], second["signError"]) == ("ERROR_SIGNING", "CONFIGURATION_SIGN_ERROR")
-    assert second["causeMessage"] == "the document is encrypted"
+    assert second["causeMessage"] == "refused.pdf: visible signatures are not offered"
     assert "signedContent" not in second
     assert [d["internalId"] for d in (first, second)] == [registered["id"] * 1_000_000 + n for n in (1, 2)]
     assert service.get(path, auth=("two", "s2")).status_code == 404
@@ -144,8 +154,25 @@ def test_sync_that_takes_too_long_names_its_operation(service: Service) -> None:
 
 def test_sync_without_one_signed_document_is_a_problem(service: Service) -> None:
     reply = service.post("/document/sign/base64/", json=sign_request("none", "refused1.pdf", "refused2.pdf"))
-    assert reply.headers["content-type"] == "application/problem+json"
-    assert reply.json()["causeMessage"].startswith("refused1.pdf: ")
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json")
+    assert reply.json()["causeMessage"] == "refused1.pdf: visible signatures are not offered"
+
+
+def test_sync_of_documents_that_cannot_be_signed_is_no_fault_of_the_service(service: Service) -> None:
+    request = sign_request("locked", "encrypted1.pdf", "encrypted2.pdf")
+    reply = service.post("/document/sign/base64/", json=request)
+    assert (reply.status_code, reply.json()["errorCode"]) == (422, "batchseal.not_signable")
+    assert reply.json()["causeMessage"] == "encrypted1.pdf: the PDF is encrypted"
+    assert "retry-after" not in reply.headers
+    status = service.get(f"/operation/status/{reply.json()['id']}").json()
+    assert status["status"] == "EXECUTION_FAILED"  # a 422 never stands for an operation that goes on
+
+
+def test_sync_that_fails_with_the_signing_service_may_be_sent_again(service: Service) -> None:
+    reply = service.post("/document/sign/base64/", json=sign_request("trouble", "encrypted.pdf", "unstamped.pdf"))
+    assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.signing_unavailable")
+    assert int(reply.headers["retry-after"]) > 0
+    assert reply.json()["causeMessage"] == "unstamped.pdf: no authority answers"
 
 
 def test_a_damaged_document_is_not_executed(service: Service) -> None:
@@ -280,6 +307,80 @@ def test_health_and_metrics_need_no_credentials(service: Service) -> None:
     assert requests.get(service.url + "/health/live").json()["status"] == "UP"
     assert requests.get(service.url + "/health/ready").json() == {"status": "UP", "checks": {"database": "ok"}}
     assert 'batchseal_requests_total{route="live",status="200"}' in requests.get(service.url + "/metrics").text
+
+
+def test_strangers_are_told_only_whether_the_service_is_ready(service: Service) -> None:
+    url, foreign = service.url + "/health/ready", {"X-Forwarded-For": "192.0.2.7"}
+    assert requests.get(url, headers=foreign).json() == {"status": "UP", "checks": {}}
+    for wrong in (("one", "wrong"), ("off", "s3")):
+        reply = requests.get(url, headers=foreign, auth=wrong)
+        assert (reply.status_code, reply.json()["checks"]) == (
+            200,
+            {},
+        )  # a wrong secret does not make the service seem down
+    bad = requests.get(url, headers=foreign | {"Authorization": "Bearer x"})
+    assert (bad.status_code, bad.json()["checks"]) == (200, {})
+    token = requests.post(service.url + "/oauth2/authorization-server/oauth/token", auth=("one", "s1")).json()
+    bearer = {"Authorization": f"Bearer {token['access_token']}"}
+    assert requests.get(url, headers=foreign, auth=("one", "s1")).json()["checks"] == {"database": "ok"}
+    assert requests.get(url, headers=foreign | bearer).json()["checks"] == {"database": "ok"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (basic(), basic()),
+        (basic(), b"Authorization: Bearer x\r\n"),
+        (basic(), b"authorization:\r\n"),
+        (basic(), b"Content-Type: application/json\r\n", b"Content-Type: text/plain\r\n"),
+        (basic(), b"Transfer-Encoding: gzip, chunked\r\n"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(service: Service, lines: tuple[bytes, ...]) -> None:
+    reply = service.raw(head("POST", BASE + "/document/sign/base64/", *lines, b"Connection: close\r\n"))
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body_of(reply))["errorCode"] == "0.0.2"
+
+
+def test_no_reply_is_kept_or_guessed_at_and_none_names_a_version(service: Service) -> None:
+    operation_id = service.registered("private", "a.pdf")
+    base = service.url + BASE.removesuffix("/api/v0")
+    for url in (
+        *(service.url + path for path in ("/health/live", "/health/ready", "/metrics", "/nothing")),
+        *(
+            base + path
+            for path in ("/swagger-ui.html", "/swagger-ui/swagger-ui.css", "/swagger-ui/start.js", "/openapi.json")
+        ),
+        *(f"{service.url}{BASE}/operation/{path}" for path in (f"status/{operation_id}", "status/1", "status/x")),
+        *(
+            f"{service.url}{BASE}/operation/sign/detail/{operation_id}/{path}"
+            for path in ("contentInResponse/true", "contentInResponse/false", "documents", "documents/0")
+        ),
+    ):
+        for reply in (service.session.get(url), service.session.head(url), service.session.delete(url)):
+            assert reply.headers["cache-control"] == "no-store", url
+            assert reply.headers["x-content-type-options"] == "nosniff", url
+            assert not any(letter.isdigit() for letter in reply.headers.get("server", "")), url
+    reply = requests.post(service.url + "/oauth2/authorization-server/oauth/token", auth=("one", "s1"))
+    assert (reply.headers["cache-control"], reply.headers["x-content-type-options"]) == ("no-store", "nosniff")
+
+
+def test_a_secret_in_an_address_is_warned_of_once(service: Service) -> None:
+    def warnings() -> str:
+        lines = service.log.read_text().splitlines()
+        return "\n".join(line for line in lines if "address of a token request" in line)
+
+    address = service.url + "/oauth2/authorization-server/oauth/token"
+    in_address = {"client_id": "two", "client_secret": "s2"}
+    assert requests.post(address, data=in_address).status_code == 200
+    assert requests.post(address, params=in_address | {"client_secret": "wrong"}).status_code == 401
+    assert requests.post(address, params={"client_id": "stranger", "client_secret": "s"}).status_code == 401
+    assert "two" not in warnings()
+    for _ in range(3):
+        assert requests.post(address, params=in_address).status_code == 200
+        assert requests.post(address, params={"client_secret": "s2"}, auth=("two", "s2")).status_code == 200
+    assert warnings().count("two") == 1
+    assert "s2" not in warnings()
 
 
 def test_swagger_comes_from_local_files(service: Service) -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from batchseal.admission.ledger import Ledger
-from batchseal.audit.chain import Event, Verifier, documents_digest
+from batchseal.audit.chain import Event, Verifier, documents_digest, make_link
 from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Level, Prepared, Refusal
 from batchseal.errors import ReferenceTaken
@@ -26,6 +26,7 @@ from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
+from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
@@ -44,6 +45,7 @@ class House:
     payloads: LocalPayloads
     rounds: Rounds
     purging: Purging
+    sweeping: Sweeping
     trail: AuditTrail
     writer: AuditWriter
     owner: asyncpg.Connection
@@ -98,12 +100,12 @@ async def house(connect_store: Connect, database_url: str, tmp_path: Path):
     trail = AuditTrail(store.database, instance)
     payloads, upkeep, ledger = LocalPayloads(spill), Upkeep(store.database, instance), Ledger(tmp_path / "ledger")
     writer = AuditWriter(trail, payloads, tmp_path / "audit", pool)
-    retention = Retention(DAY, 7 * DAY, 31 * DAY, 3650 * DAY, 400 * DAY)
+    retention = Retention(DAY, 7 * DAY, 31 * DAY, 3650 * DAY, 400 * DAY, 400 * DAY)
     purging = Purging(upkeep, payloads, ledger, pool)
     counting, sweeping = Counting(upkeep, payloads, ledger, pool), Sweeping(store, payloads, instance)
     rounds = Rounds(upkeep, counting, sweeping, purging, writer, retention)
     owner = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=ALL_ROWS)
-    yield House(store, instance, spill, payloads, rounds, purging, trail, writer, owner)
+    yield House(store, instance, spill, payloads, rounds, purging, sweeping, trail, writer, owner)
     await owner.close()
     pool.shutdown()
     ledger.close()
@@ -201,6 +203,80 @@ async def test_references_are_free_after_ten_years(house: House) -> None:
     assert await house.store.reference_holder("A", "old") is not None
 
 
+# --- texts -------------------------------------------------------------------------------------------------------
+
+TEXTS = {"description": "For Ms Maria", "name": "Maria.pdf", "cause": "Maria.pdf: no", "external_reference": "Maria 1"}
+NONE_LEFT = dict.fromkeys(TEXTS, "")
+
+
+async def with_texts(house: House, row: OperationRow) -> OperationRow:
+    await house.owner.execute("UPDATE operations SET description = $2 WHERE id = $1", row.id, TEXTS["description"])
+    await house.owner.execute(
+        "UPDATE documents SET name = $2, cause = $3, external_reference = $4 WHERE operation_id = $1",
+        *(row.id, TEXTS["name"], TEXTS["cause"], TEXTS["external_reference"]),
+    )
+    return row
+
+
+async def texts(house: House, row: OperationRow) -> dict[str, str]:
+    columns = "o.description, d.name, d.cause, d.external_reference"
+    query = f"SELECT {columns} FROM operations o JOIN documents d ON d.operation_id = o.id WHERE o.id = $1"
+    return dict(await house.owner.fetchrow(query, row.id))
+
+
+async def test_texts_of_operations_go_after_their_time_and_the_rest_stays(house: House) -> None:
+    old = await with_texts(house, await house.operation("old", days_ago=401))
+    young = await with_texts(house, await house.operation("young", days_ago=399))
+    unfinished = await with_texts(house, await house.unfinished("unfinished"))
+    await house.owner.execute(
+        "UPDATE operations SET created_at = created_at - interval '2 hours' WHERE id = $1", old.id
+    )
+    before = await house.store.operation("A", old.id)
+    for _ in range(2):
+        await house.rounds.round()
+    assert await texts(house, old) == NONE_LEFT | {"external_reference": TEXTS["external_reference"]}
+    assert await texts(house, young) == await texts(house, unfinished) == TEXTS
+    after = await house.store.operation("A", old.id)
+    assert before is not None
+    assert after == replace(before, description="", payload_purged=True, payload_record=b"", further_payloads=())
+    with pytest.raises(ReferenceTaken):
+        await house.unfinished("old")
+
+
+async def test_texts_stay_as_long_as_a_payload_does(house: House) -> None:
+    row = await with_texts(house, await house.operation("old", days_ago=401))
+    assert await Upkeep(house.store.database, house.instance).remove_old_texts(400 * DAY) == 0
+    assert await texts(house, row) == TEXTS
+
+
+async def test_texts_that_an_operator_erases_are_gone_at_once(house: House) -> None:
+    erasure = Erasure(house.store.database)
+    one, other = [await with_texts(house, await house.operation(name)) for name in ("one", "other")]
+    unfinished = await with_texts(house, await house.unfinished("unfinished"))
+    assert await erasure.find("one", None) == await erasure.find("one", "A") == [Named(one.id, "A", True, False, True)]
+    assert await erasure.find("one", "B") == await erasure.find("two", None) == []
+    await house.writer.chain()
+    assert await erasure.find("one", "A") == [Named(one.id, "A", True, False, False)]
+    # What is under way, and a result that may still be fetched, are not taken away by accident.
+    assert await erasure.erase([unfinished.id], with_payloads=True) == []
+    assert await erasure.erase([one.id], with_payloads=False) == []
+    entries = await erasure.erase([one.id], with_payloads=True)
+    assert [Event(entry.event) for entry in entries] == [Event.PURGED, Event.ERASED]
+    assert await house.trail.chain([(entry, b"", b"") for entry in entries], make_link) == 2
+    assert (await chained(house)).problems == []
+    assert [await texts(house, row) for row in (one, other, unfinished)] == [NONE_LEFT, TEXTS, TEXTS]
+    assert await house.store.operation_of_document("A", TEXTS["external_reference"]) is None
+    await house.sweeping.sweep()
+    assert house.stored() == {str(other.payload_id), str(unfinished.payload_id)}
+    with pytest.raises(ReferenceTaken):
+        await house.unfinished("one")
+    # Once more is no harm, and is told once more.
+    entries = await erasure.erase([one.id], with_payloads=False)
+    assert [Event(entry.event) for entry in entries] == [Event.ERASED]
+    assert await house.writer.chain() == 1
+    assert (await chained(house)).problems == []
+
+
 # --- the audit trail ---------------------------------------------------------------------------------------------
 
 
@@ -294,8 +370,6 @@ async def test_a_month_is_exported_and_anchored_before_it_goes(house: House, tmp
     entries = [replace(entry, month=old) async for entry in house.trail.read()]
     await house.owner.execute("TRUNCATE audit")
     verifier, link = Verifier(), bytes(32)
-    from batchseal.audit.chain import make_link
-
     for entry in entries:
         link = make_link(link, entry)
         await house.owner.execute(

@@ -114,7 +114,9 @@ async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) ->
     assert [r.row.sign_error for r in results[2:5]] == [SignError.CONFIGURATION_SIGN_ERROR] * 3
     for result in results[1:5]:
         assert result.segments == ()
-        assert f"invoice-{result.row.ordinal}.pdf" in result.row.cause
+        assert (
+            result.row.cause and result.row.name not in result.row.cause
+        )  # whoever shows the cause names the document
         assert "error" not in result.row.cause
     assert (await running.service.status_by_id(CALLER, row.id)).status is OperationStatus.EXECUTION_FAILED
 
@@ -158,7 +160,11 @@ BAD_BODIES = {
     ),
     "no reference": (lambda good: good.replace(b"externalReference", b"x", 1), InvalidRequest, "externalReference"),
     "bad base64": (lambda good: good.replace(b'"JVBER', b'"JVB*R'), InvalidRequest, "documents[0].documentRequest"),
-    "wrong type": (lambda good: good.replace(b'"Oeiras"', b"7"), InvalidRequest, "documents[0].signatureInfo.location"),
+    "wrong type": (
+        lambda good: good.replace(b'"Oeiras"', b"[7]"),
+        InvalidRequest,
+        "documents[0].signatureInfo.location",
+    ),
     "bad value": (lambda good: good.replace(b"PAdES", b"JAdES"), ApiError, "documents[0].signatureInfo.signatureType"),
     "duplicate": (lambda good: good.replace(b'"reason"', b'"location"'), InvalidRequest, "duplicate"),
     "deep": (lambda good: b'{"a":' * 40 + b"1" + b"}" * 40, InvalidRequest, "deep"),

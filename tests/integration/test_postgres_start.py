@@ -13,10 +13,22 @@ import asyncpg
 import pytest
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
-from batchseal.postgres import EmbeddedPostgres, launcher, syncing
-from batchseal.postgres.account import choose_account
+from batchseal.postgres import EmbeddedPostgres, launcher, trees
+from batchseal.postgres.account import check_reachable, choose_account
+from batchseal.postgres.cluster import MEMORY, has_room, make_cluster, memory_prefix
+from batchseal.postgres.folders import make_folder
+from batchseal.postgres.launch import Launch
 from batchseal.postgres.leftovers import cluster_name, find_processes
-from batchseal.postgres.programs import copy_programs, find_programs, programs_for
+from batchseal.postgres.programs import (
+    BOOT_MARK,
+    COPIED_BINARIES,
+    boot_id,
+    copy_programs,
+    find_programs,
+    is_whole,
+    programs_for,
+)
+from batchseal.postgres.server import PATIENCE
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to become somebody else")
 
@@ -161,6 +173,51 @@ async def test_root_with_everything_closed(tmp_path: Path) -> None:
     assert len(glob(server.folder, "programs-*")) == 1
 
 
+@pytest.mark.parametrize("damage", [None, "content", "length", "missing", "mark"])
+def test_a_copy_of_the_programs_is_checked_after_a_boot(tmp_path: Path, damage: str | None) -> None:
+    """A power cut may have damaged the copy, which was not fsynced. So it is compared once after each boot."""
+    prefix = find_programs(None).folder.parent
+    copy = tmp_path / "programs-1"
+    copy_programs(prefix, copy)
+    binary = copy / COPIED_BINARIES / "postgres"
+    assert is_whole(copy, prefix)
+    (copy / BOOT_MARK).write_bytes(b"\xff" if damage == "mark" else b"another boot")
+    if damage == "content":
+        with binary.open("r+b") as file:
+            file.seek(1000)
+            file.write(b"\0" * 4096)
+    elif damage == "length":
+        os.truncate(binary, 4096)
+    elif damage == "missing":
+        binary.unlink()
+    assert is_whole(copy, prefix) == (damage is None)
+    if damage is None:
+        assert (copy / BOOT_MARK).read_text("ascii") == boot_id()
+
+
+@pytest.mark.parametrize("room", ["enough", "none", "a link"])
+async def test_a_new_cluster_is_made_in_memory_and_leaves_nothing_there(service_folder: Path, room: str) -> None:
+    folder = service_folder / "postgres"
+    account = choose_account(folder)
+    make_folder(folder, account)
+    programs = programs_for(account, find_programs(None), folder)
+    launch = Launch(programs, account, check_reachable(account, folder), folder)
+    memory = MEMORY if room == "enough" else service_folder / "no memory"
+    left = memory_prefix(folder) + "left"
+    if room == "enough":
+        assert has_room(MEMORY)
+        (MEMORY / left).mkdir()  # of a start that was killed
+    elif room == "a link":
+        memory.symlink_to(MEMORY)
+    await make_cluster(folder, launch, PATIENCE, memory)
+    assert (folder / "data" / "PG_VERSION").exists()
+    assert not list(MEMORY.glob(memory_prefix(folder) + "*"))
+    server = EmbeddedPostgres(folder)
+    await server.start()
+    assert await ask(server, "SELECT 1") == "1"
+    await server.stop()
+
+
 @as_root
 async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No capability is kept where none is needed, and the programs are not copied."""
@@ -203,7 +260,7 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     if not programs_are_open():
         copy_programs(find_programs(None).folder.parent, folder / "programs")
         programs = folder / "programs" / "package" / "pginstall" / "bin"
-    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, syncing)}
+    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, trees)}
     pid = os.fork()
     if pid == 0:
         code = 1

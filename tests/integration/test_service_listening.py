@@ -1,4 +1,4 @@
-"""The real service: TLS and client certificates, guessing of secrets over two workers, and the audit commands."""
+"""The real service: TLS and client certificates, guessing of secrets over two workers, who signs, and the audit commands."""
 
 import base64
 import datetime
@@ -25,6 +25,7 @@ from tests.support.certificates import as_rfc5280_demands
 from tests.support.service import (
     BASE,
     FAST,
+    SYNC,
     batch,
     connect,
     credentials,
@@ -96,6 +97,25 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
 def service() -> Iterator[RunningService]:
     with RunningService(*FAST, "--workers=2", "--trusted-proxies=127.0.0.9") as running:
         yield running
+
+
+LOST_DOMAINS = [
+    [],
+    ["--einvoice-integration-client.service.domain="],
+    ["--einvoice-integration-client.service.domian=https://signing.example"],
+]
+
+
+@pytest.mark.parametrize("domain", LOST_DOMAINS)
+def test_the_sandbox_does_not_start_for_an_operators_clients(domain: list[str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "client-services-config.json").write_text('{"my-client": {"secret": "s"}}')
+    command = [sys.executable, "-m", "batchseal.cli", "serve", f"--port={free_port()}", *domain]
+    command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert "set --service-domain or --upstream-url, or give --sandbox" in ended.stderr
+    assert not (tmp_path / "temp").exists()
 
 
 def attempt(service: RunningService, name: str, secret: str, *, source: str = "127.0.0.1", forwarded: str = "") -> int:
@@ -171,7 +191,11 @@ def test_workers_count_together_and_beyond_their_end(service: RunningService) ->
 
 
 def audit(service: RunningService, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "batchseal.cli", "audit", *arguments]
+    return command_on(service, "audit", *arguments)
+
+
+def command_on(service: RunningService, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "batchseal.cli", *arguments]
     folders = [f"--temp-folder={service.folder}/temp", f"--work-folder={service.folder}/work"]
     done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -232,3 +256,45 @@ def test_a_taken_reference_is_said_before_the_body_has_come(service: RunningServ
         status, headers, said = reply(connection)
     assert (status, json.loads(said)["errorCode"], json.loads(said)["id"]) == (409, "0.0.7", operation)
     assert headers["location"].endswith(f"/operation/status/{operation}")
+
+
+def test_every_reply_says_that_the_sandbox_signs(service: RunningService) -> None:
+    paths = ("/health/live", "/metrics", "/no/such/address", f"{BASE}/operation/status/999999")
+    replies = [get(service, path) for path in paths]
+    replies.append(post(service, b"not JSON"))
+    replies.append(post(service, batch("toy", documents(1)), path=SYNC))
+    assert [status for status, _, _ in replies] == [200, 200, 404, 404, 400, 200]
+    assert [headers.get("batchseal-sandbox") for _, headers, _ in replies] == ["true"] * 6
+
+
+def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Path) -> None:
+    assert post(service, batch("to erase", documents(2)))[0] == 200
+    operation = finished(service, "to erase").operation_id
+    assert command_on(service, "erase", "--reference", "never seen")[0] == 1
+    assert command_on(service, "erase")[0] == 2
+
+    def refused() -> str:
+        code, said = command_on(service, "erase", "--reference", "to erase")
+        assert code == 1
+        return said
+
+    until(lambda: f"the documents of operation {operation} are still stored" in refused(), 20)
+    codes = list[int]()
+
+    def erased() -> bool:
+        code, said = command_on(service, "erase", "--reference", "to erase", "--documents")
+        codes.append(code)
+        assert code == 0 or "try again in a moment" in said
+        return code == 0
+
+    until(erased, 20)
+    status, _, said = get(service, f"{BASE}/operation/status/{operation}")
+    assert (status, json.loads(said)["externalReference"], json.loads(said)["documentsSigned"]) == (200, "to erase", 2)
+    path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/false"
+    assert json.loads(get(service, path)[2])["errorCode"] == "batchseal.result_expired"
+    assert json.loads(post(service, batch("to erase", documents(2)))[2])["errorCode"] == "0.0.7"
+    assert audit(service, "export", f"--out={tmp_path}/trail")[0] == 0
+    entries = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
+    assert "ERASED" in [entry["event"] for entry in entries if entry["operation"] == operation]
+    code, said = audit(service, "verify")
+    assert (code, "is intact" in said) == (0, True)

@@ -3,18 +3,24 @@
 import json
 from pathlib import Path
 
+import pytest
 from harness.service import RunningService
 from tests.support.service import FAST
 
 
-def test_a_shutdown_says_nothing_unexpected(tmp_path: Path) -> None:
-    """Standard error holds sentences of the supervisor and JSON lines of the others: a traceback is neither."""
-    with RunningService(*FAST, folder=tmp_path) as service:
+@pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])
+def test_a_shutdown_says_nothing_unexpected(tmp_path: Path, host: str, warnings: int) -> None:
+    """Standard error holds sentences of the supervisor and JSON lines of the others: a traceback is neither.
+
+    That the network could read along is said once, and only where the service listens to the network.
+    """
+    with RunningService(*FAST, f"--host={host}", folder=tmp_path) as service:
         pass
     assert service.process.returncode == 0
     lines = service.log.read_text().splitlines()
     assert [line for line in lines if line.startswith("batchseal: ready at ")]
     assert [line for line in lines if not line.startswith("batchseal: ") and not is_json(line)] == []
+    assert sum("without TLS" in line for line in lines) == warnings
 
 
 def is_json(line: str) -> bool:

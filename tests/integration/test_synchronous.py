@@ -15,6 +15,7 @@ from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.store import Store
+from batchseal.upstream.remote import RemoteUpstream
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_a_registration_cut_off_keeps_its_payload_for_the_sweep(
 async def test_no_row_says_executed_where_the_payload_is_not_durable(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails = 1
+    fails = 2  # ahead, while the upstream signs, and at the end
     make_durable = LocalPayloads.make_durable
 
     def failing(payloads: LocalPayloads, record: PayloadRecord) -> None:
@@ -96,3 +97,27 @@ async def test_no_row_says_executed_where_the_payload_is_not_durable(
     assert not held.status.finished
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
+
+
+async def test_the_payload_is_made_durable_while_the_upstream_signs(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable = 0
+    make_durable, sign = LocalPayloads.make_durable, RemoteUpstream.sign
+
+    def noted(payloads: LocalPayloads, record: PayloadRecord) -> None:
+        nonlocal durable
+        make_durable(payloads, record)
+        durable += 1
+
+    async def signed_late(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        await eventually(lambda: durable)
+        async for answers in sign(*arguments, **named):
+            yield answers
+
+    monkeypatch.setattr(LocalPayloads, "make_durable", noted)
+    monkeypatch.setattr(RemoteUpstream, "sign", signed_late)
+    row = await running.submit("ahead", CONTENTS[:1], Mode.SYNC)
+    operation, _ = await running.finished(row.id)
+    assert operation.status is OperationStatus.EXECUTED
+    assert durable == 1

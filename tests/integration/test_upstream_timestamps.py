@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from asn1crypto import pem, tsp
+from asn1crypto import cms, pem, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -42,7 +42,10 @@ PACE = Pace(between_tries=Backoff(0.02, 60.0))
 
 
 class Stamping:
-    """A time stamp authority over HTTP. `fault` says how it misbehaves; "" if it does not."""
+    """A time stamp authority over HTTP. `fault` says how it misbehaves; "" if it does not.
+
+    Its tokens hold one more certificate of about `bulk_bytes`, if that is not 0.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "tsa", "p256")
@@ -50,6 +53,7 @@ class Stamping:
         self.roots = str(folder / "tsa" / "root.pem")
         self.calls = 0
         self.fault = ""
+        self.bulk_bytes = 0
 
     async def handle(self, request: web.Request) -> web.Response:
         self.calls += 1
@@ -65,6 +69,11 @@ class Stamping:
         if self.fault == "rejection":
             data = b"no request"
         reply = self.stamper.reply(data)
+        if self.bulk_bytes:
+            response = tsp.TimeStampResp.load(reply)
+            certificates = response["time_stamp_token"]["content"]["certificates"]
+            certificates.append(cms.CertificateChoices({"certificate": bulky(self.bulk_bytes)}))
+            reply = response.dump(force=True)
         if self.fault == "garbage":
             reply = b"<html>Please sign in</html>"
         if self.fault == "flipped":
@@ -80,6 +89,17 @@ class Stamping:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/tsa"
         await runner.cleanup()
+
+
+def bulky(size: int) -> asn1_x509.Certificate:
+    """A certificate of about `size` bytes."""
+    key, extension = ec.generate_private_key(ec.SECP256R1()), x509.ObjectIdentifier("1.3.6.1.4.1.13762.9")
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bulky")]), datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1)
+    )
+    builder = builder.add_extension(x509.UnrecognizedExtension(extension, bytes(size)), critical=False)
+    return asn1_x509.Certificate.load(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
 
 
 SHORT = UpstreamPace(authority_pause_seconds=0.1)
@@ -127,7 +147,7 @@ async def test_a_batch_is_time_stamped(connect_store: Connect, tmp_path: Path) -
         assert "Signature is Valid." in said
         _, results = await running.finished((await running.submit("b-b", CONTENTS[:2])).id)
         assert await asyncio.to_thread(stamped_at, b"".join(results[0].segments), roots) is None
-    assert authority.calls == len(CONTENTS)
+    assert authority.calls == 1 + len(CONTENTS)  # the first one was for the length of tokens alone
 
 
 FAULTS = ["down", "garbage", "nonce", "imprint", "rejection", "flipped", "503", "stranger"]

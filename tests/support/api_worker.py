@@ -1,7 +1,8 @@
 """A service in memory behind the real application and server, for tests of the API over real sockets.
 
 It parses JSON bodies with the standard library and "signs" a document by appending SUFFIX. The beginning of a document's name
-says what happens to it: "refused" is not signed, "damaged" is returned damaged by storage, "away" cannot be read now,
+says what happens to it: "refused" asks for what is not offered, "encrypted" cannot be signed, "unstamped" gets no time stamp,
+"damaged" is returned damaged by storage, "away" cannot be read now,
 "breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces.
 Run as a program, this file is one worker process.
 """
@@ -29,6 +30,11 @@ from batchseal.settings.load import Settings
 from batchseal.worker import server as worker
 
 SUFFIX = b"\n%signed\n"
+FAILURES = {
+    "refused": (SignError.CONFIGURATION_SIGN_ERROR, "visible signatures are not offered"),
+    "encrypted": (SignError.NOT_SIGNABLE, "the PDF is encrypted"),
+    "unstamped": (SignError.TIMESTAMP_SIGN_ERROR, "no authority answers"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +142,16 @@ class MemoryService:
 
     def sign(self, ordinal: int, entry: dict[str, Any]) -> tuple[Document, bytes]:
         content = base64.b64decode(entry["base64Content"])
-        refused = entry["name"].startswith("refused")
+        failure = next((how for name, how in FAILURES.items() if entry["name"].startswith(name)), None)
         row = Document(
             ordinal,
             entry["externalReference"],
             entry["name"],
             ContentType.PDF,
-            DocumentStatus.ERROR_SIGNING if refused else DocumentStatus.SIGNED,
-            SignError.CONFIGURATION_SIGN_ERROR if refused else None,
-            "the document is encrypted" if refused else None,
+            DocumentStatus.ERROR_SIGNING if failure else DocumentStatus.SIGNED,
+            *(failure or (None, None)),
             pieces_of(entry["name"]) * LARGE_SEGMENT_BYTES or len(content),
-            0 if refused else len(SUFFIX),
+            0 if failure else len(SUFFIX),
         )
         return row, content
 

@@ -55,7 +55,11 @@ class Checksum:
         return None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = MAX_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
         return [self._prepared(*original, credential, signing_time) for original in originals]
 
@@ -74,6 +78,7 @@ class Checksum:
             level=wanted.level,
             additional_bytes=longest_bytes(credential, wanted.level),
             plan=signing_time.isoformat().encode(),
+            time_stamp_bytes=MAX_TIME_STAMP_BYTES,  # the token stands beside the text, so it may have any length
         )
 
     def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:

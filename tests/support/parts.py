@@ -25,7 +25,9 @@ from batchseal.settings.load import Settings
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
 from batchseal.signer.run import Signing
+from batchseal.signer.stamp_room import StampRoom
 from batchseal.store import Store
+from batchseal.store.time_stamp_sizes import TimeStampSizes
 from batchseal.upstream.interface import Upstream
 from batchseal.worker.service import Service
 
@@ -62,7 +64,8 @@ async def running_parts(
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool = ThreadPoolExecutor(2)
-    queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, pool, tries=5), pace=pace)
+    room = StampRoom(TimeStampSizes(store.database), upstream)
+    queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, room, pool, tries=5), pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()
     link.start()

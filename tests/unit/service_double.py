@@ -28,6 +28,7 @@ class ServiceDouble(ThreadingHTTPServer):
         self.operations: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.body_bytes = 0
+        self.headers: dict[str, str] = {}  # of the reply to a batch
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         if status == -1:
             self.close_connection = True
             return
-        self.answer(200, {"id": operation["id"], "status": "PENDING_EXECUTION"})
+        self.answer(200, {"id": operation["id"], "status": "PENDING_EXECUTION"}, self.server.headers)
 
     def do_GET(self) -> None:
         status = self.misbehaviour()

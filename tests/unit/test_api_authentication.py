@@ -99,6 +99,42 @@ async def test_a_token_runs_out(authenticator: Authenticator) -> None:
         await authenticator.caller("Bearer " + token)
 
 
+async def test_tokens_of_both_secrets_work_while_a_secret_is_replaced(
+    authenticator: Authenticator, tmp_path: Path
+) -> None:
+    before = authenticator.issue("one", "s:1é").token
+    services_file(tmp_path, {"one": {"secret": "new", "previousSecret": "s:1é"}})
+    assert await authenticator.caller("Bearer " + before) == Caller("one")
+    meanwhile = [authenticator.issue("one", secret).token for secret in ("s:1é", "new")]
+    for token in meanwhile:
+        assert await authenticator.caller("Bearer " + token) == Caller("one")
+    services_file(tmp_path, {"one": {"secret": "new"}})
+    assert await authenticator.caller("Bearer " + meanwhile[1]) == Caller("one")
+    for token in (before, meanwhile[0]):
+        with pytest.raises(InvalidToken):
+            await authenticator.caller("Bearer " + token)
+    with pytest.raises(UnknownClientService):
+        authenticator.issue("one", "s:1é")
+
+
+async def test_a_token_of_the_secret_before_the_previous_one_has_ended(
+    authenticator: Authenticator, tmp_path: Path
+) -> None:
+    token = authenticator.issue("one", "s:1é").token
+    services_file(tmp_path, {"one": {"secret": "third", "previousSecret": "second"}})
+    with pytest.raises(InvalidToken):
+        await authenticator.caller("Bearer " + token)
+
+
+@pytest.mark.parametrize("depth", [10, 2_500])
+async def test_hostile_claims_are_a_foreign_token(authenticator: Authenticator, depth: int) -> None:
+    header = jwt.encode(b'{"alg":"HS256","typ":"JWT"}')
+    nested = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+    for token in (f"{header}.{jwt.encode(nested)}.AAAA", f"{jwt.encode(nested)}.e30.AAAA", f"{header}./.AAAA"):
+        with pytest.raises(InvalidToken):
+            await authenticator.caller("Bearer " + token)
+
+
 async def test_a_new_secret_ends_the_old_tokens(authenticator: Authenticator, tmp_path: Path) -> None:
     token = authenticator.issue("one", "s:1é").token
     services_file(tmp_path, {"one": {"secret": "another"}})

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from batchseal.api.exchange import Exchange
 
 SCOPE = {"headers": [], "method": "GET", "path": "/", "client": None}
@@ -55,3 +57,62 @@ async def test_a_request_body_of_a_known_length_ends_with_its_last_byte() -> Non
     exchange = Exchange(scope, receive, send, max_body_bytes=6, stall_seconds=1)
     assert [piece async for piece in exchange.body()] == [b"one", b"two"]
     assert exchange.body_bytes == 6
+
+
+def exchange(client: tuple[str, int] | None, server: tuple[str, int] | None, *headers: tuple[bytes, bytes]) -> Exchange:
+    async def unused(*_: Any) -> Any:
+        raise AssertionError("nothing is sent or received")
+
+    scope = dict(SCOPE, client=client, server=server, headers=list(headers))
+    return Exchange(scope, unused, unused, max_body_bytes=1, stall_seconds=1)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "192.0.2.7"])
+def test_a_caller_on_this_machine_is_local(peer: str) -> None:
+    assert exchange((peer, 5), ("192.0.2.7", 8080)).is_local
+
+
+@pytest.mark.parametrize(
+    "peer", ["192.0.2.8", "::ffff:192.0.2.8", "128.0.0.1", "2001:db8::1", "::2", "", "localhost.example"]
+)
+def test_a_caller_elsewhere_is_not_local(peer: str) -> None:
+    assert not exchange((peer, 5), ("192.0.2.7", 8080)).is_local
+    assert not exchange((peer, 5), None).is_local
+    assert not exchange(None, ("", 0)).is_local
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded", b"via", b"x-real-ip"])
+def test_a_proxy_on_this_machine_asks_for_others(name: bytes) -> None:
+    assert not exchange(("127.0.0.1", 5), None, (name, b"192.0.2.8")).is_local
+
+
+def test_lines_of_a_list_are_one_header() -> None:
+    lines = [
+        (b"accept", b"text/html"),
+        (b"prefer", b"wait=5"),
+        (b"accept", b"application/zip"),
+        (b"prefer", b"respond-async"),
+    ]
+    headers = exchange(None, None, *lines).headers
+    assert headers == {b"accept": b"text/html, application/zip", b"prefer": b"wait=5, respond-async"}
+
+
+async def test_every_reply_is_kept_private_whatever_a_handler_says() -> None:
+    passed_on: list[Any] = []
+
+    async def send(message: Any) -> None:
+        passed_on.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is received")
+
+    given = [(b"Cache-Control", b"public"), (b"Server", b"x/1.0"), (b"Transfer-Encoding", b"chunked"), (b"etag", b"1")]
+    for way in ("send", "send_anyway"):
+        one = Exchange(dict(SCOPE), receive, send, max_body_bytes=1, stall_seconds=1)
+        await getattr(one, way)({"type": "http.response.start", "status": 200, "headers": list(given)})
+    for start in passed_on:
+        assert sorted(start["headers"]) == [
+            (b"cache-control", b"no-store"),
+            (b"etag", b"1"),
+            (b"x-content-type-options", b"nosniff"),
+        ]

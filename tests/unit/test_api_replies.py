@@ -1,6 +1,7 @@
 """Replies: errors as the contract defines them, JSON without the word `error`, and names in archives."""
 
 import json
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from batchseal import errors
 from batchseal.api.archive import Names, safe
-from batchseal.api.problem import Problems
+from batchseal.api.problem import Problems, nothing_signed
 from batchseal.api.result import REPLY_PIECE_BYTES, Pieces, split
-from batchseal.api.schemas import encode
+from batchseal.api.schemas import cause_of, encode
+from batchseal.operation import DocumentStatus, SignError
 
 STATUS = {  # The code, the HTTP status of the original product, and ours, from the wire contract.
     errors.InternalError: ("0.0.1", 500, 500),
@@ -23,6 +25,8 @@ STATUS = {  # The code, the HTTP status of the original product, and ours, from 
     errors.UnknownClientService: ("1.1.0", 401, 401),
     errors.InactiveClientService: ("1.1.1", 401, 403),
     errors.TooManyRequests: (None, 429, 429),
+    errors.NotSignable: ("batchseal.not_signable", 500, 422),
+    errors.SigningUnavailable: ("batchseal.signing_unavailable", 503, 503),
     errors.NotFound: ("batchseal.not_found", 404, 404),
     errors.NoSpace: ("batchseal.no_space", 507, 507),
     errors.PayloadUnavailable: ("batchseal.payload_unavailable", 503, 503),
@@ -42,6 +46,57 @@ def test_problems(kind: type[errors.ApiError]) -> None:
         headers = dict(problems.headers(kind("why")))
         assert (b"retry-after" in headers) == (status in (429, 503, 507))
         assert (b"www-authenticate" in headers) == (status == 401)
+
+
+@dataclass
+class Row:
+    """The parts of a document's row that a reply about its failure needs."""
+
+    name: str
+    sign_error: SignError | None
+    cause: str | None
+    status: DocumentStatus = DocumentStatus.ERROR_SIGNING
+
+
+@pytest.mark.parametrize(
+    ("sign_errors", "kind"),
+    [
+        (["NOT_SIGNABLE"], errors.NotSignable),
+        (["NOT_SIGNABLE", "NOT_SIGNABLE"], errors.NotSignable),
+        (["CONFIGURATION_SIGN_ERROR"], errors.ValueNotAllowed),
+        (["CONFIGURATION_SIGN_ERROR", "NOT_SIGNABLE"], errors.NotSignable),
+        # Another try may help one of these, so the reply may not say that none does.
+        (["NOT_SIGNABLE", "CERT_SERVICE_GLOBAL_ERROR"], errors.SigningUnavailable),
+        (["CONFIGURATION_SIGN_ERROR", "TIMESTAMP_SIGN_ERROR"], errors.SigningUnavailable),
+        (["NOT_SIGNABLE", "INVALID_CERT_SERVICE_CREDS"], errors.NotConfigured),
+        (["INVALID_CERT_ACCESS_ACCOUNT"], errors.NotConfigured),
+        (["INVALID_CERTIFICATE_SIGN_ERROR"], errors.NotConfigured),
+        (["NOT_SIGNABLE", "STORAGE_SERVICE_GLOBAL_ERROR"], errors.InternalError),
+        (["SIGN_OPERATION_INTERNAL_ERROR"], errors.InternalError),
+    ],
+)
+def test_why_no_document_was_signed(sign_errors: list[str], kind: type[errors.ApiError]) -> None:
+    rows = [Row(f"{at}.pdf", SignError[name], f"cause {name}") for at, name in enumerate(sign_errors)]
+    failure = nothing_signed(rows)  # type: ignore[arg-type]
+    assert type(failure) is kind
+    (decided,) = [row for row in rows if failure.cause == f"{row.name}: {row.cause}"][:1]
+    assert failure.cause.count(decided.name) == 1
+
+
+def test_each_reason_of_a_failed_document_has_its_error() -> None:
+    for reason in SignError:
+        failure = nothing_signed([Row("a.pdf", reason, "why")])  # type: ignore[list-item]
+        assert failure.cause == "a.pdf: why", reason
+
+
+def test_the_name_stands_in_front_of_a_cause_once() -> None:
+    for stored in ("the PDF is encrypted", "a.pdf: the PDF is encrypted"):  # the second form is that of release 0.1
+        assert cause_of(Row("a.pdf", SignError.NOT_SIGNABLE, stored)) == "a.pdf: the PDF is encrypted"  # type: ignore[arg-type]
+    assert cause_of(Row("a.pdf", None, None)) == "a.pdf: could not be signed"  # type: ignore[arg-type]
+
+
+def test_callers_see_only_the_sign_errors_of_the_contract() -> None:
+    assert {reason.label for reason in SignError} == {name for name in SignError.__members__ if name != "NOT_SIGNABLE"}
 
 
 def test_a_taken_reference_tells_whose_it_is() -> None:

@@ -146,6 +146,21 @@ def test_the_command_signs_and_tells(
     assert sign(service, folder, *flags) == 0
 
 
+@pytest.mark.parametrize("headers", [{}, {"Batchseal-Sandbox": "true"}])
+def test_the_command_warns_of_a_sandbox(
+    headers: dict[str, str],
+    service: Any,
+    body: BatchBody,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BATCHSEAL_SECRET", "s")
+    service.headers = headers
+    assert sign(service, str(body.documents[0].path.parent), "--client-id", "i", "--out", str(tmp_path / "out")) == 0
+    assert ("these signatures are for tests only" in capsys.readouterr().err) == bool(headers)
+
+
 def test_the_command_takes_the_secret_of_the_service(
     service: Any, body: BatchBody, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,22 @@ def test_wrong_values_are_refused(name: str, text: str) -> None:
         load_settings({name: text}, {})
 
 
+@pytest.mark.parametrize("name", ["service_domain", "upstream_url"])
+def test_the_sandbox_and_a_signing_service_are_not_both_asked_for(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--sandbox .* https://s "):
+        load_settings({"sandbox": "true", name: "https://s"}, {})
+    assert not load_settings({name: "https://s"}, {}).uses_sandbox
+
+
+def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> None:
+    assert load_settings({}, {"EINVOICEINTEGRATIONCLIENT_SERVICE_DOMAIN": ""}).sandbox_is_unasked
+    assert not load_settings({"sandbox": "true"}, {}).sandbox_is_unasked
+    assert not load_settings({"service_domain": "https://s"}, {}).sandbox_is_unasked
+    # Its children are told the address of the sandbox as the service domain.
+    told = {"service_domain": "http://127.0.0.1:9", "sandbox_signs": True}
+    assert Settings(**told).sandbox_is_unasked and not Settings(**told, sandbox=True).sandbox_is_unasked
+
+
 def test_the_advertised_address_is_told_or_the_listening_one() -> None:
     assert load_settings({"host": "h", "port": "9"}, {}).advertised == ("h", 9)
     assert load_settings({"advertised_address": "[::1]:9"}, {}).advertised == ("::1", 9)

@@ -9,9 +9,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
+from batchseal.settings.load import Settings
 
 
 def write(path, table):
@@ -45,6 +48,32 @@ def test_a_secret_is_compared_and_never_shown(path):
     service = ClientServices.load(write(path, {"A": {"secret": "gr€en-canary"}})).get("A")
     assert service.accepts("gr€en-canary") and not service.accepts("gr€en-canar") and not service.accepts("")
     assert "canary" not in repr(service)
+
+
+def test_short_secrets_are_warned_of_by_name_and_never_shown(path):
+    long, short = "sixteen-letters!", "fifteen-letters"
+    table = {"A": {"secret": long}, "B": {"secret": short}, "C": {"secret": long, "previousSecret": short}}
+    with capture_logs() as said:
+        services = ClientServices.load(write(path, table))
+        write(path, {"A": {"secret": long}, "D": {"secret": "é" * 15}})
+        services.reload_if_changed()
+        write(path, {"A": {"secret": long}})
+        services.reload_if_changed()
+    assert [entry["client_services"] for entry in said] == [["B", "C"], ["D"]]
+    assert all(entry["log_level"] == "warning" and "16 characters" in entry["event"] for entry in said)
+    assert short not in str(said)
+
+
+def test_one_process_makes_the_remarks_for_all(path):
+    write(path, {"A": {"secret": "short"}}).chmod(0o644)
+    with capture_logs() as said:
+        assert ClientServices.load(path, remarks=False).get("A").accepts("short")
+    assert not said
+
+
+def test_a_byte_order_mark_does_not_matter(path):
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"A": {"secret": "s"}}).encode())
+    assert ClientServices.load(path).ids() == ["A"]
 
 
 def test_a_missing_file_configures_nobody(path):
@@ -100,6 +129,43 @@ def test_a_sandbox_file_is_made_once_with_a_fresh_secret(tmp_path):
     assert sorted(os.listdir(first.parent)) == ["client-services-config.json"]
     other = make_sandbox_services(tmp_path / "other", tmp_path / "sandbox")
     assert len(json.loads(text)[SANDBOX_SERVICE]["secret"]) >= 32 and other.read_text() != text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"my-client": {"secret": "s"}},
+        {SANDBOX_SERVICE: {"secret": "s"}, "my-client": {"secret": "t"}},
+        {SANDBOX_SERVICE: {"secret": "s", "credentialId": "seal"}},
+        {SANDBOX_SERVICE: {"secret": "s", "pinFile": "pin"}},
+    ],
+)
+def test_the_sandbox_signs_for_an_operators_clients_only_if_that_is_asked_for(path, table):
+    write(path, table)
+    with pytest.raises(ConfigurationError, match=r"--service-domain or --upstream-url, or give --sandbox") as refusal:
+        ClientServices.load(path, sandbox_only=True)
+    assert str(path) in refusal.value.cause
+    assert ClientServices.load(path).ids() == list(table)
+
+
+async def test_check_says_what_the_start_would_say(path):
+    write(path, {"my-client": {"secret": "s"}})
+    with pytest.raises(ConfigurationError, match="give --sandbox"):
+        await check_configuration(Settings(work_folder=path.parent))
+    assert "1 client services" in await check_configuration(Settings(work_folder=path.parent, sandbox=True))
+
+
+@pytest.mark.parametrize("more", [{}, {"previousSecret": "t"}, {"active": True}])
+def test_the_sandbox_signs_for_the_client_that_it_made_up(path, more):
+    write(path, {SANDBOX_SERVICE: {"secret": "s", **more}})
+    assert ClientServices.load(path, sandbox_only=True).ids() == [SANDBOX_SERVICE]
+
+
+def test_a_running_sandbox_takes_no_clients_of_an_operator(path):
+    services = ClientServices.load(make_sandbox_services(path.parent, path.parent), sandbox_only=True)
+    write(path, {"my-client": {"secret": "s"}})
+    assert services.reload_if_changed() is False
+    assert services.ids() == [SANDBOX_SERVICE] and "--sandbox" in services.problem
 
 
 def test_a_work_folder_that_is_there_is_only_read(tmp_path):

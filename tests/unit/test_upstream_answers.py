@@ -3,7 +3,9 @@
 import email.utils
 import time
 
+import aiohttp
 import pytest
+from cryptography import x509
 
 from batchseal.errors import (
     CallRejected,
@@ -17,11 +19,20 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamTransient,
 )
-from batchseal.upstream.answers import read_answer, retry_after_seconds
+from batchseal.upstream.answers import (
+    MAX_LIFETIME_SECONDS,
+    MAX_PAUSE_SECONDS,
+    connection_error,
+    lifetime_seconds,
+    read_answer,
+    refusing,
+    retry_after_seconds,
+)
 from batchseal.upstream.lane import pause_seconds
 from batchseal.upstream.pace import DEFAULT_PACE
 from batchseal.upstream.probe import is_token, name_of, read_claims
 from batchseal.upstream.transport import check_address, is_exempt, proxy_address
+from batchseal.upstream.wire import read_grant
 
 
 @pytest.mark.parametrize(
@@ -37,6 +48,8 @@ from batchseal.upstream.transport import check_address, is_exempt, proxy_address
         (408, b"", UpstreamTransient, True),
         (501, b"", UpstreamPermanent, False),
         (302, b"", UpstreamPermanent, False),
+        (101, b"{}", UpstreamPermanent, False),
+        (0, b"{}", UpstreamPermanent, False),
         (400, b'{"error":"invalid_request","error_description":"Invalid parameter SAD"}', GrantExpired, True),
         (400, b'{"error":"x","error_description":"The authorization has expired"}', GrantExpired, True),
         (400, b'{"error":"invalid_request","error_description":"Missing parameter hash"}', CallRejected, False),
@@ -71,6 +84,75 @@ def test_retry_after_in_both_forms():
     assert retry_after_seconds(None) is None and retry_after_seconds("soon") is None
     assert 25 < retry_after_seconds(email.utils.formatdate(time.time() + 30, usegmt=True)) <= 31
     assert retry_after_seconds(email.utils.formatdate(time.time() - 30, usegmt=True)) == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5000, "1e400", "inf", "nan", "-5", "²", "٣", "1_000", "", " ", "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+     "Mon, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 9999 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "x" * 10_000],
+)  # fmt: skip
+def test_any_retry_after_is_a_pause_that_can_be_waited_for_or_none(value):
+    seconds = retry_after_seconds(value)
+    assert seconds is None or 0 <= seconds <= MAX_PAUSE_SECONDS
+    with pytest.raises(UpstreamTransient) as raised:
+        read_answer("p", 503, {"Retry-After": value}, b"{}")
+    assert raised.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("value", [10**400, 1e308, 2**63, 3600, 0.5, 0, -5, -(10**400), True, "3600", None, [], {}])
+def test_any_lifetime_is_a_time_that_can_be_computed_with(value):
+    seconds = lifetime_seconds(value, 300.0)
+    assert isinstance(seconds, float) and 0 <= seconds <= MAX_LIFETIME_SECONDS
+    assert seconds == 300.0 or not isinstance(value, bool | str | list | dict | None)
+    assert read_grant("p", {"SAD": "x", "expiresIn": value}).expires_in_seconds >= 0
+
+
+DEEP = b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, DEEP, OutcomeUnknown),
+        (200, b'{"a":"\xff"}', OutcomeUnknown),
+        (200, b'{"expires_in":' + b"9" * 5000 + b"}", OutcomeUnknown),
+        (200, b'{"a":"\\ud800"}', OutcomeUnknown),
+        (400, DEEP, CallRejected),
+        (400, b'{"error":' + b"[" * 300 + b"]" * 300 + b',"error_description":{"a":1}}', CallRejected),
+        (503, b"\xff" * 100, UpstreamTransient),
+    ],
+)
+def test_whatever_an_answer_holds_ends_in_a_typed_error(status, body, kind):
+    with pytest.raises(kind) as raised:
+        read_answer("credentials/list", status, {"Content-Type": "application/json"}, body)
+    assert raised.value.cause.startswith("credentials/list: ") and len(raised.value.cause) < 300
+
+
+def test_a_byte_order_mark_before_an_answer_is_ignored():
+    assert read_answer("p", 200, {}, b"\xef\xbb\xbf" + b'{"a":1}') == {"a": 1}
+
+
+def test_errors_of_a_connection_are_told_in_words():
+    problems = [TimeoutError(), aiohttp.ServerDisconnectedError(), aiohttp.ClientPayloadError("x"), ValueError("x"),
+                aiohttp.InvalidURL("x"), aiohttp.ConnectionTimeoutError(), OSError(104, "Connection reset by peer")]  # fmt: skip
+    for problem in problems:
+        for path in ("credentials/list", ""):
+            cause = connection_error(path, problem).cause
+            assert type(problem).__name__ not in cause and "Error" not in cause and not cause.startswith(":")
+
+
+def test_reading_can_fail_in_any_way():
+    for problem in (
+        RecursionError(),
+        OverflowError(),
+        KeyError("x"),
+        AttributeError(),
+        x509.DuplicateExtension("x", None),
+    ):
+        with pytest.raises(UpstreamPermanent, match=r"^in words$"), refusing(UpstreamPermanent, "in words"):
+            raise problem
+    with pytest.raises(OutcomeUnknown, match="own"), refusing(UpstreamPermanent, "in words"):
+        raise OutcomeUnknown("its own")
 
 
 def test_pauses_grow_vary_and_heed_the_upstream():

@@ -118,7 +118,7 @@ class Authenticator:
         """
         if (claims := self.tokens.read(token)) is not None:
             service = self.services.get(claims.client_id)
-            if service is None or self.tokens.binding(service.secret) != claims.bound:
+            if service is None or claims.bound not in map(self.tokens.binding, service.secrets):
                 raise InvalidToken("the token's client service was removed or its secret has changed")
             return Caller(active(service).id)
         client_service = await self.foreign.client_service(token, self.services, address)

@@ -1,6 +1,7 @@
 """One HTTP request and its reply, between the server (granian) and the application.
 
-The server leaves three things to the application, and this module does them for every route:
+Every reply goes through `Exchange`, which gives it the headers of KEPT_PRIVATE. The server leaves three things to the
+application, and this module does them for every route:
 
 - The server has no size limit and no timeout for a request body. `Exchange.body` enforces both.
 - The server closes the connection as soon as the reply is complete. A caller that is still sending its body gets a broken
@@ -9,12 +10,13 @@ The server leaves three things to the application, and this module does them for
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 from batchseal.api.address import Address
 from batchseal.errors import BodyStalled, InvalidRequest, TooLarge
+from batchseal.system.loopback import is_loopback
 
 T = TypeVar("T")
 Message = MutableMapping[str, Any]
@@ -28,6 +30,16 @@ DISCARD_SECONDS = 60.0
 DISCARD_PAUSE_SECONDS = 2.0
 # A caller that reads nothing of its reply for this long is disconnected.
 SEND_STALL_SECONDS = 120.0
+# Every reply has these: no cache keeps it (RFC 9111 5.2.2.5), and no browser guesses another type than it names. They replace
+# what a handler has set, and the server's name is left out.
+KEPT_PRIVATE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+# The server frames the body itself, and HTTP forbids this header beside Content-Length.
+NOT_FROM_HANDLERS = {b"cache-control", b"x-content-type-options", b"server", b"transfer-encoding"}
+# Of these headers, several lines mean the same as one line with all values (RFC 9110 5.3). Of any other, the last line counts;
+# the guard refuses a second line where that would be ambiguous.
+LISTS = {b"accept", b"content-encoding", b"prefer"}
+# Proxies name by these for whom they ask.
+FORWARDED = {b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"}
 
 
 class Exchange:
@@ -36,7 +48,8 @@ class Exchange:
     `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
     body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
     `stall_seconds` (0: no minimum). `send_stall_seconds` is how long a caller may read nothing of its
-    reply before it is disconnected. `cleanup` runs when the exchange is closed, however it ended.
+    reply before it is disconnected. `more_headers` are added to the reply, whoever sends it. `cleanup` runs when the exchange
+    is closed, however it ended.
     """
 
     def __init__(
@@ -49,15 +62,17 @@ class Exchange:
         stall_seconds: float,
         min_rate: int = 0,
         send_stall_seconds: float = SEND_STALL_SECONDS,
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._send_stall_seconds = send_stall_seconds
+        self._more_headers = more_headers
         self.scope = scope
         self._receive = receive
         self._send = send
         self.max_body_bytes = max_body_bytes
         self.stall_seconds = stall_seconds
         self.min_rate = min_rate
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = joined(scope["headers"])
         self.address: Address | None = None
         self.route = ""  # The route's name in the contract. Empty until a route takes the request.
         self.cleanup = AsyncExitStack()
@@ -120,6 +135,16 @@ class Exchange:
         return str(client[0]) if client else ""
 
     @property
+    def is_local(self) -> bool:
+        """Whether the caller is on this machine: on loopback, or at the address that it called.
+
+        A proxy on this machine that asks for somebody else is not local, as far as its headers tell.
+        """
+        server = self.scope.get("server")
+        own = str(server[0]) if server else ""
+        return (is_loopback(self.peer) or (bool(own) and self.peer == own)) and not FORWARDED & self.headers.keys()
+
+    @property
     def length(self) -> int | None:
         """The value of Content-Length in bytes (0 without one), or None for a chunked body."""
         return None if b"transfer-encoding" in self.headers else self._length
@@ -161,9 +186,7 @@ class Exchange:
         if self.gone:
             raise ConnectionResetError("the caller has gone")
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            # The server decides itself how to frame the body, and HTTP forbids this header beside Content-Length.
-            message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != b"transfer-encoding"]
+            self._begin(message)
             self._left_bytes = next((int(v) for k, v in message["headers"] if k.lower() == b"content-length"), -1)
             await self._pass_on(message)
             if self.scope["method"] == "HEAD":
@@ -181,11 +204,19 @@ class Exchange:
     async def send_anyway(self, message: Message) -> None:
         """Like `send`, but does not check whether the caller has disconnected, and never discards the rest of a body."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._begin(message)
         await self._pass_on(message)
+
+    def _begin(self, start: Message) -> None:
+        """Notes the status of the reply that begins, and completes its headers."""
+        self.status = start["status"]
+        given = [pair for pair in start["headers"] if pair[0].lower() not in NOT_FROM_HANDLERS]
+        start["headers"] = given + KEPT_PRIVATE
 
     async def _pass_on(self, message: Message) -> None:
         """Gives a message to the server. Raises ConnectionResetError after `send_stall_seconds`."""
+        if self._more_headers and message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *self._more_headers]
         try:
             async with asyncio.timeout(self._send_stall_seconds):
                 await self._send(message)
@@ -248,3 +279,11 @@ class Exchange:
         if self._watcher is not None:
             self._watcher.cancel()
         await self.cleanup.aclose()
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers of a request by their names in lower case."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in lines:
+        headers[name] = headers[name] + b", " + value if name in LISTS and name in headers else value
+    return headers

@@ -27,6 +27,10 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 # The router caches the last 1,200 paths. A longer path than this never reaches it, so that the cache stays small.
 # External references do not count: they were taken out of the path before.
 MAX_ROUTED_BYTES = 1024
+# Every reply of a service whose documents the sandbox signs has this header: nobody may take them for real ones.
+SANDBOX_HEADER = (b"batchseal-sandbox", b"true")
+# A second line of one of these leaves open who calls or what the body is, and a proxy may have read the other one.
+ONCE = (b"authorization", b"content-length", b"content-type", b"transfer-encoding")
 # How long a cancelled request may take to clean up.
 CANCELLED_SECONDS = 2.0
 
@@ -97,6 +101,7 @@ class Guard:
             stall_seconds=self.settings.body_stall_seconds,
             min_rate=self.settings.min_body_rate,
             send_stall_seconds=self.pace.send_stall_seconds,
+            more_headers=(SANDBOX_HEADER,) if self.settings.sandbox_signs else (),
         )
         task = asyncio.current_task()
         assert task is not None
@@ -171,8 +176,14 @@ class Guard:
         needs_host = scope["http_version"] not in ("1", "1.0")
         if len(hosts) > 1 or (needs_host and hosts in ([], [b""])):
             raise InvalidRequest("the request needs exactly one Host header")
+        given = [name for name, _ in scope["headers"]]
+        for name in ONCE:
+            if given.count(name) > 1:
+                raise InvalidRequest(f"the request has more than one {name.decode().title()} header")
         if b"content-length" in exchange.headers and b"transfer-encoding" in exchange.headers:
             raise InvalidRequest("the request has both Content-Length and Transfer-Encoding")
+        if exchange.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise InvalidRequest("the body has a Transfer-Encoding beside chunked; send it without compression")
         if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise InvalidRequest("the body has a Content-Encoding; send it without compression")
         address = self.addresses.resolve(scope["raw_path"] or b"/", scope["query_string"])

@@ -32,8 +32,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 # For each route: its summary, its reply, and its HTTP statuses besides 401, 403 and 500, which all routes have.
 SIGN = ("200", "202", "400", "408", "409", "413", "429", "503", "507")
 SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "sign_json": ("Sign documents and wait for the result", "SignOperation", SIGN),
-    "sign_files": ("Sign files and wait for the result", "SignOperation", SIGN),
+    "sign_json": ("Sign documents and wait for the result", "SignOperation", (*SIGN, "422")),
+    "sign_files": ("Sign files and wait for the result", "SignOperation", (*SIGN, "422")),
     "register_json": ("Register documents for signing, without waiting", "Registration", SIGN),
     "register_files": ("Register files for signing, without waiting", "Registration", SIGN),
     "status_by_reference": (

@@ -14,6 +14,7 @@ import structlog
 
 from batchseal.api.exchange import Send
 from batchseal.api.offered_service import Document
+from batchseal.api.schemas import cause_of
 from batchseal.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -22,6 +23,8 @@ from batchseal.errors import (
     InvalidToken,
     NoRoom,
     NotConfigured,
+    NotSignable,
+    SigningUnavailable,
     UnknownClientService,
     ValueNotAllowed,
 )
@@ -33,13 +36,28 @@ MEDIA_TYPE = b"application/problem+json"
 CHALLENGE = b'Basic realm="batchseal", charset="UTF-8", Bearer realm="batchseal"'
 # Replies with these statuses always have a Retry-After header.
 ASK_AGAIN = (429, 503, 507)
-# The error that ends a synchronous request if none of its documents could be signed, by the first document's signError.
-NOTHING_SIGNED: dict[SignError, type[ApiError]] = {
-    SignError.CONFIGURATION_SIGN_ERROR: ValueNotAllowed,
-    SignError.INVALID_CERT_SERVICE_CREDS: NotConfigured,
-    SignError.INVALID_CERT_ACCESS_ACCOUNT: NotConfigured,
-    SignError.INVALID_CERTIFICATE_SIGN_ERROR: NotConfigured,
-}
+# The errors that end a synchronous request of which no document could be signed, with the signErrors of documents that lead to
+# them. The first one counts that a document has. Trouble that may pass comes first: only where nothing else was wrong is it
+# true that another try is of no use.
+NOTHING_SIGNED: tuple[tuple[type[ApiError], frozenset[SignError]], ...] = (
+    (SigningUnavailable, frozenset({SignError.CERT_SERVICE_GLOBAL_ERROR, SignError.TIMESTAMP_SIGN_ERROR})),
+    (
+        InternalError,
+        frozenset({SignError.STORAGE_SERVICE_GLOBAL_ERROR, SignError.SIGN_OPERATION_INTERNAL_ERROR}),
+    ),
+    (
+        NotConfigured,
+        frozenset(
+            {
+                SignError.INVALID_CERT_SERVICE_CREDS,
+                SignError.INVALID_CERT_ACCESS_ACCOUNT,
+                SignError.INVALID_CERTIFICATE_SIGN_ERROR,
+            }
+        ),
+    ),
+    (NotSignable, frozenset({SignError.NOT_SIGNABLE})),
+    (ValueNotAllowed, frozenset({SignError.CONFIGURATION_SIGN_ERROR})),
+)
 PAUSE_SECONDS = 5
 CREDENTIALS_WRONG = (InvalidToken, UnknownClientService, InactiveClientService)
 
@@ -66,13 +84,12 @@ class Problems:
             "status": status,
             "detail": problem.cause,
         }
-        if (operation_id := getattr(problem, "operation_id", None)) is not None:
-            fields["id"] = operation_id
+        fields["id"] = problem.operation_id
         return msgspec.json.encode({k: v for k, v in (fields | more).items() if v is not None}) + b"\n"
 
     def headers(self, error: ApiError) -> list[tuple[bytes, bytes]]:
         """The headers of the reply, without Content-Type and Content-Length."""
-        headers = [(b"cache-control", b"no-store")]
+        headers: list[tuple[bytes, bytes]] = []
         pause_seconds = error.retry_after_seconds
         if pause_seconds is None and error.status in ASK_AGAIN:
             pause_seconds = PAUSE_SECONDS
@@ -109,9 +126,9 @@ class Problems:
 
 
 def nothing_signed(documents: Sequence[Document]) -> ApiError:
-    """The error that replaces a synchronous result without a signed document: why the first one that failed was not signed."""
-    failed = next((d for d in documents if d.status == DocumentStatus.ERROR_SIGNING), None)
-    if failed is None:
-        return InternalError("no document could be signed")
-    kind = NOTHING_SIGNED.get(failed.sign_error, InternalError) if failed.sign_error else InternalError
-    return kind(f"{failed.name}: {failed.cause or 'could not be signed'}")
+    """The error that replaces a synchronous result without a signed document. Its cause is that of the document that decided."""
+    for kind, sign_errors in NOTHING_SIGNED:
+        for document in documents:
+            if document.status == DocumentStatus.ERROR_SIGNING and document.sign_error in sign_errors:
+                return kind(cause_of(document))
+    return InternalError("no document could be signed")

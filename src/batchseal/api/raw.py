@@ -21,12 +21,10 @@ def raw_document(operation: Operation, document: Delivered, range_header: str | 
     headers = [
         (b"accept-ranges", b"bytes"),
         (b"etag", tag.encode()),
-        (b"cache-control", b"private, no-cache"),
         (
             b"content-disposition",
             b"attachment; filename*=UTF-8''" + quote(document.row.name, safe="").encode(),
         ),
-        (b"x-content-type-options", b"nosniff"),
     ]
     media_type = document.row.content_type.media_type.encode()
     if wanted is None:

@@ -37,8 +37,8 @@ class AdvancedSignatureInfo(Struct):
 
 class SignatureInfo(Struct):
     signature_type: Literal["PAdES", "XAdES", "CAdES"]
-    reason: str | None = None
-    location: str | None = None
+    reason: Annotated[str, Meta(max_length=1000)] | None = None
+    location: Annotated[str, Meta(max_length=1000)] | None = None
     apply_timestamp: bool | None = None
     visible_signature_info: VisibleSignatureInfo | None = None
     advanced_signature_info: AdvancedSignatureInfo | None = None
@@ -80,7 +80,7 @@ class SignRequest(Struct):
     """One batch. Its `externalReference` must be unique per client service; those of its documents may repeat."""
 
     external_reference: Annotated[str, Meta(min_length=1, max_length=255)]
-    description: str
+    description: Annotated[str, Meta(max_length=4000)]
     documents: Annotated[list[RequestedDocument], Meta(min_length=1, max_length=10_000)]
     preservation_info: PreservationInfo | None = None
     return_signed_content: bool | None = None

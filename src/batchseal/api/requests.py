@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from email.message import Message as Headers
+from email.utils import collapse_rfc2231_value
 
 from batchseal.errors import InvalidRequest, NotFound, ValueNotAllowed
 
@@ -57,7 +58,7 @@ def check_media_type(header: str | None, form: str) -> str:
         raise InvalidRequest(f"Content-Type is {media_type}; this address takes application/json")
     headers = Headers()
     headers["content-type"] = header or "application/json"
-    charset = str(headers.get_param("charset", "utf-8")).lower()
+    charset = collapse_rfc2231_value(headers.get_param("charset", "utf-8")).lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise InvalidRequest(f"the body's charset is {charset}, but JSON must be UTF-8")
     return header or "application/json"

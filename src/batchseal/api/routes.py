@@ -45,7 +45,7 @@ def header(request: Request, name: bytes) -> str | None:
 
 
 def json_reply(body: bytes, *headers: tuple[bytes, bytes], status: int = 200) -> Response:
-    return Response(status, [(b"cache-control", b"no-store"), *headers], Content(JSON, body))
+    return Response(status, list(headers), Content(JSON, body))
 
 
 class Routes:
@@ -119,7 +119,7 @@ class Routes:
             return await self.signed(request, caller, received)
         except PayloadUnavailable as away:
             away.location = self.status_address(request, received.id)
-            away.operation_id = received.id  # type: ignore[attr-defined]
+            away.operation_id = received.id
             raise
 
     async def signed(self, request: Request, caller: Caller, received: Operation) -> Response:
@@ -132,11 +132,13 @@ class Routes:
                 retry_after_seconds=retry_after_seconds(received),
                 location=self.status_address(request, received.id),
             )
-            late.operation_id = received.id  # type: ignore[attr-defined]
+            late.operation_id = received.id
             raise late
         operation, documents = finished
         if operation.documents_signed == 0:
-            raise nothing_signed(documents)
+            failure = nothing_signed(documents)
+            failure.operation_id = operation.id
+            raise failure
         await self.reserve(request, documents)
         return await self.with_content(request, caller, operation, documents)
 
@@ -196,7 +198,7 @@ class Routes:
         delivered = await self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
-                raise NotFound(f"{document.row.name}: not signed: {document.row.cause or 'the cause is not known'}")
+                raise NotFound(schemas.cause_of(document.row))
             return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
         raise NotFound(f"document {ordinal} of operation {operation.id} does not exist")
 
@@ -279,7 +281,7 @@ class Routes:
         delivered = await self.delivered(request, operation, documents, "base64")
         self.note_when_fetched(request, caller, operation, delivered)
         content = partial(result.stream_with_content, operation, delivered, self.contract.document)
-        headers = [(b"cache-control", b"no-store"), (b"vary", b"accept")]
+        headers = [(b"vary", b"accept")]
         if result.result_bytes(documents) > SMALL_RESULT_BYTES:
             return Response(200, headers, StreamedContent(JSON, content))
         # For a small result, joining the pieces costs less than sending each of them.
@@ -293,7 +295,7 @@ class Routes:
         self.note_when_fetched(request, caller, operation, delivered)
         content = partial(stream_archive, operation, delivered)
         name = b'attachment; filename="operation-%d.zip"' % operation.id
-        headers = [(b"cache-control", b"no-store"), (b"vary", b"accept"), (b"content-disposition", name)]
+        headers = [(b"vary", b"accept"), (b"content-disposition", name)]
         return Response(200, headers, StreamedContent(requests.ZIP.encode(), content))
 
 

@@ -3,7 +3,7 @@
 Fields with their default value are left out. Fields whose names the contract may change are renamed last (`renamed`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -19,7 +19,12 @@ class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
 
 def one_of(names: type[IntEnum]) -> msgspec.Meta:
     """Lists the values that a field can have, for the OpenAPI document."""
-    return msgspec.Meta(extra_json_schema={"enum": [member.name for member in names]})
+    return listed(member.name for member in names)
+
+
+def listed(names: Iterable[str]) -> msgspec.Meta:
+    """The same for names that are given; a name that is given twice is listed once."""
+    return msgspec.Meta(extra_json_schema={"enum": list(dict.fromkeys(names))})
 
 
 Status = Annotated[str, one_of(OperationStatus)]
@@ -65,7 +70,7 @@ class SignedDocument(Struct):
     content_length: int
     additional_content_length: int
     reception_date: Instant
-    sign_error: Annotated[str, one_of(SignError)] | None = None
+    sign_error: Annotated[str, listed(error.label for error in SignError)] | None = None
     cause_message: str | None = None
     signed_content: str | None = None
 
@@ -169,8 +174,8 @@ def signed_document(operation: Operation, document: Document, names: Mapping[str
             content_type=document.content_type.media_type,
             internal_id=operation.id * 1_000_000 + document.ordinal + 1,
             sign_status=document.status.name,
-            sign_error=document.sign_error.name if document.sign_error else None,
-            cause_message=document.cause,
+            sign_error=document.sign_error.label if document.sign_error else None,
+            cause_message=cause_of(document) if document.cause else None,
             cipher_status="NO_CIPHER",
             storage_status="CONTENT_NOT_STORED",
             content_length=document.content_bytes,
@@ -179,6 +184,13 @@ def signed_document(operation: Operation, document: Document, names: Mapping[str
         ),
         names,
     )
+
+
+def cause_of(document: Document) -> str:
+    """Why a document was not signed, for a person. It begins with the document's name, once."""
+    cause, name = document.cause or "could not be signed", f"{document.name}: "
+    # Rows that an earlier release has written hold the name already.
+    return cause if cause.startswith(name) else name + cause
 
 
 def sign_operation(operation: Operation, status: OperationStatus) -> dict[str, Any]:

@@ -4,9 +4,11 @@ The documentation is served from local files.
 """
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import structlog
 from blacksheep import Content, Request, Response
 
 from batchseal.api import schemas
@@ -20,6 +22,7 @@ from batchseal.api.schemas import Health, Token
 from batchseal.api.tokens import LIFETIME_SECONDS, Issued
 from batchseal.errors import (
     ApiError,
+    BatchsealError,
     InvalidRequest,
     NotFound,
     TooLarge,
@@ -28,6 +31,8 @@ from batchseal.errors import (
 
 MAX_TOKEN_FORM_BYTES = 64 << 10
 SCOPE = "sign"
+
+log = structlog.get_logger("api")
 SWAGGER_FILES = {
     "swagger-ui-bundle.js": b"text/javascript",
     "swagger-ui.css": b"text/css",
@@ -65,23 +70,37 @@ class ServiceRoutes:
         self.problems = problems
         self.counts = metrics
         self.openapi = openapi
+        self.warned_of: set[str] = set()  # client services whose secret was seen in an address
 
     # --- tokens (RFC 6749 4.4) ------------------------------------------------------------------------------
 
     async def token(self, request: Request) -> Response:
         """Issues a token for client credentials. A missing grant_type counts as client_credentials."""
         try:
-            form = await self.token_form(request)
+            query, body = await self.token_form(request)
+            form = query | body
             if form.get("grant_type", "client_credentials") != "client_credentials":
                 raise ValueNotAllowed("grant_type must be client_credentials")
             issued = self.issue(header(request, b"authorization"), form, exchange_of(request).peer)
         except ApiError as error:
             return self.token_refused(error)
+        if "client_secret" in query:
+            self.warn_of_address(issued.client_service)
         token = Token(issued.token, "bearer", LIFETIME_SECONDS, SCOPE, issued.token_id)
         return json_reply(schemas.encode(token), (b"pragma", b"no-cache"))
 
-    async def token_form(self, request: Request) -> dict[str, str]:
-        """The parameters of the query and of a form in the body. The body's value wins. Raises TooLarge, InvalidRequest."""
+    def warn_of_address(self, client_service: str) -> None:
+        """Logs once for each client service that its secret stands in addresses, which RFC 6749 2.3.1 forbids."""
+        if client_service not in self.warned_of:
+            self.warned_of.add(client_service)
+            log.warning(
+                "a client_secret stands in the address of a token request, and proxies log addresses; send it in the body or in"
+                " an Authorization header, and replace it",
+                client_service=client_service,
+            )
+
+    async def token_form(self, request: Request) -> tuple[dict[str, str], dict[str, str]]:
+        """The parameters of the query, and those of a form in the body. Raises TooLarge, InvalidRequest."""
         body = bytearray()
         async for chunk in exchange_of(request).body():
             body += chunk
@@ -89,10 +108,10 @@ class ServiceRoutes:
                 raise TooLarge(f"the form is larger than {MAX_TOKEN_FORM_BYTES} bytes")
         try:
             texts = [exchange_of(request).scope["query_string"].decode("ascii"), body.decode("ascii")]
-            pairs = [parse_qs(text, True, errors="strict", max_num_fields=100) for text in texts]
+            query, form = (parse_qs(text, True, errors="strict", max_num_fields=100) for text in texts)
         except ValueError:
             raise InvalidRequest("the form is not URL-encoded text") from None
-        return {name: values[0] for table in pairs for name, values in table.items()}
+        return single_values(query), single_values(form)
 
     def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
         """A token for the credentials in the Authorization header, or for those in the form if there is no Basic header."""
@@ -118,15 +137,30 @@ class ServiceRoutes:
         return json_reply(schemas.encode(Health("UP")))
 
     async def ready(self, request: Request) -> Response:
-        """200 if every part is "ok" or has only a warning, else 503."""
+        """200 if every part is "ok" or has only a warning, else 503. Strangers do not see the parts."""
         checks = await self.service.ready()
         up = all(state == "ok" or state.startswith("warning: ") for state in checks.values())
-        body = schemas.encode(Health("UP" if up else "DOWN", checks))
+        shown = checks if await self.may_see_parts(request) else {}
+        body = schemas.encode(Health("UP" if up else "DOWN", shown))
         return json_reply(body, status=200 if up else 503)
+
+    async def may_see_parts(self, request: Request) -> bool:
+        """Whether the caller is on this machine, as `batchseal probe` and `check` are, or proves to be a client service.
+
+        Wrong credentials count against their sender, but they do not make a service seem to be down.
+        """
+        authorization = header(request, b"authorization")
+        if exchange_of(request).is_local or not authorization:
+            return exchange_of(request).is_local
+        try:
+            await self.authenticator.caller(authorization, exchange_of(request).peer)
+        except BatchsealError:
+            return False
+        return True
 
     async def metrics(self, request: Request) -> Response:
         media_type, text = self.counts.exposition(await self.service.numbers())
-        return Response(200, [(b"cache-control", b"no-store")], Content(media_type, text))
+        return Response(200, None, Content(media_type, text))
 
     # --- documentation --------------------------------------------------------------------------------------
 
@@ -137,21 +171,28 @@ class ServiceRoutes:
 
     async def swagger(self, request: Request) -> Response:
         page = SWAGGER_PAGE.format(files=self.base(request) + self.contract.swagger_files)
-        headers = [(b"content-security-policy", PAGE_POLICY), (b"cache-control", b"no-cache")]
+        headers = [(b"content-security-policy", PAGE_POLICY)]
         return Response(200, headers, Content(b"text/html; charset=utf-8", page.encode()))
 
     async def swagger_file(self, request: Request) -> Response:
         name = (request.route_values or {}).get("file") or ""
         if name == "start.js":
             start = (SWAGGER_START % (self.base(request) + self.contract.openapi)).encode()
-            return Response(200, [(b"cache-control", b"no-cache")], Content(b"text/javascript", start))
+            return Response(200, None, Content(b"text/javascript", start))
         if name not in SWAGGER_FILES:
             raise NotFound(f"there is no file {name[:80]!r}")
-        headers = [(b"cache-control", b"public, max-age=86400")]
-        return Response(200, headers, Content(SWAGGER_FILES[name], (swagger_folder() / name).read_bytes()))
+        return Response(200, None, Content(SWAGGER_FILES[name], (swagger_folder() / name).read_bytes()))
 
     async def openapi_document(self, request: Request) -> Response:
-        return Response(200, [(b"cache-control", b"no-cache")], Content(JSON, self.openapi))
+        return Response(200, None, Content(JSON, self.openapi))
+
+
+def single_values(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The value of each parameter. Raises InvalidRequest if one stands there with two values (RFC 6749 3.2)."""
+    for name, values in parameters.items():
+        if len(set(values)) > 1:
+            raise InvalidRequest(f"{name[:80]} is given more than once")
+    return {name: values[0] for name, values in parameters.items()}
 
 
 def swagger_folder() -> Path:

@@ -1,7 +1,8 @@
 """The tokens that the proxy issues itself: JSON Web Tokens (`system/jwt.py`).
 
 Their key is a file in the temp folder. All workers use it, and tokens stay valid over a restart. A token is bound to the
-secret of its client service: when the secret changes, the token becomes invalid.
+secret that it was issued for. When a client service has that secret no longer, neither as its new nor as its previous one, the
+token becomes invalid.
 """
 
 import hmac
@@ -39,6 +40,7 @@ class Claims(msgspec.Struct):
 class Issued:
     token: str
     token_id: str
+    client_service: str
 
 
 class Tokens:
@@ -49,10 +51,10 @@ class Tokens:
         self.key = key
 
     def issue(self, client_service: str, secret: str) -> Issued:
-        """A new token for this client service, valid for LIFETIME_SECONDS and as long as its secret stays the same."""
+        """A new token for this client service, valid for LIFETIME_SECONDS and as long as it has this secret."""
         now, token_id = int(self._now()), secrets.token_urlsafe(16)
         claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
-        return Issued(jwt.issue(self.key, claims), token_id)
+        return Issued(jwt.issue(self.key, claims), token_id, client_service)
 
     def binding(self, secret: str) -> str:
         """A short keyed digest of `secret`. It shows whether two secrets are equal and reveals nothing else about them."""
@@ -68,7 +70,7 @@ class Tokens:
             return None
         try:
             claims = msgspec.json.decode(parsed.claims, type=Claims)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # anybody may have sent it
             return None
         if (claims.iss, claims.aud) != (ISSUER, ISSUER):
             return None

@@ -19,6 +19,7 @@ class Event(IntEnum):
     FINISHED = 2  # its digest is computed from the documents that were signed
     FETCHED = 3
     PURGED = 4
+    ERASED = 5  # its texts were removed because an operator asked for it
 
 
 def content(entry: AuditEntry) -> list[Any]:

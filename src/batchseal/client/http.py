@@ -59,6 +59,7 @@ class Client:
 
     `pauses_seconds` are the pauses after each attempt, unless the service names one; there are as many attempts as pauses.
     `url` is the service's address; it may contain the base path. Raises ConfigurationError if it is not an HTTP address.
+    `sandbox_signs` is True once a reply to a batch has said that the service seals with its sandbox.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Client:
         basic = b64encode(f"{client_id}:{secret}".encode()).decode()
         self._authorization = f"Bearer {token}" if token else f"Basic {basic}"
         self._connection: http.client.HTTPConnection | None = None
+        self.sandbox_signs = False
 
     def close(self) -> None:
         if self._connection is not None:
@@ -158,6 +160,7 @@ class Client:
             reply = connection.getresponse()
             if reply.status >= 400:
                 raise problem_of(reply)
+            self.sandbox_signs = reply.getheader("Batchseal-Sandbox") == "true"
             reply.read()
         except (OSError, http.client.HTTPException) as problem:
             self.close()

@@ -47,7 +47,14 @@ def run(arguments: Sequence[str]) -> int:
 
 @asynccontextmanager
 async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
-    """Opens the audit trail in the database of --database-url or in the embedded database of --temp-folder.
+    """Opens the audit trail as `open_store` opens the database."""
+    async with open_store(settings) as store:
+        yield AuditTrail(store.database, UUID(int=0))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Opens the database of --database-url or the embedded database of --temp-folder.
 
     If no service uses the temp folder now, starts its embedded database and stops it at the end. Raises ConfigurationError
     if there is no database.
@@ -70,7 +77,7 @@ async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
     try:
         store = await Store.connect(url, instance=uuid4(), pool_size=1)
         try:
-            yield AuditTrail(store.database, UUID(int=0))
+            yield store
         finally:
             await store.close()
     finally:

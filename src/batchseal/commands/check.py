@@ -73,7 +73,7 @@ async def result_of(check: Callable[[Settings], Awaitable[str]], settings: Setti
 async def check_configuration(settings: Settings) -> str:
     from batchseal.settings.client_services import ClientServices
 
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
     if services.present:
         return f"{len(services.ids())} client services in {settings.services_file}"
     if settings.uses_sandbox:
@@ -110,7 +110,7 @@ async def check_upstream(settings: Settings) -> str:
     from batchseal.settings.client_services import ClientServices
     from batchseal.upstream.remote import RemoteUpstream
 
-    services = ClientServices.load(settings.services_file)
+    services = ClientServices.load(settings.services_file, remarks=False)
     upstream = RemoteUpstream(settings, services)
     try:
         if problem := await upstream.health():

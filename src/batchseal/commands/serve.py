@@ -7,7 +7,8 @@ from batchseal.commands.settings_flags import read_settings
 DESCRIPTION = """
 Run the service. It accepts batches of documents over HTTP, has their digests signed, and returns the signed
 documents. Without --service-domain and --upstream-url it signs with a built-in sandbox, whose signatures are
-for trials only. The service runs until SIGTERM or SIGINT (Ctrl-C)."""
+for trials only; it does not do so for client services that you have configured, unless --sandbox is given. The
+service runs until SIGTERM or SIGINT (Ctrl-C)."""
 
 EXIT_CODES = "Exit code: 0 after a signal, 2 if the service cannot start."
 

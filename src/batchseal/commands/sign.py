@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from batchseal.client.batch import BatchBody, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
+from batchseal.commands.messages import complain
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import client_secret, load_settings
 
@@ -121,6 +122,8 @@ def sign(options: Namespace) -> int:
         client.close()
         if results:
             show_total(console, results, options.out)
+        if client.sandbox_signs:
+            complain("warning: the service signs with its sandbox; these signatures are for tests only")
     return 1 if any(result.refused for result in results) else 0
 
 

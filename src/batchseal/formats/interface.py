@@ -11,7 +11,16 @@ from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, SignatureType, SignedDocument
+from batchseal.document import (
+    DEFAULT_TIME_STAMP_BYTES,
+    Credential,
+    Description,
+    Evidence,
+    Prepared,
+    Refusal,
+    SignatureType,
+    SignedDocument,
+)
 from batchseal.operation import ContentType
 
 if TYPE_CHECKING:
@@ -56,9 +65,17 @@ class SignatureFormat(Protocol):
         ...
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
         """One result for each original, in order. Blocking, with the GIL released for the heavy part. `signing_time` is UTC.
+
+        `time_stamp_bytes` is the room for a time stamp token, for a format whose room is part of what is signed. A format that
+        takes a token of any length says MAX_TIME_STAMP_BYTES in `Prepared.time_stamp_bytes`. A document that cannot be signed for
+        what it is, is refused with NOT_SIGNABLE, so that its caller learns that another try is of no use.
 
         Raises CredentialUnusable where nothing can be prepared for this credential.
         """

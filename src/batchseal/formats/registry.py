@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from batchseal.document import Credential, Description, Level, Prepared, Refusal
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Level, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Original, SignatureFormat
 from batchseal.formats.pades.pades import Pades
@@ -37,19 +37,23 @@ class Formats:
         """Why the caller cannot have the signature that it wants; None where it can."""
         found = self._by_request.get((wanted.signature_type, wanted.content_type))
         if found is None:
-            return not_offered(wanted.name, self._no_format_for(wanted))
-        return found.offers(wanted) or self.refusal_of_level(wanted.name, wanted.level)
+            return not_offered(self._no_format_for(wanted))
+        return found.offers(wanted) or self.refusal_of_level(wanted.level)
 
-    def refusal_of_level(self, name: str, level: Level) -> Refusal | None:
+    def refusal_of_level(self, level: Level) -> Refusal | None:
         """The same for a document that has been prepared already, since when the configuration may have changed."""
         if level > Level.B and not self._has_time_stamps:
-            return not_offered(name, "time stamps are not set up (--timestamp-urls)")
+            return not_offered("time stamps are not set up (--timestamp-urls)")
         return None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
-        """One result for each original, in order, each by its own format. Raises CredentialUnusable."""
+        """One result for each original, in order, each by its own format: see `SignatureFormat`. Raises CredentialUnusable."""
         results: dict[int, Prepared | Refusal] = {}
         batches: dict[str, list[int]] = {}  # positions by the name of their format
         for position, (_, wanted, _) in enumerate(originals):
@@ -60,7 +64,7 @@ class Formats:
                 batches.setdefault(found.name, []).append(position)
         for name, positions in batches.items():
             batch = [originals[position] for position in positions]
-            prepared = self._by_name[name].prepare(batch, credential, signing_time)
+            prepared = self._by_name[name].prepare(batch, credential, signing_time, time_stamp_bytes)
             results.update(zip(positions, prepared, strict=True))
         return [results[position] for position in range(len(originals))]
 
@@ -72,6 +76,5 @@ class Formats:
         return f"{label} signs {', '.join(signed)}, not {wanted.content_type.media_type}"
 
 
-def not_offered(name: str, cause: str) -> Refusal:
-    """`name` is the document's."""
-    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{name}: {cause}")
+def not_offered(cause: str) -> Refusal:
+    return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause)

@@ -6,21 +6,11 @@ The native scanner reads the chunks as they arrive and decodes the base64 conten
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from batchseal._native.scanner import RequestScanner, ScannedDocument
 from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
-from batchseal.intake.schema import (
-    DocumentEntry,
-    Limits,
-    Request,
-    bounded,
-    describe,
-    required,
-    sniff,
-    wrong_shape,
-)
+from batchseal.intake.reading import Reader
+from batchseal.intake.schema import DocumentEntry, Limits, Request, bound_texts, bounded, describe, required, sniff
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,8 +18,8 @@ if TYPE_CHECKING:
 # The scanner's failures that mean that a limit was exceeded. They get the error code 0.0.4, all others get 0.0.2.
 LIMIT_KINDS = frozenset({"limit_documents", "limit_document_bytes", "limit_text"})
 
-_decode_entry = msgspec.json.Decoder(DocumentEntry).decode
-_decode_request = msgspec.json.Decoder(Request).decode
+_entries = Reader(DocumentEntry)
+_requests = Reader(Request)
 
 
 class JsonIntake:
@@ -62,8 +52,8 @@ class JsonIntake:
         try:
             # In the skeleton, the scanner replaces the list of documents by their number when the list ends. Until then
             # the skeleton breaks off at that place; `0}` completes it.
-            request = _decode_request(self._scanner.request_so_far + b"0}")
-        except msgspec.MsgspecError:
+            request = _requests.read(self._scanner.request_so_far + b"0}", "")
+        except InvalidRequest:
             return None
         return usable_reference(request, self._limits)
 
@@ -73,10 +63,7 @@ class JsonIntake:
         self._check()
         if skeleton is None:
             raise InvalidRequest("the body is not complete")
-        try:
-            request = _decode_request(skeleton)
-        except msgspec.ValidationError as problem:
-            raise wrong_shape(problem, "") from None
+        request = _requests.read(skeleton, "")
         return request_facts(request, request.documents, self._limits)
 
     def _check(self) -> None:
@@ -86,10 +73,7 @@ class JsonIntake:
 
     def _document(self, scanned: ScannedDocument) -> ReceivedDocument:
         place = f"documents[{scanned.ordinal}]"
-        try:
-            entry = _decode_entry(scanned.skeleton)
-        except msgspec.ValidationError as problem:
-            raise wrong_shape(problem, place) from None
+        entry = _entries.read(scanned.skeleton, place)
         content = scanned.content
         if content is None or len(content) == 0:
             if entry.document_request is None:
@@ -112,9 +96,11 @@ def request_facts(request: Request, documents: int | None, limits: Limits) -> Re
         raise InvalidRequest("description is missing")
     if not documents:
         raise InvalidRequest("documents is missing or empty")
+    if request.preservation_info is not None:
+        bound_texts(request.preservation_info, "preservationInfo", limits)
     return RequestFacts(
         external_reference=bounded(reference, "externalReference", limits.max_reference_characters),
-        description=request.description,
+        description=bounded(request.description, "description", limits.max_description_characters),
         return_signed_content=request.return_signed_content,
         documents_total=documents,
         preservation_asked=request.preservation_info is not None,

@@ -1,16 +1,17 @@
 """Step 1, receive, for a multipart body, read as it arrives: the parts `files` (repeated) and `signRequest`, in either order."""
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from batchseal._native.scanner import RequestScanner
 from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import InvalidRequest, TooLarge
 from batchseal.intake.json_body import request_facts, usable_reference
-from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff, wrong_shape
+from batchseal.intake.reading import Reader
+from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff
 from batchseal.operation import ContentType
 
 if TYPE_CHECKING:
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
 MAX_REQUEST_PART_BYTES = 32 << 20
 MAX_PART_HEADERS = 16
 MAX_PART_HEADER_BYTES = 4096
+# RFC 2046 5.1.1: "boundary delimiters must be no longer than 70 characters, not counting the two leading hyphens".
+MAX_BOUNDARY_BYTES = 70
+# Parts with other names are ignored, but each takes as long as a small document.
+MAX_OTHER_PARTS = 100
 # RFC 2046 5.1.1 allows a preamble before the first boundary. Clients in use do not send one.
 MAX_PREAMBLE_BYTES = 4096
 
-_decode_request = msgspec.json.Decoder(MultipartRequest).decode
+_requests = Reader(MultipartRequest)
+# The parser logs a line for each malformed body. Its sender is told the same, and could fill the log with it.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class MultipartIntake:
     """Reads a body that comes in pieces of any size. Returns each file as soon as its last byte has arrived.
 
     A file that arrives before `signRequest` has no description yet; `finish` returns the descriptions of all files.
-    `media_type` is the request's Content-Type. Raises InvalidRequest if it has no boundary.
+    `media_type` is the request's Content-Type. Raises InvalidRequest if it has no boundary, or one that is too long.
     """
 
     def __init__(self, limits: Limits, media_type: str) -> None:
@@ -37,6 +44,8 @@ class MultipartIntake:
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
             raise InvalidRequest("Content-Type must be multipart/form-data with a boundary")
+        if len(boundary) > MAX_BOUNDARY_BYTES:
+            raise InvalidRequest(f"the boundary has {len(boundary)} bytes, the limit is {MAX_BOUNDARY_BYTES}")
         self._limits = limits
         self._documents: list[ReceivedDocument] = []
         self._sniffed: list[ContentType | None] = []
@@ -45,6 +54,8 @@ class MultipartIntake:
         self._part_name = b""
         self._headers: dict[bytes, bytes] = {}
         self._field, self._value = bytearray(), bytearray()
+        self._other_parts = 0
+        self._parsed_bytes = 0  # of the body before the piece that is being parsed
         self._ended = False
         self._opening = b"--" + boundary
         self._preamble: bytes | None = b""
@@ -60,6 +71,9 @@ class MultipartIntake:
                 "on_part_end": self._part_end,
                 "on_end": self._end,
             },
+            # The limits here are reached first, so that the refusal names what is too long.
+            max_header_count=MAX_PART_HEADERS + 1,
+            max_header_size=2 * MAX_PART_HEADER_BYTES,
         )
 
     def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
@@ -70,7 +84,9 @@ class MultipartIntake:
         try:
             self._parser.write(data)
         except ValueError as problem:
-            raise InvalidRequest(f"the multipart body cannot be read: {problem}") from None
+            at = self._parsed_bytes + max(0, getattr(problem, "offset", 0))
+            raise InvalidRequest(f"the framing of the multipart body is wrong at about byte {at}") from None
+        self._parsed_bytes += len(data)
         documents, self._documents = self._documents, []
         return documents
 
@@ -140,6 +156,10 @@ class MultipartIntake:
         self._part_name = options.get(b"name", b"")
         if self._part_name == b"files" and len(self._sniffed) >= self._limits.max_documents:
             raise TooLarge(f"there are more than {self._limits.max_documents} documents")
+        if self._part_name not in (b"files", b"signRequest"):
+            self._other_parts += 1
+            if self._other_parts > MAX_OTHER_PARTS:
+                raise TooLarge(f"there are more than {MAX_OTHER_PARTS} parts that are neither files nor signRequest")
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part_name == b"files":
@@ -170,10 +190,7 @@ class MultipartIntake:
         scanner.finish()
         if scanner.failure is not None:
             raise InvalidRequest(f"signRequest: {scanner.failure.message}")
-        try:
-            self._request = _decode_request(self._part)
-        except msgspec.ValidationError as problem:
-            raise wrong_shape(problem, "signRequest") from None
+        self._request = _requests.read(self._part, "signRequest")
 
     def _take_file(self) -> None:
         ordinal = len(self._sniffed)

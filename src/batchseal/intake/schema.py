@@ -1,7 +1,7 @@
 """The attributes of a sign request as callers write them, and their conversion into the types of `document.py`.
 
-A null means the same as an absent attribute. Unknown keys are ignored. A wrong type or value raises an ApiError that names
-the attribute, such as `documents[3].documentRequest.name`.
+A null means the same as an absent attribute. Unknown keys are ignored. A value that is not allowed raises an ApiError that
+names the attribute, such as `documents[3].documentRequest.name`. `reading.py` decodes these types and refuses wrong types.
 """
 
 from typing import Annotated, Any
@@ -16,7 +16,8 @@ from batchseal.operation import ContentType
 # then found from the content.
 ANY_CONTENT_TYPE = "application/pdf, text/xml, application/xml"
 CONTENT_TYPES = {kind.media_type: kind for kind in ContentType}
-
+# The attribute of a visible signature that is an image in base64. It is not a text, and the scanner limits it.
+IMAGE = "imageValue"
 
 SIGNATURE_TYPES = {kind.label: kind for kind in SignatureType}
 
@@ -64,6 +65,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_document_bytes: int = 100 << 20
     max_reference_characters: int = 255
     max_name_characters: int = 255
+    max_description_characters: int = 4000
+    max_text_characters: int = 1000  # of every other text, except an image, which is content
     max_depth: int = 16
 
 
@@ -81,14 +84,17 @@ def bounded(value: str, place: str, characters: int) -> str:
     return value
 
 
-def wrong_shape(problem: msgspec.ValidationError, place: str) -> InvalidRequest:
-    """Converts an error of msgspec, which names the attribute as `$.a.b` from the text that it decoded.
-
-    `place` is the place of that text in the body ("" for the body itself).
-    """
-    message, _, path = str(problem).partition(" - at `$")
-    where = (place + path.rstrip("`")).lstrip(".") or "the request"
-    return InvalidRequest(f"{where}: {message[:1].lower() + message[1:]}")
+def bound_texts(value: Any, place: str, limits: Limits) -> None:
+    """Raises TooLarge if a text in this part of a request is longer than its limit. The scanner has limited the depth."""
+    if isinstance(value, str):
+        bounded(value, place, limits.max_text_characters)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if key != IMAGE:
+                bound_texts(one, f"{place}.{key[:40]}", limits)
+    elif isinstance(value, list):
+        for position, one in enumerate(value):
+            bound_texts(one, f"{place}[{position}]", limits)
 
 
 def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentType | None) -> Description:
@@ -110,6 +116,14 @@ def describe(entry: DocumentEntry, place: str, limits: Limits, sniffed: ContentT
         raise ValueNotAllowed(
             f"{place}.signatureInfo.signatureType: {signature_type[:40]!r} is not one of PAdES, XAdES, CAdES"
         )
+    for key, value in (
+        ("reason", info.reason),
+        ("location", info.location),
+        ("visibleSignatureInfo", info.visible_signature_info),
+        ("advancedSignatureInfo", info.advanced_signature_info),
+    ):
+        if value is not None:
+            bound_texts(value, f"{place}.signatureInfo.{key}", limits)
     return Description(
         external_reference=bounded(reference, f"{at}.externalReference", limits.max_reference_characters),
         name=bounded(name, f"{at}.name", limits.max_name_characters),

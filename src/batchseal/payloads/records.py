@@ -9,7 +9,15 @@ from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import Credential, Description, Evidence, Level, Prepared, SignatureType
+from batchseal.document import (
+    DEFAULT_TIME_STAMP_BYTES,
+    Credential,
+    Description,
+    Evidence,
+    Level,
+    Prepared,
+    SignatureType,
+)
 from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
@@ -36,7 +44,10 @@ class Asked(msgspec.Struct):
 
 
 class PreparedRecord(msgspec.Struct, omit_defaults=True):
-    """The content of a PREPARED frame. The last six fields are those of release 0.1, which knew one format and no name for it."""
+    """The content of a PREPARED frame. The last six fields are those of release 0.1, which knew one format and no name for it.
+
+    Records without `time_stamp_bytes` are of a release that always reserved this much.
+    """
 
     ordinal: int
     version: int = 2
@@ -47,6 +58,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     level: Level = Level.B
     additional_bytes: int = 0
     plan: bytes = b""
+    time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES
 
     head: bytes = b""
     tail: bytes = b""
@@ -81,6 +93,7 @@ def prepared_frame(prepared: Prepared) -> Frame:
         level=prepared.level,
         additional_bytes=prepared.additional_bytes,
         plan=prepared.plan,
+        time_stamp_bytes=prepared.time_stamp_bytes,
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -135,6 +148,7 @@ def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
         record.level,
         record.additional_bytes,
         record.plan,
+        record.time_stamp_bytes,
     )
 
 
@@ -183,6 +197,7 @@ def _prepared_of_release_0_1(old: PreparedRecord, raw: bytes) -> Prepared:
         level=Level.T if old.timestamp else Level.B,
         additional_bytes=len(old.head) + old.reserved_bytes + len(old.tail),
         plan=raw,
+        time_stamp_bytes=DEFAULT_TIME_STAMP_BYTES,
     )
 
 

@@ -14,6 +14,7 @@ import structlog
 from batchseal.document import (
     Credential,
     Description,
+    Level,
     Prepared,
     ReceivedDocument,
     Refusal,
@@ -64,8 +65,9 @@ class Received:
 class Reception:
     """Stores and prepares the documents of one request. Holds at most two batches of documents in memory.
 
-    Without a `credential` nothing is prepared here, and the signer does it later. With `durable` the payload has survived a power
-    cut when `finish` returns.
+    Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
+    stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
+    `finish` returns.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Reception:
         pool: Executor,
         *,
         durable: bool,
+        time_stamp_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self.upload = payloads.create(uuid4())
@@ -83,6 +86,7 @@ class Reception:
         self._credential = credential
         self._pool = pool
         self._durable = durable
+        self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
         self._received_at = datetime.now(UTC)
         self._batch: list[ReceivedDocument] = []
@@ -183,15 +187,21 @@ class Reception:
     def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:
         """By ordinal, for the documents of which the description is known."""
         described = [(d.ordinal, d.description, d.content) for d in batch if d.description is not None]
+        found: dict[int, Prepared | Refusal] = {}
         if self._credential is not None:
+            room = self._time_stamp_bytes
+            ready = described if room is not None else [one for one in described if one[1].level is Level.B]
             try:
-                results = self._formats.prepare(described, self._credential, self._received_at)
-                return {original[0]: result for original, result in zip(described, results, strict=True)}
+                results = self._formats.prepare(ready, self._credential, self._received_at, room or 0)
+                found = {original[0]: result for original, result in zip(ready, results, strict=True)}
             except CredentialUnusable as problem:
                 log.info("the credential cannot be used, documents are prepared later", cause=problem.cause)
                 self._credential = None
-        refusals = {ordinal: self._formats.refusal(wanted) for ordinal, wanted, _ in described}
-        return {ordinal: refusal for ordinal, refusal in refusals.items() if refusal is not None}
+        if len(found) < len(described):
+            later = [(ordinal, wanted) for ordinal, wanted, _ in described if ordinal not in found]
+            refusals = {ordinal: self._formats.refusal(wanted) for ordinal, wanted in later}
+            found |= {ordinal: refusal for ordinal, refusal in refusals.items() if refusal is not None}
+        return found
 
     def _note(self, ordinal: int, what: Description, content_bytes: int, refusal: Refusal | None) -> None:
         self._documents[ordinal] = NewDocument(

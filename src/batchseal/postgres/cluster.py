@@ -4,6 +4,9 @@
     files/       its folders, tables included
     new-*/       a cluster that is being made
 
+A new cluster is made in memory if there is room (MEMORY), and copied from there: initdb makes, renames and removes a thousand
+files one after the other, and each of these steps may wait for the disk.
+
 Only the files of the cluster are fsynced, never the whole file system, where most of the unwritten data may belong to others.
 After a crash PostgreSQL fsyncs all of its files before it recovers. It can do so with one fsync after the other, each of which
 waits long on a busy disk, or with syncfs, which waits for the writes of everybody. `before_recovery` uses many fsyncs at the same
@@ -11,6 +14,7 @@ time instead. PostgreSQL itself then has few files left to fsync, since it does 
 """
 
 import asyncio
+import hashlib
 import os
 import shutil
 import struct
@@ -20,7 +24,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
-from batchseal.postgres import syncing
+from batchseal.postgres import trees
 from batchseal.postgres.account import Account
 from batchseal.postgres.folders import make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
@@ -36,27 +40,29 @@ INITDB_OPTIONS = (
 )
 # Each line is one statement. Neither role is a superuser.
 STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
+# The file system in memory that Linux has, and the space that a new cluster needs there, WAL included.
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 56 << 20
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
 STAYING = ("pg_wal", "pg_tblspc")
 # The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
 CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
-async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None:
+async def make_cluster(folder: Path, launch: Launch, patience: Patience, memory: Path = MEMORY) -> None:
     """Makes the cluster in another folder and renames it when it is complete and fsynced. So no incomplete cluster is ever used.
+
+    `memory` is where it is made first, if that is a file system in memory with enough room.
 
     Raises ConfigurationError if a program fails, DatabaseUnavailable if each attempt takes too long.
     """
     data, files = folder / "data", folder / "files"
 
     async def attempt() -> Path:
-        await asyncio.to_thread(remove_halves, folder)
+        await asyncio.to_thread(remove_halves, folder, memory)
         half = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         make_folder(half, launch.account)
-        await run_once(launch, launch.programs.initdb, "-D", half, *INITDB_OPTIONS)
-        # This runs without fsync as well: all files are fsynced once, below.
-        single = ("--single", "-D", half, "-c", "fsync=off", "postgres")
-        await run_once(launch, launch.programs.postgres, *single, text=STATEMENTS)
+        if not has_room(memory) or not await made_in_memory(folder, half, launch, memory):
+            await initialize(half, launch)
         return half
 
     try:
@@ -76,9 +82,52 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience) -> None
     await asyncio.gather(asyncio.to_thread(sync, folder), asyncio.to_thread(sync, folder.parent))
 
 
-def remove_halves(folder: Path) -> None:
+async def initialize(half: Path, launch: Launch) -> None:
+    """Makes the files of a cluster in an empty folder, without any fsync. Raises ConfigurationError if a program fails."""
+    await run_once(launch, launch.programs.initdb, "-D", half, *INITDB_OPTIONS)
+    await run_once(
+        launch, launch.programs.postgres, "--single", "-D", half, "-c", "fsync=off", "postgres", text=STATEMENTS
+    )
+
+
+async def made_in_memory(folder: Path, half: Path, launch: Launch, memory: Path) -> bool:
+    """Makes the cluster in memory and copies it to `half`. Returns False if that failed, with `half` as empty as it was."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=memory_prefix(folder), dir=memory) as name:
+            make_folder(Path(name), launch.account)
+            await initialize(Path(name), launch)
+            await run_on_trees("copy", Path(name), half)
+    except (OSError, ConfigurationError, DatabaseUnavailable):
+        # Somebody else may have filled the memory meanwhile. A fault of the programs shows again on the disk.
+        shutil.rmtree(half)
+        make_folder(half, launch.account)
+        return False
+    return True
+
+
+def has_room(memory: Path) -> bool:
+    """Whether a cluster fits into this folder, which must be a file system in memory."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+        in_memory = any(line.split()[1:3] == [str(memory), "tmpfs"] for line in mounts)
+        status = os.statvfs(memory)
+    except OSError:
+        return False
+    return in_memory and os.access(memory, os.W_OK) and status.f_bavail * status.f_frsize >= MEMORY_BYTES
+
+
+def memory_prefix(folder: Path) -> str:
+    """How the names begin of what is made in memory for this folder."""
+    return f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-"
+
+
+def remove_halves(folder: Path, memory: Path) -> None:
     """Removes what an interrupted start left. There is no cluster yet, so nothing refers to `files` either."""
-    for old in (*folder.glob("new-*"), folder / "files"):
+    owner = folder.stat().st_uid
+    in_memory = (
+        path for path in MEMORY.glob(memory_prefix(folder) + "*") if path.lstat().st_uid in (owner, os.geteuid())
+    )
+    for old in (*folder.glob("new-*"), folder / "files", *in_memory):
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -122,13 +171,19 @@ def was_shut_down(data: Path) -> bool:
 
 async def sync_files(*folders: Path) -> None:
     """Fsyncs all files below the folders. Raises DatabaseUnavailable if that fails."""
-    command = (sys.executable, "-I", "-S", syncing.__file__, *map(str, folders))
     async with said_when_long("the disk to take the database's files"):
-        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stderr=PIPE, process_group=0)
-        try:
-            _, said = await process.communicate()
-        except BaseException:
-            await kill(process)
-            raise
+        await run_on_trees("sync", *folders)
+
+
+async def run_on_trees(command: str, *folders: Path) -> None:
+    """Runs `trees.py`. Raises DatabaseUnavailable if it fails."""
+    program = (sys.executable, "-I", "-S", trees.__file__, command, *map(str, folders))
+    process = await asyncio.create_subprocess_exec(*program, stdin=DEVNULL, stderr=PIPE, process_group=0)
+    try:
+        _, said = await process.communicate()
+    except BaseException:
+        await kill(process)
+        raise
     if process.returncode != 0:
-        raise DatabaseUnavailable(f"the database's files cannot be synced: {said.decode('utf-8', 'replace').strip()}")
+        problem = said.decode("utf-8", "replace").strip()
+        raise DatabaseUnavailable(f"the database's files cannot be brought to the disk: {problem}")

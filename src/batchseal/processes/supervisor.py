@@ -30,6 +30,7 @@ from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import sync
+from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
 # How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
@@ -82,10 +83,19 @@ class Supervisor:
         sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
+        if not settings.tls_certificate and not is_loopback(settings.host):
+            say(
+                f"listens on {settings.host} without TLS, so others on the network may read secrets, tokens and documents: "
+                "give --tls-certificate and --tls-key, or let only a proxy with TLS reach it"
+            )
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
+        if settings.sandbox:
+            say(
+                f"the sandbox signs for the client services of {settings.services_file}: for tests only, as --sandbox asks"
+            )
         signer = Child("signer", self._application, ("signer",))
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
@@ -103,7 +113,7 @@ class Supervisor:
             # If the sandbox is started again, it takes the same port, which the signer already knows.
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
             # The sandbox is on loopback, which the outbound proxy is not for.
-            settings = replace(settings, service_domain=address, proxy_hostname="")
+            settings = replace(settings, service_domain=address, proxy_hostname="", sandbox_signs=True)
             if not settings.timestamp_urls:
                 root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
@@ -117,6 +127,7 @@ class Supervisor:
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
+        check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
         temp = settings.temp_folder.absolute()
         missing = [folder for folder in (temp, *temp.parents) if not folder.exists()]
         try:
@@ -141,8 +152,7 @@ class Supervisor:
             path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
             say(f"the sandbox takes the client services of {path}")
             settings = replace(settings, services_path=str(path))
-        if file_state(settings.services_file):
-            read_services(settings.services_file)  # an error in the file is reported once, before any process starts
+            check_services(settings)
         return settings
 
     def _sandbox(self, settings: Settings) -> Child:
@@ -175,6 +185,12 @@ class Supervisor:
             self._port.close()
         if self._lock >= 0:
             os.close(self._lock)
+
+
+def check_services(settings: Settings) -> None:
+    """Reports an error in the file of client services, if there is one, before any process starts. Raises ConfigurationError."""
+    if file_state(settings.services_file):
+        read_services(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
 
 
 def write_private(path: Path, text: str) -> None:

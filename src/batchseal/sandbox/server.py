@@ -86,7 +86,7 @@ class Sandbox:
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
         self.authority = Authority(options.folder, options.credential)
-        self.services = ClientServices.load(options.services_file)
+        self.services = ClientServices.load(options.services_file, remarks=False)
         self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
         self.grants = Grants(options.grant_seconds)

@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ log = structlog.get_logger("services")
 FILE_NAME = "client-services-config.json"
 SANDBOX_SERVICE = "sandbox-client"
 MAX_FILE_BYTES = 16 << 20
+# A shorter secret can be guessed in time, even where few guesses a minute are allowed.
+SAFE_SECRET_CHARACTERS = 16
+NAMED_IN_WARNING = 20  # client services that one line of the log names
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,24 @@ class FileState:
 
 
 class ClientServices:
-    """The client services of one file. `present` is False if the file does not exist and never did: then nobody is configured."""
+    """The client services of one file. `present` is False if the file does not exist and never did: then nobody is configured.
 
-    def __init__(self, path: Path) -> None:
+    With `sandbox_only` no file is accepted that an operator has written (see `read_services`). With `remarks`, the log says what
+    is unsafe about the file; one process of a service says it for all.
+    """
+
+    def __init__(self, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> None:
         self.path = path
+        self._sandbox_only = sandbox_only
+        self._remarks = remarks
         self.problem: str | None = None  # why the present file cannot be used
         self._services: dict[str, ClientService] = {}
         self._state: FileState | None = None
 
     @classmethod
-    def load(cls, path: Path) -> "ClientServices":
+    def load(cls, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> "ClientServices":
         """Reads the file. It may be missing. Raises ConfigurationError if it cannot be used."""
-        services = cls(path)
+        services = cls(path, sandbox_only=sandbox_only, remarks=remarks)
         services.reload_if_changed()
         if services.problem:
             raise ConfigurationError(services.problem)
@@ -109,12 +118,14 @@ class ClientServices:
             )
         else:
             try:
-                fresh = read_services(self.path)
+                fresh = read_services(self.path, sandbox_only=self._sandbox_only)
             except ConfigurationError as problem:
                 self.problem = problem.cause
             else:
                 changed, self._services, self.problem = fresh != self._services, fresh, None
-                warn_of_loose_mode(self.path)
+                if self._remarks:
+                    warn_of_loose_mode(self.path)
+                    warn_of_short_secrets(fresh.values())
                 return changed
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
@@ -143,8 +154,24 @@ def warn_of_loose_mode(path: Path) -> None:
         log.warning("other accounts can read the secrets; mode 600 would be safer", file=str(path), mode=f"{mode:o}")
 
 
-def read_services(path: Path) -> dict[str, ClientService]:
-    """Reads and checks the whole file. Raises ConfigurationError, which names the client service but never a value."""
+def warn_of_short_secrets(services: Iterable[ClientService]) -> None:
+    """Logs one warning that names the client services whose secrets are short. It never shows a secret or its length."""
+    names = [one.id for one in services if any(len(secret) < SAFE_SECRET_CHARACTERS for secret in one.secrets)]
+    if names:
+        log.warning(
+            f"secrets of fewer than {SAFE_SECRET_CHARACTERS} characters can be guessed; give these client services longer ones",
+            client_services=names[:NAMED_IN_WARNING],
+            number=len(names),
+        )
+
+
+def read_services(path: Path, *, sandbox_only: bool = False) -> dict[str, ClientService]:
+    """Reads and checks the whole file. Raises ConfigurationError, which names the client service but never a value.
+
+    With `sandbox_only` the sandbox signs because no signing service is set, and not because somebody has asked for it. Then a
+    file that an operator has written is refused: one setting that was lost or misspelt would have real documents signed by a key
+    that nobody trusts, without an error.
+    """
     try:
         data = path.read_bytes()
     except PermissionError as problem:
@@ -163,7 +190,22 @@ def read_services(path: Path) -> dict[str, ClientService]:
         raise ConfigurationError(f"{path}: {where}") from None
     if not isinstance(table, dict) or not table:
         raise ConfigurationError(f"{path}: is not an object of client services")
-    return {name: _read_service(path, name, entry) for name, entry in table.items()}
+    services = {name: _read_service(path, name, entry) for name, entry in table.items()}
+    if sandbox_only and not made_by_sandbox(services):
+        raise ConfigurationError(
+            f"{path} names client services, but no signing service is set: set --service-domain or --upstream-url, or give "
+            "--sandbox to have the built-in sandbox sign for them, which is for tests only"
+        )
+    return services
+
+
+def made_by_sandbox(services: Mapping[str, ClientService]) -> bool:
+    """Whether the only client service is the one that `make_sandbox_services` makes up.
+
+    If it has been given a credential, which only another signing service needs, it is an operator's.
+    """
+    own = services.get(SANDBOX_SERVICE)
+    return len(services) == 1 and own is not None and own.credential_id is None and own.pin_file is None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

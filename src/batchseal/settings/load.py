@@ -122,6 +122,10 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")
+    if settings.sandbox and settings.upstream_address:
+        raise ConfigurationError(
+            f"--sandbox has the built-in sandbox sign, but {settings.upstream_address} is to sign too; leave one of them out"
+        )
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

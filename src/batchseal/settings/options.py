@@ -68,7 +68,8 @@ class Settings:
 
     service_domain: str = option(
         "",
-        "address of the signing service; empty: the built-in sandbox signs, for tests only",
+        "address of the signing service; empty: the built-in sandbox signs, for tests only, and not for client services of "
+        "yours unless --sandbox says so",
         dotted=VENDOR + "service.domain",
         group="upstream",
     )
@@ -153,6 +154,12 @@ class Settings:
     document_days: int = option(
         31, "days that the rows of documents are kept after the end of their month", group="keeping"
     )
+    text_days: int = option(
+        400,
+        "days after its end for which the texts of an operation are kept: its description and the names of its documents; "
+        "its id, reference, counts and dates stay",
+        group="keeping",
+    )
     reference_days: int = option(
         3650, "days after which the external reference of a finished operation may be used again", group="keeping"
     )
@@ -179,6 +186,10 @@ class Settings:
     max_documents: int = option(10_000, "largest number of documents in a request", group="limits")
     max_reference_characters: int = option(255, "longest external reference, in characters", group="limits")
     max_name_characters: int = option(255, "longest name of a document, in characters", group="limits")
+    max_description_characters: int = option(4000, "longest description of a request, in characters", group="limits")
+    max_text_characters: int = option(
+        1000, "longest reason, location and other text of a request, in characters", group="limits"
+    )
     max_json_depth: int = option(16, "deepest nesting in a JSON body", group="limits")
     min_body_rate: int = option(
         1024,
@@ -217,6 +228,11 @@ class Settings:
         False, "use the HTTP status codes of the original product in replies", dotted="compat.vendor-status-codes"
     )
 
+    sandbox: bool = option(
+        False,
+        "the built-in sandbox signs, for tests only, although client-services-config.json names client services of yours",
+        group="sandbox",
+    )
     sandbox_credential: str = option(
         "rsa3072",
         "type of the sandbox's signing key",
@@ -259,6 +275,7 @@ class Settings:
     instance: str = ""
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
+    sandbox_signs: bool = False  # the service domain is the built-in sandbox
 
     @property
     def advertised(self) -> tuple[str, int]:
@@ -271,7 +288,12 @@ class Settings:
     @property
     def uses_sandbox(self) -> bool:
         """Whether the built-in sandbox signs."""
-        return not self.upstream_address
+        return self.sandbox_signs or not self.upstream_address
+
+    @property
+    def sandbox_is_unasked(self) -> bool:
+        """Whether the sandbox signs only because no signing service is set. Then it does not sign for an operator's clients."""
+        return self.uses_sandbox and not self.sandbox
 
     @property
     def upstream_address(self) -> str:

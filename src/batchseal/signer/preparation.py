@@ -17,6 +17,7 @@ from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
 from batchseal.payloads.operation import OperationReader, record_bytes
+from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Plan, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
@@ -27,10 +28,11 @@ BATCH_BYTES = 4 << 20
 
 
 class Preparation:
-    def __init__(self, store: Store, payloads: Payloads, formats: Formats) -> None:
+    def __init__(self, store: Store, payloads: Payloads, formats: Formats, stamp_room: StampRoom) -> None:
         self._store = store
         self._payloads = payloads
         self._formats = formats
+        self._stamp_room = stamp_room
 
     async def find(self, work: Work, credential: Credential, rows: dict[int, DocumentRow]) -> Plan:
         """Looks at what is stored, and prepares what is not."""
@@ -67,7 +69,11 @@ class Preparation:
                 named.add(prepared.fingerprint)
             if prepared is not None and ordinal in evidence:
                 self._sort_signed(plan, prepared, evidence[ordinal])
-            elif prepared is not None and prepared.fingerprint == credential.fingerprint:
+            elif (
+                prepared is not None
+                and prepared.fingerprint == credential.fingerprint
+                and self._stamp_room.fits(prepared)
+            ):
                 plan.to_sign.append(to_sign(prepared))
             else:
                 unprepared.append(rows[ordinal])
@@ -88,10 +94,14 @@ class Preparation:
 
         Without `rows` it holds the credential alone.
         """
+        asked = await work.read(read_asked) if rows else {}
+        stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
+        room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
-        record = await work.read(
-            partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
+        preparing = partial(
+            self._prepare_stored, upload=upload, credential=credential, rows=rows, asked=asked, plan=plan
         )
+        record = await work.read(partial(preparing, time_stamp_bytes=room))
         if record is None:
             await work.drop_upload()
             return
@@ -110,19 +120,17 @@ class Preparation:
         upload: Upload,
         credential: Credential,
         rows: Sequence[DocumentRow],
+        asked: dict[int, records.AskedDocument],
         plan: Plan,
+        time_stamp_bytes: int,
     ) -> PayloadRecord | None:
         """Blocking. None where no document could be prepared."""
-        try:
-            asked = records.read_asked(reader) if rows else {}
-        except PayloadDamaged:
-            asked = {}  # this costs the documents that must be prepared, not those that are
         upload.begin()
         upload.append([records.credential_frame(credential)])
         worth_keeping = not rows
         for batch in batches(rows):
             originals = self._originals(reader, batch, asked, plan)
-            results = self._formats.prepare(originals, credential, datetime.now(UTC))
+            results = self._formats.prepare(originals, credential, datetime.now(UTC), time_stamp_bytes)
             prepared = [result for result in results if isinstance(result, Prepared)]
             for (ordinal, _, _), result in zip(originals, results, strict=True):
                 if isinstance(result, Refusal):
@@ -155,6 +163,14 @@ class Preparation:
         return originals
 
 
+def read_asked(reader: OperationReader) -> dict[int, records.AskedDocument]:
+    """What was asked for each document, by ordinal. Blocking."""
+    try:
+        return records.read_asked(reader)
+    except PayloadDamaged:
+        return {}  # this costs the documents that must be prepared, not those that are
+
+
 def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
     """Rows in order, as many as a format prepares at once, and of about BATCH_BYTES at most. A larger document is alone."""
     batch: list[DocumentRow] = []
@@ -168,9 +184,11 @@ def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
         yield batch
 
 
-def handed_plan(claimed: ClaimedOperation, credential: Credential, rows: dict[int, DocumentRow]) -> Plan | None:
+def handed_plan(
+    claimed: ClaimedOperation, credential: Credential, rows: dict[int, DocumentRow], stamp_room: StampRoom
+) -> Plan | None:
     """The plan of an operation that its worker handed over with all digests; None where they do not fit any more."""
-    fits = claimed.fingerprint == credential.fingerprint
+    fits = claimed.fingerprint == credential.fingerprint and all(map(stamp_room.fits, claimed.to_sign))
     if fits and {item.ordinal for item in claimed.to_sign} == rows.keys():
         return Plan(to_sign=list(claimed.to_sign))
     return None

@@ -135,9 +135,9 @@ class SigningQueue:
         return await self._endings.wait(operation_id, seconds)
 
     async def credential(self, client_service: str, token: str | None) -> Any:
-        return msgspec.to_builtins(
-            await self._upstream.credential(Caller(client_service, token)), builtin_types=(bytes,)
-        )
+        """What a worker prepares documents for: the credential, and the room for a time stamp in bytes."""
+        found = await self._upstream.credential(Caller(client_service, token))
+        return msgspec.to_builtins((found, await self._signing.stamp_room.known()), builtin_types=(bytes,))
 
     async def ping(self) -> str:
         return "ok"

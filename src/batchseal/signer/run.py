@@ -27,16 +27,17 @@ from batchseal.errors import (
 )
 from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.registry import Formats
-from batchseal.operation import Caller, DocumentStatus
+from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signer.preparation import Preparation, handed_plan
-from batchseal.signer.work import Plan, Progress, Work, lease_lost
-from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
+from batchseal.signer.stamp_room import StampRoom
+from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
+from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
-from batchseal.system.futures import in_pool, retrieve_failure
+from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
@@ -54,15 +55,24 @@ class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs."""
 
     def __init__(
-        self, store: Store, upstream: Upstream, payloads: Payloads, formats: Formats, pool: Executor, *, tries: int
+        self,
+        store: Store,
+        upstream: Upstream,
+        payloads: Payloads,
+        formats: Formats,
+        stamp_room: StampRoom,
+        pool: Executor,
+        *,
+        tries: int,
     ) -> None:
+        self.stamp_room = stamp_room
         self._store = store
         self._upstream = upstream
         self._payloads = payloads
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats)
+        self._preparation = Preparation(store, payloads, formats, stamp_room)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:
@@ -81,17 +91,18 @@ class Signing:
             if not open_rows:
                 await self._end(work, [], [])
                 return work.progress
+            work.begin_durable(self._payloads)
             credential = await self._upstream.credential(caller)
-            plan = handed_plan(claimed, credential, open_rows) or await self._preparation.find(
+            plan = handed_plan(claimed, credential, open_rows, self.stamp_room) or await self._preparation.find(
                 work, credential, open_rows
             )
-            renewed = await self._pass(work, credential, open_rows, plan, may_renew=True)
-            if renewed:
-                # These documents name the certificate before this one, so they are prepared again, once.
+            await self._pass(work, credential, plan)
+            while anew := work.take_anew():
+                # They name another certificate, or leave too little room. They are prepared again, once for each reason.
                 credential = await self._upstream.credential(caller)
                 plan = Plan()
-                await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in renewed], plan)
-                await self._pass(work, credential, open_rows, plan, may_renew=False)
+                await self._preparation.prepare(work, credential, [open_rows[ordinal] for ordinal in anew], plan)
+                await self._pass(work, credential, plan)
             if work.progress.open:
                 tries = [SignatureRow(ordinal, tries=work.tries.get(ordinal, 0)) for ordinal in work.progress.open]
                 await self._record(work, [], tries)
@@ -103,34 +114,30 @@ class Signing:
 
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
-    async def _pass(
-        self, work: Work, credential: Credential, rows: dict[int, DocumentRow], plan: Plan, *, may_renew: bool
-    ) -> list[int]:
-        """Does what `plan` says. With `may_renew`, returns the documents whose certificate turned out to be renewed."""
+    async def _pass(self, work: Work, credential: Credential, plan: Plan) -> None:
+        """Does what `plan` says. `work` holds the documents that turned out to need another preparation."""
         refusals = {
             item.ordinal: refusal
             for item in (*plan.to_sign, *(item for item, _ in plan.to_complete))
-            if (refusal := self._formats.refusal_of_level(rows[item.ordinal].name, item.level)) is not None
+            if (refusal := self._formats.refusal_of_level(item.level)) is not None
         }
         plan.ended += [DocumentOutcome(ordinal, refusal=refusal) for ordinal, refusal in refusals.items()]
         possible = [item for item in plan.to_sign if item.ordinal not in refusals]
         await self._record(work, plan.ended, [])
         await self._complete(work, [one for one in plan.to_complete if one[0].ordinal not in refusals])
-        renewed: list[int] = []
-        async for signed, outcomes in self._sign(work, credential, possible, renewed if may_renew else None):
+        async for signed, outcomes in self._sign(work, credential, possible):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.level is Level.B]
             outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes) for item in complete]
             await self._record(work, outcomes, kept)
             await self._complete(work, [(item, evidence) for item, evidence in signed if item.level > Level.B])
-        return renewed
 
     async def _sign(
-        self, work: Work, credential: Credential, items: list[ToSign], renewed: list[int] | None
+        self, work: Work, credential: Credential, items: list[ToSign]
     ) -> AsyncIterator[tuple[list[tuple[ToSign, Evidence]], list[DocumentOutcome]]]:
         """Signed documents, and those that ended without a signature, in parts, as the answers come.
 
-        A document that is left open, or that is put into `renewed`, is in neither list.
+        A document that is left open, or that must be prepared again, is in neither list.
         """
         digests = [item.digest for item in items]
         had = [work.tries.get(item.ordinal, 0) for item in items]
@@ -144,8 +151,8 @@ class Signing:
                 work.tries[item.ordinal] = had[index] + given[index] - budget[index]
                 if not isinstance(answer, UpstreamError):
                     signed.append((item, Evidence(answer)))
-                elif renewed is not None and isinstance(answer, CertificateRenewed):
-                    renewed.append(item.ordinal)
+                elif isinstance(answer, CertificateRenewed) and work.ask_anew(item.ordinal, Anew.RENEWED):
+                    continue
                 elif answer.try_again and budget[index] > 0:
                     work.progress.open[item.ordinal] = answer
                 else:
@@ -164,7 +171,7 @@ class Signing:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(_read_prepared, ordinals=list(items)))
-        going_on = {item.ordinal: evidence for item, evidence in signed}
+        going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
             needs = {
                 ordinal: need
@@ -181,6 +188,8 @@ class Signing:
                     outcomes.append(DocumentOutcome(ordinal, one.additional_bytes))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
+                elif len(answer) > one.time_stamp_bytes:
+                    outcomes += self._outgrown(work, one, len(answer))
                 else:
                     more = replace(evidence, time_stamps=(*evidence.time_stamps, answer))
                     kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
@@ -199,7 +208,22 @@ class Signing:
         if not needs:
             return []
         assert all(need.kind is NeedKind.TIME_STAMP for need in needs)
-        return list(await self._upstream.stamp([need.data for need in needs]))
+        answers = await self._upstream.stamp([need.data for need in needs])
+        await self.stamp_room.learn()
+        return list(answers)
+
+    def _is_too_short(self, work: Work, item: ToSign) -> bool:
+        """Whether the document goes the way of others whose time stamp was too long. Then no time stamp is spent on it."""
+        return item.time_stamp_bytes < work.longest_stamp_bytes and work.ask_anew(item.ordinal, Anew.OUTGROWN)
+
+    def _outgrown(self, work: Work, prepared: Prepared, token_bytes: int) -> list[DocumentOutcome]:
+        """The document is prepared again with more room. It is not if that has just been done."""
+        work.longest_stamp_bytes = max(work.longest_stamp_bytes, token_bytes)
+        if work.ask_anew(prepared.ordinal, Anew.OUTGROWN):
+            return []
+        room = f"the room of {prepared.time_stamp_bytes} bytes that was made for it after an earlier one"
+        refusal = Refusal(SignError.TIMESTAMP_SIGN_ERROR, f"the time stamp takes {token_bytes} bytes, more than {room}")
+        return [DocumentOutcome(prepared.ordinal, refusal=refusal)]
 
     def _unmet(self, work: Work, item: ToSign, problem: UpstreamError) -> list[DocumentOutcome]:
         """The document is tried again, or ends here."""
@@ -224,7 +248,7 @@ class Signing:
                 return await self._end(work, outcomes, kept)
             if any(outcome.refusal is None for outcome in outcomes):
                 # A power cut must not leave a row that says SIGNED of a document that is lost.
-                await self._make_durable(work)
+                await work.make_durable(self._payloads)
         except (PayloadUnavailable, NoSpace) as problem:
             # The signatures were paid for, so they are kept. The next run says that their documents are signed.
             work.not_durable = problem
@@ -244,11 +268,11 @@ class Signing:
         if work.is_durable:
             work.progress.ended = await written(ends, kept)
         elif self._syncing >= SYNCED_BESIDE_THE_DATABASE:
-            await self._make_durable(work)
+            await work.make_durable(self._payloads)
             work.progress.ended = await written(ends, kept)
         else:
             self._syncing += 1
-            syncing = asyncio.ensure_future(self._make_durable(work))
+            syncing = asyncio.ensure_future(work.make_durable(self._payloads))
             try:
                 work.progress.ended = await written(partial(ends, commit_after=syncing), kept)
             finally:
@@ -258,16 +282,11 @@ class Signing:
         if work.progress.ended is None:
             raise lease_lost(row)
 
-    async def _make_durable(self, work: Work) -> None:
-        if not work.is_durable:
-            first, *_ = records_of(work.row.payloads)
-            await in_pool(self._pool, lambda: self._payloads.make_durable(first))
-            work.is_durable = True
-
 
 async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow]) -> T:
     """What `write` returns. While the database is away, a write with signatures is repeated: they were paid for, and stand
-    nowhere else. The fence makes it harmless where the operation has another holder by then.
+    nowhere else. The fence makes it harmless where the operation has another holder by then. There is no limit of its own: the
+    task is cancelled once the lease is found lost, and at the end of the signer's grace when it stops.
     """
     failures = 0
     while True:

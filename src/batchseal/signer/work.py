@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
-from batchseal.system.futures import in_pool
+from batchseal.system.futures import in_pool, retrieve_failure
 
 T = TypeVar("T")
 
@@ -54,8 +55,18 @@ class Plan:
     to_complete: list[tuple[ToSign, Evidence]] = field(default_factory=list)
 
 
+class Anew(Enum):
+    """Why a document that was prepared must be prepared again: what it was prepared for is not what it gets."""
+
+    RENEWED = "the certificate was renewed"
+    OUTGROWN = "its time stamp is longer than its room"
+
+
 class Work:
-    """One claimed operation while it is worked on. `tries` counts the sign calls that each document was in."""
+    """One claimed operation while it is worked on. `tries` counts the sign calls that each document was in.
+
+    `longest_stamp_bytes` is the length of the longest time stamp for which a document had no room.
+    """
 
     def __init__(
         self, claimed: ClaimedOperation, caller: Caller, reader: OperationReader, pool: Executor, documents_left: int
@@ -65,6 +76,9 @@ class Work:
         self.documents_left = documents_left
         self.progress = Progress()
         self.tries: dict[int, int] = {}
+        self.longest_stamp_bytes = 0
+        self._anew: dict[int, Anew] = {}
+        self._had_anew: set[Anew] = set()
         self._reader = reader
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
@@ -72,16 +86,53 @@ class Work:
         self.upload_may_be_named = False  # the row may name it by now
         # The payload of an asynchronous operation is durable since its registration.
         self.is_durable = claimed.row.mode is not Mode.SYNC
+        self._durable: asyncio.Future[None] | None = None  # while it is made durable
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
     def row(self) -> OperationRow:
         return self.claimed.row
 
+    def ask_anew(self, ordinal: int, reason: Anew) -> bool:
+        """Notes that the document must be prepared again. False if that was done in this run for the same reason."""
+        if reason in self._had_anew:
+            return False
+        self._anew[ordinal] = reason
+        return True
+
+    def take_anew(self) -> list[int]:
+        """The documents that must be prepared again, in order. The same reasons do not count a second time."""
+        anew, self._anew = self._anew, {}
+        self._had_anew |= set(anew.values())
+        return sorted(anew)
+
     async def read(self, work: Callable[[OperationReader], T]) -> T:
         """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread."""
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
         return await asyncio.shield(reading)
+
+    def begin_durable(self, payloads: Payloads) -> None:
+        """Begins to make the payload durable. It is not written any more, so the disk can work while the upstream signs."""
+        if not self.is_durable:
+            self._durable = self._durable_in_thread(payloads)
+            self._durable.add_done_callback(retrieve_failure)
+
+    async def make_durable(self, payloads: Payloads) -> None:
+        """Returns once the payload is durable. What failed ahead, while the upstream signed, is tried once more.
+
+        Raises PayloadUnavailable, NoSpace.
+        """
+        if (ahead := self._durable) is not None:
+            await asyncio.wait([ahead])
+            self._durable = None
+            self.is_durable = ahead.exception() is None
+        if not self.is_durable:
+            await self._durable_in_thread(payloads)
+            self.is_durable = True
+
+    def _durable_in_thread(self, payloads: Payloads) -> asyncio.Future[None]:
+        first, *_ = records_of(self.row.payloads)
+        return in_pool(self._pool, partial(payloads.make_durable, first))
 
     def payload_added(self, record: bytes, payloads: Payloads) -> None:
         """The row names the further payload by now: it is read from here on, and a sweep may look at it."""

@@ -1,7 +1,7 @@
 -- name: grants
 -- Lets the role that the service connects as use the tables. It owns none of them, and can only append to the audit trail.
 GRANT USAGE ON SCHEMA batchseal TO {role};
-GRANT SELECT, INSERT, UPDATE ON operations, housekeeping TO {role};
+GRANT SELECT, INSERT, UPDATE ON operations, housekeeping, time_stamp_sizes TO {role};
 GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
 GRANT SELECT, UPDATE ON documents TO {role};
 GRANT SELECT, INSERT, UPDATE ON signatures TO {role};

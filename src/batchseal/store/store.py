@@ -71,7 +71,7 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """The connections, which `Upkeep` and `AuditTrail` share with this store."""
+        """The connections, which `Upkeep`, `AuditTrail` and others share with this store."""
         return self._database
 
     async def close(self) -> None:

@@ -68,6 +68,11 @@ class Upkeep:
             done: str = await connection.execute(QUERIES["free_references"], seconds)
             return int(done.rsplit(maxsplit=1)[-1])
 
+    async def remove_old_texts(self, seconds: float) -> int:
+        """Removes the texts of up to 500 purged operations that ended at least `seconds` ago. Returns how many."""
+        async with self._database.connection() as connection:
+            return len(await connection.fetch(QUERIES["remove_old_texts"], seconds))
+
     async def document_months(self, seconds: float) -> list[date]:
         """The months that ended at least `seconds` ago and still have a partition of documents."""
         async with self._database.connection() as connection:

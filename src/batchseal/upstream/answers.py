@@ -1,17 +1,20 @@
 """Reads the answer of a call, and turns every failure into the `UpstreamError` that fits it.
 
 The error depends on how the connection failed, on the HTTP status, and on what the answer says. Promises that no cause holds a
-token or a grant, even if the server repeats it in its answer. Leaves sending to `transport` and retries to `lane`.
+token or a grant, even if the server repeats it in its answer. An answer may hold anything: deep nesting, huge numbers, far dates.
+Whatever it holds, it ends in an `UpstreamError` (`refusing`). Leaves sending to `transport` and retries to `lane`.
 """
 
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
 import msgspec
+import structlog
 
 from batchseal.errors import (
     CallRejected,
@@ -27,7 +30,12 @@ from batchseal.errors import (
     UpstreamTransient,
 )
 
+log = structlog.get_logger("upstream")
+
 CAUSE_CHARACTERS = 200
+# Longer pauses and lifetimes than these are taken for as long as these.
+MAX_PAUSE_SECONDS, MAX_LIFETIME_SECONDS = 86_400.0, 10 * 366 * 86_400.0
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # RFC 8259 8.1: a reader of JSON may ignore it
 MAX_PLAIN_BYTES = 1000  # of an error in plain text: only so much is searched for known words
 
 # CSC has no error code for a grant that is no longer valid. Servers say it in words.
@@ -36,6 +44,22 @@ GRANT_ENDED = re.compile(r"\bsad\b|\bsession\b|authori[sz]ation\b.*\b(expired|en
 OPAQUE = re.compile(r"[\w+/=.~-]{24,}")
 
 JsonObject = dict[str, Any]
+
+
+@contextmanager
+def refusing(kind: type[UpstreamError], cause: str) -> Iterator[None]:
+    """Turns whatever goes wrong while an answer is read into an error of `kind`. An UpstreamError passes unchanged.
+
+    The libraries that read answers have errors of many classes for what is hostile in them, which no list of classes here would
+    be sure to name. The log has the class at level debug.
+    """
+    try:
+        yield
+    except UpstreamError:
+        raise
+    except Exception as problem:
+        log.debug("an answer cannot be read", cause=cause, reason=type(problem).__name__)
+        raise kind(cause) from None
 
 
 async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -55,7 +79,7 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
     If no connection was made, `asked` is False: the server never got the request, and the call can be made again. If the
     connection failed later, the error is OutcomeUnknown: nobody knows whether the server did the work.
     """
-    text = f"{path}: {type(problem).__name__}"
+    text = path or "the call"
     if isinstance(problem, aiohttp.ClientHttpProxyError):
         return UpstreamTransient(f"{text}: the outbound proxy answered {problem.status}", asked=False)
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
@@ -66,20 +90,30 @@ def connection_error(path: str, problem: Exception) -> UpstreamError:
     if isinstance(problem, aiohttp.ConnectionTimeoutError):
         return UpstreamTransient(f"{text}: no connection before the timeout", asked=False)
     if isinstance(problem, aiohttp.InvalidURL):
-        return UpstreamPermanent(text)
+        return UpstreamPermanent(f"{text}: the address is not valid")
     return OutcomeUnknown(f"{text}: the connection broke or timed out before the answer was complete")
+
+
+def looks_like(data: bytes) -> str:
+    """What an answer seems to be instead of what was expected, for the end of a cause; "" if that cannot be told."""
+    start = data[:200].removeprefix(BYTE_ORDER_MARK).lstrip().lower()
+    if not start:
+        return ": it is empty"
+    if start.startswith(b"<"):
+        return ": it looks like an HTML or XML page"
+    return ": it looks like text" if start.isascii() and start.decode("ascii").isprintable() else ""
 
 
 def read_answer(path: str, status: int, headers: Mapping[str, str], data: bytes) -> JsonObject:
     """The JSON object of a successful answer; {} if its body is empty. Raises the UpstreamError that fits any other answer."""
     try:
-        content = msgspec.json.decode(data) if data else {}
-    except msgspec.DecodeError:
+        content = msgspec.json.decode(data.removeprefix(BYTE_ORDER_MARK)) if data else {}
+    except (ValueError, RecursionError):
         content = None
-    if status < 300:
+    if 200 <= status < 300:
         if not isinstance(content, dict):
             # The answer was cut off, or comes from a proxy in between. The server itself may have done the work.
-            raise OutcomeUnknown(f"{path}: the answer is not a JSON object")
+            raise OutcomeUnknown(f"{path}: the answer is not a JSON object{looks_like(data)}")
         return content
     plain = ""
     if not isinstance(content, dict) and headers.get("Content-Type", "").startswith("text/plain"):
@@ -95,7 +129,8 @@ def error_of_answer(
     Some servers answer in plain text. `plain` is that text in lower case: it is searched for known words, and is never part of
     the cause.
     """
-    said = f"{content.get('error', '')}: {content.get('error_description', '')}".strip(": ")
+    words_of = [text for name in ("error", "error_description") if isinstance(text := content.get(name), str)]
+    said = ": ".join(words_of).strip(": ")
     said = OPAQUE.sub("…", said)[:CAUSE_CHARACTERS]
     cause = f"{path}: {status}" + (f" {said}" if said else "")
     words, wait = said.lower() or plain, retry_after_seconds(headers.get("Retry-After"))
@@ -117,13 +152,22 @@ def error_of_answer(
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """The pause that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); None if it names none."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
+    """The pause that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date), at most MAX_PAUSE_SECONDS.
+
+    None if it names none that can be read.
+    """
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        seconds = float(value) if value and re.fullmatch(r"\s*[0-9]+\s*", value) else None
+        if seconds is None and value:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return None if seconds is None else min(max(0.0, seconds), MAX_PAUSE_SECONDS)
+
+
+def lifetime_seconds(value: Any, default: float) -> float:
+    """A lifetime in an answer: 0 to MAX_LIFETIME_SECONDS, or `default` if `value` is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    # Compared before it is converted, since an integer may be too large for a float.
+    return float(min(max(0, value), MAX_LIFETIME_SECONDS))

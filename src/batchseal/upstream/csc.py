@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from batchseal.errors import (
     CallRejected,
+    CredentialUnusable,
     GrantExpired,
     OutcomeUnknown,
     UpstreamAuthExpired,
@@ -22,7 +23,7 @@ from batchseal.errors import (
     UpstreamPermanent,
 )
 from batchseal.settings.load import Settings
-from batchseal.upstream.answers import JsonObject
+from batchseal.upstream.answers import JsonObject, refusing
 from batchseal.upstream.interface import Account, Description, Grant, Handle, RemoteKey
 from batchseal.upstream.keys import DIGEST_OIDS, read_key
 from batchseal.upstream.transport import Transport
@@ -79,7 +80,10 @@ class Csc:
         self._asynchronous = self._refuses_mode_a = self._has_info = False
 
     async def describe(self) -> Description:
-        answer = await self._info()
+        with refusing(OutcomeUnknown, "info: the answer cannot be read"):
+            return self._description(await self._info())
+
+    def _description(self, answer: JsonObject) -> Description:
         methods, algorithms = answer.get("methods"), answer.get("signAlgorithms")  # signAlgorithms: in version 2 only
         offered = algorithms.get("algos") if isinstance(algorithms, dict) else None
         return Description(
@@ -141,7 +145,10 @@ class Csc:
     async def key(self, account: Account, credential_id: str) -> RemoteKey:
         body = {"credentialID": credential_id, "certificates": "chain", "certInfo": False, "authInfo": True}
         answer = await self._call(account, "credentials/info", body)
-        return read_key(credential_id, answer, self._now(), pss=self._pss)
+        with refusing(
+            CredentialUnusable, f"credential {credential_id!r}: what the signing service says of it cannot be read"
+        ):
+            return read_key(credential_id, answer, self._now(), pss=self._pss)
 
     async def authorize(
         self,

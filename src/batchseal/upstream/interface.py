@@ -4,7 +4,7 @@ Owns these protocols and the types that they exchange; it holds no behaviour. A 
 `UpstreamError`. It does not batch, verify or retry sign calls: `remote` and `lane` do so for all providers.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +59,11 @@ class Upstream(Protocol):
 
     async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         """For each signature value, in order: a verified time stamp token (DER), or the error that prevented it."""
+        ...
+
+    @property
+    def token_bytes(self) -> Mapping[str, int]:
+        """The longest token in bytes that each authority has given to this process, by its address; 0 before the first one."""
         ...
 
     async def probe(self, token: str) -> str | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from batchseal.algorithms import pss_parameters
@@ -53,7 +54,8 @@ def in_v1_form(answer: JsonObject) -> JsonObject:
     auth = answer.get("auth")
     if not isinstance(auth, dict):
         return answer
-    objects = [entry for entry in auth.get("objects") or [] if isinstance(entry, dict)]
+    listed = auth.get("objects")
+    objects = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     kinds = {f"{entry.get('id', '')} {entry.get('type', '')}".upper() for entry in objects}
     explicit = auth.get("mode") == "explicit"
     pin = explicit and any("PIN" in kind or "PASSWORD" in kind for kind in kinds)
@@ -150,13 +152,17 @@ def presence(answer: JsonObject, name: str) -> str:
 def read_chain(certificates: Any) -> tuple[bytes, ...]:
     """The certificates as DER, without repetition, the signer's first; () if one of them cannot be read."""
     chain: list[bytes] = []
+    if not isinstance(certificates, list):
+        return ()
     try:
         for text in certificates[:MAX_CHAIN]:
             der = base64.b64decode(text)
-            x509.load_der_x509_certificate(der).public_key()
+            certificate = x509.load_der_x509_certificate(der)
+            # These are parsed when they are asked for, which others do later.
+            _ = certificate.public_key(), certificate.not_valid_before_utc, certificate.not_valid_after_utc
             if der not in chain:
                 chain.append(der)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         return ()
     return tuple(chain)
 

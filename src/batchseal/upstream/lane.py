@@ -231,9 +231,9 @@ class Lane:
             problem = SignatureMissing()
         except UpstreamError as error:
             problem = error
-        except Exception as error:  # an error in our own code must not leave an operation waiting for ever
+        except Exception:  # an error in our own code must not leave an operation waiting for ever
             log.exception("sign call failed unexpectedly")
-            problem = UpstreamPermanent(f"the sign call failed unexpectedly ({type(error).__name__})")
+            problem = UpstreamPermanent("the sign call failed unexpectedly: see the log of the service")
         if values:
             self._answered += 1
             share = max(0.2, 1 / self._answered)  # the first answers weigh more than the initial guess

@@ -76,9 +76,8 @@ class Pkcs11Key:
                 await self.close()
                 if isinstance(problem, asyncio.CancelledError):
                     raise
-                raise OutcomeUnknown(
-                    f"the PKCS#11 process ended or did not answer ({type(problem).__name__})"
-                ) from None
+                what = "did not answer in time" if isinstance(problem, TimeoutError) else "ended"
+                raise OutcomeUnknown(f"the PKCS#11 process {what}") from None
         if not ok:
             raise error_of(answer)
         return answer

@@ -55,7 +55,7 @@ def quality_of(certificate: x509.Certificate) -> Quality:
         assert isinstance(extension, x509.UnrecognizedExtension)
         found = {entry["id"].dotted: entry["info"] for entry in Statements.load(extension.value, strict=True)}
         kinds = [entry.dotted for entry in found[TYPE].parse(Identifiers)] if TYPE in found else []
-    except (x509.ExtensionNotFound, ValueError, TypeError):
+    except Exception:  # x509 and asn1crypto have errors of many classes for extensions that are malformed
         return Quality()
     names = tuple(TYPES[kind] for kind in kinds if kind in TYPES)
     # EN 319 412-5 4.2.3: a certificate without a type is for signatures.

@@ -8,7 +8,7 @@ Leaves batches and retries to `lane`, and the making of single calls to the prov
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -137,6 +137,10 @@ class RemoteUpstream:
 
     async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         return await self._timestamps.stamp_all(signatures)
+
+    @property
+    def token_bytes(self) -> Mapping[str, int]:
+        return self._timestamps.token_bytes
 
     async def probe(self, token: str) -> str | None:
         return await self._probe.client_service(token)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from asn1crypto import cms, tsp
+from asn1crypto import cms, core, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
+from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
@@ -63,6 +64,7 @@ class Authority:
         self._requests_at_once = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._paused_until = 0.0
         self.failure = ""  # the cause of the failure, while the pause after it lasts
+        self.token_bytes = 0  # the longest token so far
 
     def wait_seconds(self) -> float:
         """The time until the next request may be sent; 0 or less: now. It has to wait for its budget, or after a failure."""
@@ -92,11 +94,13 @@ class Authority:
                 answer = await self._transport.exchange(
                     request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
                 )
-            return await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
+            token = await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
             self.failure, self._paused_until = problem.cause, time.monotonic() + self._pause_seconds
             raise
+        self.token_bytes = max(self.token_bytes, len(token))
+        return token
 
     async def close(self) -> None:
         await self._transport.close()
@@ -116,6 +120,11 @@ class Timestamps:
     @property
     def configured(self) -> bool:
         return bool(self._authorities)
+
+    @property
+    def token_bytes(self) -> dict[str, int]:
+        """The longest token of each authority in this process, 0 before the first one, by address, the preferred one first."""
+        return {authority.address: authority.token_bytes for authority in self._authorities}
 
     def _read(self, entry: str, route: Route, roots: Roots) -> Authority:
         """The authority of an entry `ADDRESS` or `ADDRESS;REQUESTS/SECONDS`. Raises ConfigurationError."""
@@ -148,14 +157,28 @@ class Timestamps:
         return TimestampFailed("; ".join(causes) or spent, retry_after_seconds=wait, asked=bool(causes))
 
 
+class Reply(tsp.TimeStampResp):  # type: ignore[misc]
+    """A reply as RFC 3161 2.4.2 defines it. For asn1crypto, one without a token, such as a rejection, would be malformed."""
+
+    _fields = [  # noqa: RUF012
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
+
+
 def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
     """The verified token (a DER ContentInfo) of a reply (RFC 3161 2.4.2). CPU-bound. Raises TimestampFailed."""
-    try:
-        response = tsp.TimeStampResp.load(data, strict=True)
-        status = response["status"]["status"].native
-        if status not in ("granted", "granted_with_mods"):
-            raise TimestampFailed(f"the authority answered {status}")
+    with refusing(TimestampFailed, f"the answer is not a time stamp reply (RFC 3161){looks_like(data)}"):
+        response = Reply.load(data, strict=True)
+        status, reasons = response["status"]["status"].native, response["status"]["fail_info"].native
+    if status not in ("granted", "granted_with_mods"):
+        raise TimestampFailed(" ".join(["the authority answered", status, *sorted(reasons or ())]))
+    with refusing(TimestampFailed, "the reply cannot be used: its token is malformed"):
         token = response["time_stamp_token"]
+        if isinstance(token, core.Void):
+            raise TimestampFailed("the reply holds no token")
+        if token["content_type"].native != "signed_data":
+            raise TimestampFailed("the reply holds no token that is CMS SignedData")
         signed = token["content"]
         content = signed["encap_content_info"]["content"]
         info = content.parsed
@@ -171,20 +194,21 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
             raise TimestampFailed(f"the token's time {moment} is more than {CLOCK_SECONDS} s from ours")
         check_signer(signed, bytes(content), moment, roots)
         der: bytes = token.dump()
-    except (ValueError, LookupError, TypeError, AttributeError, InvalidSignature) as problem:
-        raise TimestampFailed(f"the reply cannot be used ({type(problem).__name__})") from None
     if len(der) > MAX_TIME_STAMP_BYTES:
-        raise TimestampFailed(f"the token takes {len(der)} bytes, more than is reserved")
+        raise TimestampFailed(f"the token takes {len(der)} bytes, the limit is {MAX_TIME_STAMP_BYTES}")
     return der
 
 
 def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots) -> None:
     """Checks that the token has one signature, by a certificate for time stamps alone that is trusted (RFC 3161 2.3).
 
-    `content` is the DER TSTInfo, `moment` the time in it. Raises TimestampFailed or InvalidSignature; if the
-    token is malformed, also ValueError, LookupError, TypeError or AttributeError.
+    `content` is the DER TSTInfo, `moment` the time in it. Raises TimestampFailed; if the token is malformed, also
+    other errors.
     """
-    (signer,) = signed["signer_infos"]
+    signers = signed["signer_infos"]
+    if len(signers) != 1:
+        raise TimestampFailed(f"the token has {len(signers)} signatures instead of one")
+    signer = signers[0]
     sid, certificates = signer["sid"].chosen, [c.chosen for c in signed["certificates"]]
     if signer["sid"].name == "issuer_and_serial_number":
         found = [
@@ -202,7 +226,14 @@ def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots
     if not validity["not_before"].native <= moment <= validity["not_after"].native:
         raise TimestampFailed("the signer's certificate is not valid at the token's time")
     digest_name = signer["digest_algorithm"]["algorithm"].native
+    if digest_name not in DIGESTS:
+        raise TimestampFailed(
+            f"the token is signed with {digest_name.upper()}; only SHA-256, SHA-384 and SHA-512 are accepted"
+        )
     attributes = {attribute["type"].native: attribute["values"] for attribute in signer["signed_attrs"]}
+    for name in ("content_type", "message_digest"):
+        if not len(attributes.get(name, ())):
+            raise TimestampFailed(f"the reply cannot be used: its token has no signed attribute {name}")
     if attributes["content_type"][0].native != "tst_info":
         raise TimestampFailed("the content type in the token's attributes is not TSTInfo")
     if attributes["message_digest"][0].native != hashlib.new(digest_name, content).digest():
@@ -210,7 +241,10 @@ def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots
     if not names_signer(attributes, certificate.dump()):
         raise TimestampFailed("the token's attributes name another certificate than its signer's")
     read = x509.load_der_x509_certificate(certificate.dump())
-    verify_signature(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+    try:
+        verify_signature(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+    except InvalidSignature:
+        raise TimestampFailed("the token's signature does not verify") from None
     others = [x509.load_der_x509_certificate(c.dump()) for c in certificates if c is not certificate]
     if problem := roots.why_untrusted(read, others, moment):
         raise TimestampFailed(problem)

@@ -13,6 +13,7 @@ from typing import Any
 from batchseal.errors import UpstreamAuthExpired, UpstreamAuthRefused, UpstreamPermanent, UpstreamTransient
 from batchseal.settings.client_services import ClientService
 from batchseal.system.futures import retrieve_failure
+from batchseal.upstream.answers import lifetime_seconds
 from batchseal.upstream.transport import Transport
 
 TOKEN_PATH = "/oauth2/authorization-server/oauth/token"  # noqa: S105
@@ -62,9 +63,9 @@ class ClientCredentials:
             )  # the secret that works comes first from now on
             break
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             raise UpstreamTransient(f"{self._path}: the answer holds no access_token")
-        seconds = float(lifetime) if isinstance(lifetime, int | float) else DEFAULT_LIFETIME_SECONDS
+        seconds = lifetime_seconds(lifetime, DEFAULT_LIFETIME_SECONDS)
         self._renew_at = asked_at + seconds - min(RENEW_BEFORE_SECONDS, seconds / 5)
         self._token = token
         return token

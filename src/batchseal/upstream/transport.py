@@ -5,7 +5,6 @@ call raises an `UpstreamError`, and that no redirect is followed: a bearer token
 Leaves bearer tokens to `tokens`, and the meaning of answers to `answers`.
 """
 
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import msgspec
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
+from batchseal.system.loopback import is_loopback
 from batchseal.upstream.answers import JsonObject, connection_error, error_of_answer, read_answer, read_bounded
 
 MAX_CONNECTIONS = 32
@@ -39,13 +39,6 @@ def check_address(address: str, *, allow_http: bool = False) -> str:
     if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
         raise ConfigurationError("--service-domain: must be https (--upstream-allow-http allows plain http)")
     return address.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +172,7 @@ class Transport:
                 ),
             ) as response:
                 return response.status, response.headers, await read_bounded(response, max_answer_bytes)
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             raise connection_error(path, problem) from None
 
     def _open_session(self) -> aiohttp.ClientSession:

@@ -55,8 +55,10 @@ class Roots:
         try:
             self._certificates = read_bundle(Path(path).read_bytes())
             self._store = Store(self._certificates)
-        except (OSError, ValueError) as problem:
-            raise ConfigurationError(f"--timestamp-roots: {path or 'no file'}: {type(problem).__name__}") from None
+        except OSError as problem:
+            raise ConfigurationError(f"--timestamp-roots: {path or 'no file'}: {problem.strerror}") from None
+        except ValueError:
+            raise ConfigurationError(f"--timestamp-roots: {path}: holds no certificate that can be read") from None
 
     def why_untrusted(
         self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime

@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from batchseal.errors import CredentialUnusable, UpstreamPermanent
-from batchseal.upstream.answers import JsonObject
+from batchseal.upstream.answers import JsonObject, lifetime_seconds
 from batchseal.upstream.interface import Account, Grant
+
+GRANT_SECONDS = 3600.0  # the lifetime of a grant if the answer does not say
 
 
 def encode(digests: Sequence[bytes]) -> list[str]:
@@ -41,11 +43,11 @@ def read_signatures(method: str, values: Any, digests: int) -> list[bytes]:
 
 
 def read_grant(method: str, answer: JsonObject) -> Grant:
-    """The grant in an answer, valid for an hour if the answer does not say. Raises UpstreamPermanent if there is none."""
+    """The grant in an answer. Raises UpstreamPermanent if there is none."""
     value, lifetime = answer.get("SAD"), answer.get("expiresIn")
     if not isinstance(value, str) or not value:
         raise UpstreamPermanent(f"{method}: the answer holds no SAD")
-    return Grant(value, float(lifetime) if isinstance(lifetime, int | float) else 3600.0)
+    return Grant(value, lifetime_seconds(lifetime, GRANT_SECONDS))
 
 
 def read_pin(account: Account) -> str:
@@ -54,5 +56,7 @@ def read_pin(account: Account) -> str:
         raise CredentialUnusable("the credential needs a PIN, and the client service names no pinFile")
     try:
         return account.pin_file.read_text("utf-8").strip()
-    except (OSError, ValueError) as problem:
-        raise CredentialUnusable(f"the PIN cannot be read from {account.pin_file}: {type(problem).__name__}") from None
+    except OSError as problem:
+        raise CredentialUnusable(f"the PIN cannot be read from {account.pin_file}: {problem.strerror}") from None
+    except ValueError:
+        raise CredentialUnusable(f"the PIN in {account.pin_file} is not text in UTF-8") from None

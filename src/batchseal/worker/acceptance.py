@@ -82,11 +82,13 @@ class Acceptance:
         request has reserved.
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
+        target = await self._credentials.of(caller)
         reception = Reception(
             self._payloads,
             self._formats,
-            await self._credentials.of(caller),
+            target.credential if target is not None else None,
             self._pool,
+            time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
             durable=mode is Mode.ASYNC,
             batch_bytes=self._window_bytes,
         )

@@ -61,7 +61,7 @@ class Handover:
                 return None
         except BatchsealError:
             return self._not_woken(row)
-        return self.wake(row, caller)  # the message would be too long: a description may have any length
+        return self.wake(row, caller)  # the message would be too long: the texts of many documents may be long
 
     def wake(self, row: OperationRow, caller: Caller) -> None:
         """There is work, which the signer reads from the database."""

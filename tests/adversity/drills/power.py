@@ -29,7 +29,7 @@ SITES = (
 FLAGS = (*FAST, "--sandbox-multisign=20", "--sandbox-latency=50")
 
 
-@drill("unsynced", quick=2, short=20, long=200, needs=SMALL_VOLUME)
+@drill("unsynced", quick=2, short=30, long=200, needs=SMALL_VOLUME)
 def unsynced(folder: Path) -> Iterator[Trial]:
     """Everything, the database included, stops at a random time or at a named site; the next start has a copy of the disk.
 

@@ -43,7 +43,7 @@ def tenants(folder: Path) -> Iterator[Trial]:
     (folder / "work").mkdir()
     configured = {name: {"secret": f"secret of {name}"} for name in NAMES}
     (folder / "work" / "client-services-config.json").write_text(json.dumps(configured))
-    with RunningService(*FAST, folder=folder) as service:
+    with RunningService("--sandbox", *FAST, folder=folder) as service:
 
         def trial(number: int) -> Figures:
             operations: dict[str, int] = {}

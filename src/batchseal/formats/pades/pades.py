@@ -12,7 +12,7 @@ import msgspec
 
 from batchseal._native import digest, planner
 from batchseal.document import (
-    MAX_TIME_STAMP_BYTES,
+    DEFAULT_TIME_STAMP_BYTES,
     Credential,
     Description,
     Evidence,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 NAME = "pades"
-# The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
-TIME_STAMP_ROOM_BYTES = MAX_TIME_STAMP_BYTES + 64
+# The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
+ATTRIBUTE_BYTES = 64
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -59,14 +59,18 @@ class Pades:
             cause = "visible signatures are not offered yet"
         elif wanted.level > Level.T:
             cause = f"PAdES B-{wanted.level.name} is not offered yet"
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"{wanted.name}: {cause}") if cause else None
+        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
 
     def prepare(
-        self, originals: Sequence[Original], credential: Credential, signing_time: datetime
+        self,
+        originals: Sequence[Original],
+        credential: Credential,
+        signing_time: datetime,
+        time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        updates = [plan(content, wanted, template, pdf_time) for _, wanted, content in originals]
+        updates = [plan(content, wanted, template, pdf_time, time_stamp_bytes) for _, wanted, content in originals]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
         digests = dict(
             zip(
@@ -93,6 +97,7 @@ class Pades:
                     level=wanted.level,
                     additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
                     plan=_encode(Plan(update.head, update.tail, update.reserved_bytes)),
+                    time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
                 )
             )
         return results
@@ -120,18 +125,24 @@ class Pades:
 
 
 def plan(
-    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str
+    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str, time_stamp_bytes: int
 ) -> "planner.PlannedUpdate | Refusal":
-    """The incremental update that holds the signature field, or why this PDF cannot have one."""
+    """The incremental update that holds the signature field, or why this PDF cannot have one.
+
+    The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
+    """
+    room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
     update = planner.plan(
         content,
-        contents_bytes=template.contents_bytes + (TIME_STAMP_ROOM_BYTES if wanted.level >= Level.T else 0),
+        contents_bytes=template.contents_bytes + room_bytes,
         reason=wanted.reason,
         location=wanted.location,
         signing_time=pdf_time,
     )
     if isinstance(update, planner.PlanRefusal):
-        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, f"{wanted.name}: {update.message}")
+        # All other refusals follow from the document alone.
+        ours = update.code == "no_memory"
+        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR if ours else SignError.NOT_SIGNABLE, update.message)
     return update
 
 

@@ -1,10 +1,14 @@
-"""Drops rows that have had their time: documents, signatures, external references."""
+"""Drops what has had its time in the database: documents, signatures, external references, the texts of operations."""
 
 import structlog
 
 from batchseal.store.upkeep import Upkeep
 
 log = structlog.get_logger("expiry")
+
+
+# Removing texts must not keep the other duties waiting. This much is done in a round, 500 operations at a time.
+TEXTS_AT_ONCE = 20
 
 
 class Expiry:
@@ -22,6 +26,16 @@ class Expiry:
         for day in await self._upkeep.signature_days():
             if await self._upkeep.drop_signatures(day):
                 log.info("signatures dropped", day=f"{day:%Y-%m-%d}")
+
+    async def remove_texts(self, seconds: float) -> None:
+        """Descriptions of purged operations and names of their documents, that long after their end. The rows stay."""
+        removed = 0
+        for _ in range(TEXTS_AT_ONCE):
+            if not (some := await self._upkeep.remove_old_texts(seconds)):
+                break
+            removed += some
+        if removed:
+            log.info("texts of operations removed", operations=removed)
 
     async def free_references(self, seconds: float) -> None:
         """External references of purged operations, that long after their end."""

@@ -31,6 +31,7 @@ class Retention:
     documents: float  # document rows, after the end of their month
     references: float
     audit: float  # audit entries, after the end of their month
+    texts: float  # descriptions of operations and names of documents, after the end of the operation
 
     @classmethod
     def of(cls, settings: Settings) -> "Retention":
@@ -40,6 +41,7 @@ class Retention:
             settings.document_days * DAY,
             settings.reference_days * DAY,
             settings.audit_days * DAY,
+            settings.text_days * DAY,
         )
 
 
@@ -84,7 +86,7 @@ class Rounds:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def round(self) -> None:
-        """Payloads first, then document rows, signatures, references and audit entries."""
+        """Payloads first, then document rows, signatures, texts, references and audit entries."""
         await self._counting.count_stored()
         if await self.suspended():
             return
@@ -92,6 +94,7 @@ class Rounds:
         await self._purging.purge_due(keep.fetched, keep.unfetched)
         await self._expiry.drop_documents(keep.documents)
         await self._expiry.drop_signatures()
+        await self._expiry.remove_texts(keep.texts)
         await self._expiry.free_references(keep.references)
         await self._audit.export_and_drop(keep.audit)
 

@@ -1,0 +1,76 @@
+"""`batchseal erase`: removes the texts of an operation from the database, and leaves an entry in the audit trail."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from batchseal.audit.chain import make_link
+from batchseal.commands.audit import open_store
+from batchseal.commands.messages import complain
+from batchseal.commands.settings_flags import parse, settings_parser
+from batchseal.settings.load import Settings
+
+DESCRIPTION = """
+Remove the texts of the operations with one external reference: their description, and the names, references and
+causes of their documents. Their id, reference, counts and dates stay, so that the reference is not used a second
+time, and the audit trail gets an entry. With --documents, documents that are still stored are deleted too.
+
+The database is that of --database-url, or that of the service which uses --temp-folder, whether it runs or not.
+The command cannot be undone. Backups, and the files of the database until it cleans up, may hold the texts for
+longer."""
+
+EXIT_CODES = "Exit code: 0 if the texts are gone, 1 if nothing was changed, 2 for wrong use."
+
+USED = ("temp_folder", "config", "database_url", "postgres_bin")
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = settings_parser("erase", DESCRIPTION, USED)
+    parser.usage = "batchseal erase --reference REF [--client-service ID] [--documents] [--FLAG=VALUE]..."
+    parser.epilog = f"{parser.epilog}\n\n{EXIT_CODES}"
+    parser.add_argument("--reference", required=True, metavar="REF", help="the external reference of the request")
+    parser.add_argument(
+        "--client-service", metavar="ID", help="whose request; needed if several client services used the reference"
+    )
+    parser.add_argument(
+        "--documents", action="store_true", help="delete the documents and the result too, if they are still stored"
+    )
+    settings, options = parse(parser, arguments)
+    return asyncio.run(erase(settings, options.reference, options.client_service, with_payloads=options.documents))
+
+
+async def erase(settings: Settings, reference: str, client_service: str | None, *, with_payloads: bool) -> int:
+    """Removes the texts of all operations with this reference, or of none of them. Returns the exit code."""
+    # These are imported late, so that --help and wrong flags are answered at once.
+    from batchseal.store.erasure import Erasure
+    from batchseal.store.trail import AuditTrail
+
+    async with open_store(settings) as store:
+        erasure = Erasure(store.database)
+        found = await erasure.find(reference, client_service)
+        owners = sorted({operation.client_service for operation in found})
+        if not found:
+            complain(f"no operation has the external reference {reference!r}")
+        elif len(owners) > 1:
+            complain(f"--client-service must say whose request is meant: {', '.join(owners)}")
+        elif open_ones := [operation.id for operation in found if not operation.finished]:
+            complain(f"operation {open_ones[0]} is not finished yet")
+        elif stored := [operation.id for operation in found if not operation.payload_purged and not with_payloads]:
+            complain(f"the documents of operation {stored[0]} are still stored; --documents deletes them too")
+        elif waiting := [operation.id for operation in found if operation.entry_waits]:
+            complain(f"the audit trail has not told the end of operation {waiting[0]} yet; try again in a moment")
+        else:
+            ids = [operation.id for operation in found]
+            entries = await erasure.erase(ids, with_payloads=with_payloads)
+            # The chain is written here, so that it tells of the erasure also where no service runs.
+            await AuditTrail(store.database, UUID(int=0)).chain([(entry, b"", b"") for entry in entries], make_link)
+            erased = {entry.operation_id for entry in entries}
+            for operation_id in ids:
+                if operation_id in erased:
+                    print(
+                        f"The texts of operation {operation_id} of {owners[0]} are erased; its reference stays taken."
+                    )
+                else:
+                    complain(f"operation {operation_id} was changed meanwhile; its texts are still there")
+            return 0 if erased == set(ids) else 1
+    return 1

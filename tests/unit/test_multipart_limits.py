@@ -1,0 +1,100 @@
+"""What a multipart body may hold beside its documents, and that whatever is wrong with it is refused as the caller's mistake."""
+
+import json
+
+import pytest
+
+from batchseal.errors import ApiError, InvalidRequest, TooLarge
+from batchseal.intake.multipart import MAX_BOUNDARY_BYTES, MAX_OTHER_PARTS, MAX_PART_HEADERS, MultipartIntake
+from batchseal.intake.schema import Limits
+
+LIMITS = Limits(max_documents=3)
+ENTRY = {
+    "documentRequest": {"externalReference": "d", "name": "a.pdf", "contentType": "application/pdf"},
+    "signatureInfo": {"signatureType": "PAdES"},
+}
+REQUEST = json.dumps({"externalReference": "r", "description": "d", "documents": [ENTRY]}).encode()
+
+
+def part(name: str, content: bytes, *headers: bytes, boundary: bytes = b"b") -> bytes:
+    disposition = f'Content-Disposition: form-data; name="{name}"\r\n'.encode()
+    return b"--" + boundary + b"\r\n" + disposition + b"".join(headers) + b"\r\n" + content + b"\r\n"
+
+
+def read(body: bytes, boundary: bytes = b"b", media_type: str = "") -> None:
+    intake = MultipartIntake(LIMITS, media_type or f"multipart/form-data; boundary={boundary.decode()}")
+    for at in range(0, len(body), 1 << 16):
+        intake.feed(body[at : at + (1 << 16)])
+    intake.finish()
+
+
+def whole(*more: bytes, boundary: bytes = b"b") -> bytes:
+    own = part("signRequest", REQUEST, boundary=boundary) + part("files", b"%PDF-1.4", boundary=boundary)
+    return own + b"".join(more) + b"--" + boundary + b"--\r\n"
+
+
+def test_other_parts_are_ignored_up_to_a_number() -> None:
+    read(whole(part("x", b"") * MAX_OTHER_PARTS))
+    for unknown in (part("x", b""), part("", b""), b"--b\r\n\r\n\r\n", b"--b\r\nContent-Type: text/plain\r\n\r\n\r\n"):
+        with pytest.raises(TooLarge, match="parts that are neither"):
+            read(whole(unknown * (MAX_OTHER_PARTS + 1)))
+
+
+def test_files_are_counted_as_documents() -> None:
+    with pytest.raises(TooLarge, match="more than 3 documents"):
+        read(part("files", b"%PDF-1.4") * 4)
+
+
+@pytest.mark.parametrize("boundary", [b"B" * MAX_BOUNDARY_BYTES, b"-" * MAX_BOUNDARY_BYTES, b"'()+_,-./:=?"])
+def test_every_boundary_of_rfc_2046_is_taken(boundary: bytes) -> None:
+    media_type = f'multipart/form-data; boundary="{boundary.decode()}"'
+    read(whole(boundary=boundary), media_type=media_type)
+
+
+@pytest.mark.parametrize("length", [MAX_BOUNDARY_BYTES + 1, 257, 10_000])
+def test_a_longer_boundary_is_refused(length: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"the boundary has {length} bytes"):
+        read(whole(boundary=b"B" * length), b"B" * length)
+
+
+def test_headers_of_a_part_have_limits() -> None:
+    read(whole(part("x", b"", *[b"X%d: a\r\n" % n for n in range(MAX_PART_HEADERS - 1)])))
+    for headers in ([b"X%d: a\r\n" % n for n in range(MAX_PART_HEADERS)], [b"X: " + b"a" * 5000 + b"\r\n"]):
+        with pytest.raises(TooLarge, match="headers of a part"):
+            read(whole(part("x", b"", *headers)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\nContent-Disposition form-data\r\n\r\n\r\n--b--\r\n",
+        b"--b\r\nContent-Disposition: form-data; name=\"files\"; filename*=utf-9''%ff\r\n\r\n%PDF\r\n--b--\r\n",
+        b"--b\r\nContent-Disposition: form-data; name=\"\xff\xfe\"; name*0*=u\r\n\r\nx\r\n--b--\r\n",
+        b"--b\r\n: \r\n\r\n\r\n--b--\r\n",
+        b"--b\rx",
+        b"--bx\r\n",
+        whole()[:-8],
+        part("signRequest", b"\xff\xfe") + b"--b--\r\n",
+        part("signRequest", b"") + b"--b--\r\n",
+    ],
+)  # fmt: skip
+def test_a_body_that_is_wrong_is_the_callers_mistake(body: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        read(body)
+    assert 400 <= refused.value.status < 500
+
+
+def test_a_break_of_the_framing_is_named_by_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    broken = part("files", b"%PDF" + b"x" * 100_000) + b"--b\r\n\x01"
+    with pytest.raises(InvalidRequest) as refused:
+        read(broken)
+    assert refused.value.cause == f"the framing of the multipart body is wrong at about byte {len(broken) - 1}"
+    assert not caplog.records  # whoever sends such bodies does not fill the log
+
+
+@pytest.mark.parametrize(
+    "media_type", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b", '"', ""]
+)
+def test_a_type_without_a_boundary_is_refused(media_type: str) -> None:
+    with pytest.raises(InvalidRequest):
+        MultipartIntake(LIMITS, media_type)
