@@ -124,17 +124,20 @@ async def test_few_connections_are_left_alone(house: House) -> None:
 
 
 async def test_the_largest_of_the_greediest_address_goes_first(house: House) -> None:
+    limits = HeaderLimits(
+        bytes_in_all=2000 * KB, connection_bytes=20 * KB, largest_bytes=100 * KB, connections_of_one=0
+    )
     quiet = await house.call(5, "127.0.0.2", sent=5 * KB)
-    few = await house.call(3, "127.0.0.3", sent=30 * KB)
+    large = await house.call(1, "127.0.0.3", sent=90 * KB)
     small = await house.call(4, "127.0.0.4", sent=1 * KB)
-    many = await house.call(40, "127.0.0.4", sent=30 * KB)
-    watch = house.watch()
+    many = await house.call(40, "127.0.0.4", sent=90 * KB)
+    watch = house.watch(limits)
     watch.look()
     await eventually(lambda: cut(many) == watch.cut > 0)
     watch.look()
-    assert cut(quiet) == cut(few) == cut(small) == 0
-    assert watch.held_bytes <= LIMITS.bytes_in_all
-    assert watch.waiting + watch.cut == 52
+    assert cut(quiet) == cut(large) == cut(small) == 0
+    assert watch.held_bytes <= limits.bytes_in_all // 2
+    assert watch.waiting + watch.cut == 50
 
 
 async def test_the_young_and_small_stay(house: House) -> None:
@@ -150,6 +153,23 @@ async def test_the_young_and_small_stay(house: House) -> None:
     assert cut(more) == cut(young) == 0
     watch.look()
     assert watch.held_bytes <= LIMITS.bytes_in_all // 2
+
+
+async def test_silent_connections_stop_no_request_of_their_address(house: House) -> None:
+    """The request holds more than each of them, and is not older than any."""
+    watch = house.watch()
+    silent = await house.call(60)
+    first = await house.call(1, sent=500)
+    watch.look()
+    await eventually(lambda: cut(silent) == watch.cut > 0)
+    assert cut(first) == 0
+    watch.began(first[0].peer)
+    house.clock.seconds += 1
+    request = await house.call(1, sent=500)
+    later = await house.call(30)
+    watch.look()
+    await eventually(lambda: cut(silent) == watch.cut == 60)
+    assert cut(first) == cut(request) == cut(later) == 0
 
 
 async def test_a_request_that_runs_is_never_cut_and_holds_nothing(house: House) -> None:
@@ -248,7 +268,7 @@ async def test_it_looks_when_somebody_connects_and_sleeps_otherwise(house: House
     await house.call(1)
     await eventually(lambda: watch.waiting == 4)
     assert watch.looks <= looks + 3
-    await house.call(60, sent=30 * KB)
+    await house.call(60, "127.0.0.2", sent=30 * KB)
     # Nobody connects any more, but there are so many that it goes on looking, and cuts what is too much.
     await eventually(lambda: watch.cut > 0)
     assert cut(callers) == 0

@@ -37,7 +37,6 @@ LOG_SECONDS = 10.0
 STEP_BYTES = 1 << 20
 # The server's buffers grow in steps of about this size.
 BUFFER_BYTES = 16 << 10
-# Headers up to this size are small. Few clients send larger ones.
 SMALL_BYTES = 32 << 10
 
 
@@ -69,6 +68,11 @@ class HeaderLimits:
         sizes = self.bytes_in_all, self.connection_bytes, self.largest_bytes
         if min(*sizes, self.look_seconds, self.look_share, self.alarm_seconds, self.alarm_share) <= 0:
             raise ValueError(f"these limits must be positive: {self}")
+
+    @property
+    def small_bytes(self) -> int:
+        """What a connection with small headers holds at most. Few clients send larger ones."""
+        return self.connection_bytes + SMALL_BYTES
 
     @property
     def harmless(self) -> int:
@@ -165,13 +169,12 @@ class UnfinishedRequests:
     def start(self) -> None:
         """Begins to watch; the server must be listening. Raises RuntimeError if no socket listens on the port."""
         for descriptor in open_descriptors():
-            with suppress(OSError):
-                listener = socket.socket(fileno=os.dup(descriptor))
-                if is_listening(listener) and port_of(listener.getsockname()) == self._port:
-                    self._listener = listener
+            if (one := copy_of_socket(descriptor)) is not None:
+                if port_of(one) == self._port and is_listening(one):
+                    self._listener = one
                     self._wait_for_connections()
                     return
-                listener.close()
+                one.close()
         raise RuntimeError(f"no socket of this process listens on port {self._port}")
 
     def stop(self) -> None:
@@ -256,13 +259,15 @@ class UnfinishedRequests:
 
     def _connection(self, descriptor: int, inode: int, now: float) -> Connection | None:
         """The connection of this socket, or None if it is no connection that was accepted on the port."""
-        try:
-            with socket.socket(fileno=os.dup(descriptor)) as one:
-                if port_of(one.getsockname()) != self._port:
-                    return None
+        if (one := copy_of_socket(descriptor)) is None:
+            return None
+        with one:
+            if port_of(one) != self._port:
+                return None
+            try:
                 host, port = one.getpeername()[:2]
-        except OSError:
-            return None  # it listens, or is closed
+            except OSError:
+                return None  # it listens, or is closed
         return Connection((host, port), group_of(host), descriptor, inode, now)
 
     def _too_many(self, waiting: Iterable[Connection], now: float) -> list[Connection]:
@@ -296,11 +301,10 @@ class UnfinishedRequests:
         """
         if held <= room:
             return []
-        small = self.limits.connection_bytes + SMALL_BYTES
         young = [
             one
             for one in waiting
-            if now - one.seen_at <= self.limits.young_seconds and one.held_bytes(self.limits) <= small
+            if now - one.seen_at <= self.limits.young_seconds and one.held_bytes(self.limits) <= self.limits.small_bytes
         ]
         others = set(waiting).difference(young)
         victims = self._largest(others, held - room // 2)
@@ -308,12 +312,15 @@ class UnfinishedRequests:
         return victims + self._largest(young, left - room)
 
     def _largest(self, waiting: Iterable[Connection], bytes_to_free: int) -> list[Connection]:
-        """Connections that hold so much together: always the largest of the address that holds most. Of equals, the oldest."""
+        """Connections that hold so much together: always one of the address that holds most.
+
+        It is the largest one, or the oldest if all of them are small: whoever just begins a request is neither.
+        """
         groups: dict[str, list[Connection]] = defaultdict(list)
         for one in waiting:
             groups[one.group].append(one)
         for members in groups.values():
-            members.sort(key=lambda one: (one.held_bytes(self.limits), -one.seen_at))
+            members.sort(key=self._rank)
         heap = [
             (-sum(one.held_bytes(self.limits) for one in members), members[-1].seen_at, group)
             for group, members in groups.items()
@@ -327,6 +334,11 @@ class UnfinishedRequests:
             if members := groups[group]:
                 heapq.heappush(heap, (size + victim.held_bytes(self.limits), members[-1].seen_at, group))
         return victims
+
+    def _rank(self, one: Connection) -> tuple[int, float, int]:
+        """Of the connections of an address, the one with the highest rank goes first."""
+        held = one.held_bytes(self.limits)
+        return held if held > self.limits.small_bytes else 0, -one.seen_at, -held
 
     def _cut(self, victims: Iterable[Connection]) -> None:
         for victim in victims:
@@ -348,13 +360,27 @@ def open_descriptors() -> list[int]:
     return [int(name) for name in os.listdir("/proc/self/fd")]
 
 
+def copy_of_socket(descriptor: int) -> socket.socket | None:
+    """A socket of our own for the connection of this descriptor, or None if it is no socket, or closed. Close it again."""
+    with suppress(OSError):
+        copy = os.dup(descriptor)
+        try:
+            return socket.socket(fileno=copy)
+        except OSError:
+            os.close(copy)
+    return None
+
+
 def is_listening(one: socket.socket) -> bool:
     return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-def port_of(name: object) -> int:
-    """The port of a socket's name, or 0 for one of another kind, such as a Unix socket."""
-    return int(name[1]) if isinstance(name, tuple) and len(name) >= 2 else 0
+def port_of(one: socket.socket) -> int:
+    """The port of a socket on this side, or 0 if it is of another kind, such as a Unix socket."""
+    with suppress(OSError):
+        name = one.getsockname()
+        return int(name[1]) if isinstance(name, tuple) and len(name) >= 2 else 0
+    return 0
 
 
 def received_bytes(descriptor: int) -> int:
