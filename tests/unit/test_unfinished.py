@@ -26,7 +26,7 @@ class Server(asyncio.Protocol):
     """Accepts connections of this process and buffers what they send, as a server does that waits for the end of headers."""
 
     def __init__(self) -> None:
-        self.made = self.lost = 0
+        self.made = self.lost = self.received_bytes = 0
         self.port = 0
 
     async def listen(self) -> asyncio.Server:
@@ -36,6 +36,9 @@ class Server(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.made += 1
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
 
     def connection_lost(self, problem: Exception | None) -> None:
         self.lost += 1
@@ -63,10 +66,13 @@ class Caller:
 
 
 class Clock:
+    """It goes on a little with each look."""
+
     def __init__(self) -> None:
         self.seconds = 1000.0
 
     def __call__(self) -> float:
+        self.seconds += HeaderLimits().settle_seconds
         return self.seconds
 
 
@@ -76,6 +82,7 @@ class House:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.callers: list[Caller] = []
+        self.sent_bytes = 0
         self.clock = Clock()
         self.booked: list[int] = []
         self.room = 1 << 40
@@ -93,11 +100,17 @@ class House:
         callers = [Caller(self.server.port, address) for _ in range(count)]
         self.callers += callers
         for caller in callers:
-            caller.socket.setblocking(True)
-            caller.socket.sendall(b"G" * sent)
-            caller.socket.setblocking(False)
+            await self.send(caller, sent)
         await eventually(lambda: self.server.made == len(self.callers))
         return callers
+
+    async def send(self, caller: Caller, size: int) -> None:
+        """Returns once the server has read it."""
+        self.sent_bytes += size
+        caller.socket.setblocking(True)
+        caller.socket.sendall(b"G" * size)
+        caller.socket.setblocking(False)
+        await eventually(lambda: self.server.received_bytes == self.sent_bytes, pause=0)
 
 
 @pytest.fixture
@@ -116,10 +129,16 @@ def cut(callers: list[Caller]) -> int:
     return sum(caller.is_cut() for caller in callers)
 
 
+def look(watch: UnfinishedRequests) -> None:
+    """As often as it takes until large headers do not belong to a request that is about to begin."""
+    for _ in range(3):
+        watch.look()
+
+
 async def test_few_connections_are_left_alone(house: House) -> None:
     callers = await house.call(20, sent=30 * KB)
     watch = house.watch()
-    watch.look()
+    look(watch)
     assert cut(callers) == 0
 
 
@@ -132,27 +151,40 @@ async def test_the_largest_of_the_greediest_address_goes_first(house: House) -> 
     small = await house.call(4, "127.0.0.4", sent=1 * KB)
     many = await house.call(40, "127.0.0.4", sent=90 * KB)
     watch = house.watch(limits)
-    watch.look()
+    look(watch)
     await eventually(lambda: cut(many) == watch.cut > 0)
-    watch.look()
+    look(watch)
     assert cut(quiet) == cut(large) == cut(small) == 0
     assert watch.held_bytes <= limits.bytes_in_all // 2
     assert watch.waiting + watch.cut == 50
 
 
-async def test_the_young_and_small_stay(house: House) -> None:
+async def test_of_small_ones_the_oldest_go(house: House) -> None:
     """A request whose headers are just arriving is complete in a moment."""
     watch = house.watch()
     old = [caller for number in range(24) for caller in await house.call(1, f"127.0.1.{number}", sent=5 * KB)]
-    watch.look()
-    house.clock.seconds += 1
-    young = await house.call(4, "127.0.0.2", sent=100)
-    more = [caller for number in range(4) for caller in await house.call(1, f"127.0.0.{9 + number}", sent=5 * KB)]
-    watch.look()
+    look(watch)
+    young = [caller for number in range(8) for caller in await house.call(1, f"127.0.0.{9 + number}", sent=100)]
+    look(watch)
     await eventually(lambda: cut(old) == watch.cut > 0)
-    assert cut(more) == cut(young) == 0
+    assert cut(young) == 0
+    assert watch.held_bytes <= LIMITS.bytes_in_all
+
+
+async def test_a_request_that_is_about_to_begin_is_not_cut(house: House) -> None:
+    """The server has read its headers and a part of its body, and the guard does not know of it yet."""
+    limits = HeaderLimits(bytes_in_all=2000 * KB, largest_bytes=100 * KB, connections_of_one=0)
+    watch = house.watch(limits)
+    many = [caller for number in range(30) for caller in await house.call(1, f"127.0.1.{number}", sent=90 * KB)]
+    look(watch)
+    upload = await house.call(1, "127.0.0.2", sent=90 * KB)
+    for _ in range(20):
+        many += await house.call(1, "127.0.0.3", sent=90 * KB)
     watch.look()
-    assert watch.held_bytes <= LIMITS.bytes_in_all // 2
+    watch.began(upload[0].peer)
+    look(watch)
+    await eventually(lambda: cut(many) == watch.cut > 0)
+    assert cut(upload) == 0
 
 
 async def test_silent_connections_stop_no_request_of_their_address(house: House) -> None:
@@ -160,15 +192,15 @@ async def test_silent_connections_stop_no_request_of_their_address(house: House)
     watch = house.watch()
     silent = await house.call(60)
     first = await house.call(1, sent=500)
-    watch.look()
+    look(watch)
     await eventually(lambda: cut(silent) == watch.cut > 0)
     assert cut(first) == 0
     watch.began(first[0].peer)
     house.clock.seconds += 1
     request = await house.call(1, sent=500)
     later = await house.call(30)
-    watch.look()
-    await eventually(lambda: cut(silent) == watch.cut == 60)
+    look(watch)
+    await eventually(lambda: cut(silent) == watch.cut > 40)
     assert cut(first) == cut(request) == cut(later) == 0
 
 
@@ -177,8 +209,7 @@ async def test_a_request_that_runs_is_never_cut_and_holds_nothing(house: House) 
     watch = house.watch()
     for caller in callers:
         watch.began(caller.peer)
-    for _ in range(3):
-        watch.look()
+    look(watch)
     assert (watch.waiting, watch.held_bytes, cut(callers)) == (0, 0, 0)
 
 
@@ -189,12 +220,12 @@ async def test_what_belongs_to_requests_that_ended_does_not_count(house: House) 
     for caller in callers:
         watch.began(caller.peer)
         watch.ended(caller.peer, 30 * KB)
-    watch.look()
+    look(watch)
     assert cut(callers) == 0
     # Another request on the same connections stops in its headers.
     for caller in callers:
-        caller.socket.send(b"G" * 25 * KB)
-    watch.look()
+        await house.send(caller, 25 * KB)
+    look(watch)
     await eventually(lambda: cut(callers) == watch.cut > 0)
 
 
@@ -205,7 +236,7 @@ async def test_headers_behind_a_request_that_has_just_ended_count(house: House) 
     for caller in callers:
         watch.began(caller.peer)
         watch.ended(caller.peer, 1 * KB)
-    watch.look()
+    look(watch)
     await eventually(lambda: cut(callers) == watch.cut > 0)
 
 
@@ -213,16 +244,16 @@ async def test_one_address_has_so_many_connections(house: House) -> None:
     watch = house.watch(HeaderLimits(connections_of_one=10, grace_seconds=1.0))
     old = await house.call(15, "127.0.0.2")
     others = await house.call(10, "127.0.0.3")
-    watch.look()
+    look(watch)
     assert watch.cut == 0  # all are young
     idle = await house.call(5, "127.0.0.2", sent=10)
     for caller in idle:
         watch.began(caller.peer)
         watch.ended(caller.peer, 10)
-    watch.look()
+    look(watch)
     house.clock.seconds += 1.5
     new = await house.call(5, "127.0.0.2")
-    watch.look()
+    look(watch)
     await eventually(lambda: cut(old) == watch.cut == 5)
     assert cut(others) == cut(new) == cut(idle) == 0
 
@@ -230,9 +261,9 @@ async def test_one_address_has_so_many_connections(house: House) -> None:
 async def test_a_trusted_proxy_has_any_number_of_connections(house: House) -> None:
     watch = house.watch(HeaderLimits(connections_of_one=10), trusted="127.0.0.2")
     await house.call(30, "127.0.0.2")
-    watch.look()
+    look(watch)
     house.clock.seconds += 5
-    watch.look()
+    look(watch)
     assert watch.cut == 0
 
 
@@ -240,12 +271,12 @@ async def test_memory_is_reserved_and_given_back(house: House) -> None:
     limits = HeaderLimits(bytes_in_all=4096 * KB, unbooked_bytes=100 * KB, largest_bytes=64 * KB)
     watch = house.watch(limits)
     callers = await house.call(20, sent=60 * KB)
-    watch.look()
-    await eventually(lambda: watch.look() or house.booked[-1:] == [2 << 20])
+    look(watch)
+    await eventually(lambda: look(watch) or house.booked[-1:] == [2 << 20])
     for caller in callers:
         caller.socket.close()
     await eventually(lambda: house.server.lost == 20)
-    watch.look()
+    look(watch)
     assert house.booked[-1] == 0
 
 
@@ -254,8 +285,8 @@ async def test_without_room_they_hold_what_was_left_for_them(house: House) -> No
     house.room = 0
     watch = house.watch(limits)
     callers = await house.call(20, sent=60 * KB)
-    watch.look()
-    await eventually(lambda: watch.look() or watch.held_bytes <= limits.unbooked_bytes)
+    look(watch)
+    await eventually(lambda: look(watch) or watch.held_bytes <= limits.unbooked_bytes)
     await eventually(lambda: cut(callers) == watch.cut > 0)
 
 

@@ -4,7 +4,7 @@ The server (granian, on hyper) buffers the headers of each connection until they
 together, nor for one address. Its limit for one connection is also the size of the pieces in which bodies are read, so a small
 one would slow uploads down. This module therefore watches the server's sockets from outside. The kernel says how many bytes
 each has brought (`tcp_info`), the guard says which of them have a request that runs, and the others are what this is about. If
-they hold too much, the address that holds most loses its largest connection first, and small young ones go last.
+they hold too much, the address that holds most loses its largest connection first, or its oldest if all are small.
 
 It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again
 and again only while so many are open that they could exceed the bound. So the bound is not a hard one: what a sender brings
@@ -16,23 +16,26 @@ import heapq
 import os
 import socket
 import stat
-import struct
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from batchseal.system.addresses import TrustedProxies, group_of
-from batchseal.system.sockets import reset_connection
+from batchseal.system.sockets import (
+    copy_of_socket,
+    is_listening,
+    open_descriptors,
+    port_of,
+    read_bytes,
+    reset_connection,
+)
 
 log = structlog.get_logger(__name__)
 Peer = tuple[str, int]
 
-# struct tcp_info of linux/tcp.h: the bytes received from the peer, since Linux 4.1.
-BYTES_RECEIVED, BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
 LOG_SECONDS = 10.0
 STEP_BYTES = 1 << 20
 # The server's buffers grow in steps of about this size.
@@ -55,18 +58,21 @@ class HeaderLimits:
     connections_of_one: int = 256
     """How many of them one address may have that are older than `grace_seconds`. 0: no limit."""
     grace_seconds: float = 1.0
-    young_seconds: float = 0.25
-    """Until this age a connection with small headers is cut only if nothing else is left: most are complete in a moment."""
+    settle_seconds: float = 0.01
+    """So long a connection must have had large headers before it is cut: its request may be complete and just begin."""
     look_seconds: float = 0.005
     """The shortest time between two looks, and `alarm_seconds` while they hold much and what they hold grows."""
     look_share: float = 0.05
     """The largest share of the time that looking may take, and `alarm_share` likewise."""
     alarm_seconds: float = 0.002
-    alarm_share: float = 0.9
+    alarm_share: float = 0.5
 
     def __post_init__(self) -> None:
         sizes = self.bytes_in_all, self.connection_bytes, self.largest_bytes
-        if min(*sizes, self.look_seconds, self.look_share, self.alarm_seconds, self.alarm_share) <= 0:
+        if (
+            min(*sizes, self.settle_seconds, self.look_seconds, self.look_share, self.alarm_seconds, self.alarm_share)
+            <= 0
+        ):
             raise ValueError(f"these limits must be positive: {self}")
 
     @property
@@ -91,6 +97,9 @@ class Connection:
     inode: int
     seen_at: float
     received_bytes: int = 0
+    """What the server has read of it."""
+    large_since: float | None = None
+    """When it was first seen with large headers."""
     complete_bytes: int = 0
     """The bytes of requests that have ended."""
     requests: int = 0
@@ -254,7 +263,11 @@ class UnfinishedRequests:
             one.requests += requests
             one.complete_bytes += complete_bytes
             if one.peer not in self._running and not one.is_cut:
-                one.received_bytes = received_bytes(one.descriptor)
+                one.received_bytes = read_bytes(one.descriptor)
+                if one.held_bytes(self.limits) <= self.limits.small_bytes:
+                    one.large_since = None
+                elif one.large_since is None:
+                    one.large_since = now
                 yield one
 
     def _connection(self, descriptor: int, inode: int, now: float) -> Connection | None:
@@ -294,22 +307,18 @@ class UnfinishedRequests:
             self._booked_bytes = wanted
         return self.limits.bytes_in_all
 
-    def _too_large(self, waiting: Iterable[Connection], held: int, room: int, now: float) -> list[Connection]:
-        """What must go if they hold more than `room` bytes: then until they hold half of it.
-
-        If only connections are left that are young and have small headers, they may hold all of it.
-        """
+    def _too_large(self, waiting: Sequence[Connection], held: int, room: int, now: float) -> list[Connection]:
+        """What must go if they hold more than `room` bytes: large headers first. Small ones pay only for what small ones hold."""
         if held <= room:
             return []
-        young = [
+        settled = [
             one
             for one in waiting
-            if now - one.seen_at <= self.limits.young_seconds and one.held_bytes(self.limits) <= self.limits.small_bytes
+            if one.large_since is not None and now - one.large_since >= self.limits.settle_seconds
         ]
-        others = set(waiting).difference(young)
-        victims = self._largest(others, held - room // 2)
-        left = held - sum(one.held_bytes(self.limits) for one in victims)
-        return victims + self._largest(young, left - room)
+        small = [one for one in waiting if one.large_since is None]
+        small_bytes = sum(one.held_bytes(self.limits) for one in small)
+        return self._largest(settled, held - room // 2) + self._largest(small, small_bytes - room * 3 // 4)
 
     def _largest(self, waiting: Iterable[Connection], bytes_to_free: int) -> list[Connection]:
         """Connections that hold so much together: always one of the address that holds most.
@@ -353,47 +362,3 @@ class UnfinishedRequests:
             total, self._logged_at = sum(self._cut_unlogged.values()), now
             log.warning("connections without a complete request cut", connections=total, mostly=group, of_them=most)
             self._cut_unlogged.clear()
-
-
-def open_descriptors() -> list[int]:
-    """The descriptors of this process that were open a moment ago."""
-    return [int(name) for name in os.listdir("/proc/self/fd")]
-
-
-def copy_of_socket(descriptor: int) -> socket.socket | None:
-    """A socket of our own for the connection of this descriptor, or None if it is no socket, or closed. Close it again."""
-    with suppress(OSError):
-        copy = os.dup(descriptor)
-        try:
-            return socket.socket(fileno=copy)
-        except OSError:
-            os.close(copy)
-    return None
-
-
-def is_listening(one: socket.socket) -> bool:
-    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-
-
-def port_of(one: socket.socket) -> int:
-    """The port of a socket on this side, or 0 if it is of another kind, such as a Unix socket."""
-    with suppress(OSError):
-        name = one.getsockname()
-        return int(name[1]) if isinstance(name, tuple) and len(name) >= 2 else 0
-    return 0
-
-
-def received_bytes(descriptor: int) -> int:
-    """The bytes that the peer of this connection has sent since it began. 0 if the connection is closed."""
-    try:
-        # This borrows the descriptor, which belongs to the server. A connection that took its number meanwhile does no harm.
-        one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-    except OSError:
-        return 0
-    try:
-        told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED_AT + BYTES_RECEIVED.size)
-    except OSError:
-        return 0
-    finally:
-        one.detach()
-    return int(BYTES_RECEIVED.unpack_from(told, BYTES_RECEIVED_AT)[0]) if len(told) > BYTES_RECEIVED_AT else 0
