@@ -70,8 +70,11 @@ class Attempts:
         self._file = MappedFile(path, size_bytes)
         data = self._file.bytes
         with self._file.locked():
-            if data[: len(MAGIC)] != MAGIC:
-                data[:size_bytes] = (MAGIC + secrets.token_bytes(KEY_BYTES)).ljust(size_bytes, b"\0")
+            if (found := data[: len(MAGIC)]) != MAGIC:
+                # A new file is empty. To write it would keep all of its pages in memory.
+                if any(found):
+                    data[:size_bytes] = bytes(size_bytes)
+                data[: len(MAGIC) + KEY_BYTES] = MAGIC + secrets.token_bytes(KEY_BYTES)
             self._key = data[len(MAGIC) : len(MAGIC) + KEY_BYTES]
         self._configured = RecentFailures(data, HEAD_BYTES, width)
         self._others = RecentFailures(data, others, OTHER_WIDTH)
