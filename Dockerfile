@@ -54,8 +54,9 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /home --shell /
 COPY --from=build /opt/batchseal /opt/batchseal
 # The address to listen on is set here, because the default of 127.0.0.1 could not be reached from outside the container. The C
 # library would keep eight arenas of memory for each core, so MALLOC_ARENA_MAX allows two in all. The work folder is only read.
-# Everything that is written goes to the volume /tmp, the exports of the audit trail included.
-ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home \
+# Everything that is written goes to the volume /tmp, the exports of the audit trail included. Nobody but this user is there in the
+# container; outside of one, the service has a folder of its user's.
+ENV PATH=/opt/batchseal/bin:$PATH BATCHSEAL_HOST=0.0.0.0 BATCHSEAL_WORK_FOLDER=/home BATCHSEAL_TEMP_FOLDER=/tmp/batchseal \
     BATCHSEAL_AUDIT_FOLDER=/tmp/batchseal/audit PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 # The user is given by number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 10001:10001

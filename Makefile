@@ -85,6 +85,14 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
 
+.PHONY: openapi
+openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy of the OpenAPI document; BREAKING=1 if clients may break
+	@$(BIN)/python -m harness.openapi_copy $(if $(BREAKING),--breaking)
+
+.PHONY: clients
+clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate clients from openapi.json and let them sign; ARGS=--short for those that sign alone
+	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
+
 .PHONY: main-job
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
@@ -111,12 +119,13 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	    -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	$(COMPILE) requirements-bench.in -c requirements-dev.lock -o requirements-bench.lock
 	$(COMPILE) requirements-container.in -c requirements-dev.lock -c requirements-image.lock -o requirements-container.lock
+	$(COMPILE) requirements-clients.in -c requirements-dev.lock -o requirements-clients.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) $(VENV)-clients .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
@@ -159,6 +168,13 @@ $(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
 $(VENV)/.container: $(VENV)/.dev requirements-container.lock
 	@echo 'Installing the locked requirements of the container test ...'
 	@$(PIP) $(LOCKED) -r requirements-container.lock
+	@touch $@
+
+# An environment of their own: libraries of the service import what the generators bring where they find it.
+$(VENV)-clients/.ready: $(VENV)/.created requirements-clients.lock
+	@echo 'Installing the locked generators of clients ...'
+	@$(BIN)/python -m venv --clear $(VENV)-clients
+	@$(PIP:$(BIN)/%=$(VENV)-clients/bin/%) $(LOCKED) -r requirements-clients.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)

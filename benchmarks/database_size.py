@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 from benchmarks.end_to_end import Runs, make_batch, seal_once
 from harness.service import RunningService
 

@@ -72,7 +72,7 @@ class KeptOpen:
             start = 0 if start < 4 else start
         head = bytes(self.buffer[:start]).lower()
         if b"transfer-encoding: chunked" in head:
-            while self.buffer[filled - 7 : filled] != b"\r\n0\r\n\r\n":
+            while bytes(self.buffer[filled - 7 : filled]) != b"\r\n0\r\n\r\n":
                 filled = self._some(filled)
             return start, filled
         end = start + int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])

@@ -71,7 +71,7 @@ def ours() -> Contender:
 
 
 def rustpdf() -> Contender:
-    import rustpdf as peer  # type: ignore[import-not-found]
+    import rustpdf as peer
 
     options = peer.SigningOptions(reason=REASON, location=LOCATION, pades=True, container_size=CONTENTS_BYTES)
     leaf = local_signer().certificate.dump()
@@ -86,7 +86,7 @@ def rustpdf() -> Contender:
 
 
 def pyunderskrift() -> Contender:
-    import pyunderskrift as peer  # type: ignore[import-not-found]
+    import pyunderskrift as peer
 
     leaf = local_signer().certificate.dump()
     info = peer.RemoteSignerInfo(leaf, [leaf], peer.DigestAlgorithm.Sha256, peer.SignatureAlgorithm.RsaPkcs1v15)

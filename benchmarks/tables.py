@@ -48,7 +48,7 @@ def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, A
     for what, why in details.get("left_out", {}).items():
         yield f"Left out: {what}, which {why}."
     yield ""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, (must, aim, more) in GOALS.items():
         value = figures.get(name)
         if value is None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 from benchmarks import upstream_service
@@ -175,7 +176,7 @@ def main() -> int:
         tools.say(left_out[name])
     for name in wanted:
         # A part that needs the tool itself, rather than for one of its figures, stands under its own name.
-        measured = {} if name in left_out[name] else asyncio.run(parts[name]())  # type: ignore[arg-type]
+        measured: dict[str, Any] = {} if name in left_out[name] else asyncio.run(parts[name]())  # type: ignore[arg-type]
         keep(given.results, name, measured, left_out[name])
     return 1 if all(name in left_out[name] for name in wanted) else 0
 

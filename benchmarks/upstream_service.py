@@ -119,7 +119,7 @@ def seal(service: RunningService, folder: Path, out: Path) -> tuple[list[Path], 
     client, documents = client_of(service), find_documents([folder])
     reference = f"bench {random.random()}"
     began = time.perf_counter()
-    client.register(BatchBody(documents, reference, "Bench", None, None))
+    client.register(BatchBody(documents, reference, "Bench"))
     while not (status := client.status(reference, wait_seconds=5)).finished:
         pass
     seconds = time.perf_counter() - began
@@ -221,7 +221,7 @@ def softhsm(requests: int = 8, each: int = 125) -> Figures:
 
             def submit(number: int) -> int:
                 client = client_of(service)
-                client.register(BatchBody(find_documents([folder / "in"]), f"{number}", "Token", None, None))
+                client.register(BatchBody(find_documents([folder / "in"]), f"{number}", "Token"))
                 while not (status := client.status(f"{number}", wait_seconds=2)).finished:
                     pass
                 client.close()

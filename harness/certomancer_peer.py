@@ -114,7 +114,8 @@ def cached_load() -> Any:
 async def start(folder: Path, multisign: int) -> tuple[web.AppRunner, str]:
     """The running server and its address. Sees to it that the key is parsed once."""
     load = cached_load()
-    serialization.load_der_private_key = lambda data, password: load(data, password)
+    # The peer calls it with these two arguments and no others.
+    serialization.load_der_private_key = lambda data, password: load(data, password)  # type: ignore[misc, assignment]
     port = free_port()
     configuration = write_pki(folder, f"http://127.0.0.1:{port}")
     parameters = dummy.DummyServiceParams(hash_pinning_required=True, multisign=multisign)

@@ -28,7 +28,7 @@ def make_pkcs12(folder: Path, kind: str, *, legacy: bool, password: str = PIN) -
     """The file, and the root's PEM file."""
     key, chain, root = make_pem(folder, kind)
     path = folder / "seal.p12"
-    command = [
+    command: list[str | Path] = [
         "openssl",
         "pkcs12",
         "-export",

@@ -97,8 +97,8 @@ class Misbehaving:
         assert self._runner.server is not None
         await site.stop()
         for connection in list(self._runner.server.connections):
-            if connection._current_request is None and connection.transport:  # type: ignore[attr-defined]
-                connection.transport.abort()  # type: ignore[attr-defined]
+            if connection._current_request is None and connection.transport:
+                connection.transport.abort()
         await asyncio.sleep(REFUSED_SECONDS)
         await self._listen()
 

@@ -130,7 +130,8 @@ def test_an_older_revision_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPat
         measure("latency", revision, smoke=True)
     into_a_file = ("-c", "import sys; open(sys.argv[1], 'w').write('[7]'); print('said')", "{result}")
     monkeypatch.setitem(MEASUREMENTS, "latency", Measurement((into_a_file,), {}, {}))
-    assert measure("latency", revision, smoke=True) == [7]
+    given: Any = measure("latency", revision, smoke=True)
+    assert given == [7]
 
 
 def test_a_commit_is_unpacked_once_and_whole(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def _nss_folder(root_pem: bytes) -> Path:
 
 
 def _pdfsig_verdicts(text: str) -> list[Verdict]:
-    verdicts = []
+    verdicts: list[Verdict] = []
     for block in text.split("Signature #")[1:]:
         fields = {}
         for line in block.splitlines():

@@ -30,6 +30,7 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
+from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
@@ -100,17 +101,21 @@ async def connect_store(settings: Settings, *, everything: bool = True) -> Store
 
 async def migrate(settings: Settings, store: Store) -> None:
     """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service."""
-    if settings.force_database_recreate:
-        log.warning("deleting every operation, document row, external reference and audit entry, as asked")
+    instance = UUID(settings.instance)
+    start = Start(UUID(settings.start), instance, settings.force_database_recreate) if settings.start else None
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if not settings.database_owner_url:
-        await store.migrate(recreate=settings.force_database_recreate)
-        return
-    owner = await Store.connect(settings.database_owner_url, instance=UUID(settings.instance))
-    await owner.migrate(recreate=settings.force_database_recreate, role=role)
-    await owner.close()
+    if settings.database_owner_url:
+        owner = await Store.connect(settings.database_owner_url, instance=instance)
+        try:
+            deleted = await owner.migrate(start, role=role)
+        finally:
+            await owner.close()
+    else:
+        deleted = await store.migrate(start)
+    if deleted:
+        log.warning("deleted every operation, document row, external reference and audit entry, as asked")
 
 
 async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
@@ -238,11 +243,13 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
+    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
+    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
     service, close = await build_service(settings)
     services = ClientServices.load(
         settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
     )
-    tokens = Tokens(load_key(settings.temp_folder / "token.key"))
+    tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:

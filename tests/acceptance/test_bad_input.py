@@ -180,7 +180,21 @@ def test_a_refusal_reaches_curl(running: Running, tmp_path: Path) -> None:
     # No slash at the end: curl would add the file's name.
     url = f"{running.service.url}{running.base}/async/document/sign/base64"
     began = time.monotonic()
-    command = ["curl", "-sS", "-u", "no:body", "-H", "Expect:", "-T", huge, "-X", "POST", "-w", "%{http_code}", url]
+    command: list[str | Path] = [
+        "curl",
+        "-sS",
+        "-u",
+        "no:body",
+        "-H",
+        "Expect:",
+        "-T",
+        huge,
+        "-X",
+        "POST",
+        "-w",
+        "%{http_code}",
+        url,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("401")

@@ -84,12 +84,12 @@ def test_two_workers_and_a_foreign_token(signing_service: SigningService, invoic
         # Connections land on either worker: several requests, several calls each.
         for number in range(4):
             client = Client(service.url, client_id, secret)
-            batch = BatchBody(find_documents(invoices[:6]), f"two workers {number}", "x", None, None)
+            batch = BatchBody(find_documents(invoices[:6]), f"two workers {number}", "x")
             result = seal_batch(client, batch, tmp_path / f"out {number}", lambda *_: None)
             client.close()
             assert len(result.signed) == 6
         # A token of the signing service only authenticates; the configured secret signs.
         client = Client(service.url, "", "", token=signing_service.token())
-        batch = BatchBody(find_documents(invoices[:2]), "foreign token", "x", None, None)
+        batch = BatchBody(find_documents(invoices[:2]), "foreign token", "x")
         assert len(seal_batch(client, batch, tmp_path / "out foreign", lambda *_: None).signed) == 2
         client.close()

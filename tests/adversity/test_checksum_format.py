@@ -79,7 +79,7 @@ def test_texts_described_after_they_came_and_a_synchronous_request(service: Runn
     code, _, said = post(service, checksum_job.body("synchronous", TEXTS[:4]), SYNC)
     assert code == 200, said
     answer = json.loads(said)
-    judge_all([base64.b64decode(entry["signedContent"]) for entry in answer["documentList"]], TEXTS[:4])  # type: ignore[attr-defined]
+    judge_all([base64.b64decode(entry["signedContent"]) for entry in answer["documentList"]], TEXTS[:4])
 
 
 def test_formats_stand_side_by_side_in_one_request(service: RunningService) -> None:

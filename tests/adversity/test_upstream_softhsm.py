@@ -57,7 +57,7 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
 
         def submit(number: int) -> int:
             client = Client(service.url, "A", "s")
-            client.register(BatchBody(find_documents([invoices]), f"token {number}", "Token", None, None))
+            client.register(BatchBody(find_documents([invoices]), f"token {number}", "Token"))
             until(lambda: client.status(f"token {number}").finished, 100, 0.2)
             status = client.status(f"token {number}")
             client.close()

@@ -1,5 +1,6 @@
 """How the container starts, stops, is mounted and is upgraded."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def observe(sandbox: Sandbox, folder: Path, volume: str) -> tuple[dict[str, floa
     """Numbers by name, and what is wrong."""
     numbers, wrong = lifecycle(sandbox, folder, volume)
     wrong += work_folders(sandbox) + foreign_volume(sandbox) + upgrade(sandbox, folder)
+    temp_folders(sandbox)
     return numbers, wrong
 
 
@@ -115,6 +117,18 @@ def work_folders(sandbox: Sandbox) -> list[str]:
             if code == 0 or "let this user (uid 10001) read it" not in said or "Traceback" in said:
                 wrong.append(f"work folder {folder_mode:o}/{file_mode:o}: ended with {code}: {said[-300:]}")
     return wrong
+
+
+def temp_folders(sandbox: Sandbox) -> None:
+    """Folders that hosts mount at /tmp: without modes, another user's, given to the container by a group. All are used."""
+    with tempfile.TemporaryDirectory(prefix="batchseal-temp-", dir="/var/tmp") as name:
+        for number, (mode, uid, gid) in enumerate(((0o777, 0, 0), (0o777, 1000, 1000), (0o2775, 0, 10001))):
+            temp = Path(name, str(number))
+            temp.mkdir()
+            os.chown(temp, uid, gid)
+            temp.chmod(mode)
+            with Service(sandbox, "256m", str(temp)):
+                pass  # it was ready
 
 
 def foreign_volume(sandbox: Sandbox) -> list[str]:

@@ -46,6 +46,7 @@ def metadata() -> list[str]:
     expected = {
         "a user that is not root": str(said.get("User", "")).split(":")[0] not in ("", "0", "root"),
         "/tmp and /home as volumes": set(said.get("Volumes", {})) == {"/tmp", "/home"},
+        "its folder on the volume": "BATCHSEAL_TEMP_FOLDER=/tmp/batchseal" in said.get("Env", []),
         "port 8080": "8080/tcp" in said.get("ExposedPorts", {}),
         "a health check by its own probe": "probe" in image.get("Healthcheck", {}).get("Test", []),
         "OCI labels": {"title", "version", "revision", "licenses"}
@@ -114,7 +115,7 @@ def audited() -> tuple[dict[str, float], list[str]]:
             told = []
     seen = [package for package in told if "skip_reason" not in package]
     bad = [f"{p['name']} {p['version']}: {v['id']}" for p in seen for v in p["vulns"]]
-    numbers = {
+    numbers: dict[str, float] = {
         "audit_packages_audited": len(seen),
         "audit_packages_not_audited": max(len(told), wanted) - len(seen),
         "audit_vulnerabilities": len(bad),

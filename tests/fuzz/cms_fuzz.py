@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 with atheris.instrument_imports(include=["batchseal.formats.cms"]):
-    from batchseal.document import Credential
+    from batchseal.algorithms import DIGEST_BYTES
+    from batchseal.document import MAX_TIME_STAMP_BYTES, Credential
     from batchseal.errors import ItemRejected
-    from batchseal.formats.cms import DIGEST_BYTES, TIMESTAMP_BYTES, CmsTemplate
+    from batchseal.formats.cms import CmsTemplate
 
 # The shortest signature that a key can give: two integers of one byte.
 SHORTEST_SIGNATURE = 8
@@ -53,7 +54,7 @@ def one_input(data: bytes) -> None:
     rest = data[5:]
     digest = rest[:digest_bytes].ljust(digest_bytes, b"\xff")
     signature = rest[digest_bytes : digest_bytes + signature_bytes].ljust(signature_bytes, b"\xee")
-    timestamp = token(rest, int.from_bytes(data[3:5]) % TIMESTAMP_BYTES)
+    timestamp = token(rest, int.from_bytes(data[3:5]) % MAX_TIME_STAMP_BYTES)
     if 0 < signature_bytes < SHORTEST_SIGNATURE:
         return
     try:

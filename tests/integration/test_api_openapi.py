@@ -1,6 +1,7 @@
 """The replies of the service match its OpenAPI document."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -21,14 +22,23 @@ def document(service: Service) -> dict[str, Any]:
     return requests.get(service.url + BASE.removesuffix("/api/v0") + "/openapi.json").json()
 
 
+# What the document calls application/octet-stream has the type of what it holds.
+REAL_BINARY_TYPES = ("application/pdf", "text/xml", "application/xml", "application/zip")
+
+
 def check(document: dict[str, Any], operation_id: str, reply: requests.Response) -> None:
     """Asserts that the document describes the reply's status, its media type, and each key of its body."""
     operations = [verb for path in document["paths"].values() for verb in path.values()]
     operation = next(verb for verb in operations if verb["operationId"] == operation_id)
     described = operation["responses"][str(reply.status_code)]["content"]
     media_type = reply.headers["content-type"].partition(";")[0]
-    schema = described[media_type].get("schema")
-    if schema is not None:
+    if media_type in REAL_BINARY_TYPES:
+        assert described == {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        return
+    schema = described[media_type]["schema"]
+    if media_type == "text/plain":
+        assert schema == {"type": "string"}
+    else:
         strict = {
             name: table | {"additionalProperties": False} if table.get("properties") else table
             for name, table in document["components"]["schemas"].items()
@@ -57,7 +67,11 @@ def test_replies_fit_the_document(service: Service, document: dict[str, Any]) ->
         "result_by_reference": [service.get("/async/operation/sign/detail/withExternalReference/sync")],
         "result_by_id": [service.get(f"{detail}/contentInResponse/{content}") for content in ("true", "false")],
         "documents_by_id": [service.get(f"{detail}/documents")],
-        "document_by_id": [service.get(f"{detail}/documents/0"), service.get(f"{detail}/documents/0", headers=part)],
+        "document_by_id": [
+            service.get(f"{detail}/documents/0"),
+            service.get(f"{detail}/documents/0", headers=part),
+            service.get(f"{detail}/documents/0", headers={"Range": "bytes=99999999-"}),
+        ],
         "operation_of_document": [service.get("/operation/id/withDocumentExternalReference/Ext_Ref_constant")],
         "live": [requests.get(service.url + "/health/live")],
         "ready": [requests.get(service.url + "/health/ready")],
@@ -68,3 +82,19 @@ def test_replies_fit_the_document(service: Service, document: dict[str, Any]) ->
     for operation_id, of_operation in replies.items():
         for reply in of_operation:
             check(document, operation_id, reply)
+
+
+def test_the_document_names_the_address_that_replies_advertise(tmp_path: Path) -> None:
+    service = Service(tmp_path / "advertised", advertised_address="seal.example:8443")
+    try:
+        document = requests.get(service.url + BASE.removesuffix("/api/v0") + "/openapi.json").json()
+        assert document["servers"][0]["url"] == "http://seal.example:8443"
+    finally:
+        assert service.stop() == 0
+
+
+def test_the_page_of_the_document_calls_the_host_that_it_came_from(service: Service) -> None:
+    base = service.url + BASE.removesuffix("/api/v0")
+    start = requests.get(base + "/swagger-ui/start.js").text
+    assert f'fetch("{BASE.removesuffix("/api/v0")}/openapi.json")' in start
+    assert "spec.servers = [{url: window.location.origin}]" in start

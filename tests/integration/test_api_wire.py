@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import requests
@@ -73,7 +74,7 @@ def test_three_calls_of_a_live_client(service: Service) -> None:
 @pytest.mark.parametrize("where", ["query", "body"])
 def test_token_takes_the_grant_in_query_or_body(service: Service, where: str) -> None:
     fields = {"grant_type": "client_credentials"}
-    options = {"params": fields} if where == "query" else {"data": fields}
+    options: dict[str, Any] = {"params": fields} if where == "query" else {"data": fields}
     address = service.url + "//oauth2/authorization-server/oauth/token/"
     assert requests.post(address, auth=("one", "s1"), **options).json()["expires_in"] == 3600
     refused = requests.post(address, auth=("one", "wrong"), **options)
@@ -89,11 +90,13 @@ def test_token_takes_the_grant_in_query_or_body(service: Service, where: str) ->
 @pytest.mark.parametrize("where", ["params", "data"])
 def test_a_parameter_with_two_values_is_refused(service: Service, where: str) -> None:
     address = service.url + "/oauth2/authorization-server/oauth/token"
-    twice = {"client_id": ["one", "two"], "client_secret": "s1"}
-    refused = requests.post(address, **{where: twice})
+    twice: dict[str, Any] = {"client_id": ["one", "two"], "client_secret": "s1"}
+    options: dict[str, Any] = {where: twice}
+    refused = requests.post(address, **options)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
     assert "s1" not in refused.text
-    assert requests.post(address, **{where: twice | {"client_id": ["one", "one"]}}).status_code == 200
+    options = {where: twice | {"client_id": ["one", "one"]}}
+    assert requests.post(address, **options).status_code == 200
 
 
 def test_register_status_and_result_by_reference(service: Service) -> None:

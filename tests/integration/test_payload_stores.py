@@ -36,7 +36,7 @@ async def house(
         yield house
 
 
-async def check_signed(house: House, results: list, contents: list[bytes], verified: int = 2) -> None:
+async def check_signed(house: House, results: list[Any], contents: list[bytes], verified: int = 2) -> None:
     assert len(results) == len(contents)
     for number, (content, result) in enumerate(zip(contents, results, strict=True)):
         signed = b"".join(result.segments)

@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
+from batchseal.postgres.cluster import sync_beside_recovery
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.store import NewDocument, NewOperation, Store
 
@@ -157,3 +158,9 @@ async def test_a_full_or_broken_data_folder_is_an_error_with_words(service_folde
     with pytest.raises(DatabaseUnavailable, match="pg_control"):
         await server.start()
     assert find_processes(cluster_name(service_folder / "data")) == []
+
+
+async def test_a_file_that_cannot_be_synced_ends_the_recovery(tmp_path: Path) -> None:
+    """The kernel reports an error of a file once, so the server would not hear of it."""
+    with pytest.raises(DatabaseUnavailable, match="cannot be brought to the disk"):
+        await sync_beside_recovery(tmp_path / "missing")

@@ -31,7 +31,7 @@ exec "$0.real" "$@"
 def open_folder() -> Iterator[Path]:
     """A folder that every account may enter and write to."""
     with TemporaryDirectory(prefix="batchseal-test-", dir="/var/tmp") as name:
-        Path(name).chmod(0o777)
+        Path(name).chmod(0o1777)
         yield Path(name)
 
 
@@ -142,7 +142,7 @@ async def test_a_cluster_of_an_earlier_release(service_folder: Path, cut_off: bo
 
 async def test_a_first_start_that_hangs_begins_anew(open_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     binaries = hanging_programs(open_folder, "initdb", "-D")
-    server = EmbeddedPostgres(open_folder / "postgres", binaries, patience=Patience(6.0, attempts=5))
+    server = EmbeddedPostgres(open_folder / "temp" / "postgres", binaries, patience=Patience(6.0, attempts=5))
     await server.start()
     await server.stop()
     said = capsys.readouterr().err
@@ -171,7 +171,7 @@ async def test_a_server_that_always_hangs_is_an_error_with_words(open_folder: Pa
 
 
 async def made_cluster(folder: Path) -> Path:
-    server = EmbeddedPostgres(folder / "postgres")
+    server = EmbeddedPostgres(folder / "temp" / "postgres")
     await server.start()
     await server.stop()
     return server.folder

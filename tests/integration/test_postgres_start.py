@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher, trees
 from batchseal.postgres.account import check_reachable, choose_account
 from batchseal.postgres.cluster import MEMORY, has_room, make_cluster, memory_prefix
-from batchseal.postgres.folders import make_folder
+from batchseal.postgres.folders import check_server, make_folder
 from batchseal.postgres.launch import Launch
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import (
@@ -209,6 +210,7 @@ async def test_a_new_cluster_is_made_in_memory_and_leaves_nothing_there(service_
         (MEMORY / left).mkdir()  # of a start that was killed
     elif room == "a link":
         memory.symlink_to(MEMORY)
+    (folder / "lock").touch()  # as a start does before
     await make_cluster(folder, launch, PATIENCE, memory)
     assert (folder / "data" / "PG_VERSION").exists()
     assert not list(MEMORY.glob(memory_prefix(folder) + "*"))
@@ -238,13 +240,72 @@ async def test_root_where_nothing_is_closed(tmp_path_factory: pytest.TempPathFac
 
 
 @as_root
-async def test_root_becomes_the_owner_of_the_temp_folder(tmp_path: Path) -> None:
+async def test_root_takes_no_account_from_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    """The account would be a superuser of the database. Nothing is made or given away before the refusal."""
     os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="belongs to user nobody"):
+        await EmbeddedPostgres(tmp_path / "postgres").start()
+    assert glob(tmp_path, "*") == []
+
+
+def give(folder: Path, uid: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, uid, uid, follow_symlinks=False)
+
+
+@as_root
+async def test_root_goes_on_as_the_owner_of_the_data_in_a_folder_of_its_own(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres")
     await server.start()
-    assert process_status(server)["Uid"].split() == ["65534"] * 4
-    assert server.folder.stat().st_uid == 65534
     await server.stop()
+    give(server.folder, 65534)
+    assert choose_account(server.folder).uid == 65534
+    # The account may have made all of it: nothing shows that root has.
+    with pytest.raises(ConfigurationError, match=f"chown 0 {server.folder}/lock"):
+        await server.start()
+    os.chown(server.folder / "lock", 0, 0)
+    await server.start()
+    assert process_status(server)["Uid"].split() == ["65534"] * 4
+    await server.stop()
+    # Where others can write, they can have made that data.
+    os.chmod(tmp_path, 0o777)
+    assert choose_account(server.folder).name != "nobody"
+    with pytest.raises(ConfigurationError, match="can be written by everybody"):
+        await server.start()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["postgres", "postgres/data", "postgres/files"])
+async def test_nothing_is_given_away_or_moved_through_a_link(tmp_path: Path, name: str) -> None:
+    """A link at this place made the folder that it leads to the property of the database's account."""
+    target = tmp_path / "of root"
+    (target / "inside").mkdir(parents=True)
+    link = tmp_path / "temp" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(ConfigurationError, match=f"{name} is a symbolic link"):
+        await EmbeddedPostgres(tmp_path / "temp" / "postgres").start()
+    assert target.stat().st_uid == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert [path.name for path in target.iterdir()] == ["inside"]
+
+
+@as_root
+async def test_a_first_start_that_was_killed_before_the_database_was_made(tmp_path: Path) -> None:
+    """The folder was given to the account already, and root's lock file is not there yet."""
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    make_folder(server.folder, choose_account(server.folder))
+    await server.start()
+    await server.stop()
+
+
+async def test_the_socket_must_be_that_of_the_server(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen()
+        check_server(tmp_path, os.getpid())
+        with pytest.raises(DatabaseUnavailable, match=f"another process \\({os.getpid()}, "):
+            check_server(tmp_path, 1)
 
 
 @as_root
@@ -260,7 +321,7 @@ async def test_a_service_that_is_not_root(tmp_path: Path) -> None:
     if not programs_are_open():
         copy_programs(find_programs(None).folder.parent, folder / "programs")
         programs = folder / "programs" / "package" / "pginstall" / "bin"
-    scripts = {module: str(shutil.copy(module.__file__, folder)) for module in (launcher, trees)}
+    scripts = {module: str(shutil.copy(str(module.__file__), folder)) for module in (launcher, trees)}
     pid = os.fork()
     if pid == 0:
         code = 1

@@ -91,7 +91,7 @@ def timestamp_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     folder = tmp_path_factory.mktemp("authority")
     services = folder / "services.json"
     services.write_text('{"A": {"secret": "s"}}')
-    command = [sys.executable, "-m", "batchseal.sandbox", "--folder", folder, "--services", services]
+    command: list[str | Path] = [sys.executable, "-m", "batchseal.sandbox", "--folder", folder, "--services", services]
     process = subprocess.Popen([*command, "--credential", "p256"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield process.stdout.readline().strip() + "/tsa", folder / "root.pem"

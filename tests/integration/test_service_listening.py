@@ -296,5 +296,5 @@ def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Pa
     assert audit(service, "export", f"--out={tmp_path}/trail")[0] == 0
     entries = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
     assert "ERASED" in [entry["event"] for entry in entries if entry["operation"] == operation]
-    code, said = audit(service, "verify")
-    assert (code, "is intact" in said) == (0, True)
+    code, verdict = audit(service, "verify")
+    assert (code, "is intact" in verdict) == (0, True)

@@ -1,6 +1,7 @@
 """Sessions with the database: handed out one user at a time, and only while they are fit for one."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,7 +15,7 @@ PROCESS = "SELECT pg_backend_pid()"
 SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
-async def open_database(url: str, size: int, **options: float) -> Database:
+async def open_database(url: str, size: int, **options: Any) -> Database:
     return await Database.open(url, size, everything=True, **options)
 
 

@@ -24,7 +24,7 @@ from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from tests.support.upstream import CONTENTS, running_service
 
-from batchseal.formats.cms import pss_parameters
+from batchseal.algorithms import pss_parameters
 from batchseal.operation import OperationStatus
 from batchseal.store import Store
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -61,10 +62,10 @@ async def test_signs_with_an_independent_server(peer, tmp_path, kind):
         await upstream.credential(Caller("several"))
     credential = await upstream.credential(Caller("A"))
     assert credential.key_type == kind and len(credential.chain) == 3
-    digests, results = [hashlib.sha256(b"%d" % n).digest() for n in range(1200)], {}
+    digests, results = [hashlib.sha256(b"%d" % n).digest() for n in range(1200)], dict[int, Any]()
     async for part in upstream.sign(Caller("A"), credential, digests, request_key="k"):
         results.update(part)
-    key = x509.load_der_x509_certificate(credential.chain[0]).public_key()
+    key: Any = x509.load_der_x509_certificate(credential.chain[0]).public_key()
     for position, digest in enumerate(digests):
         if kind == "rsa":
             key.verify(results[position], digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
@@ -76,7 +77,7 @@ async def test_signs_with_an_independent_server(peer, tmp_path, kind):
 async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_path, connect_store):
     instance, services = uuid4(), (tmp_path / "peer" / "services").read_text()
     root = tmp_path / "peer" / "root.pem"
-    settings = {"timestamp_urls": f"{services}/tsa/tsa", "timestamp_roots": str(root)}
+    settings: dict[str, Any] = {"timestamp_urls": f"{services}/tsa/tsa", "timestamp_roots": str(root)}
     async with running_service(connect_store, instance, tmp_path, Peer(peer), **settings) as running:
         entry = {"secret": "s", "credentialId": "testing-ca/seal-ec"}
         (tmp_path / "client-services-config.json").write_text(json.dumps({"A": entry}))
@@ -93,5 +94,6 @@ async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_
         for result in results:
             (signature,) = PdfFileReader(io.BytesIO(b"".join(result.segments))).embedded_signatures
             status = await async_validate_pdf_signature(signature, context, context)
-            assert status.bottom_line and status.timestamp_validity.valid and status.timestamp_validity.trusted
+            assert status.bottom_line and status.timestamp_validity is not None
+            assert status.timestamp_validity.valid and status.timestamp_validity.trusted
         assert context.ocsps and context.crls

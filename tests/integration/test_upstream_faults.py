@@ -5,6 +5,7 @@ import hashlib
 import random
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -45,7 +46,7 @@ def short(folder, double, pace=PACE, **settings):
 async def sign_all(upstream, count):
     """Signs `count` digests, and verifies the signatures with code that is not part of the upstream."""
     digests = [hashlib.sha256(b"%d" % n).digest() for n in range(count)]
-    certificate = x509.load_der_x509_certificate((await upstream.credential(CALLER)).chain[0])
+    certificate: Any = x509.load_der_x509_certificate((await upstream.credential(CALLER)).chain[0])
     results = await sign_in_runs(upstream, CALLER, digests, upstream.tries)
     for value, digest in zip(results, digests, strict=True):
         if not isinstance(value, UpstreamError):

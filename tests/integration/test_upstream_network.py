@@ -10,6 +10,7 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -120,10 +121,10 @@ async def test_through_a_proxy_only(
 ) -> None:
     port = start_proxy(*(["BasicAuth op s3cret-w0rd"] if password else []))
     double, pki = Guarded(), Pki(tmp_path)
-    way = {"proxy_hostname": "127.0.0.1", "proxy_port": port}
-    tls = {"ca_bundle": str(pki.ca), "client_certificate": str(pki.client)} if secure else {}
+    way: dict[str, Any] = {"proxy_hostname": "127.0.0.1", "proxy_port": port}
+    tls: dict[str, Any] = {"ca_bundle": str(pki.ca), "client_certificate": str(pki.client)} if secure else {}
     double.tls = pki.context() if secure else None
-    user = {"proxy_user": "op", "proxy_password": password} if password else {}
+    user: dict[str, Any] = {"proxy_user": "op", "proxy_password": password} if password else {}
     async with service(tmp_path, double, **way, **tls, **user) as upstream:
         assert all(isinstance(value, bytes) for value in await sign(upstream))
         assert double.direct == 0
@@ -149,7 +150,7 @@ async def test_through_a_proxy_only(
 async def test_without_trust_there_is_no_call(tmp_path: Path, missing: str) -> None:
     double, pki = Misbehaving(), Pki(tmp_path)
     double.tls = pki.context()
-    tls = {"ca_bundle": str(pki.ca), "client_certificate": str(pki.client)}
+    tls: dict[str, Any] = {"ca_bundle": str(pki.ca), "client_certificate": str(pki.client)}
     tls[missing] = ""
     async with service(tmp_path, double, **tls) as upstream:
         with pytest.raises(UpstreamError):
@@ -174,7 +175,8 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "client-services-config.json"
     path.write_text('{"A": {"secret": "s"}}')
     for name in ("ca_bundle", "client_certificate"):
-        settings = Settings(service_domain="https://signing.example", **{name: str(path)})
+        given: dict[str, Any] = {name: str(path)}
+        settings = Settings(service_domain="https://signing.example", **given)
         with pytest.raises(ConfigurationError, match="client-certificate"):
             RemoteUpstream(settings, ClientServices.load(path))
 

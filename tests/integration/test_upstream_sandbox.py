@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -46,6 +47,7 @@ def running_sandbox(folder, *options):
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder / 'keys'}", f"--services={services}"]
     with subprocess.Popen([*command, "--credential=p256", *options], stdout=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stdout is not None
             yield process, process.stdout.readline().strip()
         finally:
             process.terminate()
@@ -75,7 +77,8 @@ async def sign_all(upstream, count, caller=CALLER):
     async for part in upstream.sign(caller, credential, digests, request_key="k"):
         results.update(part)
     assert sorted(results) == list(range(count))
-    key, algorithm = x509.load_der_x509_certificate(credential.chain[0]).public_key(), Prehashed(hashes.SHA256())
+    key: Any = x509.load_der_x509_certificate(credential.chain[0]).public_key()
+    algorithm = Prehashed(hashes.SHA256())
     for position, value in results.items():
         if isinstance(value, UpstreamError):
             raise value
@@ -118,8 +121,13 @@ async def test_a_restart_of_the_service_is_lived_through(tmp_path):
 
 
 async def test_short_tokens_are_renewed_before_they_end(tmp_path, monkeypatch):
-    rejected = []
-    monkeypatch.setattr(ClientCredentials, "reject", lambda self, token: rejected.append(token) is None)
+    rejected: list[Any] = []
+
+    def reject(self: ClientCredentials, token: Any) -> bool:
+        rejected.append(token)
+        return True
+
+    monkeypatch.setattr(ClientCredentials, "reject", reject)
     with sandbox(tmp_path, "--token-seconds=2") as address:
         async with connected(tmp_path, address, upstream_tries=1) as upstream:
             tokens = set()
@@ -181,9 +189,10 @@ async def test_health_names_what_is_wrong(tmp_path):
         path.write_text('{"Z": {"secret": "secret-canary"}}')
         services = ClientServices.load(path)
         path.write_text('{"A": {"secret": "x"}}')
-        services.reload_if_changed = lambda: False
+        services.reload_if_changed = lambda: False  # type: ignore[method-assign]
         upstream = RemoteUpstream(Settings(service_domain=address), services)
         problem = await upstream.health()
+        assert problem is not None
         assert "401" in problem and "secret" in problem and "canary" not in problem
         await upstream.close()
     async with connected(tmp_path, address) as upstream:

@@ -143,7 +143,7 @@ async def test_a_batch_is_time_stamped(connect_store: Connect, tmp_path: Path) -
             assert len(signed) == result.row.content_bytes + result.row.additional_bytes
         path = tmp_path / "one.pdf"
         path.write_bytes(b"".join(results[0].segments))
-        said = await asyncio.to_thread(subprocess.check_output, ["pdfsig", "-nocert", path], text=True)
+        said = await asyncio.to_thread(subprocess.check_output, ["pdfsig", "-nocert", str(path)], text=True)
         assert "Signature is Valid." in said
         _, results = await running.finished((await running.submit("b-b", CONTENTS[:2])).id)
         assert await asyncio.to_thread(stamped_at, b"".join(results[0].segments), roots) is None
@@ -231,8 +231,10 @@ def certificate(
 ) -> x509.Certificate:
     issuer_name, issuer_key = issuer or (name, key)
     now = datetime.datetime.now(datetime.UTC)
+    named, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (issuer_name, name))
     builder = x509.CertificateBuilder(
-        *(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (issuer_name, name)),
+        named,
+        subject,
         key.public_key(),
         x509.random_serial_number(),
         now - datetime.timedelta(days=9),

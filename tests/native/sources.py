@@ -3,12 +3,13 @@
 import ast
 import platform
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-def setup_constant(name: str) -> object:
+def setup_constant(name: str) -> Any:
     """A literal of setup.py: what is checked is built with the flags that the product is built with."""
     for statement in ast.parse((ROOT / "setup.py").read_text()).body:
         if (

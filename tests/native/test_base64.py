@@ -2,6 +2,7 @@
 
 import base64
 import random
+from typing import Any
 
 import pybase64
 import pytest
@@ -173,11 +174,12 @@ def test_a_finished_encoder_starts_anew():
 
 
 def test_what_is_not_a_buffer_is_refused():
-    for wrong in ("text", 5, None):
+    anything: tuple[Any, ...] = ("text", 5, None)
+    for wrong in anything:
         with pytest.raises(TypeError):
             native.encode(wrong)
     with pytest.raises(TypeError):
-        native.encode_segments([b"a", "b"])
+        native.encode_segments([b"a", "b"])  # type: ignore[list-item]
 
 
 def test_names_of_kernels(kernel):

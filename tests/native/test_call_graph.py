@@ -134,7 +134,15 @@ def test_files_folders_and_libraries_form_no_circle(objects: Objects) -> None:
 @needs_compiler
 def test_nothing_is_called_that_nobody_defines(objects: Objects, tmp_path: Path) -> None:
     """The linker judges: beside the objects there is only the C library."""
-    command = ["gcc", "-shared", "-Wl,--no-undefined", *objects.paths, "-lpthread", "-o", tmp_path / "all.so"]
+    command: list[str | Path] = [
+        "gcc",
+        "-shared",
+        "-Wl,--no-undefined",
+        *objects.paths,
+        "-lpthread",
+        "-o",
+        tmp_path / "all.so",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

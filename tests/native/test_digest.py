@@ -22,7 +22,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     digest.use_kernels(None)
 
 
-def expected(jobs: Sequence[Sequence[bytes]]) -> list[bytes]:
+def expected(jobs: Sequence[Sequence[bytes | memoryview]]) -> list[bytes]:
     return [hashlib.sha256(b"".join(job)).digest() for job in jobs]
 
 
@@ -137,7 +137,7 @@ def test_no_jobs(isa: str) -> None:
 
 def test_input_may_be_any_contiguous_buffer() -> None:
     data = bytes(message(1_000))
-    segments = [data[:300], bytearray(data[300:600]), memoryview(data)[600:]]
+    segments: list[bytes | bytearray | memoryview] = [data[:300], bytearray(data[300:600]), memoryview(data)[600:]]
     assert digest.sha256_many([segments, tuple(segments)]) == [hashlib.sha256(data).digest()] * 2
     assert digest.sha256(bytearray(data)) == hashlib.sha256(data).digest()
 
@@ -157,7 +157,7 @@ def test_buffers_are_released_also_after_a_refusal() -> None:
     data = bytearray(b"x" * 100)
     digest.sha256_many([[data]])
     with pytest.raises(TypeError):
-        digest.sha256_many([[data], ["text"]])
+        digest.sha256_many([[data], ["text"]])  # type: ignore[list-item]
     data.append(1)  # BufferError while anybody still holds it
 
 

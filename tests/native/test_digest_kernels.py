@@ -103,7 +103,7 @@ needs_gcc = pytest.mark.skipif(
 def test_only_allowed_instructions(isa: str, source: Path, tmp_path: Path) -> None:
     """The assembler itself judges: it knows of no instruction that the folder's processors may lack."""
     assembly_of(isa, source, tmp_path / "code.s")
-    command = ["as", f"-march={ASSEMBLER[isa]}", tmp_path / "code.s", "-o", tmp_path / "code.o"]
+    command: list[str | Path] = ["as", f"-march={ASSEMBLER[isa]}", tmp_path / "code.s", "-o", tmp_path / "code.o"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     if isa in ("core", "portable", "shani"):
@@ -117,7 +117,7 @@ def test_only_allowed_instructions(isa: str, source: Path, tmp_path: Path) -> No
 )
 def test_the_check_of_instructions_can_fail(instruction: str, tmp_path: Path) -> None:
     (tmp_path / "code.s").write_text(f"\t{instruction}\n")
-    command = ["as", f"-march={ASSEMBLER['avx512']}", tmp_path / "code.s", "-o", tmp_path / "code.o"]
+    command: list[str | Path] = ["as", f"-march={ASSEMBLER['avx512']}", tmp_path / "code.s", "-o", tmp_path / "code.o"]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 

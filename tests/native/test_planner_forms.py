@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
@@ -14,8 +15,9 @@ TIME = "D:20261121120000Z"
 FIELD = {7: text_field(b"(name)")}
 
 
-def planned(original: bytes, **options: object) -> PlannedUpdate:
-    update = plan(original, **({"contents_bytes": CONTENTS_BYTES, "signing_time": TIME} | options))
+def planned(original: bytes, **options: Any) -> PlannedUpdate:
+    given: dict[str, Any] = {"contents_bytes": CONTENTS_BYTES, "signing_time": TIME} | options
+    update = plan(original, **given)
     assert isinstance(update, PlannedUpdate), update
     return update
 

@@ -2,6 +2,7 @@
 
 import time
 import zlib
+from typing import Any
 
 import pytest
 from harness.validators.samples import document, object_stream, text_field, with_stream, with_table
@@ -11,8 +12,9 @@ from batchseal._native.planner import PlannedUpdate, plan, refusal_codes
 GOOD = with_table(document())
 
 
-def code(original: bytes, **options: object) -> str:
-    answer = plan(original, **({"contents_bytes": 3000, "signing_time": "D:20261121120000Z"} | options))
+def code(original: bytes, **options: Any) -> str:
+    given: dict[str, Any] = {"contents_bytes": 3000, "signing_time": "D:20261121120000Z"} | options
+    answer = plan(original, **given)
     if isinstance(answer, PlannedUpdate):
         return ""
     assert answer.message == refusal_codes()[answer.code]
@@ -142,7 +144,7 @@ def test_large_objects_that_are_asked_for_again_and_again_end() -> None:
 
 def test_callers_mistakes_are_exceptions() -> None:
     with pytest.raises(TypeError):
-        plan("text", contents_bytes=1, signing_time="")
+        plan("text", contents_bytes=1, signing_time="")  # type: ignore[arg-type]
     with pytest.raises(OverflowError):
         plan(GOOD, contents_bytes=-1, signing_time="")
     assert code(GOOD, contents_bytes=1 << 40) == "limit_size"

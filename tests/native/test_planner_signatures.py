@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asn1crypto import keys
@@ -39,7 +40,7 @@ def _peer() -> signers.SimpleSigner:
     return signers.SimpleSigner(local_signer().certificate, key, SimpleCertificateStore())
 
 
-def theirs(original: bytes, field: fields.SigFieldSpec | None = None, **options: object) -> bytes:
+def theirs(original: bytes, field: fields.SigFieldSpec | None = None, **options: Any) -> bytes:
     metadata = signers.PdfSignatureMetadata(field_name="Theirs", md_algorithm="sha256", **options)
     writer = IncrementalPdfFileWriter(io.BytesIO(original))
     return signers.PdfSigner(metadata, _peer(), new_field_spec=field).sign_pdf(writer).getvalue()
@@ -70,7 +71,7 @@ CHAINS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("signatures")
-    paths = {}
+    paths: dict[str, Path] = {}
     for base, original in BASES.items():
         for name, chain in CHAINS.items():
             paths[f"{base}: {name}"] = folder / f"{len(paths)}.pdf"

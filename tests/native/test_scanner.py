@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import threading
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_sizes_that_jump_about():
     rng = random.Random(2)
     contents = [rng.randbytes(rng.choice((0, 10, 5000, 70_000, 1_500_000))) for _ in range(60)]
     body = json.dumps({"documents": [{"documentRequest": {"base64Content": text_of(c)}} for c in contents]}).encode()
-    s, held = RequestScanner(), []
+    s, held = RequestScanner(), list[Any]()
     for i in range(0, len(body), 300_000):
         held += s.feed(body[i : i + 300_000])
     assert [bytes(d.content) for d in held] == contents
@@ -163,6 +164,7 @@ def test_progress():
 
 def document(content: bytes) -> DocumentBuffer:
     (scanned,) = RequestScanner().feed(body_with(text_of(content)))
+    assert scanned.content is not None
     return scanned.content
 
 
@@ -244,7 +246,7 @@ def test_scanners_on_threads():
     wrong = []
 
     def work():
-        s = RequestScanner()
+        s: Any = RequestScanner()
         found = [bytes(d.content) for i in range(0, len(body), 99_991) for d in s.feed(body[i : i + 99_991])]
         if found != [content] * 20 or s.finish() != b'{"documents":20}':
             wrong.append(s.failure)
@@ -258,7 +260,8 @@ def test_scanners_on_threads():
 
 
 def test_arguments():
-    for wrong in ("text", 5, None):
+    anything: tuple[Any, ...] = ("text", 5, None)
+    for wrong in anything:
         with pytest.raises(TypeError):
             RequestScanner().feed(wrong)
     for limits in ({"max_depth": 0}, {"max_depth": 1001}, {"max_skeleton_bytes": 1}, {"max_documents": -1}):

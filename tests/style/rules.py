@@ -31,6 +31,8 @@ def environment_reads(source: str) -> Iterator[str]:
 def imports_of(source: str, packages: tuple[str, ...]) -> Iterator[str]:
     """Imports of these packages of our own, at the top of the module or inside a function."""
     for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ImportFrom | ast.Import):
+            continue
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in names:
@@ -145,7 +147,7 @@ def private_attributes(source: str) -> Iterator[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
             for argument in node.args[:2]:
                 if isinstance(argument, ast.Constant) and str(argument.value).rpartition(".")[2].startswith("_"):
-                    yield f"{node.lineno}: {argument.value}"
+                    yield f"{node.lineno}: {argument.value!s}"
 
 
 def named_functions(node: ast.AST, outer: str = "") -> Iterator[tuple[str, ast.AST]]:

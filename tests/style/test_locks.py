@@ -1,5 +1,6 @@
 """The lock files: complete, hashed, and free of addresses."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = tuple(f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench"))
+TYPESCRIPT = ROOT / "tests" / "clients" / "typescript"
+LOCKS = tuple(f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench", "-clients"))
 
 
 def names_and_hashes(lock: str) -> dict[str, int]:
@@ -34,6 +36,17 @@ def test_every_pin_has_hashes_and_no_file_an_address(lock: str) -> None:
     assert "://" not in text
     assert "--index-url" not in text
     assert "--find-links" not in text
+
+
+def test_every_package_of_node_has_a_digest_and_no_address() -> None:
+    packages = json.loads((TYPESCRIPT / "package-lock.json").read_text("utf-8"))["packages"]
+    wanted = json.loads((TYPESCRIPT / "package.json").read_text("utf-8"))["devDependencies"]
+    assert packages.pop("")["devDependencies"] == wanted
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
+    assert {f"node_modules/{name}": version for name, version in wanted.items()}.items() <= {
+        name: package["version"] for name, package in packages.items()
+    }.items()
 
 
 def test_locks_hold_what_the_project_asks_for() -> None:

@@ -143,13 +143,15 @@ class MemoryService:
     def sign(self, ordinal: int, entry: dict[str, Any]) -> tuple[Document, bytes]:
         content = base64.b64decode(entry["base64Content"])
         failure = next((how for name, how in FAILURES.items() if entry["name"].startswith(name)), None)
+        sign_error, cause = failure or (None, None)
         row = Document(
             ordinal,
             entry["externalReference"],
             entry["name"],
             ContentType.PDF,
             DocumentStatus.ERROR_SIGNING if failure else DocumentStatus.SIGNED,
-            *(failure or (None, None)),
+            sign_error,
+            cause,
             pieces_of(entry["name"]) * LARGE_SEGMENT_BYTES or len(content),
             0 if failure else len(SUFFIX),
         )

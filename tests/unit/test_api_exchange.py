@@ -7,7 +7,7 @@ import pytest
 
 from batchseal.api.exchange import Exchange
 
-SCOPE = {"headers": [], "method": "GET", "path": "/", "client": None}
+SCOPE: dict[str, Any] = {"headers": [], "method": "GET", "path": "/", "client": None}
 
 
 async def sent(*pieces: tuple[bytes, bool], length: int | None) -> list[tuple[bytes, bool]]:

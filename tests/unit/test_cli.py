@@ -66,7 +66,7 @@ def test_flags_in_all_their_spellings(arguments: list[str], name: str, value: ob
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_empty_value_is_the_same_as_none(name: str) -> None:
     for flag in settings_flags.flags_of(name):
-        assert settings(f"{flag}=") == Settings()
+        assert settings(f"{flag}=") == settings()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_reference_that_somebody_took_is_an_error(service: Any, body: BatchBod
 
 def test_a_refusal_arrives_before_the_body_is_sent(service: Any, tmp_path: Path) -> None:
     (tmp_path / "large.pdf").write_bytes(bytes(80 << 20))
-    sent = []
+    sent: list[int] = []
     client = Client(service.url, "id", "s")
     service.replies = [401]
     with pytest.raises(RequestFailed, match="401: told to"):

@@ -74,7 +74,16 @@ def test_openssl_verifies_it(signing: tuple[Key, Credential], tmp_path: Path) ->
     (tmp_path / "cms.der").write_bytes(der)
     (tmp_path / "content").write_bytes(content)
     (tmp_path / "root.der").write_bytes(credential.chain[1])
-    convert = ["openssl", "x509", "-inform", "DER", "-in", tmp_path / "root.der", "-out", tmp_path / "root.pem"]
+    convert: list[str | Path] = [
+        "openssl",
+        "x509",
+        "-inform",
+        "DER",
+        "-in",
+        tmp_path / "root.der",
+        "-out",
+        tmp_path / "root.pem",
+    ]
     subprocess.run(convert, check=True)
     command = [
         "openssl",

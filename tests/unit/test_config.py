@@ -1,6 +1,7 @@
 """Settings: their precedence, spellings and checks."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from batchseal.settings.load import (
     OPTIONS,
     Settings,
     client_secret,
+    default_temp_folder,
     environment_names,
     load_settings,
     modern_flag,
@@ -111,7 +113,7 @@ def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> N
     assert not load_settings({"sandbox": "true"}, {}).sandbox_is_unasked
     assert not load_settings({"service_domain": "https://s"}, {}).sandbox_is_unasked
     # Its children are told the address of the sandbox as the service domain.
-    told = {"service_domain": "http://127.0.0.1:9", "sandbox_signs": True}
+    told: dict[str, Any] = {"service_domain": "http://127.0.0.1:9", "sandbox_signs": True}
     assert Settings(**told).sandbox_is_unasked and not Settings(**told, sandbox=True).sandbox_is_unasked
 
 
@@ -131,3 +133,38 @@ def test_no_two_settings_share_a_name() -> None:
 def test_the_clients_secret_comes_from_the_environment() -> None:
     assert client_secret({"BATCHSEAL_SECRET": "s"}) == "s"
     assert client_secret({}) == ""
+
+
+def test_the_default_folder_is_one_of_the_user(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    state = tmp_path / ".local" / "state" / "batchseal"
+    assert default_temp_folder({"STATE_DIRECTORY": "/var/lib/a", "XDG_STATE_HOME": "/s", **home}, 1000) == Path(
+        "/var/lib/a"
+    )
+    assert default_temp_folder({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, 0) == Path("/var/lib/a")
+    assert default_temp_folder({"XDG_STATE_HOME": "/s", **home}, 1000) == Path("/s/batchseal")
+    assert default_temp_folder({"XDG_STATE_HOME": "relative", **home}, 1000) == state
+    assert default_temp_folder(home, 1000) == state
+    # Root's environment may name the home of the user who has become root.
+    for environment, uid in ((home, 0), ({}, 1000), ({"HOME": "/"}, 1000), ({"HOME": str(tmp_path / "none")}, 1000)):
+        assert default_temp_folder(environment, uid) == Path("/var/lib/batchseal")
+    assert default_temp_folder({"XDG_STATE_HOME": "/s"}, 0) == Path("/s/batchseal")
+
+
+def test_a_named_folder_is_not_the_default(tmp_path: Path) -> None:
+    assert not load_settings({"temp_folder": "/x"}, {}).temp_folder_is_default
+    assert not load_settings({}, {"BATCHSEAL_TEMP_FOLDER": "/x"}).temp_folder_is_default
+    (tmp_path / "file").write_text('temp-folder = "/x"')
+    assert not load_settings({"config": str(tmp_path / "file")}, {}).temp_folder_is_default
+    settings = load_settings({"temp_folder": ""}, {"STATE_DIRECTORY": "/s"})
+    assert (settings.temp_folder, settings.temp_folder_is_default) == (Path("/s"), True)
+
+
+def test_a_shared_database_is_not_deleted_by_an_old_command_line() -> None:
+    flags = {"force_database_recreate": "true"}
+    assert load_settings(flags, {}).force_database_recreate
+    with pytest.raises(ConfigurationError, match="--force-database-recreate-shared"):
+        load_settings({**flags, "database_url": "postgresql://h/d"}, {})
+    with pytest.raises(ConfigurationError, match="every instance"):
+        load_settings({"database_url": "postgresql://h/d"}, {"FORCE_DATABASE_RECREATE": "true"})
+    assert load_settings({**flags, "database_url": "postgresql://h/d", "force_database_recreate_shared": "true"}, {})

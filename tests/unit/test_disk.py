@@ -20,9 +20,9 @@ class Calls:
             monkeypatch.setattr(os, name, self.noted(name, getattr(os, name)))
 
     def noted(self, name, real):
-        def call(subject, *more):
+        def call(subject, *more, **named):
             self.made.append(f"{name} {Path(os.readlink(f'/proc/self/fd/{subject}')).name}" if not more else name)
-            return real(subject, *more)
+            return real(subject, *more, **named)
 
         return call
 

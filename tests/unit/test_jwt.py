@@ -1,6 +1,7 @@
 """JSON Web Tokens with HMAC-SHA256: one form, one algorithm."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ def test_the_signature_is_that_of_the_standard() -> None:
 
 def test_a_token_of_another_algorithm_is_none_of_ours() -> None:
     _, claims, signature = jwt.issue(KEY, CLAIMS).split(".")
-    for header in ({"alg": "none", "typ": "JWT"}, {"alg": "RS256", "typ": "JWT"}, {"alg": "HS256"}, []):
+    headers: list[Any] = [{"alg": "none", "typ": "JWT"}, {"alg": "RS256", "typ": "JWT"}, {"alg": "HS256"}, []]
+    for header in headers:
         assert jwt.parse(f"{jwt.encode(json.dumps(header).encode())}.{claims}.{signature}") is None
 
 

@@ -3,6 +3,8 @@ long breaks it for others.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,3 +106,71 @@ async def test_an_answer_that_is_too_long_breaks_no_other_call(tmp_path: Path) -
             await link.call("long")
         going_on.set()
         assert await answer == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+async def test_neither_end_talks_to_another_user(tmp_path: Path) -> None:
+    """A caller's token goes over the link, so whoever takes the socket's place must learn nothing."""
+    folder = tmp_path / "temp"
+    folder.mkdir()
+    imposter = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", IMPOSTER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
+    )
+    assert imposter.stdout is not None
+    assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"listening\n"
+    link = Link(folder / "link")
+    link.start()
+    try:
+        assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"left\n"  # it was asked for nothing
+        assert not link.is_connected
+        with pytest.raises(NoRoom):
+            link.tell("wake", "secret")
+    finally:
+        await link.stop()
+        imposter.kill()
+        await imposter.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+async def test_another_user_is_not_answered(tmp_path: Path) -> None:
+    async def secret() -> str:
+        return "secret"
+
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    async with linked(folder / "link", secret=secret) as link:
+        os.chmod(folder / "link", 0o777)
+        stranger = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", STRANGER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(stranger.communicate(), 20)
+        assert said == b"0\n"
+        assert await link.call("secret") == "secret"
+
+
+# Listens as another user, and says so when a connection has ended without a byte.
+IMPOSTER = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.setresuid(65534, 65534, 65534)
+listener.listen()
+print("listening", flush=True)
+while not listener.accept()[0].recv(1):
+    print("left", flush=True)
+print("heard something", flush=True)
+"""
+
+# Connects as another user, calls, and says how many bytes came back. The folders above may be closed to that user.
+STRANGER = """
+import os, socket, sys
+os.chdir(os.path.dirname(sys.argv[1]))
+os.setresuid(65534, 65534, 65534)
+client = socket.socket(socket.AF_UNIX)
+client.connect(os.path.basename(sys.argv[1]))
+try:
+    client.sendall(bytes.fromhex("0a00000093 01 a6 736563726574 90".replace(" ", "")))
+    print(len(client.recv(100)))
+except ConnectionError:
+    print(0)
+"""

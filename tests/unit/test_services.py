@@ -38,6 +38,7 @@ def test_reads_the_keys_of_the_contract(path):
     )
     services = ClientServices.load(path)
     a, b = services.get("A"), services.get("B")
+    assert a is not None and b is not None
     assert services.ids() == ["A", "B"] and services.present
     assert (a.credential_id, a.pin_file, a.active) == ("c", path.parent / "pins/a", True)
     assert (b.credential_id, b.pin_file, b.active) == (None, None, False)
@@ -46,6 +47,7 @@ def test_reads_the_keys_of_the_contract(path):
 
 def test_a_secret_is_compared_and_never_shown(path):
     service = ClientServices.load(write(path, {"A": {"secret": "gr€en-canary"}})).get("A")
+    assert service is not None
     assert service.accepts("gr€en-canary") and not service.accepts("gr€en-canar") and not service.accepts("")
     assert "canary" not in repr(service)
 
@@ -67,7 +69,8 @@ def test_short_secrets_are_warned_of_by_name_and_never_shown(path):
 def test_one_process_makes_the_remarks_for_all(path):
     write(path, {"A": {"secret": "short"}}).chmod(0o644)
     with capture_logs() as said:
-        assert ClientServices.load(path, remarks=False).get("A").accepts("short")
+        service = ClientServices.load(path, remarks=False).get("A")
+    assert service is not None and service.accepts("short")
     assert not said
 
 
@@ -110,12 +113,15 @@ def test_a_change_is_noticed_and_a_bad_one_keeps_what_was(path):
     services = ClientServices.load(write(path, {"A": {"secret": "one"}}))
     assert services.reload_if_changed() is False
     write(path, {"A": {"secret": "three"}})
-    assert services.reload_if_changed() is True and services.get("A").accepts("three")
+    assert services.reload_if_changed() is True
+    assert (service := services.get("A")) is not None and service.accepts("three")
     write(path, '{"A": {"secret": "fou')
     assert services.reload_if_changed() is False
-    assert services.get("A").accepts("three") and "line 1" in services.problem
+    assert (service := services.get("A")) is not None and service.accepts("three")
+    assert services.problem is not None and "line 1" in services.problem
     path.unlink()
-    assert services.reload_if_changed() is False and services.get("A") and "gone" in services.problem
+    assert services.reload_if_changed() is False and services.get("A")
+    assert services.problem is not None and "gone" in services.problem
     write(path, {"A": {"secret": "fifth!"}})
     assert services.reload_if_changed() is True and services.problem is None
 
@@ -165,7 +171,8 @@ def test_a_running_sandbox_takes_no_clients_of_an_operator(path):
     services = ClientServices.load(make_sandbox_services(path.parent, path.parent), sandbox_only=True)
     write(path, {"my-client": {"secret": "s"}})
     assert services.reload_if_changed() is False
-    assert services.ids() == [SANDBOX_SERVICE] and "--sandbox" in services.problem
+    assert services.ids() == [SANDBOX_SERVICE]
+    assert services.problem is not None and "--sandbox" in services.problem
 
 
 def test_a_work_folder_that_is_there_is_only_read(tmp_path):

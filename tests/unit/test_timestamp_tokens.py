@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asn1crypto import cms, tsp
@@ -45,7 +46,7 @@ def names(place: int, algorithm: str = "sha256") -> Callable[[Attributes, Signer
     """Lets the attribute of RFC 5035 name the certificate at that place of the chain."""
 
     def change(attributes: Attributes, signer: Signer) -> None:
-        named = {"cert_hash": hashlib.new(algorithm, certificate(signer, place)).digest()}
+        named: dict[str, Any] = {"cert_hash": hashlib.new(algorithm, certificate(signer, place)).digest()}
         if algorithm != "sha256":
             named["hash_algorithm"] = {"algorithm": algorithm}
         attributes["signing_certificate_v2"] = [tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2(named)]})]

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -10,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from batchseal.errors import CredentialUnusable
-from batchseal.upstream.csc import read_pin
 from batchseal.upstream.interface import Account
 from batchseal.upstream.keys import read_key
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.tokens import CallersToken
+from batchseal.upstream.wire import read_pin
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 
@@ -100,19 +101,19 @@ JWT = "e30.eyJjbGllbnRfaWQiOiAiQSJ9.signature"
 
 
 async def test_where_any_token_passes_none_is_taken():
-    upstream = Careless(lambda token: True)
+    upstream: Any = Careless(lambda token: True)
     probe = Probe(upstream)
     assert await probe.client_service(JWT) is None and await probe.client_service("opaque") is None
     assert len(upstream.asked) == 1 and upstream.asked[0] not in (JWT, "opaque")
 
 
 async def test_where_a_forged_signature_passes_none_is_taken():
-    upstream = Careless(lambda token: token.count(".") == 2)
+    upstream: Any = Careless(lambda token: token.count(".") == 2)
     assert await Probe(upstream).client_service(JWT) is None
 
 
 async def test_answers_are_remembered_for_a_while():
-    upstream = Careless(lambda token: token in (JWT, "opaque"))
+    upstream: Any = Careless(lambda token: token in (JWT, "opaque"))
     probe = Probe(upstream)
     for _ in range(3):
         assert await probe.client_service(JWT) == "A"
@@ -122,5 +123,5 @@ async def test_answers_are_remembered_for_a_while():
 
 
 async def test_an_expired_token_is_not_even_asked_about():
-    upstream = Careless(lambda token: False)
+    upstream: Any = Careless(lambda token: False)
     assert await Probe(upstream).client_service("e30.eyJleHAiOiAxfQ.sig") is None and upstream.asked == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from tests.support.waiting import eventually, turns
@@ -48,7 +49,7 @@ def digests_of(count, seed=0):
 
 
 async def run(lane, digests, tries=5):
-    order, results = Order("key", [tries] * len(digests)), {}
+    order, results = Order("key", [tries] * len(digests)), dict[int, Any]()
     lane.submit(order, digests)
     while len(results) < len(digests):
         for position, value in await order.parts.get():

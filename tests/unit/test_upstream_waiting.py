@@ -1,6 +1,7 @@
 """Waiting for signatures that come later: how, and until when."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from batchseal.upstream.interface import Handle
 from batchseal.upstream.waiting import answer_of
 
 POLLING = Backoff(0.001, 2.0, 1.5)
+ACCOUNT: Any = None  # whose it is does not matter here
 
 
 class Service:
@@ -34,25 +36,27 @@ def handle(seconds=5.0):
 
 
 async def test_an_answer_at_once_is_not_waited_for():
-    service = Service()
-    assert await answer_of(service, None, [b"a"], POLLING) == [b"a"] and service.polled == 0
+    service: Any = Service()
+    assert await answer_of(service, ACCOUNT, [b"a"], POLLING) == [b"a"] and service.polled == 0
 
 
 async def test_outages_while_waiting_cost_nothing():
-    service = Service(None, UpstreamTransient("503"), OutcomeUnknown("reset"), UpstreamRateLimited("429"), [b"a", b"b"])
-    assert await answer_of(service, None, handle(), POLLING) == [b"a", b"b"]
+    service: Any = Service(
+        None, UpstreamTransient("503"), OutcomeUnknown("reset"), UpstreamRateLimited("429"), [b"a", b"b"]
+    )
+    assert await answer_of(service, ACCOUNT, handle(), POLLING) == [b"a", b"b"]
     assert (service.polled, service.released) == (5, 0)
 
 
 async def test_it_is_waited_for_no_longer_than_allowed():
-    service = Service()
+    service: Any = Service()
     with pytest.raises(OutcomeUnknown):
-        await answer_of(service, None, handle(0.05), POLLING)
+        await answer_of(service, ACCOUNT, handle(0.05), POLLING)
     assert service.polled > 1 and service.released == 1
 
 
 async def test_a_refusal_ends_the_wait():
-    service = Service(None, CallRejected("no such answer"))
+    service: Any = Service(None, CallRejected("no such answer"))
     with pytest.raises(CallRejected):
-        await answer_of(service, None, handle(), POLLING)
+        await answer_of(service, ACCOUNT, handle(), POLLING)
     assert (service.polled, service.released) == (2, 1)

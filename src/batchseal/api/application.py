@@ -10,7 +10,7 @@ from batchseal.api.contract import Contract, load_contract
 from batchseal.api.guard import DEFAULT_PACE, Guard, GuardPace
 from batchseal.api.metrics import Metrics
 from batchseal.api.offered_service import OfferedService
-from batchseal.api.openapi import openapi_document
+from batchseal.api.openapi import openapi_document, server_address
 from batchseal.api.problem import MEDIA_TYPE, Problems
 from batchseal.api.routes import Routes, exchange_of
 from batchseal.api.service_routes import ServiceRoutes
@@ -31,7 +31,8 @@ async def create_application(
     problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
     routes = Routes(service, authenticator, contract, settings)
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
-    service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi_document(contract))
+    openapi = openapi_document(contract, server_address(settings))
+    service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi)
     table = route_table(contract, routes, service_routes)
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)

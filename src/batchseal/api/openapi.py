@@ -5,10 +5,14 @@ from typing import Any
 import msgspec
 
 from batchseal import __version__
-from batchseal.api import request_schemas, schemas
 from batchseal.api.contract import Contract, Route
+from batchseal.api.openapi_examples import OPERATION_ID, REFERENCE
+from batchseal.api.openapi_schemas import BINARY, components, schema
+from batchseal.settings.load import Settings
 
-REF = "#/components/schemas/{name}"
+# What a client calls that was given no address. The service names its own address instead (`server_address`).
+DEFAULT_SERVER = "http://localhost:8080"
+EVERY_ADDRESS = ("", "0.0.0.0", "::")
 DESCRIPTION = (
     "Signs batches of documents. Digests are computed here, a remote service signs them, and documents stay here."
 )
@@ -16,17 +20,41 @@ DESCRIPTION = (
 PARAMETERS: dict[str, dict[str, Any]] = {
     "externalReference": {
         "description": "Percent-encoded, including slashes. It may be given as ?externalReference= in the query instead of here.",
+        "example": REFERENCE,
         "schema": {"type": "string", "minLength": 1},
     },
     "id": {
         "description": "Id of the operation.",
+        "example": OPERATION_ID,
         "schema": {"type": "integer", "format": "int64", "minimum": 0},
     },
     "ordinal": {
         "description": "Place of the document in the request, from 0.",
-        "schema": {"type": "integer", "minimum": 0},
+        "example": 0,
+        "schema": {"type": "integer", "format": "int32", "minimum": 0},
     },
-    "contentInResponse": {"description": "true: the result contains signedContent.", "schema": {"type": "boolean"}},
+    "contentInResponse": {
+        "description": "true: the result contains signedContent.",
+        "example": True,
+        "schema": {"type": "boolean"},
+    },
+}
+
+# The groups of operations: generators make a class or a module of each.
+TAGS = {
+    "Signing": "Sign documents, and wait for the result or not.",
+    "Operations": "How far operations are, and their results.",
+    "Tokens": "Tokens for client services.",
+    "Service": "Health and metrics of the service.",
+}
+# These results come as a zip file instead if the Accept header asks for application/zip. That is said in words: with two types
+# beside each other, a generated client could not give its caller one of them.
+RESULTS_AS_ZIP = ("result_by_reference", "result_by_id")
+# In the document every binary reply is application/octet-stream, since generators know no other type for bytes; some of them fail
+# if PDF and XML stand beside each other. The reply has the type of what it holds.
+BINARY_REPLIES = {
+    "zip": "The zip file. Its Content-Type is application/zip.",
+    "raw": "The document. Its Content-Type is that of the document, such as application/pdf.",
 }
 
 # For each route: its summary, its reply, and its HTTP statuses besides 401, 403 and 500, which all routes have.
@@ -62,8 +90,12 @@ SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def openapi_document(contract: Contract) -> bytes:
-    """The OpenAPI document as JSON. Its paths begin with the first base; the alias takes the same requests."""
+def openapi_document(contract: Contract, server: str = DEFAULT_SERVER) -> bytes:
+    """The OpenAPI document as JSON. Its paths begin with the first base; the alias takes the same requests.
+
+    `server` is the address that a client calls unless it is given another one. It is absolute: most generated clients cannot
+    call a path without a host.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for route in contract.routes.values():
         path = contract.bases[0] + contract.version + route.template
@@ -78,9 +110,10 @@ def openapi_document(contract: Contract) -> bytes:
             "title": "Batchseal",
             "version": __version__,
             "description": DESCRIPTION,
-            "license": {"name": "Apache-2.0"},
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": server, "description": "The address that --server.host.port names."}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "security": [{"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {
@@ -102,46 +135,28 @@ def openapi_document(contract: Contract) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
-def components(contract: Contract) -> dict[str, Any]:
-    """The schemas of all types, with the names that the contract gives to fields."""
-    types = [
-        request_schemas.SignRequest,
-        schemas.Registration,
-        schemas.StatusEntry,
-        schemas.SignOperation,
-        schemas.Token,
-        schemas.Health,
-        schemas.Problem,
-    ]
-    _, tables = msgspec.json.schema_components(types, ref_template=REF)
-    for name, names in (
-        ("Registration", contract.status),
-        ("StatusEntry", contract.status),
-        ("SignedDocument", contract.document),
-    ):
-        table = tables[name]
-        table["properties"] = {names.get(key, key): value for key, value in table["properties"].items()}
-        table["required"] = [names.get(key, key) for key in table["required"]]
-    return tables
-
-
-def schema(name: str) -> dict[str, Any]:
-    """The schema for a reply of SUMMARIES: "integer", the name of a component, or "Name[]" for a list of them."""
-    if name.endswith("[]"):
-        return {"type": "array", "items": schema(name[:-2])}
-    return {"type": "integer", "format": "int64"} if name == "integer" else {"$ref": REF.format(name=name)}
+def server_address(settings: Settings) -> str:
+    """The address that replies give as that of the service, as a URL. An address that means "every address" is this host."""
+    host, port = settings.advertised
+    host = "localhost" if host in EVERY_ADDRESS else host
+    scheme = "https" if settings.tls_certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def operation(contract: Contract, route: Route) -> dict[str, Any]:
     """The OpenAPI operation object of a route."""
     summary, reply, codes = SUMMARIES[route.name]
+    takes_documents = route.name.startswith(("sign_", "register_"))
     described: dict[str, Any] = {
         "operationId": route.name,
+        "tags": ["Signing" if takes_documents else "Operations"],
         "summary": summary,
         "parameters": [{"name": name, "in": "path", "required": True} | PARAMETERS[name] for name in route.parameters],
         "responses": {code: response(code, reply) for code in sorted({*codes, "401", "403", "500"})},
     }
-    if route.name.startswith(("sign_", "register_")):
+    if route.name in RESULTS_AS_ZIP:
+        described["description"] = "With `Accept: application/zip` the reply is a zip file of the signed documents."
+    if takes_documents:
         described["requestBody"] = request_body(route.name.endswith("_files"))
         described["parameters"].append(
             header("Prefer", "respond-async: reply with 202 as soon as the request is registered.")
@@ -168,7 +183,10 @@ def header(name: str, description: str) -> dict[str, Any]:
 def response(code: str, reply: str) -> dict[str, Any]:
     """The OpenAPI response object of an HTTP status, for a reply of SUMMARIES."""
     if code == "416":
-        return {"description": "The range lies outside the document.", "content": {"text/plain": {}}}
+        return {
+            "description": "The range lies outside the document.",
+            "content": {"text/plain": {"schema": schema("text")}},
+        }
     if code.startswith(("4", "5")):
         return {
             "description": "Problem",
@@ -179,38 +197,36 @@ def response(code: str, reply: str) -> dict[str, Any]:
             "description": "Registered",
             "content": {"application/json": {"schema": schema("Registration")}},
         }
-    if reply == "raw":
-        types = ("application/pdf", "text/xml", "application/xml")
-        return {"description": "The document", "content": {media_type: {} for media_type in types}}
-    content: dict[str, Any] = {} if reply == "zip" else {"application/json": {"schema": schema(reply)}}
-    if reply == "zip" or reply == "SignOperation":
-        content["application/zip"] = {}
-    return {"description": "Done", "content": content}
+    if reply in BINARY_REPLIES:
+        return {
+            "description": BINARY_REPLIES[reply],
+            "content": {"application/octet-stream": {"schema": schema("binary")}},
+        }
+    return {"description": "Done", "content": {"application/json": {"schema": schema(reply)}}}
 
 
 def request_body(files: bool) -> dict[str, Any]:
     if not files:
         return {"required": True, "content": {"application/json": {"schema": schema("SignRequest")}}}
-    binary = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
     form = {
         "type": "object",
         "required": ["files", "signRequest"],
-        "properties": {"signRequest": schema("SignRequest"), "files": binary},
+        "properties": {"signRequest": schema("SignRequest"), "files": {"type": "array", "items": BINARY}},
     }
     encoding = {"signRequest": {"contentType": "application/json"}}
     return {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": encoding}}}
 
 
 def token_operation() -> dict[str, Any]:
-    grant = {"type": "string", "const": "client_credentials"}
+    grant = {"type": "string", "enum": ["client_credentials"]}
     form = {"type": "object", "properties": {"grant_type": grant}}
     return {
         "operationId": "token",
+        "tags": ["Tokens"],
         "summary": "Get a token for the id and secret of a client service (RFC 6749 4.4)",
+        # Not as a parameter too: generated clients would have two arguments for it.
+        "description": "`grant_type` may stand in the query as well as in the body. Without it, client_credentials is meant.",
         "security": [{"basic": []}],
-        "parameters": [
-            {"name": "grant_type", "in": "query", "required": False, "schema": grant},
-        ],
         "requestBody": {
             "required": False,
             "content": {"application/x-www-form-urlencoded": {"schema": form}},
@@ -227,6 +243,7 @@ def health_operation(name: str) -> dict[str, Any]:
     responses = {"200": done} if name == "live" else {"200": done, "503": done | {"description": "Not ready"}}
     return {
         "operationId": name,
+        "tags": ["Service"],
         "summary": f"Whether the service is {name}",
         "security": [],
         "responses": responses,
@@ -234,9 +251,10 @@ def health_operation(name: str) -> dict[str, Any]:
 
 
 def metrics_operation() -> dict[str, Any]:
-    done = {"description": "Metrics", "content": {"text/plain": {}}}
+    done = {"description": "Metrics", "content": {"text/plain": {"schema": schema("text")}}}
     return {
         "operationId": "metrics",
+        "tags": ["Service"],
         "summary": "Metrics for Prometheus",
         "security": [],
         "responses": {"200": done},

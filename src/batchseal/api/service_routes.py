@@ -39,8 +39,13 @@ SWAGGER_FILES = {
     "favicon-32x32.png": b"image/png",
 }
 # The page must not contact other hosts. By default, Swagger UI sends the document's address to a validator on the internet
-# and shows its verdict as a badge; `validatorUrl: null` stops that.
-SWAGGER_START = 'SwaggerUIBundle({url: "%s", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});\n'
+# and shows its verdict as a badge; `validatorUrl: null` stops that. It calls the host that it came from, whatever address the
+# document names: the browser may know the service by another one, and the page's policy forbids other hosts.
+SWAGGER_START = """fetch("%s").then((reply) => reply.json()).then((spec) => {
+  spec.servers = [{url: window.location.origin}];
+  SwaggerUIBundle({spec, dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});
+});
+"""
 SWAGGER_PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Batchseal</title>

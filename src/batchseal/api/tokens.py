@@ -16,7 +16,7 @@ import msgspec
 
 from batchseal.errors import InvalidToken
 from batchseal.system import jwt
-from batchseal.system.disk import create_once
+from batchseal.system.disk import create_once, read_own
 
 ISSUER = "batchseal"
 LIFETIME_SECONDS = 3600
@@ -88,7 +88,7 @@ def load_key(path: Path) -> bytes:
     """
     if not path.exists():
         create_once(path, secrets.token_bytes(KEY_BYTES))
-    key = path.read_bytes()
+    key = read_own(path)
     if len(key) != KEY_BYTES:
         path.unlink()
         return load_key(path)

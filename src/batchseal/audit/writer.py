@@ -21,6 +21,7 @@ from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, PendingEntry
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import replacing
+from batchseal.system.folders import open_folder
 from batchseal.system.futures import in_pool
 
 # A pending entry, its digest, and the fingerprint of its credential.
@@ -115,6 +116,6 @@ def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[byte
 
 def write(path: Path, entries: Iterable[AuditEntry]) -> None:
     """Writes an export and fsyncs it together with its name."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_folder(path.parent, make=0o700, strict=False).close()
     with replacing(path) as file:
         file.writelines(as_line(entry) for entry in entries)

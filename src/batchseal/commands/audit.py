@@ -11,9 +11,11 @@ from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.instance import in_use
+from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
+from batchseal.system.disk import read_own
 
 DESCRIPTION = """
 Check the audit trail, or export it.
@@ -61,9 +63,10 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """
     server = None
     url = settings.database_url
+    settings = settings if url else settle(settings)
     if not url and in_use(settings.temp_folder):
         try:
-            url = settings.dsn_path.read_text("utf-8").strip()
+            url = read_own(settings.dsn_path).decode("utf-8").strip()
         except OSError as problem:
             raise ConfigurationError(f"{settings.dsn_path}: {problem.strerror}") from None
     elif not url:

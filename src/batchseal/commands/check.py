@@ -18,6 +18,7 @@ from batchseal.commands.settings_flags import read_settings
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
+from batchseal.processes.places import check_temp_folder, settle
 from batchseal.settings.load import Settings
 
 DESCRIPTION = """
@@ -44,14 +45,22 @@ def run_checks(settings: Settings) -> int:
         "configuration": check_configuration,
         "address": check_address,
         "upstream": check_upstream,
+        "temp folder": check_folder,
         "database": check_database,
         "disk": check_disk,
         "open files": check_open_files,
         "kernels": check_kernels,
     }
+    problem = ""
+    try:
+        settings = settle(settings)
+    except ConfigurationError as found:
+        problem = found.cause
     bad = 0
     for name, check in checks.items():
         good, text = asyncio.run(result_of(check, settings))
+        if name == "temp folder" and problem:
+            good, text = False, problem
         print(f"{'ok ' if good else 'BAD'}  {name:<14} {text}", flush=True)
         bad += not good
     return 1 if bad else 0
@@ -131,6 +140,11 @@ async def check_upstream(settings: Settings) -> str:
     return "; ".join([f"{settings.upstream_address} signs for {len(services.ids())} client services", *remarks])
 
 
+async def check_folder(settings: Settings) -> str:
+    remarks = check_temp_folder(settings.temp_folder, embedded=not settings.database_url)
+    return "; ".join([f"nobody else can have prepared {settings.temp_folder}", *remarks])
+
+
 async def check_database(settings: Settings) -> str:
     if settings.database_url:
         await ping(settings, settings.database_url)
@@ -170,6 +184,7 @@ async def ping(settings: Settings, url: str) -> None:
 
 def trial_folder(settings: Settings) -> Path:
     """Makes a new folder inside the temp folder, or inside its first parent that exists. Raises ConfigurationError."""
+    check_temp_folder(settings.temp_folder, embedded=not settings.database_url)
     place = settings.temp_folder.absolute()
     while not place.exists():
         place = place.parent

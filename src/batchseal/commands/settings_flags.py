@@ -74,7 +74,7 @@ def values_of(option: "Field[Any]") -> dict[str, Any]:
 def help_of(name: str, option: "Field[Any]") -> str:
     """The help text of a setting, with its default and its environment variables."""
     default = "" if option.default is MISSING else option.default
-    shown = str(default).lower() if isinstance(default, bool) else str(default) or "none"
+    shown = option.metadata["shown"] or (str(default).lower() if isinstance(default, bool) else str(default) or "none")
     variables = ", ".join(dict.fromkeys(environment_names(name)))
     text = f"{option.metadata['help']} (default: {shown}; environment: {variables})"
     return text.replace("%", "%%")

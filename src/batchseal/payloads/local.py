@@ -15,6 +15,7 @@ from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.reader import FileReader, open_payload, unavailable
 from batchseal.payloads.writer import FileUpload
 from batchseal.system.disk import sync
+from batchseal.system.folders import SAFE, own_folder
 from batchseal.system.futures import in_pool
 
 SUFFIX = ".spill"
@@ -57,11 +58,12 @@ class LocalPayloads:
 
     def delete(self, payload_ids: Iterable[UUID]) -> int:
         freed = 0
-        with _available("a stored payload cannot be deleted"):
+        with _available("a stored payload cannot be deleted"), own_folder(self.folder) as folder:
             for payload_id in payload_ids:
                 path = self.path(payload_id)
                 freed += disk_bytes([path])
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(path.name, dir_fd=folder)
         return freed
 
     def stored_bytes(self) -> int:
@@ -90,7 +92,8 @@ class LocalPayloads:
             orphans = list(locked.keys() - await live()) if locked else []
             for payload_id in orphans:
                 log.info("removing an orphaned payload", file=locked[payload_id].name)
-                locked[payload_id].unlink(missing_ok=True)
+                with own_folder(self.folder) as folder, suppress(FileNotFoundError):
+                    os.unlink(locked[payload_id].name, dir_fd=folder)
         return orphans
 
     def _unlocked(self) -> dict[UUID, Path]:
@@ -99,7 +102,9 @@ class LocalPayloads:
         Raises OSError, also where the folder is not there: that is not the same as an empty one.
         """
         found: dict[UUID, Path] = {}
-        for name in os.listdir(self.folder):
+        with own_folder(self.folder) as folder:
+            names = os.listdir(folder)
+        for name in names:
             path = self.folder / name
             if path.suffix == SUFFIX and (descriptor := _lock(path)) >= 0:
                 os.close(descriptor)
@@ -134,7 +139,8 @@ def _locked(files: Mapping[UUID, Path]) -> Iterator[dict[UUID, Path]]:
 def _lock(path: Path) -> int:
     """A descriptor that holds the lock of the file; -1 where the file is gone or its writer holds the lock."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with own_folder(path.parent) as folder:
+            descriptor = os.open(path.name, os.O_RDONLY | SAFE, dir_fd=folder)
     except FileNotFoundError:
         return -1
     try:

@@ -16,6 +16,7 @@ import zstandard
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
+from batchseal.system.folders import SAFE, own_folder
 
 SEARCH_BYTES = 1 << 20
 BLOCK_BYTES = 4096  # small frames stand together behind the documents, so one read brings several headers
@@ -26,25 +27,18 @@ def open_payload(path: Path, flags: int) -> int:
 
     Raises PayloadDamaged where the folder exists and the file does not, PayloadUnavailable for every other reason.
     """
+    descriptor = -1
     try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        pass
-    except OSError as problem:
-        raise unavailable(problem) from None
-    try:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        with own_folder(path.parent) as folder:
+            try:
+                descriptor = os.open(path.name, flags | SAFE, dir_fd=folder)
+            except FileNotFoundError as problem:
+                raise PayloadDamaged(f"the stored payload cannot be opened: {problem.strerror}") from None
+            except OSError as problem:
+                raise unavailable(problem) from None
     except OSError as problem:
         raise unavailable(problem, "the folder of the stored payloads cannot be opened") from None
-    try:
-        # The folder may have been mounted after the first attempt, so the file is looked for inside the open folder again.
-        return os.open(path.name, flags, dir_fd=folder)
-    except FileNotFoundError as problem:
-        raise PayloadDamaged(f"the stored payload cannot be opened: {problem.strerror}") from None
-    except OSError as problem:
-        raise unavailable(problem) from None
-    finally:
-        os.close(folder)
+    return descriptor
 
 
 def unavailable(problem: OSError, what: str = "the stored payload cannot be opened") -> PayloadUnavailable:

@@ -21,6 +21,7 @@ from batchseal.payloads.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind
 from batchseal.payloads.interface import Frame, PayloadRecord
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import sync
+from batchseal.system.folders import own_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -61,7 +62,8 @@ class FileUpload:
         crash_site("payload-created")
 
     def _create_locked(self) -> None:
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with own_folder(self.path.parent) as folder:
+            self._descriptor = os.open(self.path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         self._is_created = True
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
@@ -148,8 +150,9 @@ class FileUpload:
     def abandon(self) -> None:
         self.release()
         if self._is_created:
-            with suppress(OSError):  # the sweep takes what cannot be removed just now
-                self.path.unlink(missing_ok=True)
+            # The sweep takes what cannot be removed just now.
+            with suppress(OSError), own_folder(self.path.parent) as folder:
+                os.unlink(self.path.name, dir_fd=folder)
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

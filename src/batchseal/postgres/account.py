@@ -1,7 +1,9 @@
 """The account that the server runs as.
 
 If the service does not run as root, the server runs as the same account. PostgreSQL refuses to run as root, so a service that is
-root chooses an existing account: the owner of the data or of the folder around it, else `postgres`, else `nobody`.
+root chooses an existing account: the owner of the data, else `batchseal`, else `postgres`, else `nobody`. The owner of the data
+counts only in a folder that nobody but root can write to: whoever else could have made the data would choose its own account, and
+every process of that account is a superuser of the database.
 
 A folder above the data may not let that account pass, for example the home folder of root. Then the server gets one capability,
 CAP_DAC_READ_SEARCH, with which it can read files and pass folders, but not write. The modes of other people's folders stay as
@@ -15,9 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchseal.errors import ConfigurationError
+from batchseal.system.folders import found_at, own_account
+from batchseal.system.mounts import Mounts
+from batchseal.system.trust import others_write, user
 
 CAP_DAC_READ_SEARCH = 2
 CAP_SETPCAP = 8
+# The accounts that a service which is root may choose, the best one first. Others' processes run as the last one too.
+SHARED = "nobody"
+ACCOUNTS = ("batchseal", "postgres", SHARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +79,44 @@ def account_of(uid: int, *, switch: bool) -> Account:
 
 def choose_account(folder: Path) -> Account:
     """The account for the server whose folder is `folder`. Raises ConfigurationError if there is none that can be used."""
-    data = folder / "data"
+    owner = owner_of(folder / "data")
     if os.geteuid() != 0:
         account = account_of(os.geteuid(), switch=False)
-        if data.exists() and data.stat().st_uid != account.uid:
+        if owner is not None and owner != account.uid:
             raise ConfigurationError(
-                f"{data} belongs to user {data.stat().st_uid}, this service runs as {account.name}"
+                f"{folder / 'data'} belongs to {user(owner)}, and this service runs as {account.name}:"
+                " run it as that user, or choose another --temp-folder"
             )
         return account
-    for owned in (data, folder.parent):
-        if owned.exists() and (owner := owned.stat().st_uid) != 0:
-            return account_of(owner, switch=True)
-    for name in ("postgres", "nobody"):
+    if owner and not can_be_made_by_others(folder):
+        return account_of(owner, switch=True)
+    for name in ACCOUNTS:
         try:
             return account_of(pwd.getpwnam(name).pw_uid, switch=True)
         except KeyError:
             continue
-    raise ConfigurationError("PostgreSQL refuses to run as root, and there is no account named postgres or nobody")
+    raise ConfigurationError(
+        "PostgreSQL refuses to run as root, and there is no account for it: make one (useradd --system batchseal),"
+        " or use --database-url"
+    )
+
+
+def owner_of(path: Path) -> int | None:
+    """Who owns what is at the path, which is not followed. None if nothing is there."""
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
+
+
+def can_be_made_by_others(folder: Path) -> bool:
+    """Whether somebody other than root can have made this folder: by the owner and the mode of the one around it."""
+    try:
+        status = folder.parent.stat()
+    except OSError:
+        return False
+    around = found_at(str(folder.parent), status, Mounts.read())
+    return around.uid != 0 or others_write(around, own_account())
 
 
 def may_pass_folders() -> bool:

@@ -16,8 +16,8 @@ import structlog
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import check_reachable, choose_account
-from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, make_cluster
-from batchseal.postgres.folders import PORT, make_folder, socket_folder
+from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, make_cluster, sync_beside_recovery
+from batchseal.postgres.folders import PORT, check_folders, check_server, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.settings import server_arguments
@@ -102,6 +102,7 @@ class EmbeddedPostgres:
         mend, DatabaseUnavailable if the server does not start.
         """
         account = choose_account(self.folder)
+        check_folders(self.folder, account)
         make_folder(self.folder, account)
         try:
             await self._take_lock()
@@ -198,17 +199,33 @@ class EmbeddedPostgres:
             async with said_when_long("the processes of the database server before this one to end"):
                 await leftovers.end_processes(name)
             leftovers.remove_stale_lock_file(self.data)
-            await before_recovery(self.folder, launch.account)
+            recovers = await before_recovery(self.folder, launch.account)
             process = await self._spawn(launch, name)
             self._process = process
-            while process.returncode is None:
-                if leftovers.is_ready(self.data, process.pid):
-                    return
-                await asyncio.sleep(0.01)
+            if await self._is_ready(launch, process, recovers=recovers):
+                return
             # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
             if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
             await asyncio.sleep(SHARED_MEMORY_SECONDS)
+
+    async def _is_ready(self, launch: Launch, process: Process, *, recovers: bool) -> bool:
+        """Waits until the server is ready, or has ended. Raises DatabaseUnavailable if a file cannot be fsynced meanwhile."""
+        beside = asyncio.create_task(sync_beside_recovery(self.folder)) if recovers else None
+        try:
+            while process.returncode is None and not (beside and beside.done()):
+                if leftovers.is_ready(self.data, process.pid):
+                    with suppress(OSError):  # it has just ended
+                        await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
+                        return True
+                await asyncio.sleep(0.01)
+        finally:
+            if beside is not None:
+                beside.cancel()
+                await asyncio.wait([beside])
+                if not beside.cancelled():
+                    beside.result()
+        return False
 
     async def _spawn(self, launch: Launch, name: str) -> Process:
         arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)

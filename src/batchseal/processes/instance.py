@@ -1,4 +1,7 @@
-"""An instance is known by its temp folder: the folder's lock says whether it runs, and a file in the folder says who it is."""
+"""An instance is known by its temp folder: the folder's lock says whether it runs, and a file in the folder says who it is.
+
+Whether the folder may be used at all is judged in `places.py`.
+"""
 
 import fcntl
 import os
@@ -7,14 +10,16 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from batchseal.errors import ConfigurationError
-from batchseal.system.disk import write_synced
+from batchseal.system.disk import read_own, write_synced
+from batchseal.system.folders import open_folder
 
 LOCK_NAME = "lock"
 
 
 def open_lock(temp_folder: Path) -> int:
     """Opens the lock file of the folder, which is made if it is missing. Returns its descriptor. Raises OSError."""
-    return os.open(temp_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    with open_folder(temp_folder, strict=False) as folder:
+        return folder.open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
 
 
 def take_lock(descriptor: int, temp_folder: Path) -> None:
@@ -28,7 +33,8 @@ def take_lock(descriptor: int, temp_folder: Path) -> None:
 def in_use(temp_folder: Path) -> bool:
     """Whether a running service holds the folder's lock."""
     try:
-        lock = os.open(temp_folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        with open_folder(temp_folder, strict=False) as folder:
+            lock = folder.open(LOCK_NAME, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -47,7 +53,7 @@ def instance_identity(temp_folder: Path) -> UUID:
     """
     path = temp_folder / "instance-id"
     with suppress(OSError, ValueError):
-        return UUID(path.read_text("ascii").strip())
+        return UUID(read_own(path).decode("ascii").strip())
     identity = uuid4()
     write_synced(path, f"{identity}\n".encode("ascii"))
     return identity

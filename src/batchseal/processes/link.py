@@ -4,10 +4,14 @@ What is true stands in Postgres. The link only makes things faster: an operation
 looks for work the next time. A call is the message (`system/messages.py`) `[number, name, arguments]`. Its answer is `[number,
 value, failure]`, where `failure` is None or the class and the cause of an error. A call with the number 0 gets no answer. A
 caller that signs with a token of its own has that token sent over the link. It is never stored.
+
+Both ends ask the kernel whose process is at the other end, and talk to one of their own account only.
 """
 
 import asyncio
+import errno
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -17,7 +21,9 @@ import structlog
 
 from batchseal import errors
 from batchseal.system import messages
+from batchseal.system.folders import open_folder
 from batchseal.system.futures import retrieve_failure
+from batchseal.system.peers import peer_of
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -42,9 +48,12 @@ class LinkServer:
 
     async def start(self) -> None:
         """Listens on the socket. Only the account of this process may connect."""
-        self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._connection, str(self._path))
-        os.chmod(self._path, 0o600)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with open_folder(self._path.parent, strict=False) as folder:
+            folder.remove(self._path.name)
+            listener.bind(folder.place_of(self._path.name))
+            os.chmod(self._path.name, 0o600, dir_fd=folder.descriptor)
+        self._server = await asyncio.start_unix_server(self._connection, sock=listener)
 
     async def stop(self) -> None:
         """Takes no more calls, and cancels those that are not answered yet."""
@@ -54,6 +63,11 @@ class LinkServer:
             task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = peer_of(writer.get_extra_info("socket").fileno())
+        if peer.uid != os.geteuid():
+            log.warning("a process of another user is refused at the link", user=peer.uid, pid=peer.pid)
+            writer.close()
+            return
         try:
             while True:
                 task = asyncio.create_task(self._answer(await messages.read(reader, MAX_MESSAGE_BYTES), writer))
@@ -90,6 +104,7 @@ class Link:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_warned = False  # of somebody else at the other end, which is asked for again and again
 
     @property
     def is_connected(self) -> bool:
@@ -157,7 +172,7 @@ class Link:
     async def _keep_connected(self) -> None:
         while True:
             try:
-                reader, self._writer = await asyncio.open_unix_connection(str(self._path))
+                reader, self._writer = await self._connect()
                 while True:
                     self._settle(*await messages.read(reader, MAX_MESSAGE_BYTES))
             except (OSError, asyncio.IncompleteReadError):
@@ -170,6 +185,24 @@ class Link:
                     if not future.done():
                         future.set_exception(errors.NoRoom("the signer process went away", retry_after_seconds=2))
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError if nobody listens, or somebody whom this process must not talk to."""
+        own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        own.setblocking(False)
+        try:
+            with open_folder(self._path.parent, strict=False) as folder:
+                await asyncio.get_running_loop().sock_connect(own, folder.place_of(self._path.name))
+            peer = peer_of(own.fileno())
+            if peer.uid != os.geteuid():
+                if not self._is_warned:
+                    log.error("another user's process listens in place of the signer", user=peer.uid, pid=peer.pid)
+                self._is_warned = True
+                raise PermissionError(errno.EPERM, f"{self._path} is not the signer's")
+            return await asyncio.open_unix_connection(sock=own)
+        except BaseException:
+            own.close()
+            raise
 
     def _settle(self, number: int, value: Any, failure: list[str] | None) -> None:
         future = self._waiting.get(number)

@@ -13,9 +13,9 @@ import os
 import signal
 import socket
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
 
@@ -23,13 +23,13 @@ from batchseal.processes import lean  # noqa: F401  (before anything that import
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
-from batchseal.processes.instance import instance_identity, open_lock, take_lock
 from batchseal.processes.open_files import low_open_files, raise_open_files
+from batchseal.processes.places import prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
-from batchseal.system.disk import sync
+from batchseal.system.folders import open_folder
 from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
@@ -128,31 +128,15 @@ class Supervisor:
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
-        temp = settings.temp_folder.absolute()
-        missing = [folder for folder in (temp, *temp.parents) if not folder.exists()]
-        try:
-            # The account of the embedded Postgres must pass this folder. Each folder below it is for its owner only.
-            temp.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for folder in (settings.spill_folder, settings.sandbox_folder, settings.metrics_folder):
-                folder.mkdir(mode=0o700, exist_ok=True)
-            for folder in missing:
-                with suppress(PermissionError):  # this account may not read the folder
-                    sync(folder.parent)
-            self._lock = open_lock(temp)
-        except OSError as problem:
-            raise ConfigurationError(
-                f"--temp-folder {temp}: {problem.strerror}; give this user (uid {os.getuid()}) a folder that it can write to; "
-                "if another product has made the volume, chown it once"
-            ) from None
-        take_lock(self._lock, temp)
-        for counts in settings.metrics_folder.iterdir():
-            counts.unlink()
-        settings = replace(settings, temp_folder=temp, instance=str(instance_identity(temp)))
+        settings, self._lock = prepare(settle(settings))
+        settings = replace(settings, start=str(uuid4()))
         if settings.uses_sandbox and not file_state(settings.services_file):
             path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
             say(f"the sandbox takes the client services of {path}")
             settings = replace(settings, services_path=str(path))
             check_services(settings)
+        for remark in remarks_on_work_folder(settings.work_folder, settings.services_file):
+            say(remark)
         return settings
 
     def _sandbox(self, settings: Settings) -> Child:
@@ -195,7 +179,8 @@ def check_services(settings: Settings) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner may read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open_folder(path.parent, strict=False) as folder:
+        descriptor = folder.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
 

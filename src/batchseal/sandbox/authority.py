@@ -8,6 +8,7 @@ signed before still verify. A certificate is renewed 30 days before it ends, for
 import datetime
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from batchseal.errors import ConfigurationError
 from batchseal.system.disk import write_synced
+from batchseal.system.folders import open_folder
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
 TIMESTAMP_NAME = "Batchseal Sandbox Time Stamps"
@@ -52,7 +54,7 @@ class Authority:
         if kind not in KEY_BITS:
             raise ConfigurationError(f"sandbox credential {kind!r} is not one of {', '.join(KEY_BITS)}")
         self.folder, self.kind = folder, kind
-        folder.mkdir(parents=True, exist_ok=True)
+        open_folder(folder, make=0o755, strict=False).close()
         self.made: dict[str, Signer] = {}
         with self._locked():
             self._root = self._load_or_issue("root", "Batchseal Sandbox Root", "p256", None, ROOT_DAYS)
@@ -81,9 +83,13 @@ class Authority:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Locks the folder, so that one process at a time creates keys: after a restart, the old process may still be running."""
-        with open(self.folder / "lock", "w") as lock:
+        with open_folder(self.folder, strict=False) as folder:
+            lock = folder.open("lock", os.O_WRONLY | os.O_CREAT)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def _load_or_issue(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchseal.errors import ConfigurationError
-from batchseal.settings.options import OPTIONS, VENDOR, Settings
+from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, VENDOR, Settings
 
 __all__ = ["OPTIONS", "VENDOR", "Settings"]
 
@@ -63,9 +63,30 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
             values[name] = parse_value(name, text)
     if path := values.get("config"):
         values = {**read_settings_file(Path(path)), **values}
-    settings = Settings(**values, crash_at=variables.get("BATCHSEAL_CRASH_AT", ""))
+    named = "temp_folder" in values
+    values.setdefault("temp_folder", default_temp_folder(variables, os.geteuid()))
+    settings = Settings(**values, crash_at=variables.get("BATCHSEAL_CRASH_AT", ""), temp_folder_is_default=not named)
     check_settings(settings)
     return settings
+
+
+def default_temp_folder(environment: Mapping[str, str], uid: int) -> Path:
+    """The folder for what the service keeps, if nobody names one: a folder of this user alone.
+
+    It is the state folder that systemd gives to a service (systemd.exec(5), StateDirectory=), else one in the user's own state
+    folder (XDG Base Directory Specification). The home folder of a system account is often one that it cannot write to. Root has
+    none of the latter unless the environment names it: a home folder in root's environment may be that of the user who has become
+    root.
+    """
+    first = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd separates several by colons
+    if os.path.isabs(first):
+        return Path(first)
+    state, home = environment.get("XDG_STATE_HOME", ""), environment.get("HOME", "")
+    if os.path.isabs(state):  # the specification says that a relative one is to be ignored
+        return Path(state, "batchseal")
+    if uid != 0 and os.path.isabs(home) and home != "/" and os.access(home, os.W_OK | os.X_OK):
+        return Path(home, ".local", "state", "batchseal")
+    return SYSTEM_FOLDER
 
 
 def dump_settings(settings: Settings) -> bytes:
@@ -120,6 +141,11 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"--trusted-proxies: {problem}") from None
     if settings.header_connections < 0:
         raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
+    if settings.force_database_recreate and settings.database_url and not settings.force_database_recreate_shared:
+        raise ConfigurationError(
+            "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
+            " started; leave it out, or add --force-database-recreate-shared if that is meant"
+        )
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")
     if settings.sandbox and settings.upstream_address:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 VENDOR = "einvoice-integration-client."
+# Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
+SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 def option(
@@ -17,14 +19,16 @@ def option(
     choices: Iterable[str] = (),
     variable: str = "",
     secret: bool = False,
+    shown: str = "",
 ) -> Any:
     """Declares a setting.
 
     `help` is what `--help` prints. `dotted` is the name that the original product has for it, without dashes. `group` is the
     heading in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
-    settings.
+    settings. `shown` is what `--help` prints as the default, where that depends on the environment.
     """
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}
+    metadata["shown"] = shown
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -46,7 +50,10 @@ class Settings:
     )
     work_folder: Path = option(Path("./work"), "the folder with client-services-config.json")
     temp_folder: Path = option(
-        Path("/tmp/batchseal"), "the folder for payloads, the embedded database and the keys of the sandbox"
+        SYSTEM_FOLDER,
+        "the folder for payloads, the embedded database and the keys of the sandbox; nobody but this user may write to it",
+        shown="$STATE_DIRECTORY; else batchseal in $XDG_STATE_HOME or ~/.local/state; else, and for root, "
+        + str(SYSTEM_FOLDER),
     )
     tls_certificate: str = option("", "PEM file with a certificate and its chain; if set, the service listens with TLS")
     tls_key: str = option("", "PEM file with the private key of that certificate, not encrypted")
@@ -173,8 +180,13 @@ class Settings:
     )
     force_database_recreate: bool = option(
         False,
-        "delete all operations at the start, and begin with an empty database",
+        "delete all operations at this start, and begin with an empty database; the next start with this setting is refused",
         dotted="force.database.recreate",
+        group="database",
+    )
+    force_database_recreate_shared: bool = option(
+        False,
+        "allow --force-database-recreate with --database-url, where it deletes the operations of all instances",
         group="database",
     )
 
@@ -273,6 +285,8 @@ class Settings:
     crash_at: str = ""
     # Not set by the operator: the supervisor finds these out and gives them to its children.
     instance: str = ""
+    start: str = ""  # a UUID of this start, which a process that is started again keeps
+    temp_folder_is_default: bool = False  # nobody has named it, so the one of an earlier release may be in use
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox

@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
+from uuid import UUID
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.store.sessions import Session, Sessions
@@ -62,9 +63,15 @@ class Database:
 
     @classmethod
     async def open(
-        cls, dsn: str, pool_size: int, *, everything: bool, connect_seconds: float = CONNECT_SECONDS
+        cls,
+        dsn: str,
+        pool_size: int,
+        *,
+        everything: bool,
+        instance: UUID | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> "Database":
-        """Connects once, to see that it is possible.
+        """Connects once, to see that it is possible. The server is told which instance connects.
 
         With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
         if the address cannot be right, DatabaseUnavailable if nobody answers.
@@ -78,7 +85,7 @@ class Database:
                 connection_class=Session,
                 server_settings={
                     "search_path": SCHEMA,
-                    "application_name": "batchseal",
+                    "application_name": application_name(instance),
                     "timezone": "UTC",
                     "batchseal.scope": "*" if everything else "",
                 },
@@ -152,6 +159,11 @@ class Database:
         """A connection in one transaction. It is READ COMMITTED: each statement sees what others have committed before it."""
         async with self.connection(caller) as connection, connection.transaction():
             yield connection
+
+
+def application_name(instance: UUID | None) -> str:
+    """The name under which an instance stands in the server's list of connections."""
+    return f"batchseal {instance}" if instance else "batchseal"
 
 
 async def limit_to_caller(session: Session, caller: str | None) -> None:

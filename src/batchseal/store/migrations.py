@@ -6,10 +6,13 @@ know migration 0007, and one that does not know it refuses to start.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import date
 from importlib import resources
+from uuid import UUID
 
 from batchseal.errors import ConfigurationError
+from batchseal.store import recreation
 from batchseal.store.database import SCHEMA, Connection, Database
 from batchseal.store.queries import QUERIES
 
@@ -36,18 +39,28 @@ def needed_by(sql: str) -> int:
     return int(match[1]) if match else 0
 
 
-async def migrate(database: Database, *, recreate: bool = False, role: str | None = None) -> None:
-    """Brings the schema up to date and lets `role` (quoted) use it. `recreate` first deletes the schema with all its data.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start of an instance: a UUID of its own, and whether it is to delete all data first (`recreation.py`)."""
 
-    Raises ConfigurationError if the server is too old, or if a newer release has changed the schema so that this one cannot use
-    it.
+    id: UUID
+    instance: UUID
+    recreate: bool = False
+
+
+async def migrate(database: Database, start: Start | None = None, *, role: str | None = None) -> bool:
+    """Brings the schema up to date and lets `role` (quoted) use it. Returns whether `start` has deleted all data first.
+
+    Raises ConfigurationError if the server is too old, if a newer release has changed the schema so that this one cannot use it,
+    or if the data may not be deleted.
     """
+    deleted = False
     async with database.transaction() as connection:
         if connection.get_server_version() < OLDEST_SERVER:
             raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} or newer is needed")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-        if recreate:
-            await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        if start and start.recreate:
+            deleted = await recreation.delete_once(connection, start.instance, start.id)
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", SCHEMA):
             await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         await connection.execute(
@@ -68,10 +81,15 @@ async def migrate(database: Database, *, recreate: bool = False, role: str | Non
                 await connection.execute(
                     "INSERT INTO migrations (number, name, needs) VALUES ($1, $2, $3)", number, name, needed_by(sql)
                 )
+        if start and deleted:
+            await recreation.note(connection, start.id)
+        elif start and not start.recreate:
+            await recreation.forget(connection, start.instance, start.id)
         today = await connection.fetchval("SELECT date_trunc('month', now())::date")
         await make_partitions(connection, today)
         if role is not None:
             await connection.execute(QUERIES["grants"].replace("{role}", role))
+    return deleted
 
 
 async def make_partitions(connection: Connection, month: date) -> None:

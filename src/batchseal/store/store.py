@@ -67,7 +67,7 @@ class Store:
         Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
         no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
-        return cls(await Database.open(dsn, pool_size, everything=everything), instance)
+        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance)
 
     @property
     def database(self) -> Database:
@@ -83,12 +83,12 @@ class Store:
         async with self._database.connection() as connection:
             await connection.fetchval("SELECT 1", timeout=5)
 
-    async def migrate(self, *, recreate: bool = False, role: str | None = None) -> None:
+    async def migrate(self, start: migrations.Start | None = None, *, role: str | None = None) -> bool:
         """Brings the schema up to date and lets `role` (quoted) use it. Must come before any other call.
 
-        `recreate` first deletes the schema with all its data.
+        Returns whether all data was deleted first, as `start` may ask for.
         """
-        await migrations.migrate(self._database, recreate=recreate, role=role)
+        return await migrations.migrate(self._database, start, role=role)
 
     async def role(self) -> tuple[str, bool]:
         """The role that this store connects as (quoted), and whether row security does not apply to it."""

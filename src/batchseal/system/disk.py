@@ -1,6 +1,7 @@
 """Writes files so that they survive a crash.
 
 A file is complete and fsynced before it gets its name, and a file that will be mapped gets its disk space when it is made.
+Files are made, opened and renamed relative to their open folder, and no link is followed (`folders.py`).
 """
 
 import os
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from batchseal.system.folders import Folder, open_folder
 
 
 def sync(path: Path) -> None:
@@ -33,11 +36,13 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     at a time may replace the same path: the draft has a fixed name beside it, so that the draft of a crashed process is
     overwritten.
     """
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with _new_file(draft, mode) as file:
-        yield file
-    rename_synced(draft, path)
+    with open_folder(path.parent, strict=False) as folder:
+        draft = f".{path.name}.draft"
+        folder.remove(draft)
+        with _new_file(folder, draft, mode) as file:
+            yield file
+        os.rename(draft, path.name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+        folder.sync()
 
 
 def write_synced(path: Path, content: bytes, mode: int = 0o666) -> None:
@@ -52,28 +57,35 @@ def create_once(path: Path, content: bytes, mode: int = 0o600) -> None:
     If several processes try at the same time, the file of the first one stays and the content of the others is dropped, so read
     `path` afterwards. The umask applies to `mode`.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.draft")
-    with _new_file(draft, mode) as file:
-        file.write(content)
-    try:
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    sync(path.parent)
+    with open_folder(path.parent, strict=False) as folder:
+        draft = f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.draft"
+        with _new_file(folder, draft, mode) as file:
+            file.write(content)
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, path.name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+        finally:
+            folder.remove(draft)
+        folder.sync()
+
+
+def read_own(path: Path) -> bytes:
+    """The content of a file that root or this account has made. Raises OSError, PermissionError for one of anybody else."""
+    with open_folder(path.parent, strict=False) as folder, os.fdopen(folder.open(path.name, os.O_RDONLY), "rb") as file:
+        return file.read()
 
 
 @contextmanager
-def _new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+def _new_file(folder: Folder, name: str, mode: int) -> Iterator[BinaryIO]:
     """Gives a new file to write to. It is fsynced when the block ends, and removed if the block raises."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder.descriptor)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(descriptor)
     except BaseException:
-        path.unlink(missing_ok=True)
+        folder.remove(name)
         raise
 
 
@@ -82,7 +94,8 @@ def open_mapped(path: Path, size_bytes: int) -> int:
 
     The disk space is allocated now: a write to a mapped page for which a full disk has no space would kill the process (SIGBUS).
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open_folder(path.parent, strict=False) as folder:
+        descriptor = folder.open(path.name, os.O_RDWR | os.O_CREAT)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
     except BaseException:

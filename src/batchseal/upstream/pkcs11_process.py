@@ -9,6 +9,7 @@ import fcntl
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pkcs11
@@ -17,6 +18,7 @@ from pkcs11 import KeyType, Mechanism, ObjectClass
 from pkcs11.mechanisms import MGF
 
 from batchseal.system import messages
+from batchseal.system.folders import open_folder
 from batchseal.system.parent import die_with_parent
 from batchseal.upstream.pkcs11 import MAX_MESSAGE_BYTES
 
@@ -32,7 +34,10 @@ class Token:
 
     def __init__(self, wanted: dict[str, str]) -> None:
         # SoftHSM and other libraries fail if several processes open a token or log in at the same time.
-        with open(wanted["lock"], "w") as lock:
+        path = Path(wanted["lock"])
+        with open_folder(path.parent, strict=False) as folder:
+            descriptor = folder.open(path.name, os.O_WRONLY | os.O_CREAT)
+        with os.fdopen(descriptor, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             token = pkcs11.lib(wanted["module"]).get_token(token_label=wanted["token"])
             self.session = token.open(user_pin=wanted["pin"])
