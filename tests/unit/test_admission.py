@@ -9,6 +9,7 @@ import pytest
 from batchseal.admission.admission import Admission, Ticket
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets, budgets_of
+from batchseal.admission.standing import StandingMemory
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 from batchseal.settings.load import Settings
 from batchseal.system import cgroups
