@@ -30,7 +30,7 @@ from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices
-from batchseal.settings.load import Settings
+from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 10
 # How long the start waits for the signing service to say which credentials there are.
 CREDENTIALS_SECONDS = 2
+
+# The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
+# memory that was free for 0.1 s. By default the heap keeps what a flood of connections needed.
+SERVER_HEAP = "_RJEM_MALLOC_CONF", "background_thread:true,max_background_threads:1,dirty_decay_ms:100"
 
 log = structlog.get_logger("app")
 
@@ -252,7 +256,9 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:
-        yield await create_application(service, authenticator, settings)
+        guard = await create_application(service, authenticator, settings)
+        guard.book_headers = service.book_headers
+        yield guard
     finally:
         await close()
         attempts.close()
@@ -262,6 +268,7 @@ def main() -> None:
     """`python -m batchseal.app worker|signer`. Loads its code first, while the supervisor is still finding out the settings."""
     process, ready = begin(("worker", "signer"))
     if process == "worker":
+        default_for_libraries(*SERVER_HEAP)
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
         from batchseal.worker import service  # noqa: F401

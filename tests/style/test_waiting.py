@@ -41,6 +41,7 @@ MAY_SLEEP = {
     "adversity/drills/shutdown.py::sigterm.trial": RANDOM,
     "adversity/drills/load.py::Load._submit": LOAD,
     "adversity/drills/load.py::full_load": LOAD,
+    "adversity/drills/headers.py::send": "the flood has the rate of a network",
     "adversity/drills/judge.py::own_bytes": "samples of a figure that changes",
     "container/volume.py::survive_kills": RANDOM,
     "container/load.py::CountingClient.register": "the client heeds the pause that the service asks for",

@@ -26,7 +26,7 @@ def sample(name: str) -> tuple[str, object]:
     if choices := option.metadata["choices"]:
         other = next(choice for choice in choices if choice != option.default)
         return other, other
-    special = {"service_domain": "https://s", "advertised_address": "h:1"}
+    special = {"service_domain": "https://s", "advertised_address": "h:1", "trusted_proxies": "10.0.0.0/8 ::1"}
     if name in special:
         return special[name], special[name]
     assert isinstance(option.type, type)

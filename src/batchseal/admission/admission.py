@@ -8,6 +8,7 @@ import structlog
 
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets
+from batchseal.admission.standing import StandingMemory
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 
 # How much more than its documents a payload takes on disk: frames and prepared documents are extra.
@@ -48,6 +49,7 @@ class Admission:
         self.free_bytes = free_bytes
         self._make_room = make_room
         self._deliveries = 0
+        self.for_headers = StandingMemory(ledger, budgets.memory_bytes)
 
     async def admit(self, decoded_bytes: int | None) -> "Ticket":
         """Reserves what a request with about `decoded_bytes` of documents needs (None: the request does not say how many).

@@ -132,6 +132,15 @@ def check_settings(settings: Settings) -> None:
         _ = settings.advertised
     except ValueError:
         raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
+    if settings.trusted_proxies:
+        from batchseal.system.addresses import TrustedProxies  # not for the health probe, which must stay small
+
+        try:
+            TrustedProxies(settings.trusted_proxies)
+        except ValueError as problem:
+            raise ConfigurationError(f"--trusted-proxies: {problem}") from None
+    if settings.header_connections < 0:
+        raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
     if settings.force_database_recreate and settings.database_url and not settings.force_database_recreate_shared:
         raise ConfigurationError(
             "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
@@ -153,3 +162,8 @@ def client_secret(environment: Mapping[str, str] | None = None) -> str:
 def set_for_libraries(name: str, value: str) -> None:
     """Sets an environment variable, for a library that can be configured in no other way."""
     os.environ[name] = value
+
+
+def default_for_libraries(name: str, value: str) -> None:
+    """Like `set_for_libraries`, unless the operator has set the variable."""
+    os.environ.setdefault(name, value)

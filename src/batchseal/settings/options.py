@@ -60,6 +60,10 @@ class Settings:
     tls_client_ca: str = option(
         "", "PEM file with certificate authorities; if set, callers need a certificate that one of them has issued"
     )
+    trusted_proxies: str = option(
+        "",
+        "addresses and networks of reverse proxies, separated by spaces; their X-Forwarded-For tells who the caller is",
+    )
     workers: int = option(0, "number of processes that receive requests; 0: chosen by processors and memory")
     config: str = option(
         "", "TOML file with settings, under the names given here; flags and environment variables go before it"
@@ -222,6 +226,12 @@ class Settings:
     )
     body_stall_seconds: int = option(30, "seconds without data after which a request body is cut off", group="limits")
     header_seconds: int = option(10, "seconds within which the headers of a request must arrive", group="limits")
+    header_connections: int = option(
+        256,
+        "connections of one address that may be open without a complete request, after their first second; 0: no limit; "
+        "--trusted-proxies have none",
+        group="limits",
+    )
 
     compat_contract: str = option(
         "", "file to use instead of contract.toml, with other names and paths", dotted="compat.contract"

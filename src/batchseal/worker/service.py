@@ -187,6 +187,10 @@ class Service:
         require_own(operation, self._instance)
         return self._delivery.documents(operation, documents, encoding)
 
+    def book_headers(self, memory_bytes: int) -> bool:
+        """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
+        return self._admission.for_headers.hold(memory_bytes)
+
     async def probe(self, token: str) -> str | None:
         """The client id of a token that the upstream takes, None for one that it doesn't."""
         answer: str | None = await self._link.call("probe", token, timeout_seconds=15)

@@ -8,6 +8,7 @@ from tests.adversity.drills import (  # noqa: F401
     clock,
     crashes,
     fuzzing,
+    headers,
     payloads,
     power,
     seasons,
