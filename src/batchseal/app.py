@@ -6,7 +6,6 @@ Modules that only one kind of process needs are imported where that process is b
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from batchseal.settings.sizing import plan
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
+from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def use_kernels(settings: Settings) -> None:
         raise ConfigurationError(f"--kernel: {problem}") from None
 
 
-def native_pool(settings: Settings) -> ThreadPoolExecutor:
+def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
-    return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
+    return SharedPool(sizes.native_threads, spare=settings.spare_threads)
 
 
 def limits_of(settings: Settings) -> "Limits":
@@ -107,7 +107,9 @@ async def migrate(settings: Settings, store: Store) -> None:
     await owner.close()
 
 
-async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
+async def build_service(
+    settings: Settings, services: ClientServices
+) -> tuple["Service", Callable[[], Awaitable[None]]]:
     """The service that a worker offers to the API, and a function that closes it."""
     from batchseal.admission.admission import Admission
     from batchseal.admission.limits import budgets_of
@@ -117,9 +119,9 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awa
     link.start()
     ledger = Ledger(settings.ledger_path)
 
-    async def make_room(needed_bytes: int) -> None:
+    async def make_room(needed_bytes: int, client: str) -> None:
         with suppress(BatchsealError, TimeoutError):
-            await link.call("make_room", needed_bytes)
+            await link.call("make_room", needed_bytes, client)
 
     payloads = payload_store(settings)
     service = Service(
@@ -131,7 +133,9 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awa
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(ledger, budgets_of(settings), payloads.free_bytes, make_room),
+        admission=Admission(
+            ledger, budgets_of(settings), payloads.free_bytes, make_room, is_alone=lambda: services.has_one
+        ),
     )
 
     async def close() -> None:
@@ -194,7 +198,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         Retention.of(settings),
     )
     signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
-    queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
+    pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
+    queue = SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
@@ -229,8 +234,8 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
-    service, close = await build_service(settings)
     services = ClientServices.load(settings.services_file)
+    service, close = await build_service(settings, services)
     tokens = Tokens(load_key(settings.temp_folder / "token.key"))
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)

@@ -5,7 +5,6 @@ The signer sees all rows, the service those of its callers only, as their proces
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
 from batchseal.signer.run import Signing
 from batchseal.store import Store
+from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 from batchseal.worker.service import Service
 
@@ -61,7 +61,7 @@ async def running_parts(
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
-    pool = ThreadPoolExecutor(2)
+    pool = SharedPool(2)
     queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, pool, tries=5), pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()

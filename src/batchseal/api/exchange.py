@@ -28,6 +28,8 @@ DISCARD_SECONDS = 60.0
 DISCARD_PAUSE_SECONDS = 2.0
 # A caller that reads nothing of its reply for this long is disconnected.
 SEND_STALL_SECONDS = 120.0
+# A piece that the server takes within this time did not wait for the caller.
+AT_ONCE_SECONDS = 0.01
 
 
 class Exchange:
@@ -36,7 +38,8 @@ class Exchange:
     `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
     body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
     `stall_seconds` (0: no minimum). `send_stall_seconds` is how long a caller may read nothing of its
-    reply before it is disconnected. `cleanup` runs when the exchange is closed, however it ended.
+    reply before it is disconnected, and `min_reply_rate` the fewest bytes per second of a reply that it must take, averaged
+    over that time (0: no minimum). `cleanup` runs when the exchange is closed, however it ended.
     """
 
     def __init__(
@@ -49,8 +52,12 @@ class Exchange:
         stall_seconds: float,
         min_rate: int = 0,
         send_stall_seconds: float = SEND_STALL_SECONDS,
+        min_reply_rate: int = 0,
     ) -> None:
         self._send_stall_seconds = send_stall_seconds
+        self.min_reply_rate = min_reply_rate
+        # How long the reply waited for its caller, and the bytes that went out meanwhile.
+        self._waited, self._taken = 0.0, 0
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -185,12 +192,34 @@ class Exchange:
         await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
-        """Gives a message to the server. Raises ConnectionResetError after `send_stall_seconds`."""
+        """Gives a message to the server, which takes it once its buffers have room.
+
+        Raises ConnectionResetError after `send_stall_seconds`, or if the caller reads too slowly.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(self._send_stall_seconds):
                 await self._send(message)
         except TimeoutError:
             raise ConnectionResetError("the caller no longer reads its reply") from None
+        self._check_rate(loop.time() - began, len(message.get("body", b"")))
+
+    def _check_rate(self, waited_seconds: float, taken_bytes: int) -> None:
+        """Raises ConnectionResetError for a caller that takes less than `min_reply_rate`.
+
+        What the server's buffers take at once says nothing of the caller, so only the pieces count that had to wait.
+        """
+        if waited_seconds < AT_ONCE_SECONDS:
+            return
+        self._waited, self._taken = self._waited + waited_seconds, self._taken + taken_bytes
+        if self._waited >= self._send_stall_seconds:
+            if self._taken < self.min_reply_rate * self._waited:
+                raise ConnectionResetError(
+                    f"the caller took {self._taken} bytes of its reply in {self._waited:.0f} s;"
+                    f" the minimum is {self.min_reply_rate} a second"
+                )
+            self._waited, self._taken = 0.0, 0
 
     async def _finish(self, body: bytes) -> None:
         """Sends the last piece of the reply.

@@ -9,7 +9,6 @@ A run that leaves documents open is followed by another one, until each document
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -37,6 +36,7 @@ from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.system.futures import in_pool, retrieve_failure
+from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
@@ -54,7 +54,7 @@ class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs."""
 
     def __init__(
-        self, store: Store, upstream: Upstream, payloads: Payloads, formats: Formats, pool: Executor, *, tries: int
+        self, store: Store, upstream: Upstream, payloads: Payloads, formats: Formats, pool: SharedPool, *, tries: int
     ) -> None:
         self._store = store
         self._upstream = upstream
@@ -75,7 +75,7 @@ class Signing:
             rows = await self._store.documents(operation.id, operation.created_at)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         reader = OperationReader(self._payloads, records_of(operation.payloads))
-        work = Work(claimed, caller, reader, self._pool, len(open_rows))
+        work = Work(claimed, caller, reader, self._pool.of(operation.client_service), len(open_rows))
         work.progress.failed = sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows)
         try:
             if not open_rows:
@@ -261,7 +261,7 @@ class Signing:
     async def _make_durable(self, work: Work) -> None:
         if not work.is_durable:
             first, *_ = records_of(work.row.payloads)
-            await in_pool(self._pool, lambda: self._payloads.make_durable(first))
+            await in_pool(self._pool.of(work.row.client_service), lambda: self._payloads.make_durable(first))
             work.is_durable = True
 
 

@@ -16,13 +16,10 @@ class Counting:
         self._pool = pool
 
     async def count_queue(self) -> None:
-        """Documents that wait to be signed."""
-        queued = await self._upkeep.unfinished_documents()
-        with self._ledger.booked() as booked:
-            booked.queued_documents = queued
+        """Documents that wait to be signed, of each client service."""
+        self._ledger.count_queued(await self._upkeep.unfinished_documents())
 
     async def count_stored(self) -> None:
-        """What the payloads of finished uploads take. Uploads under way book for themselves."""
-        stored = await in_pool(self._pool, self._payloads.stored_bytes)
-        with self._ledger.booked() as booked:
-            booked.stored_bytes = stored
+        """What the payloads of finished uploads take, in all and of each client service. Those under way book for themselves."""
+        by_client = await self._upkeep.stored_bytes()
+        self._ledger.count_stored(await in_pool(self._pool, self._payloads.stored_bytes), by_client)
