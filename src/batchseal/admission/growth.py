@@ -48,8 +48,12 @@ class UploadMemory:
         largest = self._max_document_bytes
         if self._left_bytes is not None:
             largest = min(largest, max(self._left_bytes, self._growing_bytes))
-        # One that may be larger than all the memory gets all of it, since it need not become so large.
-        self._grows_to_bytes = min(largest, able_bytes)
+        if largest > able_bytes:
+            # It need not become so large. It leaves something to others, which hold their share of small documents meanwhile,
+            # and takes the rest only if it needs it.
+            most = able_bytes * 3 // 4
+            largest = most if self._growing_bytes <= most else able_bytes
+        self._grows_to_bytes = largest
         await self._ticket.hold(lambda: self._needed_bytes)
 
     def complete(self, sizes: Sequence[int]) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What is read and encoded at once: as long as a block of `payloads/blocks.py`, and a multiple of three.
 BLOCK_BYTES = 48 << 10
+# For a caller that does not read, the server keeps up to sixteen pieces, so they are small.
+PIECE_BYTES = 16 << 10
 
 T = TypeVar("T")
 
@@ -71,9 +73,11 @@ class StreamedDocument:
         encoder = Base64Encoder()
         for segment, first, last in self._blocks(0, self._signed.total_bytes):
             if isinstance(segment, Stretch):
-                yield await self._reads.run(partial(self._read_encoded, encoder, segment[first:last]))
+                block = await self._reads.run(partial(self._read_encoded, encoder, segment[first:last]))
             else:
-                yield encoder.update(memoryview(segment)[first:last])
+                block = encoder.update(memoryview(segment)[first:last])
+            for piece in cut(block):
+                yield piece
         if rest := encoder.finish():
             yield rest
 
@@ -90,9 +94,11 @@ class StreamedDocument:
     async def _raw(self, start: int, stop: int) -> AsyncIterator[bytes]:
         for segment, first, last in self._blocks(start, stop):
             if isinstance(segment, Stretch):
-                yield await self._reads.run(partial(self._read, segment[first:last]))
+                block = await self._reads.run(partial(self._read, segment[first:last]))
             else:
-                yield bytes(memoryview(segment)[first:last])
+                block = bytes(memoryview(segment)[first:last])
+            for piece in cut(block):
+                yield piece
 
     def _blocks(self, start: int, stop: int) -> "Iterator[tuple[Buffer | Stretch, int, int]]":
         """Parts of at most BLOCK_BYTES of what stands from `start` to `stop`: a segment, and from where to where in it.
@@ -108,3 +114,8 @@ class StreamedDocument:
                 end = min(last, (first // BLOCK_BYTES + 1) * BLOCK_BYTES)
                 yield segment, first, end
                 first = end
+
+
+def cut(block: bytes) -> Iterator[bytes]:
+    """The block in pieces of at most PIECE_BYTES."""
+    return (block[at : at + PIECE_BYTES] for at in range(0, len(block), PIECE_BYTES))

@@ -25,10 +25,11 @@ from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.acceptance import Acceptance
 from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
 from batchseal.worker.handover import Handover
 from batchseal.worker.readiness import Readiness
-from batchseal.worker.taken_references import Intake, unless_taken
+from batchseal.worker.taken_references import unless_taken
 
 RETRY_SECONDS = 2
 
@@ -71,6 +72,7 @@ class Service:
         self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
         self._readiness = Readiness(store, link)
         self._fetched = FetchedNotes(store)
+        self._turns = Turns()
 
     async def close(self) -> None:
         await self._fetched.close()
@@ -102,22 +104,24 @@ class Service:
         try:
             intake = JsonIntake(self._limits) if form == "json" else MultipartIntake(self._limits, media_type)
             chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
+            feeding = self._turns.feeding(caller.client_service, intake)
             encoded = form == "json"
-            async with aclosing(self._documents(memory, intake, chunks, encoded)) as documents:
+            async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
                 return await self._acceptance.take_in(ticket, memory, caller, mode, intake.finish, documents)
         finally:
             ticket.release()
 
     async def _documents(
-        self, memory: UploadMemory, intake: Intake, chunks: AsyncIterator[bytes], encoded: bool
+        self, memory: UploadMemory, feeding: Feeding, chunks: AsyncIterator[bytes], encoded: bool
     ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
         """1 receive, until the body ends. With `encoded`, the body has its documents in base64."""
         async for chunk in chunks:
-            await memory.grows(len(chunk) * 3 // 4 if encoded else len(chunk))
-            if documents := intake.feed(chunk):
-                memory.complete([document.content_bytes for document in documents])
-                yield documents
-                del documents  # a large one would stay in memory until the next one is complete
+            for piece in feeding.pieces(chunk):
+                await memory.grows(len(piece) * 3 // 4 if encoded else len(piece))
+                if documents := await feeding.feed(piece):
+                    memory.complete([document.content_bytes for document in documents])
+                    yield documents
+                    del documents  # a large one would stay in memory until the next one is complete
 
     # --- the end of an operation --------------------------------------------------------------------------------------
 
