@@ -89,11 +89,13 @@ class PackedFrame:
 
     def read(self, start: int, stop: int) -> bytes:
         stop = min(stop, self.total_bytes)
+        if start >= stop:
+            return b""
         if start < self._at:
             self._begin()
         while self._at < start:
             self._unpacked(min(BLOCK_BYTES, start - self._at))
-        return self._unpacked(stop - start) if start < stop else b""
+        return self._unpacked(stop - start)
 
     def _unpacked(self, count: int) -> bytes:
         try:
