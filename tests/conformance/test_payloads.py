@@ -242,8 +242,7 @@ def test_damage_that_comes_between_the_check_and_the_pieces_is_found(store: Stor
     checked = reader.checked(DOCUMENT, 0)
     store.damage(record.id, DOCUMENT, 0)
     with pytest.raises(PayloadDamaged, match="changed"):
-        for at in range(0, 2_000_000, 100_000):
-            checked.read(at, at + 100_000)
+        checked.read(0, 2_000_000)
     reader.close()
 
 

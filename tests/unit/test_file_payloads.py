@@ -96,8 +96,7 @@ def test_a_large_document_that_an_earlier_release_compressed_is_read_in_pieces(p
         assert checked.read(10, 20) == content[10:20]
         flip(payloads.path(payload_id), HEADER_BYTES + 100_000)
         with pytest.raises(PayloadDamaged, match="changed"):
-            checked.read(0, 2_000_000)
-            checked.read(2_000_000, len(content))
+            checked.read(0, len(content))
 
 
 @pytest.mark.parametrize("place", ["header", "content"])

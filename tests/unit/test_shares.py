@@ -178,7 +178,7 @@ async def test_uploads_that_cannot_all_have_a_large_document_wait_for_each_other
         tickets[able].release()
         if not waiting:
             break
-        done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert len(done) == 1
         able = waiting.pop(done.pop())
     with ledger.booked() as booked:

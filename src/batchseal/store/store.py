@@ -44,6 +44,7 @@ from batchseal.system.crash_sites import crash_site
 REGISTRATION_LEASE_SECONDS = 30.0
 # When an operation that was handed in again becomes due, if nobody wakes the signer for it before.
 REOPENED_SECONDS = 10.0
+Ids = Collection[int]
 
 
 class Store:
@@ -263,13 +264,7 @@ class Store:
     # --- leases ---------------------------------------------------------------------------------------------
 
     async def claim(
-        self,
-        limit: int,
-        lease_seconds: float,
-        *,
-        woken: Collection[int] = (),
-        at_work: Collection[int] = (),
-        passed_over: Collection[str] = (),
+        self, limit: int, lease_seconds: float, *, woken: Ids = (), at_work: Ids = (), passed_over: Collection[str] = ()
     ) -> list[ClaimedOperation]:
         """Leases up to `limit` operations of this instance that are due and that nobody works on, the oldest first.
 
