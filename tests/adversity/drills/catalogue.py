@@ -7,10 +7,12 @@ from tests.adversity.drills import (  # noqa: F401
     clock,
     crashes,
     fuzzing,
+    noisy,
     payloads,
     power,
     seasons,
     shutdown,
+    slow_readers,
     tenants,
     trouble,
 )
