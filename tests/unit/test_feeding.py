@@ -41,7 +41,7 @@ async def test_a_body_that_takes_long_is_cut_and_comes_whole() -> None:
     await fed(Turns().feeding("a", reader), chunks)
     assert b"".join(reader.pieces) == b"".join(chunks)
     assert len(reader.pieces[0]) == 40_000
-    assert max(map(len, reader.pieces[1:])) < 25_000
+    assert max(map(len, reader.pieces[1:])) < 10_000
 
 
 async def test_a_body_that_becomes_ordinary_is_no_longer_cut() -> None:

@@ -94,6 +94,21 @@ async def test_a_full_queue_takes_those_who_have_little_in_it(ledger: Ledger) ->
         await admission.admit(1, "other")
 
 
+async def test_rows_that_one_has_filled_the_database_with(ledger: Ledger) -> None:
+    budgets = Budgets(100 * MB, 100 * MB, 100, document_rows=1000, shares=Shares(rows=10))
+    admission = Admission(ledger, budgets, lambda: 1 << 40, is_alone=lambda: False)
+    ledger.count_rows({"greedy": 950, "other": 10})
+    (await admission.admit(1, "greedy")).settle(0, 50)
+    with pytest.raises(NoSpace, match="max-document-rows"):
+        await admission.admit(1, "greedy")
+    ledger.count_queued({})
+    (await admission.admit(1, "other")).settle(0, 90)
+    with pytest.raises(NoSpace):
+        await admission.admit(1, "other")
+    unlimited = Admission(ledger, Budgets(100 * MB, 100 * MB, 1000, document_rows=0), lambda: 1 << 40)
+    (await unlimited.admit(1, "greedy")).release()
+
+
 async def test_deliveries_that_one_holds_are_refused_to_it_first(ledger: Ledger) -> None:
     admission = door(ledger)
     ends = [await admission.admit_delivery("greedy", MB) for _ in range(4)]

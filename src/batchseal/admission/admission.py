@@ -21,6 +21,7 @@ DELIVERY_WAIT_SECONDS = 10.0
 # How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
+ROWS_RETRY_SECONDS = 3600  # rows go at the end of a month
 # Of the volume itself at most this part is kept for those who have little: it may be just large enough for the work.
 MOST_OF_THE_VOLUME = 1 / 16
 
@@ -114,6 +115,14 @@ class Admission:
             cause = f"{booked.queued_documents} documents wait for the signing service"
             raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
 
+    def check_rows(self, booked: Totals) -> None:
+        """Raises NoSpace where the database has as many rows of documents as it may have."""
+        budget = self.budgets.document_rows
+        share = self.share(budget, self.budgets.shares.rows)
+        if budget and room(budget, share, booked.document_rows, booked.own.document_rows) <= 0:
+            cause = f"the database holds {booked.document_rows} documents, and --max-document-rows is {budget}"
+            raise NoSpace(cause, retry_after_seconds=ROWS_RETRY_SECONDS)
+
     def check_memory(self, booked: Totals, memory_bytes: int) -> None:
         """Raises NoRoom where so much more memory is not left. A request that finds all of it free is let in, however large."""
         budget = self.budgets.memory_bytes
@@ -163,6 +172,7 @@ class Ticket:
         with self._ledger.booked(self._client) as booked:
             if queue:
                 self._admission.check_queue(booked)
+                self._admission.check_rows(booked)
             if memory:
                 self._admission.check_memory(booked, memory)
             if temp:
@@ -213,6 +223,8 @@ class Ticket:
             booked.own.stored_bytes += stored_bytes
             booked.queued_documents += documents
             booked.own.queued_documents += documents
+            booked.document_rows += documents
+            booked.own.document_rows += documents
             self._give_back()
 
     def release(self) -> None:

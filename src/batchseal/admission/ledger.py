@@ -16,12 +16,11 @@ import xxhash
 from batchseal.errors import NoRoom
 from batchseal.system.mapped import MappedFile
 
-HEAD = struct.Struct(
-    "<8sQQQQ"
-)  # magic, stored bytes, queued documents, and how many slots and clients were ever in use
+# Magic, stored bytes, queued documents, rows of documents, and how many slots and clients were ever in use.
+HEAD = struct.Struct("<8sQQQQQ")
 # Process id, start of the process, client, temporary bytes reserved, how many of them are written, bytes of memory reserved.
 SLOT = struct.Struct("<QQQQQQ")
-CLIENT = struct.Struct("<QQQ")  # client, stored bytes, queued documents
+CLIENT = struct.Struct("<QQQQ")  # client, stored bytes, queued documents, rows of documents
 MAGIC = b"BSLEDGE3"
 FIRST_SLOT, SLOTS, CLIENTS = 64, 1000, 1024
 FIRST_CLIENT = FIRST_SLOT + SLOTS * SLOT.size
@@ -37,6 +36,7 @@ class Own:
 
     stored_bytes: int = 0
     queued_documents: int = 0
+    document_rows: int = 0
     temp_bytes: int = 0
     memory_bytes: int = 0
 
@@ -47,6 +47,7 @@ class Totals:
 
     stored_bytes: int
     queued_documents: int
+    document_rows: int
     temp_bytes: int = 0
     written_bytes: int = 0
     memory_bytes: int = 0
@@ -72,26 +73,24 @@ class Ledger:
     def booked(self, client: str = NOBODY) -> Iterator[Totals]:
         """Gives the totals and holds the lock during the block, so that nobody changes them meanwhile.
 
-        If the block changes `stored_bytes` or `queued_documents`, of all or of the client, the changes are kept.
+        If the block changes `stored_bytes`, `queued_documents` or `document_rows`, of all or of the client, that is kept.
         """
         with self._file.locked():
             totals = self._totals(client)
             yield totals
-            own, record = totals.own, self._record(self._client)
-            CLIENT.pack_into(self._map, record, self._client, max(0, own.stored_bytes), max(0, own.queued_documents))
-            _, _, _, slots, clients = HEAD.unpack_from(self._map)
-            stored, queued = max(0, totals.stored_bytes), max(0, totals.queued_documents)
-            HEAD.pack_into(self._map, 0, MAGIC, stored, queued, slots, clients)
+            CLIENT.pack_into(self._map, self._record(self._client), self._client, *counted(totals.own))
+            *_, slots, clients = HEAD.unpack_from(self._map)
+            HEAD.pack_into(self._map, 0, MAGIC, *counted(totals), slots, clients)
 
     def _totals(self, client: str) -> Totals:
-        magic, stored, queued, slots, _ = HEAD.unpack_from(self._map)
+        magic, stored, queued, rows, slots, _ = HEAD.unpack_from(self._map)
         if magic != MAGIC:
             self._map[:FILE_BYTES] = bytes(FILE_BYTES)
-            HEAD.pack_into(self._map, 0, MAGIC, 0, 0, 0, 0)
-            stored = queued = slots = 0
+            HEAD.pack_into(self._map, 0, MAGIC, 0, 0, 0, 0, 0)
+            stored = queued = rows = slots = 0
         self._client = key_of(client)
-        _, own_stored, own_queued = CLIENT.unpack_from(self._map, self._record(self._client))
-        totals = Totals(stored, queued, own=Own(own_stored, own_queued))
+        _, *own = CLIENT.unpack_from(self._map, self._record(self._client))
+        totals = Totals(stored, queued, rows, own=Own(*own))
         records = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(slots, SLOTS) * SLOT.size])
         for number, (pid, start, owner, temp, written, memory) in enumerate(records):
             if not pid or not (temp or memory):
@@ -128,11 +127,18 @@ class Ledger:
             booked.own.queued_documents = 0
             self._count({key_of(client): queued for client, queued in by_client.items()}, column=2)
 
+    def count_rows(self, by_client: Mapping[str, int]) -> None:
+        """Replaces how many documents have a row in the database."""
+        with self.booked() as booked:
+            booked.document_rows = sum(by_client.values())
+            booked.own.document_rows = 0
+            self._count({key_of(client): rows for client, rows in by_client.items()}, column=3)
+
     def _count(self, by_key: dict[int, int], *, column: int) -> None:
         """Replaces one column of all records of clients. A client that is not named has nothing."""
         for key in by_key:
             self._record(key)
-        _, _, _, _, clients = HEAD.unpack_from(self._map)
+        *_, clients = HEAD.unpack_from(self._map)
         for number in range(clients):
             offset = FIRST_CLIENT + number * CLIENT.size
             record = list(CLIENT.unpack_from(self._map, offset))
@@ -144,14 +150,14 @@ class Ledger:
         known = self._slots.get(client)
         if known is not None and SLOT.unpack_from(self._map, known)[:3] == (*self._me, client):
             return known
-        magic, stored, queued, used, clients = HEAD.unpack_from(self._map)
+        *counts, used, clients = HEAD.unpack_from(self._map)
         for number in range(SLOTS):
             offset = FIRST_SLOT + number * SLOT.size
             pid, start, _, temp, _, memory = SLOT.unpack_from(self._map, offset)
             is_free = not pid or not (temp or memory)
             if is_free or ((pid, start) != self._me and started_at(pid) != start):
                 SLOT.pack_into(self._map, offset, *self._me, client, 0, 0, 0)
-                HEAD.pack_into(self._map, 0, magic, stored, queued, max(used, number + 1), clients)
+                HEAD.pack_into(self._map, 0, *counts, max(used, number + 1), clients)
                 self._slots[client] = offset
                 return offset
         raise NoRoom("too many client services have requests under way", retry_after_seconds=RETRY_SECONDS)
@@ -164,7 +170,7 @@ class Ledger:
         known = self._clients.get(client)
         if known is not None and CLIENT.unpack_from(self._map, known)[0] == client:
             return known
-        magic, stored, queued, slots, clients = HEAD.unpack_from(self._map)
+        *counts, slots, clients = HEAD.unpack_from(self._map)
         offsets = range(FIRST_CLIENT, FIRST_CLIENT + clients * CLIENT.size, CLIENT.size)
         for offset in offsets:
             if CLIENT.unpack_from(self._map, offset)[0] == client:
@@ -172,10 +178,15 @@ class Ledger:
                 return offset
         offset = FIRST_CLIENT + min(int(clients), CLIENTS - 1) * CLIENT.size
         if clients < CLIENTS:
-            CLIENT.pack_into(self._map, offset, client, 0, 0)
-            HEAD.pack_into(self._map, 0, magic, stored, queued, slots, clients + 1)
+            CLIENT.pack_into(self._map, offset, client, 0, 0, 0)
+            HEAD.pack_into(self._map, 0, *counts, slots, clients + 1)
             self._clients[client] = offset
         return offset
+
+
+def counted(of: Totals | Own) -> tuple[int, int, int]:
+    """What the head of the file and the records of clients keep."""
+    return max(0, of.stored_bytes), max(0, of.queued_documents), max(0, of.document_rows)
 
 
 def key_of(client: str) -> int:

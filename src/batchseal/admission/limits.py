@@ -1,4 +1,4 @@
-"""How much an instance may reserve in all: temporary space, memory for uploads, deliveries, documents in the queue.
+"""How much an instance may reserve in all: temporary space, memory for uploads, deliveries, documents in the queue, and rows.
 
 Of each of them a part is kept for client services that have little of it (`Shares`), so that one which takes all of something is
 refused first. A client service that is the only one has everything.
@@ -21,10 +21,11 @@ class Shares:
     space: int = 5
     memory: int = 12
     queue: int = 10
+    rows: int = 5
     deliveries: int = 25
 
     def __post_init__(self) -> None:
-        if min(self.space, self.memory, self.queue, self.deliveries) < 0 or self.memory > 50:
+        if min(self.space, self.memory, self.queue, self.rows, self.deliveries) < 0 or self.memory > 50:
             raise ValueError(f"shares are from 0 to 100 percent, that of the memory at most 50: {self}")
 
     @classmethod
@@ -33,6 +34,7 @@ class Shares:
             space=settings.share_space,
             memory=settings.share_memory,
             queue=settings.share_queue,
+            rows=settings.share_rows,
             deliveries=settings.share_deliveries,
         )
 
@@ -42,9 +44,9 @@ DEFAULT_SHARES = Shares()
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What all requests of an instance may reserve together, and what one upload needs. All in bytes, except for the queue.
+    """What all requests of an instance may reserve together, and what one upload needs, in bytes.
 
-    `deliveries` is for each worker.
+    The queue and the rows are counted in documents. `deliveries` is for each worker.
     """
 
     temp_bytes: int
@@ -53,6 +55,7 @@ class Budgets:
     upload_bytes: int = 18 << 20  # the most memory that an upload of small documents uses, however long it is
     window_bytes: int = 4 << 20  # the size of a batch of documents
     deliveries: int = 64
+    document_rows: int = 50_000_000  # 0: no limit
     shares: Shares = DEFAULT_SHARES
 
     @property
@@ -82,5 +85,6 @@ def budgets_of(settings: Settings) -> Budgets:
         upload_bytes=sizes.upload_bytes,
         window_bytes=sizes.window_bytes,
         deliveries=settings.max_deliveries,
+        document_rows=settings.max_document_rows,
         shares=Shares.of(settings),
     )

@@ -202,6 +202,12 @@ class Settings:
     max_queued_documents: int = option(
         0, "number of documents that may wait to be signed; 0: as many as --files-in-flight", group="limits"
     )
+    max_document_rows: int = option(
+        50_000_000,
+        "number of documents whose rows the database may hold, each of about 250 bytes, until --document-days are over; "
+        "0: no limit",
+        group="limits",
+    )
     max_deliveries: int = option(64, "number of results that each of --workers sends at the same time", group="limits")
     share_memory: int = option(
         12,
@@ -217,6 +223,11 @@ class Settings:
     share_queue: int = option(
         10,
         "percent of --max-queued-documents that a client service can have in addition, when others have filled the queue",
+        group="shares",
+    )
+    share_rows: int = option(
+        5,
+        "percent of --max-document-rows that a client service can have in addition, when others have filled the database",
         group="shares",
     )
     share_deliveries: int = option(

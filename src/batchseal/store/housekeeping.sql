@@ -8,6 +8,14 @@ FROM operations WHERE instance = $1 AND status IN (1, 3) GROUP BY client_service
 SELECT client_service, sum(stored_bytes)::bigint AS bytes
 FROM operations WHERE instance = $1 AND NOT payload_purged GROUP BY client_service;
 
+-- name: document_rows
+-- How many documents have a row, for each client service: those of the operations of the months that still have a partition.
+SELECT client_service, sum(documents_total)::bigint AS documents
+FROM operations
+WHERE created_at >= (SELECT min(to_date(right(c.relname, 7), 'YYYY_MM')) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                     WHERE i.inhparent = 'documents'::regclass)::timestamp AT TIME ZONE 'UTC'
+GROUP BY client_service;
+
 -- name: mark_fetched
 -- Notes that the complete results of finished operations have reached their caller, with an entry in the audit trail for each.
 WITH fetched AS (

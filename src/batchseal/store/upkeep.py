@@ -41,6 +41,12 @@ class Upkeep:
             records = await connection.fetch(QUERIES["stored_bytes"], self._instance)
             return {record["client_service"]: record["bytes"] for record in records}
 
+    async def document_rows(self) -> dict[str, int]:
+        """How many documents of all instances have a row, by client service. Reads all operations of the months that are kept."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["document_rows"])
+            return {record["client_service"]: record["documents"] for record in records}
+
     async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, PayloadColumns]:
         """Payloads of this instance that may be purged, by the id of their operation. At most 500, those that ended first.
 

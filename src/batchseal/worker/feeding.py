@@ -13,8 +13,9 @@ from weakref import WeakValueDictionary
 
 from batchseal.document import ReceivedDocument
 
-# A piece that took longer than this was long; a cut piece should take about as much.
-LONG_SECONDS = 0.004
+# A piece that took longer than this was long. One that was cut should take a part of that: a small request needs some turns of the
+# loop, and may meet a piece in each.
+LONG_SECONDS, CUT_SECONDS = 0.004, 0.001
 LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 1 << 10, 1 << 20
 
 
@@ -64,8 +65,8 @@ class Feeding:
         found = self._reader.feed(piece)
         seconds = time.thread_time() - began
         if seconds > LONG_SECONDS:
-            self._most_bytes = max(LEAST_PIECE_BYTES, int(len(piece) * LONG_SECONDS / seconds))
-        elif self._most_bytes and seconds < LONG_SECONDS / 4:
+            self._most_bytes = max(LEAST_PIECE_BYTES, int(len(piece) * CUT_SECONDS / seconds))
+        elif self._most_bytes and seconds < CUT_SECONDS / 4:
             self._most_bytes *= 2  # the body may have become an ordinary one
             if self._most_bytes > MOST_PIECE_BYTES:
                 self._most_bytes = 0
