@@ -166,6 +166,8 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
+    from batchseal.admission.admission import Admission
+    from batchseal.admission.limits import budgets_of
     from batchseal.audit.writer import AuditWriter
     from batchseal.signer.duties.counting import Counting
     from batchseal.signer.duties.purging import Purging
@@ -197,7 +199,16 @@ async def run_signer(settings: Settings, ready: int) -> None:
         AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
         Retention.of(settings),
     )
-    signing = Signing(store, upstream, payloads, formats_of(settings), pool, tries=settings.upstream_tries)
+    admission = Admission(ledger, budgets_of(settings), payloads.free_bytes, is_alone=lambda: services.has_one)
+    signing = Signing(
+        store,
+        upstream,
+        payloads,
+        formats_of(settings),
+        pool,
+        tries=settings.upstream_tries,
+        reserve=admission.reserved,
+    )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     queue = SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
     async with long("the work that the service before this one left"):

@@ -5,18 +5,21 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from harness.invoices import invoice
 from tests.conformance.stores import STORES, Local, StoreUnderTest
-from tests.support.house import CALLER, House, running_house
-from tests.support.parts import Connect
+from tests.support.house import CALLER, QUICK, House, json_body, running_house
+from tests.support.parts import Connect, running_parts
+from tests.support.upstream import Misbehaving, service
 
-from batchseal.errors import PayloadUnavailable
-from batchseal.operation import ContentType, DocumentStatus, OperationStatus, SignError
+from batchseal.errors import NoRoom, PayloadUnavailable
+from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.payloads.frames import HEADER_BYTES, FrameKind
 from batchseal.pipeline.encode import BATCH_BYTES, STREAM_BYTES, held_bytes
 from batchseal.store.rows import DocumentRow
@@ -167,3 +170,34 @@ def test_what_a_delivery_reserves_does_not_follow_the_largest_document() -> None
     assert held(40_000_000, packed=True) > held(40_000_000) + BATCH_BYTES
     assert held(40_000_000, added=5_000_000) > 10_000_000
     assert held(1000) < held(200_000) < held(*[200_000] * 100) == held(*[200_000] * 10_000, 40_000_000)
+
+
+@pytest.mark.usefixtures("unknown_to_the_worker")
+async def test_a_large_document_that_the_signer_prepares_waits_for_its_memory(
+    connect_store: Connect, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    @asynccontextmanager
+    async def reserve(client: str, memory_bytes: int) -> AsyncIterator[None]:
+        asked.append((client, memory_bytes))
+        if len(asked) == 1:
+            raise NoRoom("the memory for uploads is in use")
+        yield
+
+    content = invoice(3, size_bytes=5_000_000)
+    async with (
+        service(tmp_path, Misbehaving(multisign=5)) as upstream,
+        running_parts(connect_store, upstream, tmp_path, instance=uuid4(), pace=QUICK, reserve=reserve) as parts,
+    ):
+        body = json_body("large", [content, SMALL[0]])
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield body
+
+        row = await parts.service.receive(
+            CALLER, Mode.ASYNC, form="json", media_type="application/json", body_bytes=len(body), chunks=chunks()
+        )
+        assert await parts.service.wait(row.id, 30)
+        assert (await parts.service.status_by_id(CALLER, row.id)).status is OperationStatus.EXECUTED
+    assert asked == [(CALLER.client_service, 2 * len(content))] * 2

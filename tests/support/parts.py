@@ -22,6 +22,7 @@ from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.preparation import Reserve, unbounded
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
 from batchseal.signer.run import Signing
 from batchseal.store import Store
@@ -56,13 +57,15 @@ async def running_parts(
     formats: Formats | None = None,
     pace: Pace = DEFAULT_PACE,
     advertised: tuple[str, int] = ("127.0.0.1", 8081),
+    reserve: Reserve = unbounded,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool = SharedPool(2)
-    queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, pool, tries=5), pace=pace)
+    signing = Signing(store, upstream, payloads, formats, pool, tries=5, reserve=reserve)
+    queue = SigningQueue(store, upstream, signing, pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()
     link.start()

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -95,6 +96,16 @@ class Admission:
             ticket.release()
 
         return release
+
+    @asynccontextmanager
+    async def reserved(self, client: str, memory_bytes: int) -> AsyncIterator[None]:
+        """Holds so much memory during the block. Raises NoRoom if it cannot be had within MEMORY_WAIT_SECONDS."""
+        ticket = Ticket(self, client)
+        try:
+            await ticket.hold(lambda: memory_bytes)
+            yield
+        finally:
+            ticket.release()
 
     def share(self, of: int, percent: int) -> int:
         """What is kept of a budget for client services that have little of it."""

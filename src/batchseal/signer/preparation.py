@@ -4,13 +4,14 @@ What is prepared here goes into a further payload of the operation. The payload 
 in it is signed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, storage_refusal, to_sign
-from batchseal.errors import PayloadDamaged
+from batchseal.errors import NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
 from batchseal.payloads import records
@@ -24,10 +25,24 @@ from batchseal.system.crash_sites import crash_site
 
 # What the signer reads of originals at once.
 BATCH_BYTES = 4 << 20
+# A large document that release 0.1 stored is in memory twice: as it is stored, and unpacked.
+COPIES = 2
+
+
+# Holds memory for a client service during a block: see `Admission.reserved`.
+Reserve = Callable[[str, int], AbstractAsyncContextManager[None]]
+
+
+def unbounded(client: str, memory_bytes: int) -> AbstractAsyncContextManager[None]:
+    """A `Reserve` where nobody counts memory."""
+    return nullcontext()
 
 
 class Preparation:
-    def __init__(self, store: Store, payloads: Payloads, formats: Formats) -> None:
+    """`reserve` is asked for the memory of a document that is larger than a batch."""
+
+    def __init__(self, store: Store, payloads: Payloads, formats: Formats, reserve: Reserve = unbounded) -> None:
+        self._reserve = reserve
         self._store = store
         self._payloads = payloads
         self._formats = formats
@@ -89,9 +104,12 @@ class Preparation:
         Without `rows` it holds the credential alone.
         """
         upload = work.upload = self._payloads.create(uuid4())
-        record = await work.read(
-            partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
-        )
+        prepare = partial(self._prepare_stored, upload=upload, credential=credential, rows=rows, plan=plan)
+        largest = max((row.content_bytes for row in rows), default=0)
+        if largest <= BATCH_BYTES:
+            record = await work.read(prepare)
+        else:
+            record = await self._prepare_large(work, prepare, COPIES * largest)
         if record is None:
             await work.drop_upload()
             return
@@ -103,6 +121,16 @@ class Preparation:
             work.upload_may_be_named = False
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
+
+    async def _prepare_large(
+        self, work: Work, prepare: Callable[[OperationReader], PayloadRecord | None], memory_bytes: int
+    ) -> PayloadRecord | None:
+        """Raises PayloadUnavailable where others have the memory: the operation is tried again later."""
+        try:
+            async with self._reserve(work.row.client_service, memory_bytes):
+                return await work.read(prepare)
+        except NoRoom as problem:
+            raise PayloadUnavailable(f"a large document cannot be prepared just now: {problem.cause}") from None
 
     def _prepare_stored(
         self,

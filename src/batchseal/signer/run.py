@@ -30,7 +30,7 @@ from batchseal.operation import Caller, DocumentStatus
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.signer.preparation import Preparation, handed_plan
+from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.work import Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
@@ -51,10 +51,21 @@ log = structlog.get_logger("signer")
 
 
 class Signing:
-    """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs."""
+    """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
+
+    `reserve` holds the memory of documents that are prepared here and are larger than a batch.
+    """
 
     def __init__(
-        self, store: Store, upstream: Upstream, payloads: Payloads, formats: Formats, pool: SharedPool, *, tries: int
+        self,
+        store: Store,
+        upstream: Upstream,
+        payloads: Payloads,
+        formats: Formats,
+        pool: SharedPool,
+        *,
+        tries: int,
+        reserve: Reserve = unbounded,
     ) -> None:
         self._store = store
         self._upstream = upstream
@@ -62,7 +73,7 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats)
+        self._preparation = Preparation(store, payloads, formats, reserve)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:

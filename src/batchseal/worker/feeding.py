@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 
 from batchseal.document import ReceivedDocument
 
-# A piece that took longer than this was long. One that was cut should take a part of that: a small request needs some turns of the
-# loop, and may meet a piece in each.
+# A piece that took longer than this was long. One that was cut should take a part of that: a small request needs some turns of
+# the loop, and may meet a piece in each.
 LONG_SECONDS, CUT_SECONDS = 0.004, 0.001
 LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 1 << 10, 1 << 20
 
