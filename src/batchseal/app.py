@@ -36,8 +36,11 @@ from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
     from batchseal.intake.schema import Limits
+    from batchseal.signer.preparation import Reserve
+    from batchseal.signer.queue import SigningQueue
     from batchseal.upstream.interface import Upstream
     from batchseal.worker.service import Service
 
@@ -107,12 +110,25 @@ async def migrate(settings: Settings, store: Store) -> None:
     await owner.close()
 
 
+def admission_of(
+    settings: Settings,
+    services: ClientServices,
+    ledger: Ledger,
+    payloads: Payloads,
+    make_room: "MakeRoom | None" = None,
+) -> "Admission":
+    """What decides whether there is room, in a worker or in the signer."""
+    from batchseal.admission.admission import Admission
+    from batchseal.admission.limits import budgets_of
+
+    budgets = budgets_of(settings)
+    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+
+
 async def build_service(
     settings: Settings, services: ClientServices
 ) -> tuple["Service", Callable[[], Awaitable[None]]]:
     """The service that a worker offers to the API, and a function that closes it."""
-    from batchseal.admission.admission import Admission
-    from batchseal.admission.limits import budgets_of
     from batchseal.worker.service import Service
 
     link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
@@ -133,9 +149,7 @@ async def build_service(
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(
-            ledger, budgets_of(settings), payloads.free_bytes, make_room, is_alone=lambda: services.has_one
-        ),
+        admission=admission_of(settings, services, ledger, payloads, make_room),
     )
 
     async def close() -> None:
@@ -164,17 +178,32 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
                     continue
 
 
+def signing_queue(
+    settings: Settings,
+    services: ClientServices,
+    store: Store,
+    upstream: "Upstream",
+    payloads: Payloads,
+    pool: SharedPool,
+    reserve: "Reserve",
+) -> "SigningQueue":
+    """The queue of the signer process, with what signs."""
+    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.run import Signing
+
+    formats, tries = formats_of(settings), settings.upstream_tries
+    signing = Signing(store, upstream, payloads, formats, pool, tries=tries, reserve=reserve)
+    pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
+    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+
+
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
-    from batchseal.admission.admission import Admission
-    from batchseal.admission.limits import budgets_of
     from batchseal.audit.writer import AuditWriter
     from batchseal.signer.duties.counting import Counting
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
-    from batchseal.signer.queue import Pace, SigningQueue
-    from batchseal.signer.run import Signing
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
@@ -199,18 +228,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
         Retention.of(settings),
     )
-    admission = Admission(ledger, budgets_of(settings), payloads.free_bytes, is_alone=lambda: services.has_one)
-    signing = Signing(
-        store,
-        upstream,
-        payloads,
-        formats_of(settings),
-        pool,
-        tries=settings.upstream_tries,
-        reserve=admission.reserved,
-    )
-    pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    queue = SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+    reserve = admission_of(settings, services, ledger, payloads).reserved
+    queue = signing_queue(settings, services, store, upstream, payloads, pool, reserve)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
