@@ -2,9 +2,13 @@
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from batchseal.document import ReceivedDocument
-from batchseal.worker.feeding import LONG_SECONDS, MOST_PIECE_BYTES, Feeding, Turns
+from batchseal.worker.feeding import FIRST_PIECE_BYTES, LONG_SECONDS, MOST_PIECE_BYTES, Feeding, Turns
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Slow:
@@ -14,12 +18,16 @@ class Slow:
         self.seconds_per_byte = seconds_per_byte
         self.pieces: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> list[ReceivedDocument]:
-        ends = time.thread_time() + len(chunk) * self.seconds_per_byte
+    def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
+        self.pieces.append(bytes(chunk))
+        ends = time.thread_time() + len(self.pieces[-1]) * self.seconds_per_byte
         while time.thread_time() < ends:
             pass
-        self.pieces.append(chunk)
         return []
+
+
+# A first piece of such a body takes twice as long as an ordinary one.
+SLOW = 2 * LONG_SECONDS / FIRST_PIECE_BYTES
 
 
 async def fed(feeding: Feeding, chunks: list[bytes]) -> None:
@@ -28,41 +36,45 @@ async def fed(feeding: Feeding, chunks: list[bytes]) -> None:
             await feeding.feed(piece)
 
 
-async def test_an_ordinary_body_is_fed_as_it_comes() -> None:
+async def test_an_ordinary_body_is_soon_fed_as_it_comes() -> None:
     reader = Slow(0)
-    chunks = [bytes(n) for n in (1, 100_000, 3)]
-    await fed(Turns().feeding("a", reader), chunks)
+    feeding = Turns().feeding("a", reader)
+    await fed(feeding, [bytes(2 * MOST_PIECE_BYTES)])
+    assert len(reader.pieces[0]) == FIRST_PIECE_BYTES
+    reader.pieces.clear()
+    chunks = [bytes(n) for n in (1, MOST_PIECE_BYTES // 4, 3)]
+    await fed(feeding, chunks)
     assert reader.pieces == chunks
 
 
 async def test_a_body_that_takes_long_is_cut_and_comes_whole() -> None:
-    reader = Slow(LONG_SECONDS / 10_000)
-    chunks = [bytes([n]) * 40_000 for n in range(3)]
+    reader = Slow(SLOW)
+    chunks = [bytes([n]) * 60_000 for n in range(3)]
     await fed(Turns().feeding("a", reader), chunks)
     assert b"".join(reader.pieces) == b"".join(chunks)
-    assert len(reader.pieces[0]) == 40_000
-    assert max(map(len, reader.pieces[1:])) < 10_000
+    assert len(reader.pieces[0]) == FIRST_PIECE_BYTES
+    assert max(map(len, reader.pieces[1:])) < FIRST_PIECE_BYTES // 2
 
 
 async def test_a_body_that_becomes_ordinary_is_no_longer_cut() -> None:
-    reader = Slow(LONG_SECONDS / 10_000)
+    reader = Slow(SLOW)
     feeding = Turns().feeding("a", reader)
     await fed(feeding, [bytes(40_000)])
     reader.seconds_per_byte = 0
     await fed(feeding, [bytes(2 * MOST_PIECE_BYTES)] * 2)
     reader.pieces.clear()
-    await fed(feeding, [bytes(MOST_PIECE_BYTES)])
+    await fed(feeding, [bytes(MOST_PIECE_BYTES // 4)])
     assert len(reader.pieces) == 1
 
 
 async def test_bodies_of_one_client_have_one_turn_together() -> None:
     """However many there are, another request waits for one piece at a time."""
-    turns, reader = Turns(), Slow(LONG_SECONDS / 10_000)
+    turns, reader = Turns(), Slow(SLOW)
     feedings = [turns.feeding("greedy", reader) for _ in range(10)]
     for feeding in feedings:
-        await fed(feeding, [bytes(40_000)])
+        await fed(feeding, [bytes(FIRST_PIECE_BYTES)])
     reader.pieces.clear()
-    work = [asyncio.create_task(fed(feeding, [bytes(40_000)])) for feeding in feedings]
+    work = [asyncio.create_task(fed(feeding, [bytes(10_000)])) for feeding in feedings]
     seen, last = list[int](), 0
     while not all(task.done() for task in work):
         await asyncio.sleep(0)

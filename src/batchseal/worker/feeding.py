@@ -8,21 +8,25 @@ loop than one of them.
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from batchseal.document import ReceivedDocument
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 # A piece that took longer than this was long. One that was cut should take a part of that: a small request needs some turns of
 # the loop, and may meet a piece in each.
 LONG_SECONDS, CUT_SECONDS = 0.004, 0.001
-LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 1 << 10, 1 << 20
+# The first piece of a body is small, since nothing is known of it; while it costs little, each one may be twice as long.
+FIRST_PIECE_BYTES, LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 16 << 10, 1 << 10, 1 << 20
 
 
 class Reader(Protocol):
     """What reads a body (see `intake/`)."""
 
-    def feed(self, chunk: bytes) -> Sequence[ReceivedDocument]: ...
+    def feed(self, chunk: "Buffer") -> Sequence[ReceivedDocument]: ...
 
 
 class Turns:
@@ -42,32 +46,33 @@ class Feeding:
     def __init__(self, reader: Reader, turn: asyncio.Lock) -> None:
         self._reader = reader
         self._turn = turn
-        self._most_bytes = 0  # of a piece; 0: as it comes
+        self._most_bytes = FIRST_PIECE_BYTES
+        self._takes_long = False
 
-    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+    def pieces(self, chunk: bytes) -> "Iterator[Buffer]":
         """The chunk in the pieces in which it should be fed."""
-        at = 0
+        at, whole = 0, memoryview(chunk)
         while at < len(chunk):
-            length = self._most_bytes or len(chunk)
-            yield chunk if at == 0 and length >= len(chunk) else chunk[at : at + length]
+            length = self._most_bytes
+            yield chunk if at == 0 and length >= len(chunk) else whole[at : at + length]
             at += length
 
-    async def feed(self, piece: bytes) -> Sequence[ReceivedDocument]:
+    async def feed(self, piece: "Buffer") -> Sequence[ReceivedDocument]:
         """The documents that end in the piece. Raises what the reader raises."""
-        if not self._most_bytes:
+        if not self._takes_long:
             return self._read(piece)
         async with self._turn:
             await asyncio.sleep(0)
             return self._read(piece)
 
-    def _read(self, piece: bytes) -> Sequence[ReceivedDocument]:
+    def _read(self, piece: "Buffer") -> Sequence[ReceivedDocument]:
         began = time.thread_time()
         found = self._reader.feed(piece)
         seconds = time.thread_time() - began
         if seconds > LONG_SECONDS:
-            self._most_bytes = max(LEAST_PIECE_BYTES, int(len(piece) * CUT_SECONDS / seconds))
-        elif self._most_bytes and seconds < CUT_SECONDS / 4:
-            self._most_bytes *= 2  # the body may have become an ordinary one
-            if self._most_bytes > MOST_PIECE_BYTES:
-                self._most_bytes = 0
+            length = memoryview(piece).nbytes
+            self._takes_long, self._most_bytes = True, max(LEAST_PIECE_BYTES, int(length * CUT_SECONDS / seconds))
+        elif seconds < CUT_SECONDS / 4 and self._most_bytes < MOST_PIECE_BYTES:
+            self._most_bytes *= 2  # it is an ordinary body, or has become one
+            self._takes_long = self._takes_long and self._most_bytes < FIRST_PIECE_BYTES
         return found

@@ -117,7 +117,8 @@ class Service:
         """1 receive, until the body ends. With `encoded`, the body has its documents in base64."""
         async for chunk in chunks:
             for piece in feeding.pieces(chunk):
-                await memory.grows(len(piece) * 3 // 4 if encoded else len(piece))
+                length = memoryview(piece).nbytes
+                await memory.grows(length * 3 // 4 if encoded else length)
                 if documents := await feeding.feed(piece):
                     memory.complete([document.content_bytes for document in documents])
                     yield documents
