@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from batchseal.document import ReceivedDocument
-from batchseal.worker.feeding import FIRST_PIECE_BYTES, LONG_SECONDS, MOST_PIECE_BYTES, Feeding, Turns
+from batchseal.worker.feeding import FIRST_PIECE_BYTES, MOST_PIECE_BYTES, TURN_SECONDS, Feeding, Turns
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,8 +26,8 @@ class Slow:
         return []
 
 
-# A first piece of such a body takes twice as long as an ordinary one.
-SLOW = 2 * LONG_SECONDS / FIRST_PIECE_BYTES
+# A first piece of such a body takes so many turns.
+SLOW = 8 * TURN_SECONDS / FIRST_PIECE_BYTES
 
 
 async def fed(feeding: Feeding, chunks: list[bytes]) -> None:
@@ -82,3 +82,13 @@ async def test_bodies_of_one_client_have_one_turn_together() -> None:
         last = len(reader.pieces)
     assert len(reader.pieces) > 20
     assert max(seen) <= 2
+
+
+async def test_pieces_that_are_only_together_too_long_let_others_run() -> None:
+    """Each takes less than a turn, so that none is cut."""
+    reader, others = Slow(TURN_SECONDS / 2 / FIRST_PIECE_BYTES), 0
+    work = asyncio.create_task(fed(Turns().feeding("a", reader), [bytes(40 * FIRST_PIECE_BYTES)]))
+    while not work.done():
+        await asyncio.sleep(0)
+        others += 1
+    assert others > 10

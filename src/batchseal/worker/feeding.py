@@ -1,8 +1,8 @@
 """Feeds the pieces of bodies to their readers without keeping the event loop from other requests for long.
 
-Reading a body costs little for each byte, unless it consists of tens of thousands of tiny parts. Once a piece has taken long, the
-pieces after it are cut, other requests run in between, and the bodies of one client service take turns: so it has no more of the
-loop than one of them.
+Reading a body costs little for each byte, unless it consists of tens of thousands of tiny parts. Pieces that would take long are
+cut, other requests run in between, and the bodies of one client service take turns: so it has no more of the loop than one of
+them.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from batchseal.document import ReceivedDocument
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# A piece that took longer than this was long. One that was cut should take a part of that: a small request needs some turns of
-# the loop, and may meet a piece in each.
-LONG_SECONDS, CUT_SECONDS = 0.004, 0.001
-# The first piece of a body is small, since nothing is known of it; while it costs little, each one may be twice as long.
+# What reading may take of the processor before others have their turn, and about what a piece should take. A small request needs
+# some thirty rounds of the event loop, so others have several rounds for each piece.
+TURN_SECONDS, ROUNDS_OF_OTHERS = 0.001, 8
+# The first piece of a body is small, since nothing is known of it. While pieces cost little, each one may be twice as long.
 FIRST_PIECE_BYTES, LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 16 << 10, 1 << 10, 1 << 20
 
 
@@ -47,7 +47,7 @@ class Feeding:
         self._reader = reader
         self._turn = turn
         self._most_bytes = FIRST_PIECE_BYTES
-        self._takes_long = False
+        self._seconds = 0.0  # of the processor, since others had their turn
 
     def pieces(self, chunk: bytes) -> "Iterator[Buffer]":
         """The chunk in the pieces in which it should be fed."""
@@ -59,20 +59,22 @@ class Feeding:
 
     async def feed(self, piece: "Buffer") -> Sequence[ReceivedDocument]:
         """The documents that end in the piece. Raises what the reader raises."""
-        if not self._takes_long:
+        if self._seconds < TURN_SECONDS:
             return self._read(piece)
         async with self._turn:
-            await asyncio.sleep(0)
+            for _ in range(ROUNDS_OF_OTHERS):
+                await asyncio.sleep(0)
+            self._seconds = 0.0
             return self._read(piece)
 
     def _read(self, piece: "Buffer") -> Sequence[ReceivedDocument]:
         began = time.thread_time()
         found = self._reader.feed(piece)
         seconds = time.thread_time() - began
-        if seconds > LONG_SECONDS:
+        self._seconds += seconds
+        if seconds > 2 * TURN_SECONDS:
             length = memoryview(piece).nbytes
-            self._takes_long, self._most_bytes = True, max(LEAST_PIECE_BYTES, int(length * CUT_SECONDS / seconds))
-        elif seconds < CUT_SECONDS / 4 and self._most_bytes < MOST_PIECE_BYTES:
-            self._most_bytes *= 2  # it is an ordinary body, or has become one
-            self._takes_long = self._takes_long and self._most_bytes < FIRST_PIECE_BYTES
+            self._most_bytes = max(LEAST_PIECE_BYTES, int(length * TURN_SECONDS / seconds))
+        elif seconds < TURN_SECONDS / 4 and self._most_bytes < MOST_PIECE_BYTES:
+            self._most_bytes *= 2
         return found
