@@ -96,6 +96,11 @@ async def test_a_caller_that_drips_is_cut() -> None:
     assert not await replied(0.05, min_reply_rate=1_000_000)
 
 
+async def test_a_caller_that_has_taken_the_last_piece_has_the_whole_reply() -> None:
+    """Whatever its rate was: it is not told that the reply was cut."""
+    assert await replied(0.21 / 4, min_reply_rate=1_000_000, pieces=4)
+
+
 async def test_a_caller_that_is_fast_enough_is_not_cut() -> None:
     assert await replied(0.05, min_reply_rate=100)
     assert await replied(0.05, min_reply_rate=0)

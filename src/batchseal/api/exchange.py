@@ -203,7 +203,8 @@ class Exchange:
                 await self._send(message)
         except TimeoutError:
             raise ConnectionResetError("the caller no longer reads its reply") from None
-        self._check_rate(loop.time() - began, len(message.get("body", b"")))
+        if message.get("more_body", False):  # a caller that has taken the last piece has everything
+            self._check_rate(loop.time() - began, len(message["body"]))
 
     def _check_rate(self, waited_seconds: float, taken_bytes: int) -> None:
         """Raises ConnectionResetError for a caller that takes less than `min_reply_rate`.
