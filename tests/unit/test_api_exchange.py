@@ -61,7 +61,7 @@ async def test_a_request_body_of_a_known_length_ends_with_its_last_byte() -> Non
 
 
 async def replied(seconds_per_piece: float, *, min_reply_rate: int, pieces: int = 12, piece_bytes: int = 1000) -> bool:
-    """Whether a reply comes to its end, if its caller takes so long for each piece. The pauses that count last 0.2 s."""
+    """Whether a reply comes to its end, if its caller takes so long for each piece. What counts are 0.5 s."""
 
     async def send(message: Any) -> None:
         if message.get("body"):
@@ -76,7 +76,7 @@ async def replied(seconds_per_piece: float, *, min_reply_rate: int, pieces: int 
         send,
         max_body_bytes=1,
         stall_seconds=1,
-        send_stall_seconds=0.2,
+        send_stall_seconds=0.5,
         min_reply_rate=min_reply_rate,
     )
     await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
@@ -93,17 +93,17 @@ async def replied(seconds_per_piece: float, *, min_reply_rate: int, pieces: int 
 
 async def test_a_caller_that_drips_is_cut() -> None:
     """It is never still for long, so that only its rate tells it from others."""
-    assert not await replied(0.05, min_reply_rate=1_000_000)
+    assert not await replied(0.06, min_reply_rate=1_000_000)
 
 
 async def test_a_caller_that_has_taken_the_last_piece_has_the_whole_reply() -> None:
     """Whatever its rate was: it is not told that the reply was cut."""
-    assert await replied(0.21 / 4, min_reply_rate=1_000_000, pieces=4)
+    assert await replied(0.3, min_reply_rate=1_000_000, pieces=2)
 
 
 async def test_a_caller_that_is_fast_enough_is_not_cut() -> None:
-    assert await replied(0.05, min_reply_rate=100)
-    assert await replied(0.05, min_reply_rate=0)
+    assert await replied(0.06, min_reply_rate=100)
+    assert await replied(0.06, min_reply_rate=0)
 
 
 async def test_a_caller_that_never_keeps_the_reply_waiting_has_no_rate() -> None:

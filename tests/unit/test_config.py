@@ -101,9 +101,9 @@ def test_wrong_values_are_refused(name: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0")]
-    + [("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
-)
+    [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0"),
+     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
+)  # fmt: skip
 def test_a_share_or_a_number_that_makes_no_sense_is_told_by_its_flag(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=modern_flag(name)):
         load_settings({name: text}, {})
