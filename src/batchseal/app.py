@@ -6,7 +6,6 @@ Modules that only one kind of process needs are imported where that process is b
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,11 +35,16 @@ from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
+from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
     from batchseal.intake.schema import Limits
+    from batchseal.signer.preparation import Reserve
+    from batchseal.signer.queue import SigningQueue
+    from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
     from batchseal.worker.service import Service
 
@@ -65,10 +69,10 @@ def use_kernels(settings: Settings) -> None:
         raise ConfigurationError(f"--kernel: {problem}") from None
 
 
-def native_pool(settings: Settings) -> ThreadPoolExecutor:
+def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
-    return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
+    return SharedPool(sizes.native_threads, spare=settings.spare_threads)
 
 
 def limits_of(settings: Settings) -> "Limits":
@@ -120,21 +124,38 @@ async def migrate(settings: Settings, store: Store) -> None:
         log.warning("deleted every operation, document row, external reference and audit entry, as asked")
 
 
-async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awaitable[None]]]:
-    """The service that a worker offers to the API, and a function that closes it."""
+def admission_of(
+    settings: Settings,
+    services: ClientServices,
+    ledger: Ledger,
+    payloads: Payloads,
+    make_room: "MakeRoom | None" = None,
+) -> "Admission":
+    """What decides whether there is room, in a worker or in the signer."""
     from batchseal.admission.admission import Admission
     from batchseal.admission.limits import budgets_of
+
+    budgets = budgets_of(settings)
+    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+
+
+async def build_service(
+    settings: Settings, services: ClientServices
+) -> tuple["Service", Callable[[], Awaitable[None]]]:
+    """The service that a worker offers to the API, and a function that closes it."""
     from batchseal.worker.service import Service
 
     link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
-    async def make_room(needed_bytes: int) -> None:
+    async def make_room(needed_bytes: int, client: str) -> None:
         with suppress(BatchsealError, TimeoutError):
-            await link.call("make_room", needed_bytes)
+            await link.call("make_room", needed_bytes, client)
 
-    payloads, budgets = payload_store(settings), budgets_of(settings)
+    payloads = payload_store(settings)
+    admission = admission_of(settings, services, ledger, payloads, make_room)
+    budgets = admission.budgets
     service = Service(
         store,
         link,
@@ -144,7 +165,7 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Awa
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(ledger, budgets, payloads.free_bytes, make_room),
+        admission=admission,
     )
 
     async def close() -> None:
@@ -173,6 +194,27 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
                     continue
 
 
+def signing_queue(
+    settings: Settings,
+    services: ClientServices,
+    store: Store,
+    upstream: "Upstream",
+    payloads: Payloads,
+    formats: Formats,
+    room: "StampRoom",
+    pool: SharedPool,
+    reserve: "Reserve",
+) -> "SigningQueue":
+    """The queue of the signer process, with what signs."""
+    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.run import Signing
+
+    tries = settings.upstream_tries
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=tries, reserve=reserve)
+    pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
+    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+
+
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
@@ -180,8 +222,6 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
-    from batchseal.signer.queue import Pace, SigningQueue
-    from batchseal.signer.run import Signing
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
@@ -210,8 +250,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
     formats = formats_of(settings, WorkingMemory(ledger))
-    signing = Signing(store, upstream, payloads, formats, room, pool, tries=settings.upstream_tries)
-    queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
+    reserve = admission_of(settings, services, ledger, payloads).reserved
+    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
@@ -248,10 +288,10 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
 
     # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
     making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
-    service, close = await build_service(settings)
     services = ClientServices.load(
         settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
     )
+    service, close = await build_service(settings, services)
     tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)

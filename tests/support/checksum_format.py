@@ -21,6 +21,7 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
@@ -88,7 +89,7 @@ class Checksum:
         return None
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         if prepared.level >= Level.T and not evidence.time_stamps:
             raise ItemRejected("the time stamp is missing")

@@ -94,16 +94,16 @@ async def test_the_volume_has_the_last_word(ledger: Ledger) -> None:
 async def test_fetched_payloads_make_room(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.booked() as booked:
         booked.stored_bytes = 90 * MB
-    asked: list[int] = []
+    asked: list[tuple[int, str]] = []
 
-    async def make_room(needed: int) -> None:
-        asked.append(needed)
+    async def make_room(needed: int, client: str) -> None:
+        asked.append((needed, client))
         with ledger.booked() as booked:
             booked.stored_bytes = 0
 
     door = Admission(ledger, Budgets(100 * MB, 100 * MB, 10), plenty, make_room)
-    (await door.admit(50 * MB)).release()
-    assert asked == [int(50 * MB * 1.1)]
+    (await door.admit(50 * MB, "one")).release()
+    assert asked == [(int(50 * MB * 1.1), "one")]
 
 
 def reserve_and_die(path: Path) -> None:

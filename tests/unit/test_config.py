@@ -117,6 +117,16 @@ def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> N
     assert Settings(**told).sandbox_is_unasked and not Settings(**told, sandbox=True).sandbox_is_unasked
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0"),
+     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
+)  # fmt: skip
+def test_a_share_or_a_number_that_makes_no_sense_is_told_by_its_flag(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=modern_flag(name)):
+        load_settings({name: text}, {})
+
+
 def test_the_advertised_address_is_told_or_the_listening_one() -> None:
     assert load_settings({"host": "h", "port": "9"}, {}).advertised == ("h", 9)
     assert load_settings({"advertised_address": "[::1]:9"}, {}).advertised == ("::1", 9)

@@ -101,6 +101,7 @@ class Guard:
             stall_seconds=self.settings.body_stall_seconds,
             min_rate=self.settings.min_body_rate,
             send_stall_seconds=self.pace.send_stall_seconds,
+            min_reply_rate=self.settings.min_reply_rate,
             more_headers=(SANDBOX_HEADER,) if self.settings.sandbox_signs else (),
         )
         task = asyncio.current_task()

@@ -21,6 +21,7 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
 )
 from batchseal.operation import ContentType
 
@@ -100,9 +101,11 @@ class SignatureFormat(Protocol):
         ...
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         """The signed document, as segments that nobody joins. `credential` is the one that the document was prepared for.
+
+        A large original is a `Stretch`, whose bytes are not in memory: a format only takes its length, and slices of it.
 
         Raises ItemRejected where the evidence does not fit what was prepared.
         """

@@ -17,6 +17,17 @@ from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, VENDOR, Settings
 __all__ = ["OPTIONS", "VENDOR", "Settings"]
 
 
+# The shares that are kept for client services which have little. More than half of the memory would leave too little to the rest.
+MOST_PERCENT = {
+    "share_memory": 50,
+    "share_space": 100,
+    "share_queue": 100,
+    "share_rows": 100,
+    "share_deliveries": 100,
+    "share_signing": 100,
+}
+
+
 def modern_flag(name: str) -> str:
     """The flag for the short name of a setting."""
     return "--" + name.replace("_", "-")
@@ -126,6 +137,12 @@ def check_settings(settings: Settings) -> None:
     for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
         if not os.access(path, os.R_OK):
             raise ConfigurationError(f"{path} cannot be read")
+    for name, most in MOST_PERCENT.items():
+        if not 0 <= (percent := getattr(settings, name)) <= most:
+            raise ConfigurationError(f"{modern_flag(name)}: {percent} must be from 0 to {most} percent")
+    for name, least in (("max_deliveries", 1), ("spare_threads", 0), ("max_document_rows", 0), ("min_reply_rate", 0)):
+        if (number := getattr(settings, name)) < least:
+            raise ConfigurationError(f"{modern_flag(name)}: {number} must be {least} or more")
     if settings.workers < 0:
         raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
     try:

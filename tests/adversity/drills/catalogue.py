@@ -9,10 +9,12 @@ from tests.adversity.drills import (  # noqa: F401
     crashes,
     fuzzing,
     headers,
+    noisy,
     payloads,
     power,
     seasons,
     shutdown,
+    slow_readers,
     tenants,
     trouble,
 )

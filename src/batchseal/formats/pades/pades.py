@@ -21,6 +21,8 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
+    bytes_in,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
@@ -114,7 +116,7 @@ class Pades:
         return None
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         template, update = CmsTemplate.cached(credential), _plan(prepared.plan)
         time_stamp = evidence.time_stamps[0] if evidence.time_stamps else b""
@@ -127,7 +129,7 @@ class Pades:
             raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
         region = b"<" + contents.ljust(room, b"0") + b">"
         segments = (original, update.head, region, update.tail)
-        return SignedDocument(prepared.ordinal, segments, sum(len(memoryview(segment)) for segment in segments))
+        return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
 
 
 def plan(
