@@ -4,23 +4,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 32768, LARGE_BYTES = 8192 };
+enum { CHUNK_BYTES = 32768, LARGE_BYTES = 8192, MEGABYTE = 1 << 20 };
 
+/* malloc() aligns to 16 bytes, so data does not move against its chunk when realloc() moves that. */
 struct pdf_chunk {
     pdf_chunk *next;
     size_t bytes;
-    uint8_t data[];
+    _Alignas(16) uint8_t data[];
 };
+_Static_assert(_Alignof(max_align_t) >= 16, "the data of a chunk is aligned to 16 bytes");
 
-static uint8_t *chunk_start(pdf_chunk *chunk) {
-    return (uint8_t *)(((uintptr_t)chunk->data + 15) & ~(uintptr_t)15);
+/* Counts `bytes` as held, if the limit allows them. */
+static bool hold(pdf_arena *arena, size_t bytes) {
+    if (arena->limit && (arena->held > arena->limit || bytes > arena->limit - arena->held)) {
+        arena->exceeded = true;
+        return false;
+    }
+    arena->held += bytes;
+    return true;
 }
+
+static size_t chunk_total(size_t bytes) { return sizeof(pdf_chunk) + bytes; }
 
 static pdf_chunk *new_chunk(pdf_arena *arena, size_t bytes, bool zeroed) {
     if (bytes > SIZE_MAX / 2) return NULL;
-    size_t total = sizeof(pdf_chunk) + 16 + bytes;
+    size_t total = chunk_total(bytes);
+    if (!hold(arena, total)) return NULL;
     pdf_chunk *chunk = zeroed ? calloc(1, total) : malloc(total);
-    if (!chunk) return NULL;
+    if (!chunk) {
+        arena->held -= total;
+        return NULL;
+    }
     chunk->bytes = bytes;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
@@ -38,16 +52,16 @@ void *pdf_alloc(pdf_arena *arena, size_t bytes) {
     }
     pdf_chunk *chunk = new_chunk(arena, bytes >= LARGE_BYTES ? bytes : CHUNK_BYTES, false);
     if (!chunk) return NULL;
-    if (bytes >= LARGE_BYTES) return chunk_start(chunk);
-    arena->at = chunk_start(chunk) + bytes;
+    if (bytes >= LARGE_BYTES) return chunk->data;
+    arena->at = chunk->data + bytes;
     arena->left = CHUNK_BYTES - bytes;
-    return chunk_start(chunk);
+    return chunk->data;
 }
 
 void *pdf_alloc_zeroed(pdf_arena *arena, size_t bytes) {
     if (bytes >= LARGE_BYTES) {
         pdf_chunk *chunk = new_chunk(arena, bytes, true);
-        return chunk ? chunk_start(chunk) : NULL;
+        return chunk ? chunk->data : NULL;
     }
     void *block = pdf_alloc(arena, bytes);
     if (block) memset(block, 0, bytes);
@@ -59,32 +73,53 @@ void pdf_arena_free(pdf_arena *arena) {
         next = chunk->next;
         free(chunk);
     }
-    memset(arena, 0, sizeof *arena);
+    *arena = (pdf_arena){.limit = arena->limit, .exceeded = arena->exceeded};
 }
 
-/* Makes an output larger. If it is alone in the newest chunk, the chunk grows by realloc(); else the bytes are
- * copied. */
-static uint8_t *regrow(pdf_buffer *out, size_t capacity) {
+/* Whether the output is alone in the newest chunk, so that realloc() can change its size. */
+static bool is_alone(const pdf_buffer *out) {
     pdf_chunk *chunk = out->arena->chunks;
-    if (chunk && out->bytes && chunk->bytes == out->capacity && chunk_start(chunk) == out->bytes) {
-        size_t shift = (size_t)(out->bytes - (uint8_t *)chunk);
-        pdf_chunk *grown = realloc(chunk, sizeof(pdf_chunk) + 16 + capacity);
-        if (!grown) return NULL;
-        grown->bytes = capacity;
-        out->arena->chunks = grown;
-        if (chunk_start(grown) != (uint8_t *)grown + shift)
-            memmove(chunk_start(grown), (uint8_t *)grown + shift, out->length);
-        return chunk_start(grown);
-    }
+    return chunk && out->bytes && chunk->bytes == out->capacity && chunk->data == out->bytes;
+}
+
+/* Gives the newest chunk another size. `out` must be alone in it. */
+static uint8_t *resize_newest(pdf_buffer *out, size_t capacity) {
+    pdf_arena *arena = out->arena;
+    size_t before = chunk_total(out->capacity);
+    /* realloc() may hold both sizes for a moment. */
+    if (!hold(arena, chunk_total(capacity))) return NULL;
+    pdf_chunk *moved = realloc(arena->chunks, chunk_total(capacity));
+    arena->held -= moved ? before : chunk_total(capacity);
+    if (!moved) return NULL;
+    moved->bytes = capacity;
+    arena->chunks = moved;
+    return moved->data;
+}
+
+/* Makes an output larger. If it is alone in the newest chunk, the chunk grows; else the bytes are copied. */
+static uint8_t *regrow(pdf_buffer *out, size_t capacity) {
+    if (is_alone(out)) return resize_newest(out, capacity);
     uint8_t *bytes = pdf_alloc(out->arena, capacity);
     if (bytes && out->length) memcpy(bytes, out->bytes, out->length);
     return bytes;
 }
 
+void pdf_trim(pdf_buffer *out) {
+    size_t capacity = (out->length + 15) & ~(size_t)15;
+    if (out->failed || capacity < LARGE_BYTES || capacity >= out->capacity || !is_alone(out)) return;
+    bool exceeded = out->arena->exceeded;
+    uint8_t *bytes = resize_newest(out, capacity);
+    out->arena->exceeded = exceeded;
+    if (!bytes) return;
+    out->bytes = bytes;
+    out->capacity = capacity;
+}
+
 bool pdf_reserve(pdf_buffer *out, size_t more) {
     if (out->failed) return false;
     if (more <= out->capacity - out->length) return true;
-    size_t capacity = out->capacity < 512 ? 1024 : out->capacity * 2;
+    size_t capacity = out->capacity < 512 ? 1024 : out->capacity + (out->capacity < MEGABYTE ? out->capacity : out->capacity / 2);
+    if (out->most && capacity > out->most) capacity = out->most;
     if (capacity < out->length + more) capacity = out->length + more;
     capacity = (capacity + 15) & ~(size_t)15;
     uint8_t *bytes = more > SIZE_MAX / 4 || capacity > SIZE_MAX / 4 ? NULL : regrow(out, capacity);

@@ -3,20 +3,25 @@
  *
  * A file calls only files that stand below it:
  *
- *   pdf_plan.c        the way of one document: read, repair if needed, write the update
- *   pdf_update.c      writes the update's objects
- *   pdf_xref_write.c  writes the update's xref section and trailer
- *   pdf_structure.c   finds the catalog, the first page, the form, and what existing signatures permit
- *   pdf_rebuild.c     makes an xref section by scanning the whole file
- *   pdf_xref.c        reads the xref sections
- *   pdf_object.c      loads objects and streams by number
- *   pdf_lookup.c      answers where an object is, and what the trailers say
- *   pdf_filter.c      decodes the data of a stream
- *   pdf_inflate.c     zlib             pdf_text.c   text strings
- *   pdf_lexer.c       values           pdf_arena.c  memory
+ *   pdf_plan.c         the way of one document: read, repair if needed, write the update
+ *   pdf_update.c       writes the update's objects
+ *   pdf_edit.c         changes entries of dictionaries and arrays
+ *   pdf_xref_write.c   writes the update's xref section and trailer
+ *   pdf_structure.c    finds the catalog, the first page and the form
+ *   pdf_fields.c       walks the fields of the form
+ *   pdf_permission.c   reads what existing signatures permit
+ *   pdf_field_names.c  collects field names that are taken
+ *   pdf_rebuild.c      finds the objects by scanning the whole file
+ *   pdf_xref.c         reads the xref sections
+ *   pdf_object.c       loads objects and streams by number
+ *   pdf_lookup.c       answers where an object is, and what the trailers say
+ *   pdf_filter.c       decodes the data of a stream
+ *   pdf_inflate.c      zlib             pdf_text.c   text strings
+ *   pdf_lexer.c        values           pdf_seen.c   sets of numbers
+ *   pdf_arena.c        memory
  *
- * Only pdf_object.c and pdf_structure.c are recursive, because PDF is: the length of a stream may be an object in
- * another stream, and pages and form fields are trees. */
+ * Only pdf_object.c is recursive, because PDF is: the length of a stream may be an object in another stream. Trees of
+ * pages and of fields are walked with a stack in the arena. */
 #ifndef BATCHSEAL_PDF_DOCUMENT_H
 #define BATCHSEAL_PDF_DOCUMENT_H
 
@@ -47,6 +52,13 @@ typedef struct {
     uint32_t generation; /* compressed: index in the object stream */
 } pdf_entry;
 
+/* An object that a scan of the whole file found. */
+typedef struct {
+    uint64_t location; /* as in pdf_entry */
+    uint32_t num;
+    uint32_t generation : 31, compressed : 1;
+} pdf_found;
+
 typedef struct pdf_objstm {
     struct pdf_objstm *next;
     uint32_t num, count;
@@ -68,13 +80,24 @@ typedef struct {
     uint32_t section_count;
     pdf_span trailer; /* of the newest section, or of the rebuilt one */
     uint64_t size;    /* one more than the highest object number in use */
-    bool rebuilt;     /* pdf_rebuild_xref() made the only section */
+    bool rebuilt;     /* pdf_rebuild_xref() made the only section, which has no rows: its objects are `found` */
+    const pdf_found *found; /* after a rebuild: sorted by number, each number once */
+    size_t found_count;
     bool in_objstm;   /* an object stream is being read */
-    size_t inflated;  /* bytes that filters have produced, against limits->inflate_bytes */
-    size_t work;      /* bytes that were lexed or searched, see spend() in pdf_object.c */
+    size_t inflated, inflate_limit; /* bytes that filters have produced */
+    size_t work, work_limit;        /* see pdf_spend() */
+    size_t update_limit;            /* bytes of the update */
     uint32_t visited; /* objects that were loaded, against limits->objects */
     pdf_objstm *objstms;
 } pdf_document;
+
+/* Counts work, on every route. A unit is about a byte that is lexed; other steps count as so many units as bytes would
+ * take the same time. Returns false over the limit. Else many references to one large object, many lookups in a long
+ * list, or a few blocks of compressed data could take very long. */
+static inline bool pdf_spend(pdf_document *doc, size_t units) {
+    doc->work += units;
+    return doc->work <= doc->work_limit;
+}
 
 /* Reads the section at startxref, then those before it by /Prev. After PDF_REFUSE_BROKEN_XREF pdf_rebuild_xref() may
  * still help. */
@@ -93,6 +116,9 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
 pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object);
 pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object);
 
+/* pdf_get_each() whose work is counted. `ambiguous` may be NULL. Returns false over the limit. */
+bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n, unsigned *ambiguous);
+
 /* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);
 pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data);
@@ -106,14 +132,5 @@ pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf
 
 /* Reads the value at `at` and counts its bytes as work. */
 pdf_refusal pdf_read_value(pdf_document *doc, const uint8_t *at, const uint8_t *end, pdf_span *value);
-
-/* What the update needs to know about the document. */
-typedef struct {
-    pdf_object catalog, page, annots, form, fields;
-    uint32_t field_number; /* the new field can be called Signature<field_number> */
-    bool has_signatures;
-} pdf_structure;
-
-pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *structure);
 
 #endif

@@ -4,31 +4,42 @@
 #include "pdfscan/pdf_document.h"
 #include "pdfscan/pdf_inflate.h"
 
+/* What an output of a filter gets at once, at most; it grows as it is needed, since the length that a stream claims may be
+ * wrong. */
+enum { FIRST_RESERVED = 1 << 20 };
+
+/* Units of work for a byte of the input. Inflating counts its own. */
+enum { INPUT_WORK = 4 };
+
 static pdf_refusal put_decoded(pdf_document *doc, pdf_buffer *out, const void *bytes, size_t n) {
-    if (n > doc->limits->inflate_bytes - doc->inflated) return PDF_REFUSE_INFLATE;
+    if (n > doc->inflate_limit - doc->inflated) return PDF_REFUSE_INFLATE;
+    if (!pdf_spend(doc, n)) return PDF_REFUSE_OBJECTS;
     doc->inflated += n;
     pdf_put(out, bytes, n);
     return out->failed ? PDF_REFUSE_MEMORY : PDF_OK;
 }
 
 static pdf_refusal decode_flate(pdf_document *doc, pdf_span in, pdf_buffer *out) {
-    size_t n = (size_t)(in.end - in.at), room = doc->limits->inflate_bytes - doc->inflated;
-    pdf_reserve(out, (n < room / 4 ? n * 4 : room) + 512);
-    switch (pdf_inflate_zlib(in.at, n, room, out)) {
-        case PDF_INFLATE_LIMIT: return PDF_REFUSE_INFLATE;
-        case PDF_INFLATE_MEMORY: return PDF_REFUSE_MEMORY;
-        default: doc->inflated += out->length; return PDF_OK;
-    }
+    size_t n = (size_t)(in.end - in.at), room = doc->inflate_limit - doc->inflated, reserved = n < FIRST_RESERVED / 4 ? n * 4 : FIRST_RESERVED;
+    size_t left = doc->work < doc->work_limit ? doc->work_limit - doc->work : 0, before = left;
+    out->most = room + 512;
+    pdf_reserve(out, (reserved < room ? reserved : room) + 512);
+    pdf_inflate_status status = pdf_inflate_zlib(in.at, n, room, &left, out);
+    if (!pdf_spend(doc, before - left) || status == PDF_INFLATE_WORK) return PDF_REFUSE_OBJECTS;
+    if (status == PDF_INFLATE_LIMIT) return PDF_REFUSE_INFLATE;
+    if (status == PDF_INFLATE_MEMORY) return PDF_REFUSE_MEMORY;
+    doc->inflated += out->length;
+    return PDF_OK;
 }
 
 static pdf_refusal decode_ascii_hex(pdf_document *doc, pdf_span in, pdf_buffer *out) {
     uint8_t pair = 0;
     unsigned digits = 0;
     for (const uint8_t *at = in.at; at < in.end && *at != '>'; at++) {
-        uint8_t c = *at, lower = c | 0x20;
-        if (pdf_is_space(c)) continue;
-        if (!pdf_is_digit(c) && (lower < 'a' || lower > 'f')) break;
-        pair = (uint8_t)(pair << 4 | (pdf_is_digit(c) ? c - '0' : lower - 'a' + 10));
+        if (pdf_is_space(*at)) continue;
+        int digit = pdf_hex_digit(*at);
+        if (digit < 0) break;
+        pair = (uint8_t)(pair << 4 | digit);
         if (++digits % 2 == 0) {
             pdf_refusal refusal = put_decoded(doc, out, &pair, 1);
             if (refusal) return refusal;
@@ -116,10 +127,11 @@ static uint8_t paeth(uint8_t left, uint8_t up, uint8_t corner) {
 }
 
 /* 7.4.4.4. Works in place: dropping the tag byte of each row moves the rows towards the front. */
-static pdf_refusal undo_predictor(pdf_span parameters, pdf_span *data) {
+static pdf_refusal undo_predictor(pdf_document *doc, pdf_span parameters, pdf_span *data) {
     int64_t predictor = parameter(parameters, "Predictor", 1), columns = parameter(parameters, "Columns", 1);
     int64_t colors = parameter(parameters, "Colors", 1), bits = parameter(parameters, "BitsPerComponent", 8);
     if (predictor < 2) return PDF_OK;
+    if (!pdf_spend(doc, 2 * (size_t)(data->end - data->at))) return PDF_REFUSE_OBJECTS;
     if (columns < 1 || columns > 1 << 20 || colors < 1 || colors > 32 || bits != 8) return PDF_REFUSE_FILTER;
     size_t row = (size_t)(columns * colors), pixel = (size_t)colors, tag = predictor >= 10;
     uint8_t *out = (uint8_t *)data->at, *up = NULL;
@@ -154,6 +166,7 @@ pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parame
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal;
     bool flate = pdf_name_is(filter, "FlateDecode") || pdf_name_is(filter, "Fl");
+    if (!flate && !pdf_spend(doc, INPUT_WORK * (size_t)(data->end - data->at))) return PDF_REFUSE_OBJECTS;
     bool lzw = pdf_name_is(filter, "LZWDecode") || pdf_name_is(filter, "LZW");
     if (flate)
         refusal = decode_flate(doc, *data, &out);
@@ -166,6 +179,7 @@ pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parame
     else
         return PDF_REFUSE_FILTER;
     if (refusal) return refusal;
+    pdf_trim(&out);
     *data = out.length ? (pdf_span){out.bytes, out.bytes + out.length} : (pdf_span){data->at, data->at};
-    return (flate || lzw) && out.length ? undo_predictor(parameters, data) : PDF_OK;
+    return (flate || lzw) && out.length ? undo_predictor(doc, parameters, data) : PDF_OK;
 }

@@ -6,6 +6,10 @@
 
 enum { MAX_BITS = 15, FAST_BITS = 9, MAX_SYMBOLS = 288 };
 
+/* Units of work. A block of dynamic codes costs the making of its tables, however few bytes it decodes. Bits that are read
+ * cost more than bytes that are copied. */
+enum { DYNAMIC_BLOCK_WORK = 512, BLOCK_WORK = 16, INPUT_WORK = 8, OUTPUT_BYTES_PER_WORK = 4 };
+
 typedef struct {
     uint16_t fast[1 << FAST_BITS];  /* symbol << 4 | code length; 0 if the code is longer than FAST_BITS or not used */
     uint16_t count[MAX_BITS + 1];   /* number of codes of each length */
@@ -19,8 +23,23 @@ typedef struct {
     unsigned beyond;  /* number of zero bytes that were added after the end of the input */
 } bit_reader;
 
-/* Reads until at least 57 bits are there. After the end of the input it adds zeros and counts them for ran_out(). */
-static void refill(bit_reader *in) {
+static uint64_t eight_bytes(const uint8_t *at) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 8; i++) value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+/* Reads until at least 57 bits are there (56 where eight bytes are read at once, which is as good for all callers). After
+ * the end of the input it adds zeros and counts them for ran_out(). */
+static inline void refill(bit_reader *in) {
+    if (in->end - in->at >= 8) {
+        /* Bits above `have` may be set already: they are those of the same bytes. */
+        in->bits |= eight_bytes(in->at) << in->have;
+        unsigned bytes = (63 - in->have) / 8;
+        in->at += bytes;
+        in->have += bytes * 8;
+        return;
+    }
     while (in->have <= 56) {
         if (in->at < in->end)
             in->bits |= (uint64_t)*in->at++ << in->have;
@@ -109,6 +128,8 @@ typedef struct {
     pdf_buffer *out;
     size_t start, limit;
     code_table literals, distances;
+    code_table fixed_literals, fixed_distances;  /* made for the first block that needs them */
+    bool has_fixed;
 } inflater;
 
 static pdf_inflate_status want(inflater *z, size_t more) {
@@ -116,15 +137,27 @@ static pdf_inflate_status want(inflater *z, size_t more) {
     return pdf_reserve(z->out, more) ? PDF_INFLATE_DONE : PDF_INFLATE_MEMORY;
 }
 
-static pdf_inflate_status compressed_block(inflater *z) {
+/* The length up to which bytes can be written without want(). */
+static size_t writable(const inflater *z) {
+    size_t limit = z->limit < SIZE_MAX - z->start ? z->start + z->limit : SIZE_MAX;
+    return z->out->capacity < limit ? z->out->capacity : limit;
+}
+
+static pdf_inflate_status compressed_block(inflater *z, const code_table *literals, const code_table *distances) {
     bit_reader *in = &z->in;
     pdf_buffer *out = z->out;
+    size_t stop = writable(z);
     for (;;) {
-        refill(in);
-        int symbol = decode(in, &z->literals);
+        if (in->have < 15 + 5 + 15 + 13) refill(in);
+        int symbol = decode(in, literals);
         if (symbol < 0 || ran_out(in)) return PDF_INFLATE_CUT;
         if (symbol == 256) return PDF_INFLATE_DONE;
-        pdf_inflate_status status = want(z, symbol < 256 ? 1 : 258);
+        pdf_inflate_status status = PDF_INFLATE_DONE;
+        size_t most = symbol < 256 ? 1 : 258;
+        if (most > stop - out->length) {
+            status = want(z, most);
+            stop = writable(z);
+        }
         if (symbol < 256) {
             if (status) return status;
             out->bytes[out->length++] = (uint8_t)symbol;
@@ -133,7 +166,7 @@ static pdf_inflate_status compressed_block(inflater *z) {
         if (symbol > 285) return PDF_INFLATE_CUT;
         size_t length = LENGTH_BASE[symbol - 257] + take(in, LENGTH_EXTRA[symbol - 257]);
         if (status && (status = want(z, length))) return status;
-        int code = decode(in, &z->distances);  /* at most 15 + 5 + 15 + 13 = 48 bits since refill() */
+        int code = decode(in, distances);  /* at most 48 bits in all since refill() */
         if (code < 0 || code > 29) return PDF_INFLATE_CUT;
         size_t distance = DISTANCE_BASE[code] + take(in, DISTANCE_EXTRA[code]);
         if (ran_out(in) || distance > out->length - z->start) return PDF_INFLATE_CUT;
@@ -174,14 +207,14 @@ static bool dynamic_tables(inflater *z) {
     unsigned n_literals = take(in, 5) + 257, n_distances = take(in, 5) + 1, n_codes = take(in, 4) + 4;
     if (n_literals > 286 || n_distances > 30) return false;
     for (unsigned i = 0; i < n_codes; i++) {
-        refill(in);
+        if (in->have < 3) refill(in);
         lengths[ORDER[i]] = (uint8_t)take(in, 3);
     }
     if (!build(&z->literals, lengths, 19)) return false;
     memset(lengths, 0, 19);
     unsigned total = n_literals + n_distances;
     for (unsigned i = 0; i < total;) {
-        refill(in);
+        if (in->have < 15 + 7) refill(in);
         int symbol = decode(in, &z->literals);
         if (symbol < 0 || ran_out(in)) return false;
         if (symbol < 16) {
@@ -199,28 +232,48 @@ static bool dynamic_tables(inflater *z) {
 
 static void fixed_tables(inflater *z) {
     uint8_t lengths[MAX_SYMBOLS];
+    if (z->has_fixed) return;
+    z->has_fixed = true;
     for (unsigned i = 0; i < MAX_SYMBOLS; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-    build(&z->literals, lengths, MAX_SYMBOLS);
+    build(&z->fixed_literals, lengths, MAX_SYMBOLS);
     memset(lengths, 5, 30);
-    build(&z->distances, lengths, 30);
+    build(&z->fixed_distances, lengths, 30);
 }
 
-pdf_inflate_status pdf_inflate_zlib(const uint8_t *in, size_t in_bytes, size_t limit, pdf_buffer *out) {
-    inflater z = {.in = {.at = in, .end = in + in_bytes}, .out = out, .start = out->length, .limit = limit};
+static pdf_inflate_status next_block(inflater *z, unsigned type) {
+    if (type == 0) return stored_block(z);
+    if (type == 1) {
+        fixed_tables(z);
+        return compressed_block(z, &z->fixed_literals, &z->fixed_distances);
+    }
+    return type == 2 && dynamic_tables(z) ? compressed_block(z, &z->literals, &z->distances) : PDF_INFLATE_CUT;
+}
+
+/* Takes from `*work` what the input up to here and the output cost. Returns false if that is more than there was. */
+static bool charge(size_t *work, size_t units) {
+    bool enough = units <= *work;
+    *work -= enough ? units : *work;
+    return enough;
+}
+
+pdf_inflate_status pdf_inflate_zlib(const uint8_t *in, size_t in_bytes, size_t limit, size_t *work, pdf_buffer *out) {
+    inflater z;
     if (in_bytes < 2 || (in[0] & 15) != 8 || (in[1] & 0x20)) return PDF_INFLATE_CUT;
-    z.in.at += 2;
+    /* A single block may be as long as the input, so the input ends where the work would. */
+    bool shortened = in_bytes > *work / INPUT_WORK;
+    if (shortened) in_bytes = *work / INPUT_WORK;
+    if (in_bytes < 2) return PDF_INFLATE_WORK;
+    z.in = (bit_reader){.at = in + 2, .end = in + in_bytes};
+    z.out = out, z.start = out->length, z.limit = limit, z.has_fixed = false;
     for (;;) {
+        const uint8_t *from = z.in.at;
+        size_t length = out->length;
         refill(&z.in);
         unsigned last = take(&z.in, 1), type = take(&z.in, 2);
-        pdf_inflate_status status = PDF_INFLATE_CUT;
-        if (type == 0) {
-            status = stored_block(&z);
-        } else if (type == 1) {
-            fixed_tables(&z);
-            status = compressed_block(&z);
-        } else if (type == 2 && dynamic_tables(&z)) {
-            status = compressed_block(&z);
-        }
+        pdf_inflate_status status = next_block(&z, type);
+        size_t units = INPUT_WORK * (size_t)(z.in.at > from ? z.in.at - from : 0) + (out->length - length) / OUTPUT_BYTES_PER_WORK;
+        if (!charge(work, units + (type == 2 ? DYNAMIC_BLOCK_WORK : BLOCK_WORK))) return PDF_INFLATE_WORK;
+        if (status == PDF_INFLATE_CUT && shortened) return PDF_INFLATE_WORK;
         if (status || last) return status;
     }
 }

@@ -14,6 +14,12 @@ static const uint8_t CLASS[256] = {
 bool pdf_is_space(uint8_t c) { return CLASS[c] == SPACE; }
 bool pdf_is_regular(uint8_t c) { return CLASS[c] == REGULAR; }
 
+int pdf_hex_digit(uint8_t c) {
+    if (pdf_is_digit(c)) return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static const uint8_t *skip_regular(const uint8_t *at, const uint8_t *end) {
     while (at < end && CLASS[*at] == REGULAR) at++;
     return at;
@@ -169,15 +175,33 @@ bool pdf_to_ref(pdf_span value, uint32_t *num, uint32_t *gen) {
     return true;
 }
 
+/* A number, or what programs print in its place and readers tolerate: an exponent, a decimal comma, an infinity or "not a
+ * number", as the C library, Java and Windows write them. */
+static bool is_tolerated_number(pdf_span token) {
+    static const char *const WORDS[] = {"nan", "inf", "infinity", "1.#inf", "1.#ind", "1.#qnan", "1.#snan"};
+    const uint8_t *start = token.at;
+    bool is_usual = true;
+    for (const uint8_t *at = start; at < token.end; at++)
+        is_usual = is_usual && (pdf_is_digit(*at) || *at == '.' || *at == '-' || *at == '+' || *at == ',' || ((*at == 'e' || *at == 'E') && at > start));
+    if (is_usual) return true;
+    if (*start == '-' || *start == '+') start++;
+    size_t n = (size_t)(token.end - start);
+    for (unsigned i = 0; i < sizeof WORDS / sizeof *WORDS; i++) {
+        size_t same = 0;
+        while (same < n && WORDS[i][same] && (start[same] | 0x20) == (WORDS[i][same] | 0x20)) same++;
+        if (WORDS[i][same]) continue;
+        while (same < n && start[same] == '0') same++;
+        if (same == n) return true;
+    }
+    return false;
+}
+
 static bool is_scalar(pdf_span token) {
     pdf_kind kind = pdf_kind_of(token);
     if (kind == PDF_NULL) return pdf_skip_word(token.at, token.end, "null") == token.end;
     if (kind == PDF_STRING || kind == PDF_NAME || kind == PDF_REF) return true;
     if (kind == PDF_BOOLEAN) return token.end - token.at == (*token.at == 't' ? 4 : 5);
-    if (kind != PDF_NUMBER) return false;
-    for (const uint8_t *at = token.at; at < token.end; at++)
-        if (!pdf_is_digit(*at) && *at != '.' && *at != '-' && *at != '+') return false;
-    return true;
+    return is_tolerated_number(token);
 }
 
 bool pdf_well_formed(pdf_span value) {
@@ -209,19 +233,13 @@ bool pdf_well_formed(pdf_span value) {
     return depth == 0;
 }
 
-static int hex_digit(uint8_t c) {
-    if (pdf_is_digit(c)) return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool pdf_name_is(pdf_span value, const char *name) {
     const uint8_t *at = value.at;
     if (at == value.end || *at++ != '/') return false;
     for (; at < value.end; at++, name++) {
         uint8_t c = *at;
-        if (c == '#' && value.end - at > 2 && hex_digit(at[1]) >= 0 && hex_digit(at[2]) >= 0) {
-            c = (uint8_t)(hex_digit(at[1]) << 4 | hex_digit(at[2]));
+        if (c == '#' && value.end - at > 2 && pdf_hex_digit(at[1]) >= 0 && pdf_hex_digit(at[2]) >= 0) {
+            c = (uint8_t)(pdf_hex_digit(at[1]) << 4 | pdf_hex_digit(at[2]));
             at += 2;
         }
         if (!*name || c != (uint8_t)*name) return false;
@@ -254,15 +272,36 @@ bool pdf_next_pair(pdf_members *members, pdf_span *key, pdf_span *value) {
     return true;
 }
 
+static bool is_same(pdf_span a, pdf_span b) {
+    size_t n = (size_t)(a.end - a.at);
+    return (size_t)(b.end - b.at) == n && memcmp(a.at, b.at, n) == 0;
+}
+
+unsigned pdf_get_each(pdf_span dict, const char *const *keys, pdf_span *values, unsigned n) {
+    unsigned found = 0, ambiguous = 0;
+    for (unsigned i = 0; i < n; i++) values[i] = (pdf_span){dict.end, dict.end};
+    if (pdf_kind_of(dict) != PDF_DICT) return 0;
+    pdf_members members = pdf_open(dict);
+    pdf_span key, value;
+    while (pdf_next_pair(&members, &key, &value))
+        for (unsigned i = 0; i < n; i++) {
+            if (!pdf_name_is(key, keys[i])) continue;
+            if (found >> i & 1 && !is_same(values[i], value)) ambiguous |= 1u << i;
+            values[i] = value;
+            found |= 1u << i;
+        }
+    return ambiguous;
+}
+
 bool pdf_get(pdf_span dict, const char *name, pdf_span *value) {
-    if (pdf_kind_of(dict) == PDF_DICT) {
-        pdf_members members = pdf_open(dict);
-        pdf_span key;
-        while (pdf_next_pair(&members, &key, value))
-            if (pdf_name_is(key, name)) return true;
-    }
+    bool found = false;
     *value = (pdf_span){dict.end, dict.end};
-    return false;
+    if (pdf_kind_of(dict) != PDF_DICT) return false;
+    pdf_members members = pdf_open(dict);
+    pdf_span key, each;
+    while (pdf_next_pair(&members, &key, &each))
+        if (pdf_name_is(key, name)) *value = each, found = true;
+    return found;
 }
 
 const uint8_t *pdf_find(const uint8_t *at, const uint8_t *end, const char *word) {

@@ -12,7 +12,7 @@ static uint64_t binary_number(const uint8_t *at, unsigned bytes) {
 bool pdf_trailer_get(const pdf_document *doc, const char *key, pdf_span *value) {
     if (pdf_get(doc->trailer, key, value)) return true;
     for (uint32_t i = 0; i < doc->section_count; i++)
-        if (pdf_get(doc->sections[i].trailer, key, value)) return true;
+        if (doc->sections[i].trailer.at != doc->trailer.at && pdf_get(doc->sections[i].trailer, key, value)) return true;
     return false;
 }
 
@@ -33,7 +33,8 @@ static pdf_entry row_entry(const pdf_subsection *rows, uint32_t index) {
 }
 
 static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *entry, size_t *work) {
-    for (uint32_t i = 0; i < section->count; i++, *work += 4) {
+    *work += 1 + section->count;
+    for (uint32_t i = 0; i < section->count; i++) {
         const pdf_subsection *rows = &section->subsections[i];
         if (num - rows->first >= rows->count) continue;  /* unsigned, so a number below first is large here */
         *entry = row_entry(rows, num - rows->first);
@@ -42,8 +43,27 @@ static bool section_lookup(const pdf_section *section, uint32_t num, pdf_entry *
     return false;
 }
 
+/* Units of work for a search among found objects: about twenty steps, each to a place that is not in the cache. */
+enum { SEARCH_WORK = 256 };
+
+static pdf_entry found_lookup(pdf_document *doc, uint32_t num) {
+    size_t low = 0, high = doc->found_count;
+    doc->work += SEARCH_WORK;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (doc->found[middle].num < num)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == doc->found_count || doc->found[low].num != num) return (pdf_entry){.type = PDF_ENTRY_MISSING};
+    const pdf_found *found = &doc->found[low];
+    return (pdf_entry){.type = found->compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN, .location = found->location, .generation = found->generation};
+}
+
 pdf_entry pdf_lookup(pdf_document *doc, uint32_t num) {
     pdf_entry entry = {.type = PDF_ENTRY_MISSING};
+    if (doc->rebuilt) return found_lookup(doc, num);
     for (uint32_t i = 0; i < doc->section_count; i++) {
         const pdf_section *section = &doc->sections[i];
         bool found = section_lookup(section, num, &entry, &doc->work);

@@ -7,22 +7,13 @@
 
 #include "pdfscan/pdf_document.h"
 
-enum { REFERENCE_HOPS = 8 };
-
-/* Counts the bytes that one plan has lexed; a step of a search counts as some bytes. Returns false over the budget of
- * 64 MiB plus 8 times the file. Else many references to one large object, or many lookups in a long list, could take
- * very long. */
-static bool spend(pdf_document *doc, size_t bytes) {
-    size_t budget = (size_t)(doc->file.end - doc->file.at) * 8 + (64u << 20);
-    doc->work += bytes;
-    return doc->work <= budget;
-}
+enum { REFERENCE_HOPS = 8, RESOLVE_WORK = 16 };
 
 pdf_refusal pdf_read_value(pdf_document *doc, const uint8_t *at, const uint8_t *end, pdf_span *value) {
     bool too_deep = false;
     const uint8_t *start = value->at = value->end = pdf_skip_space(at, end);
     bool whole = pdf_skip_value(&start, end, doc->limits->depth, &too_deep);
-    if (!spend(doc, (size_t)(start - at))) return PDF_REFUSE_OBJECTS;
+    if (!pdf_spend(doc, (size_t)(start - at))) return PDF_REFUSE_OBJECTS;
     if (!whole) return too_deep ? PDF_REFUSE_DEPTH : PDF_REFUSE_BROKEN_OBJECT;
     value->end = start;
     return PDF_OK;
@@ -46,7 +37,7 @@ bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_
         return true;
     }
     const uint8_t *stop = pdf_find(at, end, "endstream");
-    if (!spend(doc, (size_t)((stop ? stop : end) - at)) || !stop) return false;
+    if (!pdf_spend(doc, (size_t)((stop ? stop : end) - at)) || !stop) return false;
     if (stop > at && stop[-1] == '\n') stop--;
     if (stop > at && stop[-1] == '\r') stop--;
     raw->end = stop;
@@ -94,6 +85,9 @@ pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf
     if (!pdf_to_integer(value.value, &n)) return PDF_REFUSE_BROKEN_OBJECT;
     if ((refusal = pdf_get_resolved(doc, dict, "First", &value))) return refusal;
     if (!pdf_to_integer(value.value, &first) || n < 0 || first < 0 || (uint64_t)first > length || (uint64_t)n > length / 2) return PDF_REFUSE_BROKEN_OBJECT;
+    /* The shortest pair takes four bytes, whatever /N says. */
+    if (n > first / 4 + 1) n = first / 4 + 1;
+    if (!pdf_spend(doc, (size_t)first)) return PDF_REFUSE_OBJECTS;
     stream->pairs = pdf_alloc(doc->arena, (size_t)n * 2 * sizeof(uint32_t) + 1);
     if (!stream->pairs) return PDF_REFUSE_MEMORY;
     const uint8_t *at = stream->data.at, *end = at + first;
@@ -107,8 +101,10 @@ pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf
 }
 
 pdf_refusal pdf_load_objstm(pdf_document *doc, uint32_t num, pdf_objstm **stream) {
-    for (*stream = doc->objstms; *stream; *stream = (*stream)->next, doc->work += 4)
+    for (*stream = doc->objstms; *stream; *stream = (*stream)->next) {
         if ((*stream)->num == num) return PDF_OK;
+        if (!pdf_spend(doc, 4)) return PDF_REFUSE_OBJECTS;
+    }
     if (pdf_lookup(doc, num).type != PDF_ENTRY_PLAIN) return PDF_REFUSE_BROKEN_XREF;
     pdf_object object;
     pdf_span raw, type;
@@ -152,7 +148,7 @@ pdf_refusal pdf_load(pdf_document *doc, uint32_t num, uint32_t gen, pdf_object *
     object->gen = gen;
     if (++doc->visited > doc->limits->objects) return PDF_REFUSE_OBJECTS;
     pdf_entry entry = pdf_lookup(doc, num);
-    if (!spend(doc, 0)) return PDF_REFUSE_OBJECTS;
+    if (!pdf_spend(doc, 0)) return PDF_REFUSE_OBJECTS;
     if (entry.type == PDF_ENTRY_COMPRESSED && gen == 0) return load_compressed(doc, num, &entry, object);
     if (entry.type == PDF_ENTRY_BROKEN) return PDF_REFUSE_BROKEN_XREF;
     if (entry.type != PDF_ENTRY_PLAIN || entry.generation != gen) return PDF_OK;
@@ -170,7 +166,7 @@ pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object) {
     uint32_t num, gen;
     memset(object, 0, sizeof *object);
     object->value = value;
-    if (!spend(doc, (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
+    if (!pdf_spend(doc, RESOLVE_WORK + (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
     for (unsigned hops = 0; pdf_to_ref(object->value, &num, &gen); hops++) {
         if (hops == REFERENCE_HOPS) return PDF_REFUSE_BROKEN_OBJECT;
         pdf_refusal refusal = pdf_load(doc, num, gen, object);
@@ -179,8 +175,15 @@ pdf_refusal pdf_resolve(pdf_document *doc, pdf_span value, pdf_object *object) {
     return PDF_OK;
 }
 
+bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n, unsigned *ambiguous) {
+    if (!pdf_spend(doc, (size_t)(dict.end - dict.at))) return false;
+    unsigned found = pdf_get_each(dict, keys, values, n);
+    if (ambiguous) *ambiguous = found;
+    return true;
+}
+
 pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
     pdf_span value;
-    pdf_get(dict, key, &value);
+    if (!pdf_get_entries(doc, dict, &key, &value, 1, NULL)) return PDF_REFUSE_OBJECTS;
     return pdf_resolve(doc, value, object);
 }

@@ -3,11 +3,29 @@
 
 #include <string.h>
 
-#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_structure.h"
 #include "pdfscan/pdf_text.h"
 #include "pdfscan/pdf_update.h"
 
 enum { HEADER_SEARCH_BYTES = 1024, MAX_TEXT_BYTES = 1 << 20, MAX_CONTENTS_BYTES = 1 << 24 };
+
+/* The limits in proportion to the original: so many times its bytes, and a base, at most so much in all. A byte of the
+ * caller's texts takes at most four in the update. A unit of work takes about a nanosecond on a usual processor, and at
+ * most a few. */
+enum {
+    MEMORY_FACTOR = 6, MEMORY_BASE = 14 << 20, MOST_MEMORY = 128 << 20,
+    INFLATE_FACTOR = 4, INFLATE_BASE = 6 << 20,
+    UPDATE_FACTOR = 2, UPDATE_BASE = 64 << 10, TEXT_FACTOR = 4, MOST_UPDATE = 64 << 20,
+    WORK_FACTOR = 8, WORK_BASE = 64 << 20,
+};
+
+static size_t in_proportion(size_t bytes, size_t factor, size_t base, size_t most) {
+    return bytes < (most - base) / factor ? bytes * factor + base : most;
+}
+
+size_t pdf_update_bound(size_t bytes) { return in_proportion(bytes, UPDATE_FACTOR, UPDATE_BASE, MOST_UPDATE); }
+
+size_t pdf_memory_bound(size_t bytes) { return in_proportion(bytes, MEMORY_FACTOR, MEMORY_BASE, MOST_MEMORY); }
 
 static const struct {
     const char *code, *message;
@@ -15,9 +33,11 @@ static const struct {
     [PDF_OK] = {"", ""},
     [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
     [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header: readers disagree on its offsets, so no signature would be valid for all"},
-    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: an encrypted document cannot be signed without its password"},
+    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: it needs a password, or it opens without one and its owner restricts what may be done with it; encrypted documents cannot be signed yet"},
     [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
     [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
+    [PDF_REFUSE_AMBIGUOUS] = {"ambiguous", "a key that decides whether the PDF may be signed stands twice with different values, and readers disagree on which one counts"},
+    [PDF_REFUSE_BEYOND_END] = {"signature_beyond_end", "an existing signature of the PDF covers bytes beyond the end of the file (its ByteRange is too long): any addition would break it"},
     [PDF_REFUSE_BROKEN_XREF] = {"broken_xref", "the PDF's cross-reference data is damaged and could not be rebuilt from its objects"},
     [PDF_REFUSE_XREF_LOOP] = {"xref_loop", "the PDF's cross-reference sections refer to each other in a circle"},
     [PDF_REFUSE_NO_CATALOG] = {"no_catalog", "the PDF has no document catalog (/Root)"},
@@ -26,10 +46,12 @@ static const struct {
     [PDF_REFUSE_REPAIR_WOULD_BREAK_SIGNATURES] = {"signed_and_broken", "the PDF carries signatures and damaged cross-reference data: repairing it would invalidate them"},
     [PDF_REFUSE_FILTER] = {"unsupported_filter", "the PDF's cross-reference or object streams use a filter that is not supported"},
     [PDF_REFUSE_DEPTH] = {"limit_depth", "the PDF's objects are nested deeper than the limit allows"},
-    [PDF_REFUSE_OBJECTS] = {"limit_objects", "reading the PDF takes more objects than the limit allows"},
+    [PDF_REFUSE_OBJECTS] = {"limit_objects", "reading the PDF takes more objects, or more work, than the limit allows"},
     [PDF_REFUSE_INFLATE] = {"limit_inflate", "the PDF's compressed object data expands beyond the limit"},
     [PDF_REFUSE_SIZE] = {"limit_size", "the PDF is larger than the limit allows"},
     [PDF_REFUSE_SECTIONS] = {"limit_sections", "the PDF has more incremental updates than the limit allows"},
+    [PDF_REFUSE_UPDATE] = {"limit_update", "what must be added to sign the PDF is larger than the limit allows"},
+    [PDF_REFUSE_MEMORY_LIMIT] = {"limit_memory", "planning the signature takes more memory than the limit allows"},
     [PDF_REFUSE_MEMORY] = {"no_memory", "there was not enough memory to plan the signature"},
 };
 
@@ -52,20 +74,39 @@ static pdf_refusal read_document(pdf_document *doc, pdf_structure *structure) {
     return repairable(again) ? refusal : again;
 }
 
-pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
-    memset(plan, 0, sizeof *plan);
-    if (bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
+/* Limits that do not depend on the content. */
+static bool is_too_large(size_t bytes, const pdf_plan_request *request) {
     const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time};
     for (unsigned i = 0; i < 4; i++)
-        if (texts[i]->bytes > MAX_TEXT_BYTES) return PDF_REFUSE_SIZE;
-    if (request->contents_bytes > MAX_CONTENTS_BYTES) return PDF_REFUSE_SIZE;
+        if (texts[i]->bytes > MAX_TEXT_BYTES) return true;
+    return bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES || request->contents_bytes > MAX_CONTENTS_BYTES;
+}
+
+static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *request) {
+    const pdf_limits *limits = doc->limits;
+    size_t text_bytes = request->reason.bytes + request->location.bytes + request->name.bytes + request->time.bytes;
+    size_t memory = pdf_memory_bound(bytes);
+    doc->arena->limit = limits->memory_bytes && limits->memory_bytes < memory ? limits->memory_bytes : memory;
+    doc->inflate_limit = in_proportion(bytes, INFLATE_FACTOR, INFLATE_BASE, limits->inflate_bytes > INFLATE_BASE ? limits->inflate_bytes : INFLATE_BASE);
+    if (doc->inflate_limit > limits->inflate_bytes) doc->inflate_limit = limits->inflate_bytes;
+    doc->update_limit = pdf_update_bound(bytes) + TEXT_FACTOR * text_bytes;
+    doc->work_limit = in_proportion(bytes, WORK_FACTOR, WORK_BASE, SIZE_MAX / 2);
+}
+
+pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
+    memset(plan, 0, sizeof *plan);
+    if (is_too_large(bytes, request)) return PDF_REFUSE_SIZE;
     const uint8_t *end = file + bytes;
     const uint8_t *header = pdf_find(file, bytes > HEADER_SEARCH_BYTES ? file + HEADER_SEARCH_BYTES : end, "%PDF-");
     if (!header) return PDF_REFUSE_NOT_PDF;
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
-    pdf_structure structure;
+    pdf_structure structure = {0};
+    set_limits(&doc, bytes, request);
     pdf_refusal refusal = read_document(&doc, &structure);
+    plan->is_restricted = structure.is_restricted;
+    plan->permissions = structure.permissions;
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
-    return refusal ? refusal : pdf_write_update(&doc, &structure, request, plan);
+    if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);
+    return refusal == PDF_REFUSE_MEMORY && arena->exceeded ? PDF_REFUSE_MEMORY_LIMIT : refusal;
 }

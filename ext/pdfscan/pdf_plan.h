@@ -16,6 +16,8 @@ typedef enum {
     PDF_REFUSE_ENCRYPTED,
     PDF_REFUSE_CERTIFIED,
     PDF_REFUSE_LOCKED,
+    PDF_REFUSE_AMBIGUOUS,
+    PDF_REFUSE_BEYOND_END,
     PDF_REFUSE_BROKEN_XREF,
     PDF_REFUSE_XREF_LOOP,
     PDF_REFUSE_NO_CATALOG,
@@ -28,6 +30,8 @@ typedef enum {
     PDF_REFUSE_INFLATE,
     PDF_REFUSE_SIZE,
     PDF_REFUSE_SECTIONS,
+    PDF_REFUSE_UPDATE,
+    PDF_REFUSE_MEMORY_LIMIT,
     PDF_REFUSE_MEMORY,
     PDF_REFUSALS
 } pdf_refusal;
@@ -41,13 +45,21 @@ typedef struct {
     size_t bytes;
 } pdf_text;
 
+/* Beside these limits, there are others in proportion to the original: pdf_memory_bound() for memory, and those in
+ * pdf_plan.c for decoded bytes and for work. They hold on every route. */
 typedef struct {
     size_t file_bytes;    /* largest size of the original */
     size_t inflate_bytes; /* decoded bytes of all streams together */
+    size_t memory_bytes;  /* memory of the arena, which is all but the stack; 0: only the limit in proportion */
     uint32_t objects;     /* objects that one plan may load */
-    uint32_t depth;       /* nesting of values, of the page tree and of the field tree */
+    uint32_t depth;       /* nesting of values */
     uint32_t sections;    /* xref sections */
 } pdf_limits;
+
+/* The most memory that the plan of an original of so many bytes takes, and the longest update that it has. The update's
+ * length does not count the texts of the request. */
+size_t pdf_memory_bound(size_t bytes);
+size_t pdf_update_bound(size_t bytes);
 
 typedef struct {
     size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */
@@ -65,6 +77,8 @@ typedef struct {
     uint32_t field_number;   /* the new field is called Signature<field_number> */
     pdf_xref_form form;      /* form of the newest section in the original */
     bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
+    bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
+    uint32_t permissions;
 } pdf_plan;
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan);

@@ -1,225 +1,152 @@
-/* Finds the parts of a document that a signature changes or must respect: the catalog, the first page, the interactive
- * form, and the permissions of existing signatures (ISO 32000-2 12.7, 12.8). */
+/* Finds the parts of a document that a signature changes: the catalog, the first page, and the form with its fields (ISO
+ * 32000-2 7.7, 12.7). */
+#include "pdfscan/pdf_structure.h"
+
 #include <string.h>
 
-#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_seen.h"
 
-enum { TRACKED_NAMES = 1024 };
+/* Looks at the node `reference`: it is the first page, or its children are pushed as the next ones to look at. */
+static pdf_refusal look_at_node(pdf_document *doc, pdf_span reference, pdf_buffer *levels, pdf_seen *seen, pdf_object *page) {
+    static const char *const KEYS[] = {"Type", "Kids"};
+    pdf_object node, kids;
+    pdf_span entries[2];
+    pdf_refusal refusal = pdf_resolve(doc, reference, &node);
+    if (refusal) return refusal;
+    if (pdf_kind_of(node.value) != PDF_DICT || !node.num) return PDF_OK;
+    if (!pdf_get_entries(doc, node.value, KEYS, entries, 2, NULL)) return PDF_REFUSE_OBJECTS;
+    if (entries[1].at == entries[1].end || pdf_name_is(entries[0], "Page")) {
+        *page = node;
+        return PDF_OK;
+    }
+    /* A node that was seen before is on the way to this one, or has no page. */
+    if (!pdf_is_first_time(seen, node.num)) return PDF_OK;
+    if ((refusal = pdf_resolve(doc, entries[1], &kids))) return refusal;
+    pdf_members members = pdf_open(kids.value);
+    if (pdf_kind_of(kids.value) == PDF_ARRAY) pdf_put(levels, &members, sizeof members);
+    return levels->failed ? PDF_REFUSE_MEMORY : PDF_OK;
+}
 
-typedef struct {
-    pdf_document *doc;
-    pdf_structure *found;
-    uint64_t used[TRACKED_NAMES / 64]; /* bit n is set if a field is called Signature<n> */
-    uint32_t highest;
-    bool all_fields; /* the document may have signatures, so every field must be visited */
-} form_walk;
-
-static pdf_refusal first_page(pdf_document *doc, pdf_span node, unsigned depth, pdf_object *page) {
-    pdf_object kids, kid;
-    pdf_span each, type;
-    if (depth > doc->limits->depth) return PDF_REFUSE_DEPTH;
-    pdf_refusal refusal = pdf_get_resolved(doc, node, "Kids", &kids);
+/* Finds the first page in the tree under `root`, which may have any number of levels. */
+static pdf_refusal first_page(pdf_document *doc, pdf_span root, pdf_object *page) {
+    pdf_buffer levels = {.arena = doc->arena}; /* a stack of pdf_members */
+    pdf_seen seen;
+    pdf_object kids;
+    pdf_span each;
+    pdf_refusal refusal = pdf_get_resolved(doc, root, "Kids", &kids);
     if (refusal) return refusal;
     pdf_members members = pdf_open(kids.value);
-    if (pdf_kind_of(kids.value) != PDF_ARRAY) return PDF_OK;
-    while (pdf_next(&members, &each)) {
-        if ((refusal = pdf_resolve(doc, each, &kid))) return refusal;
-        if (pdf_kind_of(kid.value) != PDF_DICT || !kid.num) continue;
-        bool typed = pdf_get(kid.value, "Type", &type);
-        if (!pdf_get(kid.value, "Kids", &each) || (typed && pdf_name_is(type, "Page"))) {
-            *page = kid;
-            return PDF_OK;
-        }
-        if ((refusal = first_page(doc, kid.value, depth + 1, page)) || page->num) return refusal;
+    if (!pdf_start_seen(&seen, doc->arena, doc->size)) return PDF_REFUSE_MEMORY;
+    if (pdf_kind_of(kids.value) == PDF_ARRAY) pdf_put(&levels, &members, sizeof members);
+    while (levels.length && !refusal && !page->num) {
+        pdf_members *top = (pdf_members *)(void *)(levels.bytes + levels.length - sizeof *top);
+        if (pdf_next(top, &each))
+            refusal = look_at_node(doc, each, &levels, &seen, page);
+        else
+            levels.length -= sizeof *top;
     }
-    return PDF_OK;
+    return refusal;
 }
 
-static int hex_digit(uint8_t c) {
-    if (pdf_is_digit(c)) return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decodes a string object, at most `room` bytes of it. Returns the number of bytes. */
-static size_t string_bytes(pdf_span value, uint8_t *out, size_t room) {
-    size_t n = 0;
-    if (pdf_kind_of(value) != PDF_STRING) return 0;
-    if (*value.at == '<') {
-        int high = -1;
-        for (const uint8_t *at = value.at + 1; at < value.end && n < room; at++) {
-            int digit = hex_digit(*at);
-            if (digit < 0) continue;
-            if (high >= 0) out[n++] = (uint8_t)(high << 4 | digit);
-            high = high < 0 ? digit : -1;
-        }
-        return n;
-    }
-    for (const uint8_t *at = value.at + 1; at < value.end - 1 && n < room; at++) {
-        uint8_t c = *at;
-        if (c == '\\' && at + 1 < value.end - 1) {
-            c = *++at;
-            if (c >= '0' && c <= '7') {
-                unsigned code = 0, digits = 0;
-                for (; digits < 3 && at < value.end - 1 && *at >= '0' && *at <= '7'; digits++) code = code * 8 + (unsigned)(*at++ - '0');
-                at--;
-                c = (uint8_t)code;
-            } else if (c == '\n' || c == '\r') {
-                if (c == '\r' && at + 1 < value.end - 1 && at[1] == '\n') at++;
-                continue;
-            }
-        }
-        out[n++] = c;
-    }
-    return n;
-}
-
-/* Remembers a field name that the new field must not have: "Signature" and a number without leading zeros. */
-static void note_name(form_walk *walk, pdf_span value) {
-    static const char PREFIX[] = "Signature";
-    enum { PREFIX_CHARS = sizeof PREFIX - 1, MAX_DIGITS = 9 };
-    uint8_t bytes[2 * (PREFIX_CHARS + MAX_DIGITS + 1) + 2];
-    size_t n = string_bytes(value, bytes, sizeof bytes), from = 0, step = 1;
-    if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) from = 3, step = 2; /* UTF-16BE: take the low bytes */
-    if (n >= 3 && bytes[0] == 0xef && bytes[1] == 0xbb && bytes[2] == 0xbf) from = 3;
-    char name[PREFIX_CHARS + MAX_DIGITS + 2];
-    size_t length = 0;
-    for (size_t i = from; i < n && length < sizeof name; i += step) {
-        if (step == 2 && bytes[i - 1]) return;
-        name[length++] = (char)bytes[i];
-    }
-    if (length <= PREFIX_CHARS || length > PREFIX_CHARS + MAX_DIGITS || memcmp(name, PREFIX, PREFIX_CHARS) != 0 || name[PREFIX_CHARS] == '0') return;
-    uint32_t number = 0;
-    for (size_t i = PREFIX_CHARS; i < length; i++) {
-        if (!pdf_is_digit((uint8_t)name[i])) return;
-        number = number * 10 + (uint32_t)(name[i] - '0');
-    }
-    if (number < TRACKED_NAMES) walk->used[number / 64] |= (uint64_t)1 << number % 64;
-    if (number > walk->highest) walk->highest = number;
-}
-
-/* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate
- * it. */
-static pdf_refusal check_locks(form_walk *walk, pdf_span parameters) {
-    pdf_object action, fields, name;
-    pdf_span each;
-    pdf_refusal refusal = pdf_get_resolved(walk->doc, parameters, "Action", &action);
+/* Reads the form, and checks all signatures. `permissions` is the value of /Perms in the catalog. */
+static pdf_refusal read_form(pdf_document *doc, pdf_structure *found, pdf_span form, pdf_span permissions) {
+    static const char *const KEYS[] = {"Fields", "SigFlags"};
+    pdf_fields fields = {0};
+    pdf_object resolved, certification;
+    pdf_span entries[2];
+    unsigned ambiguous;
+    pdf_refusal refusal = pdf_resolve(doc, permissions, &resolved);
     if (refusal) return refusal;
-    if (pdf_name_is(action.value, "All") || pdf_name_is(action.value, "Exclude")) return PDF_REFUSE_LOCKED;
-    if ((refusal = pdf_get_resolved(walk->doc, parameters, "Fields", &fields))) return refusal;
-    pdf_members members = pdf_open(fields.value);
-    while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
-        if ((refusal = pdf_resolve(walk->doc, each, &name))) return refusal;
-        note_name(walk, name.value);
-    }
+    if ((refusal = pdf_get_decisive(doc, resolved.value, "DocMDP", &certification))) return refusal;
+    if ((refusal = pdf_check_signature(doc, certification.value, &fields.names))) return refusal;
+    if ((refusal = pdf_resolve(doc, form, &found->form))) return refusal;
+    if (!pdf_get_entries(doc, found->form.value, KEYS, entries, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    found->fields_differ = ambiguous & 1;
+    found->flags_differ = ambiguous >> 1 & 1;
+    if ((refusal = pdf_resolve(doc, entries[0], &found->fields))) return refusal;
+    if ((refusal = pdf_walk_fields(doc, found->fields.value, &fields))) return refusal;
+    found->field_number = pdf_free_name(&fields.names);
+    found->has_signatures = fields.has_signatures || pdf_kind_of(certification.value) == PDF_DICT;
     return PDF_OK;
 }
 
-/* 12.8.2.2 and 12.8.2.4: whether an existing signature permits a further one. */
-static pdf_refusal check_transforms(form_walk *walk, pdf_span signature) {
-    pdf_document *doc = walk->doc;
-    pdf_object list, reference, method, parameters, value;
-    pdf_span each;
-    int64_t level;
-    pdf_refusal refusal = pdf_get_resolved(doc, signature, "Reference", &list);
+/* ISO 14289-1 7.18.3: in a tagged document, a page with annotations says that their order is that of the structure.
+ * Where there are signatures, the entry would be a change that they may not permit. */
+static pdf_refusal read_tabs(pdf_document *doc, pdf_structure *found, pdf_span mark_info, pdf_span tabs) {
+    pdf_object marks, marked, order;
+    pdf_refusal refusal = pdf_resolve(doc, mark_info, &marks);
     if (refusal) return refusal;
-    if (pdf_kind_of(list.value) != PDF_ARRAY) return PDF_OK;
-    pdf_members members = pdf_open(list.value);
-    while (pdf_next(&members, &each)) {
-        if ((refusal = pdf_resolve(doc, each, &reference))) return refusal;
-        if ((refusal = pdf_get_resolved(doc, reference.value, "TransformMethod", &method))) return refusal;
-        if ((refusal = pdf_get_resolved(doc, reference.value, "TransformParams", &parameters))) return refusal;
-        if ((refusal = pdf_get_resolved(doc, parameters.value, "P", &value))) return refusal;
-        bool forbids = pdf_to_integer(value.value, &level) && level == 1;
-        if (forbids && pdf_name_is(method.value, "DocMDP")) return PDF_REFUSE_CERTIFIED;
-        if (forbids && pdf_name_is(method.value, "FieldMDP")) return PDF_REFUSE_LOCKED;
-        if (pdf_name_is(method.value, "FieldMDP") && (refusal = check_locks(walk, parameters.value))) return refusal;
-    }
+    if ((refusal = pdf_get_resolved(doc, marks.value, "Marked", &marked))) return refusal;
+    if ((refusal = pdf_resolve(doc, tabs, &order))) return refusal;
+    bool is_marked = pdf_skip_word(marked.value.at, marked.value.end, "true") != NULL;
+    found->wants_tabs = is_marked && pdf_kind_of(order.value) == PDF_NULL && !found->has_signatures;
     return PDF_OK;
 }
 
-static pdf_refusal walk_field(form_walk *walk, pdf_span value, bool named, unsigned depth) {
-    pdf_object field, kids, signature, type, name;
-    pdf_span each;
-    pdf_document *doc = walk->doc;
-    if (depth > doc->limits->depth) return PDF_REFUSE_DEPTH;
-    pdf_refusal refusal = pdf_resolve(doc, value, &field);
-    if (refusal) return refusal;
-    if (!named) {
-        if ((refusal = pdf_get_resolved(doc, field.value, "T", &name))) return refusal;
-        named = pdf_kind_of(name.value) == PDF_STRING;
-        note_name(walk, name.value);
-    }
-    if ((refusal = pdf_get_resolved(doc, field.value, "FT", &type))) return refusal;
-    if (pdf_name_is(type.value, "Sig")) {
-        if ((refusal = pdf_get_resolved(doc, field.value, "V", &signature))) return refusal;
-        if (pdf_kind_of(signature.value) == PDF_DICT) {
-            walk->found->has_signatures = true;
-            if ((refusal = check_transforms(walk, signature.value))) return refusal;
-        }
-    }
-    if (named && !walk->all_fields) return PDF_OK;
-    if ((refusal = pdf_get_resolved(doc, field.value, "Kids", &kids))) return refusal;
-    if (pdf_kind_of(kids.value) != PDF_ARRAY) return PDF_OK;
-    pdf_members members = pdf_open(kids.value);
-    while (pdf_next(&members, &each))
-        if ((refusal = walk_field(walk, each, named, depth + 1))) return refusal;
-    return PDF_OK;
-}
-
-static uint32_t free_number(const form_walk *walk) {
-    for (uint32_t n = 1; n < TRACKED_NAMES; n++)
-        if (!(walk->used[n / 64] >> n % 64 & 1)) return n;
-    return walk->highest + 1;
-}
-
-static pdf_refusal read_form(pdf_document *doc, pdf_structure *found) {
-    form_walk walk = {.doc = doc, .found = found};
-    pdf_object flags, permissions, certification;
-    pdf_span each;
-    int64_t bits;
-    pdf_refusal refusal = pdf_get_resolved(doc, found->catalog.value, "Perms", &permissions);
-    if (refusal) return refusal;
-    if ((refusal = pdf_get_resolved(doc, permissions.value, "DocMDP", &certification))) return refusal;
-    if ((refusal = check_transforms(&walk, certification.value))) return refusal;
-    if ((refusal = pdf_get_resolved(doc, found->catalog.value, "AcroForm", &found->form))) return refusal;
-    if ((refusal = pdf_get_resolved(doc, found->form.value, "SigFlags", &flags))) return refusal;
-    walk.all_fields = doc->rebuilt || pdf_kind_of(permissions.value) == PDF_DICT || (pdf_to_integer(flags.value, &bits) && bits & 1);
-    if ((refusal = pdf_get_resolved(doc, found->form.value, "Fields", &found->fields))) return refusal;
-    pdf_members members = pdf_open(found->fields.value);
-    if (pdf_kind_of(found->fields.value) == PDF_ARRAY)
-        while (pdf_next(&members, &each))
-            if ((refusal = walk_field(&walk, each, false, 0))) return refusal;
-    found->field_number = free_number(&walk);
-    return PDF_OK;
-}
+/* How often a value is read while it is checked and written. */
+enum { WRITING_SEARCHES = 8 };
 
 /* The update copies these values without repairing them, so they must be well-formed for strict readers too. */
-static bool usable(const pdf_structure *found) {
+static pdf_refusal check_taken(pdf_document *doc, const pdf_structure *found) {
     const pdf_object *taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
-    for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++)
-        if (!pdf_well_formed(taken[i]->value)) return false;
-    return true;
+    for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++) {
+        if (!pdf_spend(doc, WRITING_SEARCHES * (size_t)(taken[i]->value.end - taken[i]->value.at))) return PDF_REFUSE_OBJECTS;
+        if (!pdf_well_formed(taken[i]->value)) return PDF_REFUSE_BROKEN_OBJECT;
+    }
+    return PDF_OK;
+}
+
+/* Answers that the document is encrypted, if it is, and notes what its encryption permits to readers who open it without
+ * the owner's password. */
+static pdf_refusal check_encryption(pdf_document *doc, pdf_structure *found, pdf_span entry) {
+    pdf_object encryption, filter, permissions;
+    int64_t bits;
+    pdf_refusal refusal = pdf_resolve(doc, entry, &encryption);
+    if (refusal || pdf_kind_of(encryption.value) == PDF_NULL) return refusal;
+    if (!pdf_get_resolved(doc, encryption.value, "Filter", &filter) && !pdf_get_resolved(doc, encryption.value, "P", &permissions) &&
+        pdf_name_is(filter.value, "Standard") && pdf_to_integer(permissions.value, &bits)) {
+        found->is_restricted = true;
+        found->permissions = (uint32_t)bits;
+    }
+    return PDF_REFUSE_ENCRYPTED;
+}
+
+/* Reads the trailers, of which the newest that has an entry counts. */
+static pdf_refusal read_catalog(pdf_document *doc, pdf_structure *found) {
+    static const char *const KEYS[] = {"Root", "Encrypt"};
+    pdf_span entries[2];
+    unsigned ambiguous;
+    if (!pdf_get_entries(doc, doc->trailer, KEYS, entries, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    if (ambiguous >> 1 & 1) return PDF_REFUSE_AMBIGUOUS;
+    for (unsigned i = 0; i < 2; i++)
+        if (entries[i].at == entries[i].end && doc->section_count > 1) pdf_trailer_get(doc, KEYS[i], &entries[i]);
+    pdf_refusal refusal = check_encryption(doc, found, entries[1]);
+    if (refusal) return refusal;
+    if (entries[0].at == entries[0].end) return PDF_REFUSE_NO_CATALOG;
+    if ((refusal = pdf_resolve(doc, entries[0], &found->catalog))) return refusal;
+    return pdf_kind_of(found->catalog.value) == PDF_DICT && found->catalog.num ? PDF_OK : PDF_REFUSE_NO_CATALOG;
 }
 
 pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *found) {
-    pdf_span root, encrypt;
-    pdf_object pages, resolved;
+    enum { PAGES, PERMISSIONS, FORM, MARK_INFO, CATALOG_KEYS };
+    static const char *const IN_CATALOG[CATALOG_KEYS] = {"Pages", "Perms", "AcroForm", "MarkInfo"}, *const IN_PAGE[] = {"Annots", "Tabs"};
+    pdf_span entries[CATALOG_KEYS], in_page[2];
+    pdf_object pages;
+    unsigned ambiguous;
     memset(found, 0, sizeof *found);
-    if (pdf_trailer_get(doc, "Encrypt", &encrypt)) {
-        pdf_refusal refusal = pdf_resolve(doc, encrypt, &resolved);
-        if (refusal) return refusal;
-        if (pdf_kind_of(resolved.value) != PDF_NULL) return PDF_REFUSE_ENCRYPTED;
-    }
-    if (!pdf_trailer_get(doc, "Root", &root)) return PDF_REFUSE_NO_CATALOG;
-    pdf_refusal refusal = pdf_resolve(doc, root, &found->catalog);
+    pdf_refusal refusal = read_catalog(doc, found);
     if (refusal) return refusal;
-    if (pdf_kind_of(found->catalog.value) != PDF_DICT || !found->catalog.num) return PDF_REFUSE_NO_CATALOG;
-    if ((refusal = pdf_get_resolved(doc, found->catalog.value, "Pages", &pages))) return refusal;
+    if (!pdf_get_entries(doc, found->catalog.value, IN_CATALOG, entries, CATALOG_KEYS, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    found->form_differs = ambiguous >> FORM & 1;
+    if ((refusal = pdf_resolve(doc, entries[PAGES], &pages))) return refusal;
     if (pdf_kind_of(pages.value) != PDF_DICT) return PDF_REFUSE_NO_PAGES;
-    if ((refusal = first_page(doc, pages.value, 0, &found->page))) return refusal;
+    if ((refusal = first_page(doc, pages.value, &found->page))) return refusal;
     if (!found->page.num) return PDF_REFUSE_NO_PAGES;
-    if ((refusal = pdf_get_resolved(doc, found->page.value, "Annots", &found->annots))) return refusal;
-    if ((refusal = read_form(doc, found))) return refusal;
-    return usable(found) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
+    if (ambiguous >> PERMISSIONS & 1) return PDF_REFUSE_AMBIGUOUS;
+    if (!pdf_get_entries(doc, found->page.value, IN_PAGE, in_page, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    found->annots_differ = ambiguous & 1;
+    if ((refusal = pdf_resolve(doc, in_page[0], &found->annots))) return refusal;
+    if ((refusal = read_form(doc, found, entries[FORM], entries[PERMISSIONS]))) return refusal;
+    if ((refusal = read_tabs(doc, found, entries[MARK_INFO], in_page[1]))) return refusal;
+    return check_taken(doc, found);
 }

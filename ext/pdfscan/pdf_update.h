@@ -2,7 +2,7 @@
 #ifndef BATCHSEAL_PDF_UPDATE_H
 #define BATCHSEAL_PDF_UPDATE_H
 
-#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_structure.h"
 
 /* A table row has ten digits for an offset (7.5.4). */
 #define PDF_MAX_FILE_BYTES ((size_t)9000000000)

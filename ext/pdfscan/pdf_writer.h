@@ -3,14 +3,14 @@
 #ifndef BATCHSEAL_PDF_WRITER_H
 #define BATCHSEAL_PDF_WRITER_H
 
-#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_structure.h"
 
 typedef struct {
     uint32_t num, gen;
     uint64_t offset;
 } pdf_written;
 
-enum { PDF_MAX_WRITTEN = 8 };
+enum { PDF_MAX_WRITTEN = 12 };
 
 typedef struct {
     pdf_document *doc;

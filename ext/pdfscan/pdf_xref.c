@@ -5,12 +5,13 @@
 #include "pdfscan/pdf_document.h"
 #include "pdfscan/pdf_rows.h"
 
-enum { TAIL_BYTES = 2048 };
+/* How often the trailer of a section is searched for a key, at most: here, and for keys that no trailer has. */
+enum { TAIL_BYTES = 2048, SUBSECTION_WORK = 16, TRAILER_SEARCHES = 12 };
 
 /* Converts text rows of a wrong length into rows of widths 1, 8 and 4. Many files end a row with one or three bytes. */
 static const uint8_t *convert_rows(pdf_document *doc, const uint8_t *at, pdf_subsection *rows) {
     const uint8_t *end = doc->file.end;
-    if (rows->count > (size_t)(end - at) / PDF_TEXT_ENTRY_BYTES) return NULL;
+    if (rows->count > (size_t)(end - at) / PDF_TEXT_ENTRY_BYTES || !pdf_spend(doc, (size_t)rows->count * PDF_TEXT_ROW_BYTES)) return NULL;
     uint8_t *out = pdf_alloc(doc->arena, (size_t)rows->count * PDF_OWN_ROW_BYTES);
     if (!out) return NULL;
     rows->rows = out;
@@ -43,6 +44,7 @@ static pdf_refusal read_table(pdf_document *doc, const uint8_t *at, pdf_section 
     pdf_refusal refusal;
     while (!(next = pdf_skip_word(at = pdf_skip_space(at, end), end, "trailer"))) {
         uint64_t first, count;
+        if (!pdf_spend(doc, SUBSECTION_WORK)) return PDF_REFUSE_OBJECTS;
         if (!(at = pdf_skip_number(at, end, &first)) || !(at = pdf_skip_number(pdf_skip_space(at, end), end, &count))) return PDF_REFUSE_BROKEN_XREF;
         at = pdf_skip_space(at, end);
         if (first > PDF_MAX_OBJECT_NUMBER || count > PDF_MAX_OBJECT_NUMBER + 1 - first) return PDF_REFUSE_BROKEN_XREF;
@@ -126,6 +128,24 @@ static bool find_startxref(const pdf_document *doc, uint64_t *offset) {
     return at && pdf_skip_number(pdf_skip_space(at + 9, end), end, offset);
 }
 
+/* The offset that /Prev or /XRefStm holds; 0 if there is no such section. Some writers say so by 0. Others have a
+ * reference there, which is either meant as one or is the offset with " 0 R" behind it. */
+static pdf_refusal section_offset(pdf_document *doc, pdf_span value, uint64_t *offset) {
+    pdf_object object;
+    uint32_t num, gen;
+    int64_t number;
+    *offset = 0;
+    if (pdf_kind_of(value) == PDF_NULL) return PDF_OK;
+    if (pdf_to_ref(value, &num, &gen)) {
+        bool is_meant = !pdf_resolve(doc, value, &object) && pdf_to_integer(object.value, &number) && number >= 0;
+        *offset = is_meant ? (uint64_t)number : num;
+        return PDF_OK;
+    }
+    if (!pdf_to_integer(value, &number) || number < 0) return PDF_REFUSE_BROKEN_XREF;
+    *offset = (uint64_t)number;
+    return PDF_OK;
+}
+
 static pdf_section *new_section(pdf_document *doc) {
     uint32_t n = doc->section_count;
     if ((n & (n - 1)) == 0) {
@@ -137,41 +157,42 @@ static pdf_section *new_section(pdf_document *doc) {
     return &doc->sections[doc->section_count++];
 }
 
-static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section) {
-    pdf_span value;
-    int64_t offset;
-    if (section->is_stream || !pdf_get(section->trailer, "XRefStm", &value)) return PDF_OK;
+/* `entry` is the value of /XRefStm in the trailer of the section. */
+static pdf_refusal read_hidden(pdf_document *doc, pdf_section *section, pdf_span entry) {
+    uint64_t offset;
+    if (section->is_stream || pdf_kind_of(entry) == PDF_NULL) return PDF_OK;
+    pdf_refusal refusal = section_offset(doc, entry, &offset);
+    if (refusal || !offset) return refusal;
     pdf_section *hidden = pdf_alloc(doc->arena, sizeof *hidden);
     if (!hidden) return PDF_REFUSE_MEMORY;
-    if (!pdf_to_integer(value, &offset) || offset < 0) return PDF_REFUSE_BROKEN_XREF;
-    pdf_refusal refusal = read_section(doc, (uint64_t)offset, hidden);
+    refusal = read_section(doc, offset, hidden);
     if (!refusal && hidden->is_stream) section->hidden = hidden;
     return refusal;
 }
 
 pdf_refusal pdf_read_xref(pdf_document *doc) {
+    enum { HIDDEN, PREVIOUS, SIZE, KEYS };
+    static const char *const NAMES[KEYS] = {"XRefStm", "Prev", "Size"};
     uint64_t offset;
-    int64_t previous;
-    pdf_span value;
+    int64_t size;
+    pdf_span entries[KEYS];
     if (!find_startxref(doc, &offset)) return PDF_REFUSE_BROKEN_XREF;
     for (;;) {
         if (doc->section_count == doc->limits->sections) return PDF_REFUSE_SECTIONS;
         pdf_section *section = new_section(doc);
         if (!section) return PDF_REFUSE_MEMORY;
         pdf_refusal refusal = read_section(doc, offset, section);
-        if (refusal || (refusal = read_hidden(doc, section))) return refusal;
+        if (refusal) return refusal;
+        if (!pdf_spend(doc, TRAILER_SEARCHES * (size_t)(section->trailer.end - section->trailer.at))) return PDF_REFUSE_OBJECTS;
+        pdf_get_each(section->trailer, NAMES, entries, KEYS);
+        if (pdf_to_integer(entries[SIZE], &size) && size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
+        if ((refusal = read_hidden(doc, section, entries[HIDDEN]))) return refusal;
         if (!pdf_well_formed(section->trailer)) return PDF_REFUSE_BROKEN_XREF;
         for (uint32_t i = 0; i + 1 < doc->section_count; i++)
             if (doc->sections[i].start == section->start) return PDF_REFUSE_XREF_LOOP;
-        if (!pdf_get(section->trailer, "Prev", &value) || pdf_kind_of(value) == PDF_NULL) break;
-        if (!pdf_to_integer(value, &previous) || previous < 0) return PDF_REFUSE_BROKEN_XREF;
-        offset = (uint64_t)previous;
+        if ((refusal = section_offset(doc, entries[PREVIOUS], &offset))) return refusal;
+        if (!offset) break;
     }
     doc->trailer = doc->sections[0].trailer;
-    for (uint32_t i = 0; i < doc->section_count; i++) {
-        int64_t size;
-        if (!pdf_get(doc->sections[i].trailer, "Size", &value) || !pdf_to_integer(value, &size)) continue;
-        if (size <= PDF_MAX_OBJECT_NUMBER && size > (int64_t)doc->size) doc->size = (uint64_t)size;
-    }
     return PDF_OK;
 }

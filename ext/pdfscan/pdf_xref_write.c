@@ -1,11 +1,8 @@
 /* Writes the update's xref section and trailer (ISO 32000-2 7.5.4, 7.5.5, 7.5.8). */
-#include <stdlib.h>
-#include <string.h>
-
 #include "pdfscan/pdf_rows.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { FREE_GENERATION = 65535, SPARSE_FACTOR = 4, SPARSE_BASE = 1024 };
+enum { FREE_GENERATION = 65535, SPARSE_FACTOR = 4, SPARSE_BASE = 1024, ROW_WORK = 16 };
 
 typedef struct {
     uint32_t num, generation; /* generation: or the index in the object stream */
@@ -13,48 +10,57 @@ typedef struct {
     uint8_t type;
 } row;
 
-static int by_number(const void *a, const void *b) {
-    uint32_t x = ((const row *)a)->num, y = ((const row *)b)->num;
-    return x < y ? -1 : x > y;
+/* Gives the rows of the section, sorted by number. After a repair this is the only section, so it lists every object in
+ * one run from object 0, and numbers that are not used as free. If most numbers are not used, it leaves them out. The
+ * rows are made one by one, since there may be a million. */
+typedef struct {
+    const pdf_writer *writer;
+    uint64_t num;    /* the next number, unless only written objects are listed */
+    size_t found;    /* index of the next object in doc->found */
+    unsigned written; /* index of the next object in writer->written */
+    bool lists_free;
+} row_source;
+
+static row_source first_row(const pdf_writer *w) {
+    const pdf_document *doc = w->doc;
+    return (row_source){.writer = w, .lists_free = doc->rebuilt && doc->size <= doc->found_count * SPARSE_FACTOR + SPARSE_BASE};
 }
 
-static void put_row(pdf_buffer *rows, row r) { pdf_put(rows, &r, sizeof r); }
+/* About how many rows there are. */
+static size_t expected_rows(const row_source *source) {
+    const pdf_document *doc = source->writer->doc;
+    return (source->lists_free ? (size_t)doc->size : doc->found_count) + PDF_MAX_WRITTEN;
+}
 
-/* After a repair this is the only section, so it lists every object in one run from object 0, and numbers that are not
- * used as free. If most numbers are not used, it leaves them out. */
-static void put_rebuilt_rows(const pdf_writer *w, pdf_buffer *rows) {
-    const pdf_subsection *all = &w->doc->sections[0].subsections[0];
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < all->count; i++) found += all->rows[PDF_OWN_ROW_BYTES * (size_t)i] != PDF_ENTRY_FREE;
-    bool sparse = all->count > (uint64_t)found * SPARSE_FACTOR + SPARSE_BASE;
-    put_row(rows, (row){.generation = FREE_GENERATION});
-    for (uint32_t num = 1; num < all->count; num++) {
-        /* There may be a million of these, so this comes before the lookup. */
-        if (sparse && all->rows[PDF_OWN_ROW_BYTES * (size_t)num] == PDF_ENTRY_FREE) continue;
-        bool rewritten = false;
-        for (unsigned i = 0; i < w->written_count; i++) rewritten |= w->written[i].num == num;
-        pdf_entry entry = rewritten ? (pdf_entry){.type = PDF_ENTRY_MISSING} : pdf_lookup(w->doc, num);
-        bool used = entry.type == PDF_ENTRY_PLAIN || entry.type == PDF_ENTRY_COMPRESSED;
-        if (used)
-            put_row(rows, (row){num, entry.generation, entry.location, (uint8_t)entry.type});
-        else if (!sparse && !rewritten)
-            put_row(rows, (row){.num = num, .generation = FREE_GENERATION});
+static bool next_row(row_source *source, row *out) {
+    const pdf_writer *w = source->writer;
+    const pdf_document *doc = w->doc;
+    uint64_t none = UINT64_MAX, found = source->found < doc->found_count ? doc->found[source->found].num : none;
+    uint64_t written = source->written < w->written_count ? w->written[source->written].num : none;
+    uint64_t num = found < written ? found : written;
+    if (doc->rebuilt && source->num < num && source->num < doc->size && (source->num == 0 || source->lists_free)) {
+        *out = (row){.num = (uint32_t)source->num++, .generation = FREE_GENERATION};
+        return true;
     }
-}
-
-static bool collect_rows(const pdf_writer *w, pdf_buffer *rows) {
-    if (w->doc->rebuilt) put_rebuilt_rows(w, rows);
-    for (unsigned i = 0; i < w->written_count; i++)
-        put_row(rows, (row){w->written[i].num, w->written[i].gen, w->written[i].offset, PDF_ENTRY_PLAIN});
-    if (rows->failed) return false;
-    qsort(rows->bytes, rows->length / sizeof(row), sizeof(row), by_number);
+    if (num == none) return false;
+    source->num = num + 1;
+    if (found == num) {
+        const pdf_found *object = &doc->found[source->found++];
+        *out = (row){object->num, object->generation, object->location, object->compressed ? PDF_ENTRY_COMPRESSED : PDF_ENTRY_PLAIN};
+    }
+    if (written == num) {
+        const pdf_written *object = &w->written[source->written++];
+        *out = (row){object->num, object->gen, object->offset, PDF_ENTRY_PLAIN};
+    }
     return true;
 }
 
-static size_t run_length(const row *rows, size_t n) {
-    size_t length = 1;
-    while (length < n && rows[length].num == rows[length - 1].num + 1) length++;
-    return length;
+/* The number of rows from this one on whose numbers follow each other. */
+static uint64_t run_length(row_source source) {
+    row each;
+    uint64_t n = 0, previous = 0;
+    for (; next_row(&source, &each) && (!n || each.num == previous + 1); n++) previous = each.num;
+    return n;
 }
 
 static void put_big_endian(pdf_buffer *out, uint64_t value, unsigned bytes) {
@@ -80,7 +86,6 @@ static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span
     pdf_members members = pdf_open(id);
     pdf_span first, second, third;
     bool usual = pdf_kind_of(id) == PDF_ARRAY && pdf_next(&members, &first) && pdf_next(&members, &second) && !pdf_next(&members, &third);
-    pdf_puts(w->out, "\n/ID ");
     if (!usual || pdf_kind_of(first) != PDF_STRING || pdf_kind_of(second) != PDF_STRING) {
         pdf_put(w->out, id.at, (size_t)(id.end - id.at));
         return;
@@ -98,19 +103,23 @@ static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span
     pdf_puts(w->out, ">]");
 }
 
-static bool belongs_to_section(pdf_span key) {
-    static const char *const KEYS[] = {"Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "Encrypt", "F", "FFilter", "FDecodeParms", "DL", "ID"};
-    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
-        if (pdf_name_is(key, KEYS[i])) return true;
-    return false;
+/* Entries that are not copied: those that put_trailer_entries() writes by itself, then those that describe a section. */
+enum { ROOT, INFO, ID, OWN_KEYS };
+static const char *const NOT_COPIED[] = {"Root", "Info", "ID", "Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "Encrypt", "F", "FFilter", "FDecodeParms", "DL"};
+enum { NOT_COPIED_KEYS = sizeof NOT_COPIED / sizeof *NOT_COPIED };
+
+static unsigned place_of(pdf_span key) {
+    unsigned i = 0;
+    while (i < NOT_COPIED_KEYS && !pdf_name_is(key, NOT_COPIED[i])) i++;
+    return i;
 }
 
 /* 7.5.6: copies all entries of the previous trailer except those that describe its own section. */
 static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) {
+    static const char *const WRITTEN[OWN_KEYS] = {"\n/Root ", "\n/Info ", "\n/ID "};
     const pdf_document *doc = w->doc;
-    static const char *const NEEDED[] = {"Root", "Info"};
     pdf_members members = pdf_open(doc->trailer);
-    pdf_span key, value, other;
+    pdf_span key, value, own[OWN_KEYS] = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
     pdf_puts(w->out, "/Size ");
     pdf_put_number(w->out, w->next_number, 1);
     if (!doc->rebuilt) {
@@ -119,33 +128,42 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
     }
     /* A trailer that the scan found may be malformed, so only /Root, /Info and /ID are taken from it. */
     while (!doc->rebuilt && pdf_next_pair(&members, &key, &value)) {
-        if (belongs_to_section(key) || value.at == value.end) continue;
+        unsigned place = place_of(key);
+        if (place < OWN_KEYS) own[place] = value;
+        if (place < NOT_COPIED_KEYS || value.at == value.end) continue;
         pdf_puts(w->out, "\n");
         pdf_put(w->out, key.at, (size_t)(key.end - key.at));
         pdf_puts(w->out, " ");
         pdf_put(w->out, value.at, (size_t)(value.end - value.at));
     }
-    for (unsigned i = 0; i < 2; i++) {
-        if ((!doc->rebuilt && pdf_get(doc->trailer, NEEDED[i], &other)) || !pdf_trailer_get(doc, NEEDED[i], &value) || !pdf_well_formed(value)) continue;
-        pdf_puts(w->out, i ? "\n/Info " : "\n/Root ");
-        pdf_put(w->out, value.at, (size_t)(value.end - value.at));
+    for (unsigned i = 0; i < OWN_KEYS; i++) {
+        if (!own[i].at && !pdf_trailer_get(doc, NOT_COPIED[i], &own[i])) continue;
+        if (own[i].at == own[i].end || !pdf_well_formed(own[i])) continue;
+        pdf_puts(w->out, WRITTEN[i]);
+        if (i == ID)
+            put_file_id(w, request, own[i]);
+        else
+            pdf_put(w->out, own[i].at, (size_t)(own[i].end - own[i].at));
     }
-    if (pdf_trailer_get(doc, "ID", &value) && value.at < value.end && pdf_well_formed(value)) put_file_id(w, request, value);
 }
 
-static void put_table(pdf_writer *w, const pdf_plan_request *request, const row *rows, size_t n) {
+static void put_table(pdf_writer *w, const pdf_plan_request *request, row_source rows) {
+    row each;
+    pdf_reserve(w->out, expected_rows(&rows) * PDF_TEXT_ROW_BYTES);
     pdf_puts(w->out, "xref\n");
-    for (size_t run; n; rows += run, n -= run) {
-        run = run_length(rows, n);
-        pdf_put_number(w->out, rows->num, 1);
-        pdf_puts(w->out, " ");
-        pdf_put_number(w->out, run, 1);
-        pdf_puts(w->out, "\n");
-        for (size_t i = 0; i < run; i++) {
-            pdf_put_number(w->out, rows[i].location, 10);
+    for (uint64_t run; (run = run_length(rows));) {
+        bool starts = true;
+        for (; run && next_row(&rows, &each); run--, starts = false) {
+            if (starts) {
+                pdf_put_number(w->out, each.num, 1);
+                pdf_puts(w->out, " ");
+                pdf_put_number(w->out, run, 1);
+                pdf_puts(w->out, "\n");
+            }
+            pdf_put_number(w->out, each.location, 10);
             pdf_puts(w->out, " ");
-            pdf_put_number(w->out, rows[i].generation, 5);
-            pdf_puts(w->out, rows[i].type == PDF_ENTRY_FREE ? " f \n" : " n \n");
+            pdf_put_number(w->out, each.generation, 5);
+            pdf_puts(w->out, each.type == PDF_ENTRY_FREE ? " f \n" : " n \n");
         }
     }
     pdf_puts(w->out, "trailer\n<<");
@@ -153,11 +171,26 @@ static void put_table(pdf_writer *w, const pdf_plan_request *request, const row 
     pdf_puts(w->out, ">>\n");
 }
 
-static void put_stream(pdf_writer *w, const pdf_plan_request *request, const row *rows, size_t n) {
-    uint64_t largest = 0, last = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i].location > largest) largest = rows[i].location;
-        if (rows[i].generation > last) last = rows[i].generation;
+static void put_index(pdf_writer *w, row_source rows) {
+    row each;
+    pdf_puts(w->out, "]/Index[");
+    for (uint64_t run, starts = 0; (run = run_length(rows)); starts = 1) {
+        for (uint64_t i = 0; i < run && next_row(&rows, &each); i++)
+            if (i == 0) {
+                if (starts) pdf_puts(w->out, " ");
+                pdf_put_number(w->out, each.num, 1);
+                pdf_puts(w->out, " ");
+                pdf_put_number(w->out, run, 1);
+            }
+    }
+}
+
+static void put_stream(pdf_writer *w, const pdf_plan_request *request, row_source rows) {
+    uint64_t largest = 0, last = 0, n = 0;
+    row each;
+    for (row_source all = rows; next_row(&all, &each); n++) {
+        if (each.location > largest) largest = each.location;
+        if (each.generation > last) last = each.generation;
     }
     unsigned middle = bytes_for(largest), end = bytes_for(last);
     pdf_put_number(w->out, w->next_number - 1, 1);
@@ -165,41 +198,43 @@ static void put_stream(pdf_writer *w, const pdf_plan_request *request, const row
     pdf_put_number(w->out, middle, 1);
     pdf_puts(w->out, " ");
     pdf_put_number(w->out, end, 1);
-    pdf_puts(w->out, "]/Index[");
-    for (size_t i = 0, run; i < n; i += run) {
-        run = run_length(rows + i, n - i);
-        if (i) pdf_puts(w->out, " ");
-        pdf_put_number(w->out, rows[i].num, 1);
-        pdf_puts(w->out, " ");
-        pdf_put_number(w->out, run, 1);
-    }
+    put_index(w, rows);
     pdf_puts(w->out, "]/Length ");
     pdf_put_number(w->out, n * (1 + middle + end), 1);
     put_trailer_entries(w, request);
     pdf_puts(w->out, ">>\nstream\n");
-    for (size_t i = 0; i < n; i++) {
-        pdf_put(w->out, &rows[i].type, 1);
-        put_big_endian(w->out, rows[i].location, middle);
-        put_big_endian(w->out, rows[i].generation, end);
+    pdf_reserve(w->out, n * (1 + middle + end) + 64);
+    while (next_row(&rows, &each)) {
+        pdf_put(w->out, &each.type, 1);
+        put_big_endian(w->out, each.location, middle);
+        put_big_endian(w->out, each.generation, end);
     }
     pdf_puts(w->out, "\nendstream\nendobj\n");
 }
 
+/* Sorts the written objects by number. Returns false if two of them are the same. */
+static bool sort_written(pdf_writer *w) {
+    for (unsigned i = 1; i < w->written_count; i++)
+        for (unsigned j = i; j && w->written[j].num <= w->written[j - 1].num; j--) {
+            if (w->written[j].num == w->written[j - 1].num) return false;
+            pdf_written swapped = w->written[j];
+            w->written[j] = w->written[j - 1];
+            w->written[j - 1] = swapped;
+        }
+    return true;
+}
+
 pdf_refusal pdf_write_xref(pdf_writer *w, const pdf_plan_request *request) {
-    pdf_buffer rows = {.arena = w->doc->arena};
     bool is_stream = w->doc->sections[0].is_stream;
     uint64_t start = pdf_position(w);
     if (is_stream) w->written[w->written_count++] = (pdf_written){(uint32_t)w->next_number++, 0, start};
-    if (!collect_rows(w, &rows)) return PDF_REFUSE_MEMORY;
-    const row *sorted = (const row *)(const void *)rows.bytes;
-    size_t n = rows.length / sizeof *sorted;
     /* Two parts of the document may claim to be the same object, and the update would write both. */
-    for (size_t i = 1; i < n; i++)
-        if (sorted[i].num == sorted[i - 1].num) return PDF_REFUSE_BROKEN_OBJECT;
+    if (!sort_written(w)) return PDF_REFUSE_BROKEN_OBJECT;
+    if (!pdf_spend(w->doc, w->doc->found_count * ROW_WORK)) return PDF_REFUSE_OBJECTS;
     if (is_stream)
-        put_stream(w, request, sorted, n);
+        put_stream(w, request, first_row(w));
     else
-        put_table(w, request, sorted, n);
+        put_table(w, request, first_row(w));
     pdf_puts(w->out, "startxref\n");
     pdf_put_number(w->out, start, 1);
     pdf_puts(w->out, "\n%%EOF\n");

@@ -6,7 +6,6 @@ Modules that only one kind of process needs are imported where that process is b
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,8 +20,10 @@ import uvloop
 
 from batchseal._native import base64, digest, scanner
 from batchseal.admission.ledger import Ledger
+from batchseal.admission.working import WorkingMemory
 from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
+from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
 from batchseal.payloads.interface import Payloads
@@ -30,17 +31,22 @@ from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, unreachable_levels
-from batchseal.settings.load import Settings
+from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
+from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
     from batchseal.intake.schema import Limits
+    from batchseal.signer.preparation import Reserve
+    from batchseal.signer.queue import SigningQueue
+    from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
     from batchseal.worker.service import Service
 
@@ -48,6 +54,10 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 10
 # How long the start waits for the signing service to say which credentials there are.
 CREDENTIALS_SECONDS = 2
+
+# The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
+# memory that was free for 0.1 s. By default the heap keeps what a flood of connections needed.
+SERVER_HEAP = "_RJEM_MALLOC_CONF", "background_thread:true,max_background_threads:1,dirty_decay_ms:100"
 
 log = structlog.get_logger("app")
 
@@ -61,10 +71,10 @@ def use_kernels(settings: Settings) -> None:
         raise ConfigurationError(f"--kernel: {problem}") from None
 
 
-def native_pool(settings: Settings) -> ThreadPoolExecutor:
+def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
     sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
-    return ThreadPoolExecutor(max_workers=sizes.native_threads, thread_name_prefix="native")
+    return SharedPool(sizes.native_threads, spare=settings.spare_threads)
 
 
 def limits_of(settings: Settings) -> "Limits":
@@ -82,9 +92,9 @@ def limits_of(settings: Settings) -> "Limits":
     )
 
 
-def formats_of(settings: Settings) -> Formats:
-    """The signature formats, with what the settings allow."""
-    return Formats(has_time_stamps=bool(settings.timestamp_urls))
+def formats_of(settings: Settings, memory: Memory) -> Formats:
+    """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
+    return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -123,33 +133,48 @@ def signature_defaults(settings: Settings, services: ClientServices, client_serv
     return replace(own, level=max(own.level, Level[settings.signature_level]))
 
 
+def admission_of(
+    settings: Settings,
+    services: ClientServices,
+    ledger: Ledger,
+    payloads: Payloads,
+    make_room: "MakeRoom | None" = None,
+) -> "Admission":
+    """What decides whether there is room, in a worker or in the signer."""
+    from batchseal.admission.admission import Admission
+    from batchseal.admission.limits import budgets_of
+
+    budgets = budgets_of(settings)
+    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+
+
 async def build_service(
     settings: Settings, services: ClientServices
 ) -> tuple["Service", Callable[[], Awaitable[None]]]:
     """The service that a worker offers to the API, and a function that closes it."""
-    from batchseal.admission.admission import Admission
-    from batchseal.admission.limits import budgets_of
     from batchseal.worker.service import Service
 
     link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
-    async def make_room(needed_bytes: int) -> None:
+    async def make_room(needed_bytes: int, client: str) -> None:
         with suppress(BatchsealError, TimeoutError):
-            await link.call("make_room", needed_bytes)
+            await link.call("make_room", needed_bytes, client)
 
     payloads = payload_store(settings)
+    admission = admission_of(settings, services, ledger, payloads, make_room)
+    budgets = admission.budgets
     service = Service(
         store,
         link,
         payloads,
-        formats_of(settings),
+        formats_of(settings, WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes)),
         pool,
         limits=limits_of(settings),
         instance=UUID(settings.instance),
         advertised=settings.advertised,
-        admission=Admission(ledger, budgets_of(settings), payloads.free_bytes, make_room),
+        admission=admission,
         signature_defaults=partial(signature_defaults, settings, services),
     )
 
@@ -179,6 +204,27 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
                     continue
 
 
+def signing_queue(
+    settings: Settings,
+    services: ClientServices,
+    store: Store,
+    upstream: "Upstream",
+    payloads: Payloads,
+    formats: Formats,
+    room: "StampRoom",
+    pool: SharedPool,
+    reserve: "Reserve",
+) -> "SigningQueue":
+    """The queue of the signer process, with what signs."""
+    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.run import Signing
+
+    tries = settings.upstream_tries
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=tries, reserve=reserve)
+    pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
+    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+
+
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
@@ -186,8 +232,6 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
-    from batchseal.signer.queue import Pace, SigningQueue
-    from batchseal.signer.run import Signing
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
@@ -218,8 +262,9 @@ async def run_signer(settings: Settings, ready: int) -> None:
         Retention.of(settings),
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(store, upstream, payloads, formats_of(settings), room, pool, tries=settings.upstream_tries)
-    queue = SigningQueue(store, upstream, signing, pace=Pace(patience_seconds=settings.upstream_patience))
+    formats = formats_of(settings, WorkingMemory(ledger))
+    reserve = admission_of(settings, services, ledger, payloads).reserved
+    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
@@ -254,17 +299,19 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.authentication import Authenticator
     from batchseal.api.tokens import Tokens, load_key
 
+    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
+    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
     services = ClientServices.load(
         settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
     )
-    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
-    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
     service, close = await build_service(settings, services)
     tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")
     authenticator = Authenticator(services, tokens, service.probe, attempts)
     try:
-        yield await create_application(service, authenticator, settings)
+        guard = await create_application(service, authenticator, settings)
+        guard.book_headers = service.book_headers
+        yield guard
     finally:
         await close()
         attempts.close()
@@ -274,6 +321,7 @@ def main() -> None:
     """`python -m batchseal.app worker|signer`. Loads its code first, while the supervisor is still finding out the settings."""
     process, ready = begin(("worker", "signer"))
     if process == "worker":
+        default_for_libraries(*SERVER_HEAP)
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
         from batchseal.worker import service  # noqa: F401

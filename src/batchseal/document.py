@@ -205,14 +205,40 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The bytes `start` to `stop` of an original that is too large for the memory. Whoever sends the document reads them.
+
+    It has a length and can be sliced, as bytes can.
+    """
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, part: slice) -> "Stretch":
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError("a stretch has no steps")
+        return Stretch(self.start + start, self.start + max(start, stop))
+
+
+def bytes_in(segment: "Buffer | Stretch") -> int:
+    """The length of a part of a signed document."""
+    return len(segment) if isinstance(segment, Stretch) else memoryview(segment).nbytes
+
+
+@dataclass(frozen=True, slots=True)
 class SignedDocument:
     """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory.
 
-    `media_type` and `suffix` (such as `.p7m`) are those of the file, where it is of another type than the original.
+    Where the original was given as a `Stretch`, the parts that come from it are stretches too. `media_type` and `suffix` (such as
+    `.p7m`) are those of the file, where it is of another type than the original.
     """
 
     ordinal: int
-    segments: Sequence["Buffer"]
+    segments: Sequence["Buffer | Stretch"]
     total_bytes: int
     media_type: str = ""
     suffix: str = ""

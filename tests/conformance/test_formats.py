@@ -9,7 +9,7 @@ from asn1crypto import cms, core
 from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
 from tests.support.signing_keys import Signer, signer
-from tests.support.xml_documents import MOMENT
+from tests.support.xml_documents import MOMENT, joined
 
 from batchseal.document import (
     Credential,
@@ -20,7 +20,7 @@ from batchseal.document import (
     Refusal,
     SignatureOptions,
     SignatureType,
-    SignedDocument,
+    Stretch,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.interface import NeedKind, Original, SignatureFormat
@@ -74,10 +74,6 @@ class Case:
 def case(request: pytest.FixtureRequest) -> Case:
     name, signature_type, content_type, detached = request.param
     return Case(name, signature_type, content_type, detached=detached)
-
-
-def joined(document: SignedDocument) -> bytes:
-    return b"".join(bytes(segment) for segment in document.segments)
 
 
 def time_stamp(about: bytes, size: int) -> bytes:
@@ -135,6 +131,19 @@ def test_the_original_may_be_any_buffer(case: Case) -> None:
         evidence = Evidence(one.sign(prepared.digest))
         results.append(joined(case.format.package(content, prepared, evidence, one.credential)))
     assert results[0] == results[1] == results[2]
+
+
+def test_a_large_original_is_only_sliced(case: Case) -> None:
+    """Its bytes are not in memory when it is packaged."""
+    one, original = signer("rsa"), case.contents[0]
+    prepared = case.prepared(one)[0]
+    evidence = Evidence(one.sign(prepared.digest))
+    document = case.format.package(Stretch(0, len(original)), prepared, evidence, one.credential)
+    whole = b"".join(
+        original[part.start : part.stop] if isinstance(part, Stretch) else bytes(part) for part in document.segments
+    )
+    assert len(whole) == document.total_bytes
+    assert whole == joined(case.format.package(original, prepared, evidence, one.credential))
 
 
 def test_nothing_is_given_out_below_its_level(case: Case) -> None:

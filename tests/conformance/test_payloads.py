@@ -34,6 +34,19 @@ def test_documents_come_back_as_they_were(store: StoreUnderTest) -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("content", [RANDOM.randbytes(3_000_001), b"<a>text</a>" * 300_000, b"x" * 50_000, b""])
+def test_a_frame_is_read_again_in_pieces(store: StoreUnderTest, content: bytes) -> None:
+    """Whatever its size is, and whether or not the store compressed it."""
+    reader = store.payloads.open(stored(store, documents(b"before", content, b"behind")))
+    checked = reader.checked(DOCUMENT, 1)
+    assert checked.total_bytes == len(content)
+    assert b"".join(checked.read(at, at + 49_152) for at in range(0, len(content), 49_152)) == content
+    last = max(0, len(content) - 5)
+    for start, stop in ((0, 1), (49_000, 49_300), (last, last + 10), (100_000, 100_000), (7, 3)):
+        assert checked.read(start, stop) == content[start:stop]
+    reader.close()
+
+
 @pytest.mark.parametrize("kind", [kind for kind in FrameKind if kind is not FrameKind.UNKNOWN])
 def test_every_kind_of_frame(store: StoreUnderTest, kind: FrameKind) -> None:
     largest_ordinal = (1 << 32) - 1
@@ -208,6 +221,28 @@ def test_damage_of_a_frame_costs_that_one_alone(store: StoreUnderTest, kind: Fra
         reader.read(kind, 2)
     for n in (0, 1, 3, 4):
         assert len(reader.read(kind, n)) == 5000
+    reader.close()
+
+
+def test_damage_is_found_before_the_first_piece(store: StoreUnderTest) -> None:
+    record = stored(store, documents(b"whole" * 100, RANDOM.randbytes(200_000)))
+    store.damage(record.id, DOCUMENT, 1)
+    reader = store.payloads.open(record)
+    with pytest.raises(PayloadDamaged, match="1"):
+        reader.checked(DOCUMENT, 1)
+    with pytest.raises(PayloadDamaged, match="2"):
+        reader.checked(DOCUMENT, 2)
+    assert reader.checked(DOCUMENT, 0).read(0, 5) == b"whole"
+    reader.close()
+
+
+def test_damage_that_comes_between_the_check_and_the_pieces_is_found(store: StoreUnderTest) -> None:
+    record = stored(store, documents(RANDOM.randbytes(2_000_000)))
+    reader = store.payloads.open(record)
+    checked = reader.checked(DOCUMENT, 0)
+    store.damage(record.id, DOCUMENT, 0)
+    with pytest.raises(PayloadDamaged, match="changed"):
+        checked.read(0, 2_000_000)
     reader.close()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.xml_documents import joined
 
 from batchseal.document import Credential, Evidence, Prepared
 from batchseal.formats.registry import Formats
@@ -39,7 +40,7 @@ def test_a_stored_record_is_packaged_as_it_was(name: str) -> None:
     evidence = Evidence(b64decode(record["signature"]), tuple(map(b64decode, record["time_stamps"])))
     used, original = Formats(has_time_stamps=True).named(prepared.format), b64decode(record["original"])
     document = used.package(original, prepared, evidence, credential)
-    whole = b"".join(bytes(segment) for segment in document.segments)
+    whole = joined(document)
     assert len(whole) == record["signed_bytes"]
     assert hashlib.sha256(whole).hexdigest() == record["signed_sha256"]
     assert used.added_bytes(prepared, evidence) == len(whole) - (0 if document.suffix == ".p7s" else len(original))

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[RunningService]:
-    with RunningService(*FAST, "--workers=2") as running:
+    with RunningService(*FAST, "--workers=2", "--trusted-proxies=127.0.0.9") as running:
         yield running
 
 
@@ -117,11 +118,12 @@ def test_the_sandbox_does_not_start_for_an_operators_clients(domain: list[str], 
     assert not (tmp_path / "temp").exists()
 
 
-def attempt(service: RunningService, name: str, secret: str) -> int:
+def attempt(service: RunningService, name: str, secret: str, *, source: str = "127.0.0.1", forwarded: str = "") -> int:
     basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
-    with connect(service) as connection:
-        request = f"GET {BASE}/operation/status/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n"
-        connection.sendall(request.encode())
+    with socket.create_connection(("127.0.0.1", service.port), 30, (source, 0)) as connection:
+        lines = [f"GET {BASE}/operation/status/1 HTTP/1.1", "Host: x", f"Authorization: Basic {basic}"]
+        lines += [f"X-Forwarded-For: {forwarded}"] if forwarded else []
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         return reply(connection)[0]
 
 
@@ -130,6 +132,21 @@ def test_guessing_is_stopped_across_workers(service: RunningService) -> None:
     answers = [attempt(service, "nobody", f"guess {n}") for n in range(14)]
     assert answers[:10] == [401] * 10
     assert answers[10:] == [429] * 4
+    assert attempt(service, *credentials(service)) == 404
+
+
+def test_behind_a_trusted_proxy_each_caller_counts_alone(service: RunningService) -> None:
+    """Only the proxy is believed. What a caller puts in front of the address that the proxy appends is not."""
+    name = credentials(service)[0]
+    for number in range(10):
+        proxied = f"198.51.100.{number}, 203.0.113.5"
+        assert attempt(service, name, f"guess {number}", source="127.0.0.9", forwarded=proxied) == 401
+    assert attempt(service, *credentials(service), source="127.0.0.9", forwarded="203.0.113.5") == 429
+    assert attempt(service, *credentials(service), source="127.0.0.9", forwarded="203.0.113.6") == 404
+    for number in range(10):
+        pretended = f"203.0.113.{100 + number}"
+        assert attempt(service, name, f"guess {number}", source="127.0.0.8", forwarded=pretended) == 401
+    assert attempt(service, *credentials(service), source="127.0.0.8", forwarded="203.0.113.200") == 429
     assert attempt(service, *credentials(service)) == 404
 
 

@@ -53,6 +53,27 @@ async def test_one_is_used_again_and_no_more_than_allowed_at_once(database_url: 
     await database.close()
 
 
+async def test_a_caller_that_has_all_sessions_does_not_keep_others_waiting(database_url: str) -> None:
+    database = await open_database(database_url, 2)
+    may_end, held = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def use(caller: str) -> None:
+        async with database.connection(caller):
+            held.release()
+            await may_end.wait()
+
+    greedy = [asyncio.create_task(use("greedy")) for _ in range(5)]
+    for _ in range(2):
+        await held.acquire()
+    for _ in range(3):
+        async with database.connection("other") as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+    assert held.locked(), "one caller has more than all there is for everybody"
+    may_end.set()
+    await asyncio.gather(*greedy)
+    await database.close()
+
+
 async def test_a_statement_that_was_cut_off_leaves_none_behind(database_url: str) -> None:
     database = await open_database(owner_of(database_url), 1)
     before = await process_of(database)

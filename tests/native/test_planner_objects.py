@@ -83,6 +83,8 @@ def test_the_widget_is_invisible_and_on_the_first_page() -> None:
     widget = page["/Annots"][0].get_object()
     assert len(page["/Annots"]) == 1
     assert widget["/F"] == 132
+    appearance = widget["/AP"]["/N"]
+    assert (appearance["/Subtype"], list(appearance["/BBox"]), appearance.data) == ("/Form", [0, 0, 0, 0], b"")
     assert list(widget["/Rect"]) == [0, 0, 0, 0]
     assert widget.raw_get("/P").reference.idnum == 4
     assert (widget["/FT"], widget["/Subtype"], widget["/T"]) == ("/Sig", "/Widget", "Signature1")
@@ -172,3 +174,73 @@ def test_any_contiguous_buffer_is_read_in_place() -> None:
     assert planned(memoryview(bytearray(original))) == planned(original)
     with pytest.raises(BufferError):
         planned(memoryview(original)[::2])
+
+
+TAGGED = b"/MarkInfo<</Marked true>>"
+
+
+@pytest.mark.parametrize(
+    ("catalog", "page", "tabs"),
+    [
+        (TAGGED, b"", "/S"),
+        (b"/MarkInfo 7 0 R", b"", "/S"),
+        (TAGGED, b"/Tabs null", "/S"),
+        (TAGGED, b"/Tabs/R", "/R"),
+        (b"/MarkInfo<</Marked false>>", b"", None),
+        (b"", b"", None),
+    ],
+)
+@pytest.mark.parametrize("annots", [b"[]", b"8 0 R"])
+def test_a_tagged_page_says_that_its_annotations_follow_the_structure(
+    catalog: bytes, page: bytes, tabs: str | None, annots: bytes
+) -> None:
+    extra = {7: b"<</Marked true>>", 8: b"[]"}
+    reader = signed(with_table(document(catalog=catalog, annots=annots + page, extra=extra)))
+    found = reader.root["/Pages"]["/Kids"][0]["/Kids"][0]
+    assert found.get("/Tabs") == tabs
+    assert len(found["/Annots"]) == 1
+
+
+def test_a_signed_page_keeps_its_tabs_as_they_are() -> None:
+    untagged = with_table(document(catalog=b"/MarkInfo 7 0 R", extra={7: b"<</Marked false>>"}))
+    update = planned(untagged)
+    once = local_signer().complete(untagged, update.head, update.reserved_bytes, update.tail)
+    assert b"/Tabs" not in planned(once.replace(b"/Marked false", b"/Marked true ")).tail
+
+
+@pytest.mark.parametrize(
+    ("form", "annots"),
+    [
+        (b"<</Fields[]/Fields[7 0 R]>>", b"[]/Annots[7 0 R]"),
+        (b"<</Fields[]>>/AcroForm<</Fields[7 0 R]/SigFlags 3>>", b"8 0 R/Annots 9 0 R"),
+        (b"10 0 R/AcroForm 11 0 R", b"[1 0 R]/#41nnots[7 0 R]"),
+        (b"<</Fields 8 0 R/Fields 9 0 R/SigFlags 0/SigFlags 3>>", b"8 0 R/Annots 9 0 R"),
+    ],
+)
+def test_a_key_that_stood_twice_stands_once_with_its_last_value(form: bytes, annots: bytes) -> None:
+    extra = {
+        7: text_field(b"(name)"),
+        8: b"[]",
+        9: b"[7 0 R]",
+        10: b"<</Fields[]>>",
+        11: b"<</Fields[7 0 R]/SigFlags 3>>",
+    }
+    # The strict reader refuses keys that stand twice, so it reads only what the update wrote anew.
+    reader = signed(with_table(document(form=form, annots=annots, extra=extra)))
+    page = reader.root["/Pages"]["/Kids"][0]["/Kids"][0]
+    fields = reader.root["/AcroForm"]["/Fields"]
+    assert [field.get_object()["/T"] for field in fields] == ["name", "Signature1"]
+    assert [widget.get_object()["/T"] for widget in page["/Annots"]] == ["name", "Signature1"]
+    assert reader.root["/AcroForm"]["/SigFlags"] == 3
+
+
+def test_keys_that_stand_twice_elsewhere_are_copied() -> None:
+    tail = planned(with_table(document(catalog=b"/Lang(pt)/Lang(en)"))).tail
+    assert b"/Lang(pt)/Lang(en)" in tail
+
+
+@pytest.mark.parametrize("number", [b"1e-05", b"NaN", b"-nan", b"Infinity", b"-inf", b"0,5", b"1.0E+10", b"-1.#IND00"])
+def test_numbers_that_readers_tolerate_are_copied(number: bytes) -> None:
+    assert b"/X[%s 1]" % number in planned(with_table(document(catalog=b"/X[%s 1]" % number))).tail
+    assert b"/X %s" % number in planned(with_table(document(form=b"<</Fields[]/X %s>>" % number))).tail
+    assert b"/X %s" % number in planned(with_table(document(), trailer=b"/X %s" % number)).tail

@@ -100,6 +100,115 @@ def test_pdfsig_and_itext_find_all_signatures_valid(signed: dict[str, Path]) -> 
             assert verdicts[-1].whole_file, name
 
 
+@pytest.mark.parametrize("trailer", [b"/Prev 0", b"/Prev null", b"/XRefStm 0", b"/Prev 0/XRefStm 0"])
+def test_an_offset_of_nothing_means_that_there_is_no_section_before(trailer: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "signed.pdf"
+    once = ours(with_table(document(), trailer=trailer))
+    update = plan(once, contents_bytes=CONTENTS_BYTES, signing_time="D:20261121120000Z")
+    assert isinstance(update, PlannedUpdate)
+    assert once.count(b"\n1 0 obj") == 2, "the update has what it changes, and is no repair"
+    assert once.count(b"\n5 0 obj") == 1
+    assert b"/Prev " in once[once.rindex(b"trailer") :]
+    path.write_bytes(ours(once))
+    with judging():
+        assert [verdict.valid for verdict in pdfsig_verify([path], local_signer().root_pem)[path]] == [True, True]
+
+
+@pytest.mark.parametrize("is_meant", [True, False], ids=["a reference", "an offset with 0 R behind it"])
+def test_a_reference_in_prev_is_followed_or_is_the_offset(is_meant: bool) -> None:
+    first = with_table(document())
+    start = int(first[first.rindex(b"startxref") :].split()[1])
+    later = {9: b"%d" % start, 6: document()[6]} if is_meant else {6: document()[6]}
+    base = with_table(later, original=first, trailer=b"/Prev %d 0 R" % (9 if is_meant else start))
+    for original, name in ((base, "Signature1"), (ours(base), "Signature2")):
+        update = plan(original, contents_bytes=CONTENTS_BYTES, signing_time="D:20261121120000Z")
+        assert isinstance(update, PlannedUpdate), update
+        assert update.field_name == name
+        assert not update.rebuilt
+
+
+def test_a_signature_that_covers_more_than_the_file_is_refused_by_name() -> None:
+    whole = theirs(BASES["table"])
+    at = whole.rindex(b"/ByteRange")
+    end = whole.index(b"]", at)
+    numbers = whole[at:end].split(b"[")[1].split()
+    longer = b"%d" % (int(numbers[3]) + 20)
+    widened = whole[:at] + b"/ByteRange [" + b" ".join([*numbers[:3], longer])
+    widened = widened.ljust(end) + whole[end:]
+    assert len(widened) == len(whole)
+    refusal = plan(widened, contents_bytes=CONTENTS_BYTES, signing_time="D:2026")
+    assert isinstance(refusal, PlanRefusal)
+    assert refusal.code == "signature_beyond_end"
+
+
+SIGNATURE = (
+    b"<</Type/Sig/Filter/Adobe.PPKLite/ByteRange[0 1 2 3]/Contents<00>"
+    b"/Reference[<</TransformMethod/%s/TransformParams<<%s>>>>]>>"
+)
+TREES: dict[str, tuple[bytes, dict[int, bytes]]] = {
+    "nested, without SigFlags": (
+        b"<</Fields[7 0 R]>>",
+        {7: b"<</T(parent)/Kids[8 0 R]>>", 8: b"<</T(s)/FT/Sig/V 9 0 R>>"},
+    ),
+    "the type is the parent's": (
+        b"<</Fields[7 0 R]/SigFlags 3>>",
+        {7: b"<</T(parent)/FT/Sig/Kids[8 0 R]>>", 8: b"<</T(s)/V 9 0 R>>"},
+    ),
+    "the value is the parent's": (
+        b"<</Fields[7 0 R]>>",
+        {7: b"<</T(parent)/V 9 0 R/Kids[8 0 R]>>", 8: b"<</FT/Sig>>"},
+    ),
+    "both are the grandparent's": (
+        b"<</Fields[7 0 R]>>",
+        {7: b"<</T(parent)/FT/Sig/V 9 0 R/Kids[8 0 R]>>", 8: b"<</Kids[10 0 R]>>", 10: b"<</Subtype/Widget>>"},
+    ),
+    "seen before without a type": (
+        b"<</Fields[8 0 R 7 0 R]>>",
+        {7: b"<</T(parent)/FT/Sig/Kids[8 0 R]>>", 8: b"<</T(s)/V 9 0 R>>"},
+    ),
+    "no type at all": (b"<</Fields[8 0 R]>>", {8: b"<</T(s)/V 9 0 R>>"}),
+    "the type twice": (b"<</Fields[8 0 R]>>", {8: b"<</T(s)/FT/Tx/#46T/Sig/V 9 0 R>>"}),
+}
+
+
+@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize(
+    ("method", "parameters", "code"),
+    [
+        (b"DocMDP", b"/P 1", "certified_no_changes"),
+        (b"DocMDP", b"/P 2/P 1", "ambiguous"),
+        (b"FieldMDP", b"/Action/All", "fields_locked"),
+    ],
+)
+def test_a_signature_is_found_wherever_its_field_inherits_from(
+    tree: str, method: bytes, parameters: bytes, code: str
+) -> None:
+    form, fields = TREES[tree]
+    objects = fields | {9: SIGNATURE % (method, parameters)}
+    refusal = plan(with_table(document(form=form, extra=objects)), contents_bytes=100, signing_time="D:2026")
+    assert isinstance(refusal, PlanRefusal)
+    assert refusal.code == ("ambiguous" if tree == "the type twice" else code)
+
+
+@pytest.mark.parametrize(
+    ("encryption", "told"),
+    [
+        (b"/Filter/Standard/V 5/R 6/P -1", ""),
+        (b"/Filter/Standard/V 5/R 6/P -2054", "printing"),
+        (b"/Filter/Standard/V 2/R 3/P -3904", "printing, editing, copying, comments and form entries"),
+        (b"/Filter/Adobe.PubSec/P -3904", ""),
+        (b"/Filter/Standard", ""),
+    ],
+)
+def test_an_encrypted_document_tells_what_it_restricts(encryption: bytes, told: str) -> None:
+    original = with_table(document(extra={7: b"<<%s>>" % encryption}), trailer=b"/Encrypt 7 0 R")
+    refusal = plan(original, contents_bytes=100, signing_time="D:2026")
+    assert isinstance(refusal, PlanRefusal)
+    assert refusal.code == "encrypted"
+    assert refusal.message.endswith(f"(this one restricts {told})") == bool(told)
+    assert "opens without" in refusal.message
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_what_an_author_forbids_is_refused(base: str) -> None:
     forbidden = {

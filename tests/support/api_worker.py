@@ -75,6 +75,17 @@ class Delivered:
     media_type: str = "application/pdf"
     suffix: str = ""
 
+    @property
+    def total_bytes(self) -> int:
+        return sum(map(len, self.segments))
+
+    async def pieces(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        at, stop = 0, self.total_bytes if stop is None else stop
+        for segment in self.segments:
+            if wanted := segment[max(start - at, 0) : max(stop - at, 0)]:
+                yield wanted
+            at += len(segment)
+
 
 LARGE_SEGMENT_BYTES = 3 << 18
 
@@ -202,7 +213,7 @@ class MemoryService:
             return None
         return await self.finished_operation(caller, operation_id=received.id)
 
-    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+    async def admit_delivery(self, caller: Caller, operation: Any, documents: Sequence[Any]) -> Callable[[], None]:
         return lambda: None
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:

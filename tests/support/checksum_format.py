@@ -21,9 +21,10 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
 )
 from batchseal.errors import ItemRejected
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Checksum:
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = MAX_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
         return [self._prepared(*original, credential, signing_time) for original in originals]
 
@@ -90,7 +92,7 @@ class Checksum:
         return prepared.additional_bytes
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         if prepared.level >= Level.T and not evidence.time_stamps:
             raise ItemRejected("the time stamp is missing")

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from batchseal.store import OperationRow
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 from batchseal.system.backoff import Backoff
+from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.pace import UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
 
@@ -141,7 +141,7 @@ async def running_house(
     connect_store: Connect, database_url: str, payloads: Payloads, folder: Path
 ) -> AsyncIterator[House]:
     """`folder` is for everything but the payloads."""
-    instance, double, pool = uuid4(), Misbehaving(multisign=5), ThreadPoolExecutor(1)
+    instance, double, pool = uuid4(), Misbehaving(multisign=5), SharedPool(1)
     owner = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=ALL_ROWS)
     try:
         async with (

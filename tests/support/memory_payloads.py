@@ -213,9 +213,31 @@ class MemoryReader:
             raise PayloadDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
         return found.content
 
+    def checked(self, kind: FrameKind, ordinal: int) -> "MemoryFrame":
+        self.read(kind, ordinal)
+        return MemoryFrame(self, self._frames[kind, ordinal])
+
+    def need_whole(self, frame: StoredFrame) -> None:
+        self._need_open()
+        if not frame.is_whole:
+            raise PayloadDamaged("the frame has changed since it was checked")
+
     def close(self) -> None:
         self.is_closed = True
 
     def _need_open(self) -> None:
         assert not self.is_closed, "a reader is used after it was closed"
         self._payloads.faults.need_store()
+
+
+class MemoryFrame:
+    """A `CheckedFrame`."""
+
+    def __init__(self, reader: MemoryReader, frame: StoredFrame) -> None:
+        self._reader = reader
+        self._frame = frame
+        self.total_bytes = len(frame.content)
+
+    def read(self, start: int, stop: int) -> bytes:
+        self._reader.need_whole(self._frame)
+        return self._frame.content[start:stop]

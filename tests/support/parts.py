@@ -5,7 +5,6 @@ The signer sees all rows, the service those of its callers only, as their proces
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,13 @@ from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.preparation import Reserve, unbounded
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
 from batchseal.signer.run import Signing
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.store import Store
 from batchseal.store.time_stamp_sizes import TimeStampSizes
+from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 from batchseal.worker.service import Service
 
@@ -60,14 +61,16 @@ async def running_parts(
     pace: Pace = DEFAULT_PACE,
     advertised: tuple[str, int] = ("127.0.0.1", 8081),
     signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
+    reserve: Reserve = unbounded,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
-    pool = ThreadPoolExecutor(2)
+    pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    queue = SigningQueue(store, upstream, Signing(store, upstream, payloads, formats, room, pool, tries=5), pace=pace)
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve)
+    queue = SigningQueue(store, upstream, signing, pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()
     link.start()

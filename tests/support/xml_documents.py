@@ -5,7 +5,17 @@ from datetime import UTC, datetime
 
 from tests.support.signing_keys import Signer
 
-from batchseal.document import Description, Evidence, Level, Prepared, Refusal, SignatureOptions, SignatureType
+from batchseal.document import (
+    Description,
+    Evidence,
+    Level,
+    Prepared,
+    Refusal,
+    SignatureOptions,
+    SignatureType,
+    SignedDocument,
+    Stretch,
+)
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType
 
@@ -74,11 +84,16 @@ def refusal(content: bytes, what: Description, signer: Signer) -> Refusal:
     return result
 
 
+def joined(document: SignedDocument) -> bytes:
+    """The whole signed file, of an original that was given in memory."""
+    return b"".join(bytes(part) for part in document.segments if not isinstance(part, Stretch))
+
+
 def signed(content: bytes, what: Description, signer: Signer, moment: datetime = MOMENT) -> bytes:
     """The document with its signature of level B."""
     one = prepared(content, what, signer, moment)
     evidence = Evidence(signer.sign(one.digest))
     document = Xades().package(content, one, evidence, signer.credential)
-    whole = b"".join(bytes(segment) for segment in document.segments)
+    whole = joined(document)
     assert len(whole) == document.total_bytes == len(content) + Xades().added_bytes(one, evidence)
     return whole

@@ -9,6 +9,7 @@ import pytest
 from batchseal.admission.admission import Admission, Ticket
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets, budgets_of
+from batchseal.admission.standing import StandingMemory
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 from batchseal.settings.load import Settings
 from batchseal.system import cgroups
@@ -93,16 +94,16 @@ async def test_the_volume_has_the_last_word(ledger: Ledger) -> None:
 async def test_fetched_payloads_make_room(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.booked() as booked:
         booked.stored_bytes = 90 * MB
-    asked: list[int] = []
+    asked: list[tuple[int, str]] = []
 
-    async def make_room(needed: int) -> None:
-        asked.append(needed)
+    async def make_room(needed: int, client: str) -> None:
+        asked.append((needed, client))
         with ledger.booked() as booked:
             booked.stored_bytes = 0
 
     door = Admission(ledger, Budgets(100 * MB, 100 * MB, 10), plenty, make_room)
-    (await door.admit(50 * MB)).release()
-    assert asked == [int(50 * MB * 1.1)]
+    (await door.admit(50 * MB, "one")).release()
+    assert asked == [(int(50 * MB * 1.1), "one")]
 
 
 def reserve_and_die(path: Path) -> None:
@@ -135,3 +136,20 @@ def test_the_rule_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     assert budgets.temp_bytes == 2 * 20_000 * 200_000
     assert budgets.queued_documents == 20_000
     assert 64 * MB <= budgets.memory_bytes < 512 * MB
+
+
+def test_standing_memory_leaves_less_for_uploads_and_never_exceeds_the_limit(tmp_path: Path) -> None:
+    """What unfinished headers hold is booked in place of what was booked before, and is given back."""
+    ledger = Ledger(tmp_path / "ledger")
+    standing, other = StandingMemory(ledger, 10 << 20), StandingMemory(ledger, 10 << 20)
+    assert standing.hold(6 << 20)
+    assert not other.hold(5 << 20)
+    assert other.hold(4 << 20)
+    assert standing.hold(6 << 20) and not standing.hold(7 << 20)
+    assert standing.hold(1 << 20) and other.hold(9 << 20)
+    with ledger.booked() as booked:
+        assert booked.memory_bytes == 10 << 20
+    assert standing.hold(0) and other.hold(0)
+    with ledger.booked() as booked:
+        assert booked.memory_bytes == 0
+    ledger.close()

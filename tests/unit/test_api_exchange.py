@@ -116,3 +116,56 @@ async def test_every_reply_is_kept_private_whatever_a_handler_says() -> None:
             (b"etag", b"1"),
             (b"x-content-type-options", b"nosniff"),
         ]
+
+
+# --- how fast a reply must be read ------------------------------------------------------------------------------------
+
+
+async def replied(seconds_per_piece: float, *, min_reply_rate: int, pieces: int = 12, piece_bytes: int = 1000) -> bool:
+    """Whether a reply comes to its end, if its caller takes so long for each piece. What counts are 0.5 s."""
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            await asyncio.sleep(seconds_per_piece)
+
+    async def receive() -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+    exchange = Exchange(
+        dict(SCOPE),
+        receive,
+        send,
+        max_body_bytes=1,
+        stall_seconds=1,
+        send_stall_seconds=0.5,
+        min_reply_rate=min_reply_rate,
+    )
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+    try:
+        for number in range(pieces):
+            more = number < pieces - 1
+            await exchange.send({"type": "http.response.body", "body": bytes(piece_bytes), "more_body": more})
+    except ConnectionResetError:
+        return False
+    finally:
+        await exchange.close()
+    return exchange.replied
+
+
+async def test_a_caller_that_drips_is_cut() -> None:
+    """It is never still for long, so that only its rate tells it from others."""
+    assert not await replied(0.06, min_reply_rate=1_000_000)
+
+
+async def test_a_caller_that_has_taken_the_last_piece_has_the_whole_reply() -> None:
+    """Whatever its rate was: it is not told that the reply was cut."""
+    assert await replied(0.3, min_reply_rate=1_000_000, pieces=2)
+
+
+async def test_a_caller_that_is_fast_enough_is_not_cut() -> None:
+    assert await replied(0.06, min_reply_rate=100)
+    assert await replied(0.06, min_reply_rate=0)
+
+
+async def test_a_caller_that_never_keeps_the_reply_waiting_has_no_rate() -> None:
+    assert await replied(0, min_reply_rate=1_000_000_000, pieces=100)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms, core
 from tests.support.signing_keys import Signer, signer
-from tests.support.xml_documents import MOMENT
+from tests.support.xml_documents import MOMENT, joined
 
 from batchseal.document import Description, Evidence, Level, Prepared, SignatureOptions, SignatureType, SignedDocument
 from batchseal.errors import ItemRejected
@@ -43,7 +43,7 @@ def packaged(
     assert isinstance(prepared, Prepared)
     evidence = Evidence(one.sign(prepared.digest), stamps)
     document = Cades().package(content, prepared, evidence, one.credential)
-    return prepared, evidence, document, b"".join(bytes(segment) for segment in document.segments)
+    return prepared, evidence, document, joined(document)
 
 
 def openssl_verify(folder: Path, signed: bytes, root: bytes, content: bytes | None) -> bytes:
@@ -123,7 +123,7 @@ def test_signing_time_after_2049() -> None:
     (prepared,) = Cades().prepare([(0, wanted(), b"x")], one.credential, later)
     assert isinstance(prepared, Prepared)
     document = Cades().package(b"x", prepared, Evidence(one.sign(prepared.digest)), one.credential)
-    whole = b"".join(bytes(segment) for segment in document.segments)
+    whole = joined(document)
     (info,) = cms.ContentInfo.load(whole)["content"]["signer_infos"]
     (time,) = [a["values"][0] for a in info["signed_attrs"] if a["type"].native == "signing_time"]
     assert (time.name, time.native) == ("generalized_time", later)

@@ -26,7 +26,7 @@ def sample(name: str) -> tuple[str, object]:
     if choices := option.metadata["choices"]:
         other = next(choice for choice in choices if choice != option.default)
         return other, other
-    special = {"service_domain": "https://s", "advertised_address": "h:1"}
+    special = {"service_domain": "https://s", "advertised_address": "h:1", "trusted_proxies": "10.0.0.0/8 ::1"}
     if name in special:
         return special[name], special[name]
     assert isinstance(option.type, type)
@@ -115,6 +115,16 @@ def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> N
     # Its children are told the address of the sandbox as the service domain.
     told: dict[str, Any] = {"service_domain": "http://127.0.0.1:9", "sandbox_signs": True}
     assert Settings(**told).sandbox_is_unasked and not Settings(**told, sandbox=True).sandbox_is_unasked
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0"),
+     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
+)  # fmt: skip
+def test_a_share_or_a_number_that_makes_no_sense_is_told_by_its_flag(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=modern_flag(name)):
+        load_settings({name: text}, {})
 
 
 def test_the_advertised_address_is_told_or_the_listening_one() -> None:

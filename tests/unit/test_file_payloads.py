@@ -11,10 +11,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+import xxhash
+import zstandard
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import local
-from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind, pack_header, unpack_header
+from batchseal.payloads.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header, unpack_header
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import OperationReader
@@ -68,6 +70,33 @@ def test_only_what_shrinks_is_compressed(payloads: LocalPayloads) -> None:
     assert sizes[1] < len(xml) / 10
     assert upload.stored_bytes == sum(sizes) + 2 * HEADER_BYTES == upload.path.stat().st_size
     upload.abandon()
+
+
+def test_a_large_document_is_stored_as_it_is(payloads: LocalPayloads) -> None:
+    """Unpacking it would hold a window of 2 MB for everybody who fetches it."""
+    upload = begun(payloads)
+    largest, larger = b"<line>12.50</line>" * 58_254, b"<line>12.50</line>" * 58_255
+    sizes = upload.append([(DOCUMENT, 0, largest), (DOCUMENT, 1, larger)])
+    assert len(largest) <= 1 << 20 < len(larger)
+    assert sizes[0] < len(largest) / 10
+    assert sizes[1] == len(larger)
+    upload.abandon()
+
+
+def test_a_large_document_that_an_earlier_release_compressed_is_read_in_pieces(payloads: LocalPayloads) -> None:
+    content, payload_id = RANDOM.randbytes(1_500_000).hex().encode(), uuid4()
+    packed = zstandard.ZstdCompressor(level=3).compress(content)
+    header = FrameHeader(DOCUMENT, ZSTD, 0, len(content), len(packed), xxhash.xxh3_64_intdigest(packed))
+    payloads.path(payload_id).write_bytes(pack_header(header, payload_id, 0) + packed)
+    with payloads.open(PayloadRecord(payload_id)) as reader:
+        checked = reader.checked(DOCUMENT, 0)
+        assert checked.total_bytes == len(content)
+        assert b"".join(checked.read(at, at + 49_152) for at in range(0, len(content), 49_152)) == content
+        assert checked.read(1_000_000, 1_000_050) == content[1_000_000:1_000_050]
+        assert checked.read(10, 20) == content[10:20]
+        flip(payloads.path(payload_id), HEADER_BYTES + 100_000)
+        with pytest.raises(PayloadDamaged, match="changed"):
+            checked.read(0, len(content))
 
 
 @pytest.mark.parametrize("place", ["header", "content"])

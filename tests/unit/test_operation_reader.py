@@ -12,7 +12,7 @@ from batchseal.document import Evidence, Level, Prepared
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.frames import HEADER_BYTES, FrameKind
-from batchseal.payloads.interface import Frame, PayloadReader, PayloadRecord
+from batchseal.payloads.interface import CheckedFrame, Frame, PayloadReader, PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import OperationReader
 
@@ -88,6 +88,9 @@ class Counting:
         if content is None:
             raise PayloadDamaged("not what was written")
         return content
+
+    def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        raise AssertionError("nobody asks for it here")
 
     def close(self) -> None: ...
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from tests.support.waiting import eventually, turns
+
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
 from batchseal.signer.queue import Pace, SigningQueue, result_of
@@ -57,6 +59,39 @@ async def test_operations_that_come_at_once_do_not_take_more_room_than_there_is(
     await asyncio.sleep(0)
     assert signing.running == [1, 2]
     assert store.asked == [1, 2]
+    await queue.stop(0)
+
+
+class Backlog(SlowStore):
+    """Has many operations of one client service in front of one of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = [(number, "greedy") for number in range(100, 150)] + [(150, "other")]
+
+    async def claim(
+        self, limit: int, _: float, *, woken: Any, at_work: Any, passed_over: Collection[str]
+    ) -> list[ClaimedOperation]:
+        found = [one for one in self.waiting if one[1] not in passed_over][:limit]
+        self.waiting = [one for one in self.waiting if one not in found]
+        return [ClaimedOperation(replace(ROW, id=number, client_service=name), 1, 0) for number, name in found]
+
+
+async def test_an_operation_does_not_wait_for_the_backlog_of_another_client_service() -> None:
+    store, signing = Backlog(), Endless()
+    pace = Pace(operations=8, claimed=4, share_percent=25)
+    queue = SigningQueue(store, None, signing, pace=pace, is_alone=lambda: False)  # type: ignore[arg-type]
+    looking = asyncio.create_task(queue.run())
+    await eventually(lambda: 150 in signing.running)
+    assert len(signing.running) <= 9
+    store.may_answer.set()
+    await queue.wake(200, None, None, "third")  # one that its worker hands over
+    await turns()
+    assert signing.running[-1] == 200
+    await queue.wake(201, None, None, "greedy")
+    await turns()
+    assert 201 not in signing.running
+    looking.cancel()
     await queue.stop(0)
 
 

@@ -12,7 +12,7 @@ from lxml import etree
 from signxml.algorithms import SignatureConstructionMethod
 from signxml.xades.xades import XAdESSigner, XAdESVerifier
 from tests.support.signing_keys import signer
-from tests.support.xml_documents import INVOICE, MOMENT, encoded, signed, wanted
+from tests.support.xml_documents import INVOICE, MOMENT, encoded, joined, signed, wanted
 
 from batchseal.commands.verify import check_file
 from batchseal.document import Description, Evidence, Prepared, SignatureOptions, SignatureType
@@ -173,7 +173,7 @@ def sign_cms(content: bytes, kind: str, *, detached: bool) -> bytes:
     (prepared,) = Cades().prepare([(0, what, content)], one.credential, MOMENT)
     assert isinstance(prepared, Prepared)
     document = Cades().package(content, prepared, Evidence(one.sign(prepared.digest)), one.credential)
-    return b"".join(bytes(segment) for segment in document.segments)
+    return joined(document)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "pss", "p256"])

@@ -15,7 +15,7 @@ from harness.validators import judging
 from harness.validators.xml import jdk_verify, xmlsec1_verify
 from lxml import etree
 from tests.support.signing_keys import DIGESTS, signer
-from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, prepared, refusal, signed, wanted
+from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, joined, prepared, refusal, signed, wanted
 
 from batchseal.document import Evidence, Level, SignaturePolicy
 from batchseal.errors import ItemRejected
@@ -215,7 +215,7 @@ def test_the_structure_is_that_of_files_that_other_judges_accepted(name: str, le
     if (need := Xades().next_need(record, evidence)) is not None:
         evidence = Evidence(evidence.signature, (hashlib.sha256(need.data).digest(),))
     document = Xades().package(original, record, evidence, one.credential)
-    ours = parsed(b"".join(bytes(segment) for segment in document.segments)).find(f".//{DS}Signature")
+    ours = parsed(joined(document)).find(f".//{DS}Signature")
 
     def shape(signature: Any) -> list[tuple[str, tuple[str, ...]]]:
         """The names of elements and attributes, in order; without the length of the chain, and without ids that need not be."""
@@ -329,7 +329,7 @@ def test_level_t(kind: str, encoding: str, tmp_path: Path, certificates: dict[st
     complete = Evidence(evidence.signature, (token,))
     assert Xades().next_need(record, complete) is None
     document = Xades().package(original, record, complete, one.credential)
-    whole = b"".join(bytes(segment) for segment in document.segments)
+    whole = joined(document)
     assert len(whole) == len(original) + Xades().added_bytes(record, complete)
     assert Xades().added_bytes(record, complete) <= record.additional_bytes
     signature = parsed(whole).find(f".//{DS}Signature")

@@ -2,15 +2,18 @@
 
 import time
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from tests.support.signing_keys import signer
-from tests.support.xml_documents import INVOICE, encoded, prepared, refusal, signed, wanted
+from tests.support.xml_documents import INVOICE, MOMENT, encoded, prepared, refusal, signed, wanted
 
-from batchseal.document import Description, Level
+from batchseal.document import Description, Level, Prepared, Refusal
 from batchseal.formats.registry import Formats
 from batchseal.formats.xades import canonical, scan
+from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType, SignError
 
 DECLARED = '<?xml version="1.0" encoding="{}"?>'
@@ -253,3 +256,30 @@ def test_a_bad_document_does_not_touch_its_neighbours() -> None:
         [(number, wanted(), content) for number, content in enumerate(contents)], signer("rsa").credential, MOMENT
     )
     assert [type(result) for result in results] == [Prepared, Refusal, Prepared, Refusal]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_document_with_many_nodes_takes_its_memory_from_the_budget() -> None:
+    """And one that needs more than the service has is refused, for a reason that is not its own."""
+    asked: list[int] = []
+
+    @contextmanager
+    def memory(wanted_bytes: int) -> Iterator[int]:
+        asked.append(wanted_bytes)
+        yield min(wanted_bytes, 20 << 20)
+
+    def prepare(content: bytes) -> Prepared | Refusal:
+        (result,) = Xades().prepare([(0, wanted(), content)], signer("rsa").credential, MOMENT, memory=memory)
+        return result
+
+    assert isinstance(prepare(INVOICE.encode()), Prepared)
+    assert asked == []
+    assert isinstance(prepare(b"<a>" + b"<b/>" * 20_000 + b"</a>"), Prepared)
+    assert len(asked) == 1
+    assert 6_000_000 < asked[0] < 8_000_000
+    refused = prepare(b"<a>" + b"<b/>" * 200_000 + b"</a>")
+    assert isinstance(refused, Refusal)
+    assert refused.sign_error is SignError.SIGN_OPERATION_INTERNAL_ERROR
+    assert "MB of memory, more than this service has" in refused.cause

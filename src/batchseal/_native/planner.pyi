@@ -3,6 +3,7 @@ from typing import ClassVar, Final, final
 from typing_extensions import Buffer
 
 XREF_FORMS: Final[tuple[str, str, str]]
+RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
 @final
 class PlannedUpdate:
@@ -58,11 +59,18 @@ def plan(
     signing_time: str,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
+    max_memory_bytes: int = ...,
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
     """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+
+def update_bound(original_bytes: int) -> int:
+    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+
+def memory_bound(original_bytes: int) -> int:
+    """Returns how many bytes of memory the plan of an original of this size takes at most."""
 
 def refusal_codes() -> dict[str, str]:
     """Returns every code that a PlanRefusal can have, with its message."""

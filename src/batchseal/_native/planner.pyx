@@ -9,7 +9,7 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 cimport cython
@@ -30,12 +30,14 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
         PDF_INFLATE_CUT
         PDF_INFLATE_LIMIT
         PDF_INFLATE_MEMORY
+        PDF_INFLATE_WORK
     pdf_inflate_status pdf_inflate_zlib(
-        const uint8_t *data, size_t n, size_t limit, pdf_buffer *out)
+        const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
 
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
+        PDF_REFUSE_ENCRYPTED
         PDF_REFUSALS
     const char *pdf_refusal_code(pdf_refusal refusal)
     const char *pdf_refusal_message(pdf_refusal refusal)
@@ -45,6 +47,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef struct pdf_limits:
         size_t file_bytes
         size_t inflate_bytes
+        size_t memory_bytes
         uint32_t objects
         uint32_t depth
         uint32_t sections
@@ -67,12 +70,18 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t field_number
         pdf_xref_form form
         bint rebuilt
+        bint is_restricted
+        uint32_t permissions
+    size_t pdf_memory_bound(size_t n)
+    size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
         const uint8_t *file, size_t n, const pdf_plan_request *request,
         pdf_arena *arena, pdf_plan *plan)
 
 
 XREF_FORMS = ("table", "stream", "hybrid")
+# The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
+RESTRICTIONS = ((1 << 2, "printing"), (1 << 3, "editing"), (1 << 4, "copying"), (1 << 5, "comments and form entries"))
 
 
 @cython.final
@@ -124,6 +133,15 @@ cdef PlanRefusal _refused(pdf_refusal refusal):
     )
 
 
+cdef PlanRefusal _encrypted(const pdf_plan *plan):
+    """Tells what the document restricts, since its owner may not think of it as encrypted."""
+    refusal = _refused(PDF_REFUSE_ENCRYPTED)
+    restricted = [name for bit, name in RESTRICTIONS if not plan.permissions & bit]
+    if not plan.is_restricted or not restricted:
+        return refusal
+    return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
+
+
 cdef PlannedUpdate _planned(const pdf_plan *plan):
     return PlannedUpdate(
         _bytes(&plan.head),
@@ -146,6 +164,7 @@ def plan(
     str signing_time,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
+    size_t max_memory_bytes=0,
     uint32_t max_objects=200_000,
     uint32_t max_depth=64,
     uint32_t max_xref_sections=1024,
@@ -155,6 +174,9 @@ def plan(
     `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
     for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+
+    A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
+    if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
     """
     cdef pdf_plan_request request
     cdef pdf_plan result
@@ -172,6 +194,7 @@ def plan(
     _set_text(&request.time, time_utf8)
     request.limits.file_bytes = max_file_bytes
     request.limits.inflate_bytes = max_inflated_bytes
+    request.limits.memory_bytes = max_memory_bytes
     request.limits.objects = max_objects
     request.limits.depth = max_depth
     request.limits.sections = max_xref_sections
@@ -180,10 +203,22 @@ def plan(
         with nogil:
             refusal = pdf_plan_update(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
-        return _planned(&result) if refusal == PDF_OK else _refused(refusal)
+        if refusal == PDF_OK:
+            return _planned(&result)
+        return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
+
+
+def update_bound(size_t original_bytes):
+    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    return pdf_update_bound(original_bytes)
+
+
+def memory_bound(size_t original_bytes):
+    """Returns how many bytes of memory the plan of an original of this size takes at most."""
+    return pdf_memory_bound(original_bytes)
 
 
 def refusal_codes():
@@ -201,6 +236,7 @@ def inflate(data, size_t limit):
     cdef pdf_arena arena
     cdef pdf_buffer out
     cdef pdf_inflate_status status
+    cdef size_t work = SIZE_MAX
     cdef Py_buffer view
     memset(&arena, 0, sizeof(arena))
     memset(&out, 0, sizeof(out))
@@ -209,7 +245,7 @@ def inflate(data, size_t limit):
     try:
         with nogil:
             status = pdf_inflate_zlib(
-                <const uint8_t *> view.buf, view.len, limit, &out)
+                <const uint8_t *> view.buf, view.len, limit, &work, &out)
         if status == PDF_INFLATE_LIMIT or status == PDF_INFLATE_MEMORY:
             raise MemoryError(f"more than {limit} bytes")
         return _bytes(&out)

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
-from batchseal.admission.ledger import Ledger
-from batchseal.admission.limits import Budgets
+from batchseal.admission.ledger import NOBODY, Ledger, Totals
+from batchseal.admission.limits import Budgets, room
+from batchseal.admission.standing import StandingMemory
 from batchseal.errors import NoRoom, NoSpace, TooManyRequests
 
 # How much more than its documents a payload takes on disk: frames and prepared documents are extra.
@@ -16,24 +19,24 @@ MARGIN = 1.1
 BOOKED_AHEAD_BYTES = 8 << 20
 # The memory of a request however small it is: its scanner and its reply.
 REQUEST_FIXED_BYTES = 1 << 20
-# A result that is sent holds two pieces of 2 MB, each as it was read and encoded. If its caller stops reading, it holds them
-# until the connection is cut.
-DELIVERY_BYTES = 8 << 20
-MAX_DELIVERIES = 64
 DELIVERY_WAIT_SECONDS = 10.0
 # How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
+ROWS_RETRY_SECONDS = 3600  # rows go at the end of a month
+# Of the volume itself at most this part is kept for those who have little: it may be just large enough for the work.
+MOST_OF_THE_VOLUME = 1 / 16
 
-MakeRoom = Callable[[int], Awaitable[None]]
+# Called with the bytes that are needed and the client service that needs them.
+MakeRoom = Callable[[int, str], Awaitable[None]]
 log = structlog.get_logger("admission")
 
 
 class Admission:
     """Admits requests. Each worker has one.
 
-    `free_bytes` returns how much the payload store can take. `make_room` is called with a number of bytes when the temporary
-    space is short, and purges fetched payloads.
+    `free_bytes` returns how much the payload store can take. `make_room` is called when the temporary space is short, and purges
+    fetched payloads. `is_alone` says whether there is only one client service: then nothing is kept for others.
     """
 
     def __init__(
@@ -42,14 +45,18 @@ class Admission:
         budgets: Budgets,
         free_bytes: Callable[[], int],
         make_room: MakeRoom | None = None,
+        *,
+        is_alone: Callable[[], bool] = lambda: True,
     ) -> None:
         self.ledger = ledger
         self.budgets = budgets
         self.free_bytes = free_bytes
+        self.is_alone = is_alone
         self._make_room = make_room
-        self._deliveries = 0
+        self._deliveries = Counter[str]()  # by client service
+        self.for_headers = StandingMemory(ledger, budgets.memory_bytes)
 
-    async def admit(self, decoded_bytes: int | None) -> "Ticket":
+    async def admit(self, decoded_bytes: int | None, client: str = NOBODY) -> "Ticket":
         """Reserves what a request with about `decoded_bytes` of documents needs (None: the request does not say how many).
 
         Raises TooManyRequests, NoRoom or NoSpace, each with the time after which the caller may try again.
@@ -57,48 +64,115 @@ class Admission:
         temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
         most = self.budgets.upload_bytes
         memory = most if decoded_bytes is None else min(most, REQUEST_FIXED_BYTES + decoded_bytes)
-        ticket = Ticket(self)
+        ticket = Ticket(self, client)
         try:
             ticket.book(temp, memory, queue=True)
         except NoSpace:
             if self._make_room is None:
                 raise
-            await self._make_room(temp)
+            await self._make_room(temp, client)
             ticket.book(temp, memory, queue=True)
         return ticket
 
-    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+    async def admit_delivery(self, client: str, memory_bytes: int) -> Callable[[], None]:
         """Reserves memory for a result that is sent, and returns a function that gives it back.
 
         If there is none, waits up to DELIVERY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
         """
-        ticket, ends = Ticket(self), time.monotonic() + DELIVERY_WAIT_SECONDS
-        memory = min(DELIVERY_BYTES, REQUEST_FIXED_BYTES + 3 * result_bytes)
+        ticket, ends = Ticket(self, client), time.monotonic() + DELIVERY_WAIT_SECONDS
         while True:
             try:
-                if self._deliveries >= MAX_DELIVERIES:
+                if self._deliveries_left(client) <= 0:
                     raise NoRoom("too many results are being fetched", retry_after_seconds=ROOM_RETRY_SECONDS)
-                ticket.book(0, memory)
+                ticket.book(0, memory_bytes)
                 break
             except NoRoom:
                 if time.monotonic() > ends:
                     raise
                 await asyncio.sleep(MEMORY_LOOK_SECONDS)
-        self._deliveries += 1
+        self._deliveries[client] += 1
 
         def release() -> None:
-            self._deliveries -= 1
+            self._deliveries[client] -= 1
+            self._deliveries += Counter()  # forgets those that have none
             ticket.release()
 
         return release
+
+    @asynccontextmanager
+    async def reserved(self, client: str, memory_bytes: int) -> AsyncIterator[None]:
+        """Holds so much memory during the block. Raises NoRoom if it cannot be had within MEMORY_WAIT_SECONDS."""
+        ticket = Ticket(self, client)
+        try:
+            await ticket.hold(lambda: memory_bytes)
+            yield
+        finally:
+            ticket.release()
+
+    def share(self, of: int, percent: int) -> int:
+        """What is kept of a budget for client services that have little of it."""
+        return 0 if self.is_alone() else of * percent // 100
+
+    def _deliveries_left(self, client: str) -> int:
+        budgets = self.budgets
+        share = self.share(budgets.deliveries, budgets.shares.deliveries)
+        return room(budgets.deliveries, share, self._deliveries.total(), self._deliveries[client])
+
+    # --- what is left for a client service ------------------------------------------------------------------------
+
+    def check_queue(self, booked: Totals) -> None:
+        """Raises TooManyRequests where the queue of documents that wait to be signed is full."""
+        budget = self.budgets.queued_documents
+        share = self.share(budget, self.budgets.shares.queue)
+        if room(budget, share, booked.queued_documents, booked.own.queued_documents) <= 0:
+            cause = f"{booked.queued_documents} documents wait for the signing service"
+            raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
+
+    def check_rows(self, booked: Totals) -> None:
+        """Raises NoSpace where the database has as many rows of documents as it may have."""
+        budget = self.budgets.document_rows
+        share = self.share(budget, self.budgets.shares.rows)
+        if budget and room(budget, share, booked.document_rows, booked.own.document_rows) <= 0:
+            cause = f"the database holds {booked.document_rows} documents, and --max-document-rows is {budget}"
+            raise NoSpace(cause, retry_after_seconds=ROWS_RETRY_SECONDS)
+
+    def check_memory(self, booked: Totals, memory_bytes: int) -> None:
+        """Raises NoRoom where so much more memory is not left. A request that finds all of it free is let in, however large."""
+        budget = self.budgets.memory_bytes
+        if budget <= 0:
+            raise NoRoom("the memory limit leaves no memory for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
+        if memory_bytes > self._memory_left(booked) and booked.memory_bytes:
+            raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
+
+    def _memory_left(self, booked: Totals) -> int:
+        share = self.share(self.budgets.memory_bytes, self.budgets.shares.memory)
+        return room(self.budgets.memory_bytes - share, share, booked.memory_bytes, booked.own.memory_bytes)
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """What one request can have if no other one has any."""
+        return self.budgets.memory_bytes - self.share(self.budgets.memory_bytes, self.budgets.shares.memory)
+
+    def check_space(self, booked: Totals, temp_bytes: int) -> None:
+        """Raises NoSpace where so much more temporary space is not left, in the budget or on the volume."""
+        budget, own = self.budgets.temp_bytes, booked.own.stored_bytes + booked.own.temp_bytes
+        share = self.share(budget, self.budgets.shares.space)
+        left = room(budget, share, booked.stored_bytes + booked.temp_bytes, own)
+        volume = self.free_bytes() - (booked.temp_bytes - booked.written_bytes)
+        kept = min(share, int(MOST_OF_THE_VOLUME * max(0, booked.stored_bytes + volume)))
+        free = room(volume - kept, kept, 0, own)
+        if temp_bytes > min(left, free):
+            cause = f"the request needs {temp_bytes} bytes of temporary space; the budget has {left} left, the volume {free}"
+            raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
 
 
 class Ticket:
     """What one request has reserved. To be given back by `release`, or by `settle` once the request is registered."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, client: str = NOBODY) -> None:
         self._admission = admission
         self._ledger = admission.ledger
+        self._client = client
         self.temp_bytes = 0
         self.memory_bytes = 0
         self.written_bytes = 0
@@ -108,21 +182,14 @@ class Ticket:
 
         With `queue`, the queue of documents that wait to be signed must have room as well.
         """
-        budgets = self._admission.budgets
-        with self._ledger.booked() as booked:
-            if queue and booked.queued_documents >= budgets.queued_documents:
-                cause = f"{booked.queued_documents} documents wait for the signing service"
-                raise TooManyRequests(cause, retry_after_seconds=QUEUE_RETRY_SECONDS)
-            if memory and budgets.memory_bytes <= 0:
-                raise NoRoom("the memory limit leaves no memory for uploads", retry_after_seconds=SPACE_RETRY_SECONDS)
-            if booked.memory_bytes and booked.memory_bytes + memory > budgets.memory_bytes:
-                raise NoRoom("the memory for uploads is in use", retry_after_seconds=ROOM_RETRY_SECONDS)
+        with self._ledger.booked(self._client) as booked:
+            if queue:
+                self._admission.check_queue(booked)
+                self._admission.check_rows(booked)
+            if memory:
+                self._admission.check_memory(booked, memory)
             if temp:
-                left = budgets.temp_bytes - booked.stored_bytes - booked.temp_bytes
-                free = self._admission.free_bytes() - (booked.temp_bytes - booked.written_bytes)
-                if temp > min(left, free):
-                    cause = f"the request needs {temp} bytes of temporary space; the budget has {left} left, the volume {free}"
-                    raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS)
+                self._admission.check_space(booked, temp)
             self._ledger.change(temp, 0, memory)
         self.temp_bytes += temp
         self.memory_bytes += memory
@@ -137,17 +204,17 @@ class Ticket:
             self.book(max(short, BOOKED_AHEAD_BYTES if ahead_bytes else 0), 0)
         if stored_bytes == self.written_bytes:
             return
-        with self._ledger.booked():
+        with self._ledger.booked(self._client):
             self._ledger.change(0, stored_bytes - self.written_bytes, 0)
         self.written_bytes = stored_bytes
 
-    async def hold(self, memory_bytes: int) -> None:
-        """Reserves more memory, up to `memory_bytes` in all, for a document that grows.
+    async def hold(self, memory_bytes: Callable[[], int]) -> None:
+        """Reserves more memory, up to `memory_bytes` in all, which may change while this waits.
 
         If there is none, waits up to MEMORY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
         """
         ends = time.monotonic() + MEMORY_WAIT_SECONDS
-        while (short := memory_bytes - self.memory_bytes) > 0:
+        while (short := memory_bytes() - self.memory_bytes) > 0:
             try:
                 self.book(0, short)
             except NoRoom:
@@ -155,17 +222,28 @@ class Ticket:
                     raise
                 await asyncio.sleep(MEMORY_LOOK_SECONDS)
 
+    def keep(self, memory_bytes: int) -> None:
+        """Gives back what is reserved beyond `memory_bytes`."""
+        if (over := self.memory_bytes - memory_bytes) > 0:
+            with self._ledger.booked(self._client):
+                self._ledger.change(0, 0, -over)
+            self.memory_bytes -= over
+
     def settle(self, stored_bytes: int, documents: int) -> None:
         """Call it when the request is registered. What it has stored is booked for the instance, and the reservation ends."""
-        with self._ledger.booked() as booked:
+        with self._ledger.booked(self._client) as booked:
             booked.stored_bytes += stored_bytes
+            booked.own.stored_bytes += stored_bytes
             booked.queued_documents += documents
+            booked.own.queued_documents += documents
+            booked.document_rows += documents
+            booked.own.document_rows += documents
             self._give_back()
 
     def release(self) -> None:
         """Gives everything back. Does nothing after `settle`."""
         if self.temp_bytes or self.memory_bytes:
-            with self._ledger.booked():
+            with self._ledger.booked(self._client):
                 self._give_back()
 
     def _give_back(self) -> None:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import AsyncIterable, AsyncIterator
 
 from batchseal.api.offered_service import Delivered, Operation
-from batchseal.api.result import Pieces
+from batchseal.api.result import LARGE_BYTES, Pieces
 
 MAX_NAME_BYTES = 240
 MAX_EXTENSION_CHARACTERS = 10
@@ -40,23 +40,24 @@ async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivere
     """Yields the bytes of a zip file with the signed documents in the order of the request.
 
     An entry is called `<externalRef>.<documentName>`, with `.p7m` or `.p7s` behind it for a CAdES signature. It is stored
-    without compression. `delivered` must give raw segments (not base64). A document that is not signed, or that storage returns
+    without compression. `delivered` must give raw documents (not base64). A document that is not signed, or that storage returns
     damaged, gets no entry.
     """
     sink, pieces, names = Sink(), Pieces(), Names()
     moment = operation.created_at.timetuple()[:6]
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         async for document in delivered:
-            if not document.segments:
+            if not document.total_bytes:
                 continue
+            large = document.total_bytes > LARGE_BYTES
             name = document.row.name + document.suffix
             entry = zipfile.ZipInfo(names.entry(document.row.external_reference, name), moment)
             entry.external_attr = 0o644 << 16
-            entry.file_size = sum(len(segment) for segment in document.segments)
+            entry.file_size = document.total_bytes
             with archive.open(entry, "w") as file:
-                for segment in document.segments:
-                    file.write(segment)
-                    for piece in [p for data in sink.take() for p in pieces.add(data)]:
+                async for content in document.pieces():
+                    file.write(content)
+                    for piece in [p for data in sink.take() for p in pieces.add(data, pass_on=large)]:
                         yield piece
             for piece in [p for data in sink.take() for p in pieces.add(data)]:
                 yield piece

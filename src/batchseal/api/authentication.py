@@ -8,24 +8,18 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
-from batchseal.api.attempts import Attempts
+from batchseal.api.attempts import Attempts, Pair
+from batchseal.api.foreign_tokens import ForeignTokens, Probe
 from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
-from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
+from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, TooManyRequests, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientService, ClientServices
-from batchseal.system.expiring import ExpiringCache
-
-Probe = Callable[[str], Awaitable[str | None]]
 
 # How often, at most, the file of client services is looked at for changes.
 RELOAD_SECONDS = 1.0
-# Checking a foreign token costs a call to the signing service, so its answers are cached for this long.
-PROBED_SECONDS = 60.0
-REFUSED_SECONDS = 5.0
-MAX_PROBED = 1024
 
 
 class Authenticator:
@@ -48,39 +42,26 @@ class Authenticator:
         self.attempts = attempts
         self.services = services
         self.tokens = tokens
-        self.probe = probe
+        self.foreign = ForeignTokens(probe, attempts)
         self._next_reload = 0.0
-        self._probed: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_PROBED)
 
     async def caller(self, authorization: str | None, address: str = "") -> Caller:
         """Returns the caller who is proved by this Authorization header.
 
-        `address` is the caller's network address; wrong credentials count against it. A missing header does not.
+        `address` is the caller's network address. Wrong credentials count as a failure of this address with the client id that
+        they name; a missing header does not.
         Raises ApiError: InvalidToken and UnknownClientService (401), InactiveClientService (403), NotConfigured (500),
         TooManyRequests (429).
         """
-        if not authorization or self.attempts is None:
-            return await self.proved(authorization)
-        # A bad token does not say whose it is. All bad tokens of an address are counted under one name.
-        scheme, _, credentials = authorization.strip().partition(" ")
-        name = basic_name(credentials.strip()) if scheme.lower() == "basic" else "bearer"
-        self.attempts.check(address, name)
-        try:
-            return await self.proved(authorization)
-        except (UnknownClientService, InvalidToken):
-            self.attempts.failed(address, name)
-            raise
-
-    async def proved(self, authorization: str | None) -> Caller:
-        """Like `caller`, without counting failures."""
         self.reload()
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         credentials = credentials.strip()
         match scheme.lower():
             case "basic":
-                return Caller(self.service(*parse_basic(credentials)).id)
+                service, _ = self.proved([parse_basic(credentials)], address)
+                return Caller(active(service).id)
             case "bearer" if credentials and len(credentials) <= MAX_TOKEN_CHARACTERS:
-                return await self.bearer(credentials)
+                return await self.bearer(credentials, address)
             case "":
                 raise InvalidToken("the request has no Authorization header")
         raise InvalidToken("the Authorization header holds neither Basic nor Bearer credentials")
@@ -91,24 +72,56 @@ class Authenticator:
             self._next_reload = now + self._reload_seconds
             self.services.reload_if_changed()
 
-    def service(self, client_service: str, secret: str) -> ClientService:
-        """The active client service with this id and secret. Raises ApiError (see `caller`)."""
+    def proved(self, readings: Sequence[tuple[str, str]], address: str) -> tuple[ClientService, str]:
+        """The client service that these credentials prove, and its secret as it was sent. The service may be switched off.
+
+        `readings` are (id, secret) for each way in which the credentials can be read. If all are wrong, each counts as one
+        guess. A reading whose pair of id and address is locked is not compared.
+        Raises UnknownClientService, NotConfigured, or TooManyRequests if a reading is locked and no other is right.
+        """
         if not self.services.present:
             raise NotConfigured("no client service is configured here: send a token of the signing service")
-        service = self.services.get(client_service)
+        open_readings: list[tuple[str, str, Pair | None]] = []
+        locked: TooManyRequests | None = None
+        for client_service, secret in readings:
+            try:
+                open_readings.append((client_service, secret, self._unlocked(client_service, address)))
+            except TooManyRequests as error:
+                locked = error
+        for client_service, secret, pair in open_readings:
+            service = self.services.get(client_service)
+            if service is not None and service.accepts(secret):
+                if self.attempts is not None and pair is not None:
+                    self.attempts.succeeded(pair)
+                return service, secret
+        for _, _, pair in open_readings:
+            if self.attempts is not None and pair is not None:
+                self.attempts.failed(pair)
+        if locked is not None:
+            raise locked
         # The answer is the same for a wrong id and for a wrong secret, so that nobody can find out which ids exist.
-        if service is None or not service.accepts(secret):
-            raise UnknownClientService("the client service or its secret is wrong")
-        return active(service)
+        raise UnknownClientService("the client service or its secret is wrong")
 
-    async def bearer(self, token: str) -> Caller:
-        """The caller of a Bearer token: first tried as a token of the proxy, then as a foreign one."""
+    def _unlocked(self, client_service: str, address: str) -> Pair | None:
+        """What a failure of this id counts for. Raises TooManyRequests if the pair of id and address is locked."""
+        if self.attempts is None:
+            return None
+        configured = self.services.get(client_service) is not None
+        pair = self.attempts.pair(address, client_service, configured=configured)
+        self.attempts.check(pair)
+        return pair
+
+    async def bearer(self, token: str, address: str) -> Caller:
+        """The caller of a Bearer token: first tried as a token of the proxy, then as a foreign one.
+
+        A token of the proxy is never counted and never locked out: its signature of 256 bits cannot be guessed.
+        """
         if (claims := self.tokens.read(token)) is not None:
             service = self.services.get(claims.client_id)
             if service is None or claims.bound not in map(self.tokens.binding, service.secrets):
                 raise InvalidToken("the token's client service was removed or its secret has changed")
             return Caller(active(service).id)
-        client_service = await self.probed(token)
+        client_service = await self.foreign.client_service(token, self.services, address)
         if client_service is None:
             raise InvalidToken("the signing service does not accept this token")
         if not self.services.present:
@@ -118,32 +131,17 @@ class Authenticator:
             raise UnknownClientService("the token's client service is not configured here")
         return Caller(active(service).id)
 
-    async def probed(self, token: str) -> str | None:
-        """What `probe` says about a token, from the cache if possible. The cache holds digests, never tokens."""
-        key = hashlib.sha256(token.encode()).digest()
-        if remembered := self._probed.find(key):
-            return remembered[0]
-        client_service = await self.probe(token)
-        self._probed.keep(key, client_service, REFUSED_SECONDS if client_service is None else PROBED_SECONDS)
-        return client_service
-
-    def issue(self, client_service: str, secret: str, address: str = "", *, count: bool = True) -> Issued:
+    def issue(self, client_service: str, secret: str, address: str = "", *, form_encoded: bool = False) -> Issued:
         """Issues a token of the proxy for these credentials (RFC 6749 4.4).
 
-        With `count`, wrong credentials count as a failure of `address`. Raises ApiError (see `caller`).
+        With `form_encoded` they are tried as they are, and then as form-encoded text. Wrong credentials count as failures of
+        `address`. Raises ApiError (see `caller`).
         """
-        if self.attempts is not None:
-            self.attempts.check(address, client_service)
-        try:
-            return self._issue(client_service, secret)
-        except UnknownClientService:
-            if self.attempts is not None and count:
-                self.attempts.failed(address, client_service)
-            raise
-
-    def _issue(self, client_service: str, secret: str) -> Issued:
         self.reload()
-        return self.tokens.issue(self.service(client_service, secret).id, secret)
+        plain = (client_service, secret)
+        readings = dict.fromkeys((plain, decoded_basic(*plain))) if form_encoded else (plain,)
+        service, right = self.proved(tuple(readings), address)
+        return self.tokens.issue(active(service).id, right)
 
 
 def nameless(token: str) -> str:
@@ -159,14 +157,6 @@ def active(service: ClientService) -> ClientService:
     if not service.active:
         raise InactiveClientService(f"client service {service.id}")
     return service
-
-
-def basic_name(credentials: str) -> str:
-    """The client id in Basic credentials, or "" if they cannot be read."""
-    try:
-        return parse_basic(credentials)[0]
-    except UnknownClientService:
-        return ""
 
 
 def parse_basic(credentials: str) -> tuple[str, str]:

@@ -40,6 +40,8 @@ NOT_FROM_HANDLERS = {b"cache-control", b"x-content-type-options", b"server", b"t
 LISTS = {b"accept", b"content-encoding", b"prefer"}
 # Proxies name by these for whom they ask.
 FORWARDED = {b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"}
+# A piece that the server takes within this time did not wait for the caller.
+AT_ONCE_SECONDS = 0.01
 
 
 class Exchange:
@@ -48,7 +50,8 @@ class Exchange:
     `headers` has lower-case names. `body_bytes` counts the bytes of the body that were read. `max_body_bytes` is the largest
     body, `stall_seconds` the longest pause in a body, and `min_rate` the fewest bytes per second, averaged over
     `stall_seconds` (0: no minimum). `send_stall_seconds` is how long a caller may read nothing of its
-    reply before it is disconnected. `more_headers` are added to the reply, whoever sends it. `cleanup` runs when the exchange
+    reply before it is disconnected, and `min_reply_rate` the fewest bytes per second of a reply that it must take, averaged
+    over that time (0: no minimum). `more_headers` are added to the reply, whoever sends it. `cleanup` runs when the exchange
     is closed, however it ended.
     """
 
@@ -62,9 +65,13 @@ class Exchange:
         stall_seconds: float,
         min_rate: int = 0,
         send_stall_seconds: float = SEND_STALL_SECONDS,
+        min_reply_rate: int = 0,
         more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._send_stall_seconds = send_stall_seconds
+        self.min_reply_rate = min_reply_rate
+        # How long the reply waited for its caller, and the bytes that went out meanwhile.
+        self._waited, self._taken = 0.0, 0
         self._more_headers = more_headers
         self.scope = scope
         self._receive = receive
@@ -214,14 +221,37 @@ class Exchange:
         start["headers"] = given + KEPT_PRIVATE
 
     async def _pass_on(self, message: Message) -> None:
-        """Gives a message to the server. Raises ConnectionResetError after `send_stall_seconds`."""
+        """Gives a message to the server, which takes it once its buffers have room.
+
+        Raises ConnectionResetError after `send_stall_seconds`, or if the caller reads too slowly.
+        """
         if self._more_headers and message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *self._more_headers]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(self._send_stall_seconds):
                 await self._send(message)
         except TimeoutError:
             raise ConnectionResetError("the caller no longer reads its reply") from None
+        if message.get("more_body", False):  # a caller that has taken the last piece has everything
+            self._check_rate(loop.time() - began, len(message["body"]))
+
+    def _check_rate(self, waited_seconds: float, taken_bytes: int) -> None:
+        """Raises ConnectionResetError for a caller that takes less than `min_reply_rate`.
+
+        What the server's buffers take at once says nothing of the caller, so only the pieces count that had to wait.
+        """
+        if waited_seconds < AT_ONCE_SECONDS:
+            return
+        self._waited, self._taken = self._waited + waited_seconds, self._taken + taken_bytes
+        if self._waited >= self._send_stall_seconds:
+            if self._taken < self.min_reply_rate * self._waited:
+                raise ConnectionResetError(
+                    f"the caller took {self._taken} bytes of its reply in {self._waited:.0f} s;"
+                    f" the minimum is {self.min_reply_rate} a second"
+                )
+            self._waited, self._taken = 0.0, 0
 
     async def _finish(self, body: bytes) -> None:
         """Sends the last piece of the reply.

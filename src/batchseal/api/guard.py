@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -18,6 +19,7 @@ from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
 from batchseal.settings.load import Settings
+from batchseal.system.addresses import TrustedProxies
 
 log = structlog.get_logger(__name__)
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -50,6 +52,16 @@ class GuardPace:
 DEFAULT_PACE = GuardPace()
 
 
+class Connections(Protocol):
+    """Who watches the server's connections. `peer` is the address and port at the other end of a connection."""
+
+    def began(self, peer: tuple[str, int]) -> None:
+        """A request has begun: its headers are complete."""
+
+    def ended(self, peer: tuple[str, int], request_bytes: int) -> None:
+        """A request has ended, of which about so many bytes were read."""
+
+
 class Guard:
     """The ASGI application that the server runs. Handlers find the request's Exchange in `scope["batchseal.exchange"]`."""
 
@@ -69,7 +81,12 @@ class Guard:
         self.metrics = metrics
         self.settings = settings
         self.stopping = False
+        self.proxies = TrustedProxies(settings.trusted_proxies)
         self.running: set[asyncio.Task[None]] = set()
+        # Told of each request's connection when the request begins, and when it has ended with so many bytes.
+        self.connections: Connections | None = None
+        # Reserves so many bytes of memory in all for incomplete requests, or returns False.
+        self.book_headers: Callable[[int], bool] = lambda _: True
         self.when_idle: Callable[[], None] | None = None  # Called once no request has run for `idle_seconds`.
         self._idle: asyncio.TimerHandle | None = None
 
@@ -77,13 +94,14 @@ class Guard:
         if scope["type"] != "http":
             return
         exchange = Exchange(
-            scope,
+            self.with_real_client(scope),
             receive,
             send,
             max_body_bytes=self.settings.max_body_bytes,
             stall_seconds=self.settings.body_stall_seconds,
             min_rate=self.settings.min_body_rate,
             send_stall_seconds=self.pace.send_stall_seconds,
+            min_reply_rate=self.settings.min_reply_rate,
             more_headers=(SANDBOX_HEADER,) if self.settings.sandbox_signs else (),
         )
         task = asyncio.current_task()
@@ -92,6 +110,11 @@ class Guard:
         if self._idle is not None:
             self._idle.cancel()
         started = time.perf_counter()
+        # The server gives the port as text. Without an address there is nothing to watch.
+        watched = self.connections if scope["client"] else None
+        if watched is not None:
+            peer = (scope["client"][0], int(scope["client"][1]))
+            watched.began(peer)
         try:
             await self.handle(exchange, receive)
         except asyncio.CancelledError:
@@ -99,10 +122,19 @@ class Guard:
                 raise
         finally:
             self.running.discard(task)
+            if watched is not None:
+                watched.ended(peer, exchange.body_bytes + head_bytes(scope))
             self.metrics.observe(exchange, time.perf_counter() - started)
             await exchange.close()
             if self.when_idle is not None and not self.running:
                 self._idle = asyncio.get_running_loop().call_later(self.pace.idle_seconds, self.when_idle)
+
+    def with_real_client(self, scope: Message) -> Message:
+        """The scope with the address of the caller itself where a trusted proxy calls for it. The port is then not known: 0."""
+        if not self.proxies or not scope["client"] or (peer := scope["client"][0]) not in self.proxies:
+            return scope
+        forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return dict(scope) | {"client": (self.proxies.real_address(peer, forwarded), 0)}
 
     async def handle(self, exchange: Exchange, receive: Receive) -> None:
         """Runs the application and answers for its exceptions.
@@ -171,3 +203,9 @@ class Guard:
         if late:
             log.warning("requests cut at shutdown", requests=len(late))
             await asyncio.wait(late, timeout=CANCELLED_SECONDS)
+
+
+def head_bytes(scope: Message) -> int:
+    """About how many bytes the head of a request had: its lines, each with a colon, a space and a line end."""
+    lines = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    return len(scope["raw_path"] or b"") + len(scope["query_string"]) + len("OPTIONS  HTTP/1.1\r\n\r\n") + lines

@@ -74,19 +74,25 @@ class Document(Protocol):
 class Delivered(Protocol):
     """A document as storage gave it back.
 
-    `segments` joined in order are the signed document, raw or as base64. They are empty if the document is not signed or its
-    payload is damaged; `row` then says so, even if the stored row says SIGNED. `media_type` is that of the signed document, and
-    `suffix` (such as `.p7m`) comes behind its name where it is of another type than the original.
+    `total_bytes` is the length of the signed document, raw or as base64. It is 0 if the document is not signed or its payload is
+    damaged; `row` then says so, even if the stored row says SIGNED. `media_type` is that of the signed document, and `suffix`
+    (such as `.p7m`) comes behind its name where it is of another type than the original.
     """
 
     @property
     def row(self) -> Document: ...
     @property
-    def segments(self) -> Sequence[bytes]: ...
-    @property
     def media_type(self) -> str: ...
     @property
     def suffix(self) -> str: ...
+    @property
+    def total_bytes(self) -> int: ...
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """Yields the document from `start` to `stop`. A large one is read while it is sent, before the next one is asked for.
+
+        Raises PayloadUnavailable, so that the reply is cut. Only a raw document can be asked for in part.
+        """
 
 
 class OfferedService(Protocol):
@@ -142,8 +148,8 @@ class OfferedService(Protocol):
     async def operation_of_document(self, caller: Caller, reference: str) -> int:
         """Id of the caller's newest operation that has a document with this external reference. Raises NotFound."""
 
-    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
-        """Reserves memory for a reply with this much content. Returns the function that releases it. Raises NoRoom."""
+    async def admit_delivery(self, caller: Caller, operation: Any, documents: Sequence[Any]) -> Callable[[], None]:
+        """Reserves the memory that a reply with these documents holds. Returns the function that releases it. Raises NoRoom."""
 
     def deliver(
         self, operation: Any, documents: Sequence[Any], *, encoding: Literal["base64", "raw"]

@@ -1,6 +1,6 @@
 """The reply with one signed document, or with a range of its bytes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from blacksheep import Content, Response, StreamedContent
@@ -13,9 +13,9 @@ from batchseal.api.result import split
 def raw_document(operation: Operation, document: Delivered, range_header: str | None, if_range: str | None) -> Response:
     """200 with the whole document, 206 with the range that was asked for, or 416 if that range does not exist.
 
-    `document` must have raw segments. A signed document never changes, so its ETag is the operation's id and the ordinal.
+    `document` must be raw. A signed document never changes, so its ETag is the operation's id and the ordinal.
     """
-    total = sum(len(segment) for segment in document.segments)
+    total = document.total_bytes
     tag = f'"{operation.id}-{document.row.ordinal}"'
     wanted = parse_range(range_header, total) if if_range in (None, tag) else None
     headers = [
@@ -28,24 +28,20 @@ def raw_document(operation: Operation, document: Delivered, range_header: str | 
     ]
     media_type = document.media_type.encode()
     if wanted is None:
-        return Response(200, headers, streamed(media_type, document.segments, Slice(0, total)))
+        return Response(200, headers, streamed(media_type, document, Slice(0, total)))
     if wanted.start == wanted.stop:
         headers.append((b"content-range", b"bytes */%d" % total))
         return Response(416, headers, Content(b"text/plain", b"the document has %d bytes\n" % total))
     headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted.start, wanted.stop - 1, total)))
-    return Response(206, headers, streamed(media_type, document.segments, wanted))
+    return Response(206, headers, streamed(media_type, document, wanted))
 
 
-def streamed(media_type: bytes, segments: Sequence[bytes], wanted: Slice) -> StreamedContent:
-    """The bytes `wanted` of the joined segments. The segments are never joined in memory."""
+def streamed(media_type: bytes, document: Delivered, wanted: Slice) -> StreamedContent:
+    """The bytes `wanted` of the document, which is never whole in memory if it is large."""
 
     async def content() -> AsyncIterator[bytes]:
-        at = 0
-        for segment in segments:
-            start, stop = max(wanted.start - at, 0), min(wanted.stop - at, len(segment))
-            at += len(segment)
-            if start < stop:
-                for piece in split(segment if stop - start == len(segment) else bytes(memoryview(segment)[start:stop])):
-                    yield piece
+        async for segment in document.pieces(wanted.start, wanted.stop):
+            for piece in split(segment):
+                yield piece
 
     return StreamedContent(media_type, content, wanted.stop - wanted.start)

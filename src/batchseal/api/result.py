@@ -11,6 +11,9 @@ from batchseal.operation import DocumentStatus, OperationStatus
 
 # Pieces smaller than this are joined before they are sent, because each `send` costs about 15 microseconds.
 REPLY_PIECE_BYTES = 128 << 10
+# The pieces of a document that is larger than this are sent as they come, since the server keeps several pieces of a caller that
+# does not read.
+LARGE_BYTES = 512 << 10
 
 
 class Pieces:
@@ -20,9 +23,9 @@ class Pieces:
         self._held: list[bytes] = []
         self._held_bytes = 0
 
-    def add(self, piece: bytes) -> list[bytes]:
-        """Adds a piece. Returns the pieces that should be sent now, in order."""
-        if len(piece) >= REPLY_PIECE_BYTES:
+    def add(self, piece: bytes, *, pass_on: bool = False) -> list[bytes]:
+        """Adds a piece. Returns the pieces that should be sent now, in order. With `pass_on` it is among them in any case."""
+        if pass_on or len(piece) >= REPLY_PIECE_BYTES:
             return [*self.flush(), *split(piece)]
         self._held.append(piece)
         self._held_bytes += len(piece)
@@ -103,12 +106,15 @@ async def stream_with_content(
             status = OperationStatus.EXECUTION_FAILED
         entry = schemas.encode(schemas.signed_document(operation, document.row, names))
         count += 1
-        parts = [separator + entry]
-        if document.segments:
-            parts = [separator + entry[:-1] + b',"signedContent":"', *document.segments, b'"}']
-        for part in parts:
-            for piece in pieces.add(part):
+        if document.total_bytes:
+            for piece in pieces.add(separator + entry[:-1] + b',"signedContent":"'):
                 yield piece
+            async for content in document.pieces():
+                for piece in pieces.add(content, pass_on=document.total_bytes > LARGE_BYTES):
+                    yield piece
+            entry, separator = b'"}', b""
+        for piece in pieces.add(separator + entry):
+            yield piece
         separator = b","
     if count != operation.documents_total:
         raise ConnectionResetError(f"{count} of {operation.documents_total} documents came from storage")

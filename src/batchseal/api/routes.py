@@ -139,7 +139,7 @@ class Routes:
             failure = nothing_signed(documents)
             failure.operation_id = operation.id
             raise failure
-        await self.reserve(request, documents)
+        await self.reserve(request, caller, operation, documents)
         return await self.with_content(request, caller, operation, documents)
 
     # --- status and result ----------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Routes:
     async def result_by_reference(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
         operation, documents = await self.finished(caller, reference=reference)
-        await self.reserve(request, documents)
+        await self.reserve(request, caller, operation, documents)
         return await self.result(request, caller, operation, documents)
 
     async def result_by_id(self, request: Request) -> Response:
@@ -177,14 +177,14 @@ class Routes:
         with_content = requests.parse_boolean(route_value(request, "contentInResponse"))
         operation, documents = await self.finished(caller, operation_id=self.id(request))
         if with_content:
-            await self.reserve(request, documents)
+            await self.reserve(request, caller, operation, documents)
             return await self.result(request, caller, operation, documents)
         return json_reply(result.without_content(operation, documents, self.contract.document))
 
     async def documents_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
         operation, documents = await self.finished(caller, operation_id=self.id(request))
-        await self.reserve(request, documents)
+        await self.reserve(request, caller, operation, documents)
         return await self.archive(request, caller, operation, documents)
 
     async def document_by_id(self, request: Request) -> Response:
@@ -194,7 +194,7 @@ class Routes:
         found = next((document for document in documents if document.ordinal == ordinal), None)
         if found is None:
             raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
-        await self.reserve(request, [found])
+        await self.reserve(request, caller, operation, [found])
         delivered = await self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
@@ -228,12 +228,14 @@ class Routes:
             early.retry_after_seconds = early.retry_after_seconds or 1
             raise
 
-    async def reserve(self, request: Request, documents: Sequence[Document]) -> None:
+    async def reserve(
+        self, request: Request, caller: Caller, operation: Operation, documents: Sequence[Document]
+    ) -> None:
         """Reserves memory for the reply until the exchange ends.
 
         Raises NoRoom. Call it before the reply begins: only then can the caller still get a 503.
         """
-        release = await self.service.admit_delivery(result.result_bytes(documents))
+        release = await self.service.admit_delivery(caller, operation, documents)
         exchange_of(request).cleanup.callback(release)
 
     def note_when_fetched(

@@ -12,7 +12,7 @@ import structlog
 from blacksheep import Content, Request, Response
 
 from batchseal.api import schemas
-from batchseal.api.authentication import Authenticator, decoded_basic, parse_basic
+from batchseal.api.authentication import Authenticator, parse_basic
 from batchseal.api.contract import Contract
 from batchseal.api.metrics import Metrics
 from batchseal.api.offered_service import OfferedService
@@ -26,7 +26,6 @@ from batchseal.errors import (
     InvalidRequest,
     NotFound,
     TooLarge,
-    UnknownClientService,
     ValueNotAllowed,
 )
 
@@ -124,13 +123,9 @@ class ServiceRoutes:
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         if scheme.lower() != "basic":
             return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""), peer)
-        plain = parse_basic(credentials.strip())
-        try:
-            return self.authenticator.issue(*plain, peer, count=False)
-        except UnknownClientService:
-            # RFC 6749 2.3.1 requires that id and secret are form-encoded inside Basic. Most clients send them plain, so the
-            # plain form was tried first.
-            return self.authenticator.issue(*decoded_basic(*plain), peer)
+        # RFC 6749 2.3.1 requires that id and secret are form-encoded inside Basic. Most clients send them plain, so the plain
+        # form is tried first.
+        return self.authenticator.issue(*parse_basic(credentials.strip()), peer, form_encoded=True)
 
     def token_refused(self, error: ApiError) -> Response:
         """The error reply of the contract, with the member `error` that OAuth clients read (RFC 6749 5.2)."""

@@ -5,7 +5,8 @@ what it still needs once the digest is signed, and puts the signed document toge
 state, and is called from several threads at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -20,6 +21,7 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
 )
 from batchseal.operation import ContentType
 
@@ -31,6 +33,14 @@ BATCH_DOCUMENTS = 32
 
 # A document as it came in: its ordinal, what was asked for it, its content.
 Original = tuple[int, Description, "Buffer"]
+
+# Books so many bytes of memory for a document that needs more than usual, and gives how many it may use. May raise NoRoom.
+Memory = Callable[[int], AbstractContextManager[int]]
+
+
+def unbooked(wanted_bytes: int) -> AbstractContextManager[int]:
+    """A `Memory` without a ledger, for callers that prepare nothing that others sent."""
+    return nullcontext(wanted_bytes)
 
 
 class NeedKind(IntEnum):
@@ -70,14 +80,16 @@ class SignatureFormat(Protocol):
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
         """One result for each original, in order. Blocking, with the GIL released for the heavy part. `signing_time` is UTC.
 
         `time_stamp_bytes` is the room for a time stamp token, for a format whose room is part of what is signed. A format that
-        takes a token of any length says MAX_TIME_STAMP_BYTES in `Prepared.time_stamp_bytes`. A document that cannot be signed for
-        what it is, is refused with NOT_SIGNABLE, so that its caller learns that another try is of no use.
+        takes a token of any length says MAX_TIME_STAMP_BYTES in `Prepared.time_stamp_bytes`. A document that needs more than a
+        small share of its size takes it from `memory`. A document that cannot be signed for what it is, is refused with
+        NOT_SIGNABLE, so that its caller learns that another try is of no use.
 
-        Raises CredentialUnusable where nothing can be prepared for this credential.
+        Raises CredentialUnusable where nothing can be prepared for this credential, and what `memory` raises.
         """
         ...
 
@@ -96,9 +108,11 @@ class SignatureFormat(Protocol):
         ...
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         """The signed document, as segments that nobody joins. `credential` is the one that the document was prepared for.
+
+        A large original is a `Stretch`, whose bytes are not in memory: a format only takes its length, and slices of it.
 
         Raises ItemRejected where the evidence does not fit what was prepared.
         """

@@ -6,7 +6,7 @@ from datetime import datetime
 from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Level, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.cades.cades import Cades
-from batchseal.formats.interface import Original, SignatureFormat
+from batchseal.formats.interface import Memory, Original, SignatureFormat, unbooked
 from batchseal.formats.pades.pades import Pades
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import SignError
@@ -16,13 +16,19 @@ ALL: tuple[SignatureFormat, ...] = (Pades(), Xades(), Cades())
 
 
 class Formats:
-    """Finds the format of a request, and of a stored record. `has_time_stamps`: a time stamp authority is configured."""
+    """Finds the format of a request, and of a stored record. `has_time_stamps`: a time stamp authority is configured.
 
-    def __init__(self, formats: Sequence[SignatureFormat] | None = None, *, has_time_stamps: bool) -> None:
+    Documents that need more memory than usual take it from `memory`.
+    """
+
+    def __init__(
+        self, formats: Sequence[SignatureFormat] | None = None, *, has_time_stamps: bool, memory: Memory = unbooked
+    ) -> None:
         formats = ALL if formats is None else formats
         self._by_name = {one.name: one for one in formats}
         self._by_request = {request: one for one in formats for request in one.signs}
         self._has_time_stamps = has_time_stamps
+        self._memory = memory
 
     def named(self, name: str) -> SignatureFormat:
         """The format of a stored record.
@@ -55,7 +61,10 @@ class Formats:
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
     ) -> list[Prepared | Refusal]:
-        """One result for each original, in order, each by its own format: see `SignatureFormat`. Raises CredentialUnusable."""
+        """One result for each original, in order, each by its own format: see `SignatureFormat`.
+
+        Raises CredentialUnusable, NoRoom.
+        """
         results: dict[int, Prepared | Refusal] = {}
         batches: dict[str, list[int]] = {}  # positions by the name of their format
         for position, (_, wanted, _) in enumerate(originals):
@@ -66,7 +75,7 @@ class Formats:
                 batches.setdefault(found.name, []).append(position)
         for name, positions in batches.items():
             batch = [originals[position] for position in positions]
-            prepared = self._by_name[name].prepare(batch, credential, signing_time, time_stamp_bytes)
+            prepared = self._by_name[name].prepare(batch, credential, signing_time, time_stamp_bytes, self._memory)
             results.update(zip(positions, prepared, strict=True))
         return [results[position] for position in range(len(originals))]
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Frame = tuple[FrameKind, int, "Buffer"]
 
 
+# From this version of its record on, a payload holds no large document that is compressed (`writer.MOST_COMPRESSED_BYTES`).
+STORES_LARGE_AS_IT_IS = 2
+
+
 class PayloadRecord(msgspec.Struct, frozen=True):
     """What the row of an operation keeps of a payload: all that a store needs to find and read it again."""
 
@@ -73,6 +77,23 @@ class Upload(Protocol):
         ...
 
 
+class CheckedFrame(Protocol):
+    """The content of a frame that was found to be what was written, for reading it again in pieces. One thread at a time.
+
+    It is meant for content that is too large to be held in memory. It is good as long as its reader is open.
+    """
+
+    @property
+    def total_bytes(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to `stop` of the content.
+
+        Raises PayloadDamaged where they are no longer what was checked, PayloadUnavailable.
+        """
+        ...
+
+
 class PayloadReader(Protocol):
     """A committed payload, or several of one operation. One thread at a time."""
 
@@ -86,6 +107,10 @@ class PayloadReader(Protocol):
 
     def read(self, kind: FrameKind, ordinal: int) -> bytes:
         """The content of a frame, which was checked against its checksum."""
+        ...
+
+    def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        """Reads a frame once, in pieces, and checks it against its checksum. Raises what `read` raises."""
         ...
 
     def close(self) -> None: ...

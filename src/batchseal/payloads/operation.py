@@ -6,7 +6,7 @@ import msgspec
 
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import PayloadReader, PayloadRecord, Payloads
+from batchseal.payloads.interface import CheckedFrame, PayloadReader, PayloadRecord, Payloads
 from batchseal.store.rows import PayloadColumns
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -66,6 +66,12 @@ class OperationReader:
         for reader in self._opened():
             if reader.has(kind, ordinal):
                 return reader.read(kind, ordinal)
+        raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+
+    def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        for reader in self._opened():
+            if reader.has(kind, ordinal):
+                return reader.checked(kind, ordinal)
         raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
 
     def close(self) -> None:

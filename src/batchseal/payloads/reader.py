@@ -15,7 +15,9 @@ import xxhash
 import zstandard
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
+from batchseal.payloads.blocks import BlockChecksums, PackedFrame, StoredBlocks
 from batchseal.payloads.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
+from batchseal.payloads.interface import CheckedFrame
 from batchseal.system.folders import SAFE, own_folder
 
 SEARCH_BYTES = 1 << 20
@@ -139,7 +141,13 @@ class FileReader:
         and its work is done again.
         """
         found = ((ordinal, place) for (frame_kind, ordinal), place in self._frames.items() if frame_kind is kind)
-        return {ordinal for ordinal, (offset, header) in found if self._stored(offset, header) is not None}
+        return {ordinal for ordinal, (offset, header) in found if self._is_whole(offset, header)}
+
+    def _is_whole(self, offset: int, header: FrameHeader) -> bool:
+        """Whether the stored bytes of a frame match their checksum. A large frame is read in pieces."""
+        if header.stored_bytes <= SEARCH_BYTES:
+            return self._stored(offset, header) is not None
+        return BlockChecksums.of(self._pread, offset, header) is not None
 
     def _stored(self, offset: int, header: FrameHeader) -> bytes | None:
         """The stored bytes of a frame, or None where they do not match their checksum. Raises PayloadUnavailable."""
@@ -147,12 +155,25 @@ class FileReader:
         whole = len(stored) == header.stored_bytes and xxhash.xxh3_64_intdigest(stored) == header.checksum
         return stored if whole else None
 
-    def read(self, kind: FrameKind, ordinal: int) -> bytes:
-        """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
+    def _place(self, kind: FrameKind, ordinal: int) -> tuple[int, FrameHeader]:
         try:
-            offset, header = self._frames[kind, ordinal]
+            return self._frames[kind, ordinal]
         except KeyError:
             raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
+
+    def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
+        offset, header = self._place(kind, ordinal)
+        checksums = BlockChecksums.of(self._pread, offset, header)
+        what = f"the stored {kind.name.lower()} {ordinal}"
+        if checksums is None:
+            raise PayloadDamaged(f"{what} does not match its checksum")
+        stored = StoredBlocks(self._pread, offset, header.stored_bytes, checksums, what)
+        return PackedFrame(stored, header.raw_bytes) if header.flags & ZSTD else stored
+
+    def read(self, kind: FrameKind, ordinal: int) -> bytes:
+        """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
+        offset, header = self._place(kind, ordinal)
         if (stored := self._stored(offset, header)) is None:
             raise PayloadDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
         if not header.flags & ZSTD:

@@ -18,7 +18,7 @@ import zstandard
 
 from batchseal.errors import NoSpace
 from batchseal.payloads.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
-from batchseal.payloads.interface import Frame, PayloadRecord
+from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Frame, PayloadRecord
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import sync
 from batchseal.system.folders import own_folder
@@ -34,6 +34,9 @@ LEVEL = 3
 MAX_BUFFERS = 1024
 # Prepared documents are small and consist of digests: zstd would save nothing.
 COMPRESSIBLE = (FrameKind.DOCUMENT, FrameKind.DESCRIPTIONS)
+# A larger frame is stored as it is. Compressing it would hold a second copy while it is stored, and unpacking it a window of 2 MB
+# for everybody who fetches it. No part of it could be read without all that stands before it.
+MOST_COMPRESSED_BYTES = 1 << 20
 SPACE_RETRY_SECONDS = 30
 
 
@@ -105,7 +108,7 @@ class FileUpload:
     def _pack(self, content: memoryview) -> tuple[memoryview, int]:
         """The bytes to store and the flags that say how they are stored."""
         probe = content[:PROBE_BYTES]
-        if len(self._probe.compress(probe)) > WORTH_IT * len(probe):
+        if len(content) > MOST_COMPRESSED_BYTES or len(self._probe.compress(probe)) > WORTH_IT * len(probe):
             return content, 0
         packed = self._compressor.compress(content)
         return (memoryview(packed), ZSTD) if len(packed) < len(content) else (content, 0)
@@ -131,7 +134,7 @@ class FileUpload:
                 self.publish()
         self._is_committed = True
         crash_site("payload-committed")
-        return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes)
+        return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes, version=STORES_LARGE_AS_IT_IS)
 
     def _sync(self, call: Callable[[int], None]) -> None:
         try:

@@ -2,23 +2,33 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from batchseal.document import Credential, Evidence, storage_refusal
+from batchseal.document import Credential, Evidence, SignedDocument, Stretch, storage_refusal
 from batchseal.errors import ItemRejected, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.registry import Formats
 from batchseal.operation import DocumentStatus
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import Payloads
+from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.pipeline.encode import Delivered, Encoding, batches, encode, undelivered
+from batchseal.pipeline.encode import (
+    BATCH_BYTES,
+    Delivered,
+    Encoding,
+    batches,
+    encode,
+    held_bytes,
+    is_streamed,
+    undelivered,
+)
+from batchseal.pipeline.streamed import Reads, StreamedDocument
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
-from batchseal.system.futures import in_pool
+from batchseal.system.shared_pool import SharedPool
 
 # A result of at most this size that ended a moment ago is read from memory in less time than a thread takes to start.
 WARM_BYTES, WARM_TIME = 256 << 10, timedelta(seconds=10)
@@ -40,11 +50,14 @@ def require_own(operation: OperationRow, instance: UUID) -> None:
 class Delivery:
     """Gives finished operations back, as they are asked for."""
 
-    def __init__(self, payloads: Payloads, formats: Formats, store: Store, pool: Executor) -> None:
+    def __init__(
+        self, payloads: Payloads, formats: Formats, store: Store, pool: SharedPool, *, batch_bytes: int = BATCH_BYTES
+    ) -> None:
         self._payloads = payloads
         self._formats = formats
         self._store = store
         self._pool = pool
+        self._batch_bytes = batch_bytes
         self._opened_ahead: dict[UUID, OperationReader] = {}
 
     def open_ahead(self, operation: OperationRow) -> None:
@@ -77,41 +90,49 @@ class Delivery:
 
         Raises PayloadUnavailable, before the first document where the payload cannot be opened.
         """
-        stored = StoredDocuments(self._reader(operation), self._formats, encoding)
+        pool = self._pool.of(operation.client_service)
+        reads = Reads(pool)
+        stored = StoredDocuments(self._reader(operation), self._formats, encoding, reads, self._batch_bytes)
         try:
             if self._payloads.is_local and is_warm(operation, rows):
                 evidence = await self._evidence(operation, rows)
                 for row in rows:
                     yield stored.document(row, evidence)
             else:
-                async for delivered in self._read_ahead(operation, stored, rows):
+                async for delivered in self._read_ahead(operation, stored, rows, reads):
                     yield delivered
         finally:
+            await reads.ended()
             stored.close()
 
+    def held_bytes(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> int:
+        """What `documents` and the reply with them hold in memory at most."""
+        may_be_packed = any(record.version < STORES_LARGE_AS_IT_IS for record in records_of(operation.payloads))
+        return held_bytes(rows, self._batch_bytes, may_be_packed=may_be_packed)
+
     async def _read_ahead(
-        self, operation: OperationRow, stored: "StoredDocuments", rows: Sequence[DocumentRow]
+        self, operation: OperationRow, stored: "StoredDocuments", rows: Sequence[DocumentRow], reads: Reads
     ) -> AsyncIterator[Delivered]:
-        """One batch is read while the one before it goes out. The reader is not for two threads, so never more than one."""
+        """One batch is read while the one before it goes out. Beside a document that goes out in blocks nothing is read."""
         evidence: dict[int, Evidence] = {}
         reading: asyncio.Future[list[Delivered]] | None = None
         next_window = 0
-        try:
-            for batch in batches(rows):
-                while next_window < len(rows) and batch[-1].ordinal >= rows[next_window].ordinal:
-                    window = rows[next_window : next_window + EVIDENCE_DOCUMENTS]
-                    evidence = {n: one for n, one in evidence.items() if n >= batch[0].ordinal}
-                    evidence |= await self._evidence(operation, window)
-                    next_window += len(window)
-                ready = await asyncio.shield(reading) if reading is not None else []
-                reading = in_pool(self._pool, lambda b=batch, e=dict(evidence): stored.documents(b, e))  # type: ignore[misc]
-                for delivered in ready:
-                    yield delivered
-            for delivered in await asyncio.shield(reading) if reading is not None else []:
+        for batch in batches(rows, self._batch_bytes):
+            while next_window < len(rows) and batch[-1].ordinal >= rows[next_window].ordinal:
+                window = rows[next_window : next_window + EVIDENCE_DOCUMENTS]
+                evidence = {n: one for n, one in evidence.items() if n >= batch[0].ordinal}
+                evidence |= await self._evidence(operation, window)
+                next_window += len(window)
+            ready = await asyncio.shield(reading) if reading is not None else []
+            read = partial(stored.documents, batch, dict(evidence))
+            reading = None if is_streamed(batch[0], self._batch_bytes) else reads.start(read)
+            for delivered in ready:
                 yield delivered
-        finally:
-            if reading is not None:
-                await asyncio.gather(reading, return_exceptions=True)
+            if reading is None:
+                for delivered in await reads.run(read):
+                    yield delivered
+        for delivered in await asyncio.shield(reading) if reading is not None else []:
+            yield delivered
 
     async def _evidence(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> dict[int, Evidence]:
         """By ordinal. The database is asked for what did not come with the rows."""
@@ -135,7 +156,11 @@ def is_warm(operation: OperationRow, rows: Sequence[DocumentRow]) -> bool:
 class StoredDocuments:
     """The signed documents of one operation, read and packaged as they are asked for. Blocking; one thread at a time."""
 
-    def __init__(self, reader: OperationReader, formats: Formats, encoding: Encoding) -> None:
+    def __init__(
+        self, reader: OperationReader, formats: Formats, encoding: Encoding, reads: Reads, batch_bytes: int
+    ) -> None:
+        self._reads = reads
+        self._batch_bytes = batch_bytes
         self._reader = reader
         self._formats = formats
         self._encoding = encoding
@@ -152,14 +177,22 @@ class StoredDocuments:
         if row.status is not DocumentStatus.SIGNED:
             return Delivered(row, ())
         try:
+            if is_streamed(row, self._batch_bytes):
+                # The first of two reads. Damage that is there by now is this document's failure, and not that of the reply.
+                checked = self._reader.checked(FrameKind.DOCUMENT, row.ordinal)
+                signed = self._package(row, Stretch(0, checked.total_bytes), evidence)
+                stream = StreamedDocument(signed, checked, self._encoding, self._reads)
+                return Delivered(row, (), stream, signed.media_type or row.media_type, signed.suffix)
             original = self._reader.read(FrameKind.DOCUMENT, row.ordinal)
-            prepared = records.read_prepared(self._reader, row.ordinal)
-            signed = self._formats.named(prepared.format).package(
-                original, prepared, self._evidence(row, evidence), self._credential(prepared.fingerprint)
-            )
-            return encode(row, signed, self._encoding)
+            return encode(row, self._package(row, original, evidence), self._encoding)
         except (PayloadDamaged, ItemRejected) as problem:
             return undelivered(row, storage_refusal(problem))
+
+    def _package(self, row: DocumentRow, original: bytes | Stretch, evidence: Mapping[int, Evidence]) -> SignedDocument:
+        prepared = records.read_prepared(self._reader, row.ordinal)
+        return self._formats.named(prepared.format).package(
+            original, prepared, self._evidence(row, evidence), self._credential(prepared.fingerprint)
+        )
 
     def _evidence(self, row: DocumentRow, evidence: Mapping[int, Evidence]) -> Evidence:
         found = evidence.get(row.ordinal) or records.read_old_evidence(self._reader, [row.ordinal]).get(row.ordinal)

@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -67,7 +68,7 @@ class Reception:
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
-    `finish` returns.
+    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Reception:
         durable: bool,
         time_stamp_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
+        when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
     ) -> None:
         self.upload = payloads.create(uuid4())
         self._formats = formats
@@ -88,6 +90,7 @@ class Reception:
         self._durable = durable
         self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
+        self._when_stored = when_stored
         self._received_at = datetime.now(UTC)
         self._batch: list[ReceivedDocument] = []
         self._bytes_in_batch = 0
@@ -148,7 +151,10 @@ class Reception:
             await asyncio.shield(self._working)
         batch, self._batch, self._bytes_in_batch = self._batch, [], 0
         if batch:
-            self._working = in_pool(self._pool, lambda: self._store(batch))
+            self._working = in_pool(self._pool, partial(self._store, batch))
+            # The sizes alone: whoever waits for the end of this must not keep the documents.
+            sizes = [document.content_bytes for document in batch]
+            self._working.add_done_callback(lambda _: self._when_stored(sizes))
         unflushed = self.upload.stored_bytes - self._flushed_bytes
         if unflushed > FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
             self._flushed_bytes = self.upload.stored_bytes

@@ -100,6 +100,11 @@ class ClientServices:
         """The client service with this id, or None."""
         return self._services.get(client_service)
 
+    @property
+    def has_one(self) -> bool:
+        """Whether there is only one client service that may call, so that nothing has to be kept for others."""
+        return sum(service.active for service in self._services.values()) == 1
+
     def ids(self) -> list[str]:
         """The ids of all client services."""
         return list(self._services)

@@ -17,6 +17,17 @@ from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, VENDOR, Settings
 __all__ = ["OPTIONS", "VENDOR", "Settings"]
 
 
+# The shares that are kept for client services which have little. More than half of the memory would leave too little to the rest.
+MOST_PERCENT = {
+    "share_memory": 50,
+    "share_space": 100,
+    "share_queue": 100,
+    "share_rows": 100,
+    "share_deliveries": 100,
+    "share_signing": 100,
+}
+
+
 def modern_flag(name: str) -> str:
     """The flag for the short name of a setting."""
     return "--" + name.replace("_", "-")
@@ -126,12 +137,27 @@ def check_settings(settings: Settings) -> None:
     for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
         if not os.access(path, os.R_OK):
             raise ConfigurationError(f"{path} cannot be read")
+    for name, most in MOST_PERCENT.items():
+        if not 0 <= (percent := getattr(settings, name)) <= most:
+            raise ConfigurationError(f"{modern_flag(name)}: {percent} must be from 0 to {most} percent")
+    for name, least in (("max_deliveries", 1), ("spare_threads", 0), ("max_document_rows", 0), ("min_reply_rate", 0)):
+        if (number := getattr(settings, name)) < least:
+            raise ConfigurationError(f"{modern_flag(name)}: {number} must be {least} or more")
     if settings.workers < 0:
         raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
     try:
         _ = settings.advertised
     except ValueError:
         raise ConfigurationError(f"--server.host.port: {settings.advertised_address!r} is not HOST:PORT") from None
+    if settings.trusted_proxies:
+        from batchseal.system.addresses import TrustedProxies  # not for the health probe, which must stay small
+
+        try:
+            TrustedProxies(settings.trusted_proxies)
+        except ValueError as problem:
+            raise ConfigurationError(f"--trusted-proxies: {problem}") from None
+    if settings.header_connections < 0:
+        raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
     if settings.force_database_recreate and settings.database_url and not settings.force_database_recreate_shared:
         raise ConfigurationError(
             "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
@@ -153,3 +179,8 @@ def client_secret(environment: Mapping[str, str] | None = None) -> str:
 def set_for_libraries(name: str, value: str) -> None:
     """Sets an environment variable, for a library that can be configured in no other way."""
     os.environ[name] = value
+
+
+def default_for_libraries(name: str, value: str) -> None:
+    """Like `set_for_libraries`, unless the operator has set the variable."""
+    os.environ.setdefault(name, value)

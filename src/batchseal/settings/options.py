@@ -60,6 +60,10 @@ class Settings:
     tls_client_ca: str = option(
         "", "PEM file with certificate authorities; if set, callers need a certificate that one of them has issued"
     )
+    trusted_proxies: str = option(
+        "",
+        "addresses and networks of reverse proxies, separated by spaces; their X-Forwarded-For tells who the caller is",
+    )
     workers: int = option(0, "number of processes that receive requests; 0: chosen by processors and memory")
     config: str = option(
         "", "TOML file with settings, under the names given here; flags and environment variables go before it"
@@ -211,6 +215,11 @@ class Settings:
         "lowest rate at which a body must arrive, in bytes per second, averaged over --body-stall-seconds; 0: no limit",
         group="limits",
     )
+    min_reply_rate: int = option(
+        1024,
+        "lowest rate at which a caller must read a reply, in bytes per second, averaged over two minutes; 0: no limit",
+        group="limits",
+    )
     files_in_flight: int = option(
         20_000,
         "number of files that may be under way at the same time; the temporary space and the queue are sized for it",
@@ -227,8 +236,58 @@ class Settings:
     max_queued_documents: int = option(
         0, "number of documents that may wait to be signed; 0: as many as --files-in-flight", group="limits"
     )
+    max_document_rows: int = option(
+        50_000_000,
+        "number of documents whose rows the database may hold, each of about 250 bytes, until --document-days are over; "
+        "0: no limit",
+        group="limits",
+    )
+    max_deliveries: int = option(64, "number of results that each of --workers sends at the same time", group="limits")
+    share_memory: int = option(
+        12,
+        "percent of the memory for requests that is kept for client services that use less than this, so that one that uses "
+        "all the rest is refused first; at most 50",
+        group="shares",
+    )
+    share_space: int = option(
+        5,
+        "percent of the temporary space that a client service can have in addition, when others have used it up",
+        group="shares",
+    )
+    share_queue: int = option(
+        10,
+        "percent of --max-queued-documents that a client service can have in addition, when others have filled the queue",
+        group="shares",
+    )
+    share_rows: int = option(
+        5,
+        "percent of --max-document-rows that a client service can have in addition, when others have filled the database",
+        group="shares",
+    )
+    share_deliveries: int = option(
+        25,
+        "percent of --max-deliveries that a client service can have in addition, when others have taken them",
+        group="shares",
+    )
+    share_signing: int = option(
+        25,
+        "percent of the operations and documents that the signer works on at once that a client service can have in addition, "
+        "when others have taken them",
+        group="shares",
+    )
+    spare_threads: int = option(
+        1,
+        "threads of each process for client services that have no work under way, beside those that all share",
+        group="shares",
+    )
     body_stall_seconds: int = option(30, "seconds without data after which a request body is cut off", group="limits")
     header_seconds: int = option(10, "seconds within which the headers of a request must arrive", group="limits")
+    header_connections: int = option(
+        256,
+        "connections of one address that may be open without a complete request, after their first second; 0: no limit; "
+        "--trusted-proxies have none",
+        group="limits",
+    )
 
     compat_contract: str = option(
         "", "file to use instead of contract.toml, with other names and paths", dotted="compat.contract"

@@ -86,7 +86,7 @@ def plan(memory_bytes: int, cores: int, workers: int = 0) -> Plan:
         uploads_bytes=uploads_bytes,
         shared_buffers_bytes=min(64 * MB, max(16 * MB, memory_bytes // 32)),
         work_bytes=(2 if small else 4) * MB,
-        connections=max(40, 4 * (workers + 1) + 16),
+        connections=max(40, 5 * (workers + 1) + 16),
     )
 
 

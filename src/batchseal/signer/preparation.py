@@ -4,13 +4,14 @@ What is prepared here goes into a further payload of the operation. The payload 
 in it is signed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, storage_refusal, to_sign
-from batchseal.errors import PayloadDamaged
+from batchseal.errors import NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
 from batchseal.payloads import records
@@ -25,10 +26,26 @@ from batchseal.system.crash_sites import crash_site
 
 # What the signer reads of originals at once.
 BATCH_BYTES = 4 << 20
+# A large document that release 0.1 stored is in memory twice: as it is stored, and unpacked.
+COPIES = 2
+
+
+# Holds memory for a client service during a block: see `Admission.reserved`.
+Reserve = Callable[[str, int], AbstractAsyncContextManager[None]]
+
+
+def unbounded(client: str, memory_bytes: int) -> AbstractAsyncContextManager[None]:
+    """A `Reserve` where nobody counts memory."""
+    return nullcontext()
 
 
 class Preparation:
-    def __init__(self, store: Store, payloads: Payloads, formats: Formats, stamp_room: StampRoom) -> None:
+    """`reserve` is asked for the memory of a document that is larger than a batch."""
+
+    def __init__(
+        self, store: Store, payloads: Payloads, formats: Formats, stamp_room: StampRoom, reserve: Reserve = unbounded
+    ) -> None:
+        self._reserve = reserve
         self._store = store
         self._payloads = payloads
         self._formats = formats
@@ -100,10 +117,20 @@ class Preparation:
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
-        preparing = partial(
-            self._prepare_stored, upload=upload, credential=credential, rows=rows, asked=asked, plan=plan
+        prepare = partial(
+            self._prepare_stored,
+            upload=upload,
+            credential=credential,
+            rows=rows,
+            asked=asked,
+            plan=plan,
+            time_stamp_bytes=room,
         )
-        record = await work.read(partial(preparing, time_stamp_bytes=room))
+        largest = max((row.content_bytes for row in rows), default=0)
+        if largest <= BATCH_BYTES:
+            record = await work.read(prepare)
+        else:
+            record = await self._prepare_large(work, prepare, COPIES * largest)
         if record is None:
             await work.drop_upload()
             return
@@ -115,6 +142,16 @@ class Preparation:
             work.upload_may_be_named = False
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
+
+    async def _prepare_large(
+        self, work: Work, prepare: Callable[[OperationReader], PayloadRecord | None], memory_bytes: int
+    ) -> PayloadRecord | None:
+        """Raises PayloadUnavailable where others have the memory: the operation is tried again later."""
+        try:
+            async with self._reserve(work.row.client_service, memory_bytes):
+                return await work.read(prepare)
+        except NoRoom as problem:
+            raise PayloadUnavailable(f"a large document cannot be prepared just now: {problem.cause}") from None
 
     def _prepare_stored(
         self,

@@ -7,7 +7,7 @@ calls for one credential go through this process, so that tokens, limits and ret
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from batchseal.errors import (
 )
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.processes.link import Handler
+from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
 from batchseal.signer.run import Signing
@@ -61,6 +62,7 @@ class Pace:
     # After this long with a signing service that is away, documents are given up untried.
     patience_seconds: float = 86_400.0
     unexpected_failures: int = 5  # of one operation, before it is given up
+    share_percent: int = 25  # of operations and documents: for client services that have little at work
 
 
 DEFAULT_PACE = Pace()
@@ -69,14 +71,22 @@ DEFAULT_PACE = Pace()
 class SigningQueue:
     """Leases operations of this instance and has `Signing` run over them."""
 
-    def __init__(self, store: Store, upstream: Upstream, signing: Signing, *, pace: Pace = DEFAULT_PACE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        upstream: Upstream,
+        signing: Signing,
+        *,
+        pace: Pace = DEFAULT_PACE,
+        is_alone: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._upstream = upstream
         self._signing = signing
         self._pace = pace
         self._endings = Endings(store.is_finished)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._documents: dict[int, int] = {}  # of the operations at work
+        self._at_work = AtWork(pace.operations, pace.documents, pace.share_percent, is_alone)
         self._claiming = 0  # single operations that are being claimed
         self._tokens: dict[int, str] = {}  # of callers that sign with their own
         self._woken: set[int] = set()  # operations for which there was no room when they came
@@ -102,21 +112,24 @@ class SigningQueue:
         """These digests will be signed if their operation can be registered."""
         self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=key)
 
-    async def wake(self, operation_id: int, token: str | None, registered: Any = None) -> None:
+    async def wake(
+        self, operation_id: int, token: str | None, registered: Any = None, client_service: str = ""
+    ) -> None:
         """There is work. `registered` is a whole Registration, with which it can begin at once."""
         if token is not None:
             self._tokens[operation_id] = token
         if (at_work := self._tasks.get(operation_id)) is not None:
             await asyncio.wait([at_work])  # a failed operation was handed in again in the moment of its end
-        if self._room() == 0:
+        handed = None if registered is None else msgspec.convert(registered, Registration)
+        if self._room(client_service if handed is None else handed.row.client_service) == 0:
             self._woken.add(operation_id)
             self._look.set()
             return
         self._endings.begins(operation_id)
         claimed: ClaimedOperation | None = None
         try:
-            if registered is not None:
-                claimed = msgspec.convert(registered, Registration).claimed()
+            if handed is not None:
+                claimed = handed.claimed()
             if claimed is None:
                 claimed = await self._claim_one(operation_id)
         finally:
@@ -149,13 +162,7 @@ class SigningQueue:
         """Looks for work until cancelled."""
         while True:
             try:
-                room = self._room()
-                claimed = await self._claim(room) if room > 0 else []
-                for operation in claimed:
-                    self._woken.discard(operation.row.id)
-                    self._start(operation)
-                self._more_waits = len(claimed) == room
-                if room and self._more_waits:
+                if await self._take_on():
                     continue
             except DatabaseUnavailable as problem:
                 log.warning("the database is away", cause=problem.cause)
@@ -172,8 +179,26 @@ class SigningQueue:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _claim(self, room: int) -> list[ClaimedOperation]:
-        return await self._store.claim(room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks)
+    async def _take_on(self) -> bool:
+        """Claims what there is room for, first of those who have little at work. Returns whether to look again at once."""
+        busy = self._at_work.busy()
+        found = await self._claim(self._room(""), busy) if busy else 0
+        room = self._room(busy[0]) if busy else self._room("")
+        more = await self._claim(room, []) if room else 0
+        self._more_waits = more == room
+        return found > 0 or (room > 0 and self._more_waits)
+
+    async def _claim(self, room: int, passed_over: Sequence[str]) -> int:
+        """Claims and starts up to `room` operations, except those of some client services. Returns how many."""
+        if room == 0:
+            return 0
+        claimed = await self._store.claim(
+            room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks, passed_over=passed_over
+        )
+        for operation in claimed:
+            self._woken.discard(operation.row.id)
+            self._start(operation)
+        return len(claimed)
 
     async def _claim_one(self, operation_id: int) -> ClaimedOperation | None:
         self._claiming += 1
@@ -182,11 +207,9 @@ class SigningQueue:
         finally:
             self._claiming -= 1
 
-    def _room(self) -> int:
-        """Operations that may be claimed now."""
-        if sum(self._documents.values()) >= self._pace.documents:
-            return 0
-        return max(0, min(self._pace.claimed, self._pace.operations - len(self._tasks) - self._claiming))
+    def _room(self, client_service: str) -> int:
+        """Operations of this client service that may be claimed now. With "": of one that has nothing at work."""
+        return min(self._pace.claimed, self._at_work.room(client_service, self._claiming))
 
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id
@@ -194,11 +217,12 @@ class SigningQueue:
             return
         self._endings.begins(operation_id)
         task = self._tasks[operation_id] = asyncio.create_task(self._work(claimed))
-        self._documents[operation_id] = claimed.row.documents_total
+        self._at_work.begins(operation_id, claimed.row.client_service, claimed.row.documents_total)
         task.add_done_callback(lambda _: self._done(operation_id))
 
     def _done(self, operation_id: int) -> None:
-        del self._tasks[operation_id], self._documents[operation_id]
+        del self._tasks[operation_id]
+        self._at_work.ended(operation_id)
         self._endings.pauses(operation_id)
         if self._more_waits or self._woken:
             self._look.set()

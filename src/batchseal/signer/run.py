@@ -9,7 +9,6 @@ A run that leaves documents open is followed by another one, until each document
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -31,13 +30,14 @@ from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.signer.preparation import Preparation, handed_plan
+from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.system.futures import retrieve_failure
+from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
@@ -52,7 +52,10 @@ log = structlog.get_logger("signer")
 
 
 class Signing:
-    """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs."""
+    """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
+
+    `reserve` holds the memory of documents that are prepared here and are larger than a batch.
+    """
 
     def __init__(
         self,
@@ -61,9 +64,10 @@ class Signing:
         payloads: Payloads,
         formats: Formats,
         stamp_room: StampRoom,
-        pool: Executor,
+        pool: SharedPool,
         *,
         tries: int,
+        reserve: Reserve = unbounded,
     ) -> None:
         self.stamp_room = stamp_room
         self._store = store
@@ -72,7 +76,7 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats, stamp_room)
+        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:
@@ -85,7 +89,7 @@ class Signing:
             rows = await self._store.documents(operation.id, operation.created_at)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         reader = OperationReader(self._payloads, records_of(operation.payloads))
-        work = Work(claimed, caller, reader, self._pool, len(open_rows))
+        work = Work(claimed, caller, reader, self._pool.of(operation.client_service), len(open_rows))
         work.progress.failed = sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows)
         try:
             if not open_rows:

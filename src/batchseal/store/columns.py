@@ -41,7 +41,7 @@ def reference_key(client_service: str, reference: str) -> int:
 
 def document_columns(client_service: str, documents: Sequence[NewDocument]) -> tuple[list[Any], ...]:
     """The documents as one array for each column: content bytes, ordinals, reference keys, statuses, content types, signErrors,
-    external references, names, causes.
+    external references, names, causes, media types.
     """
     refusals = [document.refusal for document in documents]
     return (
@@ -54,6 +54,7 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
         [document.external_reference for document in documents],
         [document.name for document in documents],
         [storable_cause(refusal.cause) if refusal else "" for refusal in refusals],
+        [document.other_type for document in documents],
     )
 
 

@@ -113,7 +113,7 @@ class Database:
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
-        session = await self._acquire()
+        session = await self._acquire(caller)
         try:
             if session.caller != caller:
                 await limit_to_caller(session, caller)
@@ -134,14 +134,14 @@ class Database:
         finally:
             self._sessions.release(session)
 
-    async def _acquire(self) -> Session:
+    async def _acquire(self, caller: str | None) -> Session:
         loop = asyncio.get_running_loop()
         try:
             if self._sessions.at_hand:
-                session = await self._sessions.acquire()
+                session = await self._sessions.acquire(caller)
             else:
                 async with asyncio.timeout(self._wait_seconds):
-                    session = await self._sessions.acquire()
+                    session = await self._sessions.acquire(caller)
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
         except TimeoutError:

@@ -1,7 +1,20 @@
 -- name: unfinished_documents
--- How many documents of an instance wait to be signed.
-SELECT coalesce(sum(documents_total - documents_signed - documents_failed), 0)::bigint
-FROM operations WHERE instance = $1 AND status IN (1, 3);
+-- How many documents of an instance wait to be signed, for each client service.
+SELECT client_service, sum(documents_total - documents_signed - documents_failed)::bigint AS documents
+FROM operations WHERE instance = $1 AND status IN (1, 3) GROUP BY client_service;
+
+-- name: stored_bytes
+-- What the payloads of an instance take that are still there, for each client service. Rows of an earlier release say nothing.
+SELECT client_service, sum(stored_bytes)::bigint AS bytes
+FROM operations WHERE instance = $1 AND NOT payload_purged GROUP BY client_service;
+
+-- name: document_rows
+-- How many documents have a row, for each client service: those of the operations of the months that still have a partition.
+SELECT client_service, sum(documents_total)::bigint AS documents
+FROM operations
+WHERE created_at >= (SELECT min(to_date(right(c.relname, 7), 'YYYY_MM')) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                     WHERE i.inhparent = 'documents'::regclass)::timestamp AT TIME ZONE 'UTC'
+GROUP BY client_service;
 
 -- name: mark_fetched
 -- Notes that the complete results of finished operations have reached their caller, with an entry in the audit trail for each.
@@ -23,10 +36,11 @@ ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
--- Finished operations whose result was fetched and whose payload is still there. For when room is needed.
+-- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
+-- one needs room.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
-ORDER BY fetched_at
+ORDER BY client_service <> $2, fetched_at
 LIMIT 500;
 
 -- name: mark_purged
@@ -40,7 +54,7 @@ WITH purged AS (
     INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
     SELECT id, instance, payload_id, 4, documents_signed, documents_failed, client_service, '' FROM purged
 )
-SELECT id, payload_id, payload_record, further_payloads FROM purged;
+SELECT id, client_service, payload_id, payload_record, further_payloads FROM purged;
 
 -- name: free_references
 -- Frees the external references of operations that ended $1 seconds ago and were purged.

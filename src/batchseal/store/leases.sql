@@ -4,10 +4,11 @@
 -- gave (fence 1) is left for $4 seconds to the worker that is about to hand it to the signer, unless it is among the woken ones
 -- ($5). Those that this signer works on ($6) are not claimed again, although their lease may have ended while the database was
 -- away. The commit does not wait for the disk (`relaxed`). If a power cut takes the lease, the operation is claimed again: only
--- its own instance does that, and never for an operation that it still works on ($6).
+-- its own instance does that, and never for an operation that it still works on ($6). Nothing is claimed of the client services $7,
+-- which have enough at work while others wait.
 WITH free AS (
     SELECT id FROM operations
-    WHERE instance = $1 AND status IN (1, 3) AND id <> ALL ($6::bigint[])
+    WHERE instance = $1 AND status IN (1, 3) AND id <> ALL ($6::bigint[]) AND client_service <> ALL ($7::text[])
       AND (lease_until IS NULL OR lease_until <= now()
            OR (lease_holder = $1 AND fence = 1
                AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))))

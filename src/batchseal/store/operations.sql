@@ -2,11 +2,11 @@
 -- Registers an operation in one statement and one round trip: it stores the reference, the operation, its documents and the first
 -- entry of its audit trail. It stores nothing if the reference is taken, or if the month is no longer $14, whose partition is
 -- {documents}. All times, the lease included, come from the clock of the database, since instances may disagree about the time.
--- The commit of a synchronous operation (mode $24) does not wait for the disk: no reply mentions the operation before it ends,
+-- The commit of a synchronous operation (mode $25) does not wait for the disk: no reply mentions the operation before it ends,
 -- and the commit of its end also writes everything before it.
 WITH relaxed AS (
     SELECT set_config('synchronous_commit',
-                      CASE WHEN $5 = $24::smallint THEN 'off' ELSE current_setting('synchronous_commit') END, true)
+                      CASE WHEN $5 = $25::smallint THEN 'off' ELSE current_setting('synchronous_commit') END, true)
 ), taken AS (
     INSERT INTO external_references (client_service, external_reference, operation_id)
     SELECT $2, $3, nextval(pg_get_serial_sequence('operations', 'id'))
@@ -17,10 +17,10 @@ WITH relaxed AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
         documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
-        payload_record
+        payload_record, stored_bytes
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $25
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27
     FROM taken, relaxed
     RETURNING *
 ), told AS (
@@ -33,7 +33,7 @@ WITH relaxed AS (
     )
     SELECT registered.id, $14, d.* FROM registered, unnest(
         $15::bigint[], $16::integer[], $17::integer[], $18::smallint[], $19::smallint[], $20::smallint[],
-        $21::text[], $22::text[], $23::text[], $26::text[]) d
+        $21::text[], $22::text[], $23::text[], $24::text[]) d
 )
 SELECT * FROM registered;
 

@@ -31,6 +31,7 @@ class NewOperation:
     return_signed_content: bool | None = None
     documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
     payload_record: bytes = b""  # what the payload store needs to find the payload again
+    stored_bytes: int = 0  # what the payload takes in its store
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ needs that reset, and a small request uses the database three times and waits ea
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -24,14 +25,21 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Sessions:
-    """At most `size` connections at a time. `connect` opens them when they are needed. The one given back last is used next."""
+    """At most `size` connections at a time. `connect` opens them when they are needed. The one given back last is used next.
 
-    def __init__(self, connect: Callable[[], Awaitable[Session]], size: int) -> None:
+    Beyond them there are `spare` ones for callers who have none, so that a client service whose requests have all the others does
+    not keep others waiting.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Session]], size: int, *, spare: int = 1) -> None:
         self._connect = connect
         self._size = size
-        self._room = asyncio.Semaphore(size)
+        self._room, self._spare = asyncio.Semaphore(size), asyncio.Semaphore(spare)
         self._idle: list[tuple[float, Session]] = []  # each with the time since when it is idle
-        self._in_use: set[Session] = set()
+        self._in_use: dict[
+            Session, tuple[asyncio.Semaphore, str | None]
+        ] = {}  # what its room came from, and its caller
+        self._of_caller = Counter[str | None]()  # connections that each caller has or waits for
         self._closed = False
 
     @property
@@ -39,20 +47,36 @@ class Sessions:
         """Whether an open connection is free, so that `acquire` would not wait."""
         return bool(self._idle) and not self._room.locked()
 
-    async def acquire(self) -> Session:
-        """A connection. If all are in use, waits until one is given back. Raises what `connect` raises."""
-        await self._room.acquire()
+    async def acquire(self, caller: str | None = None) -> Session:
+        """A connection. If all are in use, waits until one is given back. Raises what `connect` raises.
+
+        `caller` is the client service that it is for, None if it is for the service itself.
+        """
+        may_spare = caller is not None and caller not in self._of_caller and self._room.locked()
+        room = self._spare if may_spare and not self._spare.locked() else self._room
+        self._of_caller[caller] += 1
         try:
-            session = self._take_idle() or await self._connect()
+            await room.acquire()
+            try:
+                session = self._take_idle() or await self._connect()
+            except BaseException:
+                room.release()
+                raise
         except BaseException:
-            self._room.release()
+            self._gone(caller)
             raise
-        self._in_use.add(session)
+        self._in_use[session] = room, caller
         return session
+
+    def _gone(self, caller: str | None) -> None:
+        self._of_caller[caller] -= 1
+        if not self._of_caller[caller]:
+            del self._of_caller[caller]
 
     def release(self, session: Session) -> None:
         """Gives a connection back. It is used again, unless it was closed or its user left a transaction open."""
-        self._in_use.discard(session)
+        room, caller = self._in_use.pop(session)
+        self._gone(caller)
         now = time.monotonic()
         if self._closed or (not session.is_closed() and session.is_in_transaction()):
             session.terminate()
@@ -60,7 +84,7 @@ class Sessions:
             self._idle.append((now, session))
         while self._idle and now - self._idle[0][0] > IDLE_SECONDS:
             self._idle.pop(0)[1].terminate()
-        self._room.release()
+        room.release()
 
     async def close(self, seconds: float) -> None:
         """Waits up to `seconds` for connections that are in use, then closes all of them."""

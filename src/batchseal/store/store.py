@@ -44,6 +44,7 @@ from batchseal.system.crash_sites import crash_site
 REGISTRATION_LEASE_SECONDS = 30.0
 # When an operation that was handed in again becomes due, if nobody wakes the signer for it before.
 REOPENED_SECONDS = 10.0
+Ids = Collection[int]
 
 
 class Store:
@@ -134,9 +135,7 @@ class Store:
                 operation.documents_digest,
                 month,
                 *columns,
-                Mode.SYNC,
-                operation.payload_record,
-                [document.other_type for document in documents],
+                *(Mode.SYNC, operation.payload_record, operation.stored_bytes),
             )
             if record is not None:
                 return operation_row(record)
@@ -263,17 +262,17 @@ class Store:
     # --- leases ---------------------------------------------------------------------------------------------
 
     async def claim(
-        self, limit: int, lease_seconds: float, *, woken: Collection[int] = (), at_work: Collection[int] = ()
+        self, limit: int, lease_seconds: float, *, woken: Ids = (), at_work: Ids = (), passed_over: Collection[str] = ()
     ) -> list[ClaimedOperation]:
         """Leases up to `limit` operations of this instance that are due and that nobody works on, the oldest first.
 
         An operation that was registered less than WAKE_SECONDS ago is left alone: its worker is about to hand it over, and can
-        say more about it than its row. This does not apply to the `woken` ones. Those that are `at_work` are never claimed.
+        say more about it than its row. This does not apply to the `woken` ones. Those that are `at_work` are never claimed,
+        and none of the client services that are `passed_over`.
         """
+        asked = limit, lease_seconds, WAKE_SECONDS, list(woken), list(at_work), list(passed_over)
         async with self._database.connection() as connection:
-            records = await connection.fetch(
-                QUERIES["claim"], self._instance, limit, lease_seconds, WAKE_SECONDS, list(woken), list(at_work)
-            )
+            records = await connection.fetch(QUERIES["claim"], self._instance, *asked)
         if records:
             crash_site("claimed")
         return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)

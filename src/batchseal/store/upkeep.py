@@ -29,10 +29,23 @@ class Upkeep:
         self._database = database
         self._instance = instance
 
-    async def unfinished_documents(self) -> int:
-        """How many documents of this instance wait to be signed."""
+    async def unfinished_documents(self) -> dict[str, int]:
+        """How many documents of this instance wait to be signed, by client service."""
         async with self._database.connection() as connection:
-            return int(await connection.fetchval(QUERIES["unfinished_documents"], self._instance))
+            records = await connection.fetch(QUERIES["unfinished_documents"], self._instance)
+            return {record["client_service"]: record["documents"] for record in records}
+
+    async def stored_bytes(self) -> dict[str, int]:
+        """What the payloads of this instance take that were not purged, by client service, as far as their rows say it."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["stored_bytes"], self._instance)
+            return {record["client_service"]: record["bytes"] for record in records}
+
+    async def document_rows(self) -> dict[str, int]:
+        """How many documents of all instances have a row, by client service. Reads all operations of the months that are kept."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["document_rows"])
+            return {record["client_service"]: record["documents"] for record in records}
 
     async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, PayloadColumns]:
         """Payloads of this instance that may be purged, by the id of their operation. At most 500, those that ended first.
@@ -43,24 +56,24 @@ class Upkeep:
             records = await connection.fetch(QUERIES["purgeable"], self._instance, fetched_seconds, unfetched_seconds)
             return {record["id"]: payload_columns(record) for record in records}
 
-    async def purgeable_for_room(self) -> dict[int, PayloadColumns]:
-        """Payloads of this instance whose result was fetched, at most 500, those that were fetched first.
+    async def purgeable_for_room(self, client_service: str) -> dict[int, PayloadColumns]:
+        """Payloads of this instance whose result was fetched, at most 500: those of the client service, then those of others.
 
-        For when room is needed.
+        Of both, those that were fetched first come first. For when the client service needs room.
         """
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance)
+            records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance, client_service)
             return {record["id"]: payload_columns(record) for record in records}
 
-    async def mark_purged(self, operation_ids: list[int]) -> dict[int, PayloadColumns]:
+    async def mark_purged(self, operation_ids: list[int]) -> dict[int, tuple[str, PayloadColumns]]:
         """Marks finished operations as purged. To be called before their payloads are deleted.
 
-        Returns the payloads of those that were marked, by operation. Unfinished operations are left as they are.
+        Returns the client service and the payloads of those that were marked, by operation. Unfinished ones are left as they are.
         """
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
-        return {record["id"]: payload_columns(record) for record in records}
+        return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}
 
     async def free_references(self, seconds: float) -> int:
         """Frees the external references of purged operations that ended at least `seconds` ago. Returns how many."""

@@ -6,13 +6,13 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
 from batchseal.admission.admission import Ticket
+from batchseal.admission.growth import UploadMemory
 from batchseal.audit.chain import documents_digest
 from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
@@ -23,6 +23,7 @@ from batchseal.payloads.operation import record_bytes
 from batchseal.pipeline.reception import Received, Reception
 from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
+from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.handover import Handover
 from batchseal.worker.resubmission import Resubmission
@@ -51,7 +52,7 @@ class Acceptance:
         formats: Formats,
         credentials: CredentialCache,
         handover: Handover,
-        pool: Executor,
+        pool: SharedPool,
         *,
         instance: UUID,
         advertised: tuple[str, int],
@@ -71,6 +72,7 @@ class Acceptance:
     async def take_in(
         self,
         ticket: Ticket,
+        memory: UploadMemory,
         caller: Caller,
         mode: Mode,
         facts: Callable[[], RequestFacts],
@@ -79,7 +81,7 @@ class Acceptance:
         """The operation of a request; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
         `facts` is asked after the last of the `documents`, since a body may name its reference at its end. `ticket` is what the
-        request has reserved.
+        request has reserved, `memory` what of it is for large documents.
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
         target = await self._credentials.of(caller)
@@ -87,10 +89,11 @@ class Acceptance:
             self._payloads,
             self._formats,
             target.credential if target is not None else None,
-            self._pool,
+            self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
             durable=mode is Mode.ASYNC,
             batch_bytes=self._window_bytes,
+            when_stored=memory.stored,
         )
         received = await self._store_documents(ticket, reception, facts, documents)
         if mode is Mode.SYNC:
@@ -115,6 +118,7 @@ class Acceptance:
             async for batch in documents:
                 ticket.wrote(reception.upload.stored_bytes, sum(document.content_bytes for document in batch))
                 await reception.take(batch)
+                del batch  # a large document would stay in memory until the next one is complete
             received = await reception.finish(facts())
         except BaseException:
             await asyncio.shield(reception.abandon())
@@ -160,6 +164,7 @@ class Acceptance:
             return_signed_content=facts.return_signed_content,
             documents_digest=documents_digest(received.document_digests),
             payload_record=record_bytes(received.payload),
+            stored_bytes=received.payload.stored_bytes,
         )
 
     def _settle(self, ticket: Ticket, registered: Registered, received: Received) -> None:

@@ -66,7 +66,7 @@ class Handover:
     def wake(self, row: OperationRow, caller: Caller) -> None:
         """There is work, which the signer reads from the database."""
         try:
-            self._link.tell("wake", row.id, caller.token)
+            self._link.tell("wake", row.id, caller.token, None, row.client_service)
         except BatchsealError:
             self._not_woken(row)
 

@@ -1,7 +1,6 @@
 """A failed operation that is handed in again under its reference goes on as itself, with its unsigned documents only."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from uuid import UUID
 
 import structlog
@@ -9,18 +8,21 @@ import structlog
 from batchseal.errors import PayloadDamaged, ReferenceTaken
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import PayloadReader, PayloadRecord, Payloads
+from batchseal.payloads.interface import CheckedFrame, PayloadReader, PayloadRecord, Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.pipeline.delivery import require_own
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
+from batchseal.system.shared_pool import SharedPool
+
+COMPARED_BYTES = 1 << 20
 
 log = structlog.get_logger("service")
 
 
 class Resubmission:
-    def __init__(self, store: Store, payloads: Payloads, pool: Executor, instance: UUID) -> None:
+    def __init__(self, store: Store, payloads: Payloads, pool: SharedPool, instance: UUID) -> None:
         self._store = store
         self._payloads = payloads
         self._pool = pool
@@ -42,7 +44,9 @@ class Resubmission:
         if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
             raise taken
         try:
-            failed = await in_pool(self._pool, lambda: self._failed_documents(held, rows, again))
+            failed = await in_pool(
+                self._pool.of(caller.client_service), lambda: self._failed_documents(held, rows, again)
+            )
         except PayloadDamaged:
             raise taken from None
         if failed is None:
@@ -75,6 +79,14 @@ def failed_documents(first: PayloadReader, second: PayloadReader, rows: Sequence
     """Documents are compared by position and content. What was refused on arrival was never stored, so it is not compared."""
     in_first, in_second = first.ordinals(FrameKind.DOCUMENT), second.ordinals(FrameKind.DOCUMENT)
     for ordinal in in_first & in_second:
-        if first.read(FrameKind.DOCUMENT, ordinal) != second.read(FrameKind.DOCUMENT, ordinal):
+        if not same_document(first.checked(FrameKind.DOCUMENT, ordinal), second.checked(FrameKind.DOCUMENT, ordinal)):
             return None
     return [row.ordinal for row in rows if row.status is DocumentStatus.ERROR_SIGNING and row.ordinal in in_first]
+
+
+def same_document(one: CheckedFrame, other: CheckedFrame) -> bool:
+    """Whether two documents are the same, byte for byte. A large one is never whole in memory."""
+    return one.total_bytes == other.total_bytes and all(
+        one.read(at, at + COMPARED_BYTES) == other.read(at, at + COMPARED_BYTES)
+        for at in range(0, one.total_bytes, COMPARED_BYTES)
+    )

@@ -23,7 +23,9 @@ from batchseal.api.guard import Guard
 from batchseal.errors import ConfigurationError
 from batchseal.processes.open_files import connections_within, raise_open_files
 from batchseal.settings.load import Settings
+from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
+from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,8 @@ BACKLOG = 4096
 GRACE_SECONDS = 18.0
 FLUSH_SECONDS = 3.0
 READY_LINE = b"ready\n"
+# However many workers there are, each can receive so much of headers at the same time.
+LEAST_HEADER_BYTES = 4 << 20
 
 OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Guard]]
 
@@ -72,10 +76,12 @@ async def serve(
     async with open_application(settings) as guard:
         guard.when_idle = give_back_memory
         server = build_server(guard, settings)
+        guard.connections = unfinished = watch(guard, settings)
         serving = loop.create_task(server.serve())
         ending = loop.create_task(stop.wait())
         try:
             await until_listening(settings, serving)
+            unfinished.start()
             if ready_fd is not None:
                 os.write(ready_fd, READY_LINE)
                 os.close(ready_fd)
@@ -83,6 +89,7 @@ async def serve(
             if not stop.is_set():
                 log.error("the server ended by itself")
                 return 1
+            unfinished.stop()
             await end(server, serving, guard, grace_seconds)
         finally:
             ending.cancel()
@@ -106,6 +113,13 @@ def build_server(guard: Guard, settings: Settings) -> Server:
         log_enabled=False,
         **tls(settings),
     )
+
+
+def watch(guard: Guard, settings: Settings) -> UnfinishedRequests:
+    """The bounds of incomplete requests. The workers share what one instance may spend on them."""
+    share = max(HeaderLimits().bytes_in_all // max(1, settings.workers), LEAST_HEADER_BYTES)
+    limits = HeaderLimits(bytes_in_all=share, connections_of_one=settings.header_connections)
+    return UnfinishedRequests(settings.port, limits, TrustedProxies(settings.trusted_proxies), guard.book_headers)
 
 
 def tls(settings: Settings) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import aclosing
 from uuid import UUID
 
-from batchseal.admission.admission import Admission, Ticket
+from batchseal.admission.admission import Admission
+from batchseal.admission.growth import UploadMemory
 from batchseal.document import NO_DEFAULTS, ReceivedDocument, SignatureDefaults
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, ResultExpired
 from batchseal.formats.registry import Formats
@@ -22,12 +22,14 @@ from batchseal.processes.link import Link
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
+from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.acceptance import Acceptance
 from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
 from batchseal.worker.handover import Handover
 from batchseal.worker.readiness import Readiness
-from batchseal.worker.taken_references import Intake, unless_taken
+from batchseal.worker.taken_references import unless_taken
 
 RETRY_SECONDS = 2
 
@@ -44,7 +46,7 @@ class Service:
         link: Link,
         payloads: Payloads,
         formats: Formats,
-        pool: Executor,
+        pool: SharedPool,
         *,
         limits: Limits,
         instance: UUID,
@@ -72,9 +74,10 @@ class Service:
             advertised=advertised,
             window_bytes=admission.budgets.window_bytes,
         )
-        self._delivery = Delivery(payloads, formats, store, pool)
+        self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
         self._readiness = Readiness(store, link)
         self._fetched = FetchedNotes(store)
+        self._turns = Turns()
 
     async def close(self) -> None:
         await self._fetched.close()
@@ -96,7 +99,13 @@ class Service:
         `body_bytes` is what the request says of the length of its body, None where it says nothing.
         """
         decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
-        ticket = await self._admission.admit(decoded_bytes)
+        ticket = await self._admission.admit(decoded_bytes, caller.client_service)
+        memory = UploadMemory(
+            self._admission,
+            ticket,
+            decoded_bytes=decoded_bytes,
+            max_document_bytes=self._limits.max_document_bytes,
+        )
         try:
             defaults = self._signature_defaults(caller.client_service)
             intake = (
@@ -105,23 +114,25 @@ class Service:
                 else MultipartIntake(self._limits, media_type, defaults)
             )
             chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
-            async with aclosing(self._documents(ticket, intake, chunks)) as documents:
-                return await self._acceptance.take_in(ticket, caller, mode, intake.finish, documents)
+            feeding = self._turns.feeding(caller.client_service, intake)
+            encoded = form == "json"
+            async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
+                return await self._acceptance.take_in(ticket, memory, caller, mode, intake.finish, documents)
         finally:
             ticket.release()
 
     async def _documents(
-        self, ticket: Ticket, intake: Intake, chunks: AsyncIterator[bytes]
+        self, memory: UploadMemory, feeding: Feeding, chunks: AsyncIterator[bytes], encoded: bool
     ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
-        """1 receive, until the body ends. Memory for a document that is larger than its share is booked as it grows."""
-        budgets, growing_bytes = self._admission.budgets, 0
+        """1 receive, until the body ends. With `encoded`, the body has its documents in base64."""
         async for chunk in chunks:
-            growing_bytes += len(chunk)
-            if growing_bytes > budgets.window_bytes:
-                await ticket.hold(budgets.upload_bytes + growing_bytes)
-            if documents := intake.feed(chunk):
-                growing_bytes = 0
-                yield documents
+            for piece in feeding.pieces(chunk):
+                length = memoryview(piece).nbytes
+                await memory.grows(length * 3 // 4 if encoded else length)
+                if documents := await feeding.feed(piece):
+                    memory.complete([document.content_bytes for document in documents])
+                    yield documents
+                    del documents  # a large one would stay in memory until the next one is complete
 
     # --- the end of an operation --------------------------------------------------------------------------------------
 
@@ -144,7 +155,7 @@ class Service:
         if ended is None or ended[0].status is not OperationStatus.EXECUTED:
             # The reply will mention this operation before its end made the payload durable.
             first, *_ = records_of(received.payloads)
-            await in_pool(self._pool, lambda: self._payloads.make_durable(first))
+            await in_pool(self._pool.of(caller.client_service), lambda: self._payloads.make_durable(first))
         return ended
 
     async def status(self, caller: Caller, reference: str) -> list[OperationRow]:
@@ -186,9 +197,12 @@ class Service:
             raise NotFound("no document has this external reference")
         return operation_id
 
-    async def admit_delivery(self, result_bytes: int) -> Callable[[], None]:
+    async def admit_delivery(
+        self, caller: Caller, operation: OperationRow, documents: Sequence[DocumentRow]
+    ) -> Callable[[], None]:
         """Before the first byte of a result goes out; returns what ends the reservation. Raises NoRoom."""
-        return await self._admission.admit_delivery(result_bytes)
+        memory = self._delivery.held_bytes(operation, documents)
+        return await self._admission.admit_delivery(caller.client_service, memory)
 
     def deliver(
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
@@ -196,6 +210,10 @@ class Service:
         """Raises PayloadUnavailable, here or before the first document."""
         require_own(operation, self._instance)
         return self._delivery.documents(operation, documents, encoding)
+
+    def book_headers(self, memory_bytes: int) -> bool:
+        """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
+        return self._admission.for_headers.hold(memory_bytes)
 
     async def probe(self, token: str) -> str | None:
         """The client id of a token that the upstream takes, None for one that it doesn't."""

@@ -2,15 +2,19 @@
 
 from tests.adversity.drills import (  # noqa: F401
     api_fuzz,
+    bombs,
     busy_disk,
     checksums,
     clock,
     crashes,
     fuzzing,
+    headers,
+    noisy,
     payloads,
     power,
     seasons,
     shutdown,
+    slow_readers,
     tenants,
     trouble,
 )

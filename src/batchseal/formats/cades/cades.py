@@ -24,12 +24,13 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cades.wrapping import WITHOUT_CONTENT, Lengths, attached, whole
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Cades:
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
         digests = document_digests(credential.digest_algorithm, [(content,) for _, _, content in originals])
         moment = signing_time.replace(microsecond=0)
@@ -116,7 +118,7 @@ class Cades:
         return plan.lengths.total(plan.content_bytes, len(evidence.signature), stamp_bytes) - (plan.content_bytes or 0)
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         plan = _plan(prepared.plan)
         template = CmsTemplate.cached(credential, datetime.fromtimestamp(plan.signing_time, UTC), plan.location)

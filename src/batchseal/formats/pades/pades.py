@@ -20,11 +20,13 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
+    bytes_in,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 NAME = "pades"
 # The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
 ATTRIBUTE_BYTES = 64
+# Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
+# takes more has many compressed objects.
+PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,10 +72,13 @@ class Pades:
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        updates = [plan(content, wanted, template, pdf_time, time_stamp_bytes) for _, wanted, content in originals]
+        updates = [
+            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory) for _, wanted, content in originals
+        ]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
         digests = dict(
             zip(
@@ -112,7 +120,7 @@ class Pades:
         return prepared.additional_bytes  # the reserved region is as long, whatever is in it
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         template, update = CmsTemplate.cached(credential), _plan(prepared.plan)
         time_stamp = evidence.time_stamps[0] if evidence.time_stamps else b""
@@ -125,24 +133,39 @@ class Pades:
             raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
         region = b"<" + contents.ljust(room, b"0") + b">"
         segments = (original, update.head, region, update.tail)
-        return SignedDocument(prepared.ordinal, segments, sum(len(memoryview(segment)) for segment in segments))
+        return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
 
 
 def plan(
-    content: "Buffer", wanted: Description, template: CmsTemplate, pdf_time: str, time_stamp_bytes: int
+    content: "Buffer",
+    wanted: Description,
+    template: CmsTemplate,
+    pdf_time: str,
+    time_stamp_bytes: int,
+    memory: Memory,
 ) -> "planner.PlannedUpdate | Refusal":
     """The incremental update that holds the signature field, or why this PDF cannot have one.
 
     The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
     """
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
-    update = planner.plan(
-        content,
-        contents_bytes=template.contents_bytes + room_bytes,
-        reason=wanted.reason,
-        location=wanted.location,
-        signing_time=pdf_time,
-    )
+
+    def within(memory_bytes: int) -> "planner.PlannedUpdate | planner.PlanRefusal":
+        return planner.plan(
+            content,
+            contents_bytes=template.contents_bytes + room_bytes,
+            reason=wanted.reason,
+            location=wanted.location,
+            signing_time=pdf_time,
+            max_memory_bytes=memory_bytes,
+        )
+
+    size = len(memoryview(content))
+    update = within(PLANNING_BYTES + size // PLANNING_PART)
+    if isinstance(update, planner.PlanRefusal) and update.code == "limit_memory":
+        # The answer is a copy of what the plan holds, so both are there for a moment.
+        with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
+            update = within(max(1, granted - planner.update_bound(size)))
     if isinstance(update, planner.PlanRefusal):
         # All other refusals follow from the document alone.
         ours = update.code == "no_memory"

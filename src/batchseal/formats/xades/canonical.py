@@ -5,14 +5,17 @@ Canonicalization 1.0). Whatever takes their place has the same results and refus
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchseal.errors import DocumentUnsuitable
+from batchseal.formats.interface import Memory, unbooked
 from batchseal.formats.xades import existing, reading
 from batchseal.formats.xades.location import Location
 from batchseal.formats.xades.scan import Place, Structure, scan
+from batchseal.operation import SignError
 
 if TYPE_CHECKING:
     from lxml.etree import _ElementTree
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 
 # A tree of a document takes several times its size in memory.
 MAX_BYTES = 32 << 20
+# What a document takes: while it is read (the bytes, their text, UTF-8), for each element or attribute of its tree, and for the
+# texts in that. Less than UNBOOKED_BYTES is part of what every request has.
+READING_COPIES, NODE_BYTES, TREE_COPIES = 3, 300, 2
+UNBOOKED_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +66,47 @@ class CanonicalDocument:
     signatures: Sequence[tuple[int, int]]
 
 
-def canonicalise(documents: Sequence[tuple["Buffer", Wish]]) -> list[CanonicalDocument | DocumentUnsuitable]:
-    """One result for each document, in order: what was asked, or why the document cannot be signed like this."""
+def canonicalise(
+    documents: Sequence[tuple["Buffer", Wish]], memory: Memory = unbooked
+) -> list[CanonicalDocument | DocumentUnsuitable]:
+    """One result for each document, in order: what was asked, or why the document cannot be signed like this.
+
+    A document that needs much memory takes it from `memory`. Raises what that raises.
+    """
     results: list[CanonicalDocument | DocumentUnsuitable] = []
     for content, wish in documents:
         try:
-            results.append(_canonical(content, wish))
+            results.append(_canonical(content, wish, memory))
         except DocumentUnsuitable as problem:
             results.append(problem)
     return results
 
 
-def _canonical(content: "Buffer", wish: Wish) -> CanonicalDocument:
-    if memoryview(content).nbytes > MAX_BYTES:
+def _canonical(content: "Buffer", wish: Wish, memory: Memory) -> CanonicalDocument:
+    size = memoryview(content).nbytes
+    if size > MAX_BYTES:
         raise DocumentUnsuitable(f"XML of more than {MAX_BYTES >> 20} MB cannot be signed")
-    source = reading.read(content)
-    structure = scan(source.utf8, wish.location)
-    digest = _digest(source.utf8, structure, wish)
+    with _booked(memory, READING_COPIES * size):
+        source = reading.read(content)
+        structure = scan(source.utf8, wish.location)
+        with _booked(memory, NODE_BYTES * structure.nodes + TREE_COPIES * size):
+            digest = _digest(source.utf8, structure, wish)
     assert structure.place is not None
     return CanonicalDocument(
         digest, _insertion(source, structure.place), structure.prefixes, frozenset(structure.ids), structure.signatures
     )
+
+
+@contextmanager
+def _booked(memory: Memory, needed_bytes: int) -> Iterator[None]:
+    if needed_bytes <= UNBOOKED_BYTES:
+        yield
+        return
+    with memory(needed_bytes) as granted:
+        if granted < needed_bytes:
+            needed = f"needs {needed_bytes >> 20} MB of memory, more than this service has"
+            raise DocumentUnsuitable(f"preparing the document {needed}", SignError.SIGN_OPERATION_INTERNAL_ERROR)
+        yield
 
 
 def _insertion(source: reading.Source, place: Place) -> Insertion:

@@ -64,6 +64,7 @@ class Structure:
     ids: set[str] = field(default_factory=set)
     enclosing_ids: frozenset[str] = frozenset()
     signatures: list[tuple[int, int]] = field(default_factory=list)
+    nodes: int = 0  # elements and attributes
 
 
 def scan(utf8: bytes, location: Location) -> Structure:
@@ -106,6 +107,7 @@ class _Scan:
             ) from None
         if len(self._matches) != 1:
             raise self._not_one_match()
+        self._found.nodes = self._nodes
         return self._found
 
     def _parse(self) -> None:

@@ -23,9 +23,11 @@ from batchseal.document import (
     Refusal,
     SignatureType,
     SignedDocument,
+    Stretch,
+    bytes_in,
 )
 from batchseal.errors import DocumentUnsuitable, ItemRejected
-from batchseal.formats.interface import Need, NeedKind, Original
+from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.formats.xades import names
 from batchseal.formats.xades.canonical import CanonicalDocument, Insertion, Wish, canonicalise
 from batchseal.formats.xades.location import parse
@@ -100,8 +102,9 @@ class Xades:
         credential: Credential,
         signing_time: datetime,
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
+        memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
-        found = canonicalise([(content, wish(wanted, credential)) for _, wanted, content in originals])
+        found = canonicalise([(content, wish(wanted, credential)) for _, wanted, content in originals], memory)
         results: list[Prepared | Refusal] = []
         for (ordinal, wanted, _), canonical in zip(originals, found, strict=True):
             if isinstance(canonical, DocumentUnsuitable):
@@ -123,7 +126,7 @@ class Xades:
         return prepared.additional_bytes - unused * len(encoded("=", plan.insertion.codec))
 
     def package(
-        self, original: "Buffer", prepared: Prepared, evidence: Evidence, credential: Credential
+        self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         plan = _plan(prepared.plan)
         template = XadesTemplate.cached(credential, plan.style)
@@ -137,11 +140,12 @@ class Xades:
             time_stamp = evidence.time_stamps[0]
             if hashlib.sha256(stamped_text(plan, evidence)).digest() not in time_stamp:
                 raise ItemRejected("the time stamp is about another text than the one that is written here")
-        where, view = plan.insertion, memoryview(original).cast("B")
+        where = plan.insertion
+        view = original if isinstance(original, Stretch) else memoryview(original).cast("B")
         signature = template.signature(prepared.document_digest, evidence.signature, time_stamp)
         text = encoded(f"{where.before}{signature}{where.after}", where.codec)
         segments = (view[: where.offset], text, view[where.offset + where.removed_bytes :])
-        return SignedDocument(prepared.ordinal, segments, sum(map(len, segments)))
+        return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
 
 
 def stamped_text(plan: Plan, evidence: Evidence) -> bytes:

@@ -1,6 +1,7 @@
 """Purges the payloads of finished operations, after their time or when room is needed."""
 
 from concurrent.futures import Executor
+from uuid import UUID
 
 import structlog
 
@@ -27,10 +28,13 @@ class Purging:
         while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds):
             await self.purge(due, "they have had their time")
 
-    async def make_room(self, needed_bytes: int) -> int:
-        """Purges fetched payloads before their time, the oldest first. Returns how many bytes that freed."""
+    async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
+        """Purges fetched payloads before their time, first those of the client service that needs room, the oldest first.
+
+        Returns how many bytes that freed.
+        """
         freed = 0
-        for operation, payloads in (await self._upkeep.purgeable_for_room()).items():
+        for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
             if freed >= needed_bytes:
                 break
             freed += await self.purge({operation: payloads}, "room is needed")
@@ -42,10 +46,19 @@ class Purging:
         The row says "purged" before anything is deleted: after a crash in between, the sweep finds a payload that no row needs.
         """
         purged = await self._upkeep.mark_purged(list(due))
-        ids = [record.id for columns in purged.values() for record in records_of(columns)]
-        freed = await in_pool(self._pool, lambda: self._payloads.delete(ids))
+        by_client: dict[str, list[UUID]] = {}
+        for client_service, columns in purged.values():
+            by_client.setdefault(client_service, []).extend(record.id for record in records_of(columns))
+        freed = 0
+        for client_service, ids in by_client.items():
+            freed += await self._delete(client_service, ids)
         crash_site("purge-removed")
-        with self._ledger.booked() as booked:
-            booked.stored_bytes -= freed
         log.info("payloads purged", why=why, operations=sorted(purged), freed_bytes=freed)
+        return freed
+
+    async def _delete(self, client_service: str, ids: list[UUID]) -> int:
+        freed = await in_pool(self._pool, lambda: self._payloads.delete(ids))
+        with self._ledger.booked(client_service) as booked:
+            booked.stored_bytes -= freed
+            booked.own.stored_bytes -= freed
         return freed

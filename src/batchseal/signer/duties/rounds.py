@@ -88,6 +88,7 @@ class Rounds:
     async def round(self) -> None:
         """Payloads first, then document rows, signatures, texts, references and audit entries."""
         await self._counting.count_stored()
+        await self._counting.count_rows_if_due()
         if await self.suspended():
             return
         keep = self._retention

@@ -1,0 +1,73 @@
+/* Reads what existing signatures permit (ISO 32000-2 12.8.1, 12.8.2). */
+#include "pdfscan/pdf_structure.h"
+
+pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
+    pdf_span value;
+    unsigned ambiguous;
+    if (!pdf_get_entries(doc, dict, &key, &value, 1, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    return ambiguous ? PDF_REFUSE_AMBIGUOUS : pdf_resolve(doc, value, object);
+}
+
+/* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate
+ * it. */
+static pdf_refusal check_locks(pdf_document *doc, pdf_span parameters, pdf_field_names *names) {
+    pdf_object action, fields, name;
+    pdf_span each;
+    pdf_refusal refusal = pdf_get_decisive(doc, parameters, "Action", &action);
+    if (refusal) return refusal;
+    if (pdf_name_is(action.value, "All") || pdf_name_is(action.value, "Exclude")) return PDF_REFUSE_LOCKED;
+    if ((refusal = pdf_get_decisive(doc, parameters, "Fields", &fields))) return refusal;
+    pdf_members members = pdf_open(fields.value);
+    while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
+        if ((refusal = pdf_resolve(doc, each, &name))) return refusal;
+        pdf_note_name(names, name.value);
+    }
+    return PDF_OK;
+}
+
+static pdf_refusal check_transform(pdf_document *doc, pdf_span reference, pdf_field_names *names) {
+    pdf_object method, parameters, value;
+    int64_t level;
+    pdf_refusal refusal = pdf_get_decisive(doc, reference, "TransformMethod", &method);
+    if (refusal) return refusal;
+    if ((refusal = pdf_get_decisive(doc, reference, "TransformParams", &parameters))) return refusal;
+    if ((refusal = pdf_get_decisive(doc, parameters.value, "P", &value))) return refusal;
+    bool forbids = pdf_to_integer(value.value, &level) && level == 1;
+    if (forbids && pdf_name_is(method.value, "DocMDP")) return PDF_REFUSE_CERTIFIED;
+    if (forbids && pdf_name_is(method.value, "FieldMDP")) return PDF_REFUSE_LOCKED;
+    return pdf_name_is(method.value, "FieldMDP") ? check_locks(doc, parameters.value, names) : PDF_OK;
+}
+
+/* 12.8.1: a /ByteRange that ends beyond the file covers whatever is appended, so that the signature would be broken by
+ * any addition. */
+static pdf_refusal check_byte_range(pdf_document *doc, pdf_span signature) {
+    pdf_object range, number;
+    pdf_span each;
+    int64_t start = 0, value;
+    uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
+    pdf_refusal refusal = pdf_get_resolved(doc, signature, "ByteRange", &range);
+    if (refusal || pdf_kind_of(range.value) != PDF_ARRAY) return refusal;
+    pdf_members members = pdf_open(range.value);
+    for (bool is_length = false; pdf_next(&members, &each); is_length = !is_length) {
+        if ((refusal = pdf_resolve(doc, each, &number))) return refusal;
+        if (!pdf_to_integer(number.value, &value) || value < 0) return PDF_OK;
+        if (is_length && ((uint64_t)start > length || (uint64_t)value > length - (uint64_t)start)) return PDF_REFUSE_BEYOND_END;
+        start = value;
+    }
+    return PDF_OK;
+}
+
+pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field_names *names) {
+    pdf_object list, reference;
+    pdf_span each;
+    pdf_refusal refusal = check_byte_range(doc, signature);
+    if (refusal) return refusal;
+    if ((refusal = pdf_get_decisive(doc, signature, "Reference", &list))) return refusal;
+    if (pdf_kind_of(list.value) != PDF_ARRAY) return PDF_OK;
+    pdf_members members = pdf_open(list.value);
+    while (pdf_next(&members, &each)) {
+        if ((refusal = pdf_resolve(doc, each, &reference))) return refusal;
+        if ((refusal = check_transform(doc, reference.value, names))) return refusal;
+    }
+    return PDF_OK;
+}
