@@ -104,6 +104,14 @@ class House:
         await eventually(lambda: self.server.made == len(self.callers))
         return callers
 
+    def flood(self, count: int, address: str, sent: int) -> None:
+        """Many callers send, and may be cut meanwhile."""
+        callers = [Caller(self.server.port, address) for _ in range(count)]
+        self.callers += callers
+        for caller in callers:
+            with suppress(ConnectionError, BlockingIOError):
+                caller.socket.sendall(b"G" * sent)
+
     async def send(self, caller: Caller, size: int) -> None:
         """Returns once the server has read it."""
         self.sent_bytes += size
@@ -304,7 +312,7 @@ async def test_it_looks_when_somebody_connects_and_sleeps_otherwise(house: House
     await house.call(1)
     await eventually(lambda: watch.waiting == 4)
     assert watch.looks <= looks + 3
-    await house.call(60, "127.0.0.2", sent=30 * KB)
+    house.flood(60, "127.0.0.2", 30 * KB)
     # Nobody connects any more, but there are so many that it goes on looking, and cuts what is too much.
     await eventually(lambda: watch.cut > 0)
     assert cut(callers) == 0

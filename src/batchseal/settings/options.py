@@ -1,40 +1,13 @@
 """The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+
+from batchseal.settings.declaration import option, upstream
 
 VENDOR = "einvoice-integration-client."
 # Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    dotted: str = "",
-    group: str = "service",
-    choices: Iterable[str] = (),
-    variable: str = "",
-    secret: bool = False,
-    shown: str = "",
-) -> Any:
-    """Declares a setting.
-
-    `help` is what `--help` prints. `dotted` is the name that the original product has for it, without dashes. `group` is the
-    heading in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
-    settings. `shown` is what `--help` prints as the default, where that depends on the environment.
-    """
-    metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}
-    metadata["shown"] = shown
-    return field(default=default, metadata=metadata, repr=not secret)
-
-
-def upstream(default: Any, help: str, **more: Any) -> Any:
-    """Declares a setting of the group "upstream": everything about the signing service."""
-    return option(default, help, group="upstream", **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
