@@ -275,3 +275,43 @@ async def test_a_level_that_is_not_offered_fails_the_document(
         assert refused.row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
         assert said in refused.row.cause
     await upstream.close()
+
+
+async def test_large_documents_are_sent_in_pieces(connect_store: Connect, sandbox: Sandbox, tmp_path: Path) -> None:
+    """They are not in memory when they are packaged; what comes out is the same, in whole and in part."""
+    upstream = RemoteUpstream(settings_of(sandbox), ClientServices.load(sandbox.services))
+    (tmp_path / "root.pem").write_bytes(await asyncio.to_thread(sandbox.root.read_bytes))
+    xml = INVOICE.replace("</Invoice>", f"<cbc:Note>{'x' * (6 << 20)}</cbc:Note></Invoice>").encode()
+    other = bytes(range(256)) * (24 << 10)
+    documents = [
+        entry("large.xml", xml, advancedSignatureInfo={"signatureLocation": "ext:ExtensionContent"}),
+        entry("large.zip", other, "CAdES", applyTimestamp=True),
+        entry("large.bin", other, "CAdES", signaturePackaging="DETACHED"),
+    ]
+    async with running_parts(connect_store, upstream, tmp_path, instance=uuid4()) as running:
+        row, results = await signed(running, "large", documents)
+        assert row.status is OperationStatus.EXECUTED
+        wholes = []
+        row, rows = await running.service.finished_operation(CALLER, operation_id=row.id)
+        async for result in running.service.deliver(row, rows, encoding="raw"):
+            wholes.append(b"".join([piece async for piece in result.pieces()]))
+            assert len(wholes[-1]) == result.total_bytes
+            if len(wholes[-1]) > 1000:
+                part = b"".join([piece async for piece in result.pieces(900, 1100)])
+                assert part == wholes[-1][900:1100]
+    await upstream.close()
+    assert [(r.suffix, r.media_type) for r in results] == [
+        ("", "text/xml"),
+        (".p7m", "application/pkcs7-mime"),
+        (".p7s", "application/pkcs7-signature"),
+    ]
+    added = [r.row.additional_bytes for r in results]
+    assert [len(whole) for whole in wholes] == [len(xml) + added[0], len(other) + added[1], added[2]]
+    certificate, path = tmp_path / "certificate.pem", tmp_path / "large.xml"
+    der = etree.fromstring(wholes[0], etree.XMLParser(huge_tree=True)).findtext(f".//{DS}X509Certificate")
+    certificate.write_text(f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")
+    path.write_bytes(wholes[0])
+    with judging():
+        assert await asyncio.to_thread(jdk_verify, [(path, certificate)]) == {path: [True]}
+    assert await asyncio.to_thread(openssl_cades, tmp_path, wholes[1], None) == other
+    assert await asyncio.to_thread(openssl_cades, tmp_path, wholes[2], other) == other
