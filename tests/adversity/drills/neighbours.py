@@ -24,7 +24,7 @@ def two_clients(folder: Path, *flags: str) -> Iterator[RunningService]:
     (folder / "work").mkdir(exist_ok=True)
     configured = {name: {"secret": f"the secret of {name}"} for name in (GREEDY, OTHER)}
     (folder / "work" / "client-services-config.json").write_text(json.dumps(configured))
-    with RunningService("--sandbox-credential=p256", *flags, folder=folder) as service:
+    with RunningService("--sandbox", "--sandbox-credential=p256", *flags, folder=folder) as service:
         yield service
 
 
