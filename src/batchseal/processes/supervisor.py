@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -29,7 +30,7 @@ from batchseal.settings.client_services import file_state, make_sandbox_services
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
-from batchseal.system.folders import open_folder
+from batchseal.system.disk import write_synced
 from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
@@ -102,12 +103,13 @@ class Supervisor:
         ]
         self._children += [*([sandbox] if sandbox else []), signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
+        notes = list[asyncio.Task[None]]()
         if not settings.database_url:
             binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
             self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes.postgres())
             dsn = await self._postgres.start()
             settings = replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
-            write_private(settings.dsn_path, dsn)
+            notes.append(asyncio.create_task(asyncio.to_thread(note_dsn, settings.dsn_path, dsn)))
         if sandbox:
             address = await sandbox.start(settings)
             # If the sandbox is started again, it takes the same port, which the signer already knows.
@@ -118,7 +120,7 @@ class Supervisor:
                 root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
         await signer.start(settings)
-        await asyncio.gather(*(worker.start(settings) for worker in workers))
+        await asyncio.gather(*notes, *(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
@@ -177,12 +179,16 @@ def check_services(settings: Settings) -> None:
         read_services(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read."""
-    with open_folder(path.parent, strict=False) as folder:
-        descriptor = folder.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
+def note_dsn(path: Path, dsn: str) -> None:
+    """Keeps the address of the database for the operator's commands, in a file that only its owner may read.
+
+    It is fsynced: a power cut may otherwise leave its name to another file, and the next start would refuse the folder.
+    """
+    content = f"{dsn}\n".encode()
+    with suppress(OSError):
+        if path.read_bytes() == content:
+            return
+    write_synced(path, content, 0o600)
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

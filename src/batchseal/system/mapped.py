@@ -13,12 +13,16 @@ from batchseal.system.disk import open_mapped
 class MappedFile:
     """The first `size_bytes` of a file, which is made if it is missing. All processes that map it see what one writes to `bytes`.
 
-    The file is meant for processes that run on this machine now, so nothing is fsynced. Raises OSError.
+    The file is meant for processes that run on this machine now, so what is written is not fsynced. A new file is, once: after a
+    power cut its name might otherwise stand for another file. Raises OSError.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
+        is_new = not path.exists()
         self._descriptor = open_mapped(path, size_bytes)
         try:
+            if is_new:
+                os.fsync(self._descriptor)
             self.bytes = mmap.mmap(self._descriptor, size_bytes)
         except BaseException:
             os.close(self._descriptor)
