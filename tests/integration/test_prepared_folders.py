@@ -18,6 +18,7 @@ import pytest
 
 from batchseal.errors import ConfigurationError
 from batchseal.processes.places import check_temp_folder, prepare, remarks_on_work_folder, settle
+from batchseal.processes.supervisor import note_dsn
 from batchseal.settings.load import Settings
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be several users")
@@ -98,7 +99,7 @@ def key_of_the_attacker(temp: Path, treasure: Path) -> None:
 
 
 def second_name_of_a_treasure(temp: Path, treasure: Path) -> None:
-    os.link(treasure / "file", temp / "database.url")
+    os.link(treasure / "file", temp / "attempts")
 
 
 def pipe_that_stops_whoever_opens_it(temp: Path, treasure: Path) -> None:
@@ -139,6 +140,16 @@ def test_a_prepared_folder(shared: Path, attack: Callable[[Path, Path], None], v
     said = as_user(victim, lambda: prepare(Settings(temp_folder=temp)))
     assert said.startswith("refused: --temp-folder") or said.startswith(f"refused: {temp}/postgres"), said
     assert state(shared) == before
+
+
+def test_a_second_name_of_a_file_that_is_replaced(tmp_path: Path) -> None:
+    """A power cut may leave one on a file system without a journal. The file is not written in place, so the other name keeps it."""
+    (tmp_path / "other").write_text("precious")
+    os.link(tmp_path / "other", tmp_path / "database.url")
+    note_dsn(tmp_path / "database.url", "postgresql://new")
+    assert (tmp_path / "other").read_text() == "precious"
+    assert (tmp_path / "database.url").read_text() == "postgresql://new\n"
+    assert stat.S_IMODE((tmp_path / "database.url").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("victim", [0, USER], ids=["root", "user"])

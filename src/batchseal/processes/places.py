@@ -30,7 +30,7 @@ ENTRIES = {
     **dict.fromkeys(("admission.ledger", "database.url", "pkcs11.lock"), Kind.FILE),
     "signer.sock": Kind.SOCKET,
 }
-WRITTEN_IN_PLACE = frozenset(("lock", "attempts", "admission.ledger", "database.url", "pkcs11.lock"))
+WRITTEN_IN_PLACE = frozenset(("lock", "attempts", "admission.ledger", "pkcs11.lock"))
 DATABASE = "postgres"
 
 
