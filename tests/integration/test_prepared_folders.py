@@ -143,7 +143,7 @@ def test_a_prepared_folder(shared: Path, attack: Callable[[Path, Path], None], v
 
 
 def test_a_second_name_of_a_file_that_is_replaced(tmp_path: Path) -> None:
-    """A power cut may leave one on a file system without a journal. The file is not written in place, so the other name keeps it."""
+    """A power cut may leave one on a file system without a journal. The file is replaced, so the other name keeps its content."""
     (tmp_path / "other").write_text("precious")
     os.link(tmp_path / "other", tmp_path / "database.url")
     note_dsn(tmp_path / "database.url", "postgresql://new")
