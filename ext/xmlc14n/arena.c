@@ -24,7 +24,7 @@ static xml_chunk *new_chunk(xml_arena *arena, size_t bytes) {
 
 void *xml_alloc(xml_arena *arena, size_t bytes) {
     if (bytes > SIZE_MAX / 2) return NULL;
-    bytes = (bytes + 15) & ~(size_t)15;
+    bytes = (bytes + !bytes + 15) & ~(size_t)15;
     if (bytes > arena->left) {
         xml_chunk *chunk = new_chunk(arena, bytes >= LARGE_BYTES ? bytes : CHUNK_BYTES);
         if (!chunk) return NULL;
@@ -39,8 +39,8 @@ void *xml_alloc(xml_arena *arena, size_t bytes) {
 }
 
 void xml_shrink(xml_arena *arena, void *block, size_t bytes, size_t kept) {
-    bytes = (bytes + 15) & ~(size_t)15;
-    kept = (kept + 15) & ~(size_t)15;
+    bytes = (bytes + !bytes + 15) & ~(size_t)15;
+    kept = (kept + !kept + 15) & ~(size_t)15;
     if ((uint8_t *)block + bytes != arena->at) return;
     arena->at -= bytes - kept;
     arena->left += bytes - kept;

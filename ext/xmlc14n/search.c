@@ -33,14 +33,14 @@ static bool is_named(xmlc14n *c, frame *f, xmlc14n_text local, uint32_t uri) {
     if (!o->step_count) return c->depth == 1;
     uint64_t begun = (c->depth > 1 ? c->frames[c->depth - 2].steps : 1) | o->anywhere;
     bool named = false;
-    /* How many children of this element, and of its parent, fitted each step. */
-    uint32_t *below = c->counts ? c->counts + c->depth * o->step_count : NULL;
-    if (below) memset(below, 0, o->step_count * sizeof *below);
+    /* How many children of its parent fitted each step; of its own, none so far. */
+    uint32_t *beside = c->counts ? c->counts + (c->depth - 1) * o->step_count : NULL;
+    if (beside) memset(beside + o->step_count, 0, o->step_count * sizeof *beside);
     for (f->steps = 0; begun; begun &= begun - 1) {
         size_t step = (size_t)__builtin_ctzll(begun);
         if (!fits(c, step, local, uri)) continue;
         uint32_t position = o->steps[step].position;
-        if (position && ++below[step - o->step_count] != position) continue;
+        if (position && ++beside[step] != position) continue;
         if (step + 1 == o->step_count) named = true;
         else f->steps |= (uint64_t)1 << (step + 1);
     }

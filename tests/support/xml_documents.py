@@ -13,7 +13,8 @@ PREFIXES = ("", "a", "b", "c", "ds", "é", "a-b.c_1", "longer-prefix-than-8")
 NAMES = ("a", "b", "Invoice", "Signature", "é", "日本", "x.1-2_3", "ExtensionContent", "ab·c")
 ATTRIBUTES = ("a", "b", "é", "z", "A", "attribute-of-some-length", "ab")
 TEXTS = (
-    "x", " ", "\n  ", "\r\n", "\r", "\t", "&amp;", "&lt;", "&gt;", ">", "&#13;", "&#xD;", "&#xa;", "&#9;", "&quot;", "&apos;", "'",
+    "x", " ", "\n  ", "\r\n", "\r", "\t", "&amp;", "&lt;", "&gt;", ">", "&#13;", "&#xD;", "&#xa;", "&#9;", "&quot;",
+    "&apos;", "'",
     '"', "é", "€", "\U0001f600", "\x80", "\x85", "\u2028", "\ufffd", "\ue000", "]]", "]", "&#x1F600;", "&#0000233;",
     "a run of text that is longer than a register of any kernel, so that the wide path is taken and left again",
     "Ελληνικά κείμενα", "x" * 31, "y" * 63, "z" * 64, "w" * 65, "日本語のテキスト", "--", "?>", "-->", "\x7f",
@@ -74,7 +75,9 @@ class Generator:
             elif kind < 0.8 and self._budget > 0 and depth < 12:
                 made.append(self._element(scope, depth + 1))
             elif kind < 0.87:
-                made.append(f"<![CDATA[{self._rng.choice(('', 'x', '<&>', ']]', ']', chr(13), 'é', ']>', '>>', '&amp;'))}]]>")
+                made.append(
+                    f"<![CDATA[{self._rng.choice(('', 'x', '<&>', ']]', ']', chr(13), 'é', ']>', '>>', '&amp;'))}]]>"
+                )
             elif kind < 0.94:
                 made.append(self._comment())
             else:
@@ -129,10 +132,14 @@ def document(seed: int) -> bytes:
 
 
 WORDS = (
-    b"<", b">", b"&", b"]]>", b"<!--", b"-->", b"--", b"<?", b"?>", b"<![CDATA[", b"xmlns", b"xmlns:a=''", b"xmlns=''", b"'", b'"',
-    b"=", b":", b"/", b"</", b"/>", b"\0", b"\x01", b"\x0b", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbf\xbe", b"\xf4\x90\x80\x80",
-    b"&#0;", b"&#x110000;", b"&#xD800;", b"&x;", b"&#;", b"&#x;", b"xml:", b"a:", b" Id='i1'", b"<?xml version='1.0'?>", b" ", b"\r",
-    b"<!DOCTYPE a>", b"-", b"1", b"xmlns:xmlns='urn:a'", b"xmlns:xml='urn:a'", b"xmlns:b='relative'", b"\xc0\x80", b"\xe2\x82", b"\xc2\x85",
+    b"<", b">", b"&", b"]]>", b"<!--", b"-->", b"--", b"<?", b"?>", b"<![CDATA[", b"xmlns", b"xmlns:a=''",
+    b"xmlns=''", b"'", b'"',
+    b"=", b":", b"/", b"</", b"/>", b"\0", b"\x01", b"\x0b", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbf\xbe",
+    b"\xf4\x90\x80\x80",
+    b"&#0;", b"&#x110000;", b"&#xD800;", b"&x;", b"&#;", b"&#x;", b"xml:", b"a:", b" Id='i1'",
+    b"<?xml version='1.0'?>", b" ", b"\r",
+    b"<!DOCTYPE a>", b"-", b"1", b"xmlns:xmlns='urn:a'", b"xmlns:xml='urn:a'", b"xmlns:b='relative'", b"\xc0\x80",
+    b"\xe2\x82", b"\xc2\x85",
 )  # fmt: skip
 
 
