@@ -98,7 +98,7 @@ bool resolve_attributes(xmlc14n *c, frame *f) {
         attribute *a = &c->attributes[i];
         c->order[i] = (uint32_t)i;
         if (a->prefix_bytes) {
-            a->prefix = prefix_number(c, a->name.bytes, a->prefix_bytes);
+            a->prefix = written_prefix(c, a->name.bytes, a->prefix_bytes);
             if (a->prefix == UINT32_MAX) return false;
             a->uri = c->bindings[a->prefix].uri;
             if (a->uri == URI_NONE) return refuse(c, XMLC14N_UNBOUND, a->name.bytes);

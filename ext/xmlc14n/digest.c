@@ -6,10 +6,12 @@
 #include "mbsha256/stream.h"
 #include "xmlc14n/internal.h"
 
-/* So many at once fill the lanes of the widest kernel twice. */
-enum { MAX_WAITING = 32, ALIGN = 64 };
+/* So many at once fill the lanes of the widest kernel. */
+enum { MAX_WAITING = MBSHA256_MAX_LANES, ALIGN = 64 };
+/* Pieces of a stream stay in the cache of the processor between being written and being read. */
+enum { PIECE_BYTES = 4 * XMLC14N_ROOM };
 /* A canonical form is begun only where this much is left of the buffer. */
-enum { LEAST_LEFT = XMLC14N_BUFFER_BYTES / 8 };
+enum { LEAST_LEFT = 256 << 10 };
 /* What the results of one call may hold, as long as each does. */
 enum { RESULT_BYTES = 4 << 20 };
 
@@ -70,8 +72,7 @@ static xmlc14n_status make_room(xmlc14n_output *out) {
         b->streams = true;
         mbsha256_stream_add(b->engine, &b->stream, out->bytes, out->used);
         out->used = 0;
-        /* From now on in pieces that stay in the cache of the processor. */
-        out->capacity = XMLC14N_BUFFER_BYTES / 32;
+        out->capacity = PIECE_BYTES;
     }
     return XMLC14N_OK;
 }

@@ -19,8 +19,9 @@ typedef struct {
     xmlc14n_result result;                 /* out */
 } xmlc14n_job;
 
-/* Bytes of the buffer. It is allocated at the first call, and freed with the canonicaliser. */
-enum { XMLC14N_BUFFER_BYTES = 2 << 20 };
+/* Bytes of the buffer: the canonical forms of sixteen invoices of 200 KB, one for each lane. It is allocated at the first
+ * call, uses memory as far as it was ever filled, and is freed with the canonicaliser. */
+enum { XMLC14N_BUFFER_BYTES = 8 << 20 };
 
 /* Does the first jobs, as many as the results of which together stay small, and returns their number, at least one. If
  * memory runs out, the results say so. */

@@ -28,6 +28,9 @@
 #include "xmlc14n/kernel.h"
 #include "xmlc14n/xmlc14n.h"
 
+/* Words are compared and masked by their first bytes. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "only for little-endian processors");
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -35,6 +38,8 @@
 enum { URI_NONE, URI_XML, URI_XMLNS, URI_SIGNATURE, KNOWN_URIS };
 /* Prefixes that every document starts with: the default namespace has the empty one. */
 enum { PREFIX_DEFAULT, PREFIX_XML, PREFIX_XMLNS, KNOWN_PREFIXES };
+
+enum { RECENT = 16 }; /* a power of two */
 
 #define XML_URI "http://www.w3.org/XML/1998/namespace"
 #define XMLNS_URI "http://www.w3.org/2000/xmlns/"
@@ -58,7 +63,7 @@ typedef struct {
     uint32_t written_uri;   /* what the nearest element of the output that declares it says */
     uint32_t latest_uri;    /* the one that it was declared for last, whether or not that is still in force */
     uint32_t declared_by;   /* number of the element that declared it last */
-    xmlc14n_text declaration, latest; /* as the canonical form has them: ` xmlns:p="uri"` */
+    xmlc14n_text declaration, latest; /* as the canonical form has them: ` xmlns:p="uri"`; STEP bytes follow */
 } binding;
 
 typedef struct {
@@ -120,6 +125,10 @@ struct xmlc14n {
     uint32_t match_depth; /* of the first match while it is open */
 
     name_table prefixes, uris;
+    struct {
+        uint64_t word; /* the bytes of the prefix; 0 for none */
+        uint32_t number;
+    } recent[RECENT]; /* short prefixes by their bytes */
     binding *bindings; /* by the number of the prefix */
     size_t binding_capacity;
 
@@ -183,6 +192,20 @@ static inline bool put(xmlc14n *c, const void *bytes, size_t n) {
 
 static inline bool put_text(xmlc14n *c, xmlc14n_text text) { return put(c, text.bytes, text.n); }
 
+/* Short texts are copied in steps of so many bytes, which may go beyond their ends. */
+enum { STEP = 16 };
+
+/* Whether so many bytes behind a text of the document can be read. */
+static inline bool is_followed(const xmlc14n *c, xmlc14n_text text) {
+    return LIKELY((size_t)(c->end - text.bytes) >= text.n + STEP);
+}
+
+/* Copies a text behind which STEP bytes can be read, to a place that has room for as many more. */
+static inline uint8_t *copy_steps(uint8_t *out, xmlc14n_text text) {
+    for (size_t at = 0; at < text.n; at += STEP) memcpy(out + at, text.bytes + at, STEP);
+    return out + text.n;
+}
+
 /* sorting.c: sorts numbers. `before` says whether a comes before b; the result of equal ones is any. */
 void sort_numbers(uint32_t *numbers, size_t n, bool (*before)(const void *context, uint32_t a, uint32_t b),
                   const void *context);
@@ -225,8 +248,24 @@ static inline const uint8_t *skip_space(const uint8_t *p, const uint8_t *stop) {
 bool namespaces_begin(xmlc14n *c);
 /* The number of a prefix, or of a namespace name; UINT32_MAX after a refusal. */
 uint32_t prefix_number(xmlc14n *c, const uint8_t *bytes, size_t n);
+/* The same of a prefix in the document, for which it mostly needs no hash. */
+static inline uint32_t written_prefix(xmlc14n *c, const uint8_t *bytes, size_t n) {
+    uint64_t word;
+    if (n > 8 || c->end - bytes < 8) return prefix_number(c, bytes, n);
+    memcpy(&word, bytes, 8);
+    word = n == 8 ? word : word & (((uint64_t)1 << 8 * n) - 1); /* no name has a zero */
+    size_t at = (word * 0x9e3779b97f4a7c15u) >> 60;
+    if (LIKELY(c->recent[at].word == word)) return c->recent[at].number;
+    uint32_t number = prefix_number(c, bytes, n);
+    if (number != UINT32_MAX) {
+        c->recent[at].word = word;
+        c->recent[at].number = number;
+    }
+    return number;
+}
 bool declare(xmlc14n *c, const attribute *a);              /* false after a refusal */
 bool put_declarations(xmlc14n *c, uint32_t element_prefix); /* of the element and of its attributes */
+bool use_prefix(xmlc14n *c, uint32_t prefix);               /* notes that its declaration is written here */
 void namespaces_leave(xmlc14n *c, const frame *f);
 
 /* attributes.c: p is behind the name of the tag. Returns the position of '>' or of "/>". */

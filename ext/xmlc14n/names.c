@@ -35,25 +35,35 @@ static bool is_in(uint32_t code, const uint16_t (*ranges)[2], size_t count) {
 }
 
 /* The length of the character at p if it is one of a name; else 0. */
-static unsigned wide_character(const uint8_t *p, const uint8_t *stop, bool starts) {
+static inline unsigned wide_character(const uint8_t *p, const uint8_t *stop, bool starts) {
     uint32_t code;
-    unsigned length = *p < 0x80 ? 0 : utf8_character(p, stop, &code);
+    if (LIKELY(*p < 0x80)) return 0;
+    unsigned length = utf8_character(p, stop, &code);
     if (!length || code > NAME_STARTS[STARTS - 1][1]) return 0; /* both tables are searched below their ends only */
     if (is_in(code, NAME_STARTS, STARTS)) return length;
     return !starts && code <= NAME_REST[REST - 1][1] && is_in(code, NAME_REST, REST) ? length : 0;
 }
 
+/* Skips what is ASCII. */
+static inline const uint8_t *skip_narrow(const uint8_t *p, const uint8_t *stop) {
+    while (p < stop && CLASS[*p]) p++;
+    return p;
+}
+
 const uint8_t *scan_ncname(xmlc14n *c, const uint8_t *p, const uint8_t *stop) {
-    bool starts = true;
-    for (;; starts = false) {
+    if (UNLIKELY(p == stop)) return refuse_end(c, p);
+    if (LIKELY(CLASS[*p] == START)) {
+        p++;
+    } else {
+        unsigned length = wide_character(p, stop, true);
+        if (!length) return refuse(c, XMLC14N_TOKEN, p);
+        p += length;
+    }
+    for (;;) {
+        p = skip_narrow(p, stop);
         if (UNLIKELY(p == stop)) return refuse_end(c, p);
-        uint8_t class = CLASS[*p];
-        if (LIKELY(class >= (starts ? START : NAME))) {
-            p++;
-            continue;
-        }
-        unsigned length = wide_character(p, stop, starts);
-        if (!length) return starts ? refuse(c, XMLC14N_TOKEN, p) : p;
+        unsigned length = wide_character(p, stop, false);
+        if (LIKELY(!length)) return p;
         p += length;
     }
 }

@@ -76,6 +76,7 @@ bool namespaces_begin(xmlc14n *c) {
         [PREFIX_DEFAULT] = "", [PREFIX_XML] = "xml", [PREFIX_XMLNS] = "xmlns"};
     empty_table(&c->prefixes);
     empty_table(&c->uris);
+    memset(c->recent, 0, sizeof c->recent);
     c->binding_count = c->written_count = 0;
     for (size_t i = 0; i < KNOWN_URIS; i++)
         if (number_of(c, &c->uris, URIS[i].bytes, URIS[i].n) != i) return refuse(c, XMLC14N_MEMORY, c->document);
@@ -145,7 +146,7 @@ static bool is_absolute(xmlc14n_text uri) {
 /* Makes ` xmlns:p="uri"` as the canonical form has it (Canonical XML 1.0 2.3). */
 static bool make_declaration(xmlc14n *c, xmlc14n_text prefix, xmlc14n_text uri, xmlc14n_text *made) {
     static const char NAME[] = " xmlns";
-    uint8_t *out = xml_alloc(&c->arena, sizeof NAME + prefix.n + 4 + uri.n), *at = out;
+    uint8_t *out = xml_alloc(&c->arena, sizeof NAME + prefix.n + 4 + uri.n + STEP), *at = out;
     if (!out) return refuse(c, XMLC14N_MEMORY, c->document);
     memcpy(at, NAME, sizeof NAME - 1);
     at += sizeof NAME - 1;
@@ -213,15 +214,19 @@ void namespaces_leave(xmlc14n *c, const frame *f) {
 
 /* --- what is written ----------------------------------------------------------------------------------------------- */
 
-/* Notes that a declaration is written at this element, if it must be. */
-static bool use(xmlc14n *c, uint32_t prefix) {
+bool use_prefix(xmlc14n *c, uint32_t prefix) {
     binding *b = &c->bindings[prefix];
-    if (LIKELY(b->written_uri == b->uri)) return true;
     if (!XML_ROOM(c->undo_written, c->written_count, c->undo_written_capacity))
         return refuse(c, XMLC14N_MEMORY, c->document);
     c->undo_written[c->written_count++] = (undo_written){prefix, b->written_uri};
     b->written_uri = b->uri;
     return true;
+}
+
+/* Notes that a declaration is written at this element, if it must be. */
+static inline bool use(xmlc14n *c, uint32_t prefix) {
+    const binding *b = &c->bindings[prefix];
+    return LIKELY(b->written_uri == b->uri) || use_prefix(c, prefix);
 }
 
 static bool prefix_before(const void *context, uint32_t a, uint32_t b) {

@@ -1,8 +1,35 @@
 /* Start tags and end tags (XML 1.0 3.1), and what of them is written. */
 #include "xmlc14n/internal.h"
 
+/* Whether a tag with so many bytes, the first of which are its name, can be written without further checks. */
+static inline bool is_easy(const xmlc14n *c, xmlc14n_text name, size_t bytes) {
+    return LIKELY(c->out.capacity - c->out.used >= bytes + 2 * STEP) && is_followed(c, name);
+}
+
 static bool put_end_tag(xmlc14n *c, xmlc14n_text name) {
-    return put(c, "</", 2) && put_text(c, name) && put(c, ">", 1);
+    if (!is_easy(c, name, name.n + 3)) return put(c, "</", 2) && put_text(c, name) && put(c, ">", 1);
+    uint8_t *out = c->out.bytes + c->out.used;
+    *out++ = '<';
+    *out++ = '/';
+    out = copy_steps(out, name);
+    *out++ = '>';
+    c->out.used = (size_t)(out - c->out.bytes);
+    return true;
+}
+
+static bool put_start_tag(xmlc14n *c, xmlc14n_text name, uint32_t prefix) {
+    static const xmlc14n_text NONE = {(const uint8_t *)" xmlns=\"\"                ", 9};
+    const binding *b = &c->bindings[prefix];
+    bool declares = b->written_uri != b->uri;
+    xmlc14n_text declaration = declares ? b->uri == URI_NONE ? NONE : b->declaration : (xmlc14n_text){name.bytes, 0};
+    if (c->attribute_count || c->options->inclusive_count || !is_easy(c, name, name.n + declaration.n + 2))
+        return put(c, "<", 1) && put_text(c, name) && put_declarations(c, prefix) && put_attributes(c) && put(c, ">", 1);
+    uint8_t *out = c->out.bytes + c->out.used;
+    *out++ = '<';
+    out = copy_steps(copy_steps(out, name), declaration);
+    *out++ = '>';
+    c->out.used = (size_t)(out - c->out.bytes);
+    return !declares || use_prefix(c, prefix);
 }
 
 /* Whether this element is left out, with all that is in it. */
@@ -56,7 +83,7 @@ const uint8_t *scan_start_tag(xmlc14n *c, const uint8_t *p) {
     uint32_t prefix = PREFIX_DEFAULT;
     xmlc14n_text local = f->name;
     if (colon) {
-        prefix = prefix_number(c, name, (size_t)(colon - name));
+        prefix = written_prefix(c, name, (size_t)(colon - name));
         if (prefix == UINT32_MAX) return NULL;
         local = (xmlc14n_text){colon + 1, f->name.n - (size_t)(colon + 1 - name)};
     }
@@ -65,11 +92,23 @@ const uint8_t *scan_start_tag(xmlc14n *c, const uint8_t *p) {
     if (c->attribute_count && !resolve_attributes(c, f)) return NULL;
     if (!search_enter(c, f, local, uri, p)) return NULL;
     choose(c, f, p);
-    if (!c->hidden) {
-        if (!put(c, "<", 1) || !put_text(c, f->name) || !put_declarations(c, prefix)) return NULL;
-        if (!put_attributes(c) || !put(c, ">", 1)) return NULL;
-    }
+    if (!c->hidden && !put_start_tag(c, f->name, prefix)) return NULL;
     return *at == '/' ? leave(c, at, true, at + 2) : at + 1;
+}
+
+/* Compares in words as far as they lie in the document. */
+static inline bool same_names(const uint8_t *p, xmlc14n_text name, const uint8_t *end) {
+    size_t at = 0;
+    uint64_t a, b;
+    if (UNLIKELY((size_t)(end - p) < name.n + 8)) return memcmp(p, name.bytes, name.n) == 0;
+    for (; at + 8 < name.n; at += 8) {
+        memcpy(&a, p + at, 8);
+        memcpy(&b, name.bytes + at, 8);
+        if (a != b) return false;
+    }
+    memcpy(&a, p + at, 8);
+    memcpy(&b, name.bytes + at, 8);
+    return (a ^ b) << 8 * (8 - (name.n - at)) == 0; /* of the last word only the first bytes count: from 1 to 8 */
 }
 
 const uint8_t *scan_end_tag(xmlc14n *c, const uint8_t *p) {
@@ -77,7 +116,7 @@ const uint8_t *scan_end_tag(xmlc14n *c, const uint8_t *p) {
     const uint8_t *name = p + 2;
     size_t left = (size_t)(c->end - name);
     if (left <= f->name.n) return refuse(c, XMLC14N_CUT, c->end);
-    if (memcmp(name, f->name.bytes, f->name.n) != 0) return refuse(c, XMLC14N_MISMATCH, name);
+    if (!same_names(name, f->name, c->end)) return refuse(c, XMLC14N_MISMATCH, name);
     const uint8_t *at = name + f->name.n;
     if (*at != '>') {
         const uint8_t *stop = stop_of(c, at), *behind = skip_space(at, stop);

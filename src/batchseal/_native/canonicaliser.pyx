@@ -23,7 +23,7 @@ from batchseal._native.cpu import choose_instruction_set, instruction_sets
 
 
 # Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer.
-cdef Py_ssize_t KEPT = 2
+cdef Py_ssize_t KEPT = 1
 cdef size_t KEPT_BYTES = 1 << 20
 
 cdef str active_name = choose_instruction_set()
