@@ -193,6 +193,18 @@ def test_other_digests(algorithm: str) -> None:
         assert found[1].digest == hashlib.sha256(form(data).encode()).digest()
 
 
+def test_no_digest() -> None:
+    data = text_of(9_000_000)
+    tasks = [
+        CanonicalTask(data, digest_algorithm=None),
+        CanonicalTask(b"<a/>", digest_algorithm=None),
+        CanonicalTask(b"<a/>"),
+    ]
+    found = digest_many(tasks)
+    assert [one.digest for one in found] == [b"", b"", hashlib.sha256(b"<a></a>").digest()]
+    assert found[0].canonical_bytes == len(form(data).encode())
+
+
 def test_unknown_digest() -> None:
     with pytest.raises(ValueError, match="md17"):
         digest_many([CanonicalTask(b"<a/>", digest_algorithm="md17")])

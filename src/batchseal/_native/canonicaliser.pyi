@@ -23,7 +23,7 @@ class CanonicalTask:
     with_comments: bool = False
     without_signatures: bool = False
     transcoded: bool = False
-    digest_algorithm: str = "sha256"
+    digest_algorithm: str | None = "sha256"
     inclusive_prefixes: Sequence[str] = ()
     omitted: Sequence[int] = ()
     apex: int | None = None

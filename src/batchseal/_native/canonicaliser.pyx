@@ -72,6 +72,7 @@ class CanonicalTask:
     tuples of prefix (None: any namespace), name ("*": any) and position (None: any); without steps it is the root.
     `anywhere`: the first step may be at any depth. `without_signatures`: every ds:Signature is left out of the canonical form.
     `omitted` are rising offsets of start tags whose elements are left out, `apex` that of the only element that is written.
+    Without `digest_algorithm` there is no digest: the document is only looked at.
     `inclusive_prefixes` is the InclusiveNamespaces PrefixList, with "" for #default.
     """
 
@@ -81,7 +82,7 @@ class CanonicalTask:
     with_comments: bool = False
     without_signatures: bool = False
     transcoded: bool = False
-    digest_algorithm: str = "sha256"
+    digest_algorithm: str | None = "sha256"
     inclusive_prefixes: Sequence[str] = ()
     omitted: Sequence[int] = ()
     apex: int | None = None
@@ -152,6 +153,10 @@ cdef bint take_piece(void *context, const uint8_t *data, size_t n) noexcept with
     return True
 
 
+cdef bint drop_piece(void *context, const uint8_t *data, size_t n) noexcept nogil:
+    return True
+
+
 @cython.final
 cdef class _Jobs:
     """The jobs of one call, with everything that they refer to."""
@@ -202,6 +207,8 @@ cdef class _Jobs:
             self.kept.append(taker)
             job.context = <void *> taker
             job.sink = take_piece
+        elif task.digest_algorithm is None:
+            job.sink = drop_piece
         return 0
 
     cdef void *block(self, size_t bytes) except NULL:
@@ -266,7 +273,7 @@ cdef object result_of(const xmlc14n_job *job, digest):
         code, message = xmlc14n_status_code(r.status).decode(), xmlc14n_status_message(r.status).decode()
         return CanonicalRefusal(code, message, r.refused_at, line, column)
     return CanonicalForm(
-        digest=job.digest[:32] if digest is None else digest.digest(),
+        digest=digest.digest() if digest is not None else b"" if job.sink == drop_piece else job.digest[:32],
         canonical_bytes=r.canonical_bytes,
         root=shown(r.root),
         match_count=r.match_count,
@@ -308,7 +315,8 @@ def digest_many(tasks: Sequence[CanonicalTask], limits: CanonicalLimits | None =
     The contents must not change until this returns. Raises ValueError for an unknown digest algorithm, MemoryError.
     """
     listed = list(tasks)
-    digests = [None if one.digest_algorithm == "sha256" else hashlib.new(one.digest_algorithm) for one in listed]
+    # SHA-256 is computed in the lanes.
+    digests = [None if one.digest_algorithm in (None, "sha256") else hashlib.new(one.digest_algorithm) for one in listed]
     takers = [None if one is None else one.update for one in digests]
     return run(listed, takers, digests, limits)
 
