@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.support.xml_documents import document
+from tests.support.generated_xml import document
 
 from batchseal._native import canonicaliser
 from batchseal._native.canonicaliser import CanonicalForm, CanonicalTask, canonical_form, digest_many

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from lxml import etree
 from tests.support.canonical import canonical, take_out, tree
-from tests.support.xml_documents import DS, document
+from tests.support.generated_xml import DS, document
 
 from batchseal._native import canonicaliser
 from batchseal._native.canonicaliser import CanonicalForm, CanonicalTask, canonical_form, digest_many

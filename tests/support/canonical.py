@@ -10,7 +10,7 @@ import time
 from xml.parsers import expat
 
 from lxml import etree
-from tests.support.xml_documents import DS, damaged, document
+from tests.support.generated_xml import DS, damaged, document
 
 from batchseal._native.canonicaliser import CanonicalRefusal, CanonicalTask, canonical_form
 
