@@ -132,15 +132,15 @@ static bool id_before(const void *context, uint32_t first, uint32_t second) {
 }
 
 bool check_ids(xmlc14n *c) {
-    const uint8_t *again = NULL;
+    const noted_id *again = NULL;
     if (c->id_count >= UINT32_MAX) return refuse(c, XMLC14N_LIMIT_NODES, c->end);
     if (!order_room(c, c->id_count)) return false;
     for (size_t i = 0; i < c->id_count; i++) c->order[i] = (uint32_t)i;
     sort_numbers(c->order, c->id_count, id_before, c);
     for (size_t i = 1; i < c->id_count; i++) {
         const noted_id *a = &c->ids[c->order[i - 1]], *b = &c->ids[c->order[i]];
-        if (same_text(a->value, b->value.bytes, b->value.n) && (!again || b->at < again)) again = b->at;
+        if (same_text(a->value, b->value.bytes, b->value.n) && (!again || b->at < again->at)) again = b;
     }
-    if (again) refuse(c, XMLC14N_DUPLICATE_ID, again);
+    if (again) refuse_text(c, XMLC14N_DUPLICATE_ID, again->at, again->value);
     return !again;
 }

@@ -166,6 +166,7 @@ static inline bool same_text(xmlc14n_text a, const void *bytes, size_t n) {
 
 /* status.c: records the first refusal, and returns NULL. */
 const uint8_t *refuse(xmlc14n *c, xmlc14n_status status, const uint8_t *p);
+const uint8_t *refuse_text(xmlc14n *c, xmlc14n_status status, const uint8_t *p, xmlc14n_text detail);
 /* The status of a document that ends at p too early, or whose tag is longer than the limit. */
 const uint8_t *refuse_end(xmlc14n *c, const uint8_t *p);
 

@@ -111,10 +111,10 @@ const uint8_t *scan_declaration(xmlc14n *c, const uint8_t *p) {
     if (!stop || stop[-1] != '?' || stop - p < 7) return refuse(c, XMLC14N_DECLARATION, p);
     stop--;
     if (!(at = scan_pseudo(c, p + 5, stop, "version", &value))) return refuse(c, XMLC14N_DECLARATION, p);
-    if (!same_text(value, "1.0", 3)) return refuse(c, XMLC14N_VERSION, value.bytes);
+    if (!same_text(value, "1.0", 3)) return refuse_text(c, XMLC14N_VERSION, value.bytes, value);
     if ((next = scan_pseudo(c, at, stop, "encoding", &value))) {
         if (!is_encoding_name(value)) return refuse(c, XMLC14N_DECLARATION, value.bytes);
-        if (!c->options->any_encoding && !is_utf8_name(value)) return refuse(c, XMLC14N_ENCODING, value.bytes);
+        if (!c->options->any_encoding && !is_utf8_name(value)) return refuse_text(c, XMLC14N_ENCODING, value.bytes, value);
         at = next;
     }
     if ((next = scan_pseudo(c, at, stop, "standalone", &value))) {

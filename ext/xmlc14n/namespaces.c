@@ -191,8 +191,8 @@ bool declare(xmlc14n *c, const attribute *a) {
     if (number == PREFIX_XMLNS || uri == URI_XMLNS || (number == PREFIX_XML) != (uri == URI_XML))
         return refuse(c, XMLC14N_RESERVED, a->name.bytes);
     if (uri == URI_NONE && number != PREFIX_DEFAULT) return refuse(c, XMLC14N_UNDECLARED, a->name.bytes);
-    if (uri >= KNOWN_URIS && !is_absolute(value)) return refuse(c, XMLC14N_RELATIVE, a->name.bytes);
-    if (memchr(value.bytes, '&', value.n)) return refuse(c, XMLC14N_AMPERSAND, a->name.bytes);
+    if (uri >= KNOWN_URIS && !is_absolute(value)) return refuse_text(c, XMLC14N_RELATIVE, a->name.bytes, value);
+    if (memchr(value.bytes, '&', value.n)) return refuse_text(c, XMLC14N_AMPERSAND, a->name.bytes, value);
     binding *b = &c->bindings[number];
     if (b->declared_by == c->element_number) return refuse(c, XMLC14N_DUPLICATE_ATTRIBUTE, a->name.bytes);
     b->declared_by = c->element_number;

@@ -1,4 +1,5 @@
-/* Refusals: which there are, with the words for a person, and where the first one was. */
+/* Refusals: which there are, with the words for a person, and where the first one was. {limit} in the words stands for
+ * the limit that was exceeded, {detail} for the detail of the result, {detail!r} for that in quotes. */
 #include "xmlc14n/internal.h"
 
 static const struct {
@@ -21,17 +22,17 @@ static const struct {
     [XMLC14N_UNDECLARED] = {"not_well_formed", "must not undeclare prefix"},
     [XMLC14N_RESERVED] = {"not_well_formed", "a reserved prefix or namespace name is declared"},
     [XMLC14N_DOCTYPE] = {"doctype", "the document has a DOCTYPE, which is not signed: verifiers read it differently"},
-    [XMLC14N_VERSION] = {"version", "only XML 1.0 is signed"},
+    [XMLC14N_VERSION] = {"version", "the document is XML {detail}; only XML 1.0 is signed"},
     [XMLC14N_ENCODING] = {"encoding", "the document is not UTF-8, as it says of itself"},
-    [XMLC14N_RELATIVE] = {"relative_namespace", "a namespace name is not an absolute URI"},
-    [XMLC14N_AMPERSAND] = {"namespace_ampersand", "a namespace name has a '&', which verifiers write differently"},
-    [XMLC14N_DUPLICATE_ID] = {"duplicate_id", "an id occurs twice"},
-    [XMLC14N_LIMIT_DEPTH] = {"limit_depth", "elements are nested deeper than the limit allows"},
-    [XMLC14N_LIMIT_ATTRIBUTES] = {"limit_attributes", "an element has more attributes than the limit allows"},
-    [XMLC14N_LIMIT_NAMESPACES] = {"limit_namespaces", "more namespaces are declared at the same time than the limit allows"},
-    [XMLC14N_LIMIT_NODES] = {"limit_nodes", "the document has more elements and attributes than the limit allows"},
-    [XMLC14N_LIMIT_TAG] = {"limit_tag", "a tag, comment or processing instruction is longer than the limit allows"},
-    [XMLC14N_LIMIT_OUTPUT] = {"limit_output", "the canonical form is longer than the limit allows"},
+    [XMLC14N_RELATIVE] = {"relative_namespace", "the namespace {detail!r} is not an absolute URI"},
+    [XMLC14N_AMPERSAND] = {"namespace_ampersand", "the namespace {detail!r} has a '&', which verifiers write differently"},
+    [XMLC14N_DUPLICATE_ID] = {"duplicate_id", "the id {detail!r} occurs twice"},
+    [XMLC14N_LIMIT_DEPTH] = {"limit_depth", "elements are nested more than {limit} deep"},
+    [XMLC14N_LIMIT_ATTRIBUTES] = {"limit_attributes", "an element has more than {limit} attributes"},
+    [XMLC14N_LIMIT_NAMESPACES] = {"limit_namespaces", "more than {limit} namespaces are declared at the same time"},
+    [XMLC14N_LIMIT_NODES] = {"limit_nodes", "the document has more than {limit} elements and attributes"},
+    [XMLC14N_LIMIT_TAG] = {"limit_tag", "a tag, comment or processing instruction is longer than {limit}"},
+    [XMLC14N_LIMIT_OUTPUT] = {"limit_output", "the canonical form is longer than {limit}"},
     [XMLC14N_MEMORY] = {"no_memory", "there was not enough memory for the canonical form"},
     [XMLC14N_OUTPUT] = {"output", "the canonical form could not be handed over"},
 };
@@ -60,6 +61,11 @@ const uint8_t *refuse(xmlc14n *c, xmlc14n_status status, const uint8_t *p) {
         c->refused_at = p;
     }
     return NULL;
+}
+
+const uint8_t *refuse_text(xmlc14n *c, xmlc14n_status status, const uint8_t *p, xmlc14n_text detail) {
+    if (c->status == XMLC14N_OK) c->result->detail = detail;
+    return refuse(c, status, p);
 }
 
 const uint8_t *refuse_end(xmlc14n *c, const uint8_t *p) {

@@ -58,7 +58,8 @@ typedef enum {
     XMLC14N_STATUSES
 } xmlc14n_status;
 
-/* The code of a refusal for callers, and its message for a person. */
+/* The code of a refusal for callers, and its message for a person, in which {limit} stands for the limit that was
+ * exceeded, and {detail} or {detail!r} for the detail of the result. */
 const char *xmlc14n_status_code(xmlc14n_status status);
 const char *xmlc14n_status_message(xmlc14n_status status);
 
@@ -123,6 +124,7 @@ typedef struct {
 typedef struct {
     xmlc14n_status status;
     uint64_t refused_at;
+    xmlc14n_text detail; /* the text of the document that is refused, where a refusal is about one */
     uint64_t canonical_bytes;
     uint64_t match_count; /* elements that the location names, outside of signatures */
     bool match_in_signature;

@@ -135,7 +135,31 @@ OTHERS = {
 def test_other_refusals(text: str) -> None:
     found = refusal(text)
     assert (found.code, found.offset) == OTHERS[text]
-    assert found.message in refusal_codes()[found.code]
+    assert "{" not in found.message
+
+
+MESSAGES = {
+    "<?xml version='1.1'?><a/>": "the document is XML 1.1; only XML 1.0 is signed",
+    "<a xmlns='&#114;elative'/>": "the namespace 'relative' is not an absolute URI",
+    "<a Id='x'><b Id='x'/></a>": "the id 'x' occurs twice",
+    "<a>" * 257: "elements are nested more than 256 deep",
+    f"<a {'x' * (1 << 20)}=''/>": "a tag, comment or processing instruction is longer than 1 MB",
+    f"<a Id='{'{y}' * 100}'><b Id='{'{y}' * 100}'/></a>": f"the id '{('{y}' * 100)[:80]}' occurs twice",
+    "<a></b>": "mismatched tag",
+}
+
+
+@pytest.mark.parametrize("text", MESSAGES, ids=MESSAGES.values())
+def test_messages_name_what_is_wrong(text: str) -> None:
+    assert refusal(text).message == MESSAGES[text]
+
+
+def test_codes() -> None:
+    """Callers may rely on them."""
+    assert set(refusal_codes()) == {
+        "not_well_formed", "doctype", "version", "encoding", "relative_namespace", "namespace_ampersand", "duplicate_id",
+        "limit_depth", "limit_attributes", "limit_namespaces", "limit_nodes", "limit_tag", "limit_output",
+    }  # fmt: skip
 
 
 ABSOLUTE = [

@@ -1,7 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from typing_extensions import Buffer
+
+LIMIT_NAMES: Final[dict[str, str]]
+BYTE_LIMITS: Final[frozenset[str]]
 
 def use_kernels(name: str | None = None) -> str: ...
 def kernels() -> list[tuple[str, str, bool, bool]]: ...

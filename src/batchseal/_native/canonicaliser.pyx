@@ -128,6 +128,18 @@ class CanonicalRefusal:
     column: int
 
 
+# The limit that a refusal is about, by its code.
+LIMIT_NAMES = {
+    "limit_depth": "depth",
+    "limit_attributes": "attributes",
+    "limit_namespaces": "namespaces",
+    "limit_nodes": "nodes",
+    "limit_tag": "tag_bytes",
+    "limit_output": "output_bytes",
+}
+BYTE_LIMITS = frozenset({"limit_tag", "limit_output"})
+
+
 @cython.final
 cdef class _Canonicaliser:
     cdef xmlc14n *c
@@ -260,18 +272,27 @@ cdef str shown(xmlc14n_text text):
     return (<bytes> text.bytes[:text.n]).decode() if text.n else ""
 
 
-cdef object result_of(const xmlc14n_job *job, digest):
+cdef object refusal_of(const xmlc14n_job *job, limits):
     cdef const xmlc14n_result *r = &job.result
     cdef uint64_t line = 0, column = 0
-    cdef size_t i
+    code, message = xmlc14n_status_code(r.status).decode(), xmlc14n_status_message(r.status).decode()
     if r.status == XMLC14N_MEMORY:
-        raise MemoryError(xmlc14n_status_message(r.status).decode())
+        raise MemoryError(message)
     if r.status == XMLC14N_OUTPUT:
-        raise RuntimeError(xmlc14n_status_message(r.status).decode())
-    if r.status != XMLC14N_OK:
-        xmlc14n_position(job.document, r.refused_at, &line, &column)
-        code, message = xmlc14n_status_code(r.status).decode(), xmlc14n_status_message(r.status).decode()
-        return CanonicalRefusal(code, message, r.refused_at, line, column)
+        raise RuntimeError(message)
+    xmlc14n_position(job.document, r.refused_at, &line, &column)
+    # The detail comes from a document that is refused, so it may be anything.
+    detail = (<bytes> r.detail.bytes[:r.detail.n]).decode("utf-8", "replace")[:80] if r.detail.n else ""
+    limit = getattr(limits or CanonicalLimits(), LIMIT_NAMES.get(code, "depth"))
+    shown_limit = str(limit)
+    if code in BYTE_LIMITS:
+        shown_limit = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
+    return CanonicalRefusal(code, message.format(detail=detail, limit=shown_limit), r.refused_at, line, column)
+
+
+cdef object form_of(const xmlc14n_job *job, digest):
+    cdef const xmlc14n_result *r = &job.result
+    cdef size_t i
     return CanonicalForm(
         digest=digest.digest() if digest is not None else b"" if job.sink == drop_piece else job.digest[:32],
         canonical_bytes=r.canonical_bytes,
@@ -301,7 +322,10 @@ cdef list run(list tasks, list takers, list digests, limits):
         with nogil:
             part = xmlc14n_digest_many(own.c, engine, jobs.jobs + done, count - done)
         for i in range(done, done + part):
-            results.append(result_of(&jobs.jobs[i], digests[i]))
+            if jobs.jobs[i].result.status == XMLC14N_OK:
+                results.append(form_of(&jobs.jobs[i], digests[i]))
+            else:
+                results.append(refusal_of(&jobs.jobs[i], limits))
         done += part
         xmlc14n_reset(own.c)
     if limits is None and len(idle) < KEPT and xmlc14n_held_bytes(own.c) <= KEPT_BYTES:
@@ -329,7 +353,10 @@ def canonical_form(task: CanonicalTask, limits: CanonicalLimits | None = None) -
 
 
 def refusal_codes() -> dict[str, list[str]]:
-    """Returns every code that a CanonicalRefusal can have, each with its messages."""
+    """Returns every code that a CanonicalRefusal can have, each with its messages.
+
+    {limit} in a message stands for the limit that was exceeded, {detail} for a text of the document.
+    """
     cdef int status
     found = {}
     for status in range(XMLC14N_OK + 1, XMLC14N_STATUSES):
