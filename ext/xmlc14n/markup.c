@@ -88,13 +88,15 @@ static const uint8_t *scan_pseudo(xmlc14n *c, const uint8_t *p, const uint8_t *s
     return end + 1;
 }
 
-static bool is_encoding_name(xmlc14n_text name) {
-    for (size_t i = 0; i < name.n; i++) {
-        uint8_t b = name.bytes[i], low = b | 0x20;
-        bool letter = low >= 'a' && low <= 'z';
-        if (!letter && (i == 0 || !((b >= '0' && b <= '9') || b == '.' || b == '_' || b == '-'))) return false;
+static bool is_letter(uint8_t b) { return (b | 0x20) >= 'a' && (b | 0x20) <= 'z'; }
+
+/* The characters of versions and of encodings: letters, digits, and a few others. */
+static bool is_word(xmlc14n_text word) {
+    for (size_t i = 0; i < word.n; i++) {
+        uint8_t b = word.bytes[i];
+        if (!is_letter(b) && !(b >= '0' && b <= '9') && b != '.' && b != '_' && b != '-') return false;
     }
-    return name.n > 0;
+    return word.n > 0;
 }
 
 /* Expects the name of an encoding, in which 0x20 is a matter of capitals or set anyway. */
@@ -111,9 +113,10 @@ const uint8_t *scan_declaration(xmlc14n *c, const uint8_t *p) {
     if (!stop || stop[-1] != '?' || stop - p < 7) return refuse(c, XMLC14N_DECLARATION, p);
     stop--;
     if (!(at = scan_pseudo(c, p + 5, stop, "version", &value))) return refuse(c, XMLC14N_DECLARATION, p);
+    if (!is_word(value)) return refuse(c, XMLC14N_DECLARATION, value.bytes);
     if (!same_text(value, "1.0", 3)) return refuse_text(c, XMLC14N_VERSION, value.bytes, value);
     if ((next = scan_pseudo(c, at, stop, "encoding", &value))) {
-        if (!is_encoding_name(value)) return refuse(c, XMLC14N_DECLARATION, value.bytes);
+        if (!is_word(value) || !is_letter(*value.bytes)) return refuse(c, XMLC14N_DECLARATION, value.bytes);
         if (!c->options->any_encoding && !is_utf8_name(value)) return refuse_text(c, XMLC14N_ENCODING, value.bytes, value);
         at = next;
     }

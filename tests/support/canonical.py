@@ -12,6 +12,7 @@ from xml.parsers import expat
 from lxml import etree
 from tests.support.generated_xml import DS, damaged, document
 
+from batchseal._native import canonicaliser
 from batchseal._native.canonicaliser import CanonicalRefusal, CanonicalTask, canonical_form
 
 SIGNATURE = f"{{{DS}}}Signature"
@@ -99,7 +100,9 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--damaged", action="store_true", help="broken documents instead of sound ones")
+    parser.add_argument("--kernel", help="the instruction set (default: the best one)")
     options = parser.parse_args()
+    canonicaliser.use_kernels(options.kernel)
     started, wrong = time.monotonic(), 0
     for seed in range(options.start, options.start + options.documents):
         if problem := (misjudged if options.damaged else differences)(seed):

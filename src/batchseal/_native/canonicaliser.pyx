@@ -19,14 +19,14 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from batchseal._native.cpu cimport cpu_isa_find
 
-from batchseal._native.cpu import choose_instruction_set, instruction_sets
+from batchseal._native.cpu import choose_instruction_set, default_instruction_set, instruction_sets
 
 
 # Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer.
 cdef Py_ssize_t KEPT = 1
 cdef size_t KEPT_BYTES = 1 << 20
 
-cdef str active_name = choose_instruction_set()
+cdef str active_name = default_instruction_set()
 cdef list idle = []
 
 
