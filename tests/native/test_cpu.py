@@ -1,8 +1,6 @@
 """Which instruction sets there are, judged by what the kernel says of the processor."""
 
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,15 +54,6 @@ def test_what_the_processor_lacks_is_named() -> None:
         pytest.skip("this processor has every instruction set; under qemu -cpu Broadwell it is tested")
     with pytest.raises(ValueError, match=r"needs .*(AVX|SHA|BMI).* lacks"):
         cpu.choose_instruction_set(lacking[0])
-
-
-def test_a_module_that_is_loaded_later_uses_the_default() -> None:
-    program = (
-        "from batchseal._native import cpu; print(cpu.set_default_instruction_set('portable'), cpu.default_instruction_set());"
-        "from batchseal._native import canonicaliser; print(*[name for name, *_, used in canonicaliser.kernels() if used])"
-    )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert said.split() == ["portable"] * 3
 
 
 def test_an_unknown_default_is_refused() -> None:
