@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
@@ -19,34 +19,88 @@ class CanonicalLimits:
     tag_bytes: int = ...
     output_bytes: int = ...
 
-@dataclass(frozen=True)
+@final
 class CanonicalTask:
-    content: Buffer
-    steps: Sequence[tuple[str | None, str, int | None]] = ()
-    anywhere: bool = False
-    with_comments: bool = False
-    without_signatures: bool = False
-    transcoded: bool = False
-    digest_algorithm: str | None = "sha256"
-    inclusive_prefixes: Sequence[str] = ()
-    omitted: Sequence[int] = ()
-    apex: int | None = None
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(
+        self,
+        content: Buffer,
+        steps: Sequence[tuple[str | None, str, int | None]] = (),
+        anywhere: bool = False,
+        with_comments: bool = False,
+        without_signatures: bool = False,
+        transcoded: bool = False,
+        digest_algorithm: str | None = "sha256",
+        inclusive_prefixes: Sequence[str] = (),
+        omitted: Sequence[int] = (),
+        apex: int | None = None,
+    ) -> None: ...
+    @property
+    def content(self) -> Buffer: ...
+    @property
+    def steps(self) -> Sequence[tuple[str | None, str, int | None]]: ...
+    @property
+    def anywhere(self) -> bool: ...
+    @property
+    def with_comments(self) -> bool: ...
+    @property
+    def without_signatures(self) -> bool: ...
+    @property
+    def transcoded(self) -> bool: ...
+    @property
+    def digest_algorithm(self) -> str | None: ...
+    @property
+    def inclusive_prefixes(self) -> Sequence[str]: ...
+    @property
+    def omitted(self) -> Sequence[int]: ...
+    @property
+    def apex(self) -> int | None: ...
 
-@dataclass(frozen=True)
+@final
 class CanonicalForm:
-    digest: bytes
-    canonical_bytes: int
-    root: str
-    match_count: int
-    match_in_signature: bool
-    paths: tuple[str, ...]
-    place: int
-    self_closed: bool
-    parent: str
-    prefixes: dict[str, str]
-    ids: frozenset[str]
-    enclosing_ids: frozenset[str]
-    signatures: tuple[tuple[int, int], ...]
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(
+        self,
+        digest: bytes,
+        canonical_bytes: int,
+        root: str,
+        match_count: int,
+        match_in_signature: bool,
+        paths: tuple[str, ...],
+        place: int,
+        self_closed: bool,
+        parent: str,
+        prefixes: dict[str, str],
+        ids: frozenset[str],
+        enclosing_ids: frozenset[str],
+        signatures: tuple[tuple[int, int], ...],
+    ) -> None: ...
+    @property
+    def digest(self) -> bytes: ...
+    @property
+    def canonical_bytes(self) -> int: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def match_count(self) -> int: ...
+    @property
+    def match_in_signature(self) -> bool: ...
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+    @property
+    def place(self) -> int: ...
+    @property
+    def self_closed(self) -> bool: ...
+    @property
+    def parent(self) -> str: ...
+    @property
+    def prefixes(self) -> dict[str, str]: ...
+    @property
+    def ids(self) -> frozenset[str]: ...
+    @property
+    def enclosing_ids(self) -> frozenset[str]: ...
+    @property
+    def signatures(self) -> tuple[tuple[int, int], ...]: ...
 
 @dataclass(frozen=True)
 class CanonicalRefusal:

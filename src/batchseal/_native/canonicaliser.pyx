@@ -64,8 +64,9 @@ class CanonicalLimits:
     output_bytes: int = 1 << 30
 
 
-@dataclass(frozen=True)
-class CanonicalTask:
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class CanonicalTask:
     """A document, and what is asked of it.
 
     `content` is UTF-8; if it was `transcoded` to that, the encoding that it declares means nothing. `steps` of a location are
@@ -76,20 +77,21 @@ class CanonicalTask:
     `inclusive_prefixes` is the InclusiveNamespaces PrefixList, with "" for #default.
     """
 
-    content: "Buffer"
-    steps: Sequence[tuple[str | None, str, int | None]] = ()
+    content: object
+    steps: object = ()
     anywhere: bool = False
     with_comments: bool = False
     without_signatures: bool = False
     transcoded: bool = False
-    digest_algorithm: str | None = "sha256"
-    inclusive_prefixes: Sequence[str] = ()
-    omitted: Sequence[int] = ()
-    apex: int | None = None
+    digest_algorithm: object = "sha256"
+    inclusive_prefixes: object = ()
+    omitted: object = ()
+    apex: object = None
 
 
-@dataclass(frozen=True)
-class CanonicalForm:
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class CanonicalForm:
     """What was found. Offsets count bytes from the first byte of the content.
 
     `match_count` elements outside of signatures are what the location names, the first ones at `paths`. Of the first of them:
@@ -104,14 +106,14 @@ class CanonicalForm:
     root: str
     match_count: int
     match_in_signature: bool
-    paths: tuple[str, ...]
+    paths: tuple
     place: int
     self_closed: bool
     parent: str
-    prefixes: dict[str, str]
-    ids: frozenset[str]
-    enclosing_ids: frozenset[str]
-    signatures: tuple[tuple[int, int], ...]
+    prefixes: dict
+    ids: frozenset
+    enclosing_ids: frozenset
+    signatures: tuple
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,6 @@ cdef class _Jobs:
     cdef Py_buffer *views
     cdef size_t view_count
     cdef list kept
-    cdef list blocks
 
     def __cinit__(self, list tasks, list takers) -> None:
         """`takers` has a callable for each task that takes the canonical form, or None."""
@@ -197,7 +198,7 @@ cdef class _Jobs:
         PyMem_Free(self.views)
         PyMem_Free(self.jobs)
 
-    cdef int add(self, xmlc14n_job *job, task, taker) except -1:
+    cdef int add(self, xmlc14n_job *job, CanonicalTask task, taker) except -1:
         cdef Py_buffer *view = &self.views[self.view_count]
         PyObject_GetBuffer(task.content, view, PyBUF_SIMPLE)
         self.view_count += 1
@@ -229,7 +230,7 @@ cdef class _Jobs:
         self.kept.append(memory)
         return <void *> <char *> memory
 
-    cdef xmlc14n_text text(self, str value):
+    cdef xmlc14n_text text(self, str value) except *:
         cdef bytes encoded = value.encode("utf-8", "surrogatepass")
         self.kept.append(encoded)
         return xmlc14n_text(<const uint8_t *> <const char *> encoded, len(encoded))
