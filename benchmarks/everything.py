@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    canonical_ratio,
     database_size,
     digest_ratios,
     end_to_end,
@@ -44,6 +45,9 @@ FIGURES = (
     "packaging_b_over_best_peer",
     "packaging_a_over_pyhanko",
     "scan_over_ijson",
+    "c14n_20k_over_lxml",
+    "c14n_200k_over_lxml",
+    "c14n_over_memcpy",
     "end_to_end_over_null",
     "peak_service_mb_1",
     "peak_service_mb_4",
@@ -62,6 +66,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         return {
             "digest": lambda: digest_ratios.measure_digest_ratios(20, 20_000, 1),
             "scan": lambda: scan_ratio.measure(20, 20_000, 1),
+            "canonical": lambda: canonical_ratio.measure(4, 1),
             "packaging": lambda: packaging_ratio.measure(8, 1, with_judges=False),
             "database": lambda: database_size.measure(5, 2, 1),
             "latency": lambda: latency.measure(3, 20),
@@ -72,6 +77,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
     return {
         "digest": digest_ratios.measure_digest_ratios,
         "scan": scan_ratio.measure,
+        "canonical": canonical_ratio.measure,
         "packaging": packaging_ratio.measure,
         "database": database_size.measure,
         "latency": latency.measure,

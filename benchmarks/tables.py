@@ -16,6 +16,8 @@ GOALS = {
     "packaging_b_over_best_peer": (5, 10, True),
     "packaging_a_over_pyhanko": (50, 77, True),
     "scan_over_ijson": (3, 5, True),
+    "c14n_20k_over_lxml": (4, 8, True),
+    "c14n_200k_over_lxml": (4, 8, True),
     "end_to_end_over_null": (3.0, 1.5, False),
     "peak_service_mb_1": (200, 120, False),
     "peak_service_mb_4": (400, 250, False),

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+const uint32_t mbsha256_initial_state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
 /* min_lanes is the number of busy lanes from which on a step of the wide kernel costs less than the same blocks in the
  * next kernel. benchmarks/digest_ratios.py --drain measures it. AVX-512 never hands over to the AVX2 kernel with 8
  * lanes, because that one is half as fast with the same number of busy lanes. */

@@ -17,4 +17,7 @@ struct mbsha256_engine {
     mbsha256_stage stages[MBSHA256_MAX_STAGES]; /* the last stage has min_lanes 1 */
 };
 
+/* FIPS 180-4 5.3.3 */
+extern const uint32_t mbsha256_initial_state[8];
+
 #endif

@@ -5,10 +5,6 @@
 
 #include "mbsha256/engines.h"
 
-/* FIPS 180-4 5.3.3 */
-static const uint32_t INITIAL_STATE[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-
 enum { BLOCK = MBSHA256_BLOCK_BYTES, LENGTH_BYTES = 8 };
 
 static const uint64_t MAX_BYTES = UINT64_C(1) << 61; /* exclusive, because the length in bits must fit into 64 bits */
@@ -152,7 +148,7 @@ static void start_job(manager *m, size_t at) {
     l->next_segment = 0;
     l->padded = false;
     next_run(l); /* never false here, because every job has a block with padding */
-    store_state(m, at, INITIAL_STATE);
+    store_state(m, at, mbsha256_initial_state);
 }
 
 static void finish_job(const manager *m, size_t at) {

@@ -18,7 +18,7 @@ from batchseal.processes import lean  # noqa: F401  (before structlog: it keeps 
 import structlog
 import uvloop
 
-from batchseal._native import base64, digest, scanner
+from batchseal._native import base64, cpu, digest, scanner
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.working import WorkingMemory
 from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
@@ -65,6 +65,7 @@ log = structlog.get_logger("app")
 def use_kernels(settings: Settings) -> None:
     """Chooses the instruction set of the native code. Raises ConfigurationError if it is unknown or this processor lacks it."""
     try:
+        cpu.set_default_instruction_set(settings.kernel or None)  # for modules that are loaded when they are needed
         for module in (base64, digest, scanner):
             module.use_kernels(settings.kernel or None)
     except ValueError as problem:

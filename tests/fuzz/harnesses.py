@@ -23,6 +23,7 @@ C_HARNESSES = {
     "pdf": ("pdf_plan_fuzz.c", ("pdfscan",)),
     "json": ("json_scan_fuzz.c", ("jsonscan", "base64", "cpu")),
     "base64": ("base64_fuzz.c", ("base64", "cpu")),
+    "xml": ("xml_c14n_fuzz.c", ("xmlc14n", "mbsha256", "cpu")),
 }
 PYTHON_HARNESSES = {"multipart": "multipart_fuzz.py", "cms": "cms_fuzz.py"}
 HARNESSES = (*C_HARNESSES, *PYTHON_HARNESSES)
@@ -32,6 +33,7 @@ INPUT_SECONDS, INPUT_MEGABYTES = 1, 256
 ASAN_OPTIONS = "quarantine_size_mb=16:thread_local_quarantine_size_kb=64:malloc_context_size=8"
 ISA_FLAGS = {
     "portable": [],
+    "shani": ["-msha", "-msse4.1", "-mssse3"],
     "avx2": ["-mavx2", "-mbmi", "-mbmi2"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx2", "-mbmi", "-mbmi2"],
 }

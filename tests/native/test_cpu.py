@@ -54,3 +54,10 @@ def test_what_the_processor_lacks_is_named() -> None:
         pytest.skip("this processor has every instruction set; under qemu -cpu Broadwell it is tested")
     with pytest.raises(ValueError, match=r"needs .*(AVX|SHA|BMI).* lacks"):
         cpu.choose_instruction_set(lacking[0])
+
+
+def test_an_unknown_default_is_refused() -> None:
+    before = cpu.default_instruction_set()
+    with pytest.raises(ValueError, match="unknown instruction set 'x'"):
+        cpu.set_default_instruction_set("x")
+    assert cpu.default_instruction_set() == before

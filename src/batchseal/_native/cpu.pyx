@@ -16,6 +16,24 @@ from batchseal._native.cpu cimport (
 )
 
 
+cdef str default_name = (<bytes> cpu_isa_best().name).decode()
+
+
+def set_default_instruction_set(name: str | None = None) -> str:
+    """Sets the instruction set of native modules that are loaded later (None: the best one), and returns its name.
+
+    Raises what `choose_instruction_set` raises.
+    """
+    global default_name
+    default_name = choose_instruction_set(name)
+    return default_name
+
+
+def default_instruction_set() -> str:
+    """The instruction set that a module uses which is loaded now."""
+    return default_name
+
+
 def instruction_sets() -> list[tuple[str, bool]]:
     """All instruction sets that this build knows, best first, each with whether this processor supports it."""
     cdef size_t count = 0
