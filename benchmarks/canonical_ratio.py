@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from lxml import etree
 
 from batchseal._native import canonicaliser
-from batchseal._native.canonicaliser import CanonicalTask, digest_many
+from batchseal._native.canonicaliser import CanonicalForm, CanonicalTask, digest_many
 
 UBL = "urn:oasis:names:specification:ubl:schema:xsd"
 SIZES = {"20k": 20_000, "200k": 200_000}
@@ -71,7 +71,9 @@ def digests(documents: Sequence[bytes]) -> list[bytes]:
     """Ours."""
     made: list[bytes] = []
     for start in range(0, len(documents), BATCH):
-        made += [one.digest for one in digest_many([CanonicalTask(one) for one in documents[start : start + BATCH]])]
+        for one in digest_many([CanonicalTask(one) for one in documents[start : start + BATCH]]):
+            assert isinstance(one, CanonicalForm), one
+            made.append(one.digest)
     return made
 
 

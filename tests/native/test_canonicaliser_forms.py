@@ -4,12 +4,20 @@ import hashlib
 import random
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from tests.support.canonical import forms
 from tests.support.generated_xml import document
 
 from batchseal._native import canonicaliser
-from batchseal._native.canonicaliser import CanonicalForm, CanonicalTask, canonical_form, digest_many
+from batchseal._native.canonicaliser import (
+    CanonicalForm,
+    CanonicalRefusal,
+    CanonicalTask,
+    canonical_form,
+    digest_many,
+)
 
 KERNELS = [name for name, _, supported, _ in canonicaliser.kernels() if supported]
 
@@ -20,7 +28,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     canonicaliser.use_kernels()
 
 
-def form(text: str | bytes, **options: object) -> str:
+def form(text: str | bytes, **options: Any) -> str:
     made = canonical_form(CanonicalTask(text.encode() if isinstance(text, str) else text, **options))
     assert isinstance(made, bytes), made
     return made.decode()
@@ -158,7 +166,7 @@ def test_sizes(size: int) -> None:
     expected = data.replace(b"\r\n", b"\n").replace(b"<b/>", b"\0").replace(b"<a>", b"\1").replace(b"</a>", b"\2")
     expected = expected.replace(b">", b"&gt;").replace(b"\0", b"<b></b>").replace(b"\1", b"<a>").replace(b"\2", b"</a>")
     assert made == expected
-    found = digest_many([CanonicalTask(data)])[0]
+    (found,) = forms([CanonicalTask(data)])
     assert found.digest == hashlib.sha256(made).digest()
     assert found.canonical_bytes == len(made)
 
@@ -175,9 +183,9 @@ def test_many_at_once() -> None:
     found = digest_many([CanonicalTask(content) for content in contents])
     for content, one in zip(contents, found, strict=True):
         if content == b"<a>":
-            assert one.code == "not_well_formed"
+            assert isinstance(one, CanonicalRefusal) and one.code == "not_well_formed"
         else:
-            assert one.digest == hashlib.sha256(form(content).encode()).digest()
+            assert isinstance(one, CanonicalForm) and one.digest == hashlib.sha256(form(content).encode()).digest()
 
 
 def test_empty_batch() -> None:
@@ -188,7 +196,7 @@ def test_empty_batch() -> None:
 def test_other_digests(algorithm: str) -> None:
     for size in (10, 3_000_000):
         data = text_of(size)
-        found = digest_many([CanonicalTask(data, digest_algorithm=algorithm), CanonicalTask(data)])
+        found = forms([CanonicalTask(data, digest_algorithm=algorithm), CanonicalTask(data)])
         assert found[0].digest == hashlib.new(algorithm, form(data).encode()).digest()
         assert found[1].digest == hashlib.sha256(form(data).encode()).digest()
 
@@ -200,7 +208,7 @@ def test_no_digest() -> None:
         CanonicalTask(b"<a/>", digest_algorithm=None),
         CanonicalTask(b"<a/>"),
     ]
-    found = digest_many(tasks)
+    found = forms(tasks)
     assert [one.digest for one in found] == [b"", b"", hashlib.sha256(b"<a></a>").digest()]
     assert found[0].canonical_bytes == len(form(data).encode())
 
@@ -235,12 +243,12 @@ def test_a_long_text_in_every_position() -> None:
 
 def test_threads_do_not_disturb_each_other() -> None:
     data = [text_of(size) for size in (1_000, 80_000, 300_000, 2_500_000)]
-    expected = [one.digest for one in digest_many([CanonicalTask(one) for one in data])]
+    expected = [one.digest for one in forms([CanonicalTask(one) for one in data])]
     wrong: list[CanonicalForm] = []
 
     def work() -> None:
         for _ in range(10):
-            found = digest_many([CanonicalTask(one) for one in data])
+            found = forms([CanonicalTask(one) for one in data])
             wrong.extend(one for one, digest in zip(found, expected, strict=True) if one.digest != digest)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -21,7 +22,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     canonicaliser.use_kernels()
 
 
-def found(text: str | bytes, *steps: Step, **options: object) -> CanonicalForm:
+def found(text: str | bytes, *steps: Step, **options: Any) -> CanonicalForm:
     data = text.encode() if isinstance(text, str) else text
     (one,) = digest_many([CanonicalTask(data, steps=steps, **options)])
     assert isinstance(one, CanonicalForm), one

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from tests.support.canonical import is_well_formed
+from tests.support.canonical import forms, is_well_formed
 
 from batchseal._native import canonicaliser
 from batchseal._native.canonicaliser import (
@@ -26,7 +27,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     canonicaliser.use_kernels()
 
 
-def refusal(text: str | bytes, limits: CanonicalLimits | None = None, **options: object) -> CanonicalRefusal:
+def refusal(text: str | bytes, limits: CanonicalLimits | None = None, **options: Any) -> CanonicalRefusal:
     data = text.encode() if isinstance(text, str) else text
     found = canonical_form(CanonicalTask(data, **options), limits)
     assert isinstance(found, CanonicalRefusal), found
@@ -269,5 +270,5 @@ def test_hostile_documents_are_cheap() -> None:
 
 def test_a_text_of_a_hundred_megabytes() -> None:
     data = b"<a>" + b"x" * (100 << 20) + b"</a>"
-    (found,) = digest_many([CanonicalTask(data)])
+    (found,) = forms([CanonicalTask(data)])
     assert found.canonical_bytes == len(data)

@@ -7,13 +7,15 @@ import argparse
 import io
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 from xml.parsers import expat
 
 from lxml import etree
 from tests.support.generated_xml import DS, damaged, document
 
 from batchseal._native import canonicaliser
-from batchseal._native.canonicaliser import CanonicalRefusal, CanonicalTask, canonical_form
+from batchseal._native.canonicaliser import CanonicalForm, CanonicalRefusal, CanonicalTask, canonical_form, digest_many
 
 SIGNATURE = f"{{{DS}}}Signature"
 
@@ -68,7 +70,7 @@ def differences(seed: int) -> str:
     """How our canonical forms of one generated document differ from lxml's; empty if they do not."""
     data = document(seed)
     without_signatures = seed % 5 == 0 and tree(data).getroot().tag != SIGNATURE
-    choice = {
+    choice: dict[str, Any] = {
         "with_comments": seed % 2 == 0,
         "without_signatures": without_signatures,
         "inclusive_prefixes": (("a", "é"), ("ds", "b"), (), ())[seed // 2 % 4],
@@ -116,3 +118,12 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def forms(tasks: Sequence[CanonicalTask]) -> list[CanonicalForm]:
+    """The canonical forms of documents of which none is refused."""
+    made: list[CanonicalForm] = []
+    for one in digest_many(tasks):
+        assert isinstance(one, CanonicalForm), one
+        made.append(one)
+    return made
