@@ -97,6 +97,7 @@ void xmlc14n_run(xmlc14n *c, xmlc14n_text document, const xmlc14n_options *optio
     if (namespaces_begin(c) && search_begin(c) && scan_document(c, c->document) && check_ids(c)) search_finish(c);
     if (c->hidden) unhide(c);
     result->canonical_bytes = c->drained + c->out.used;
+    result->nodes = c->nodes;
     if (result->canonical_bytes > c->limits.output_bytes) refuse(c, XMLC14N_LIMIT_OUTPUT, c->document);
     *out = c->out;
     result->status = c->status;

@@ -126,6 +126,7 @@ typedef struct {
     uint64_t refused_at;
     xmlc14n_text detail; /* the text of the document that is refused, where a refusal is about one */
     uint64_t canonical_bytes;
+    uint64_t nodes;       /* elements and attributes of the document */
     uint64_t match_count; /* elements that the location names, outside of signatures */
     bool match_in_signature;
     xmlc14n_text paths[XMLC14N_SHOWN_PATHS]; /* of the first elements that the location names */

@@ -78,8 +78,15 @@ def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bo
     else:
         command = [sys.executable, str(HERE / PYTHON_HARNESSES[name]), *(["--canary"] if canary else [])]
     environment = os.environ | {"ASAN_OPTIONS": ASAN_OPTIONS}
+    # Linux hands the peak memory of a process on to the program that it executes, but not to a process that it forks. So a shell
+    # stands between: the peak of this process would count as that of the harness.
     done = subprocess.run(
-        [*command, *options, str(corpus)], cwd=folder, env=environment, capture_output=True, text=True, errors="replace"
+        ["sh", "-c", '"$@"; exit $?', "sh", *command, *options, str(corpus)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     said = done.stderr
     if done.returncode:

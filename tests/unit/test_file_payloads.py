@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import os
 import random
 import resource
@@ -48,6 +49,7 @@ def payloads(tmp_path: Path) -> LocalPayloads:
 
 @contextmanager
 def no_descriptor_lost() -> Iterator[None]:
+    gc.collect()  # what other tests have left open must not be closed in between
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert len(os.listdir("/proc/self/fd")) == before

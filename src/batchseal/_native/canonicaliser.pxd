@@ -43,7 +43,7 @@ cdef extern from "xmlc14n/xmlc14n.h" nogil:
         xmlc14n_text prefix, uri
     ctypedef struct xmlc14n_result:
         xmlc14n_status status
-        uint64_t refused_at, canonical_bytes, match_count, place
+        uint64_t refused_at, canonical_bytes, nodes, match_count, place
         xmlc14n_text detail
         bint match_in_signature, self_closed
         xmlc14n_text paths[3]

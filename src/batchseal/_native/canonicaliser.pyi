@@ -63,6 +63,7 @@ class CanonicalForm:
         self,
         digest: bytes,
         canonical_bytes: int,
+        nodes: int,
         root: str,
         match_count: int,
         match_in_signature: bool,
@@ -79,6 +80,8 @@ class CanonicalForm:
     def digest(self) -> bytes: ...
     @property
     def canonical_bytes(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
     @property
     def root(self) -> str: ...
     @property

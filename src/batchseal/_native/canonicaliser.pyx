@@ -92,7 +92,7 @@ cdef class CanonicalTask:
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class CanonicalForm:
-    """What was found. Offsets count bytes from the first byte of the content.
+    """What was found. Offsets count bytes from the first byte of the content, `nodes` elements and attributes.
 
     `match_count` elements outside of signatures are what the location names, the first ones at `paths`. Of the first of them:
     `place` is where a last child would be put, `parent` its name as it is written, `prefixes` the namespaces in scope, and
@@ -103,6 +103,7 @@ cdef class CanonicalForm:
 
     digest: bytes
     canonical_bytes: int
+    nodes: int
     root: str
     match_count: int
     match_in_signature: bool
@@ -297,6 +298,7 @@ cdef object form_of(const xmlc14n_job *job, digest):
     return CanonicalForm(
         digest=digest.digest() if digest is not None else b"" if job.sink == drop_piece else job.digest[:32],
         canonical_bytes=r.canonical_bytes,
+        nodes=r.nodes,
         root=shown(r.root),
         match_count=r.match_count,
         match_in_signature=r.match_in_signature,

@@ -1,30 +1,27 @@
 """What a signature needs to know of an XML document: the digest of its canonical form, and where the signature goes.
 
-This is the one door to what reads XML. Behind it, expat looks at the structure and lxml makes the canonical form (Exclusive XML
-Canonicalization 1.0). Whatever takes their place has the same results and refuses the same documents.
+This is the one door to what reads XML. Behind it, the native canonicaliser reads a document once. Python's codecs transcode what
+is not UTF-8 before that. lxml reads documents that have signatures, to judge whether one more would break them.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
+from batchseal._native.canonicaliser import CanonicalForm, CanonicalRefusal, CanonicalTask, digest_many
 from batchseal.errors import DocumentUnsuitable
 from batchseal.formats.interface import Memory, unbooked
 from batchseal.formats.xades import existing, reading
-from batchseal.formats.xades.location import Location
-from batchseal.formats.xades.scan import Place, Structure, scan
+from batchseal.formats.xades.location import Location, unusable
 from batchseal.operation import SignError
 
 if TYPE_CHECKING:
-    from lxml.etree import _ElementTree
     from typing_extensions import Buffer
 
-# A tree of a document takes several times its size in memory.
 MAX_BYTES = 32 << 20
-# What a document takes: while it is read (the bytes, their text, UTF-8), for each element or attribute of its tree, and for the
-# texts in that. Less than UNBOOKED_BYTES is part of what every request has.
+# What a document takes: while it is transcoded (the bytes, their text, UTF-8); and the tree of one that has signatures, for each
+# of its elements and attributes, and for the texts in it. Less than UNBOOKED_BYTES is part of what every request has.
 READING_COPIES, NODE_BYTES, TREE_COPIES = 3, 300, 2
 UNBOOKED_BYTES = 4 << 20
 
@@ -66,35 +63,111 @@ class CanonicalDocument:
     signatures: Sequence[tuple[int, int]]
 
 
-def canonicalise(
-    documents: Sequence[tuple["Buffer", Wish]], memory: Memory = unbooked
-) -> list[CanonicalDocument | DocumentUnsuitable]:
+Result = CanonicalDocument | DocumentUnsuitable
+
+
+def canonicalise(documents: Sequence[tuple["Buffer", Wish]], memory: Memory = unbooked) -> list[Result]:
     """One result for each document, in order: what was asked, or why the document cannot be signed like this.
 
     A document that needs much memory takes it from `memory`. Raises what that raises.
     """
-    results: list[CanonicalDocument | DocumentUnsuitable] = []
-    for content, wish in documents:
+    results: list[Result | None] = [None] * len(documents)
+    short: list[tuple[int, CanonicalTask]] = []
+    for number, (content, wish) in enumerate(documents):
+        size = memoryview(content).nbytes
+        if size > MAX_BYTES:
+            results[number] = DocumentUnsuitable(f"XML of more than {MAX_BYTES >> 20} MB cannot be signed")
+        else:
+            short.append((number, _task(content, wish)))
+    found = digest_many([task for _, task in short])
+    for (number, _), one in zip(short, found, strict=True):
+        content, wish = documents[number]
         try:
-            results.append(_canonical(content, wish, memory))
+            results[number] = _judged(content, wish, one, memory)
         except DocumentUnsuitable as problem:
-            results.append(problem)
-    return results
+            results[number] = problem
+    return cast(list[Result], results)
 
 
-def _canonical(content: "Buffer", wish: Wish, memory: Memory) -> CanonicalDocument:
-    size = memoryview(content).nbytes
-    if size > MAX_BYTES:
-        raise DocumentUnsuitable(f"XML of more than {MAX_BYTES >> 20} MB cannot be signed")
-    with _booked(memory, READING_COPIES * size):
-        source = reading.read(content)
-        structure = scan(source.utf8, wish.location)
-        with _booked(memory, NODE_BYTES * structure.nodes + TREE_COPIES * size):
-            digest = _digest(source.utf8, structure, wish)
-    assert structure.place is not None
-    return CanonicalDocument(
-        digest, _insertion(source, structure.place), structure.prefixes, frozenset(structure.ids), structure.signatures
+def _task(content: "Buffer", wish: Wish, *, transcoded: bool = False) -> CanonicalTask:
+    return CanonicalTask(
+        content,
+        steps=[(step.prefix, step.name, step.position) for step in wish.location.steps],
+        anywhere=wish.location.anywhere,
+        with_comments=wish.with_comments,
+        without_signatures=wish.without_signatures,
+        transcoded=transcoded,
+        digest_algorithm=wish.digest_algorithm,
     )
+
+
+def _judged(
+    content: "Buffer", wish: Wish, found: CanonicalForm | CanonicalRefusal, memory: Memory
+) -> CanonicalDocument:
+    size = memoryview(content).nbytes
+    if isinstance(found, CanonicalRefusal) and found.code == "encoding":
+        with _booked(memory, READING_COPIES * size):
+            source = reading.read(content)
+            (found,) = digest_many([_task(source.utf8, wish, transcoded=True)])
+            return _document(source, content, wish, found, memory)
+    bom_bytes = 3 if bytes(memoryview(content)[:3]) == reading.UTF8_BOM else 0
+    return _document(reading.Source(b"", "utf-8", bom_bytes), content, wish, found, memory)
+
+
+def _document(
+    source: reading.Source,
+    content: "Buffer",
+    wish: Wish,
+    found: CanonicalForm | CanonicalRefusal,
+    memory: Memory,
+) -> CanonicalDocument:
+    """`source.utf8` is the document if it was transcoded."""
+    if isinstance(found, CanonicalRefusal):
+        raise _refused(content, found)
+    if found.match_count != 1:
+        raise _not_one_match(wish.location, found)
+    if found.signatures:
+        _judge_signatures(source.utf8 or bytes(content), found, memory)
+    before_start = 0 if source.utf8 else source.bom_bytes  # what offsets count that `source` does not
+    place = found.place - before_start
+    removed, before, after = ("/", ">", f"</{found.parent}") if found.self_closed else ("", "", "")
+    insertion = Insertion(source.original_offset(place), len(removed.encode(source.codec)), before, after, source.codec)
+    signatures = [(start - before_start, end - before_start) for start, end in found.signatures]
+    return CanonicalDocument(found.digest, insertion, found.prefixes, found.ids, signatures)
+
+
+def _refused(content: "Buffer", found: CanonicalRefusal) -> DocumentUnsuitable:
+    if bytes(memoryview(content)[:5]) == b"%PDF-":
+        return DocumentUnsuitable("the content is PDF, not XML")
+    where = f"line {found.line}, column {found.column}"
+    if found.code == "not_well_formed":
+        return DocumentUnsuitable(f"the content is not well-formed XML: {found.message}, {where}")
+    return DocumentUnsuitable(found.message)
+
+
+def _not_one_match(location: Location, found: CanonicalForm) -> DocumentUnsuitable:
+    if found.match_count:
+        shown = ", ".join(found.paths)
+        return unusable(location.text, f"{found.match_count} elements match it, one is needed: {shown}")
+    if found.match_in_signature:
+        return unusable(location.text, "it lies inside an existing signature")
+    return unusable(location.text, f"no element matches it; the root is {found.root!r}")
+
+
+def _judge_signatures(utf8: bytes, found: CanonicalForm, memory: Memory) -> None:
+    """lxml is loaded here, since a document without signatures does not need it."""
+    from lxml import etree
+
+    parser = etree.XMLParser(
+        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, collect_ids=False
+    )
+    with _booked(memory, NODE_BYTES * found.nodes + TREE_COPIES * len(utf8)):
+        try:
+            root = etree.fromstring(utf8, parser)
+        except (etree.LxmlError, ValueError) as problem:
+            raise DocumentUnsuitable(f"the content cannot be read: {problem}") from None
+        if (broken := existing.broken_by_another(root, found.enclosing_ids)) is not None:
+            raise DocumentUnsuitable(f"{broken}; a further signature would break it")
 
 
 @contextmanager
@@ -107,50 +180,3 @@ def _booked(memory: Memory, needed_bytes: int) -> Iterator[None]:
             needed = f"needs {needed_bytes >> 20} MB of memory, more than this service has"
             raise DocumentUnsuitable(f"preparing the document {needed}", SignError.SIGN_OPERATION_INTERNAL_ERROR)
         yield
-
-
-def _insertion(source: reading.Source, place: Place) -> Insertion:
-    return Insertion(
-        source.original_offset(place.offset),
-        len(place.removed.encode(source.codec)),
-        place.before,
-        place.after,
-        source.codec,
-    )
-
-
-def _digest(utf8: bytes, structure: Structure, wish: Wish) -> bytes:
-    """Blocking. lxml is loaded here, since a process that signs no XML does not need it."""
-    from lxml import etree
-
-    # The declaration may name the encoding of the original, so this one is said. The limits are those of `scan`.
-    parser = etree.XMLParser(
-        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, collect_ids=False
-    )
-    try:
-        root = etree.fromstring(utf8, parser)
-        if structure.signatures:
-            if (problem := existing.broken_by_another(root, structure.enclosing_ids)) is not None:
-                raise DocumentUnsuitable(f"{problem}; a further signature would break it")
-            if wish.without_signatures:
-                existing.without_signatures(root)
-        return _tree_digest(root.getroottree(), wish)
-    except (etree.LxmlError, ValueError) as problem:
-        raise DocumentUnsuitable(f"the content has no canonical form: {problem}") from None
-
-
-class _Sink:
-    """A file for lxml to write to, of which only the digest is kept."""
-
-    def __init__(self, algorithm: str) -> None:
-        self.state = hashlib.new(algorithm)
-
-    def write(self, data: Any) -> int:
-        self.state.update(data)
-        return len(data)
-
-
-def _tree_digest(tree: "_ElementTree", wish: Wish) -> bytes:
-    sink = _Sink(wish.digest_algorithm)
-    tree.write_c14n(sink, exclusive=True, with_comments=wish.with_comments)
-    return sink.state.digest()
