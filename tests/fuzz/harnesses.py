@@ -80,14 +80,8 @@ def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bo
     environment = os.environ | {"ASAN_OPTIONS": ASAN_OPTIONS}
     # Linux hands the peak memory of a process on to the program that it executes, but not to a process that it forks. So a shell
     # stands between: the peak of this process would count as that of the harness.
-    done = subprocess.run(
-        ["sh", "-c", '"$@"; exit $?', "sh", *command, *options, str(corpus)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    apart = ["sh", "-c", '"$@"; exit $?', "sh", *command, *options, str(corpus)]
+    done = subprocess.run(apart, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
     said = done.stderr
     if done.returncode:
         # What it found outlives the folder; atheris tells the exception on standard output.
