@@ -340,7 +340,7 @@ def test_strangers_are_told_only_whether_the_service_is_ready(service: Service) 
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(service: Service, lines: tuple[bytes, ...]) -> None:
-    # The request is complete: the server may close the connection of one that ends in its body before the reply is out.
+    # The request is complete: otherwise the server may wait for the rest of the body before it closes the connection.
     end = b"0\r\n\r\n" if any(line.startswith(b"Transfer-Encoding") for line in lines) else b""
     reply = service.raw(head("POST", BASE + "/document/sign/base64/", *lines, b"Connection: close\r\n") + end)
     assert reply.startswith(b"HTTP/1.1 400 ")

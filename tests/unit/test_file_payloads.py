@@ -2,12 +2,11 @@
 
 import errno
 import fcntl
-import gc
 import os
 import random
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -48,11 +47,20 @@ def payloads(tmp_path: Path) -> LocalPayloads:
 
 
 @contextmanager
-def no_descriptor_lost() -> Iterator[None]:
-    gc.collect()  # what other tests have left open must not be closed in between
-    before = len(os.listdir("/proc/self/fd"))
+def no_descriptor_lost(folder: Path) -> Iterator[None]:
+    """What is open in `folder` is the same before and after. Threads of other tests may open and close something else."""
+    before = open_below(folder)
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(folder) == before
+
+
+def open_below(folder: Path) -> list[str]:
+    """The paths in `folder`, and its own, that descriptors of this process stand for."""
+    paths = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # another thread has closed it
+            paths.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sorted(path for path in paths if path.startswith(str(folder)))
 
 
 def flip(path: Path, offset: int) -> None:
@@ -215,7 +223,7 @@ def test_other_calls_that_fail_are_tried_again(
     def failing(*_: object, **__: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with monkeypatch.context() as patch, no_descriptor_lost():
+    with monkeypatch.context() as patch, no_descriptor_lost(payloads.folder):
         patch.setattr(os, call, failing)
         with pytest.raises(PayloadUnavailable, match="Input/output error"):
             attempts[call]()
@@ -226,7 +234,7 @@ def test_a_read_that_fails_is_tried_again(
     payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     record = stored(payloads, [b"content"])
-    with no_descriptor_lost(), payloads.open(record) as reader, monkeypatch.context() as patch:
+    with no_descriptor_lost(payloads.folder), payloads.open(record) as reader, monkeypatch.context() as patch:
 
         def failing(*_: object) -> bytes:
             raise problem
@@ -253,7 +261,7 @@ def test_a_read_that_stops_in_the_middle_is_no_damage(payloads: LocalPayloads, m
 def test_several_payloads_that_cannot_all_be_opened_leave_none_open(payloads: LocalPayloads) -> None:
     first, second = stored(payloads, [b"first"]), stored(payloads, [b"second"])
     payloads.delete([first.id])
-    with no_descriptor_lost(), pytest.raises(PayloadDamaged):
+    with no_descriptor_lost(payloads.folder), pytest.raises(PayloadDamaged):
         OperationReader(payloads, [first, second]).open()
 
 
@@ -340,7 +348,7 @@ def test_a_file_that_was_swept_before_its_lock_is_made_again(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_the_sweep)
-    with no_descriptor_lost():
+    with no_descriptor_lost(payloads.folder):
         upload.begin()
         upload.append([(DOCUMENT, 0, b"content")])
         with FileReader(upload.path, upload.payload_id) as reader:
@@ -371,7 +379,7 @@ async def test_without_a_free_descriptor_it_is_left_to_the_next_sweep(
         return lock(path)
 
     monkeypatch.setattr(local, "_lock", locked)
-    with no_descriptor_lost():
+    with no_descriptor_lost(payloads.folder):
         assert await swept(payloads, set, set) == []
     assert all(orphan.path.exists() for orphan in orphans)
     assert len(await swept(payloads, set, set)) == 3

@@ -119,8 +119,8 @@ class Supervisor:
             if not settings.timestamp_urls:
                 root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
-        await signer.start(settings)
-        await asyncio.gather(*notes, *(worker.start(settings) for worker in workers))
+        await asyncio.gather(signer.start(settings), *notes)
+        await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
