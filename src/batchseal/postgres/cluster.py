@@ -29,6 +29,7 @@ from batchseal.postgres import trees
 from batchseal.postgres.account import Account
 from batchseal.postgres.folders import make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
+from batchseal.system.cgroups import available_memory
 from batchseal.system.disk import sync
 from batchseal.system.waits import Patience, in_attempts, said_when_long
 
@@ -41,8 +42,9 @@ INITDB_OPTIONS = (
 )
 # Each line is one statement. Neither role is a superuser.
 STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-# The file system in memory that Linux has, and the space that a new cluster needs there, WAL included.
-MEMORY, MEMORY_BYTES = Path("/dev/shm"), 56 << 20
+# The file system in memory that Linux has, and the space that a new cluster needs there, WAL included. A container with less
+# memory than LEAST_MEMORY_BYTES needs all of it for the processes that start at the same time.
+MEMORY, MEMORY_BYTES, LEAST_MEMORY_BYTES = Path("/dev/shm"), 56 << 20, 256 << 20
 # A recovery that takes less than this needs no help.
 BESIDE_RECOVERY_SECONDS = 0.3
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
@@ -116,7 +118,8 @@ def has_room(memory: Path) -> bool:
         status = os.statvfs(memory)
     except OSError:
         return False
-    return in_memory and os.access(memory, os.W_OK) and status.f_bavail * status.f_frsize >= MEMORY_BYTES
+    has_space = status.f_bavail * status.f_frsize >= MEMORY_BYTES and available_memory() >= LEAST_MEMORY_BYTES
+    return in_memory and os.access(memory, os.W_OK) and has_space
 
 
 def memory_prefix(folder: Path) -> str:
