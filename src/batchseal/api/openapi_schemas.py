@@ -5,6 +5,7 @@ more than 32), each list of values has a type, and a list that several types sha
 """
 
 from collections.abc import Iterable, Mapping
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -79,6 +80,8 @@ def readable(table: Mapping[str, Any], *, reply: bool) -> dict[str, Any]:
     A reply leaves out a field that it has no value for, so null is no value of its fields. A request may hold null instead.
     """
     read = {key: value for key, value in table.items() if key != "default"}
+    if isinstance(text := read.get("description"), str):
+        read["description"] = cleandoc(text)  # a docstring keeps its indentation up to Python 3.12
     others = [choice for choice in read.get("anyOf", ()) if choice != NULL]
     if reply and len(others) == 1:
         read |= others[0]
