@@ -1,4 +1,4 @@
-"""The parent of a signature as a caller names it (`signatureLocation`), and the search for it while a document is read.
+"""The parent of a signature as a caller names it (`signatureLocation`). The native canonicaliser looks for it in the document.
 
 A location is nothing (the root), a name (`ExtensionContent`, `ext:ExtensionContent`), or a path of steps from the root
 (`/Invoice/ext:UBLExtensions/ext:UBLExtension[1]/ext:ExtensionContent`); `//` before the first step stands for any depth. A name
@@ -81,49 +81,3 @@ def parse(text: str) -> Location:
 
 def unusable(text: str, why: str) -> DocumentUnsuitable:
     return DocumentUnsuitable(f"signatureLocation {text[:100]!r}: {why}", SignError.CONFIGURATION_SIGN_ERROR)
-
-
-class Search:
-    """Follows the elements of a document, and says of each whether the location names it."""
-
-    def __init__(self, location: Location) -> None:
-        self._steps = location.steps
-        self._anywhere = location.anywhere
-        # Most elements are told by their local name alone.
-        names = {step.name for step in location.steps}
-        self._locals = None if "*" in names else frozenset(names)
-        # For each open element: how many steps end at it, in each way in which they do.
-        self._open: list[tuple[int, ...]] = [(0,)]
-        # For each open element: how many of its children fitted a step, by the number of that step.
-        self._counts: list[dict[int, int] | None] = [None]
-
-    def enter(self, local: str, namespace: str, scope: Mapping[str, list[str]]) -> bool:
-        """Call it at each start tag. Whether this element is named."""
-        begun = self._open[-1]
-        if self._locals is not None and local not in self._locals:
-            self._open.append(NOTHING)
-            self._counts.append(None)
-            return False
-        if self._anywhere and 0 not in begun:
-            begun = (*begun, 0)
-        reached = []
-        for done in begun:
-            if done < len(self._steps) and self._steps[done].fits(local, namespace, scope):
-                position = self._steps[done].position
-                if position is None or self._count(done) == position:
-                    reached.append(done + 1)
-        self._open.append(tuple(reached))
-        self._counts.append(None)
-        return len(self._steps) in reached
-
-    def leave(self) -> None:
-        """Call it at each end tag."""
-        self._open.pop()
-        self._counts.pop()
-
-    def _count(self, step: int) -> int:
-        counts = self._counts[-1]
-        if counts is None:
-            counts = self._counts[-1] = {}
-        counts[step] = counts.get(step, 0) + 1
-        return counts[step]
