@@ -101,12 +101,13 @@ async def test_the_server_ends_with_its_supervisor(service_folder: Path) -> None
     await eventually(lambda: not find_processes(cluster_name(service_folder / "data")), 10)
 
 
-async def test_a_lock_file_that_names_somebody_else(service_folder: Path) -> None:
+@pytest.mark.parametrize("name", ["data/postmaster.pid", ".s.PGSQL.5432.lock"])
+async def test_a_lock_file_that_names_somebody_else(service_folder: Path, name: str) -> None:
     """After a restart of a container the old number may be a process of our own, even this one."""
     process, dsn = await launch(service_folder)
     connection = await asyncpg.connect(dsn)
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    lock_file = service_folder / "data/postmaster.pid"
+    lock_file = service_folder / name
     lines = lock_file.read_text("utf-8").splitlines()
     os.kill(int(lines[0]), signal.SIGKILL)
     process.kill()

@@ -1,4 +1,4 @@
-"""What a killed server leaves behind: processes, and a lock file whose process id may belong to another process by now.
+"""What a killed server leaves behind: processes, and two lock files whose process id may belong to another process by now.
 
 Every process of a server has the cluster name in its command line (`postgres -c cluster_name=X`, `postgres: X: checkpointer`),
 which everybody may read. The command line of a zombie is empty, so a dead process that nobody has reaped is not found.
@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchseal.errors import DatabaseUnavailable
+from batchseal.postgres.folders import PORT
 
 # The signals for leftover processes, and the seconds that each of them gets before the next: a fast shutdown, an immediate
 # shutdown, a kill. On a busy disk it pays to wait for a shutdown that is under way: most of its time goes into the same syncing
@@ -53,12 +54,15 @@ async def end_processes(name: str) -> None:
     raise DatabaseUnavailable(f"processes of the server before this one do not end: {left}")
 
 
-def remove_stale_lock_file(data: Path) -> None:
-    """Removes the lock file `postmaster.pid`, whose process id may belong to another process by now.
+def remove_stale_lock_files(data: Path, socket_folder: Path) -> None:
+    """Removes both lock files of a server, that of its data and that of its socket.
 
-    No process of the server may be running. Otherwise two servers could work on the same files.
+    The process id in them may belong to another process by now, and PostgreSQL then refuses to start. In a container that is
+    likely, since the ids there are small and begin anew with each container. No process of the server may be running. Otherwise
+    two servers could work on the same files.
     """
     (data / "postmaster.pid").unlink(missing_ok=True)
+    (socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
 
 def is_ready(data: Path, pid: int) -> bool:

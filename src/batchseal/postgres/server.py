@@ -198,7 +198,7 @@ class EmbeddedPostgres:
         while True:
             async with said_when_long("the processes of the database server before this one to end"):
                 await leftovers.end_processes(name)
-            leftovers.remove_stale_lock_file(self.data)
+            leftovers.remove_stale_lock_files(self.data, launch.socket_folder)
             recovers = await before_recovery(self.folder, launch.account)
             process = await self._spawn(launch, name)
             self._process = process
@@ -283,5 +283,4 @@ class EmbeddedPostgres:
         return "it said nothing"
 
     def _worth_another_try(self) -> bool:
-        words = self._last_words()
-        return "pre-existing shared memory block" in words or "lock file" in words
+        return "pre-existing shared memory block" in self._last_words()
