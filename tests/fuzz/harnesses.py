@@ -51,28 +51,36 @@ def needs(name: str) -> tuple[str, ...]:
 
 
 def build(name: str, folder: Path, *, canary: bool) -> Path:
+    """The program of a harness, made in `folder`. The C core's objects there are taken again, since the canary is not in them."""
     source, parts = C_HARNESSES[name]
     flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g", f"-I{ROOT / 'ext'}", f"-I{HERE}", "-DLIBFUZZER"]
-    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] + (["-DCANARY"] if canary else [])
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
     def compiled(part: str, file: Path) -> Path:
         isa = file.parent.name if file.parent.parent.name == "arch" else "portable"
         made = folder / f"{part}-{isa}-{file.stem}.o"
-        command = ["clang", *flags, *ISA_FLAGS[isa], "-fsanitize=fuzzer-no-link", "-c", str(file), "-o", str(made)]
-        subprocess.run(command, check=True)
+        if not made.exists():
+            command = ["clang", *flags, *ISA_FLAGS[isa], "-fsanitize=fuzzer-no-link", "-c", str(file), "-o", str(made)]
+            subprocess.run(command, check=True)
         return made
 
     files = [(part, file) for part in parts for file in sorted((ROOT / "ext" / part).rglob("*.c"))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compiled, *zip(*files, strict=True)))
     program = folder / f"fuzz-{name}"
-    command = ["clang", *flags, "-fsanitize=fuzzer", str(HERE / source), *map(str, objects), "-o", str(program)]
-    subprocess.run(command, check=True)
+    planted = ["-DCANARY"] if canary else []
+    command = ["clang", *flags, *planted, "-fsanitize=fuzzer", str(HERE / source), *map(str, objects)]
+    subprocess.run([*command, "-o", str(program)], check=True)
     return program
 
 
-def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bool = False) -> dict[str, float]:
-    """Runs a harness on a copy of its seeds. AssertionError with its last words where it finds something."""
+def fuzz(
+    name: str, folder: Path, *, built: Path | None = None, seconds: int = 0, runs: int = 0, canary: bool = False
+) -> dict[str, float]:
+    """Runs a harness on a copy of its seeds. AssertionError with its last words where it finds something.
+
+    `folder` is for what the run makes. A C harness is built in `built`, by default in `folder` too.
+    """
     corpus = folder / f"corpus-{name}"
     shutil.copytree(HERE / "seeds" / name, corpus)
     options = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MEGABYTES}"]
@@ -84,7 +92,7 @@ def fuzz(name: str, folder: Path, *, seconds: int = 0, runs: int = 0, canary: bo
         options.append(f"-dict={folder / 'dictionary'}")
     options += [f"-runs={runs}"] if runs else [f"-max_total_time={seconds}"]
     if name in C_HARNESSES:
-        command = [str(build(name, folder, canary=canary))]
+        command = [str(build(name, built or folder, canary=canary))]
     else:
         command = [sys.executable, str(HERE / PYTHON_HARNESSES[name]), *(["--canary"] if canary else [])]
     environment = os.environ | {"ASAN_OPTIONS": ASAN_OPTIONS}

@@ -10,11 +10,12 @@ from tests.fuzz.harnesses import C_HARNESSES, HARNESSES, fuzz, missing
 def test_harness(name: str, tmp_path: Path) -> None:
     if why := missing(name):
         pytest.skip(why)
-    (tmp_path / "clean").mkdir()
-    (tmp_path / "canary").mkdir()
-    assert fuzz(name, tmp_path / "clean", runs=2000)["runs"] >= 2000
+    clean, planted, built = (tmp_path / part for part in ("clean", "canary", "built"))
+    for folder in (clean, planted, built):
+        folder.mkdir()
+    assert fuzz(name, clean, built=built, runs=2000)["runs"] >= 2000
     with pytest.raises(AssertionError, match=r"canary|heap-buffer-overflow"):
-        fuzz(name, tmp_path / "canary", seconds=60, canary=True)
+        fuzz(name, planted, built=built, seconds=60, canary=True)
 
 
 @pytest.mark.parametrize("name", C_HARNESSES)

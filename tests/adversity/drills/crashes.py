@@ -80,9 +80,12 @@ def made(place: Path) -> Path:
     return place
 
 
-@drill("kill-sites", quick=2 * len(SITES), short=3 * len(SITES), long=10 * len(SITES))
+@drill("kill-sites", quick=len(SITES), short=3 * len(SITES), long=10 * len(SITES))
 def kill_sites(folder: Path) -> Iterator[Trial]:
-    """Each site in turn: everything ends there, then its own process alone and the service goes on, then everything again."""
+    """Each site in turn. At every second one everything ends, at the others its own process alone, and the service goes on.
+
+    The next round exchanges the two.
+    """
     contents = documents(30)
     aged: list[Path] = []
     fresh = after_a_first_start(folder)
@@ -94,7 +97,8 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     job = Job(RunningService, batch("site", contents), multipart("site", contents), judge)
 
     def trial(number: int) -> Figures:
-        site, everything = SITES[number % len(SITES)], number // len(SITES) % 2 == 0
+        turn, place = divmod(number, len(SITES))
+        site, everything = SITES[place], (place + turn) % 2 == 0
         if site in HOUSEKEEPING_SITES:
             aged[:] = aged or [prepare(folder)]
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
