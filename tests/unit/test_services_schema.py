@@ -28,8 +28,9 @@ DIGESTS = {
     bits: json.dumps(f"{'A' * length}{'=' * pad}") for bits, length, pad in ((1, 27, 1), (384, 64, 0), (512, 86, 2))
 }
 # Values that take the place of each value in the example: right for some, wrong for others.
-OTHERS: tuple[Any, ...] = (None, "", "x", "a\nb", 7, 0, True, [], {}, ["T"], "sha1", "sha512", "LTA", "attached", "XPATH", "EXCLUSIVE")
-OTHERS += tuple(json.loads(digest) for digest in DIGESTS.values())
+WRONG_KINDS: tuple[Any, ...] = (None, "", "x", "a\nb", 7, 0, True, [], {}, ["T"])
+WORDS = ("sha1", "sha512", "LTA", "attached", "XPATH", "EXCLUSIVE")
+OTHERS = (*WRONG_KINDS, *WORDS, *(json.loads(digest) for digest in DIGESTS.values()))
 
 
 def fits(table: Any, schema: Any = SCHEMA) -> bool:
