@@ -30,7 +30,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
-from batchseal.settings.client_services import ClientServices, unreachable_levels
+from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
 from batchseal.store.migrations import Start
@@ -244,7 +244,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"):
         store = await connect_store(settings)
         await migrate(settings, store)
-    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=False)
+    services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for their level", cause=problem)
@@ -302,9 +302,7 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
 
     # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
     making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
-    services = ClientServices.load(
-        settings.services_file, sandbox_only=settings.sandbox_is_unasked, remarks=settings.worker <= 1
-    )
+    services = client_services(settings, remarks=settings.worker <= 1)
     service, close = await build_service(settings, services)
     tokens = Tokens(await making_key)
     attempts = Attempts(settings.temp_folder / "attempts")

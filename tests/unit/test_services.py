@@ -280,6 +280,7 @@ def test_the_defaults_of_signatures(path):
         ({"signatureTransform": "BASE64"}, "signature.signatureTransform is not one of ENVELOPED"),
         ({"canonicalTransform": "INCLUSIVE"}, "signature.canonicalTransform is not one of"),
         ({"coverComments": "yes"}, "signature.coverComments is neither true nor false"),
+        ({"coverComments": 0}, "signature.coverComments is neither true nor false"),
         ({"signerRole": "a\nb"}, "signature.signerRole is not a text in one line"),
         ({"signatureLocation": 7}, "signature.signatureLocation is not a text"),
         ({"signaturePolicy": "urn:p"}, "signature.signaturePolicy is not an object"),
@@ -298,6 +299,42 @@ def test_a_wrong_word_about_signatures_refuses_the_file(path, signature, said):
     service = services.get("A")
     assert service is not None
     assert service.signature.level is Level.T
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("Signature", "signature"),
+        ("signatures", "signature"),
+        ("sinature", "signature"),
+        ("credentialID", "credentialId"),
+        ("pin_file", "pinFile"),
+        ("inactive", "active"),
+        ("previous-secret", "previousSecret"),
+        ("secrets", "secret"),
+    ],
+)
+def test_a_misspelt_key_beside_the_secret_is_refused(path, key, meant):
+    """Otherwise it would be taken for a key of the original product, and its signatures would be at level B."""
+    write(path, {"A": {"secret": "canary", key: {"level": "T"}}})
+    with pytest.raises(
+        ConfigurationError, match=f"client service 'A': the key '{key}'.* '{meant}' may be meant"
+    ) as refusal:
+        ClientServices.load(path)
+    assert "canary" not in refusal.value.cause
+
+
+def test_other_keys_of_the_original_are_ignored(path):
+    table = {
+        "secret": "s",
+        "visibleSignature": {"level": "T"},
+        "alias": "a",
+        "cron": "0 0/5 * * * ?",
+        "clientName": "x",
+    }
+    assert ClientServices.load(write(path, {"A": table})).get("A") == ClientServices.load(
+        write(path, {"A": {"secret": "s"}})
+    ).get("A")
 
 
 def test_levels_that_no_signature_can_have_are_named(path):

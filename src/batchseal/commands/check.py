@@ -80,9 +80,9 @@ async def result_of(check: Callable[[Settings], Awaitable[str]], settings: Setti
 
 
 async def check_configuration(settings: Settings) -> str:
-    from batchseal.settings.client_services import ClientServices, unreachable_levels
+    from batchseal.settings.client_services import client_services, unreachable_levels
 
-    services = ClientServices.load(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
+    services = client_services(settings, strict=True)
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
     if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
@@ -120,10 +120,10 @@ async def check_upstream(settings: Settings) -> str:
     from cryptography.x509 import load_der_x509_certificate
 
     from batchseal.operation import Caller
-    from batchseal.settings.client_services import ClientServices
+    from batchseal.settings.client_services import client_services
     from batchseal.upstream.remote import RemoteUpstream
 
-    services = ClientServices.load(settings.services_file, remarks=False)
+    services = client_services(settings, remarks=False)
     upstream = RemoteUpstream(settings, services)
     try:
         if problem := await upstream.health():

@@ -134,10 +134,10 @@ def unusable(folder: Path, problem: OSError) -> ConfigurationError:
     )
 
 
-def remarks_on_work_folder(folder: Path, file: Path) -> Iterator[str]:
-    """What is odd about the folder that is only read, and about the file of the client services."""
+def remarks_on_work_folder(folder: Path, *files: Path) -> Iterator[str]:
+    """What is odd about the folder that is only read, and about the files of the client services."""
     own, mounts = own_account(), Mounts.read()
-    for path in (folder, file):
+    for path in (folder, *files):
         with suppress(OSError):
             found = found_at(str(path.absolute()), path.stat(), mounts)
             if judge_owner(found, own).refusal:

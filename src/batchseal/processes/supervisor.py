@@ -26,8 +26,9 @@ from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import prepare, remarks_on_work_folder, settle
-from batchseal.settings.client_services import file_state, make_sandbox_services, read_services
+from batchseal.settings.client_services import client_services, make_sandbox_services
 from batchseal.settings.load import Settings
+from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
@@ -137,7 +138,7 @@ class Supervisor:
             say(f"the sandbox takes the client services of {path}")
             settings = replace(settings, services_path=str(path))
             check_services(settings)
-        for remark in remarks_on_work_folder(settings.work_folder, settings.services_file):
+        for remark in remarks_on_work_folder(settings.work_folder, settings.services_file, settings.own_services_file):
             say(remark)
         return settings
 
@@ -174,9 +175,8 @@ class Supervisor:
 
 
 def check_services(settings: Settings) -> None:
-    """Reports an error in the file of client services, if there is one, before any process starts. Raises ConfigurationError."""
-    if file_state(settings.services_file):
-        read_services(settings.services_file, sandbox_only=settings.sandbox_is_unasked)
+    """Reports an error in the files of client services, if there is one, before any process starts. Raises ConfigurationError."""
+    client_services(settings, remarks=False, strict=True)
 
 
 def note_dsn(path: Path, dsn: str) -> None:

@@ -1,30 +1,36 @@
-"""The client services of `client-services-config.json`: who may call the service, and with which secret.
+"""The client services: who may call the service, with which secret, and what is said of their signatures.
 
-The file is read again when it has changed. If it has become unreadable, what was read before stays in force, and the log says so.
-No secret appears in a repr, in the log or in an error.
+`services_files.py` reads them from two files. Both are read again when they have changed. If one has become unreadable, what it
+said before stays in force, and the log says so. No secret appears in a repr, in the log or in an error.
 """
 
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import ConfigurationError
-from batchseal.settings.signatures import read_signature
+from batchseal.settings.options import Settings
+from batchseal.settings.services_files import (
+    FILE_NAME,
+    OWN_FILE_NAME,
+    Entries,
+    FileState,
+    file_state,
+    in_both,
+    read_config,
+    read_own,
+)
 from batchseal.system.disk import create_once
 
 log = structlog.get_logger("services")
 
-FILE_NAME = "client-services-config.json"
 SANDBOX_SERVICE = "sandbox-client"
-MAX_FILE_BYTES = 16 << 20
 # A shorter secret can be guessed in time, even where few guesses a minute are allowed.
 SAFE_SECRET_CHARACTERS = 16
 NAMED_IN_WARNING = 20  # client services that one line of the log names
@@ -57,36 +63,47 @@ class ClientService:
         return any(known)
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """By this, a changed file is noticed without reading it."""
-
-    device: int
-    inode: int
-    size_bytes: int
-    modified_ns: int
-
-
 class ClientServices:
-    """The client services of one file. `present` is False if the file does not exist and never did: then nobody is configured.
+    """The client services of the two files. Without a first file nobody is configured.
 
-    With `sandbox_only` no file is accepted that an operator has written (see `read_services`). With `remarks`, the log says what
-    is unsafe about the file; one process of a service says it for all.
+    `path` is the file with the secrets, `own_path` the one with keys of ours, by default beside the first. Either may be missing.
+    With `sandbox_only` no file is accepted that an operator has written (see `refuse_operators_file`). With `remarks`, the log
+    says what is unsafe about the files; one process of a service says it for all.
+
+    Each file keeps what it said before while it cannot be used. So a mistake in one of them never holds up what the other one
+    takes away, such as a secret.
     """
 
-    def __init__(self, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> None:
+    def __init__(
+        self, path: Path, own_path: Path | None = None, *, sandbox_only: bool = False, remarks: bool = True
+    ) -> None:
         self.path = path
+        self.own_path = own_path or path.with_name(OWN_FILE_NAME)
         self._sandbox_only = sandbox_only
         self._remarks = remarks
-        self.problem: str | None = None  # why the present file cannot be used
+        self.problem: str | None = None  # why the present files cannot be used
         self._services: dict[str, ClientService] = {}
-        self._state: FileState | None = None
+        self._config: Entries = {}
+        self._own: Entries = {}
+        self._states: tuple[FileState | None, FileState | None] = (None, None)
 
     @classmethod
-    def load(cls, path: Path, *, sandbox_only: bool = False, remarks: bool = True) -> "ClientServices":
-        """Reads the file. It may be missing. Raises ConfigurationError if it cannot be used."""
-        services = cls(path, sandbox_only=sandbox_only, remarks=remarks)
-        services.reload_if_changed()
+    def load(
+        cls,
+        path: Path,
+        own_path: Path | None = None,
+        *,
+        sandbox_only: bool = False,
+        remarks: bool = True,
+        strict: bool = False,
+    ) -> "ClientServices":
+        """Reads the files, which may be missing. Raises ConfigurationError if they cannot be used.
+
+        With `strict`, an entry of the second file must have one in the first. Without it, such an entry only causes a warning: a
+        process that is started again must not fail because a client service was removed from the first file alone.
+        """
+        services = cls(path, own_path, sandbox_only=sandbox_only, remarks=remarks)
+        services._read(forgive=not strict)
         if services.problem:
             raise ConfigurationError(services.problem)
         return services
@@ -113,35 +130,98 @@ class ClientServices:
         return iter(list(self._services.values()))
 
     def reload_if_changed(self) -> bool:
-        """Reads the file again if it has changed, else costs one `stat`.
+        """Reads the files again if one of them has changed, else costs two `stat`.
 
         Returns whether other client services are in force now.
         """
-        state = file_state(self.path)
-        if state == self._state:
+        if self._states == (file_state(self.path), file_state(self.own_path)):
             return False
-        self._state = state
-        if state is None:
-            # If the file was deleted from a running service, the callers are not locked out.
-            self.problem = (
-                f"{self.path} is gone; the client services that were read before stay in force"
-                if self._services
-                else None
-            )
-        else:
-            try:
-                fresh = read_services(self.path, sandbox_only=self._sandbox_only)
-            except ConfigurationError as problem:
-                self.problem = problem.cause
-            else:
-                changed, self._services, self.problem = fresh != self._services, fresh, None
-                if self._remarks:
-                    warn_of_loose_mode(self.path)
-                    warn_of_short_secrets(fresh.values())
-                return changed
+        before = self._services
+        self._read()
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
-        return False
+        return self._services != before
+
+    def _read(self, *, forgive: bool = False) -> None:
+        """Reads both files. What one of them said before stays in force where it cannot be used now, and `problem` says why."""
+        self._states = states = (file_state(self.path), file_state(self.own_path))
+        config, own, problems = self._config, self._own, []
+        try:
+            config = self._read_config(present=states[0] is not None)
+        except ConfigurationError as problem:
+            problems.append(problem.cause)
+        try:
+            own = self._read_own(config, present=states[1] is not None, forgive=forgive)
+        except ConfigurationError as problem:
+            problems.append(problem.cause)
+        if twice := in_both(config, own):
+            problems.append(f"{self.own_path}: {twice}")
+            config, own = self._config, self._own
+        self._config, self._own, self.problem = config, own, "; ".join(problems) or None
+        self._services = join(config, own)
+        if self._remarks and not problems:
+            self._make_remarks()
+
+    def _read_config(self, *, present: bool) -> Entries:
+        if not present:
+            # If the file was deleted from a running service, the callers are not locked out.
+            if self._config:
+                raise ConfigurationError(
+                    f"{self.path} is gone; the client services that were read before stay in force"
+                )
+            return {}
+        config = read_config(self.path)
+        if self._sandbox_only:
+            refuse_operators_file(self.path, join(config, {}))
+        return config
+
+    def _read_own(self, config: Entries, *, present: bool, forgive: bool) -> Entries:
+        if not present:
+            if self._own:  # signatures must not lose their level because a file was deleted
+                raise ConfigurationError(f"{self.own_path} is gone; what was read of it before stays in force")
+            return {}
+        # An id that only this file has may be misspelt. It is not where the first file has lost it, which must not be held up.
+        own = read_own(self.own_path, None if forgive else {**config, **self._own})
+        if self._sandbox_only and config:
+            refuse_operators_file(self.own_path, join(config, own))
+        return own
+
+    def _make_remarks(self) -> None:
+        secret = any("previous_secret" in entry for entry in self._own.values())
+        for path, has_secrets in ((self.path, bool(self._config)), (self.own_path, secret)):
+            if has_secrets:
+                warn_of_loose_mode(path)
+        warn_of_short_secrets(self._services.values())
+        if extra := [name for name in self._own if name not in self._services]:
+            log.warning(
+                f"{OWN_FILE_NAME} has client services that {self.path.name} does not have",
+                client_services=extra[:NAMED_IN_WARNING],
+                number=len(extra),
+            )
+
+
+def client_services(settings: Settings, *, remarks: bool = True, strict: bool = False) -> ClientServices:
+    """The client services of the files that `settings` name, as ClientServices.load reads them. Raises ConfigurationError.
+
+    With `strict`, which a start is, a file that --client-services-file names must be there too.
+    """
+    file = settings.services_file
+    present = file_state(file) is not None
+    if strict and settings.client_services_file and not present:
+        raise ConfigurationError(f"--client-services-file: {file} does not exist")
+    return ClientServices.load(
+        file,
+        settings.own_services_file,
+        sandbox_only=settings.sandbox_is_unasked,
+        remarks=remarks,
+        # If the sandbox has still to make the first file, there is nothing to compare the second one with.
+        strict=strict and (present or not settings.uses_sandbox),
+    )
+
+
+def join(config: Entries, own: Entries) -> dict[str, ClientService]:
+    """The client services of the first file, with what the second one says of them."""
+    return {name: ClientService(name, **{**entry, **own.get(name, {})}) for name, entry in config.items()}
 
 
 def unreachable_levels(signature_level: str, services: Iterable[ClientService], *, has_time_stamps: bool) -> list[str]:
@@ -158,21 +238,6 @@ def unreachable_levels(signature_level: str, services: Iterable[ClientService], 
         elif level > Level.B and not has_time_stamps:
             problems.append(f"{who} asks for level {level.name}, but time stamps are not set up (--timestamp-urls)")
     return problems
-
-
-# Stands for a file in a folder that this account may not enter. Reading the file then says what is wrong.
-HIDDEN = FileState(0, 0, 0, 0)
-
-
-def file_state(path: Path) -> FileState | None:
-    """The state of the file, or None if it does not exist."""
-    try:
-        status = path.stat()
-    except PermissionError:
-        return HIDDEN
-    except OSError:
-        return None
-    return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def warn_of_loose_mode(path: Path) -> None:
@@ -193,38 +258,17 @@ def warn_of_short_secrets(services: Iterable[ClientService]) -> None:
         )
 
 
-def read_services(path: Path, *, sandbox_only: bool = False) -> dict[str, ClientService]:
-    """Reads and checks the whole file. Raises ConfigurationError, which names the client service but never a value.
+def refuse_operators_file(path: Path, services: Mapping[str, ClientService]) -> None:
+    """Refuses client services that an operator has named in a file. Raises ConfigurationError.
 
-    With `sandbox_only` the sandbox signs because no signing service is set, and not because somebody has asked for it. Then a
-    file that an operator has written is refused: one setting that was lost or misspelt would have real documents signed by a key
-    that nobody trusts, without an error.
+    This is for a sandbox that signs because no signing service is set, and not because somebody has asked for it: one setting
+    that was lost or misspelt would have real documents signed by a key that nobody trusts, without an error.
     """
-    try:
-        data = path.read_bytes()
-    except PermissionError as problem:
-        raise ConfigurationError(
-            f"{path}: {problem.strerror}; let this user (uid {os.getuid()}) read it: chown the file, or chmod o+r the file"
-            " and o+x its folder"
-        ) from None
-    except OSError as problem:
-        raise ConfigurationError(f"{path}: {problem.strerror}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    try:
-        table = json.loads(data, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as problem:
-        where = f"line {problem.lineno}: {problem.msg}" if isinstance(problem, json.JSONDecodeError) else str(problem)
-        raise ConfigurationError(f"{path}: {where}") from None
-    if not isinstance(table, dict) or not table:
-        raise ConfigurationError(f"{path}: is not an object of client services")
-    services = {name: _read_service(path, name, entry) for name, entry in table.items()}
-    if sandbox_only and not made_by_sandbox(services):
+    if not made_by_sandbox(services):
         raise ConfigurationError(
             f"{path} names client services, but no signing service is set: set --service-domain or --upstream-url, or give "
             "--sandbox to have the built-in sandbox sign for them, which is for tests only"
         )
-    return services
 
 
 def made_by_sandbox(services: Mapping[str, ClientService]) -> bool:
@@ -234,37 +278,6 @@ def made_by_sandbox(services: Mapping[str, ClientService]) -> bool:
     """
     own = services.get(SANDBOX_SERVICE)
     return len(services) == 1 and own is not None and own.credential_id is None and own.pin_file is None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
-    return table
-
-
-def _read_service(path: Path, name: str, entry: Any) -> ClientService:
-    def wrong(what: str) -> ConfigurationError:
-        return ConfigurationError(f"{path}: client service {name!r}: {what}")
-
-    if not name or not isinstance(entry, dict):
-        raise wrong("is not an object with a secret")
-    texts: dict[str, str | None] = {}
-    for key in ("secret", "previousSecret", "credentialId", "pinFile"):
-        texts[key] = value = entry.get(key)
-        if value is not None and (not isinstance(value, str) or not value):
-            raise wrong(f"{key} is not a text")
-    active = entry.get("active", True)
-    if not isinstance(active, bool):
-        raise wrong("active is neither true nor false")
-    if texts["secret"] is None:
-        raise wrong("has no secret")
-    pin_file = path.parent / texts["pinFile"] if texts["pinFile"] else None
-    signature = read_signature(entry.get("signature"), wrong)
-    return ClientService(
-        name, texts["secret"], texts["credentialId"], pin_file, active, texts["previousSecret"], signature
-    )
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:

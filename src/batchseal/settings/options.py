@@ -22,6 +22,9 @@ class Settings:
         dotted="server.host.port",
     )
     work_folder: Path = option(Path("./work"), "the folder with client-services-config.json")
+    client_services_file: str = option(
+        "", "the file with the client services, if it is not in --work-folder; batchseal-services.json stands beside it"
+    )
     temp_folder: Path = option(
         SYSTEM_FOLDER,
         "the folder for payloads, the embedded database and the keys of the sandbox; nobody but this user may write to it",
@@ -346,7 +349,14 @@ class Settings:
     @property
     def services_file(self) -> Path:
         """The file with the client services."""
-        return Path(self.services_path) if self.services_path else self.work_folder / "client-services-config.json"
+        named = self.services_path or self.client_services_file
+        return Path(named) if named else self.work_folder / "client-services-config.json"
+
+    @property
+    def own_services_file(self) -> Path:
+        """The file with what only this service knows of them. It stays where it is if the sandbox has made the other one."""
+        folder = Path(self.client_services_file).parent if self.client_services_file else self.work_folder
+        return folder / "batchseal-services.json"
 
     @property
     def sandbox_folder(self) -> Path:

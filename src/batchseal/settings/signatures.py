@@ -33,8 +33,8 @@ def read_signature(entry: Any, wrong: Wrong) -> SignatureDefaults:
     level = _one_of(table, "level", LEVELS, wrong) or Level.B.name
     for key, values in (("signatureTransform", TRANSFORMS), ("canonicalTransform", CANONICAL_TRANSFORMS)):
         _one_of(table, key, values, wrong)
-    covers_comments = table.get("coverComments") or False
-    if not isinstance(covers_comments, bool):
+    covers_comments = table.get("coverComments")
+    if not isinstance(covers_comments, bool | None):
         raise wrong("signature.coverComments is neither true nor false")
     return SignatureDefaults(
         Level[level],
@@ -42,7 +42,7 @@ def read_signature(entry: Any, wrong: Wrong) -> SignatureDefaults:
             location=texts["signatureLocation"],
             transform=texts["signatureTransform"],
             canonical=texts["canonicalTransform"],
-            covers_comments=covers_comments,
+            covers_comments=bool(covers_comments),
             policy=_policy(table.get("signaturePolicy"), wrong),
             role=texts["signerRole"],
             detached=_one_of(table, "packaging", PACKAGINGS, wrong) == "detached",
