@@ -93,9 +93,11 @@ def test_a_wrong_second_file_is_refused_and_what_it_said_stays(
 def test_a_key_that_both_files_have_is_refused(first: Path, second: Path) -> None:
     services = ClientServices.load(first)
     write(first, {"A": {"secret": "other", "signature": {"level": "B"}}})
-    assert not services.reload_if_changed()
+    assert services.reload_if_changed()
     assert services.problem is not None and "'A': signature stands in" in services.problem
-    assert level(services) is Level.T
+    a = services.get("A")
+    # The level stays as it was, and the secret that the first file took away is gone.
+    assert a is not None and a.accepts("other") and not a.accepts("one") and level(services) is Level.T
     write(second, {})
     assert services.reload_if_changed() and level(services) is Level.B and services.problem is None
 

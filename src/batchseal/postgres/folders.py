@@ -14,6 +14,8 @@ from batchseal.system.peers import peer_of
 from batchseal.system.trust import Kind, user
 
 PORT = 5432  # no TCP port, only a part of the socket's name
+# The name that PostgreSQL gives to its socket. The name of the lock file beside it is the same with `.lock` at its end.
+SOCKET = f".s.PGSQL.{PORT}"
 # A sockaddr_un (unix(7)) holds 108 bytes, the closing zero included.
 MAX_SOCKET_PATH_BYTES = 107
 CONNECT_SECONDS = 5.0
@@ -100,7 +102,7 @@ def check_server(folder: Path, pid: int) -> None:
     """
     with open_folder(folder, strict=False) as opened, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(CONNECT_SECONDS)
-        client.connect(opened.place_of(f".s.PGSQL.{PORT}"))
+        client.connect(opened.place_of(SOCKET))
         peer = peer_of(client.fileno())
     if peer.pid != pid:
         raise DatabaseUnavailable(f"another process ({peer.pid}, {user(peer.uid)}) listens at the socket in {folder}")
@@ -112,7 +114,7 @@ def socket_folder(folder: Path, account: Account) -> Path:
     Raises ConfigurationError if the short one exists and belongs to somebody else.
     """
     # In a DSN a comma separates hosts and cannot be escaped, so a path with a comma does not do either.
-    path = os.fsencode(folder / f".s.PGSQL.{PORT}")
+    path = os.fsencode(folder / SOCKET)
     if len(path) <= MAX_SOCKET_PATH_BYTES and b"," not in path:
         return folder
     short = Path("/tmp") / f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchseal.errors import DatabaseUnavailable
-from batchseal.postgres.folders import PORT
+from batchseal.postgres.folders import SOCKET
 
 # The signals for leftover processes, and the seconds that each of them gets before the next: a fast shutdown, an immediate
 # shutdown, a kill. On a busy disk it pays to wait for a shutdown that is under way: most of its time goes into the same syncing
@@ -62,7 +62,7 @@ def remove_stale_lock_files(data: Path, socket_folder: Path) -> None:
     two servers could work on the same files.
     """
     (data / "postmaster.pid").unlink(missing_ok=True)
-    (socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+    (socket_folder / f"{SOCKET}.lock").unlink(missing_ok=True)
 
 
 def is_ready(data: Path, pid: int) -> bool:

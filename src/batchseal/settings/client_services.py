@@ -156,7 +156,7 @@ class ClientServices:
             problems.append(problem.cause)
         if twice := in_both(config, own):
             problems.append(f"{self.own_path}: {twice}")
-            config, own = self._config, self._own
+            own = self._own
         self._config, self._own, self.problem = config, own, "; ".join(problems) or None
         self._services = join(config, own)
         if self._remarks and not problems:
@@ -220,7 +220,11 @@ def client_services(settings: Settings, *, remarks: bool = True, strict: bool = 
 
 
 def join(config: Entries, own: Entries) -> dict[str, ClientService]:
-    """The client services of the first file, with what the second one says of them."""
+    """The client services of the first file, with what the second one says of them.
+
+    No key stands in both, unless it was added to the first file while the service runs. Then the second file counts, which had it
+    before, and the first file's other changes take effect.
+    """
     return {name: ClientService(name, **{**entry, **own.get(name, {})}) for name, entry in config.items()}
 
 

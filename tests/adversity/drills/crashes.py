@@ -97,8 +97,8 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
     job = Job(RunningService, batch("site", contents), multipart("site", contents), judge)
 
     def trial(number: int) -> Figures:
-        turn, place = divmod(number, len(SITES))
-        site, everything = SITES[place], (place + turn) % 2 == 0
+        round_number, at = divmod(number, len(SITES))
+        site, everything = SITES[at], (at + round_number) % 2 == 0
         if site in HOUSEKEEPING_SITES:
             aged[:] = aged or [prepare(folder)]
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
