@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from harness.service import RunningService
 from tests.support.service import FAST
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])
@@ -15,7 +16,8 @@ def test_a_shutdown_says_nothing_unexpected(tmp_path: Path, host: str, warnings:
     That the network could read along is said once, and only where the service listens to the network.
     """
     with RunningService(*FAST, f"--host={host}", folder=tmp_path) as service:
-        pass
+        # The workers answer a moment before the supervisor has heard of it and says so.
+        until(lambda: "batchseal: ready at " in service.log.read_text())
     assert service.process.returncode == 0
     lines = service.log.read_text().splitlines()
     assert [line for line in lines if line.startswith("batchseal: ready at ")]

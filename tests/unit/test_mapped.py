@@ -12,9 +12,9 @@ from pathlib import Path
 from batchseal.system.mapped import MappedFile
 table = MappedFile(Path(sys.argv[1]), 4096)
 for _ in range(2000):
-    with table.locked() as data:
-        (count,) = struct.unpack_from("<Q", data, 8)
-        struct.pack_into("<Q", data, 8, count + 1)
+    with table.locked():
+        (count,) = struct.unpack_from("<Q", table.bytes, 8)
+        struct.pack_into("<Q", table.bytes, 8, count + 1)
 table.close()
 """
 

@@ -1,12 +1,14 @@
 """Threads that client services share: whose work begins when."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
 
 from batchseal.system.shared_pool import SharedPool
+from tests.support.waiting import until
 
 SECONDS = 20
 
@@ -100,3 +102,25 @@ def test_what_has_not_begun_at_the_end_is_cancelled(work: Work) -> None:
 def test_a_pool_needs_a_thread() -> None:
     with pytest.raises(ValueError, match="thread"):
         SharedPool(0)
+
+
+def test_nothing_is_taken_after_the_end() -> None:
+    pool = SharedPool(1)
+    pool.shutdown()
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(pow, 2, 3)
+
+
+def test_a_task_that_has_ended_is_not_kept() -> None:
+    """A task holds the documents of a request."""
+
+    class Held:
+        pass
+
+    pool, held = SharedPool(1), Held()
+    gone = weakref.ref(held)
+    assert pool.submit(lambda one: None, held).result(SECONDS) is None
+    del held
+    until(lambda: gone() is None)
+    pool.shutdown()

@@ -94,7 +94,8 @@ class Admission:
 
         def release() -> None:
             self._deliveries[client] -= 1
-            self._deliveries += Counter()  # forgets those that have none
+            if not self._deliveries[client]:
+                del self._deliveries[client]
             ticket.release()
 
         return release

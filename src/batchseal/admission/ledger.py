@@ -63,7 +63,8 @@ class Ledger:
         self._slots: dict[int, int] = {}  # the offset of this process's slot for a client, as far as it is known
         self._clients: dict[int, int] = {}  # the offset of the record of a client, likewise
         self._me = os.getpid(), started_at(os.getpid())
-        self._client = 0  # the one that the present block is about
+        # The client that the present block is about, and the offset of its record.
+        self._client, self._clients_record = 0, FIRST_CLIENT
 
     def close(self) -> None:
         """Closes the file. What this process has reserved counts until the process ends."""
@@ -77,10 +78,13 @@ class Ledger:
         """
         with self._file.locked():
             totals = self._totals(client)
+            before = counts_of(totals), counts_of(totals.own)
             yield totals
-            CLIENT.pack_into(self._map, self._record(self._client), self._client, *counted(totals.own))
-            *_, slots, clients = HEAD.unpack_from(self._map)
-            HEAD.pack_into(self._map, 0, MAGIC, *counted(totals), slots, clients)
+            if before != (counts_of(totals), counts_of(totals.own)):
+                own = map(not_negative, counts_of(totals.own))
+                CLIENT.pack_into(self._map, self._clients_record, self._client, *own)
+                *_, slots, clients = HEAD.unpack_from(self._map)
+                HEAD.pack_into(self._map, 0, MAGIC, *map(not_negative, counts_of(totals)), slots, clients)
 
     def _totals(self, client: str) -> Totals:
         magic, stored, queued, rows, slots, _ = HEAD.unpack_from(self._map)
@@ -89,7 +93,8 @@ class Ledger:
             HEAD.pack_into(self._map, 0, MAGIC, 0, 0, 0, 0, 0)
             stored = queued = rows = slots = 0
         self._client = key_of(client)
-        _, *own = CLIENT.unpack_from(self._map, self._record(self._client))
+        self._clients_record = self._record(self._client)
+        _, *own = CLIENT.unpack_from(self._map, self._clients_record)
         totals = Totals(stored, queued, rows, own=Own(*own))
         records = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(slots, SLOTS) * SLOT.size])
         for number, (pid, start, owner, temp, written, memory) in enumerate(records):
@@ -109,9 +114,9 @@ class Ledger:
     def change(self, temp: int = 0, written: int = 0, memory: int = 0) -> None:
         """Adds to what this process has reserved for the client of the block. To be called in a `booked` block only."""
         slot = self._slot(self._client)
-        _, _, _, old_temp, old_written, old_memory = SLOT.unpack_from(self._map, slot)
-        values = old_temp + temp, old_written + written, old_memory + memory
-        SLOT.pack_into(self._map, slot, *self._me, self._client, *(max(0, value) for value in values))
+        *owner, old_temp, old_written, old_memory = SLOT.unpack_from(self._map, slot)
+        values = max(0, old_temp + temp), max(0, old_written + written), max(0, old_memory + memory)
+        SLOT.pack_into(self._map, slot, *owner, *values)
 
     def count_stored(self, total_bytes: int, by_client: Mapping[str, int]) -> None:
         """Replaces what is stored: in all, as it was counted in the store, and for each client."""
@@ -184,9 +189,13 @@ class Ledger:
         return offset
 
 
-def counted(of: Totals | Own) -> tuple[int, int, int]:
+def counts_of(part: Totals | Own) -> tuple[int, int, int]:
     """What the head of the file and the records of clients keep."""
-    return max(0, of.stored_bytes), max(0, of.queued_documents), max(0, of.document_rows)
+    return part.stored_bytes, part.queued_documents, part.document_rows
+
+
+def not_negative(count: int) -> int:
+    return max(0, count)
 
 
 def key_of(client: str) -> int:

@@ -82,6 +82,7 @@ class ClientServices:
         self._sandbox_only = sandbox_only
         self._remarks = remarks
         self.problem: str | None = None  # why the present files cannot be used
+        self.has_one = False  # only one client service may call, so nothing has to be kept for others
         self._services: dict[str, ClientService] = {}
         self._config: Entries = {}
         self._own: Entries = {}
@@ -116,11 +117,6 @@ class ClientServices:
     def get(self, client_service: str) -> ClientService | None:
         """The client service with this id, or None."""
         return self._services.get(client_service)
-
-    @property
-    def has_one(self) -> bool:
-        """Whether there is only one client service that may call, so that nothing has to be kept for others."""
-        return sum(service.active for service in self._services.values()) == 1
 
     def ids(self) -> list[str]:
         """The ids of all client services."""
@@ -159,6 +155,7 @@ class ClientServices:
             own = self._own
         self._config, self._own, self.problem = config, own, "; ".join(problems) or None
         self._services = join(config, own)
+        self.has_one = sum(service.active for service in self._services.values()) == 1
         if self._remarks and not problems:
             self._make_remarks()
 

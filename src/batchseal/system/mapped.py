@@ -3,9 +3,8 @@
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from batchseal.system.disk import open_mapped
 
@@ -33,11 +32,23 @@ class MappedFile:
         self.bytes.close()
         os.close(self._descriptor)
 
-    @contextmanager
-    def locked(self) -> Iterator[mmap.mmap]:
+    def locked(self) -> "FileLock":
         """Holds the lock of the file during the block. Do not nest it: the end of the inner block would release the lock."""
+        return FileLock(self._descriptor)
+
+
+class FileLock:
+    """The lock of an open file, held during a block. It is a class, since a generator would take as long as the lock itself."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
-            yield self.bytes
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)

@@ -8,11 +8,13 @@ from typing import Any, BinaryIO
 import msgspec
 
 LENGTH = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def pack(message: Sequence[Any]) -> bytes:
     """The bytes of a message."""
-    body = msgspec.msgpack.encode(message)
+    body = _encode(message)
     return LENGTH.pack(len(body)) + body
 
 
@@ -47,6 +49,6 @@ def _length(head: bytes, most_bytes: int) -> int:
 
 def _decoded(body: bytes) -> list[Any]:
     try:
-        return msgspec.msgpack.decode(body, type=list[Any])
+        return _decode(body)
     except msgspec.DecodeError:
         raise ConnectionError("a message cannot be read") from None

@@ -8,8 +8,9 @@ client has all threads but those.
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -22,14 +23,22 @@ Task = tuple["Future[Any]", Callable[[], Any]]
 
 
 class SharedPool(Executor):
-    """`threads` for everybody, and `spare` more for clients that have nothing running. Used directly it works for the service."""
+    """`threads` for everybody, and `spare` more for clients that have nothing running. Used directly it works for the service.
+
+    It has threads of its own, which begin when they are needed. Over a ThreadPoolExecutor, a task would have two futures and
+    pass two queues, which a request for a single document notices.
+    """
 
     def __init__(self, threads: int, *, spare: int = 1, name: str = "native") -> None:
         if threads < 1 or spare < 0:
             raise ValueError("a pool needs a thread")
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads + spare, thread_name_prefix=name)
+        self._for_everybody = threads
         self._most = threads + spare
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        # What a thread may begin at once, with its client; None ends a thread.
+        self._ready: SimpleQueue[tuple[str, Task] | None] = SimpleQueue()
+        self._ended = False
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()  # by client, the one whose turn it is first
         self._running: dict[str, int] = {}
@@ -45,18 +54,25 @@ class SharedPool(Executor):
     def submit_for(self, client: str, work: Callable[[], T]) -> "Future[T]":
         future: Future[T] = Future()
         with self._lock:
+            if self._ended:
+                raise RuntimeError("the pool was shut down")
             self._waiting.setdefault(client, deque()).append((future, work))
             self._start_what_may()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Waits for what runs. What has not begun is cancelled."""
+        """Ends the threads, and waits for what they run. What has not begun is cancelled."""
         with self._lock:
+            if not self._ended:
+                self._ended = True
+                for _ in self._threads:
+                    self._ready.put(None)
             dropped = [future for queue in self._waiting.values() for future, _ in queue]
             self._waiting.clear()
         for future in dropped:
             future.cancel()
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        for thread in self._threads if wait else ():
+            thread.join()
 
     def _start_what_may(self) -> None:
         """To be called with the lock held."""
@@ -69,16 +85,25 @@ class SharedPool(Executor):
                 del self._waiting[client]
             self._running[client] = self._running.get(client, 0) + 1
             self._total += 1
-            self._pool.submit(self._run, client, task)
+            if self._total > len(self._threads):
+                thread = threading.Thread(target=self._serve, name=f"{self._name}_{self._total}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._ready.put((client, task))
 
     def _next(self) -> str | None:
         """The client whose turn it is. The spare threads are for those who have nothing running."""
-        if self._total < self._threads:
+        if self._total < self._for_everybody:
             return next(iter(self._waiting), None)
         return next((client for client in self._waiting if client not in self._running), None)
 
-    def _run(self, client: str, task: Task) -> None:
-        future, work = task
+    def _serve(self) -> None:
+        """What each thread does. It keeps nothing of a task that has ended."""
+        while (ready := self._ready.get()) is not None:
+            self._run(ready[0], *ready[1])
+            del ready
+
+    def _run(self, client: str, future: "Future[Any]", work: Callable[[], Any]) -> None:
         try:
             if future.set_running_or_notify_cancel():
                 try:

@@ -7,7 +7,8 @@ them.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 # What reading may take of the processor before others have their turn, and about what a piece should take. A small request needs
 # some thirty rounds of the event loop, so others have several rounds for each piece.
 TURN_SECONDS, ROUNDS_OF_OTHERS = 0.001, 8
-# The first piece of a body is small, since nothing is known of it. While pieces cost little, each one may be twice as long.
-FIRST_PIECE_BYTES, LEAST_PIECE_BYTES, MOST_PIECE_BYTES = 16 << 10, 1 << 10, 1 << 20
+# The first piece of a body is small, since nothing is known of it. While pieces cost little, each one may be GROWTH times as long.
+FIRST_PIECE_BYTES, LEAST_PIECE_BYTES, MOST_PIECE_BYTES, GROWTH = 16 << 10, 1 << 10, 1 << 20, 4
 
 
 class Reader(Protocol):
@@ -37,13 +38,16 @@ class Turns:
 
     def feeding(self, client: str, reader: Reader) -> "Feeding":
         """For one body."""
-        return Feeding(reader, self._of_client.setdefault(client, asyncio.Lock()))
+        return Feeding(reader, partial(self._turn, client))
+
+    def _turn(self, client: str) -> asyncio.Lock:
+        return self._of_client.setdefault(client, asyncio.Lock())
 
 
 class Feeding:
-    """Feeds one body to its reader."""
+    """Feeds one body to its reader. `turn` gives the lock of the client service, which most bodies never need."""
 
-    def __init__(self, reader: Reader, turn: asyncio.Lock) -> None:
+    def __init__(self, reader: Reader, turn: Callable[[], asyncio.Lock]) -> None:
         self._reader = reader
         self._turn = turn
         self._most_bytes = FIRST_PIECE_BYTES
@@ -61,7 +65,7 @@ class Feeding:
         """The documents that end in the piece. Raises what the reader raises."""
         if self._seconds < TURN_SECONDS:
             return self._read(piece)
-        async with self._turn:
+        async with self._turn():
             for _ in range(ROUNDS_OF_OTHERS):
                 await asyncio.sleep(0)
             self._seconds = 0.0
@@ -75,6 +79,6 @@ class Feeding:
         if seconds > 2 * TURN_SECONDS:
             length = memoryview(piece).nbytes
             self._most_bytes = max(LEAST_PIECE_BYTES, int(length * TURN_SECONDS / seconds))
-        elif seconds < TURN_SECONDS / 4 and self._most_bytes < MOST_PIECE_BYTES:
-            self._most_bytes *= 2
+        elif seconds < TURN_SECONDS / (2 * GROWTH):
+            self._most_bytes = min(MOST_PIECE_BYTES, GROWTH * self._most_bytes)
         return found

@@ -144,10 +144,9 @@ class UnfinishedRequests:
         self._now = now
         self._booked_bytes = 0
         self._running: set[Peer] = set()
-        # How many requests have ended on connections that no look has seen yet, and their bytes.
+        # How many requests have ended on each connection since the last look, and their bytes.
         self._ended: dict[Peer, tuple[int, int]] = {}
         self._open: dict[int, Connection | None] = {}  # by inode; None for a socket that is no connection of ours
-        self._by_peer: dict[Peer, Connection] = {}
         self._news = True  # whether connections may have been accepted since the last look
         self._timer: asyncio.TimerHandle | None = None
         self._listener: socket.socket | None = None
@@ -163,13 +162,10 @@ class UnfinishedRequests:
     def ended(self, peer: Peer, request_bytes: int) -> None:
         """That request has ended. About `request_bytes` were received for it, rather fewer than more."""
         self._running.discard(peer)
-        if (connection := self._by_peer.get(peer)) is not None:
-            connection.requests += 1
-            connection.complete_bytes += request_bytes
-        else:
-            requests, before = self._ended.get(peer, (0, 0))
-            self._ended[peer] = requests + 1, before + request_bytes
-        self.waiting += 1
+        requests, before = self._ended.get(peer, (0, 0))
+        self._ended[peer] = requests + 1, before + request_bytes
+        if not requests:
+            self.waiting += 1
         if self._listener is not None and self._timer is None and self.waiting > self.limits.harmless:
             self._look_after(self.limits.look_seconds)
 
@@ -257,7 +253,6 @@ class UnfinishedRequests:
                 seen[inode] = self._connection(descriptor, inode, now)
         self._open = seen
         found = [one for one in seen.values() if one is not None]
-        self._by_peer = {one.peer: one for one in found}
         for one in found:
             requests, complete_bytes = self._ended.get(one.peer, (0, 0))
             one.requests += requests
