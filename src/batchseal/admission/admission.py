@@ -82,7 +82,7 @@ class Admission:
         ticket, ends = Ticket(self, client), time.monotonic() + DELIVERY_WAIT_SECONDS
         while True:
             try:
-                if self._deliveries_left(client) <= 0:
+                if not self._may_deliver(client):
                     raise NoRoom("too many results are being fetched", retry_after_seconds=ROOM_RETRY_SECONDS)
                 ticket.book(0, memory_bytes)
                 break
@@ -114,16 +114,21 @@ class Admission:
         """What is kept of a budget for client services that have little of it."""
         return 0 if self.is_alone() else of * percent // 100
 
-    def _deliveries_left(self, client: str) -> int:
-        budgets = self.budgets
-        share = self.share(budgets.deliveries, budgets.shares.deliveries)
-        return room(budgets.deliveries, share, self._deliveries.total(), self._deliveries[client])
+    def _may_deliver(self, client: str) -> bool:
+        budget, under_way = self.budgets.deliveries, self._deliveries.total()
+        if under_way < budget:
+            return True
+        share = self.share(budget, self.budgets.shares.deliveries)
+        return room(budget, share, under_way, self._deliveries[client]) > 0
 
     # --- what is left for a client service ------------------------------------------------------------------------
+    # Where the budget has room for everybody, nothing has to be known of the shares.
 
     def check_queue(self, booked: Totals) -> None:
         """Raises TooManyRequests where the queue of documents that wait to be signed is full."""
         budget = self.budgets.queued_documents
+        if booked.queued_documents < budget:
+            return
         share = self.share(budget, self.budgets.shares.queue)
         if room(budget, share, booked.queued_documents, booked.own.queued_documents) <= 0:
             cause = f"{booked.queued_documents} documents wait for the signing service"
@@ -132,8 +137,10 @@ class Admission:
     def check_rows(self, booked: Totals) -> None:
         """Raises NoSpace where the database has as many rows of documents as it may have."""
         budget = self.budgets.document_rows
+        if not budget or booked.document_rows < budget:
+            return
         share = self.share(budget, self.budgets.shares.rows)
-        if budget and room(budget, share, booked.document_rows, booked.own.document_rows) <= 0:
+        if room(budget, share, booked.document_rows, booked.own.document_rows) <= 0:
             cause = f"the database holds {booked.document_rows} documents, and --max-document-rows is {budget}"
             raise NoSpace(cause, retry_after_seconds=ROWS_RETRY_SECONDS)
 

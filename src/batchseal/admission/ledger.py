@@ -53,6 +53,12 @@ class Totals:
     memory_bytes: int = 0
     own: Own = field(default_factory=Own)
 
+    def counts(self) -> list[int]:
+        """What the file keeps of these: three counts of all clients, and the same three of the one."""
+        own = self.own
+        counts = [self.stored_bytes, self.queued_documents, self.document_rows]
+        return counts + [own.stored_bytes, own.queued_documents, own.document_rows]
+
 
 class Ledger:
     """The ledger as one process uses it. A method takes about 20 us, so it is called in the event loop."""
@@ -63,8 +69,9 @@ class Ledger:
         self._slots: dict[int, int] = {}  # the offset of this process's slot for a client, as far as it is known
         self._clients: dict[int, int] = {}  # the offset of the record of a client, likewise
         self._me = os.getpid(), started_at(os.getpid())
-        # The client that the present block is about, and the offset of its record.
+        # The client that the present block is about, the offset of its record, and what the file says at the beginning.
         self._client, self._clients_record = 0, FIRST_CLIENT
+        self._before: list[int] = []
 
     def close(self) -> None:
         """Closes the file. What this process has reserved counts until the process ends."""
@@ -78,13 +85,12 @@ class Ledger:
         """
         with self._file.locked():
             totals = self._totals(client)
-            before = counts_of(totals), counts_of(totals.own)
             yield totals
-            if before != (counts_of(totals), counts_of(totals.own)):
-                own = map(not_negative, counts_of(totals.own))
-                CLIENT.pack_into(self._map, self._clients_record, self._client, *own)
+            if (counts := totals.counts()) != self._before:
+                counts = [max(0, count) for count in counts]
+                CLIENT.pack_into(self._map, self._clients_record, self._client, *counts[3:])
                 *_, slots, clients = HEAD.unpack_from(self._map)
-                HEAD.pack_into(self._map, 0, MAGIC, *map(not_negative, counts_of(totals)), slots, clients)
+                HEAD.pack_into(self._map, 0, MAGIC, *counts[:3], slots, clients)
 
     def _totals(self, client: str) -> Totals:
         magic, stored, queued, rows, slots, _ = HEAD.unpack_from(self._map)
@@ -96,6 +102,7 @@ class Ledger:
         self._clients_record = self._record(self._client)
         _, *own = CLIENT.unpack_from(self._map, self._clients_record)
         totals = Totals(stored, queued, rows, own=Own(*own))
+        self._before = [stored, queued, rows, *own]
         records = SLOT.iter_unpack(self._map[FIRST_SLOT : FIRST_SLOT + min(slots, SLOTS) * SLOT.size])
         for number, (pid, start, owner, temp, written, memory) in enumerate(records):
             if not pid or not (temp or memory):
@@ -187,15 +194,6 @@ class Ledger:
             HEAD.pack_into(self._map, 0, *counts, slots, clients + 1)
             self._clients[client] = offset
         return offset
-
-
-def counts_of(part: Totals | Own) -> tuple[int, int, int]:
-    """What the head of the file and the records of clients keep."""
-    return part.stored_bytes, part.queued_documents, part.document_rows
-
-
-def not_negative(count: int) -> int:
-    return max(0, count)
 
 
 def key_of(client: str) -> int:

@@ -45,8 +45,8 @@ class OperationReader:
         return self
 
     def _opened(self) -> Sequence[PayloadReader]:
-        while len(self._readers) < len(self._newest_first):
-            self._readers.append(self._payloads.open(self._newest_first[len(self._readers)]))
+        for record in self._newest_first[len(self._readers) :]:
+            self._readers.append(self._payloads.open(record))
         return self._readers
 
     def ordinals(self, kind: FrameKind) -> set[int]:
