@@ -90,12 +90,12 @@ def test_lengths_are_what_was_said(case: Case, kind: str, level: Level) -> None:
         assert prepared.format == case.format.name
         assert (prepared.level, prepared.fingerprint) == (level, one.credential.fingerprint)
         evidence = Evidence(one.sign(prepared.digest))
-        need = case.format.next_need(prepared, evidence)
+        need = case.format.next_need(prepared, evidence, one.credential)
         assert (need is None) is (level is Level.B)
         if need is not None:
             assert need.kind is NeedKind.TIME_STAMP
             evidence = Evidence(evidence.signature, (time_stamp(need.data, 3_000),))
-            assert case.format.next_need(prepared, evidence) is None
+            assert case.format.next_need(prepared, evidence, one.credential) is None
         document = case.format.package(original, prepared, evidence, one.credential)
         added = case.format.added_bytes(prepared, evidence)
         whole = joined(document)
