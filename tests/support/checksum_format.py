@@ -88,7 +88,7 @@ class Checksum:
             return Need(NeedKind.TIME_STAMP, hashlib.sha256(evidence.signature).digest())
         return None
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         return prepared.additional_bytes
 
     def package(

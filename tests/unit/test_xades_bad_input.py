@@ -223,8 +223,6 @@ def test_a_location_that_names_one_element(at: str, before: bytes) -> None:
         (wanted(transform="BASE64"), "signatureTransform 'BASE64' is not one of ENVELOPED, XPATH, XPATH2_FILTER"),
         (wanted(canonical="INCLUSIVE"), "canonicalTransform 'INCLUSIVE' is not one of"),
         (replace(wanted(), visible=True), "cannot be visible"),
-        (wanted(level=Level.LT), "XAdES B-LT is not offered yet"),
-        (wanted(level=Level.LTA), "XAdES B-LTA is not offered yet"),
         (replace(wanted(), location="a\0b"), "location has a character that XML cannot hold"),
         (replace(wanted(), location="\ud800"), "location has a character that XML cannot hold"),
     ],

@@ -108,10 +108,11 @@ class SignatureFormat(Protocol):
         """
         ...
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         """How much longer than the original the signed document is; for a signature that is a file of its own, its length.
 
         `evidence` is all that the document needs. The signer does not ask for documents of level B that are `is_exact`.
+        `credential` is the one that the document was prepared for; it is needed above level T.
         """
         ...
 

@@ -126,7 +126,7 @@ class Xades:
             return Need(NeedKind.ARCHIVE_TIME_STAMP, archived_digest(prepared, evidence, credential))
         return None
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         if not evidence.time_stamps:
             return prepared.additional_bytes
         plan = _plan(prepared.plan)
