@@ -1,8 +1,8 @@
 """Time stamps: independent validators accept them; failover and budgets; no token is used without verification."""
 
 import asyncio
-import hashlib
 import datetime
+import hashlib
 import io
 import subprocess
 import time
@@ -210,7 +210,10 @@ async def test_requests_run_side_by_side_over_few_connections(tmp_path: Path) ->
         stamps = Timestamps(Settings(timestamp_urls=address, timestamp_roots=authority.roots))
         await stamps.stamp_all([hashlib.sha256(b"warm").digest()])
         began = time.monotonic()
-        assert all(isinstance(a, bytes) for a in await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(200)]))
+        assert all(
+            isinstance(a, bytes)
+            for a in await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(200)])
+        )
         assert time.monotonic() - began < 5
         await stamps.close()
 

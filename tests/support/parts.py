@@ -71,9 +71,7 @@ async def running_parts(
     formats = formats or Formats(has_time_stamps=upstream.stamps, has_materials=materials is not None)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(
-        store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve, materials=materials
-    )
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve, materials=materials)
     queue = SigningQueue(store, upstream, signing, pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()

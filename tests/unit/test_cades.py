@@ -139,7 +139,9 @@ def test_level_t(kind: str, detached: bool, tmp_path: Path) -> None:
         prepared, evidence, document, whole = packaged(content, what, one, token)
         need = Cades().next_need(prepared, Evidence(evidence.signature), one.credential)
         assert need is not None
-        assert need.imprint == hashlib.sha256(evidence.signature).digest()  # EN 319 122-1 5.3: the imprint is over the value of the signature
+        assert (
+            need.imprint == hashlib.sha256(evidence.signature).digest()
+        )  # EN 319 122-1 5.3: the imprint is over the value of the signature
         assert Cades().next_need(prepared, evidence, one.credential) is None
         added = Cades().added_bytes(prepared, evidence)
         assert len(whole) == document.total_bytes == added + (0 if detached else size)

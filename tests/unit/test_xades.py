@@ -334,7 +334,9 @@ def test_level_t(kind: str, encoding: str, tmp_path: Path, certificates: dict[st
     assert Xades().added_bytes(record, complete) <= record.additional_bytes
     signature = parsed(whole).find(f".//{DS}Signature")
     value = signature.find(f"{DS}SignatureValue")
-    assert need.imprint == hashlib.sha256(etree.tostring(value, method="c14n", exclusive=True, with_tail=False)).digest()
+    assert (
+        need.imprint == hashlib.sha256(etree.tostring(value, method="c14n", exclusive=True, with_tail=False)).digest()
+    )
     stamp = signature.find(f".//{XADES}UnsignedSignatureProperties/{XADES}SignatureTimeStamp")
     assert b64decode(stamp.findtext(f"{XADES}EncapsulatedTimeStamp")) == token
     path = tmp_path / "t.xml"

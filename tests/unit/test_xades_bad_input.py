@@ -11,7 +11,7 @@ from tests.support.signing_keys import signer
 from tests.support.xml_documents import INVOICE, MOMENT, encoded, prepared, refusal, signed, wanted
 
 from batchseal._native.canonicaliser import CanonicalLimits
-from batchseal.document import Description, Level, Prepared, Refusal
+from batchseal.document import Description, Prepared, Refusal
 from batchseal.formats.registry import Formats
 from batchseal.formats.xades import canonical
 from batchseal.formats.xades.xades import Xades

@@ -216,9 +216,7 @@ def prepare_one(
         fingerprint=credential.fingerprint,
         level=wanted.level,
         additional_bytes=text_bytes + around_bytes,
-        plan=_encode(
-            Plan(style, where, template.value_bytes, template.is_ecdsa, room, document_state=found.state)
-        ),
+        plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room, document_state=found.state)),
         time_stamp_bytes=room,
     )
 
