@@ -57,8 +57,8 @@ log = structlog.get_logger("signer")
 class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
-    `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels above T
-    are refused.
+    `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels
+    above T are refused.
     """
 
     def __init__(
