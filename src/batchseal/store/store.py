@@ -381,12 +381,9 @@ class Store:
                 QUERIES["record_outcomes"],
                 *(operation_id, month),
                 *columns[:-1],
-                fence,
-                last,
-                day,
+                *(fence, last, day),
                 *signature_columns(kept),
-                durable,
-                columns[-1],
+                *(durable, columns[-1]),
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
