@@ -1,4 +1,4 @@
-"""Levels LT and LTA of XAdES and CAdES, as a verifier sees them that was written from the standards; and lengths that were said."""
+"""Levels LT and LTA of XAdES and CAdES, as a verifier sees them that was written from the standards; and lengths."""
 
 import os
 from dataclasses import replace
