@@ -149,11 +149,11 @@ class ReceivedDocument:
 class Prepared:
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
-    `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
-    the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the signature is
-    a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns out; a time
-    stamp may still change it. Only the format can read `plan`. The longest time stamp token that the document has room for has
-    `time_stamp_bytes`.
+    `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains,
+    and the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the
+    signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
+    out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
+    longest time stamp token that the document has room for has `time_stamp_bytes`.
     """
 
     ordinal: int
@@ -198,10 +198,16 @@ def to_sign(prepared: Prepared) -> ToSign:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What other services have issued for one document: the signature value, which was verified, and time stamps (DER tokens)."""
+    """What other services have issued for one document: the signature value, which was verified, and time stamps (DER tokens).
+
+    `material` is validation material as `formats/material.py` encodes it, one value for all documents that share it; empty where
+    there is none. `archive_time_stamps` are tokens over everything before them.
+    """
 
     signature: bytes
     time_stamps: tuple[bytes, ...] = ()
+    material: bytes = b""
+    archive_time_stamps: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What every signature format promises (`formats/interface.py`), for each request that a format of this release takes."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,9 +75,9 @@ def case(request: pytest.FixtureRequest) -> Case:
     return Case(name, signature_type, content_type, detached=detached)
 
 
-def time_stamp(about: bytes, size: int) -> bytes:
-    """Not a token, but of its form: a CMS that holds the digest of what it is about."""
-    content = core.OctetString(hashlib.sha256(about).digest() + bytes(size))
+def time_stamp(imprint: bytes, size: int) -> bytes:
+    """Not a token, but of its form: a CMS that holds the digest that it is about."""
+    content = core.OctetString(imprint + bytes(size))
     return bytes(cms.ContentInfo({"content_type": "data", "content": content}).dump())
 
 
@@ -90,14 +89,14 @@ def test_lengths_are_what_was_said(case: Case, kind: str, level: Level) -> None:
         assert prepared.format == case.format.name
         assert (prepared.level, prepared.fingerprint) == (level, one.credential.fingerprint)
         evidence = Evidence(one.sign(prepared.digest))
-        need = case.format.next_need(prepared, evidence)
+        need = case.format.next_need(prepared, evidence, one.credential)
         assert (need is None) is (level is Level.B)
         if need is not None:
             assert need.kind is NeedKind.TIME_STAMP
-            evidence = Evidence(evidence.signature, (time_stamp(need.data, 3_000),))
-            assert case.format.next_need(prepared, evidence) is None
+            evidence = Evidence(evidence.signature, (time_stamp(need.imprint, 3_000),))
+            assert case.format.next_need(prepared, evidence, one.credential) is None
         document = case.format.package(original, prepared, evidence, one.credential)
-        added = case.format.added_bytes(prepared, evidence)
+        added = case.format.added_bytes(prepared, evidence, one.credential)
         whole = joined(document)
         assert len(whole) == document.total_bytes == added + (0 if case.detached else len(original))
         assert added <= prepared.additional_bytes
@@ -155,7 +154,8 @@ def test_nothing_is_given_out_below_its_level(case: Case) -> None:
 
 @pytest.mark.parametrize("level", [Level.LT, Level.LTA])
 def test_a_level_that_is_not_offered_is_refused_by_name(case: Case, level: Level) -> None:
-    refused = case.format.offers(case.wanted(level))
+    """PAdES does not offer it at all, the others where validation material can be had."""
+    refused = Formats(has_time_stamps=True).refusal(case.wanted(level))
     assert isinstance(refused, Refusal)
     assert refused.sign_error is SignError.CONFIGURATION_SIGN_ERROR
     assert "the name" not in refused.cause  # whoever shows the cause names the document

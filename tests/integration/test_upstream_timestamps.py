@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import hashlib
 import io
 import subprocess
 import time
@@ -174,7 +175,7 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
     bad.fault = "garbage"
     async with bad.serve() as first, good.serve() as second:
         stamps = Timestamps(Settings(timestamp_urls=f"{first} {second}", timestamp_roots=good.roots), SHORT)
-        answers = await stamps.stamp_all([b"%d" % n for n in range(100)])
+        answers = await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(100)])
         await stamps.close()
     assert all(isinstance(answer, bytes) for answer in answers)
     assert bad.calls <= REQUESTS_AT_ONCE * 13
@@ -185,19 +186,19 @@ async def test_a_budget_is_kept(tmp_path: Path) -> None:
     async with small.serve() as first, large.serve() as second:
         urls = f"{first};5/1 {second};20/1200"
         stamps = Timestamps(Settings(timestamp_urls=urls, timestamp_roots=roots_of(tmp_path, small, large)))
-        answers = await stamps.stamp_all([b"%d" % n for n in range(40)])
+        answers = await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(40)])
         failed = [answer for answer in answers if isinstance(answer, TimestampFailed)]
         assert (len(failed), small.calls, large.calls) == (15, 5, 20)
         assert not failed[0].asked
         assert 0 < (failed[0].retry_after_seconds or 0) <= 1
 
         async def is_stamped() -> bool:
-            return isinstance((await stamps.stamp_all([b"later"]))[0], bytes)
+            return isinstance((await stamps.stamp_all([hashlib.sha256(b"later").digest()]))[0], bytes)
 
         await eventually(is_stamped)
         assert (small.calls, large.calls) == (6, 20)
         # In this period too it is five. A sixth belongs to a period after it.
-        answers = await stamps.stamp_all([b"%d" % n for n in range(10)])
+        answers = await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(10)])
         assert sum(isinstance(answer, TimestampFailed) for answer in answers) >= 5
         assert small.calls <= 11
         await stamps.close()
@@ -207,9 +208,12 @@ async def test_requests_run_side_by_side_over_few_connections(tmp_path: Path) ->
     authority = Stamping(tmp_path)
     async with authority.serve() as address:
         stamps = Timestamps(Settings(timestamp_urls=address, timestamp_roots=authority.roots))
-        await stamps.stamp_all([b"warm"])
+        await stamps.stamp_all([hashlib.sha256(b"warm").digest()])
         began = time.monotonic()
-        assert all(isinstance(a, bytes) for a in await stamps.stamp_all([b"%d" % n for n in range(200)]))
+        assert all(
+            isinstance(a, bytes)
+            for a in await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(200)])
+        )
         assert time.monotonic() - began < 5
         await stamps.close()
 

@@ -83,12 +83,12 @@ class Checksum:
             time_stamp_bytes=MAX_TIME_STAMP_BYTES,  # the token stands beside the text, so it may have any length
         )
 
-    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+    def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
         if prepared.level >= Level.T and not evidence.time_stamps:
-            return Need(NeedKind.TIME_STAMP, evidence.signature)
+            return Need(NeedKind.TIME_STAMP, hashlib.sha256(evidence.signature).digest())
         return None
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         return prepared.additional_bytes
 
     def package(

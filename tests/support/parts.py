@@ -16,6 +16,7 @@ from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
 from batchseal.document import NO_DEFAULTS, SignatureDefaults
+from batchseal.formats.material import Materials
 from batchseal.formats.registry import Formats
 from batchseal.intake.schema import Limits
 from batchseal.payloads.interface import Payloads
@@ -62,14 +63,15 @@ async def running_parts(
     advertised: tuple[str, int] = ("127.0.0.1", 8081),
     signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
     reserve: Reserve = unbounded,
+    materials: Materials | None = None,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
-    formats = formats or Formats(has_time_stamps=upstream.stamps)
+    formats = formats or Formats(has_time_stamps=upstream.stamps, has_materials=materials is not None)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve)
+    signing = Signing(store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve, materials=materials)
     queue = SigningQueue(store, upstream, signing, pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()

@@ -212,8 +212,8 @@ def test_the_structure_is_that_of_files_that_other_judges_accepted(name: str, le
     transform = "XPATH2_FILTER" if level is Level.T else "ENVELOPED"
     record = prepared(original, replace(wanted(level=level, transform=transform), location=None), one)
     evidence = Evidence(one.sign(record.digest))
-    if (need := Xades().next_need(record, evidence)) is not None:
-        evidence = Evidence(evidence.signature, (hashlib.sha256(need.data).digest(),))
+    if (need := Xades().next_need(record, evidence, one.credential)) is not None:
+        evidence = Evidence(evidence.signature, (need.imprint,))
     document = Xades().package(original, record, evidence, one.credential)
     ours = parsed(joined(document)).find(f".//{DS}Signature")
 
@@ -323,18 +323,20 @@ def test_level_t(kind: str, encoding: str, tmp_path: Path, certificates: dict[st
     one, original = signer(kind), encoded(INVOICE, encoding)
     record = prepared(original, wanted(level=Level.T), one)
     evidence = Evidence(one.sign(record.digest))
-    need = Xades().next_need(record, evidence)
+    need = Xades().next_need(record, evidence, one.credential)
     assert need is not None
-    token = b"token about " + hashlib.sha256(need.data).digest() + bytes(1700)
+    token = b"token about " + need.imprint + bytes(1700)
     complete = Evidence(evidence.signature, (token,))
-    assert Xades().next_need(record, complete) is None
+    assert Xades().next_need(record, complete, one.credential) is None
     document = Xades().package(original, record, complete, one.credential)
     whole = joined(document)
     assert len(whole) == len(original) + Xades().added_bytes(record, complete)
     assert Xades().added_bytes(record, complete) <= record.additional_bytes
     signature = parsed(whole).find(f".//{DS}Signature")
     value = signature.find(f"{DS}SignatureValue")
-    assert need.data == etree.tostring(value, method="c14n", exclusive=True, with_tail=False)
+    assert (
+        need.imprint == hashlib.sha256(etree.tostring(value, method="c14n", exclusive=True, with_tail=False)).digest()
+    )
     stamp = signature.find(f".//{XADES}UnsignedSignatureProperties/{XADES}SignatureTimeStamp")
     assert b64decode(stamp.findtext(f"{XADES}EncapsulatedTimeStamp")) == token
     path = tmp_path / "t.xml"

@@ -11,7 +11,7 @@ from tests.support.signing_keys import signer
 from tests.support.xml_documents import INVOICE, MOMENT, encoded, prepared, refusal, signed, wanted
 
 from batchseal._native.canonicaliser import CanonicalLimits
-from batchseal.document import Description, Level, Prepared, Refusal
+from batchseal.document import Description, Prepared, Refusal
 from batchseal.formats.registry import Formats
 from batchseal.formats.xades import canonical
 from batchseal.formats.xades.xades import Xades
@@ -223,8 +223,6 @@ def test_a_location_that_names_one_element(at: str, before: bytes) -> None:
         (wanted(transform="BASE64"), "signatureTransform 'BASE64' is not one of ENVELOPED, XPATH, XPATH2_FILTER"),
         (wanted(canonical="INCLUSIVE"), "canonicalTransform 'INCLUSIVE' is not one of"),
         (replace(wanted(), visible=True), "cannot be visible"),
-        (wanted(level=Level.LT), "XAdES B-LT is not offered yet"),
-        (wanted(level=Level.LTA), "XAdES B-LTA is not offered yet"),
         (replace(wanted(), location="a\0b"), "location has a character that XML cannot hold"),
         (replace(wanted(), location="\ud800"), "location has a character that XML cannot hold"),
     ],

@@ -34,6 +34,7 @@ class CanonicalTask:
         inclusive_prefixes: Sequence[str] = (),
         omitted: Sequence[int] = (),
         apex: int | None = None,
+        keep_state: bool = False,
     ) -> None: ...
     @property
     def content(self) -> Buffer: ...
@@ -55,6 +56,8 @@ class CanonicalTask:
     def omitted(self) -> Sequence[int]: ...
     @property
     def apex(self) -> int | None: ...
+    @property
+    def keep_state(self) -> bool: ...
 
 @final
 class CanonicalForm:
@@ -75,6 +78,7 @@ class CanonicalForm:
         ids: frozenset[str],
         enclosing_ids: frozenset[str],
         signatures: tuple[tuple[int, int], ...],
+        state: bytes = b"",
     ) -> None: ...
     @property
     def digest(self) -> bytes: ...
@@ -104,6 +108,8 @@ class CanonicalForm:
     def enclosing_ids(self) -> frozenset[str]: ...
     @property
     def signatures(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def state(self) -> bytes: ...
 
 @dataclass(frozen=True)
 class CanonicalRefusal:

@@ -20,6 +20,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from batchseal._native.cpu cimport cpu_isa_find
 
 from batchseal._native.cpu import choose_instruction_set, default_instruction_set, instruction_sets
+from batchseal._native.digest import Sha256State
 
 
 # Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer.
@@ -74,7 +75,8 @@ cdef class CanonicalTask:
     `anywhere`: the first step may be at any depth. `without_signatures`: every ds:Signature is left out of the canonical form.
     `omitted` are rising offsets of start tags whose elements are left out, `apex` that of the only element that is written.
     Without `digest_algorithm` there is no digest: the document is only looked at.
-    `inclusive_prefixes` is the InclusiveNamespaces PrefixList, with "" for #default.
+    `inclusive_prefixes` is the InclusiveNamespaces PrefixList, with "" for #default. `keep_state`: the state of SHA-256
+    over the canonical form is wanted too.
     """
 
     content: object
@@ -87,6 +89,7 @@ cdef class CanonicalTask:
     inclusive_prefixes: object = ()
     omitted: object = ()
     apex: object = None
+    keep_state: bool = False
 
 
 @cython.final
@@ -98,7 +101,7 @@ cdef class CanonicalForm:
     `place` is where a last child would be put, `parent` its name as it is written, `prefixes` the namespaces in scope, and
     `enclosing_ids` the ids of it and of the elements around it. If it is `self_closed`, `place` is at the slash of its tag.
     `ids` are the values of all attributes named Id, ID, id and xml:id. `signatures` are the ranges of the outermost
-    ds:Signature elements.
+    ds:Signature elements. `state` is a kept `Sha256State`, where one was wanted.
     """
 
     digest: bytes
@@ -115,6 +118,7 @@ cdef class CanonicalForm:
     ids: frozenset
     enclosing_ids: frozenset
     signatures: tuple
+    state: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -292,6 +296,29 @@ cdef object refusal_of(const xmlc14n_job *job, limits):
     return CanonicalRefusal(code, message.format(detail=detail, limit=shown_limit), r.refused_at, line, column)
 
 
+@cython.final
+cdef class _Digests:
+    """What takes the pieces of a canonical form: its digest, and the state of SHA-256 where that is wanted."""
+
+    cdef object digests, state
+
+    def __init__(self, CanonicalTask task) -> None:
+        self.state = Sha256State() if task.keep_state else None
+        # SHA-256 is one of both.
+        self.digests = self.state if task.digest_algorithm == "sha256" else hashlib.new(task.digest_algorithm)
+
+    def update(self, piece) -> None:
+        self.digests.update(piece)
+        if self.state is not None and self.state is not self.digests:
+            self.state.update(piece)
+
+    def digest(self) -> bytes:
+        return self.digests.digest()
+
+    def kept(self) -> bytes:
+        return b"" if self.state is None else self.state.kept()
+
+
 cdef object form_of(const xmlc14n_job *job, digest):
     cdef const xmlc14n_result *r = &job.result
     cdef size_t i
@@ -310,6 +337,7 @@ cdef object form_of(const xmlc14n_job *job, digest):
         ids=frozenset([shown(r.ids[i]) for i in range(r.id_count)]),
         enclosing_ids=frozenset([shown(r.enclosing_ids[i]) for i in range(r.enclosing_id_count)]),
         signatures=tuple([(r.signatures[i][0], r.signatures[i][1]) for i in range(r.signature_count)]),
+        state=digest.kept() if isinstance(digest, _Digests) else b"",
     )
 
 
@@ -342,8 +370,10 @@ def digest_many(tasks: Sequence[CanonicalTask], limits: CanonicalLimits | None =
     The contents must not change until this returns. Raises ValueError for an unknown digest algorithm, MemoryError.
     """
     listed = list(tasks)
-    # SHA-256 is computed in the lanes.
-    digests = [None if one.digest_algorithm in (None, "sha256") else hashlib.new(one.digest_algorithm) for one in listed]
+    # SHA-256 alone is computed in the lanes.
+    digests = [
+        _Digests(one) if one.keep_state or one.digest_algorithm not in (None, "sha256") else None for one in listed
+    ]
     takers = [None if one is None else one.update for one in digests]
     return run(listed, takers, digests, limits)
 

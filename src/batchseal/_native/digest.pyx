@@ -2,15 +2,17 @@
 """Computes the SHA-256 digests of many messages at once. Each message is a list of segments, which are never joined.
 
 This module holds the buffers while C code uses them, and selects the kernels. ext/mbsha256 does the work, without the
-GIL. Callers decide which bytes a digest covers. Other digest algorithms are not done here.
+GIL. Callers decide which bytes a digest covers. Other digest algorithms are not done here. `Sha256State` digests one
+message that comes piece by piece, and can be kept in between.
 """
 
 from collections.abc import Sequence
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from batchseal._native.cpu import choose_instruction_set, instruction_sets
 
@@ -42,6 +44,17 @@ cdef extern from "mbsha256/mbsha256.h" nogil:
     size_t mbsha256_scratch_bytes(size_t job_count)
     mbsha256_status mbsha256_digest_many(
         const mbsha256_engine *engine, mbsha256_job *jobs, size_t job_count, void *scratch)
+
+
+cdef extern from "mbsha256/stream.h" nogil:
+    ctypedef struct mbsha256_stream:
+        uint32_t state[8]
+        uint64_t bytes
+        uint8_t rest[64]
+
+    void mbsha256_stream_begin(mbsha256_stream *s)
+    void mbsha256_stream_add(const mbsha256_engine *engine, mbsha256_stream *s, const uint8_t *data, size_t n)
+    void mbsha256_stream_digest(const mbsha256_engine *engine, const mbsha256_stream *s, uint8_t *digest)
 
 
 STATUS_MESSAGES = {
@@ -154,6 +167,63 @@ def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
 def sha256(data: "Buffer") -> bytes:
     """Returns the SHA-256 digest (32 bytes) of one contiguous bytes-like object. Releases the GIL."""
     return sha256_many(((data,),))[0]
+
+
+# A state as it is kept: the eight words and the length of the message, big-endian, then what does not fill a block.
+cdef enum:
+    STATE_BYTES = 8 * 4 + 8
+    BLOCK_BYTES = 64
+
+
+@cython.final
+cdef class Sha256State:
+    """The SHA-256 of one message that comes piece by piece. One thread at a time.
+
+    `kept` gives the state as bytes, and `Sha256State(kept)` goes on with it, in another process or under other kernels.
+    Without an argument the message is empty so far. Raises ValueError for bytes that are no state.
+    """
+
+    cdef mbsha256_stream stream
+
+    def __init__(self, kept: "Buffer" = b"") -> None:
+        cdef bytes given = bytes(kept)
+        cdef size_t i
+        mbsha256_stream_begin(&self.stream)
+        if not given:
+            return
+        length = int.from_bytes(given[32:STATE_BYTES], "big")
+        if len(given) < STATE_BYTES or length >= 1 << 61 or len(given) != STATE_BYTES + length % BLOCK_BYTES:
+            raise ValueError("these bytes are not the state of a digest")
+        for i in range(8):
+            self.stream.state[i] = int.from_bytes(given[4 * i:4 * i + 4], "big")
+        self.stream.bytes = length
+        for i in range(len(given) - STATE_BYTES):
+            self.stream.rest[i] = given[STATE_BYTES + i]
+
+    def update(self, data: "Buffer") -> None:
+        """Adds a contiguous bytes-like object to the message. Releases the GIL."""
+        cdef Py_buffer view
+        cdef const mbsha256_engine *engine = active_engine
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if <uint64_t> view.len >= (<uint64_t> 1 << 61) - self.stream.bytes:
+                raise OverflowError(STATUS_MESSAGES[MBSHA256_TOO_LONG])
+            with nogil:
+                mbsha256_stream_add(engine, &self.stream, <const uint8_t *> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    def digest(self) -> bytes:
+        """Returns the digest (32 bytes) of the message so far. More can be added afterwards."""
+        cdef uint8_t[32] out
+        mbsha256_stream_digest(active_engine, &self.stream, out)
+        return out[:32]
+
+    def kept(self) -> bytes:
+        """Returns the state, 40 to 103 bytes."""
+        words = b"".join([(<object> self.stream.state[i]).to_bytes(4, "big") for i in range(8)])
+        length = (<object> self.stream.bytes).to_bytes(8, "big")
+        return words + length + self.stream.rest[:self.stream.bytes % BLOCK_BYTES]
 
 
 use_kernels(None)

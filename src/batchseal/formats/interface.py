@@ -47,14 +47,21 @@ class NeedKind(IntEnum):
     """What a signature can need from others after its digest was signed."""
 
     TIME_STAMP = 1  # a token of a time stamp authority (RFC 3161)
+    VALIDATION_MATERIAL = 2  # certificates, OCSP responses and CRLs
+    ARCHIVE_TIME_STAMP = 3  # a token over everything that the signature has so far
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The next thing that a document needs. For a time stamp, `data` is what the token must be about."""
+    """The next thing that a document needs.
+
+    For a time stamp, `imprint` is the SHA-256 digest that the token must be about. For validation material, `chains` are the
+    certificates that it is about, in DER and the one of the signer or the authority first.
+    """
 
     kind: NeedKind
-    data: bytes
+    imprint: bytes = b""
+    chains: tuple[tuple[bytes, ...], ...] = ()
 
 
 class SignatureFormat(Protocol):
@@ -93,17 +100,19 @@ class SignatureFormat(Protocol):
         """
         ...
 
-    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+    def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
         """What the document needs next; None where it has all that its level asks for.
 
-        The signer asks again after each need was met.
+        `credential` is the one that the document was prepared for. The signer asks again after each need was met. Raises
+        ItemRejected where the evidence does not fit what was prepared.
         """
         ...
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         """How much longer than the original the signed document is; for a signature that is a file of its own, its length.
 
         `evidence` is all that the document needs. The signer does not ask for documents of level B that are `is_exact`.
+        `credential` is the one that the document was prepared for; it is needed above level T.
         """
         ...
 

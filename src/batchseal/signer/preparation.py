@@ -85,7 +85,7 @@ class Preparation:
                 self._formats.named(prepared.format)  # a document is not signed where nobody here can finish it
                 named.add(prepared.fingerprint)
             if prepared is not None and ordinal in evidence:
-                self._sort_signed(plan, prepared, evidence[ordinal])
+                self._sort_signed(plan, prepared, evidence[ordinal], credential, reader)
             elif (
                 prepared is not None
                 and prepared.fingerprint == credential.fingerprint
@@ -100,12 +100,16 @@ class Preparation:
         )
         return plan, unprepared, records.read_old_tries(reader), needs_credential
 
-    def _sort_signed(self, plan: Plan, prepared: Prepared, evidence: Evidence) -> None:
+    def _sort_signed(
+        self, plan: Plan, prepared: Prepared, evidence: Evidence, credential: Credential, reader: OperationReader
+    ) -> None:
         used = self._formats.named(prepared.format)
-        if prepared.level > Level.B and used.next_need(prepared, evidence) is not None:
+        if prepared.level > Level.T and prepared.fingerprint != credential.fingerprint:
+            credential = records.read_credential(reader, prepared.fingerprint)
+        if prepared.level > Level.B and used.next_need(prepared, evidence, credential) is not None:
             plan.to_complete.append((to_sign(prepared), evidence))
         else:
-            added_bytes = used.added_bytes(prepared, evidence)
+            added_bytes = used.added_bytes(prepared, evidence, credential)
             plan.ended.append(DocumentOutcome(prepared.ordinal, added_bytes, level=prepared.level))
 
     async def prepare(self, work: Work, credential: Credential, rows: Sequence[DocumentRow], plan: Plan) -> None:

@@ -317,6 +317,8 @@ def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:
     if progress.prepared_anew:  # the worker's row does not name the further payload
         return None
     kept = progress.evidence.values()
+    if any(one.material for one in kept):  # it is stored once, and would be repeated here for each document
+        return None
     if sum(len(one.signature) + sum(map(len, one.time_stamps)) for one in kept) > RESULT_EVIDENCE_BYTES:
         return None
     return as_ended(claimed.row, claimed.documents, progress.outcomes, progress.evidence, progress.ended)

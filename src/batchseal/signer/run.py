@@ -19,12 +19,15 @@ from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, 
 from batchseal.errors import (
     CertificateRenewed,
     DatabaseUnavailable,
+    ItemRejected,
+    MaterialImpossible,
     NoSpace,
     PayloadDamaged,
     PayloadUnavailable,
     UpstreamError,
 )
 from batchseal.formats.interface import Need, NeedKind
+from batchseal.formats.material import Materials, encoded
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.payloads import records
@@ -54,7 +57,8 @@ log = structlog.get_logger("signer")
 class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
-    `reserve` holds the memory of documents that are prepared here and are larger than a batch.
+    `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels
+    above T are refused.
     """
 
     def __init__(
@@ -68,7 +72,9 @@ class Signing:
         *,
         tries: int,
         reserve: Reserve = unbounded,
+        materials: Materials | None = None,
     ) -> None:
+        self._materials = materials
         self.stamp_room = stamp_room
         self._store = store
         self._upstream = upstream
@@ -120,6 +126,7 @@ class Signing:
 
     async def _pass(self, work: Work, credential: Credential, plan: Plan) -> None:
         """Does what `plan` says. `work` holds the documents that turned out to need another preparation."""
+        work.credentials[credential.fingerprint] = credential
         refusals = {
             item.ordinal: refusal
             for item in (*plan.to_sign, *(item for item, _ in plan.to_complete))
@@ -174,51 +181,77 @@ class Signing:
     async def _complete_some(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
-        prepared = await work.read(partial(_read_prepared, ordinals=list(items)))
+        prepared = await work.read(partial(_read_prepared, ordinals=list(items), credentials=work.credentials))
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
-            needs = {
-                ordinal: need
+            wants = {
+                ordinal: self._need(*one, evidence)
                 for ordinal, evidence in going_on.items()
-                if isinstance(one := prepared[ordinal], Prepared) and (need := self._need(one, evidence)) is not None
+                if not isinstance(one := prepared[ordinal], PayloadDamaged)
             }
-            answers = dict(zip(needs, await self._meet(list(needs.values())), strict=True))
+            needs = {ordinal: need for ordinal, need in wants.items() if isinstance(need, Need)}
+            answers: dict[int, bytes | UpstreamError] = {
+                ordinal: need for ordinal, need in wants.items() if isinstance(need, UpstreamError)
+            }
+            answers |= zip(needs, await self._meet(list(needs.values())), strict=True)
             outcomes, kept, next_round = list[DocumentOutcome](), list[SignatureRow](), dict[int, Evidence]()
             for ordinal, evidence in going_on.items():
                 one, answer = prepared[ordinal], answers.get(ordinal)
-                if not isinstance(one, Prepared):
+                if isinstance(one, PayloadDamaged):
                     outcomes.append(DocumentOutcome(ordinal, refusal=storage_refusal(one)))
                 elif answer is None:
-                    outcomes.append(self._signed(one, evidence))
+                    outcomes.append(self._signed(*one, evidence))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
-                elif len(answer) > one.time_stamp_bytes:
-                    outcomes += self._outgrown(work, one, len(answer))
+                elif needs[ordinal].kind is NeedKind.TIME_STAMP and len(answer) > one[0].time_stamp_bytes:
+                    outcomes += self._outgrown(work, one[0], len(answer))
                 else:
-                    more = replace(evidence, time_stamps=(*evidence.time_stamps, answer))
+                    more = _with(evidence, needs[ordinal].kind, answer)
                     kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
-                    if self._need(one, more) is None:
-                        outcomes.append(self._signed(one, more))
+                    if self._need(*one, more) is None:
+                        outcomes.append(self._signed(*one, more))
                     else:
                         next_round[ordinal] = more
             await self._record(work, outcomes, kept)
             going_on = next_round
 
-    def _need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
-        return self._formats.named(prepared.format).next_need(prepared, evidence)
+    def _need(self, prepared: Prepared, credential: Credential, evidence: Evidence) -> Need | ItemRejected | None:
+        try:
+            return self._formats.named(prepared.format).next_need(prepared, evidence, credential)
+        except ItemRejected as problem:
+            return problem
 
-    def _signed(self, prepared: Prepared, evidence: Evidence) -> DocumentOutcome:
-        added_bytes = self._formats.named(prepared.format).added_bytes(prepared, evidence)
+    def _signed(self, prepared: Prepared, credential: Credential, evidence: Evidence) -> DocumentOutcome:
+        added_bytes = self._formats.named(prepared.format).added_bytes(prepared, evidence, credential)
         return DocumentOutcome(prepared.ordinal, added_bytes, level=prepared.level)
 
     async def _meet(self, needs: Sequence[Need]) -> list[bytes | UpstreamError]:
-        """One answer for each need, in order."""
-        if not needs:
-            return []
-        assert all(need.kind is NeedKind.TIME_STAMP for need in needs)
-        answers = await self._upstream.stamp([need.data for need in needs])
-        await self.stamp_room.learn()
-        return list(answers)
+        """One answer for each need, in order: a token, or material as evidence holds it."""
+        answers: dict[int, bytes | UpstreamError] = {}
+        stamped = [at for at, need in enumerate(needs) if need.kind is not NeedKind.VALIDATION_MATERIAL]
+        if stamped:
+            answers |= zip(stamped, await self._upstream.stamp([needs[at].imprint for at in stamped]), strict=True)
+            await self.stamp_room.learn()
+        # Documents of one credential and one authority share their material.
+        shared: dict[tuple[tuple[bytes, ...], ...], bytes | UpstreamError] = {}
+        for at, need in enumerate(needs):
+            if at not in answers:
+                if need.chains not in shared:
+                    shared[need.chains] = await self._material(need.chains)
+                answers[at] = shared[need.chains]
+        return [answers[at] for at in range(len(needs))]
+
+    async def _material(self, chains: tuple[tuple[bytes, ...], ...]) -> bytes | UpstreamError:
+        """The material for these chains, the first of which stands in the signature already."""
+        if self._materials is None:
+            return MaterialImpossible("validation material is not set up here")
+        try:
+            found = await self._materials.material(chains)
+        except UpstreamError as problem:
+            return problem
+        if not found.ocsp_responses and not found.crls:
+            return MaterialImpossible("there is no revocation data about any of its certificates")
+        return encoded(found, chains[0])
 
     def _is_too_short(self, work: Work, item: ToSign) -> bool:
         """Whether the document goes the way of others whose time stamp was too long. Then no time stamp is spent on it."""
@@ -236,7 +269,7 @@ class Signing:
     def _unmet(self, work: Work, item: ToSign, problem: UpstreamError) -> list[DocumentOutcome]:
         """The document is tried again, or ends here."""
         work.tries[item.ordinal] = work.tries.get(item.ordinal, 0) + problem.asked
-        if problem.try_again and work.tries[item.ordinal] < self._tries:
+        if problem.try_again and (not problem.asked or work.tries[item.ordinal] < self._tries):
             work.progress.open[item.ordinal] = problem
             return []
         return [DocumentOutcome(item.ordinal, refusal=Refusal(problem.sign_error, problem.cause))]
@@ -308,12 +341,29 @@ async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow
         await asyncio.sleep(DATABASE_AWAY.pause_seconds(failures))
 
 
-def _read_prepared(reader: OperationReader, ordinals: Sequence[int]) -> dict[int, Prepared | PayloadDamaged]:
-    """Blocking. A document whose record is damaged costs itself alone."""
-    found: dict[int, Prepared | PayloadDamaged] = {}
+def _with(evidence: Evidence, kind: NeedKind, answer: bytes) -> Evidence:
+    """The evidence with one more piece."""
+    if kind is NeedKind.TIME_STAMP:
+        return replace(evidence, time_stamps=(*evidence.time_stamps, answer))
+    if kind is NeedKind.VALIDATION_MATERIAL:
+        return replace(evidence, material=answer)
+    return replace(evidence, archive_time_stamps=(*evidence.archive_time_stamps, answer))
+
+
+def _read_prepared(
+    reader: OperationReader, ordinals: Sequence[int], credentials: dict[bytes, Credential]
+) -> dict[int, tuple[Prepared, Credential] | PayloadDamaged]:
+    """Blocking. Each document with the credential that it was prepared for; one whose record is damaged costs itself alone.
+
+    Credentials that are read are added to `credentials`.
+    """
+    found: dict[int, tuple[Prepared, Credential] | PayloadDamaged] = {}
     for ordinal in ordinals:
         try:
-            found[ordinal] = records.read_prepared(reader, ordinal)
+            one = records.read_prepared(reader, ordinal)
+            if one.fingerprint not in credentials:
+                credentials[one.fingerprint] = records.read_credential(reader, one.fingerprint)
+            found[ordinal] = one, credentials[one.fingerprint]
         except PayloadDamaged as problem:
             found[ordinal] = problem
     return found

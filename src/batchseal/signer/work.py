@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from batchseal.document import DocumentOutcome, Evidence, ToSign
+from batchseal.document import Credential, DocumentOutcome, Evidence, ToSign
 from batchseal.errors import BatchsealError, LeaseLost, NoSpace, PayloadUnavailable, UpstreamError
 from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
@@ -77,6 +77,7 @@ class Work:
         self.progress = Progress()
         self.tries: dict[int, int] = {}
         self.longest_stamp_bytes = 0
+        self.credentials: dict[bytes, Credential] = {}  # by fingerprint, as far as they are known
         self._anew: dict[int, Anew] = {}
         self._had_anew: set[Anew] = set()
         self._reader = reader

@@ -1,9 +1,11 @@
 """Turns Python values into column values and back, and checks which values a row can hold."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -77,6 +79,8 @@ class StoredEvidence(msgspec.Struct, omit_defaults=True):
 
     time_stamps: list[bytes] = []
     version: int = 1
+    material: bytes = b""  # the digest of validation material, which is a row of `validation_materials`
+    archive_time_stamps: list[bytes] = []
 
 
 _encode_evidence = msgspec.msgpack.Encoder().encode
@@ -99,15 +103,33 @@ def signature_columns(kept: Sequence[SignatureRow]) -> tuple[list[int], list[byt
 def _stored_evidence(evidence: Evidence | None) -> bytes:
     if evidence is None or not evidence.time_stamps:
         return b""
-    return _encode_evidence(StoredEvidence(list(evidence.time_stamps)))
+    digest = material_digest(evidence.material) if evidence.material else b""
+    archive = list(evidence.archive_time_stamps)
+    return _encode_evidence(StoredEvidence(list(evidence.time_stamps), material=digest, archive_time_stamps=archive))
 
 
-def signature_row(record: Mapping[str, Any]) -> SignatureRow:
-    """The row in a database record of the query `evidence`."""
+@lru_cache(maxsize=64)
+def material_digest(material: bytes) -> bytes:
+    """The SHA-256 under which validation material is stored. Computed once for all documents that share it."""
+    return hashlib.sha256(material).digest()
+
+
+def wanted_material(record: Mapping[str, Any]) -> bytes:
+    """The digest of the validation material that a record of the query `evidence` refers to; empty where there is none."""
+    return _decode_evidence(record["evidence"]).material if record["evidence"] else b""
+
+
+def signature_row(record: Mapping[str, Any], materials: Mapping[bytes, bytes]) -> SignatureRow:
+    """The row in a database record of the query `evidence`. `materials` holds validation material by its digest.
+
+    What depends on material that is missing counts as missing too.
+    """
     evidence = None
     if record["signature"]:
         rest = _decode_evidence(record["evidence"]) if record["evidence"] else StoredEvidence()
-        evidence = Evidence(record["signature"], tuple(rest.time_stamps))
+        material = materials.get(rest.material, b"") if rest.material else b""
+        archive = tuple(rest.archive_time_stamps) if material else ()
+        evidence = Evidence(record["signature"], tuple(rest.time_stamps), material, archive)
     return SignatureRow(record["ordinal"], evidence, record["tries"])
 
 

@@ -65,6 +65,18 @@ SELECT documents_failed AS failed, finished_at FROM written;
 SELECT ordinal, signature, evidence, tries FROM signatures
 WHERE operation_id = $1 AND day = $2 AND ordinal = ANY ($3::integer[]);
 
+-- name: keep_materials
+-- Stores validation material of a day under its digest, unless it is there. The commit does not wait for the disk: the commit of
+-- the rows that refer to it comes later in the same log, and waits.
+WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO validation_materials (day, digest, content)
+SELECT $1, m.* FROM relaxed, unnest($2::bytea[], $3::bytea[]) m
+ON CONFLICT DO NOTHING;
+
+-- name: materials
+-- Validation material of a day, by its digests.
+SELECT digest, content FROM validation_materials WHERE day = $1 AND digest = ANY ($2::bytea[]);
+
 -- name: forget_tries
 -- Sets the sign calls of these documents to 0. A row that says 0 counts more than the tries which a payload of release 0.1 holds.
 INSERT INTO signatures (operation_id, day, ordinal) SELECT $1, $2, unnest($3::integer[])

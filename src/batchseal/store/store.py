@@ -18,9 +18,9 @@ from batchseal.store.columns import (
     outcome_columns,
     reference_key,
     signature_columns,
-    signature_row,
 )
 from batchseal.store.database import Connection, Database
+from batchseal.store.materials import MaterialTable
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
     WAKE_SECONDS,
@@ -60,6 +60,7 @@ class Store:
         self._instance = instance
         self._month: date | None = None  # the current month by the database's clock, if its partition is known to exist
         self._days: set[date] = set()  # days whose partition of signatures is known to exist
+        self._materials = MaterialTable()
 
     @classmethod
     async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
@@ -165,8 +166,8 @@ class Store:
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
             if record is None:
                 return None
-            month = month_of(operation.created_at)
-            changed = await connection.fetch(QUERIES["reopen_documents"], operation.id, month, list(ordinals))
+            asked_again = operation.id, month_of(operation.created_at), list(ordinals)
+            changed = await connection.fetch(QUERIES["reopen_documents"], *asked_again)
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
@@ -250,9 +251,9 @@ class Store:
         A document that has not been in a sign call has no row.
         """
         async with self._database.connection(caller) as connection:
-            asked = operation_id, day_of(created_at), list(ordinals)
-            records = await connection.fetch(QUERIES["evidence"], *asked)
-            return {record["ordinal"]: signature_row(record) for record in records}
+            day = day_of(created_at)
+            records = await connection.fetch(QUERIES["evidence"], operation_id, day, list(ordinals))
+            return await self._materials.rows(connection, day, records)
 
     async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
         """Every payload of the instance that is still needed: those of operations that were not purged."""
@@ -375,21 +376,19 @@ class Store:
         if durable:
             crash_site("signatures-unrecorded")
         try:
+            await self._materials.keep(connection, day, kept)
             row = await connection.fetchrow(
                 QUERIES["record_outcomes"],
-                operation_id,
-                month,
+                *(operation_id, month),
                 *columns[:-1],
-                fence,
-                last,
-                day,
+                *(fence, last, day),
                 *signature_columns(kept),
-                durable,
-                columns[-1],
+                *(durable, columns[-1]),
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
             self._days.discard(day)
+            self._materials.forget(day)
             raise
         return OperationEnd(*row) if row else None
 

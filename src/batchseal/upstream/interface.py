@@ -57,8 +57,8 @@ class Upstream(Protocol):
         """
         ...
 
-    async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
-        """For each signature value, in order: a verified time stamp token (DER), or the error that prevented it."""
+    async def stamp(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        """For each SHA-256 digest, in order: a verified time stamp token (DER), or the error that prevented it."""
         ...
 
     @property

@@ -135,8 +135,8 @@ class RemoteUpstream:
     def stamps(self) -> bool:
         return self._timestamps.configured
 
-    async def stamp(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
-        return await self._timestamps.stamp_all(signatures)
+    async def stamp(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        return await self._timestamps.stamp_all(imprints)
 
     @property
     def token_bytes(self) -> Mapping[str, int]:

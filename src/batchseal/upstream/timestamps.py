@@ -1,4 +1,4 @@
-"""Time stamps over signature values (RFC 3161), from several time stamp authorities in order of preference.
+"""Time stamps over digests (RFC 3161), from several time stamp authorities in order of preference.
 
 Owns the requests, the budget of each authority (a number of requests in a number of seconds), and the pause after a failure of
 an authority. Promises that each token was verified: nonce, imprint, time, signature, and a certificate for time stamps that leads
@@ -136,17 +136,16 @@ class Timestamps:
         except ValueError:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
 
-    async def stamp_all(self, signatures: Sequence[bytes]) -> list[bytes | TimestampFailed]:
-        """For each signature value, in order: a verified token (DER), or the error that prevented it."""
-        return list(await asyncio.gather(*map(self._stamp, signatures)))
+    async def stamp_all(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
+        """For each SHA-256 digest, in order: a verified token (DER), or the error that prevented it."""
+        return list(await asyncio.gather(*map(self._stamp, imprints)))
 
     async def close(self) -> None:
         for authority in self._authorities:
             await authority.close()
 
-    async def _stamp(self, signature: bytes) -> bytes | TimestampFailed:
+    async def _stamp(self, imprint: bytes) -> bytes | TimestampFailed:
         """Asks the authorities in turn, until one gives a token."""
-        imprint = hashlib.sha256(signature).digest()
         for authority in self._authorities:
             if authority.wait_seconds() <= 0:
                 with suppress(UpstreamError):

@@ -3,6 +3,7 @@
 The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -111,12 +112,12 @@ class Pades:
             )
         return results
 
-    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+    def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
         if prepared.level >= Level.T and not evidence.time_stamps:
-            return Need(NeedKind.TIME_STAMP, evidence.signature)
+            return Need(NeedKind.TIME_STAMP, hashlib.sha256(evidence.signature).digest())
         return None
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         return prepared.additional_bytes  # the reserved region is as long, whatever is in it
 
     def package(

@@ -28,12 +28,16 @@ UNBOOKED_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of a document. `without_signatures`: every ds:Signature in it is left out of the canonical form."""
+    """What is asked of a document. `without_signatures`: every ds:Signature in it is left out of the canonical form.
+
+    `keep_state`: the state of SHA-256 behind the canonical form is wanted, for an archive time stamp.
+    """
 
     location: Location
     digest_algorithm: str
     without_signatures: bool
     with_comments: bool
+    keep_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class CanonicalDocument:
 
     `prefixes` are the namespaces in scope at the insertion, `ids` all values of attributes named Id, ID, id and xml:id, and
     `signatures` the ranges of signatures that are there already, in bytes of the UTF-8 form of the document without its byte
-    order mark.
+    order mark. `state` is a kept `Sha256State`, where one was wanted.
     """
 
     digest: bytes
@@ -61,6 +65,7 @@ class CanonicalDocument:
     prefixes: Mapping[str, str]
     ids: frozenset[str]
     signatures: Sequence[tuple[int, int]]
+    state: bytes = b""
 
 
 Result = CanonicalDocument | DocumentUnsuitable
@@ -98,6 +103,7 @@ def _task(content: "Buffer", wish: Wish, *, transcoded: bool = False) -> Canonic
         without_signatures=wish.without_signatures,
         transcoded=transcoded,
         digest_algorithm=wish.digest_algorithm,
+        keep_state=wish.keep_state,
     )
 
 
@@ -133,7 +139,7 @@ def _document(
     removed, before, after = ("/", ">", f"</{found.parent}") if found.self_closed else ("", "", "")
     insertion = Insertion(source.original_offset(place), len(removed.encode(source.codec)), before, after, source.codec)
     signatures = [(start - before_start, end - before_start) for start, end in found.signatures]
-    return CanonicalDocument(found.digest, insertion, found.prefixes, found.ids, signatures)
+    return CanonicalDocument(found.digest, insertion, found.prefixes, found.ids, signatures, found.state)
 
 
 def _refused(content: "Buffer", found: CanonicalRefusal) -> DocumentUnsuitable:

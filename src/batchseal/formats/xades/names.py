@@ -2,6 +2,7 @@
 
 DS = "http://www.w3.org/2000/09/xmldsig#"
 XADES = "http://uri.etsi.org/01903/v1.3.2#"
+XADES_141 = "http://uri.etsi.org/01903/v1.4.1#"
 SIGNED_PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"
 
 EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"

@@ -1,4 +1,4 @@
-"""Writes XAdES signatures (ETSI EN 319 132-1, levels B and T) as text, from a template per credential and style.
+"""Writes XAdES signatures (ETSI EN 319 132-1) as text, from a template per credential and style.
 
 There is no XML serialiser: what is written here is its own canonical form, but for namespace declarations, which exclusive
 canonicalization repeats at the top of each part that is digested. So nothing here has white space between elements, empty
@@ -52,7 +52,7 @@ class Style:
     @property
     def ids(self) -> tuple[str, ...]:
         """Every id that the signature brings."""
-        kinds = ("signature", "reference", "value", "properties", "time-stamp")
+        kinds = ("signature", "reference", "value", "properties", "time-stamp", "archive-time-stamp")
         return tuple(f"{kind}-{self.suffix}" for kind in kinds)
 
 
@@ -75,7 +75,7 @@ class XadesTemplate:
             self._digest_method = names.DIGESTS[credential.digest_algorithm]
         except (ValueError, LookupError, TypeError) as problem:
             raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
-        signature_id, reference_id, value_id, properties_id, stamp_id = style.ids
+        signature_id, reference_id, value_id, properties_id, *_ = style.ids
         properties = self._signed_properties(credential, properties_id, reference_id, xades=XMLNS_XADES, ds=XMLNS_DS)
         before_digest, after_digest = self._signed_info(self._digest_text(properties), reference_id, properties_id)
         self._canonical_info = (
@@ -91,13 +91,12 @@ class XadesTemplate:
             + self._signed_properties(credential, properties_id, reference_id),
             "</xades:QualifyingProperties></ds:Object></ds:Signature>",
         )
-        self._fixed_bytes: dict[str, tuple[int, int, int]] = {}
-        self._stamp = (
-            f'<xades:UnsignedProperties><xades:UnsignedSignatureProperties><xades:SignatureTimeStamp Id="{stamp_id}">'
-            f'<ds:CanonicalizationMethod Algorithm="{names.EXCLUSIVE}"></ds:CanonicalizationMethod>'
-            "<xades:EncapsulatedTimeStamp>",
-            "</xades:EncapsulatedTimeStamp></xades:SignatureTimeStamp></xades:UnsignedSignatureProperties>"
-            "</xades:UnsignedProperties>",
+        self._fixed_bytes: dict[str, int] = {}
+        # What an archive time stamp is about, between the document and the unsigned properties: see `archived`.
+        self._archived = (
+            f"{properties}<ds:SignedInfo{XMLNS_DS}>{before_digest}",
+            f'{after_digest}</ds:SignedInfo><ds:SignatureValue{XMLNS_DS} Id="{value_id}">',
+            f"</ds:SignatureValue><ds:KeyInfo{XMLNS_DS}><ds:X509Data>{certificates}</ds:X509Data></ds:KeyInfo>",
         )
 
     def signed_info_digest(self, document_digest: bytes) -> bytes:
@@ -107,30 +106,34 @@ class XadesTemplate:
         state.update(b64encode(document_digest) + after)
         return state.digest()
 
-    def signature(self, document_digest: bytes, signature: bytes, time_stamp: bytes = b"") -> str:
-        """The ds:Signature element. `signature` is the value as the credential gives it, `time_stamp` a DER token.
+    def signature(self, document_digest: bytes, signature: bytes, unsigned: str = "") -> str:
+        """The ds:Signature element. `signature` is the value as the credential gives it, `unsigned` are unsigned properties.
 
         Raises ItemRejected for a signature value that is not as long as the credential's.
         """
         start, middle, rest, end = self._pieces
-        unsigned = _base64(time_stamp).join(self._stamp) if time_stamp else ""
         value = _base64(raw_value(signature, self.value_bytes, is_ecdsa=self.is_ecdsa))
         return "".join((start, _base64(document_digest), middle, value, rest, unsigned, end))
 
-    def encoded_bytes(self, codec: str, time_stamp_bytes: int) -> int:
-        """The bytes that `signature` takes in this encoding, with a token of so many bytes (0: none)."""
+    def archived(self, document_digest: bytes, signature: bytes) -> bytes:
+        """The canonical SignedProperties, SignedInfo, SignatureValue and KeyInfo, as an archive time stamp covers them.
+
+        SignedProperties is what the second reference is about, and so stands first, behind the document (EN 319 132-1 5.5.2.2).
+        """
+        start, middle, end = self._archived
+        value = _base64(raw_value(signature, self.value_bytes, is_ecdsa=self.is_ecdsa))
+        return "".join((start, _base64(document_digest), middle, value, end)).encode()
+
+    def encoded_bytes(self, codec: str) -> int:
+        """The bytes that `signature` takes in this encoding, without unsigned properties."""
         fixed = self._fixed_bytes.get(codec)
         if fixed is None:
             empty = [encoded(piece, codec) for piece in self._pieces]
             width = len(encoded("=", codec))
             # The digest and the signature value never change their lengths.
             values = base64_length(DIGEST_BYTES[self._digest_algorithm]) + base64_length(self.value_bytes)
-            stamp = width * sum(map(len, self._stamp))
-            fixed = self._fixed_bytes[codec] = sum(map(len, empty)) + width * values, stamp, width
-        bytes_without, bytes_around_stamp, width = fixed
-        if not time_stamp_bytes:
-            return bytes_without
-        return bytes_without + bytes_around_stamp + width * base64_length(time_stamp_bytes)
+            fixed = self._fixed_bytes[codec] = sum(map(len, empty)) + width * values
+        return fixed
 
     def _digest_text(self, canonical: str) -> str:
         return _base64(hashlib.new(self._digest_algorithm, canonical.encode()).digest())

@@ -1,4 +1,4 @@
-"""The format XAdES, levels B and T (ETSI EN 319 132-1): the original document with one ds:Signature element put into it.
+"""The format XAdES (ETSI EN 319 132-1): the original document with one ds:Signature element put into it.
 
 The signed file is: the original up to the insertion, the signature, the rest of the original. Where the parent is an empty
 element such as `<a/>`, it is opened into `<a>…</a>`, which has the same canonical form.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchseal._native.digest import Sha256State
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
     MAX_TIME_STAMP_BYTES,
@@ -28,6 +29,7 @@ from batchseal.document import (
 )
 from batchseal.errors import DocumentUnsuitable, ItemRejected
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
+from batchseal.formats.token import chain_of
 from batchseal.formats.xades import names
 from batchseal.formats.xades.canonical import CanonicalDocument, Insertion, Wish, canonicalise
 from batchseal.formats.xades.location import parse
@@ -36,11 +38,11 @@ from batchseal.formats.xades.template import (
     TRANSFORMS,
     Style,
     XadesTemplate,
-    base64_length,
     canonical_value,
     encoded,
     raw_value,
 )
+from batchseal.formats.xades.unsigned import properties, unsigned_properties
 from batchseal.operation import ContentType, SignError
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ MAX_SUFFIXES = 1000
 class Plan(msgspec.Struct, frozen=True):
     """How the signature is written, and where it goes, as it is stored. New fields have defaults.
 
+    `document_state` is a kept Sha256State behind the canonical document, with which the input of an archive time stamp begins.
     `version` says how the text is made of `style`. Who writes signatures in another way counts on, and keeps the way before.
     """
 
@@ -65,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     is_ecdsa: bool = False
     time_stamp_room: int = 0  # the length of the longest token, as far as it is part of `additional_bytes`
     version: int = 1
+    document_state: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -81,8 +85,6 @@ class Xades:
         options, cause = wanted.options, None
         if wanted.visible:
             cause = "a signature in XML cannot be visible"
-        elif wanted.level > Level.T:
-            cause = f"XAdES B-{wanted.level.name} is not offered yet"
         elif options.transform and options.transform not in TRANSFORMS:
             cause = f"signatureTransform {options.transform[:40]!r} is not one of {', '.join(TRANSFORMS)}"
         elif options.canonical and options.canonical not in CANONICAL_TRANSFORMS:
@@ -113,17 +115,24 @@ class Xades:
                 results.append(prepare_one(ordinal, wanted, canonical, credential, signing_time))
         return results
 
-    def next_need(self, prepared: Prepared, evidence: Evidence) -> Need | None:
+    def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
         if prepared.level >= Level.T and not evidence.time_stamps:
-            return Need(NeedKind.TIME_STAMP, stamped_text(_plan(prepared.plan), evidence))
+            text = stamped_text(_plan(prepared.plan), evidence)
+            return Need(NeedKind.TIME_STAMP, hashlib.sha256(text).digest())
+        if prepared.level >= Level.LT and not evidence.material:
+            chains = (credential.chain, chain_of(evidence.time_stamps[0]))
+            return Need(NeedKind.VALIDATION_MATERIAL, chains=chains)
+        if prepared.level >= Level.LTA and not evidence.archive_time_stamps:
+            return Need(NeedKind.ARCHIVE_TIME_STAMP, archived_digest(prepared, evidence, credential))
         return None
 
-    def added_bytes(self, prepared: Prepared, evidence: Evidence) -> int:
+    def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         if not evidence.time_stamps:
             return prepared.additional_bytes
         plan = _plan(prepared.plan)
-        unused = base64_length(plan.time_stamp_room) - base64_length(len(evidence.time_stamps[0]))
-        return prepared.additional_bytes - unused * len(encoded("=", plan.insertion.codec))
+        width = len(encoded("=", plan.insertion.codec))
+        room = stamped_length(plan.style, plan.time_stamp_room) if plan.time_stamp_room else 0
+        return prepared.additional_bytes + width * (len(unsigned_properties(evidence, plan.style.ids)) - room)
 
     def package(
         self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
@@ -133,16 +142,11 @@ class Xades:
         # What is written here was signed when it was prepared, perhaps by another release.
         if template.signed_info_digest(prepared.document_digest) != prepared.digest:
             raise ItemRejected("the signature is about another text than the one that is written here")
-        time_stamp = b""
-        if prepared.level >= Level.T:
-            if not evidence.time_stamps:
-                raise ItemRejected("the time stamp is missing")
-            time_stamp = evidence.time_stamps[0]
-            if hashlib.sha256(stamped_text(plan, evidence)).digest() not in time_stamp:
-                raise ItemRejected("the time stamp is about another text than the one that is written here")
+        check_evidence(prepared, plan, evidence, credential)
         where = plan.insertion
         view = original if isinstance(original, Stretch) else memoryview(original).cast("B")
-        signature = template.signature(prepared.document_digest, evidence.signature, time_stamp)
+        unsigned = unsigned_properties(evidence, plan.style.ids) if prepared.level >= Level.T else ""
+        signature = template.signature(prepared.document_digest, evidence.signature, unsigned)
         text = encoded(f"{where.before}{signature}{where.after}", where.codec)
         segments = (view[: where.offset], text, view[where.offset + where.removed_bytes :])
         return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
@@ -154,6 +158,43 @@ def stamped_text(plan: Plan, evidence: Evidence) -> bytes:
     return canonical_value(plan.style, raw)
 
 
+def archived_digest(prepared: Prepared, evidence: Evidence, credential: Credential) -> bytes:
+    """The SHA-256 digest that an archive time stamp is about (EN 319 132-1 5.5.2.2). Raises ItemRejected.
+
+    Its input is what the references are about, then SignedInfo, SignatureValue and KeyInfo, then the unsigned properties, each in
+    canonical form. Only what stands behind the document is digested here.
+    """
+    plan = _plan(prepared.plan)
+    if not plan.document_state:
+        raise ItemRejected("the document was prepared without what an archive time stamp needs")
+    template, state = XadesTemplate.cached(credential, plan.style), Sha256State(plan.document_state)
+    state.update(template.archived(prepared.document_digest, evidence.signature))
+    state.update(properties(evidence, plan.style.ids, canonical=True).encode())
+    return state.digest()
+
+
+def check_evidence(prepared: Prepared, plan: Plan, evidence: Evidence, credential: Credential) -> None:
+    """Raises ItemRejected where the evidence is less than the level asks for, or about something else."""
+    other = "is about another text than the one that is written here"
+    if prepared.level >= Level.T:
+        if not evidence.time_stamps:
+            raise ItemRejected("the time stamp is missing")
+        if hashlib.sha256(stamped_text(plan, evidence)).digest() not in evidence.time_stamps[0]:
+            raise ItemRejected(f"the time stamp {other}")
+    if prepared.level >= Level.LT and not evidence.material:
+        raise ItemRejected("the validation material is missing")
+    if prepared.level >= Level.LTA:
+        if not evidence.archive_time_stamps:
+            raise ItemRejected("the archive time stamp is missing")
+        if archived_digest(prepared, evidence, credential) not in evidence.archive_time_stamps[0]:
+            raise ItemRejected(f"the archive time stamp {other}")
+
+
+def stamped_length(style: Style, token_bytes: int) -> int:
+    """The length of unsigned properties that hold only a time stamp of so many bytes."""
+    return len(unsigned_properties(Evidence(b"", (bytes(token_bytes),)), style.ids))
+
+
 def prepare_one(
     ordinal: int, wanted: Description, found: CanonicalDocument, credential: Credential, signing_time: datetime
 ) -> Prepared | Refusal:
@@ -163,7 +204,9 @@ def prepare_one(
         return Refusal(SignError.NOT_SIGNABLE, "the ids of the document leave none for a signature")
     template, where = XadesTemplate.cached(credential, style), found.insertion
     room = MAX_TIME_STAMP_BYTES if wanted.level >= Level.T else 0
-    text_bytes = template.encoded_bytes(where.codec, room)
+    text_bytes = template.encoded_bytes(where.codec)
+    if room:
+        text_bytes += len(encoded("=", where.codec)) * stamped_length(style, room)
     around_bytes = len(encoded(where.before + where.after, where.codec)) - where.removed_bytes
     return Prepared(
         ordinal=ordinal,
@@ -173,7 +216,7 @@ def prepare_one(
         fingerprint=credential.fingerprint,
         level=wanted.level,
         additional_bytes=text_bytes + around_bytes,
-        plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room)),
+        plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room, document_state=found.state)),
         time_stamp_bytes=room,
     )
 
@@ -208,6 +251,7 @@ def wish(wanted: Description, credential: Credential) -> Wish:
         digest_algorithm=credential.digest_algorithm,
         without_signatures=wanted.options.transform in ("XPATH", "XPATH2_FILTER"),
         with_comments=reference_uri(wanted) == names.WHOLE_DOCUMENT_WITH_COMMENTS,
+        keep_state=wanted.level >= Level.LTA,
     )
 
 

@@ -1,0 +1,173 @@
+"""Judges signatures of level T, LT and LTA by the standards alone, with lxml, asn1crypto and cryptography.
+
+Imprints are recomputed (EN 319 132-1 5.3 and 5.5.2.2, EN 319 122-1 5.3 and 5.5), and for each certificate that somebody must
+trust there has to be an answer about its revocation. Nothing of the code that writes signatures is used.
+"""
+
+import copy
+import hashlib
+from base64 import b64decode
+from typing import Any
+
+from asn1crypto import cms, core, crl, ocsp, x509
+from cryptography import x509 as cx509
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from lxml import etree
+
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
+XADES_141 = "{http://uri.etsi.org/01903/v1.4.1#}"
+ARCHIVE, HASH_INDEX = "0.4.0.1733.2.4", "0.4.0.19122.1.5"
+
+
+class HashIndex(core.Sequence):  # type: ignore[misc]
+    """ATSHashIndexV3 (EN 319 122-1 5.5.2)."""
+
+    _fields = [  # noqa: RUF012
+        ("algorithm", cms.DigestAlgorithm),
+        ("certificates", core.SequenceOf, {"spec": core.OctetString}),
+        ("crls", core.SequenceOf, {"spec": core.OctetString}),
+        ("attributes", core.SequenceOf, {"spec": core.OctetString}),
+    ]
+
+
+def canonical(element: Any) -> bytes:
+    return bytes(etree.tostring(element, method="c14n", exclusive=True, with_comments=False, with_tail=False))
+
+
+def check_token(token: bytes, stamped: bytes) -> list[Any]:
+    """The token must be about `stamped`, and signed by a certificate in it. Returns its certificates, the signer's first."""
+    signed = cms.ContentInfo.load(token)["content"]
+    info = signed["encap_content_info"]["content"].parsed
+    imprint = info["message_imprint"]
+    name = imprint["hash_algorithm"]["algorithm"].native
+    assert imprint["hashed_message"].native == hashlib.new(name, stamped).digest()
+    (signer,) = signed["signer_infos"]
+    certificates = [choice.chosen for choice in signed["certificates"]]
+    (leaf,) = [one for one in certificates if one.serial_number == signer["sid"].chosen["serial_number"].native]
+    attributes = {one["type"].native: one["values"][0] for one in signer["signed_attrs"]}
+    algorithm = signer["digest_algorithm"]["algorithm"].native
+    content = signed["encap_content_info"]["content"].contents
+    assert attributes["message_digest"].native == hashlib.new(algorithm, content).digest()
+    key: Any = cx509.load_der_x509_certificate(leaf.dump()).public_key()
+    text = b"\x31" + signer["signed_attrs"].dump()[1:]
+    digest = {"sha256": "SHA256", "sha384": "SHA384", "sha512": "SHA512"}[algorithm]
+    from cryptography.hazmat.primitives import hashes
+
+    hashing = getattr(hashes, digest)()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signer["signature"].native, text, ec.ECDSA(hashing))
+    else:
+        key.verify(signer["signature"].native, text, padding.PKCS1v15(), hashing)
+    return [leaf, *(one for one in certificates if one is not leaf)]
+
+
+def check_material(leaves: list[Any], certificates: list[Any], responses: list[bytes], crls: list[bytes]) -> None:
+    """Every certificate above these leaves is there, and an OCSP response or CRL about each that is no root."""
+    answered = set()
+    for der in responses:
+        basic = ocsp.OCSPResponse.load(der).response_data
+        answered |= {one["cert_id"]["serial_number"].native for one in basic["responses"]}
+        assert all(one["cert_status"].name == "good" for one in basic["responses"])
+    lists = [crl.CertificateList.load(der) for der in crls]
+    for leaf in leaves:
+        at = leaf
+        while at.subject != at.issuer:
+            listed = [one for one in lists if one.issuer == at.issuer]
+            assert at.serial_number in answered or listed, f"no revocation data about {at.subject.native}"
+            issuers = [one for one in certificates if one.subject == at.issuer]
+            assert issuers, f"no issuer of {at.subject.native}"
+            at = issuers[0]
+
+
+def xades_level(content: bytes) -> str:
+    """The level of the one XAdES signature over the whole document, after all of it was recomputed."""
+    root = etree.fromstring(content)
+    (signature,) = root.iter(f"{DS}Signature")
+    properties = signature.find(f".//{XADES}UnsignedSignatureProperties")
+    if properties is None:
+        return "B"
+    value = signature.find(f"{DS}SignatureValue")
+    stamp = properties.find(f"{XADES}SignatureTimeStamp")
+    stampers = check_token(b64decode(stamp.findtext(f"{XADES}EncapsulatedTimeStamp")), canonical(value))
+    if properties.find(f"{XADES}RevocationValues") is None:
+        return "T"
+
+    def ders(path: str) -> list[bytes]:
+        return [b64decode(one.text) for one in signature.iterfind(path)]
+
+    own = [x509.Certificate.load(one) for one in ders(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")]
+    more = [
+        x509.Certificate.load(one) for one in ders(f".//{XADES}CertificateValues/{XADES}EncapsulatedX509Certificate")
+    ]
+    responses = ders(f".//{XADES}RevocationValues/{XADES}OCSPValues/{XADES}EncapsulatedOCSPValue")
+    crls = ders(f".//{XADES}RevocationValues/{XADES}CRLValues/{XADES}EncapsulatedCRLValue")
+    check_material([own[0], stampers[0]], [*own, *more, *stampers], responses, crls)
+    archive = properties.find(f"{XADES_141}ArchiveTimeStamp")
+    if archive is None:
+        return "LT"
+    signed_properties = signature.find(f".//{XADES}SignedProperties")
+    covered = _document_without(root) + canonical(signed_properties)
+    covered += b"".join(
+        canonical(signature.find(f"{DS}{name}")) for name in ("SignedInfo", "SignatureValue", "KeyInfo")
+    )
+    for one in properties:
+        if one is archive:
+            break
+        covered += canonical(one)
+    check_token(b64decode(archive.findtext(f"{XADES}EncapsulatedTimeStamp")), covered)
+    return "LTA"
+
+
+def _document_without(root: Any) -> bytes:
+    """What the first reference is about: the canonical document without its signature."""
+    tree = copy.deepcopy(root.getroottree())
+    (signature,) = tree.iter(f"{DS}Signature")
+    parent, before = signature.getparent(), signature.getprevious()
+    if before is not None:
+        before.tail = (before.tail or "") + (signature.tail or "")
+    else:
+        parent.text = (parent.text or "") + (signature.tail or "")
+    parent.remove(signature)
+    return bytes(etree.tostring(tree, method="c14n", exclusive=True, with_comments=False))
+
+
+def cades_level(whole: bytes, content: bytes) -> str:
+    """The level of a CAdES signature over `content`, attached or detached, after all of it was recomputed."""
+    data = cms.ContentInfo.load(whole, strict=True)["content"]
+    (signer,) = data["signer_infos"]
+    unsigned = {one["type"].dotted: one["values"][0] for one in signer["unsigned_attrs"] or ()}
+    if not unsigned:
+        return "B"
+    stampers = check_token(unsigned["1.2.840.113549.1.9.16.2.14"].dump(), signer["signature"].native)
+    if not len(data["crls"] or ()):
+        return "T"
+    others = [one.chosen for one in data["crls"] if one.name == "other"]
+    assert data["version"].native == ("v5" if others else "v1")
+    assert {one["other_rev_info_format"].dotted for one in others} <= {"1.3.6.1.5.5.7.16.2"}
+    crls = [one.chosen.dump() for one in data["crls"] if one.name != "other"]
+    certificates = [choice.chosen for choice in data["certificates"]]
+    (leaf,) = [one for one in certificates if one.serial_number == signer["sid"].chosen["serial_number"].native]
+    responses = [one["other_rev_info"].dump() for one in others]
+    check_material([leaf, stampers[0]], [*certificates, *stampers], responses, crls)
+    if ARCHIVE not in unsigned:
+        return "LT"
+    token = cms.ContentInfo.load(unsigned[ARCHIVE].dump())
+    (stamper,) = token["content"]["signer_infos"]
+    (raw,) = [one["values"][0].dump() for one in stamper["unsigned_attrs"] if one["type"].dotted == HASH_INDEX]
+    index = HashIndex.load(raw, strict=True)
+
+    def digests(values: list[bytes]) -> set[bytes]:
+        return {hashlib.sha256(value).digest() for value in values}
+
+    assert index["algorithm"]["algorithm"].native == "sha256"
+    assert set(index["certificates"].native) == digests([one.dump() for one in data["certificates"]])
+    assert set(index["crls"].native) == digests([one.dump() for one in data["crls"]])
+    before = [one for one in signer["unsigned_attrs"] if one["type"].dotted != ARCHIVE]
+    assert set(index["attributes"].native) == digests(
+        [a["type"].dump() + v.dump() for a in before for v in a["values"]]
+    )
+    names = ("version", "sid", "digest_algorithm", "signed_attrs", "signature_algorithm", "signature")
+    covered = data["encap_content_info"]["content_type"].dump() + hashlib.sha256(content).digest()
+    check_token(token.dump(), covered + b"".join(signer[name].dump() for name in names) + raw)
+    return "LTA"

@@ -1,0 +1,131 @@
+"""A small public key infrastructure in memory: a root, a signer, a time stamp authority, and what tells of their revocation."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from asn1crypto import algos, cms, core, tsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.support.signing_keys import DIGESTS, Signer
+
+from batchseal.document import Credential
+from batchseal.formats.material import Material
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Issued:
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+
+class SmallPki:
+    """`Materials` as well: an OCSP response about the signer, a CRL about what the root has issued."""
+
+    def __init__(self, digest_algorithm: str = "sha256") -> None:
+        self.root = self._issued("Root", None)
+        self.leaf, self.authority = self._issued("Seal", self.root), self._issued("Time", self.root)
+        chain = (self.leaf.der, self.root.der)
+        fingerprint = hashlib.sha256(b"".join(chain)).digest()
+        self.signer = Signer(self.leaf.key, Credential("seal", chain, "ec", 73, digest_algorithm, fingerprint))
+        self.asked = 0
+
+    def _issued(self, name: str, by: Issued | None) -> Issued:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = x509.CertificateBuilder(
+            by.certificate.subject if by else subject, subject, key.public_key(), x509.random_serial_number()
+        )
+        now = datetime.now(UTC)
+        builder = builder.not_valid_before(now - DAY).not_valid_after(now + 9 * DAY)
+        builder = builder.add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
+        if name == "Time":
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        return Issued(key, builder.sign(by.key if by else key, hashes.SHA256()))
+
+    def token(self, imprint: bytes) -> bytes:
+        """A time stamp token about a SHA-256 digest."""
+        info = tsp.TSTInfo(
+            {
+                "version": "v1",
+                "policy": "1.2.3",
+                "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": imprint},
+                "serial_number": 1,
+                "gen_time": datetime.now(UTC).replace(microsecond=0),
+            }
+        )
+        certificate = asn1_x509.Certificate.load(self.authority.der)
+        attributes = cms.CMSAttributes(
+            [
+                cms.CMSAttribute({"type": "content_type", "values": ["tst_info"]}),
+                cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(info.dump()).digest()]}),
+            ]
+        )
+        signer = cms.SignerInfo(
+            {
+                "version": "v1",
+                "sid": cms.SignerIdentifier(
+                    {
+                        "issuer_and_serial_number": {
+                            "issuer": certificate.issuer,
+                            "serial_number": certificate.serial_number,
+                        }
+                    }
+                ),
+                "digest_algorithm": {"algorithm": "sha256"},
+                "signed_attrs": attributes,
+                "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}),
+                "signature": self.authority.key.sign(attributes.dump(), ec.ECDSA(hashes.SHA256())),
+            }
+        )
+        signed = cms.SignedData(
+            {
+                "version": "v3",
+                "digest_algorithms": [{"algorithm": "sha256"}],
+                "encap_content_info": {"content_type": "tst_info", "content": core.ParsableOctetString(info.dump())},
+                "certificates": [certificate],
+                "signer_infos": [signer],
+            }
+        )
+        return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+    async def material(self, chains: Sequence[Sequence[bytes]]) -> Material:
+        self.asked += 1
+        return self.present()
+
+    def present(self) -> Material:
+        now = datetime.now(UTC)
+        response = (
+            ocsp.OCSPResponseBuilder()
+            .add_response(
+                self.leaf.certificate,
+                self.root.certificate,
+                hashes.SHA256(),
+                ocsp.OCSPCertStatus.GOOD,
+                now,
+                now + DAY,
+                None,
+                None,
+            )
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, self.root.certificate)
+            .sign(self.root.key, DIGESTS["sha256"])
+        )
+        revoked = x509.CertificateRevocationListBuilder(self.root.certificate.subject, now, now + DAY)
+        crl = revoked.sign(self.root.key, hashes.SHA256())
+        return Material(
+            (self.leaf.der, self.root.der, self.authority.der),
+            (response.public_bytes(Encoding.DER),),
+            (crl.public_bytes(Encoding.DER),),
+        )
