@@ -324,3 +324,30 @@ class TimestampFailed(UpstreamError):
 
     sign_error = SignError.TIMESTAMP_SIGN_ERROR
     try_again = True
+
+
+# --- validation material --------------------------------------------------------------------------------------------
+
+
+class MaterialUnavailable(UpstreamError):
+    """Validation material cannot be had at the moment.
+
+    This counts as a try of no document: its signature is kept.
+    """
+
+    try_again = True
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)
+
+
+class CertificateRevoked(UpstreamError):
+    """A certificate was revoked."""
+
+    sign_error = SignError.INVALID_CERTIFICATE_SIGN_ERROR
+
+
+class MaterialImpossible(UpstreamError):
+    """There can be no validation material for a certificate."""
+
+    sign_error = SignError.CONFIGURATION_SIGN_ERROR
