@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from batchseal.errors import CertificateRevoked, MaterialUnavailable
 from batchseal.upstream.answers import looks_like, refusing
@@ -24,6 +25,7 @@ from batchseal.upstream.verify import DIGESTS
 
 CLOCK = timedelta(minutes=5)  # the largest difference between a responder's clock and ours
 MAX_ANSWER_BYTES = 64 << 10
+DER = serialization.Encoding.DER
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,12 @@ def judge(
         raise CertificateRevoked(f"{name} was revoked, says the OCSP responder")
     if verdict != "good":
         raise CertificateRevoked(f"{name} is unknown to the OCSP responder of its issuer")
-    return GoodAnswer(data, until, responder and responder.public_bytes(serialization.Encoding.DER))
+    return GoodAnswer(data, until, None if responder is None else responder.public_bytes(DER))
 
 
 def _key_bits(certificate: x509.Certificate) -> bytes:
     """The subject's public key as OCSP digests it: the content of the BIT STRING alone (RFC 6960 4.1.1)."""
-    read = asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
+    read = asn1_x509.Certificate.load(certificate.public_bytes(DER))
     return bytes(read.public_key["public_key"])
 
 
@@ -90,7 +92,7 @@ def _responder(basic: Any, issuer: x509.Certificate, now: datetime) -> x509.Cert
     def is_named(certificate: x509.Certificate) -> bool:
         if named.name == "by_key":
             return bool(named.native == hashlib.sha1(_key_bits(certificate), usedforsecurity=False).digest())
-        return bool(named.chosen.dump() == certificate.subject.public_bytes())
+        return bool(named.chosen.chosen.dump() == certificate.subject.public_bytes())
 
     if is_named(issuer):
         return None
@@ -100,7 +102,7 @@ def _responder(basic: Any, issuer: x509.Certificate, now: datetime) -> x509.Cert
             continue
         certificate.verify_directly_issued_by(issuer)
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        if x509.ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
+        if ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
             break
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             raise MaterialUnavailable("the certificate of the OCSP responder is not valid now")
