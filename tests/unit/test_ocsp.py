@@ -99,31 +99,33 @@ STRANGER = issued("Stranger", OTHER_KEY, purposes=RIGHT)
 EXPIRED = issued("Expired", OTHER_KEY, ROOT, ROOT_KEY, purposes=RIGHT, days=0)
 
 
+RIGHTLESS, UNREADABLE = "who has no right to", "cannot be read"
+TRY_LATER = builder.OCSPResponseBuilder.build_unsuccessful(builder.OCSPResponseStatus.TRY_LATER)
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "cause"),
     [
-        answer(responder=NO_RIGHT, key=OTHER_KEY),
-        answer(responder=NO_PURPOSE, key=OTHER_KEY),
-        answer(responder=STRANGER, key=OTHER_KEY),
-        answer(responder=EXPIRED, key=OTHER_KEY),
-        answer(responder=issued("Root", OTHER_KEY), key=OTHER_KEY),  # in the issuer's name, by another key
-        answer(about=NEIGHBOUR),
-        answer(about=NEIGHBOUR, status=builder.OCSPCertStatus.REVOKED),
-        answer(begins=NOW - 3 * DAY, ends=NOW - DAY),
-        answer(begins=NOW - 3 * DAY, ends=NOW + DAY),  # within its dates, but older than the greatest age
-        answer(begins=NOW + HOUR, ends=NOW + DAY),
-        builder.OCSPResponseBuilder.build_unsuccessful(builder.OCSPResponseStatus.TRY_LATER).public_bytes(
-            serialization.Encoding.DER
-        ),
-        b"",
-        b"<html>busy</html>",
-        answer()[:-40],
-        answer() + b"\0",
-        b"\x30\x80" * 20_000,
-        b"\x30\x84\xff\xff\xff\xff",
-        bytes(ocsp.MAX_ANSWER_BYTES + 1),
+        (answer(responder=NO_RIGHT, key=OTHER_KEY), RIGHTLESS),
+        (answer(responder=NO_PURPOSE, key=OTHER_KEY), RIGHTLESS),
+        (answer(responder=STRANGER, key=OTHER_KEY), RIGHTLESS),
+        (answer(responder=EXPIRED, key=OTHER_KEY), "is not valid now"),
+        (answer(responder=issued("Root", OTHER_KEY), key=OTHER_KEY), "does not verify"),
+        (answer(about=NEIGHBOUR), "about another certificate"),
+        (answer(about=NEIGHBOUR, status=builder.OCSPCertStatus.REVOKED), "about another certificate"),
+        (answer(begins=NOW - 3 * DAY, ends=NOW - DAY), "too old"),
+        (answer(begins=NOW - 3 * DAY, ends=NOW + DAY), "too old"),  # within its dates, but above the greatest age
+        (answer(begins=NOW + HOUR, ends=NOW + DAY), "of the future"),
+        (TRY_LATER.public_bytes(serialization.Encoding.DER), "answered try_later"),
+        (b"", "it is empty"),
+        (b"<html>busy</html>", "looks like an HTML"),
+        (answer()[:-40], UNREADABLE),
+        (answer() + b"\0", UNREADABLE),
+        (b"\x30\x80" * 20_000, UNREADABLE),
+        (b"\x30\x84\xff\xff\xff\xff", UNREADABLE),
+        (bytes(ocsp.MAX_ANSWER_BYTES + 1), "larger than"),
     ],
 )
-def test_an_answer_that_does_not_count_is_no_verdict(data):
-    with pytest.raises(MaterialUnavailable):
+def test_an_answer_that_does_not_count_is_no_verdict(data, cause):
+    with pytest.raises(MaterialUnavailable, match=cause):
         judged(data)

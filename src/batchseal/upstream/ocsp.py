@@ -100,14 +100,22 @@ def _responder(basic: Any, issuer: x509.Certificate, now: datetime) -> x509.Cert
         certificate = x509.load_der_x509_certificate(entry.dump())
         if not is_named(certificate):
             continue
-        certificate.verify_directly_issued_by(issuer)
-        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        if ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
+        if not _has_right(certificate, issuer):
             break
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             raise MaterialUnavailable("the certificate of the OCSP responder is not valid now")
         return certificate
     raise MaterialUnavailable("the OCSP answer is signed by somebody who has no right to")
+
+
+def _has_right(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer itself has issued this certificate, and for OCSP answers."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (InvalidSignature, TypeError, ValueError, x509.ExtensionNotFound):
+        return False
+    return ExtendedKeyUsageOID.OCSP_SIGNING in purposes
 
 
 def _verify(basic: Any, signer: x509.Certificate) -> None:
