@@ -12,5 +12,7 @@ verified before it leaves this package. Leaves to others which digests must be s
     transport, answers       HTTP; failed calls as typed errors
     local, pkcs11, pkcs11_process   the provider with keys on this machine: PKCS#12 files and PKCS#11 tokens
     timestamps, trust        time stamp authorities (RFC 3161), and the roots that are trusted for them
+    places                   where a certificate says that its status can be asked for
+    ocsp, crl                which OCSP answers (RFC 6960) and lists of revoked certificates (RFC 5280) count
     remarks                  what an operator should know about a certificate
 """

@@ -109,7 +109,7 @@ def proxy_address(host: str, port: int) -> str | None:
 
 
 class Transport:
-    """Sends POST requests to one address, over connections that stay open. Must be used and closed in the same event loop."""
+    """Sends requests to one address, over connections that stay open. Must be used and closed in the same event loop."""
 
     def __init__(self, address: str, route: Route = Route()) -> None:
         self.address = address
@@ -148,6 +148,13 @@ class Transport:
             raise error_of_answer(self.address, status, answered, {})
         return data
 
+    async def fetch(self, deadline_seconds: float, max_answer_bytes: int) -> bytes:
+        """The body at the address itself, by GET. Raises UpstreamError, also for a body of more than `max_answer_bytes`."""
+        status, answered, data = await self._send("", None, {}, deadline_seconds, max_answer_bytes, method="GET")
+        if status != 200:
+            raise error_of_answer(self.address, status, answered, {})
+        return data
+
     async def _send(
         self,
         path: str,
@@ -155,12 +162,15 @@ class Transport:
         headers: Mapping[str, str],
         deadline_seconds: float,
         max_answer_bytes: int,
+        *,
+        method: str = "POST",
     ) -> tuple[int, Mapping[str, str], bytes]:
         # With TLS, the proxy reads the headers of the CONNECT request; without TLS, it reads those of the call itself.
         for_proxy = self.route.authentication() if self.proxy else {}
         with_call = {} if self.address.startswith("https:") else for_proxy
         try:
-            async with self._open_session().post(
+            async with self._open_session().request(
+                method,
                 self.address + path,
                 data=body,
                 headers={"Accept-Encoding": "identity", **headers, **with_call},
