@@ -180,7 +180,7 @@ async def test_a_list_is_asked_for_where_the_responder_is_away(house: House) -> 
 async def test_a_list_that_says_revoked_counts_as_well(house: House) -> None:
     house.responder.away = {"ocsp"}
     house.responder.revoked.add(house.responder.seal.serial_number)
-    with pytest.raises(CertificateRevoked, match="CN=Seal was revoked on .* says the CRL"):
+    with pytest.raises(CertificateRevoked, match=r"CN=Seal was revoked on .* says the CRL"):
         await house.revocation().check(house.responder.chain)
 
 
