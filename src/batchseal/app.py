@@ -43,6 +43,7 @@ from batchseal.system.waits import said_when_long
 if TYPE_CHECKING:
     from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
+    from batchseal.formats.material import Materials
     from batchseal.intake.schema import Limits
     from batchseal.signer.preparation import Reserve
     from batchseal.signer.queue import SigningQueue
@@ -95,7 +96,7 @@ def limits_of(settings: Settings) -> "Limits":
 
 def formats_of(settings: Settings, memory: Memory) -> Formats:
     """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
-    return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
+    return Formats(has_time_stamps=bool(settings.timestamp_urls), has_materials=True, memory=memory)
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -215,13 +216,25 @@ def signing_queue(
     room: "StampRoom",
     pool: SharedPool,
     reserve: "Reserve",
+    materials: "Materials",
 ) -> "SigningQueue":
     """The queue of the signer process, with what signs."""
     from batchseal.signer.queue import Pace, SigningQueue
     from batchseal.signer.run import Signing
 
     tries = settings.upstream_tries
-    signing = Signing(store, upstream, payloads, formats, room, pool, tries=tries, reserve=reserve)
+    signing = Signing(
+        store,
+        upstream,
+        payloads,
+        formats,
+        room,
+        pool,
+        tries=tries,
+        reserve=reserve,
+        materials=materials,
+        check_revocation=settings.check_revocation,
+    )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
 
@@ -234,10 +247,12 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.remote import RemoteUpstream
+    from batchseal.upstream.revocation import Revocation
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
@@ -246,9 +261,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await migrate(settings, store)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
-    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
         log.warning("documents will be refused for their level", cause=problem)
-    upstream = RemoteUpstream(settings, services)
+    revocation = Revocation.of(settings, RevocationAnswers(store.database))
+    upstream = RemoteUpstream(settings, services, revocation=revocation)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool, instance, payloads = native_pool(settings), UUID(settings.instance), payload_store(settings)
@@ -265,7 +281,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     room = StampRoom(TimeStampSizes(store.database), upstream)
     formats = formats_of(settings, WorkingMemory(ledger))
     reserve = admission_of(settings, services, ledger, payloads).reserved
-    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve)
+    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()

@@ -236,6 +236,15 @@ def bytes_in(segment: "Buffer | Stretch") -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Material:
+    """Validation material: what a verifier needs to judge certificates later. All in DER, without duplicates."""
+
+    certificates: tuple[bytes, ...] = ()  # issuers, responders; the signer's own chain included
+    ocsp_responses: tuple[bytes, ...] = ()  # OCSPResponse (RFC 6960)
+    crls: tuple[bytes, ...] = ()  # CertificateList (RFC 5280)
+
+
+@dataclass(frozen=True, slots=True)
 class SignedDocument:
     """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory.
 

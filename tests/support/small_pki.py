@@ -15,8 +15,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support.signing_keys import DIGESTS, Signer
 
-from batchseal.document import Credential
-from batchseal.formats.material import Material
+from batchseal.document import Credential, Material
 
 DAY = timedelta(days=1)
 
@@ -105,6 +104,9 @@ class SmallPki:
             }
         )
         return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+    async def check(self, chain: Sequence[bytes]) -> None:
+        pass
 
     async def material(self, chains: Sequence[Sequence[bytes]]) -> Material:
         self.asked += 1

@@ -85,7 +85,7 @@ async def check_configuration(settings: Settings) -> str:
     services = client_services(settings, strict=True)
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
-    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
         raise ConfigurationError("; ".join(problems))
     if services.present:
         return f"{len(services.ids())} client services in {settings.services_file}"
@@ -119,12 +119,16 @@ async def check_upstream(settings: Settings) -> str:
         return "the built-in sandbox, because there is no --service-domain; its signatures are for trials only"
     from cryptography.x509 import load_der_x509_certificate
 
+    from batchseal.app import signature_defaults
+    from batchseal.document import Level
     from batchseal.operation import Caller
     from batchseal.settings.client_services import client_services
     from batchseal.upstream.remote import RemoteUpstream
+    from batchseal.upstream.revocation import NothingKept, Revocation
 
     services = client_services(settings, remarks=False)
-    upstream = RemoteUpstream(settings, services)
+    revocation = Revocation.of(settings, NothingKept())
+    upstream, hosts = RemoteUpstream(settings, services, revocation=revocation), set[str]()
     try:
         if problem := await upstream.health():
             raise ConfigurationError(f"{settings.upstream_address}: {problem}")
@@ -133,6 +137,9 @@ async def check_upstream(settings: Settings) -> str:
                 continue
             try:
                 credential = await upstream.credential(Caller(service.id))
+                if settings.check_revocation or signature_defaults(settings, services, service.id).level > Level.T:
+                    await revocation.check(credential.chain)
+                    hosts.update(await revocation.hosts(credential.chain))
             except BatchsealError as refusal:
                 raise ConfigurationError(f"client service {service.id}: {refusal.cause}") from None
             ends = load_der_x509_certificate(credential.chain[0]).not_valid_after_utc
@@ -141,6 +148,8 @@ async def check_upstream(settings: Settings) -> str:
         remarks = (await upstream.state()).remarks
     finally:
         await upstream.close()
+    if hosts:
+        remarks = [*remarks, f"certificates are asked about at {', '.join(sorted(hosts))}"]
     return "; ".join([f"{settings.upstream_address} signs for {len(services.ids())} client services", *remarks])
 
 

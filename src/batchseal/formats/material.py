@@ -5,24 +5,23 @@ share it, so that it is never copied for each of them.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Validation material: what a verifier needs to judge certificates later. All in DER, without duplicates."""
-
-    certificates: tuple[bytes, ...] = ()  # issuers, responders; the signer's own chain included
-    ocsp_responses: tuple[bytes, ...] = ()  # OCSPResponse (RFC 6960)
-    crls: tuple[bytes, ...] = ()  # CertificateList (RFC 5280)
+from batchseal.document import Material
 
 
 class Materials(Protocol):
-    """Gives validation material."""
+    """Gives validation material. The first certificate of a chain is that of the signer or of the authority, in DER."""
+
+    async def check(self, chain: Sequence[bytes]) -> None:
+        """Returns if none of the certificates that lead from the first one of `chain` to a root was revoked.
+
+        Raises as `material` does.
+        """
+        ...
 
     async def material(self, chains: Sequence[Sequence[bytes]]) -> Material:
         """Material for every certificate of these chains (leaf first), issuers and OCSP responders included.

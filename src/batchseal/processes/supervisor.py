@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
@@ -117,9 +118,11 @@ class Supervisor:
             sandbox.arguments = (*sandbox.arguments, f"--port={address.rpartition(':')[2]}")
             # The sandbox is on loopback, which the outbound proxy is not for.
             settings = replace(settings, service_domain=address, proxy_hostname="", sandbox_signs=True)
+            root = str(settings.sandbox_folder / "root.pem")
             if not settings.timestamp_urls:
-                root = str(settings.sandbox_folder / "root.pem")
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
+            hosts = f"{settings.revocation_private_hosts} {urlsplit(address).hostname}"
+            settings = replace(settings, signer_roots=root, revocation_private_hosts=hosts)
         await asyncio.gather(signer.start(settings), *notes)
         await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
+# The original product's names of its own settings begin with this.
+VENDOR = "einvoice-integration-client."
+
 
 def option(
     default: Any,

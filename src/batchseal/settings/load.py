@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from batchseal.errors import ConfigurationError
-from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, VENDOR, Settings
+from batchseal.settings.declaration import VENDOR
+from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, Settings
 
 __all__ = ["OPTIONS", "VENDOR", "Settings"]
 

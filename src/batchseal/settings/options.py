@@ -3,15 +3,15 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from batchseal.settings.declaration import option, upstream
+from batchseal.settings.declaration import VENDOR, option
+from batchseal.settings.upstream_options import UpstreamOptions
 
-VENDOR = "einvoice-integration-client."
 # Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(UpstreamOptions):
     """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
 
     host: str = option("127.0.0.1", "the address that the service listens on")
@@ -47,70 +47,6 @@ class Settings:
     kernel: str = option("", "instruction set that the native code uses; empty: the best one of this processor")
     log_level: str = option(
         "info", "the lowest level of messages that are logged", choices=("debug", "info", "warning", "error")
-    )
-
-    service_domain: str = option(
-        "",
-        "address of the signing service; empty: the built-in sandbox signs, for tests only, and not for client services of "
-        "yours unless --sandbox says so",
-        dotted=VENDOR + "service.domain",
-        group="upstream",
-    )
-    proxy_hostname: str = option(
-        "",
-        "host name of the HTTP proxy for outgoing requests; empty: no proxy",
-        dotted=VENDOR + "rest.provider.proxy.hostname",
-        group="upstream",
-    )
-    proxy_port: int = option(0, "port of that proxy", dotted=VENDOR + "rest.provider.proxy.port", group="upstream")
-    proxy_user: str = upstream("", "user name for that proxy", dotted=VENDOR + "rest.provider.proxy.username")
-    proxy_password: str = upstream(
-        "",
-        "password for that proxy; better set by an environment variable than by a flag",
-        dotted=VENDOR + "rest.provider.proxy.password",
-        secret=True,
-    )
-    no_proxy: str = upstream(
-        "", "hosts and domains that are reached without the proxy, separated by commas", variable="NO_PROXY"
-    )
-    ca_bundle: str = upstream("", "PEM file with the certificate authorities to trust, instead of those of the system")
-    client_certificate: str = upstream(
-        "", "PEM file with a certificate and its key, for a signing service that asks its clients for one"
-    )
-    upstream_url: str = upstream(
-        "",
-        "where signatures come from: https://..., pkcs12:FILE or pkcs11:...; empty: from --service-domain",
-        dotted="upstream.url",
-    )
-    upstream_protocol: str = upstream(
-        "auto",
-        "version of the CSC API; auto: the signing service is asked which one it has",
-        dotted="upstream.protocol",
-        choices=("auto", "csc1", "csc2"),
-    )
-    upstream_digests: str = upstream(
-        "base64", "how digests are encoded in requests to the signing service", choices=("base64", "urlencoded")
-    )
-    upstream_pss: bool = upstream(False, "sign with RSASSA-PSS if the credential offers it", dotted="upstream.pss")
-    upstream_allow_http: bool = upstream(
-        False, "allow a signing service without TLS on another machine", dotted="upstream.allow-http"
-    )
-    upstream_tries: int = upstream(5, "how often a document is sent to the signing service before it fails")
-    upstream_timeout: int = upstream(
-        60, "seconds that a call to the signing service may take, in addition to the time for its documents"
-    )
-    upstream_patience: int = upstream(
-        86_400, "seconds for which the signing service may be out of reach before documents fail"
-    )
-    timestamp_urls: str = upstream(
-        "",
-        "addresses of time stamp authorities (RFC 3161), the preferred one first, separated by spaces; a limit may follow each: "
-        "https://tsa.example/;20/1200 allows 20 requests in 1,200 seconds",
-        dotted="timestamp.urls",
-    )
-    timestamp_roots: str = upstream(
-        "",
-        "PEM file with the root certificates that time stamps must lead to; empty: --ca-bundle, or those of the system",
     )
 
     signature_level: str = option(
@@ -394,4 +330,5 @@ class Settings:
         return self.temp_folder / "signer.sock"
 
 
-OPTIONS = {f.name: f for f in fields(Settings) if f.metadata}
+# In the order of `--help`: what concerns the service itself comes first.
+OPTIONS = {f.name: f for f in sorted(fields(Settings), key=lambda f: f.metadata.get("group") != "service") if f.metadata}

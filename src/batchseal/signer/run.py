@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import structlog
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
+from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
+    CertificateRevoked,
     DatabaseUnavailable,
     ItemRejected,
     MaterialImpossible,
@@ -58,7 +59,8 @@ class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
     `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels
-    above T are refused.
+    above T are refused. With `check_revocation`, the certificate of every signer is checked before it signs, and not only that of
+    documents above T.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Signing:
         tries: int,
         reserve: Reserve = unbounded,
         materials: Materials | None = None,
+        check_revocation: bool = False,
     ) -> None:
         self._materials = materials
+        self._check_revocation = check_revocation
         self.stamp_room = stamp_room
         self._store = store
         self._upstream = upstream
@@ -136,12 +140,32 @@ class Signing:
         possible = [item for item in plan.to_sign if item.ordinal not in refusals]
         await self._record(work, plan.ended, [])
         await self._complete(work, [one for one in plan.to_complete if one[0].ordinal not in refusals])
-        async for signed, outcomes in self._sign(work, credential, possible):
+        allowed = await self._allowed(work, credential, possible)
+        async for signed, outcomes in self._sign(work, credential, allowed):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.ends_with_signature]
             outcomes += [DocumentOutcome(item.ordinal, item.additional_bytes, level=item.level) for item in complete]
             await self._record(work, outcomes, kept)
             await self._complete(work, [one for one in signed if not one[0].ends_with_signature])
+
+    async def _allowed(self, work: Work, credential: Credential, items: list[ToSign]) -> list[ToSign]:
+        """Those that may be signed: where it must be known that the certificate was not revoked, it is.
+
+        A certificate that was revoked signs nothing, whatever the level.
+        """
+        checked = [item for item in items if self._check_revocation or item.level > Level.T]
+        if not checked or self._materials is None:
+            return items
+        try:
+            await self._materials.check(credential.chain)
+        except UpstreamError as problem:
+            if isinstance(problem, CertificateRevoked):
+                checked = items
+            outcomes = [outcome for item in checked for outcome in self._unmet(work, item, problem)]
+            await self._record(work, outcomes, [])
+            refused = {item.ordinal for item in checked}
+            return [item for item in items if item.ordinal not in refused]
+        return items
 
     async def _sign(
         self, work: Work, credential: Credential, items: list[ToSign]

@@ -3,6 +3,7 @@
 GRANT USAGE ON SCHEMA batchseal TO {role};
 GRANT SELECT, INSERT, UPDATE ON operations, housekeeping, time_stamp_sizes TO {role};
 GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON revocation_answers TO {role};
 GRANT SELECT, UPDATE ON documents TO {role};
 GRANT SELECT, INSERT, UPDATE ON signatures TO {role};
 GRANT SELECT, INSERT ON audit, audit_anchors, validation_materials TO {role};

@@ -11,8 +11,10 @@ verified before it leaves this package. Leaves to others which digests must be s
     csc, wire, keys          the provider that speaks CSC v1 and v2
     transport, answers       HTTP; failed calls as typed errors
     local, pkcs11, pkcs11_process   the provider with keys on this machine: PKCS#12 files and PKCS#11 tokens
-    timestamps, trust        time stamp authorities (RFC 3161), and the roots that are trusted for them
-    places                   where a certificate says that its status can be asked for
+    timestamps, trust        time stamp authorities (RFC 3161); the roots that they and signers must lead to
+    revocation               whether certificates were revoked, and validation material
     ocsp, crl                which OCSP answers (RFC 6960) and lists of revoked certificates (RFC 5280) count
+    certification_path       the certificates between a signer and a root
+    inquiry, places, public_hosts   requests to the places that certificates name; which places; which of them are public
     remarks                  what an operator should know about a certificate
 """

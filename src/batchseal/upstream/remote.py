@@ -37,6 +37,7 @@ from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import Timestamps
 from batchseal.upstream.transport import Transport, check_address, route_of
@@ -67,8 +68,17 @@ class RemoteUpstream:
     Raises ConfigurationError for an address or a proxy that cannot be used.
     """
 
-    def __init__(self, settings: Settings, services: ClientServices, pace: UpstreamPace = DEFAULT_PACE) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: ClientServices,
+        pace: UpstreamPace = DEFAULT_PACE,
+        *,
+        revocation: Revocation | None = None,
+    ) -> None:
+        """`revocation` is closed with this, and its state is part of that of this."""
         self._pace = pace
+        self._revocation = revocation
         local = open_local(settings.upstream_address, settings.temp_folder, pss=settings.upstream_pss)
         self._transport: Transport | None = None
         if local is None:
@@ -173,6 +183,9 @@ class RemoteUpstream:
         }
         if left:
             numbers["batchseal_certificate_days_left"] = min(left)
+        if self._revocation is not None:
+            remarks = self._revocation.remarks() + remarks
+            numbers |= self._revocation.numbers()
         return State(wrong, list(dict.fromkeys(remarks)), numbers)
 
     async def close(self) -> None:
@@ -184,6 +197,8 @@ class RemoteUpstream:
             await cached.lane.close()
         await self.service.close()
         await self._timestamps.close()
+        if self._revocation is not None:
+            await self._revocation.close()
 
     async def _check(self) -> str | None:
         """What is wrong; None if nothing is.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
@@ -111,7 +112,9 @@ def proxy_address(host: str, port: int) -> str | None:
 class Transport:
     """Sends requests to one address, over connections that stay open. Must be used and closed in the same event loop."""
 
-    def __init__(self, address: str, route: Route = Route()) -> None:
+    def __init__(self, address: str, route: Route = Route(), resolver: AbstractResolver | None = None) -> None:
+        """`resolver` finds the addresses of host names, in place of the operating system."""
+        self._resolver = resolver
         self.address = address
         self.proxy = route.proxy_for(address)
         self.route = route
@@ -190,7 +193,11 @@ class Transport:
             # Many proxies close the connection after a plain request, and announce it too late: it must not be used again.
             closes = self.proxy is not None and self.address.startswith("http:")
             connector = aiohttp.TCPConnector(
-                limit=MAX_CONNECTIONS, ssl=self.route.tls(), force_close=closes, **({} if closes else KEEP_ALIVE)
+                limit=MAX_CONNECTIONS,
+                ssl=self.route.tls(),
+                force_close=closes,
+                resolver=self._resolver,
+                **({} if closes else KEEP_ALIVE),
             )
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False

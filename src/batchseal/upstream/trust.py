@@ -1,7 +1,7 @@
-"""Decides whether the certificate of a time stamp authority leads to a trusted root.
+"""Decides whether the certificate of a signer or of a time stamp authority leads to a trusted root.
 
 Owns the trusted roots and the rules for certificates between them and the signer. Leaves the purpose of the signer's
-certificate to `timestamps`. Revocation is not checked.
+certificate to `timestamps`, and revocation to `revocation`.
 """
 
 import ssl
@@ -49,30 +49,44 @@ ISSUER = (
 
 
 class Roots:
-    """The trusted certificates of a PEM file. Raises ConfigurationError for a file that cannot be used."""
+    """The trusted certificates of a PEM file, which the setting `flag` names.
 
-    def __init__(self, path: str) -> None:
+    Raises ConfigurationError for a file that cannot be used.
+    """
+
+    def __init__(self, path: str, flag: str = "--timestamp-roots") -> None:
+        self._flag = flag
         try:
             self._certificates = read_bundle(Path(path).read_bytes())
             self._store = Store(self._certificates)
         except OSError as problem:
-            raise ConfigurationError(f"--timestamp-roots: {path or 'no file'}: {problem.strerror}") from None
+            raise ConfigurationError(f"{flag}: {path or 'no file'}: {problem.strerror}") from None
         except ValueError:
-            raise ConfigurationError(f"--timestamp-roots: {path}: holds no certificate that can be read") from None
+            raise ConfigurationError(f"{flag}: {path}: holds no certificate that can be read") from None
 
     def why_untrusted(
         self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
     ) -> str | None:
         """Why `signer` is not trusted at `moment`; None if it is. `others` are certificates that may join it to a root."""
+        if self.path(signer, others, moment) is None:
+            return f"{signer.subject.rfc4514_string()} leads to no trusted root ({self._flag})"
+        return None
+
+    def path(
+        self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
+    ) -> list[x509.Certificate] | None:
+        """The certificates from `signer` to a root, both included, which are valid at `moment`; None if there is no such path.
+
+        `others` are certificates that may join them. A signer that is trusted itself needs no others.
+        """
         if signer in self._certificates:
-            return None
+            return [signer]
         builder = PolicyBuilder().store(self._store).time(moment)
         verifier = builder.extension_policies(ca_policy=ISSUER, ee_policy=SIGNER).build_client_verifier()
         try:
-            verifier.verify(signer, list(others))
+            return verifier.verify(signer, list(others)).chain
         except VerificationError:
-            return f"{signer.subject.rfc4514_string()} leads to no trusted root (--timestamp-roots)"
-        return None
+            return None
 
 
 def read_bundle(data: bytes) -> list[x509.Certificate]:
@@ -88,5 +102,14 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
 
 def roots_of(settings: Settings) -> Roots:
     """The roots in the file `timestamp_roots`; without that setting, the roots that TLS trusts."""
-    system = ssl.get_default_verify_paths().cafile or DEBIAN_BUNDLE
-    return Roots(settings.timestamp_roots or settings.ca_bundle or system)
+    return Roots(settings.timestamp_roots or roots_of_tls(settings))
+
+
+def signer_roots_of(settings: Settings) -> Roots:
+    """The roots in the file `signer_roots`; without that setting, the roots that TLS trusts."""
+    return Roots(settings.signer_roots or roots_of_tls(settings), "--signer-roots")
+
+
+def roots_of_tls(settings: Settings) -> str:
+    """The file with the roots that TLS trusts."""
+    return settings.ca_bundle or ssl.get_default_verify_paths().cafile or DEBIAN_BUNDLE
