@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from tests.support.revocation import HOUR, answer, crl
 from tests.support.signing_keys import Signer
 from tests.support.small_pki import DAY, Issued, SmallPki
@@ -20,10 +20,9 @@ from tests.unit.test_long_term import complete
 from batchseal import cli
 from batchseal.client.judges.verdicts import Verdict
 from batchseal.commands.verify import check_file, load_roots
-from batchseal.document import Credential, Description, Level
+from batchseal.document import Credential, Description, Level, Material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import SignatureFormat
-from batchseal.formats.material import Material
 from batchseal.formats.xades.xades import Xades
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
@@ -126,6 +125,9 @@ def test_files_that_other_judges_accepted(with_root: bool) -> None:
 # --- material ---------------------------------------------------------------------------------------------------------
 
 RIGHT, NO_CHECK = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), x509.OCSPNoCheck()
+PLACE = x509.UniformResourceIdentifier("http://revocation.test/")
+LISTS = x509.CRLDistributionPoints([x509.DistributionPoint([PLACE], None, None, None)])
+ASKED = x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, PLACE)])
 
 
 def by_responder(pki: Pki, *extensions: x509.ExtensionType, issuer: Issued | None = None) -> tuple[bytes, Issued]:
@@ -136,7 +138,7 @@ def by_responder(pki: Pki, *extensions: x509.ExtensionType, issuer: Issued | Non
 
 def with_checked_responder(pki: Pki, revoked: timedelta | None = None) -> Material:
     """The responder's certificate may be revoked, and its issuer says whether it is."""
-    response, responder = by_responder(pki, RIGHT)
+    response, responder = by_responder(pki, RIGHT, ASKED)
     return pki.told([response, answer(responder, pki.middle, revoked=revoked)])
 
 
@@ -153,7 +155,8 @@ ENOUGH: dict[str, Tell] = {
     "responses alone": lambda pki: pki.told(
         [answer(pki.leaf, pki.middle), answer(pki.middle, pki.root), answer(pki.authority, pki.root)], []
     ),
-    "a responder that needs no check": lambda pki: pki.told([by_responder(pki, RIGHT, NO_CHECK)[0]]),
+    "a responder that needs no check": lambda pki: pki.told([by_responder(pki, RIGHT, NO_CHECK, LISTS)[0]]),
+    "a responder that names no place": lambda pki: pki.told([by_responder(pki, RIGHT)[0]]),
     "a responder that was checked": with_checked_responder,
     "revoked after the time stamp": lambda pki: pki.told([answer(pki.leaf, pki.middle, revoked=HOUR)]),
     "given before the time stamp": lambda pki: pki.told([answer(pki.leaf, pki.middle, begins=-5 * HOUR)]),
@@ -214,13 +217,15 @@ LACKING: dict[str, tuple[Tell, str]] = {
         "the CRL about Middle does not count: it is for other certificates",
     ),
     "one of several lists": (
-        lambda pki: pki.told(
-            lists=[crl(pki.root, extension=only(full_name=[x509.UniformResourceIdentifier("http://crl.test/2")]))]
-        ),
+        lambda pki: pki.told(lists=[crl(pki.root, extension=only(full_name=[PLACE]))]),
         "the CRL about Middle does not count: it is one of several lists",
     ),
     "a responder of whom nothing is said": (
-        lambda pki: pki.told([by_responder(pki, RIGHT)[0]]),
+        lambda pki: pki.told([by_responder(pki, RIGHT, ASKED)[0]]),
+        "nothing says whether Responder was revoked",
+    ),
+    "a responder about whom no list is there": (
+        lambda pki: pki.told([by_responder(pki, RIGHT, LISTS)[0]]),
         "nothing says whether Responder was revoked",
     ),
     "no root": (lambda pki: pki.told(certificates=[pki.middle.der]), "no chain of certificates leads from Seal to"),

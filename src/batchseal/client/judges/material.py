@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from batchseal.client.judges.chains import MAX_CERTIFICATES, UNREADABLE, Chains, called, loaded
 from batchseal.client.judges.revocation import Answer, OcspResponse, Unfit, list_says
@@ -121,9 +122,15 @@ class Material:
 
 
 def _needs_no_check(responder: x509.Certificate) -> bool:
-    """Whether the issuer says that the responder's certificate is not revoked before it ends (RFC 6960 4.2.2.2.1)."""
-    try:
-        responder.extensions.get_extension_for_class(x509.OCSPNoCheck)
-    except x509.ExtensionNotFound:
-        return False
-    return True
+    """Whether nobody can ask about a responder's certificate (RFC 6960 4.2.2.2.1).
+
+    Either its issuer says that it is not revoked before it ends, or it names no place to ask.
+    """
+    asks = False
+    for extension in responder.extensions:
+        if isinstance(extension.value, x509.OCSPNoCheck):
+            return True
+        if isinstance(extension.value, x509.AuthorityInformationAccess):
+            asks |= any(one.access_method == AuthorityInformationAccessOID.OCSP for one in extension.value)
+        asks |= isinstance(extension.value, x509.CRLDistributionPoints)
+    return not asks
