@@ -331,4 +331,6 @@ class Settings(UpstreamOptions):
 
 
 # In the order of `--help`: what concerns the service itself comes first.
-OPTIONS = {f.name: f for f in sorted(fields(Settings), key=lambda f: f.metadata.get("group") != "service") if f.metadata}
+OPTIONS = {
+    f.name: f for f in sorted(fields(Settings), key=lambda f: f.metadata.get("group") != "service") if f.metadata
+}
