@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support.responder import Responder, responding
 from tests.support.waiting import eventually
 
@@ -83,7 +84,7 @@ async def test_however_many_wait_the_responder_is_asked_once(house: House) -> No
 
 async def test_another_process_takes_what_is_kept(house: House) -> None:
     await house.revocation().check(house.responder.chain)
-    house.responder.away = True
+    house.responder.away = {"ocsp", "crl"}
     await house.revocation().check(house.responder.chain)
     assert house.responder.asked == {"ocsp": 1, "Root.crl": 1}
 
@@ -119,14 +120,14 @@ async def test_an_answer_is_renewed_in_the_background_from_half_its_life(house: 
 async def test_a_responder_that_is_away_fails_nothing_while_the_answer_counts(house: House) -> None:
     revocation = house.revocation()
     await revocation.check(house.responder.chain)
-    house.responder.away = True
+    house.responder.away = {"ocsp", "crl"}
     for hours in (13, 18, 23):
         house.clock.ahead = hours * HOUR
         await revocation.check(house.responder.chain)
     house.clock.ahead = 25 * HOUR
     with pytest.raises(MaterialUnavailable, match="503"):
         await revocation.check(house.responder.chain)
-    house.responder.away = False
+    house.responder.away = set()
     house.clock.ahead = timedelta()
     await revocation.check(house.responder.chain)
 
@@ -134,7 +135,7 @@ async def test_a_responder_that_is_away_fails_nothing_while_the_answer_counts(ho
 async def test_an_answer_counts_no_longer_than_the_configuration_says(house: House) -> None:
     revocation = house.revocation(max_age=2 * HOUR)
     await revocation.check(house.responder.chain)
-    house.responder.away = True
+    house.responder.away = {"ocsp", "crl"}
     house.clock.ahead = 3 * HOUR
     with pytest.raises(MaterialUnavailable):
         await revocation.check(house.responder.chain)
@@ -170,15 +171,36 @@ async def test_a_certificate_that_is_revoked_later_is_noticed_by_the_renewal(hou
 
 
 async def test_a_list_is_asked_for_where_the_responder_is_away(house: House) -> None:
-    house.responder.seal, house.responder.seal_key = house.responder.issue(
-        "Seal", (house.responder.middle, house.responder.middle_key), places="crl", address=house.responder.address
-    )
+    house.responder.away = {"ocsp"}
     found = await house.revocation().material([house.responder.chain])
     assert (len(found.ocsp_responses), len(found.crls)) == (0, 2)
+    assert house.responder.asked == {"ocsp": 1, "Middle.crl": 1, "Root.crl": 1}
+
+
+async def test_a_list_that_says_revoked_counts_as_well(house: House) -> None:
+    house.responder.away = {"ocsp"}
+    house.responder.revoked.add(house.responder.seal.serial_number)
+    with pytest.raises(CertificateRevoked, match=r"CN=Seal was revoked on .* says the CRL"):
+        await house.revocation().check(house.responder.chain)
+
+
+async def test_the_status_of_the_responder_counts_unless_its_issuer_says_otherwise(house: House) -> None:
+    pki = house.responder
+    pki.has_nocheck = False
+    pki.own, pki.own_key = pki.issue(
+        "Responder", (pki.middle, pki.middle_key), places="crl", purpose=ExtendedKeyUsageOID.OCSP_SIGNING
+    )
+    found = await house.revocation().material([pki.chain])
+    assert (len(found.ocsp_responses), len(found.crls)) == (1, 2)
+    pki.revoked.add(pki.own.serial_number)
+    house.kept.answers.clear()
+    with pytest.raises(CertificateRevoked, match="CN=Responder"):
+        await house.revocation().material([pki.chain])
 
 
 async def test_a_list_that_is_too_large_is_judged_and_not_embedded(house: House) -> None:
     house.responder.crl_entries = 3000
+    house.responder.away = {"ocsp"}
     revocation = house.revocation(crl_embed_bytes=50_000)
     await revocation.check(house.responder.chain)
     with pytest.raises(MaterialImpossible, match=r"CN=Middle has \d+ bytes, more than --crl-embed-bytes"):

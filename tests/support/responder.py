@@ -1,4 +1,4 @@
-"""A public key infrastructure that answers over HTTP: an OCSP responder, a list of revoked certificates and issuers' certificates."""
+"""A public key infrastructure that answers over HTTP: OCSP, lists of revoked certificates, and issuers' certificates."""
 
 import asyncio
 from collections import Counter
@@ -20,14 +20,13 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
-    `asked` counts requests by what was asked for. `away` ends every request without an answer that counts. Answers begin at
-    `begins` and last for `life`.
+    `asked` counts requests by what was asked for. Those in `away` get no answer that counts. Answers last for `life`.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.asked: Counter[str] = Counter()
-        self.away = False
+        self.away: set[str] = set()
         self.hangs = False
         self.redirects = False
         self.revoked: set[int] = set()
@@ -60,7 +59,7 @@ class Responder:
         made = made.not_valid_before(now - DAY).not_valid_after(now + 9 * DAY)
         is_authority = authority or by is None
         made = made.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        issuer_name = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        issuer_name = str(issuer.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
         access = []
         if "ocsp" in places:
             where = x509.UniformResourceIdentifier(f"{address}/ocsp")
@@ -86,17 +85,16 @@ class Responder:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         name = request.path.removeprefix("/")
-        if request.method == "POST":
-            name = f"ocsp {ocsp.load_der_ocsp_request(await request.read()).serial_number:x}"
-        self.asked[name.split(" ")[0]] += 1
-        if self.away:
+        self.asked[name] += 1
+        if name.rpartition(".")[2] in self.away:
             return web.Response(status=503)
         if self.hangs:
             await asyncio.Event().wait()
         if self.redirects:
             raise web.HTTPFound(f"/elsewhere/{name}")
-        if name.startswith("ocsp"):
-            return web.Response(body=self.ocsp(int(name[5:], 16)), content_type="application/ocsp-response")
+        if name == "ocsp":
+            serial = ocsp.load_der_ocsp_request(await request.read()).serial_number
+            return web.Response(body=self.ocsp(serial), content_type="application/ocsp-response")
         if name.endswith(".crl"):
             return web.Response(body=self.crl(name.removesuffix(".crl")), content_type="application/pkix-crl")
         if name.endswith(".cer"):
@@ -111,15 +109,18 @@ class Responder:
         if serial in self.unknown:
             status = ocsp.OCSPCertStatus.UNKNOWN
         revoked_at = now - HOUR if status is ocsp.OCSPCertStatus.REVOKED else None
-        about = self.seal if serial == self.seal.serial_number else self.other(serial)
         made = ocsp.OCSPResponseBuilder().add_response(
-            about, self.middle, hashes.SHA1(), status, now, now + self.life, revoked_at, None
+            {self.seal.serial_number: self.seal, self.own.serial_number: self.own}[serial],
+            self.middle,
+            hashes.SHA1(),
+            status,
+            now,
+            now + self.life,
+            revoked_at,
+            None,
         )
         made = made.responder_id(ocsp.OCSPResponderEncoding.HASH, self.own).certificates([self.own])
         return made.sign(self.own_key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-    def other(self, serial: int) -> x509.Certificate:
-        raise AssertionError(f"nobody has a certificate {serial:x}")
 
     def crl(self, issuer: str) -> bytes:
         certificate, key = (self.root, self.root_key) if issuer == "Root" else (self.middle, self.middle_key)

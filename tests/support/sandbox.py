@@ -1,9 +1,11 @@
-"""Starts the sandbox as a process of its own, which a test can stop for a while."""
+"""Starts the sandbox as a process of its own, which a test can stop for a while and whose certificates it can revoke."""
 
+import json
 import signal
 import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,21 @@ class Sandbox:
     def root_der(self) -> bytes:
         """The root certificate of its authority, which its time stamps lead to as well."""
         return ssl.PEM_cert_to_DER_cert(self.root.read_text("ascii"))
+
+    @property
+    def folder(self) -> Path:
+        """Where its keys and certificates are."""
+        return self.root.parent
+
+    def revoke(self, *lines: str) -> None:
+        """Revokes the certificates that these lines of `revoked.txt` name, and no others (see `batchseal.sandbox.register`)."""
+        (self.folder / "revoked.txt").write_text("".join(f"{line}\n" for line in lines))
+
+    def status_requests(self) -> dict[str, dict[str, int]]:
+        """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer."""
+        with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=10) as reply:
+            counts: dict[str, dict[str, int]] = json.load(reply)
+            return counts
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

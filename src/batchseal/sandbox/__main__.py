@@ -23,7 +23,10 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
     """The options, and the file descriptor to which the address is written; None for standard output."""
     parser = argparse.ArgumentParser(prog="batchseal sandbox", description=__doc__)
     parser.add_argument(
-        "--folder", type=Path, required=True, help="for keys and certificates; validators need root.pem"
+        "--folder",
+        type=Path,
+        required=True,
+        help="for keys and certificates; validators need root.pem, and the certificates that revoked.txt names are revoked",
     )
     parser.add_argument(
         "--services", type=Path, required=True, help="client-services-config.json, which says who may sign"
@@ -31,10 +34,13 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
     parser.add_argument("--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys")
     parser.add_argument("--latency", type=int, default=0, metavar="MS", help="delay of each call in milliseconds")
     parser.add_argument("--multisign", type=int, default=1000, help="largest number of digests in one call")
-    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes the one that its certificates name, else a free one")
     parser.add_argument("--scal", choices=("1", "2"), default="2", help="2: a grant is bound to its digests")
     parser.add_argument("--token-seconds", type=int, default=3600, help="lifetime of a bearer token in seconds")
     parser.add_argument("--grant-seconds", type=int, default=600, help="lifetime of a grant in seconds")
+    parser.add_argument(
+        "--status-seconds", type=int, default=86400, help="for how many seconds an OCSP answer or a CRL is valid"
+    )
     parser.add_argument(
         "--ready-fd", type=int, help="file descriptor to write the address to, instead of standard output"
     )
@@ -48,6 +54,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
         port=given.port,
         token_seconds=given.token_seconds,
         grant_seconds=given.grant_seconds,
+        status_seconds=given.status_seconds,
         scal=given.scal,
     )
     return options, given.ready_fd

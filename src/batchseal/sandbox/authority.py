@@ -1,39 +1,55 @@
 """The sandbox's certification authority: a root, an intermediate, and a signing certificate for each client service.
 
-Owns the folder with the keys and certificates. Promises that they are used again after a restart, so that documents that were
-signed before still verify. A certificate is renewed 30 days before it ends, for the same key. Leaves signing to `server` and
-`timestamps`.
+Owns the folder with the keys and certificates, and the decision when a certificate is replaced. Promises that keys are used again
+after a restart, so that documents that were signed before still verify. A certificate is renewed 30 days before it ends, for the
+same key. Leaves the form of certificates to `certificates`, the list of them to `register`, and signing to `server`, `timestamps`
+and `status`.
+
+A certificate names the address at which its status can be asked for, and the sandbox may get another port at each start. These
+three rules keep the addresses true without a change of certificates, which would have documents prepared again:
+
+1. The port that the intermediate's certificate names is taken again where none is asked for (`server.listen`).
+2. Only where that port is not to be had, or another one is asked for, certificates that name the old address are replaced by ones
+   that name the new one: for the same keys, under the same root, which names no address and stays. A document that was prepared
+   for the certificate before is prepared again, as after any renewal. One that was signed keeps that certificate.
+3. A certificate that was replaced stays in the register, so that its status is told for as long as somebody asks.
+
+The certificates of an earlier release name no address. They are replaced once, at the first start of this one.
 """
 
-import datetime
 import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from batchseal.errors import ConfigurationError
+from batchseal.sandbox.certificates import Issued, PrivateKey, Profile, fits, issue, named_port, places
+from batchseal.sandbox.register import Entry, Register
 from batchseal.system.disk import write_synced
 from batchseal.system.folders import open_folder
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
-TIMESTAMP_NAME = "Batchseal Sandbox Time Stamps"
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 ROOT_DAYS, INTERMEDIATE_DAYS, SIGNER_DAYS = 7300, 3650, 730
-RENEW_BEFORE = datetime.timedelta(days=30)
+AUTHORITIES = {
+    "root": Profile("Batchseal Sandbox Root", ROOT_DAYS, path_length=1),
+    "intermediate": Profile("Batchseal Sandbox Intermediate", INTERMEDIATE_DAYS, path_length=0),
+}
+TIMESTAMPS = Profile("Batchseal Sandbox Time Stamps", SIGNER_DAYS, purpose=ExtendedKeyUsageOID.TIME_STAMPING)
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A signing key and its certificate chain: signer, intermediate, root."""
+    """A signing key and its certificate chain: signer, intermediate, root; for the root's OCSP responder without the second."""
 
     credential_id: str
     key: PrivateKey
@@ -46,39 +62,53 @@ class Signer:
 class Authority:
     """Issues certificates and keeps them in `folder`. `kind` is the type of the signing keys, a key of KEY_BITS.
 
+    `address`, such as `http://127.0.0.1:1234`, is where certificates say that their status can be asked for. Without it new
+    certificates name no place, and stored ones are used whatever they name.
+
     The keys of root and intermediate are always P-256: they are generated fast, and their certificates are short. Raises
-    ConfigurationError for an unknown `kind`, or for a key file that cannot be read.
+    ConfigurationError for an unknown `kind`, or for a file in the folder that cannot be read.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, address: str = "") -> None:
         if kind not in KEY_BITS:
             raise ConfigurationError(f"sandbox credential {kind!r} is not one of {', '.join(KEY_BITS)}")
-        self.folder, self.kind = folder, kind
+        self.folder, self.kind, self.address = folder, kind, address
         open_folder(folder, make=0o755, strict=False).close()
         self.made: dict[str, Signer] = {}
+        self.issuers: dict[str, Issued] = {}
+        """The keys and certificates that issue others, by the names in AUTHORITIES."""
+        self.register = Register(folder)
         with self._locked():
-            self._root = self._load_or_issue("root", "Batchseal Sandbox Root", "p256", None, ROOT_DAYS)
-            self._intermediate = self._load_or_issue(
-                "intermediate", "Batchseal Sandbox Intermediate", "p256", self._root, INTERMEDIATE_DAYS
-            )
+            if not self.register.load():
+                self.register.add(stored_certificates(folder))
+            for name, profile in AUTHORITIES.items():
+                self.issuers[name] = self._load_or_issue(name, "p256", profile, "root")
+        for name in self.issuers:
+            self.register.revoked(name, datetime.now(UTC))  # a file that cannot be read is refused at the start
 
     def timestamper(self) -> Signer:
         """The signer of time stamps. Its certificate is for time stamps alone (RFC 3161 2.3)."""
-        with self._locked():
-            key, certificate = self._load_or_issue("timestamp", TIMESTAMP_NAME, "p256", self._intermediate, SIGNER_DAYS)
-        return Signer("timestamp", key, (certificate, self._intermediate[1], self._root[1]))
+        return self._signer("timestamp", "timestamp", "p256", TIMESTAMPS, "intermediate")
+
+    def responder(self, issuer_name: str) -> Signer:
+        """Who signs the OCSP answers about the certificates of an issuer, which has named it for that (RFC 6960 4.2.2.2)."""
+        name = f"ocsp-{issuer_name}"
+        profile = Profile(f"Batchseal Sandbox OCSP of {issuer_name}", SIGNER_DAYS, purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
+        return self._signer(name, name, "p256", profile, issuer_name)
 
     def signer(self, client_service: str) -> Signer:
         """The signer of a client service, created on first use. An RSA key takes a part of a second, so call it in a thread."""
         if client_service not in self.made:
             name = f"{self.kind}-{hashlib.sha256(client_service.encode()).hexdigest()[:16]}"
-            with self._locked():
-                key, certificate = self._load_or_issue(
-                    name, f"Sandbox Seal of {client_service}"[:64], self.kind, self._intermediate, SIGNER_DAYS
-                )
-            chain = (certificate, self._intermediate[1], self._root[1])
-            self.made[client_service] = Signer(f"sandbox-{name}", key, chain)
+            profile = Profile(f"Sandbox Seal of {client_service}"[:64], SIGNER_DAYS)
+            self.made[client_service] = self._signer(f"sandbox-{name}", name, self.kind, profile, "intermediate")
         return self.made[client_service]
+
+    def _signer(self, credential_id: str, name: str, kind: str, profile: Profile, issuer_name: str) -> Signer:
+        with self._locked():
+            key, certificate = self._load_or_issue(name, kind, profile, issuer_name)
+        above = ("root",) if issuer_name == "root" else (issuer_name, "root")
+        return Signer(credential_id, key, (certificate, *(self.issuers[one][1] for one in above)))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -91,34 +121,39 @@ class Authority:
         finally:
             os.close(lock)
 
-    def _load_or_issue(
-        self,
-        name: str,
-        common_name: str,
-        kind: str,
-        issuer: tuple[PrivateKey, x509.Certificate] | None,
-        days: int,
-    ) -> tuple[PrivateKey, x509.Certificate]:
-        """The key and the certificate in the files `name`.key and `name`.pem; what is missing or unusable is created."""
+    def _load_or_issue(self, name: str, kind: str, profile: Profile, issuer_name: str) -> Issued:
+        """The key and the certificate in the files `name`.key and `name`.pem; what is missing or unusable is created.
+
+        A new certificate is in the register before it is in use: a crash in between must not leave one whose status is unknown.
+        """
         key_path, certificate_path = self.folder / f"{name}.key", self.folder / f"{name}.pem"
+        issuer = self.issuers.get(issuer_name)  # None for the root alone
+        is_responder = profile.purpose == ExtendedKeyUsageOID.OCSP_SIGNING
+        wanted = places(self.address, issuer_name) if self.address and issuer and not is_responder else ()
         key = load_key(key_path) or make_key(key_path, kind)
         certificate = load_certificate(certificate_path)
-        if certificate is None or not fits(certificate, key, issuer):
-            certificate = issue(common_name, key, issuer, days)
+        if certificate is None or not fits(certificate, key, issuer, wanted):
+            certificate = issue(profile, key, issuer, wanted)
+            self.register.add([Entry(certificate.serial_number, issuer_name, name)])
             write_synced(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return key, certificate
 
 
-def fits(certificate: x509.Certificate, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None) -> bool:
-    """Whether a stored certificate can be used again: it is for this key, from this issuer, and does not end soon."""
-    expiring = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < RENEW_BEFORE
-    if expiring or certificate.public_key() != key.public_key():
-        return False
-    try:
-        certificate.verify_directly_issued_by(issuer[1] if issuer else certificate)
-    except Exception:  # whatever is wrong with it, a new one is issued
-        return False
-    return True
+def stored_port(folder: Path) -> int:
+    """The port that the certificates in a folder name; 0 if there are none, or if they name none."""
+    certificate = load_certificate(folder / "intermediate.pem")
+    return named_port(certificate) if certificate else 0
+
+
+def stored_certificates(folder: Path) -> list[Entry]:
+    """The certificates in a folder, for a register that an earlier release did not keep."""
+    subjects = {profile.subject: name for name, profile in AUTHORITIES.items()}
+    found = [(path.stem, load_certificate(path)) for path in sorted(folder.glob("*.pem"))]
+    return [
+        Entry(certificate.serial_number, subjects[certificate.issuer], name)
+        for name, certificate in found
+        if certificate is not None and certificate.issuer in subjects and len(name.split()) == 1
+    ]
 
 
 def load_key(path: Path) -> PrivateKey | None:
@@ -152,53 +187,3 @@ def make_key(path: Path, kind: str) -> PrivateKey:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     write_synced(path, pem, 0o600)
     return key
-
-
-def issue(
-    common_name: str, key: PrivateKey, issuer: tuple[PrivateKey, x509.Certificate] | None, days: int
-) -> x509.Certificate:
-    """Issues a certificate (RFC 5280): the root without an issuer, the intermediate if the root issues it, else a signer's."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "PT"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Batchseal Sandbox"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-    issuer_key, issuer_certificate = issuer or (key, None)
-    below_root = issuer_certificate is not None and issuer_certificate.subject == issuer_certificate.issuer
-    is_authority = issuer_certificate is None or below_root
-    start = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(days=1)
-    end = start + datetime.timedelta(days=days)
-    if issuer_certificate is not None:
-        end = min(end, issuer_certificate.not_valid_after_utc)
-    path_length = None if not is_authority else 0 if below_root else 1
-    builder = (
-        x509.CertificateBuilder(subject_name=subject)
-        .issuer_name(issuer_certificate.subject if issuer_certificate else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
-        .add_extension(key_usage(is_authority), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    if common_name == TIMESTAMP_NAME:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def key_usage(is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        content_commitment=not is_authority,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

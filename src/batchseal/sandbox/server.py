@@ -1,19 +1,21 @@
-"""The HTTP endpoints of the sandbox: bearer tokens, CSC v1.0.4 under /csc/v1, and time stamps.
+"""The HTTP endpoints of the sandbox: bearer tokens, CSC v1.0.4 under /csc/v1, time stamps, OCSP and CRLs.
 
-Owns the checks of requests, and the signing of digests. Promises that a client service reaches only its own signer. Leaves keys
-and certificates to `authority`, the state of tokens and grants to `grants`, and time stamp tokens to `timestamps`.
+Owns the checks of requests, the signing of digests, and the choice of the port. Promises that a client service reaches only its
+own signer. Leaves keys and certificates to `authority`, the state of tokens and grants to `grants`, time stamp tokens to
+`timestamps`, and the status of certificates to `status`.
 """
 
 import asyncio
 import base64
 import binascii
 import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 from aiohttp import web
@@ -21,8 +23,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from batchseal.sandbox.authority import Authority, Signer
+from batchseal.errors import ConfigurationError
+from batchseal.sandbox.authority import Authority, Signer, stored_port
+from batchseal.sandbox.certificates import CRL_PATH, ISSUERS_PATH, OCSP_PATH
 from batchseal.sandbox.grants import Grants, Tokens
+from batchseal.sandbox.status import StatusAuthority
 from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.settings.client_services import ClientServices
 
@@ -39,11 +44,19 @@ METHODS = (
 )
 SIGNING_SLICE = 64  # signatures in one task of a thread, so that other calls get a turn between two tasks
 PREHASHED = Prehashed(hashes.SHA256())
+HOST = "127.0.0.1"
+BACKLOG = 1024  # connections that wait to be accepted
+# How long the port that certificates name is waited for: a sandbox before this one may still be about to end.
+PORT_TRIES, PORT_PAUSE_SECONDS = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """The options of the sandbox. `port` 0 means any free port; `multisign` is the largest number of digests in one call."""
+    """The options of the sandbox.
+
+    `port` 0 means the one that its certificates name, or a free one; `multisign` is the largest number of digests in one call;
+    `status_seconds` is how long an OCSP answer or a CRL is valid.
+    """
 
     folder: Path
     services_file: Path
@@ -53,6 +66,7 @@ class SandboxOptions:
     port: int = 0
     token_seconds: int = 3600
     grant_seconds: int = 600
+    status_seconds: int = 86400
     scal: str = "2"
 
 
@@ -81,11 +95,12 @@ def sign_digests(signer: Signer, digests: Sequence[bytes]) -> list[str]:
 
 
 class Sandbox:
-    """The handlers of all requests. Each CSC call is delayed by `latency_ms`, to imitate a network."""
+    """The handlers of all requests, at `address`. Each call is delayed by `latency_ms`, to imitate a network; tokens are not."""
 
-    def __init__(self, options: SandboxOptions) -> None:
+    def __init__(self, options: SandboxOptions, address: str) -> None:
         self.options = options
-        self.authority = Authority(options.folder, options.credential)
+        self.authority = Authority(options.folder, options.credential, address)
+        self.status = StatusAuthority(self.authority, options.status_seconds)
         self.services = ClientServices.load(options.services_file, remarks=False)
         self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
@@ -106,6 +121,11 @@ class Sandbox:
         application.router.add_post(TOKEN_PATH, self.issue_token)
         application.router.add_post("/csc/v1/info", self.describe_service)
         application.router.add_post("/tsa", self.stamp)
+        application.router.add_post(OCSP_PATH, self.tell_status)
+        application.router.add_get(OCSP_PATH + "/{request:.+}", self.tell_status, allow_head=False)
+        application.router.add_get(CRL_PATH + "/{issuer}.crl", self.list_revoked, allow_head=False)
+        application.router.add_get(ISSUERS_PATH + "/{issuer}.cer", self.show_issuer, allow_head=False)
+        application.router.add_get("/sandbox/requests", self.count_requests)
         for method, handler in csc.items():
             application.router.add_post(f"/csc/v1/{method}", self.authenticated(handler))
         return application
@@ -153,9 +173,12 @@ class Sandbox:
 
         return handle
 
-    async def read_body(self, request: web.Request) -> dict[str, Any]:
+    async def delay(self) -> None:
         if self.options.latency_ms:
             await asyncio.sleep(self.options.latency_ms / 1000)
+
+    async def read_body(self, request: web.Request) -> dict[str, Any]:
+        await self.delay()
         try:
             return msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any])
         except msgspec.DecodeError:
@@ -248,10 +271,45 @@ class Sandbox:
         """Answers a time stamp request over HTTP (RFC 3161 3.4)."""
         if self.timestamps is None:
             self.timestamps = TimestampAuthority(self.authority.timestamper())
-        if self.options.latency_ms:
-            await asyncio.sleep(self.options.latency_ms / 1000)
+        await self.delay()
         body = self.timestamps.reply(await request.read())
         return web.Response(body=body, content_type="application/timestamp-reply")
+
+    async def tell_status(self, request: web.Request) -> web.Response:
+        """Answers an OCSP request: DER in the body, or its base64, percent-encoded, at the end of the address (RFC 6960 A.1)."""
+        await self.delay()
+        if request.method == "POST":
+            data = await request.read()
+        else:
+            try:
+                data = base64.b64decode(unquote(request.rel_url.raw_path.removeprefix(OCSP_PATH + "/")), validate=True)
+            except ValueError:
+                data = b""  # which is no request; the answer says so
+        return web.Response(body=self.status.ocsp(data), content_type="application/ocsp-response")
+
+    async def list_revoked(self, request: web.Request) -> web.Response:
+        """Answers with the CRL of an issuer (RFC 2585 4)."""
+        await self.delay()
+        try:
+            body = self.status.crl(request.match_info["issuer"])
+        except KeyError:
+            raise web.HTTPNotFound from None
+        except ConfigurationError as problem:
+            raise web.HTTPInternalServerError(text=problem.cause) from None
+        return web.Response(body=body, content_type="application/pkix-crl")
+
+    async def show_issuer(self, request: web.Request) -> web.Response:
+        """Answers with the certificate of an issuer (RFC 2585 4)."""
+        await self.delay()
+        try:
+            body = self.status.issuer(request.match_info["issuer"])
+        except KeyError:
+            raise web.HTTPNotFound from None
+        return web.Response(body=body, content_type="application/pkix-cert")
+
+    async def count_requests(self, request: web.Request) -> web.Response:
+        """Answers how often the status of certificates was asked for, for tests."""
+        return answer({kind: dict(counted) for kind, counted in self.status.requests.items()})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:
         if body.get("credentialID") != signer.credential_id:
@@ -282,18 +340,35 @@ def read_digests(body: dict[str, Any], *, required: bool) -> list[bytes]:
     return digests
 
 
+async def listen(port: int, named_port: int) -> socket.socket:
+    """A socket that listens on loopback at `port`. Raises OSError.
+
+    If `port` is 0, it listens at `named_port`, which certificates name, so that they need not be replaced (see `authority`). It
+    takes a free port if they name none, or if another program has that one.
+    """
+    if port or not named_port:
+        return socket.create_server((HOST, port), backlog=BACKLOG)
+    for _ in range(PORT_TRIES):
+        try:
+            return socket.create_server((HOST, named_port), backlog=BACKLOG)
+        except OSError:
+            await asyncio.sleep(PORT_PAUSE_SECONDS)
+    return socket.create_server((HOST, 0), backlog=BACKLOG)
+
+
 async def serve(options: SandboxOptions, ready: Callable[[str], None]) -> None:
     """Serves on loopback until it is cancelled. Calls `ready` with its address as soon as it accepts requests."""
-    sandbox = Sandbox(options)
-    runner = web.AppRunner(sandbox.application(), access_log=None, handle_signals=False, keepalive_timeout=75)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024)
-        await site.start()
-        ready(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        for service in list(sandbox.services)[:4]:  # so that their first calls need not wait for key generation
-            await sandbox.signer(service.id)
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
-        sandbox.threads.shutdown(wait=False, cancel_futures=True)
+    with await listen(options.port, stored_port(options.folder)) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        sandbox = Sandbox(options, address)
+        runner = web.AppRunner(sandbox.application(), access_log=None, handle_signals=False, keepalive_timeout=75)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            ready(address)
+            for service in list(sandbox.services)[:4]:  # so that their first calls need not wait for key generation
+                await sandbox.signer(service.id)
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+            sandbox.threads.shutdown(wait=False, cancel_futures=True)

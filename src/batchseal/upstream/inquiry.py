@@ -1,7 +1,7 @@
 """Asks the places that certificates name: OCSP responders, lists of revoked certificates, and certificates of issuers.
 
-Owns the limits of such a request, and that private hosts are asked only where they are named. Leaves HTTP to `transport`, and what
-an answer means to `ocsp`, `crl` and `certification_path`.
+Owns the limits of such a request, and that private hosts are asked only where they are named. Leaves HTTP to `transport`, and
+what an answer means to `ocsp`, `crl` and `certification_path`.
 """
 
 from collections.abc import Collection

@@ -40,7 +40,7 @@ from batchseal.upstream.trust import Roots, roots_of, signer_roots_of
 
 # A list is in memory as a whole while it is judged.
 MAX_CRL_BYTES = 16 << 20
-# After a failure nobody is asked about the certificate for so long. A certificate that was found revoked is asked about again, since
+# After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again as well, since
 # a suspension may end, and a responder may not know a new certificate yet.
 FAILED_SECONDS, REVOKED_SECONDS = 15.0, 600.0
 
@@ -64,7 +64,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An answer that a certificate was not revoked. `responder` is the certificate (DER) of who signed it, None for the issuer."""
+    """An answer that a certificate was not revoked. `responder` is the certificate (DER) of its signer, None for the issuer."""
 
     kind: Kind
     content: bytes
@@ -151,7 +151,9 @@ class Revocation:
 
     def remarks(self) -> list[str]:
         """What an operator should know."""
-        return sorted({problem.cause for _, problem in self._failed.values() if isinstance(problem, CertificateRevoked)})
+        return sorted(
+            {problem.cause for _, problem in self._failed.values() if isinstance(problem, CertificateRevoked)}
+        )
 
     def numbers(self) -> dict[str, float]:
         return {
@@ -177,10 +179,8 @@ class Revocation:
             if status.responder is not None and status.responder not in found.certificates:
                 await self._gather_responder(status.responder, path, found)
 
-    async def _gather_responder(
-        self, responder: bytes, path: Sequence[x509.Certificate], found: "Gathered"
-    ) -> None:
-        """A responder has a certificate of its own, whose status counts too unless its issuer says otherwise (RFC 6960 4.2.2.2.1)."""
+    async def _gather_responder(self, responder: bytes, path: Sequence[x509.Certificate], found: "Gathered") -> None:
+        """The status of a responder's certificate counts too, unless its issuer says otherwise (RFC 6960 4.2.2.2.1)."""
         found.certificates[responder] = None
         certificate = x509.load_der_x509_certificate(responder)
         places = places_of(certificate)
