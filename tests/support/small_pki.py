@@ -41,16 +41,28 @@ class SmallPki:
         fingerprint = hashlib.sha256(b"".join(chain)).digest()
         self.signer = Signer(self.leaf.key, Credential("seal", chain, "ec", 73, digest_algorithm, fingerprint))
         self.asked = 0
+        self.behind = timedelta()
+        """How long ago its time stamps were given."""
 
-    def issued(self, name: str, by: Issued | None, *more: x509.ExtensionType, is_authority: bool = False) -> Issued:
-        """A certificate of ours with these further extensions. Without `by` it signs itself, and is that of an authority."""
+    def issued(
+        self,
+        name: str,
+        by: Issued | None,
+        *more: x509.ExtensionType,
+        is_authority: bool = False,
+        ends: timedelta = 9 * DAY,
+    ) -> Issued:
+        """A certificate of ours with these further extensions, valid from yesterday until `ends` from now.
+
+        Without `by` it signs itself, and is that of an authority.
+        """
         key, is_authority = ec.generate_private_key(ec.SECP256R1()), is_authority or by is None
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = x509.CertificateBuilder(
             by.certificate.subject if by else subject, subject, key.public_key(), x509.random_serial_number()
         )
         now = datetime.now(UTC)
-        builder = builder.not_valid_before(now - DAY).not_valid_after(now + 9 * DAY)
+        builder = builder.not_valid_before(now - DAY).not_valid_after(now + ends)
         builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         signs, issues = not is_authority, is_authority
         usage = x509.KeyUsage(signs, signs, False, False, False, issues, issues, False, False)
@@ -67,7 +79,7 @@ class SmallPki:
                 "policy": "1.2.3",
                 "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": imprint},
                 "serial_number": 1,
-                "gen_time": datetime.now(UTC).replace(microsecond=0),
+                "gen_time": (datetime.now(UTC) - self.behind).replace(microsecond=0),
             }
         )
         certificate = asn1_x509.Certificate.load(self.authority.der)

@@ -38,10 +38,10 @@ Tell = Callable[["Pki"], Material]
 class Pki(SmallPki):
     """Its material is what `tell` makes of it. The signer's certificate is issued by an authority below the root."""
 
-    def __init__(self, tell: Tell | None = None) -> None:
+    def __init__(self, tell: Tell | None = None, ends: timedelta = 9 * DAY) -> None:
         super().__init__()
         self.middle = self.issued("Middle", self.root, is_authority=True)
-        self.leaf = self.issued("Seal", self.middle)
+        self.leaf = self.issued("Seal", self.middle, ends=ends)
         chain = (self.leaf.der, self.middle.der)
         fingerprint = hashlib.sha256(b"".join(chain)).digest()
         self.signer = Signer(self.leaf.key, Credential("seal", chain, "ec", 73, "sha256", fingerprint))
@@ -100,6 +100,36 @@ def test_another_root_is_not_enough(name: str, tmp_path: Path) -> None:
     assert not verdict.valid
     assert "does not lead to the root" in verdict.problem
     assert verdict.level == "T"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_certificate_that_has_expired_since(name: str, tmp_path: Path) -> None:
+    """Level LT is for that. Below, nothing tells of the time of the signature and of revocation until then."""
+
+    def told(pki: Pki) -> Material:
+        return pki.told([answer(pki.leaf, pki.middle, begins=-2 * HOUR)], [crl(pki.root, begins=-2 * HOUR)])
+
+    pki = Pki(told, -HOUR)
+    pki.behind = 2 * HOUR
+    verdict = judged(packaged(name, Level.LT, pki), name, tmp_path, pki)
+    assert verdict.valid, verdict.problem
+    assert (verdict.level, verdict.note) == ("LT", "")
+    verdict = judged(packaged(name, Level.T, pki), name, tmp_path, pki)
+    assert (verdict.valid, verdict.level) == (False, "T")
+    assert "does not lead to the root" in verdict.problem
+    pki.behind = timedelta()
+    verdict = judged(packaged(name, Level.LT, pki), name, tmp_path, pki)
+    assert (verdict.valid, verdict.level) == (False, "T")
+    assert "level LT is broken: Seal was not valid at " in verdict.problem
+
+
+def test_an_answer_that_was_given_after_the_certificate_had_expired(tmp_path: Path) -> None:
+    """Its issuer need not know of it any more."""
+    pki = Pki(ends=-HOUR)
+    pki.behind = 2 * HOUR
+    verdict = judged(packaged(XML, Level.LT, pki), XML, tmp_path, pki, with_root=False)
+    assert (verdict.valid, verdict.level) == (True, "T"), verdict.problem
+    assert "the OCSP response about Seal does not count: it was given after the certificate had expired" in verdict.note
 
 
 def test_the_table_names_the_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
