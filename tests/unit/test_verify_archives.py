@@ -1,6 +1,7 @@
 """`batchseal verify` on archive time stamps: on what was changed after them, and on what they do not cover."""
 
 import hashlib
+import random
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +261,25 @@ def test_another_document_beside_a_detached_archive(tmp_path: Path) -> None:
     verdict = check_file(tmp_path / DETACHED, [pki.root.der])
     assert not verdict.valid
     assert "the signature is broken" in verdict.problem
+
+
+# --- any change -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [XML, ATTACHED])
+def test_a_bit_that_is_changed_anywhere_under_an_archive_time_stamp_is_seen(name: str, tmp_path: Path) -> None:
+    """In the signature and in all that it holds. Nothing covers the archive time stamp itself yet."""
+    pki = Pki()
+    whole = packaged(name, Level.LTA, pki)
+    if name == XML:
+        # Of the document, the canonical form leaves out some, such as declarations that are not used.
+        begins, ends = whole.index(b"<ds:Signature"), whole.index(b"<xades141:ArchiveTimeStamp")
+    else:
+        begins = whole.index(CONTENT)
+        ends = whole.index(cms.CMSAttributeType(ARCHIVE_TIME_STAMP).dump())
+    numbers = random.Random(5)
+    for at in sorted(numbers.sample(range(begins, ends), 60)):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << numbers.randrange(8)
+        verdict = judged(bytes(changed), name, tmp_path, pki)
+        assert not verdict.valid, f"byte {at} of {len(whole)}: {changed[at - 20 : at + 20]!r}"

@@ -65,6 +65,9 @@ class _Signature:
         problems.extend(filter(None, map(self.references.problem, range(self.references.count))))
         if not any(one.get("Type") == SIGNED_PROPERTIES for one in info.iterfind(f"{DS}Reference")):
             problems.append("no reference covers its properties")
+        qualifying = signature.find(f"{DS}Object/{XADES}QualifyingProperties")
+        if qualifying is None or qualifying.get("Target") != f"#{signature.get('Id')}":
+            problems.append("its properties name another signature")  # EN 319 132-1 4.3.1
         held = [
             b64decode(element.text) for element in signature.iterfind(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")
         ]
