@@ -203,7 +203,7 @@ async def test_a_list_that_is_too_large_is_judged_and_not_embedded(house: House)
     house.responder.away = {"ocsp"}
     revocation = house.revocation(crl_embed_bytes=50_000)
     await revocation.check(house.responder.chain)
-    with pytest.raises(MaterialImpossible, match=r"CN=Middle has \d+ bytes, more than --crl-embed-bytes"):
+    with pytest.raises(MaterialImpossible, match=r"CN=Seal has \d+ bytes, more than --crl-embed-bytes"):
         await revocation.material([house.responder.chain])
 
 

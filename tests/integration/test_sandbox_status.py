@@ -163,7 +163,9 @@ def request_for(
     sandbox: Sandbox, algorithm: hashes.HashAlgorithm, nonce: bytes | None = None
 ) -> tuple[bytes, x509.Certificate]:
     certificate = load(pem_of(sandbox, "signer"))
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, load(sandbox.folder / "intermediate.pem"), algorithm)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(
+        certificate, load(sandbox.folder / "intermediate.pem"), algorithm
+    )
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     return builder.build().public_bytes(Encoding.DER), certificate
@@ -176,9 +178,7 @@ def test_get_answers_as_post_whatever_characters_the_base64_has(
     """RFC 6960 A.1: the characters + / and = are percent-encoded; not all clients encode + and /."""
     nonces = iter(lambda: os.urandom(32), None)
     requests = ((nonce, request_for(sandbox, algorithm, nonce)[0]) for nonce in nonces)
-    nonce, request = next(
-        found for found in requests if {*b"+/="} <= {*base64.b64encode(found[1])}
-    )
+    nonce, request = next(found for found in requests if {*b"+/="} <= {*base64.b64encode(found[1])})
     text = base64.b64encode(request).decode()
     for path in (quote(text, safe=""), quote(text, safe="+/")):
         kind, body = get(f"{sandbox.address}/ocsp/{path}")
@@ -229,8 +229,11 @@ def two_certificates(sandbox: Sandbox) -> bytes:
 def another_issuer(sandbox: Sandbox) -> bytes:
     """Of the same name, with another key."""
     chain = Authority(sandbox.folder / "another", "p256").signer("A").chain
-    return ocsp.OCSPRequestBuilder().add_certificate(chain[0], chain[1], hashes.SHA256()).build().public_bytes(
-        Encoding.DER
+    return (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(chain[0], chain[1], hashes.SHA256())
+        .build()
+        .public_bytes(Encoding.DER)
     )
 
 

@@ -64,6 +64,7 @@ async def running_parts(
     signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
     reserve: Reserve = unbounded,
     materials: Materials | None = None,
+    check_revocation: bool = False,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
@@ -71,7 +72,18 @@ async def running_parts(
     formats = formats or Formats(has_time_stamps=upstream.stamps, has_materials=materials is not None)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(store, upstream, payloads, formats, room, pool, tries=5, reserve=reserve, materials=materials)
+    signing = Signing(
+        store,
+        upstream,
+        payloads,
+        formats,
+        room,
+        pool,
+        tries=5,
+        reserve=reserve,
+        materials=materials,
+        check_revocation=check_revocation,
+    )
     queue = SigningQueue(store, upstream, signing, pace=pace)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()

@@ -40,8 +40,8 @@ from batchseal.upstream.trust import Roots, roots_of, signer_roots_of
 
 # A list is in memory as a whole while it is judged.
 MAX_CRL_BYTES = 16 << 20
-# After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again as well, since
-# a suspension may end, and a responder may not know a new certificate yet.
+# After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again too, since a
+# suspension may end, and a responder may not know a new certificate yet.
 FAILED_SECONDS, REVOKED_SECONDS = 15.0, 600.0
 
 log = structlog.get_logger("upstream")
