@@ -18,7 +18,7 @@ COMMANDS = {
     "serve": "Run the service: receive batches over HTTP, have them signed, return the signed documents.",
     "sandbox": "Run a replacement for the remote signing service, for trials.",
     "sign": "Send documents to a running service, and store the signed documents.",
-    "verify": "Check the signatures of PDF files.",
+    "verify": "Check the signatures of PDF, XML and CMS files, and name their levels.",
     "audit": "Check the audit trail, or export it.",
     "erase": "Remove the texts of an operation from the database.",
     "check": "Try everything that the service needs, and say what is wrong.",

@@ -160,6 +160,8 @@ def test_a_level_that_is_not_offered_is_refused_by_name(case: Case, level: Level
     assert refused.sign_error is SignError.CONFIGURATION_SIGN_ERROR
     assert "the name" not in refused.cause  # whoever shows the cause names the document
     assert level.name in refused.cause
+    with_materials = Formats(has_time_stamps=True, has_materials=True).refusal(case.wanted(level))
+    assert (with_materials is None) is (case.format.name != "pades")
 
 
 def test_a_batch_of_all_formats_keeps_its_order() -> None:

@@ -34,24 +34,41 @@ class SmallPki:
     """`Materials` as well: an OCSP response about the signer, a CRL about what the root has issued."""
 
     def __init__(self, digest_algorithm: str = "sha256") -> None:
-        self.root = self._issued("Root", None)
-        self.leaf, self.authority = self._issued("Seal", self.root), self._issued("Time", self.root)
+        self.root = self.issued("Root", None)
+        self.leaf = self.issued("Seal", self.root)
+        self.authority = self.issued("Time", self.root, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]))
         chain = (self.leaf.der, self.root.der)
         fingerprint = hashlib.sha256(b"".join(chain)).digest()
         self.signer = Signer(self.leaf.key, Credential("seal", chain, "ec", 73, digest_algorithm, fingerprint))
         self.asked = 0
+        self.behind = timedelta()
+        """How long ago its time stamps were given."""
 
-    def _issued(self, name: str, by: Issued | None) -> Issued:
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issued(
+        self,
+        name: str,
+        by: Issued | None,
+        *more: x509.ExtensionType,
+        is_authority: bool = False,
+        ends: timedelta = 9 * DAY,
+    ) -> Issued:
+        """A certificate of ours with these further extensions, valid from yesterday until `ends` from now.
+
+        Without `by` it signs itself, and is that of an authority.
+        """
+        key, is_authority = ec.generate_private_key(ec.SECP256R1()), is_authority or by is None
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = x509.CertificateBuilder(
             by.certificate.subject if by else subject, subject, key.public_key(), x509.random_serial_number()
         )
         now = datetime.now(UTC)
-        builder = builder.not_valid_before(now - DAY).not_valid_after(now + 9 * DAY)
-        builder = builder.add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-        if name == "Time":
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        builder = builder.not_valid_before(now - DAY).not_valid_after(now + ends)
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        signs, issues = not is_authority, is_authority
+        usage = x509.KeyUsage(signs, signs, False, False, False, issues, issues, False, False)
+        builder = builder.add_extension(usage, critical=True)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.ExtendedKeyUsage))
         return Issued(key, builder.sign(by.key if by else key, hashes.SHA256()))
 
     def token(self, imprint: bytes) -> bytes:
@@ -62,7 +79,7 @@ class SmallPki:
                 "policy": "1.2.3",
                 "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": imprint},
                 "serial_number": 1,
-                "gen_time": datetime.now(UTC).replace(microsecond=0),
+                "gen_time": (datetime.now(UTC) - self.behind).replace(microsecond=0),
             }
         )
         certificate = asn1_x509.Certificate.load(self.authority.der)

@@ -347,7 +347,9 @@ def test_levels_that_no_signature_can_have_are_named(path):
     services = ClientServices.load(write(path, table))
     without = unreachable_levels("B", services, has_time_stamps=False)
     assert [problem.partition(" asks")[0] for problem in without] == ["client service A", "client service B"]
-    assert "--timestamp-urls" in without[0] and "does not offer" in without[1]
+    assert all("--timestamp-urls" in problem for problem in without)
     stamped = unreachable_levels("T", services, has_time_stamps=True)
     assert [problem.partition(" asks")[0] for problem in stamped] == ["client service B"]
+    assert "level LTA, but validation material is not set up" in stamped[0]
+    assert unreachable_levels("LTA", services, has_time_stamps=True, has_materials=True) == []
     assert unreachable_levels("T", [], has_time_stamps=False)[0].startswith("--signature-level asks for level T")

@@ -73,6 +73,10 @@ def no_reference_to_properties(root: Any) -> None:
     info.remove(info[-1])
 
 
+def properties_of_another(root: Any) -> None:
+    root.find(f".//{XADES}QualifyingProperties").set("Target", "#another")
+
+
 def unknown_transform(root: Any) -> None:
     root.find(f".//{DS}Transform").set("Algorithm", "http://www.w3.org/TR/1999/REC-xslt-19991116")
 
@@ -89,6 +93,7 @@ def a_second_element_with_the_id(root: Any) -> None:
         (changed_value, "the signature value is not right"),
         (another_certificate, "the certificate that its properties name is not there"),
         (no_reference_to_properties, "no reference covers its properties"),
+        (properties_of_another, "its properties name another signature"),
         (unknown_transform, "xslt-19991116 of reference '' is not known"),
         (a_second_element_with_the_id, "2 elements have the id"),
     ],

@@ -112,7 +112,11 @@ def add_signature_options(parser: ArgumentParser) -> None:
         help="type of all signatures (default: by the name of each file); a folder then means its *.pdf, its *.xml, or all files",
     )
     group.add_argument(
-        "--level", choices=("B", "T", "LT", "LTA"), default="", help="level of the signatures; T: with a time stamp"
+        "--level",
+        choices=("B", "T", "LT", "LTA"),
+        default="",
+        help="lowest level of the signatures; T: with a time stamp; LT: also with answers about the revocation of all"
+        " certificates; LTA: also with an archive time stamp over that (XAdES and CAdES; PDF has B and T)",
     )
     group.add_argument(
         "--transform",

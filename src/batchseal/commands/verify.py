@@ -4,6 +4,9 @@ A PDF is valid if its last signature covers the whole file, if the digest and th
 certificate leads to a given root, and if no earlier signature is broken. Earlier signatures may be those of others: if the
 certificate of one does not lead to a root, the remark names it and the file is still valid. If no root is given, the command
 does not judge who signed, and its last line says so.
+
+The level of XML and CMS is the highest that the signature reaches. If a part of a higher level is missing, the remark says which
+and the file is still valid. If a part is broken, the file is not valid. Nothing is fetched.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -26,7 +29,12 @@ cryptography. None of them had a part in signing.
 
 A PDF is valid if its last signature covers the whole file and is intact, if the signer's certificate leads to a
 root of --root, and if no earlier signature is broken. Of XML, every signature must be right, and one must cover the
-document. Without --root, nothing is said about who signed. The level is B, or T with a time stamp."""
+document. Without --root, nothing is said about who signed.
+
+The level is the highest that the signature reaches: B; T, with a time stamp; LT, if the file also tells of every
+certificate of the signer and of the time stamp authority who issued it and that it was not revoked; LTA, if an
+archive time stamp covers all of that. What is lacking for a higher level is a remark; a part of it that is broken
+makes the file not valid. PDF files are judged up to level T. Nothing is fetched from the network."""
 
 # What a folder is searched for.
 SIGNED_SUFFIXES = (".pdf", ".xml", ".p7m", ".p7s")

@@ -1,9 +1,14 @@
-"""Judges CAdES signatures for `batchseal verify`, with pyHanko: a CMS that holds its document, or one beside it."""
+"""Judges CAdES signatures for `batchseal verify`, with pyHanko: a CMS that holds its document, or one beside it.
+
+`unsigned_attributes` finds what levels above B rest on, which pyHanko does not judge.
+"""
 
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from batchseal.client.judges.levels import judge_levels
+from batchseal.client.judges.unsigned_attributes import UnsignedAttributes
 from batchseal.client.judges.verdicts import Verdict, name_of, trust_in
 
 DETACHED_SUFFIX = ".p7s"
@@ -12,12 +17,13 @@ DETACHED_SUFFIX = ".p7s"
 def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Verdict:
     """The verdict on one file. `originals` is the folder of the originals of detached signatures; None: that of the file."""
     from asn1crypto import cms
+    from pyhanko.sign.general import extract_certificate_info
     from pyhanko.sign.validation.generic_cms import async_validate_detached_cms
 
     info = cms.ContentInfo.load(path.read_bytes(), strict=True)
     if info["content_type"].native != "signed_data":
         return Verdict(path, False, problem="the CMS holds no signature")
-    data = info["content"]
+    whole = data = info["content"]
     content, coverage = data["encap_content_info"], "attached"
     if content["content"].native is None:
         original = (originals or path.parent) / path.name.removesuffix(DETACHED_SUFFIX)
@@ -30,20 +36,20 @@ def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Ver
         data["encap_content_info"] = {"content_type": "data"}
     if len(data["signer_infos"]) != 1:
         return Verdict(path, False, problem=f"{len(data['signer_infos'])} signers, one is judged")
+    leaf = extract_certificate_info(whole).signer_cert
+    reached = judge_levels(leaf.dump(), UnsignedAttributes(whole, content).read(), roots)
+    # Of pyHanko's status, only what it says of the signature is used: of time stamps more is known here.
     (signer,) = data["signer_infos"]
-    status = asyncio.run(async_validate_detached_cms(content, data, trust_in(roots)))
+    trust = trust_in(roots, reached.signed_at, reached.certificates)
+    status = asyncio.run(async_validate_detached_cms(content, data, trust))
     attributes = {attribute["type"].native for attribute in signer["signed_attrs"]}
     problems = []
     if not (status.intact and status.valid):
         problems.append("the signature is broken")
     if not {"signing_certificate_v2", "signing_time"} <= attributes:
         problems.append("a signed attribute of the profile is missing")
-    stamp = status.timestamp_validity
-    if stamp is not None and not (stamp.intact and stamp.valid):
-        problems.append("the time stamp is broken")
+    problems.extend(reached.findings.broken)
     if roots and not problems and not status.trusted:
         problems.append("the certificate does not lead to the root")
-    if roots and not problems and stamp is not None and not stamp.trusted:
-        problems.append("the time stamp's certificate does not lead to the root")
-    level = "B" if stamp is None else "T"
-    return Verdict(path, not problems, name_of(status.signing_cert), coverage, "; ".join(problems), 1, level=level)
+    note = "; ".join(reached.findings.lacking)
+    return Verdict(path, not problems, name_of(leaf), coverage, "; ".join(problems), 1, note, level=reached.level)

@@ -1,8 +1,9 @@
 """What `batchseal verify` says of a file, and what its judges of PDF, XML and CMS share."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from typing import Any
 class Verdict:
     """The result for one file.
 
-    `signer`, `coverage` and `level` (B or T, as far as they are judged) are those of the last signature. `problem` says why the
-    file is not valid; `note` is worth knowing, but does not make it invalid. `signatures` is the number of signatures.
+    `signer`, `coverage` and `level` (B, T, LT or LTA, as far as they are judged) are those of the last signature. `level` is the
+    highest that it reaches. `problem` says why the file is not valid; `note` is worth knowing, such as why the signature does not
+    reach a level that it has parts of, but does not make it invalid. `signatures` is the number of signatures.
     """
 
     path: Path
@@ -25,12 +27,41 @@ class Verdict:
     level: str = ""
 
 
-def trust_in(roots: Sequence[bytes]) -> Any:
-    """pyHanko's context of validation for these roots (DER). Nothing is fetched."""
+@dataclass(slots=True)
+class Findings:
+    """What a judge has found, in words.
+
+    `broken` is what cannot be there in a file that nobody has changed, or what forbids to trust it, such as a certificate that
+    was revoked in time: the file is not valid. `lacking` is what a higher level would need.
+    """
+
+    broken: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.broken and not self.lacking
+
+    def add(self, other: "Findings", about: str = "") -> None:
+        """Takes over what `other` has found and this has not. `about` is put before each."""
+        for own, found in ((self.broken, other.broken), (self.lacking, other.lacking)):
+            own.extend(text for one in dict.fromkeys(found) if (text := about + one) not in own)
+
+
+def trust_in(roots: Sequence[bytes], moment: datetime | None = None, others: Iterable[bytes] = ()) -> Any:
+    """pyHanko's context of validation for these roots (DER). Nothing is fetched.
+
+    Certificates must be valid at `moment`, or now. `others` are certificates (DER) that may lead to a root.
+    """
     from asn1crypto import x509
     from pyhanko_certvalidator import ValidationContext
 
-    return ValidationContext(trust_roots=[x509.Certificate.load(root) for root in roots], allow_fetching=False)
+    return ValidationContext(
+        trust_roots=[x509.Certificate.load(root) for root in roots],
+        other_certs=[x509.Certificate.load(other) for other in others],
+        moment=moment,
+        allow_fetching=False,
+    )
 
 
 def name_of(certificate: Any) -> str:
