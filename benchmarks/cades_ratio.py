@@ -41,11 +41,13 @@ JUDGED = 10
 PYHANKO = "pyhanko"
 
 
+DESCRIPTION = Description(
+    "bench", "bench.bin", ContentType.OTHER, None, None, signature_type=SignatureType.CADES, other_type="x/y"
+)
+
+
 def ours(name: str = OURS, **how: int) -> Contender:
-    description = Description(
-        "bench", "bench.bin", ContentType.OTHER, None, None, signature_type=SignatureType.CADES, other_type="x/y"
-    )
-    return Contender(name, sealer(Cades(), description, **how))
+    return Contender(name, sealer(Cades(), DESCRIPTION, **how))
 
 
 def pyhanko() -> Contender:

@@ -22,6 +22,8 @@ GOALS = {
     "xades_200k_over_lxml": (4, 8, True),
     "xades_20k_over_signxml": (15, 40, True),
     "cades_over_pyhanko": (20, 60, True),
+    "lt_over_t": (0.8, 0.95, True),
+    "lta_over_lt": (0.5, 0.8, True),
     "end_to_end_over_null": (3.0, 1.5, False),
     "xml_end_to_end_over_null": (2.2, 1.6, False),
     "peak_service_mb_1": (200, 120, False),
@@ -68,6 +70,7 @@ def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, A
         ("packaging", packaging),
         ("xades", xades),
         ("cades", cades),
+        ("long_term", long_term),
         ("end_to_end", end_to_end),
         ("xml_end_to_end", xml_end_to_end),
         ("latency", latency),
@@ -105,6 +108,13 @@ def cades(result: dict[str, Any]) -> Iterator[str]:
     yield "### CAdES packaging, documents per CPU second"
     yield ""
     yield from rates_and_verdicts(result)
+
+
+def long_term(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Levels LT and LTA beside the level below, 200 KB, documents per CPU second"
+    yield ""
+    rows = [(name, *rates.values()) for name, rates in result["rates"].items()]
+    yield from table(("", "T", "LT", "LTA"), rows)
 
 
 def rates_and_verdicts(result: dict[str, Any]) -> Iterator[str]:

@@ -56,17 +56,19 @@ EXTENSION = "/".join(
 )
 
 
+DESCRIPTION = Description(
+    "bench",
+    "bench.xml",
+    ContentType.TEXT_XML,
+    None,
+    LOCATION,
+    signature_type=SignatureType.XADES,
+    options=SignatureOptions(location="ext:ExtensionContent"),
+)
+
+
 def ours(name: str = OURS, **how: int) -> Contender:
-    description = Description(
-        "bench",
-        "bench.xml",
-        ContentType.TEXT_XML,
-        None,
-        LOCATION,
-        signature_type=SignatureType.XADES,
-        options=SignatureOptions(location="ext:ExtensionContent"),
-    )
-    return Contender(name, sealer(Xades(), description, **how))
+    return Contender(name, sealer(Xades(), DESCRIPTION, **how))
 
 
 def lxml() -> Contender:
