@@ -33,10 +33,10 @@ def module_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
 
 
 @pytest.fixture
-def sandbox(module_sandbox: Sandbox) -> Iterator[Sandbox]:
+def sandbox(module_sandbox: Sandbox) -> Sandbox:
     """With nothing revoked."""
     module_sandbox.revoke()
-    yield module_sandbox
+    return module_sandbox
 
 
 def pem_of(sandbox: Sandbox, name: str) -> Path:
@@ -75,7 +75,7 @@ def issuer_of(sandbox: Sandbox, name: str) -> Path:
 
 
 def ask(sandbox: Sandbox, name: str, *which: str | Path) -> str:
-    """What `openssl ocsp` says of a certificate, at the address that the certificate names. It sends a nonce and wants it back."""
+    """What `openssl ocsp` says of a certificate, at the address that it names. OpenSSL sends a nonce and wants it back."""
     certificate = pem_of(sandbox, name)
     url = openssl("x509", "-in", certificate, "-noout", "-ocsp_uri")[1].strip()
     assert url == f"{sandbox.address}/ocsp"
@@ -163,7 +163,9 @@ def request_for(
     sandbox: Sandbox, algorithm: hashes.HashAlgorithm, nonce: bytes | None = None
 ) -> tuple[bytes, x509.Certificate]:
     certificate = load(pem_of(sandbox, "signer"))
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, load(sandbox.folder / "intermediate.pem"), algorithm)
+    builder = ocsp.OCSPRequestBuilder().add_certificate(
+        certificate, load(sandbox.folder / "intermediate.pem"), algorithm
+    )
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     return builder.build().public_bytes(Encoding.DER), certificate
@@ -174,11 +176,10 @@ def test_get_answers_as_post_whatever_characters_the_base64_has(
     sandbox: Sandbox, algorithm: hashes.HashAlgorithm
 ) -> None:
     """RFC 6960 A.1: the characters + / and = are percent-encoded; not all clients encode + and /."""
-    nonces = iter(lambda: os.urandom(32), None)
+    # The length of the nonce decides whether the base64 ends in =, and its content whether + and / occur.
+    nonces = (os.urandom(1 + number % 32) for number in range(10_000))
     requests = ((nonce, request_for(sandbox, algorithm, nonce)[0]) for nonce in nonces)
-    nonce, request = next(
-        found for found in requests if {*b"+/="} <= {*base64.b64encode(found[1])}
-    )
+    nonce, request = next(found for found in requests if {*b"+/="} <= {*base64.b64encode(found[1])})
     text = base64.b64encode(request).decode()
     for path in (quote(text, safe=""), quote(text, safe="+/")):
         kind, body = get(f"{sandbox.address}/ocsp/{path}")
@@ -229,8 +230,11 @@ def two_certificates(sandbox: Sandbox) -> bytes:
 def another_issuer(sandbox: Sandbox) -> bytes:
     """Of the same name, with another key."""
     chain = Authority(sandbox.folder / "another", "p256").signer("A").chain
-    return ocsp.OCSPRequestBuilder().add_certificate(chain[0], chain[1], hashes.SHA256()).build().public_bytes(
-        Encoding.DER
+    return (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(chain[0], chain[1], hashes.SHA256())
+        .build()
+        .public_bytes(Encoding.DER)
     )
 
 

@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
         "--folder",
         type=Path,
         required=True,
-        help="for keys and certificates; validators need root.pem, and the certificates that revoked.txt names are revoked",
+        help="for keys and certificates; validators need root.pem; the certificates that revoked.txt names are revoked",
     )
     parser.add_argument(
         "--services", type=Path, required=True, help="client-services-config.json, which says who may sign"
@@ -34,7 +34,12 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
     parser.add_argument("--credential", choices=sorted(KEY_BITS), default="rsa3072", help="type of the signing keys")
     parser.add_argument("--latency", type=int, default=0, metavar="MS", help="delay of each call in milliseconds")
     parser.add_argument("--multisign", type=int, default=1000, help="largest number of digests in one call")
-    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes the one that its certificates name, else a free one")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        help="port on loopback; 0 takes the one that its certificates name, else a free one",
+    )
     parser.add_argument("--scal", choices=("1", "2"), default="2", help="2: a grant is bound to its digests")
     parser.add_argument("--token-seconds", type=int, default=3600, help="lifetime of a bearer token in seconds")
     parser.add_argument("--grant-seconds", type=int, default=600, help="lifetime of a grant in seconds")

@@ -93,7 +93,9 @@ class Authority:
     def responder(self, issuer_name: str) -> Signer:
         """Who signs the OCSP answers about the certificates of an issuer, which has named it for that (RFC 6960 4.2.2.2)."""
         name = f"ocsp-{issuer_name}"
-        profile = Profile(f"Batchseal Sandbox OCSP of {issuer_name}", SIGNER_DAYS, purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
+        profile = Profile(
+            f"Batchseal Sandbox OCSP of {issuer_name}", SIGNER_DAYS, purpose=ExtendedKeyUsageOID.OCSP_SIGNING
+        )
         return self._signer(name, name, "p256", profile, issuer_name)
 
     def signer(self, client_service: str) -> Signer:

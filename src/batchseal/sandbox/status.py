@@ -36,7 +36,7 @@ class StatusAuthority:
         self.requests: dict[str, Counter[str]] = {"ocsp": Counter(), "crl": Counter(), "issuers": Counter()}
         """How often each thing was asked for: OCSP by serial number in hex, CRLs and certificates by the name of the issuer."""
 
-    def ocsp(self, data: bytes) -> bytes:
+    def answer(self, data: bytes) -> bytes:
         """The DER OCSPResponse to a DER OCSPRequest, which may be malformed.
 
         A request must be about one certificate, as RFC 5019 2.1.1 has it; for several it is "unauthorized", the answer of a
@@ -50,7 +50,7 @@ class StatusAuthority:
                 asked = "unauthorized"
                 return refusal(Status.UNAUTHORIZED)
             asked = f"{request.serial_number:X}" if self._has(issuer_name, request) else "unknown"
-            return self._answer(request, issuer_name)
+            return self._signed(request, issuer_name)
         except (NotImplementedError, UnsupportedAlgorithm):
             asked = "unauthorized"
             return refusal(Status.UNAUTHORIZED)
@@ -62,7 +62,7 @@ class StatusAuthority:
         finally:
             self.requests["ocsp"][asked] += 1
 
-    def crl(self, issuer_name: str) -> bytes:
+    def revocation_list(self, issuer_name: str) -> bytes:
         """The DER CertificateList of an issuer. Raises KeyError if there is none, ConfigurationError as `Register.revoked`."""
         key, certificate = self._authority.issuers[issuer_name]
         self.requests["crl"][issuer_name] += 1
@@ -83,7 +83,7 @@ class StatusAuthority:
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(key, hashes.SHA256()).public_bytes(DER)
 
-    def issuer(self, issuer_name: str) -> bytes:
+    def certificate(self, issuer_name: str) -> bytes:
         """The DER certificate of an issuer. Raises KeyError if there is none."""
         certificate = self._authority.issuers[issuer_name][1]
         self.requests["issuers"][issuer_name] += 1
@@ -104,7 +104,7 @@ class StatusAuthority:
                 return issuer_name
         return None
 
-    def _answer(self, request: ocsp.OCSPRequest, issuer_name: str) -> bytes:
+    def _signed(self, request: ocsp.OCSPRequest, issuer_name: str) -> bytes:
         """The signed answer. Raises ValueError for extensions that cannot be read or a nonce of a wrong length."""
         nonce = nonce_of(request)
         now = datetime.now(UTC).replace(microsecond=0)
