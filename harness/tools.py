@@ -73,6 +73,7 @@ TOOLS = {
         program("pdfsig", "poppler-utils"),
         program("pdfinfo", "poppler-utils"),
         program("certutil", "libnss3-tools"),
+        program("vfychain", "libnss3-tools"),
         program("xmlsec1", "xmlsec1"),
         program("softhsm2-util", "softhsm2"),
         program("mkfs.ext4", "e2fsprogs"),
@@ -91,7 +92,7 @@ TOOLS = {
 }
 # What belongs together.
 CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
-PDFSIG = ("pdfsig", "certutil")
+PDFSIG = ("pdfsig", "certutil", "vfychain")
 ITEXT = ("javac", "java", *JARS)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)
 SMALL_VOLUME = ("root", "mkfs.ext4", "e2fsck", "mount")
