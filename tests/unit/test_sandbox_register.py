@@ -12,7 +12,6 @@ from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.register import Entry, Register, Revocation
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-EARLIER = datetime(2026, 11, 1, 9, tzinfo=UTC)
 CHANGED = datetime(2026, 11, 29, 11, tzinfo=UTC)
 
 
@@ -43,7 +42,7 @@ def write(folder: Path, text: str) -> None:
         ("A1 unspecified", {0xA1: Revocation(CHANGED, None)}),
         (
             "B2 superseded 2026-11-01T10:00:00.5+01:00",
-            {0xB2: Revocation(EARLIER, ReasonFlags.superseded)},
+            {0xB2: Revocation(datetime(2026, 11, 1, 9, tzinfo=UTC), ReasonFlags.superseded)},
         ),
         ("B2 superseded 2026-11-30T10:00:00Z", {}),
         ("intermediate", {}),

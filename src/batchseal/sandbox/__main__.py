@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SandboxOptions, int | Non
         "--folder",
         type=Path,
         required=True,
-        help="for keys and certificates; validators need root.pem; the certificates that revoked.txt names are revoked",
+        help="for keys and certificates; validators need root.pem, and the certificates that revoked.txt names are revoked",
     )
     parser.add_argument(
         "--services", type=Path, required=True, help="client-services-config.json, which says who may sign"

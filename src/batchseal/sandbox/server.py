@@ -285,13 +285,13 @@ class Sandbox:
                 data = base64.b64decode(unquote(request.rel_url.raw_path.removeprefix(OCSP_PATH + "/")), validate=True)
             except ValueError:
                 data = b""  # which is no request; the answer says so
-        return web.Response(body=self.status.answer(data), content_type="application/ocsp-response")
+        return web.Response(body=self.status.ocsp(data), content_type="application/ocsp-response")
 
     async def list_revoked(self, request: web.Request) -> web.Response:
         """Answers with the CRL of an issuer (RFC 2585 4)."""
         await self.delay()
         try:
-            body = self.status.revocation_list(request.match_info["issuer"])
+            body = self.status.crl(request.match_info["issuer"])
         except KeyError:
             raise web.HTTPNotFound from None
         except ConfigurationError as problem:
@@ -302,7 +302,7 @@ class Sandbox:
         """Answers with the certificate of an issuer (RFC 2585 4)."""
         await self.delay()
         try:
-            body = self.status.certificate(request.match_info["issuer"])
+            body = self.status.issuer(request.match_info["issuer"])
         except KeyError:
             raise web.HTTPNotFound from None
         return web.Response(body=body, content_type="application/pkix-cert")

@@ -14,14 +14,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509 import ocsp
+from cryptography.x509 import ocsp as x509_ocsp
 
 from batchseal.errors import ConfigurationError
 from batchseal.sandbox.authority import Authority, Signer
 
 NONCE_BYTES = 128  # the longest nonce that a responder takes (RFC 9654 2.1)
 DER = serialization.Encoding.DER
-Status = ocsp.OCSPResponseStatus
+Status = x509_ocsp.OCSPResponseStatus
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class StatusAuthority:
         self.requests: dict[str, Counter[str]] = {"ocsp": Counter(), "crl": Counter(), "issuers": Counter()}
         """How often each thing was asked for: OCSP by serial number in hex, CRLs and certificates by the name of the issuer."""
 
-    def answer(self, data: bytes) -> bytes:
+    def ocsp(self, data: bytes) -> bytes:
         """The DER OCSPResponse to a DER OCSPRequest, which may be malformed.
 
         A request must be about one certificate, as RFC 5019 2.1.1 has it; for several it is "unauthorized", the answer of a
@@ -44,13 +44,13 @@ class StatusAuthority:
         """
         asked = "malformed"
         try:
-            request = ocsp.load_der_ocsp_request(data)
+            request = x509_ocsp.load_der_ocsp_request(data)
             issuer_name = self._issuer_of(request)
             if issuer_name is None:
                 asked = "unauthorized"
                 return refusal(Status.UNAUTHORIZED)
             asked = f"{request.serial_number:X}" if self._has(issuer_name, request) else "unknown"
-            return self._signed(request, issuer_name)
+            return self._answer(request, issuer_name)
         except (NotImplementedError, UnsupportedAlgorithm):
             asked = "unauthorized"
             return refusal(Status.UNAUTHORIZED)
@@ -62,7 +62,7 @@ class StatusAuthority:
         finally:
             self.requests["ocsp"][asked] += 1
 
-    def revocation_list(self, issuer_name: str) -> bytes:
+    def crl(self, issuer_name: str) -> bytes:
         """The DER CertificateList of an issuer. Raises KeyError if there is none, ConfigurationError as `Register.revoked`."""
         key, certificate = self._authority.issuers[issuer_name]
         self.requests["crl"][issuer_name] += 1
@@ -83,16 +83,16 @@ class StatusAuthority:
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(key, hashes.SHA256()).public_bytes(DER)
 
-    def certificate(self, issuer_name: str) -> bytes:
+    def issuer(self, issuer_name: str) -> bytes:
         """The DER certificate of an issuer. Raises KeyError if there is none."""
         certificate = self._authority.issuers[issuer_name][1]
         self.requests["issuers"][issuer_name] += 1
         return certificate.public_bytes(DER)
 
-    def _has(self, issuer_name: str, request: ocsp.OCSPRequest) -> bool:
+    def _has(self, issuer_name: str, request: x509_ocsp.OCSPRequest) -> bool:
         return self._authority.register.has(issuer_name, request.serial_number)
 
-    def _issuer_of(self, request: ocsp.OCSPRequest) -> str | None:
+    def _issuer_of(self, request: x509_ocsp.OCSPRequest) -> str | None:
         """The name of the issuer whose name and key the request gives the digests of (RFC 6960 4.1.1)."""
         algorithm = request.hash_algorithm.name
         for issuer_name, (key, certificate) in self._authority.issuers.items():
@@ -104,29 +104,29 @@ class StatusAuthority:
                 return issuer_name
         return None
 
-    def _signed(self, request: ocsp.OCSPRequest, issuer_name: str) -> bytes:
+    def _answer(self, request: x509_ocsp.OCSPRequest, issuer_name: str) -> bytes:
         """The signed answer. Raises ValueError for extensions that cannot be read or a nonce of a wrong length."""
         nonce = nonce_of(request)
         now = datetime.now(UTC).replace(microsecond=0)
         revocation = self._authority.register.revoked(issuer_name, now).get(request.serial_number)
-        status = ocsp.OCSPCertStatus.GOOD if self._has(issuer_name, request) else ocsp.OCSPCertStatus.UNKNOWN
+        status = x509_ocsp.OCSPCertStatus.GOOD if self._has(issuer_name, request) else x509_ocsp.OCSPCertStatus.UNKNOWN
         if issuer_name not in self._responders:
             self._responders[issuer_name] = self._authority.responder(issuer_name)
         responder = self._responders[issuer_name]
         builder = (
-            ocsp.OCSPResponseBuilder()
+            x509_ocsp.OCSPResponseBuilder()
             .add_response_by_hash(
                 request.issuer_name_hash,
                 request.issuer_key_hash,
                 request.serial_number,
                 request.hash_algorithm,
-                ocsp.OCSPCertStatus.REVOKED if revocation else status,
+                x509_ocsp.OCSPCertStatus.REVOKED if revocation else status,
                 now,
                 now + self._valid,
                 revocation.at if revocation else None,
                 revocation.reason if revocation else None,
             )
-            .responder_id(ocsp.OCSPResponderEncoding.HASH, responder.chain[0])
+            .responder_id(x509_ocsp.OCSPResponderEncoding.HASH, responder.chain[0])
             .certificates(responder.chain[:1])
         )
         if nonce is not None:
@@ -134,7 +134,7 @@ class StatusAuthority:
         return builder.sign(responder.key, hashes.SHA256()).public_bytes(DER)
 
 
-def nonce_of(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
+def nonce_of(request: x509_ocsp.OCSPRequest) -> x509.OCSPNonce | None:
     """The nonce of a request, which its answer repeats (RFC 9654). Raises ValueError for one of a wrong length."""
     try:
         nonce = request.extensions.get_extension_for_class(x509.OCSPNonce).value
@@ -145,6 +145,6 @@ def nonce_of(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
     return nonce
 
 
-def refusal(status: ocsp.OCSPResponseStatus) -> bytes:
+def refusal(status: x509_ocsp.OCSPResponseStatus) -> bytes:
     """An answer without a signature, which says that there is none (RFC 6960 4.2.1)."""
-    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(DER)
+    return x509_ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(DER)
