@@ -30,7 +30,7 @@ RESULT = Path(__file__).parent / "results" / "upstream.json"
 CALLER = Caller("A")
 Figures = dict[str, float]
 # Tools of parts, and of single figures, by the part that gives them.
-NEEDS = {
+NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "certomancer": {"certomancer_valid_pdfsig": tools.PDFSIG},
     "timestamps": {"b_t_valid_pdfsig": tools.PDFSIG},
     "softhsm": {"softhsm": tools.SOFTHSM},

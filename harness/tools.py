@@ -73,6 +73,7 @@ TOOLS = {
         program("pdfsig", "poppler-utils"),
         program("pdfinfo", "poppler-utils"),
         program("certutil", "libnss3-tools"),
+        program("vfychain", "libnss3-tools"),
         program("xmlsec1", "xmlsec1"),
         program("openssl", "openssl"),
         program("softhsm2-util", "softhsm2"),
@@ -92,7 +93,7 @@ TOOLS = {
 }
 # What belongs together.
 CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
-PDFSIG = ("pdfsig", "certutil")
+PDFSIG = ("pdfsig", "certutil", "vfychain")
 ITEXT = ("javac", "java", *JARS)
 XMLSEC = ("xmlsec1",)
 OPENSSL = ("openssl",)

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +42,11 @@ class Verdict:
     def good(self) -> bool:
         """Valid, covering the whole file, and not distrusted."""
         return self.valid is True and self.trusted is not False and self.whole_file
+
+
+# Poppler 22 says this of a certificate that NSS has taken if NSS noted an error on the way, as where an OCSP responder that the
+# certificate names cannot be reached. NSS is then asked without poppler: a verdict must not depend on what runs just now.
+UNCLEAR = "Unknown issue with Certificate or corrupted data."
 
 
 def tool(name: str) -> str:
@@ -93,6 +98,21 @@ def _pdfsig_verdicts(text: str) -> list[Verdict]:
     return verdicts
 
 
+def _nss_trusts(path: Path, folder: Path) -> bool:
+    """Whether NSS itself takes the certificate of a file's first signature, with what the file holds and without OCSP."""
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    signature = PdfFileReader(io.BytesIO(path.read_bytes()), strict=False).embedded_signatures[0]
+    with tempfile.TemporaryDirectory(prefix="batchseal-chain-") as name:
+        files = []
+        for number, certificate in enumerate((signature.signer_cert, *signature.other_embedded_certs)):
+            files.append(Path(name) / f"{number}.der")
+            files[-1].write_bytes(certificate.dump())
+        # Usage 4 is that of a signature in an e-mail, which poppler asks for too.
+        command = [tool("vfychain"), "-d", f"sql:{folder}", "-pp", "-u", "4", *map(str, files)]
+        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
 def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Verdict]]:
     """Poppler's verdicts per file; an unreadable file has none."""
     pdfsig, folder = tool("pdfsig"), _nss_folder(root_pem)
@@ -101,7 +121,9 @@ def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Ver
         command = [pdfsig, "-nssdir", f"sql:{folder}", str(path)]
         try:
             run = subprocess.run(command, capture_output=True, timeout=60)
-            verdicts[path] = _pdfsig_verdicts(run.stdout.decode("utf-8", "replace"))
+            verdicts[path] = found = _pdfsig_verdicts(run.stdout.decode("utf-8", "replace"))
+            if found and found[0].valid and UNCLEAR in found[0].detail:
+                found[0] = replace(found[0], trusted=_nss_trusts(path, folder))
         except subprocess.TimeoutExpired:
             verdicts[path] = []
     return verdicts

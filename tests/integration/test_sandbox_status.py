@@ -1,6 +1,7 @@
 """The sandbox tells whether its certificates are revoked, by OCSP and by CRLs; OpenSSL asks and judges."""
 
 import base64
+import io
 import os
 import socket
 import subprocess
@@ -11,16 +12,24 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from asn1crypto import keys
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from harness.invoices import invoice
+from harness.validators import judging, pdfsig_verify
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign.signers import PdfSignatureMetadata, SimpleSigner, sign_pdf
+from pyhanko_certvalidator.registry import SimpleCertificateStore
 from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.waiting import until
 
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.certificates import named_port
+from batchseal.settings.client_services import SANDBOX_SERVICE
 
 NAMES = ["signer", "timestamp", "intermediate"]
 STATUS = ocsp.OCSPResponseStatus
@@ -33,10 +42,10 @@ def module_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
 
 
 @pytest.fixture
-def sandbox(module_sandbox: Sandbox) -> Iterator[Sandbox]:
+def sandbox(module_sandbox: Sandbox) -> Sandbox:
     """With nothing revoked."""
     module_sandbox.revoke()
-    yield module_sandbox
+    return module_sandbox
 
 
 def pem_of(sandbox: Sandbox, name: str) -> Path:
@@ -75,7 +84,7 @@ def issuer_of(sandbox: Sandbox, name: str) -> Path:
 
 
 def ask(sandbox: Sandbox, name: str, *which: str | Path) -> str:
-    """What `openssl ocsp` says of a certificate, at the address that the certificate names. It sends a nonce and wants it back."""
+    """What `openssl ocsp` says of a certificate, at the address that it names. OpenSSL sends a nonce and wants it back."""
     certificate = pem_of(sandbox, name)
     url = openssl("x509", "-in", certificate, "-noout", "-ocsp_uri")[1].strip()
     assert url == f"{sandbox.address}/ocsp"
@@ -176,7 +185,8 @@ def test_get_answers_as_post_whatever_characters_the_base64_has(
     sandbox: Sandbox, algorithm: hashes.HashAlgorithm
 ) -> None:
     """RFC 6960 A.1: the characters + / and = are percent-encoded; not all clients encode + and /."""
-    nonces = iter(lambda: os.urandom(32), None)
+    # The length of the nonce decides whether the base64 ends in =, and its content whether + and / occur.
+    nonces = (os.urandom(1 + number % 32) for number in range(10_000))
     requests = ((nonce, request_for(sandbox, algorithm, nonce)[0]) for nonce in nonces)
     nonce, request = next(found for found in requests if {*b"+/="} <= {*base64.b64encode(found[1])})
     text = base64.b64encode(request).decode()
@@ -201,6 +211,38 @@ def test_the_responder_is_named_by_the_issuer_and_needs_no_status_itself(sandbox
         answer.extensions.get_extension_for_class(x509.OCSPNonce)  # none was asked for
     assert answer.next_update_utc is not None
     assert (answer.next_update_utc - answer.this_update_utc).total_seconds() == 600
+
+
+def signed_pdf(sandbox: Sandbox, path: Path) -> Path:
+    """A PDF that pyHanko has signed with the key of the sandbox's client service."""
+    signer = Authority(sandbox.folder, "p256", sandbox.address).signer(SANDBOX_SERVICE)
+    leaf, *above = map(asn1_x509.Certificate.load, signer.chain_der())
+    key = signer.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    store = SimpleCertificateStore()
+    store.register_multiple(above)
+    writer = IncrementalPdfFileWriter(io.BytesIO(invoice(1)))
+    metadata = PdfSignatureMetadata(field_name="Seal")
+    made = SimpleSigner(signing_cert=leaf, signing_key=keys.PrivateKeyInfo.load(key), cert_registry=store)
+    path.write_bytes(sign_pdf(writer, metadata, signer=made).getvalue())
+    return path
+
+
+def test_poppler_asks_for_the_status_of_a_signer(tmp_path: Path) -> None:
+    """By NSS. Where nobody answers it takes the certificate, and so does our judge although poppler says "unknown"."""
+    with running_sandbox(tmp_path, "--credential=p256") as sandbox:
+        pem = pem_of(sandbox, "signer")
+        serial, root = f"{load(pem).serial_number:X}", sandbox.root.read_bytes()
+        path = signed_pdf(sandbox, tmp_path / "signed.pdf")
+        with judging():
+            (good,) = pdfsig_verify([path], root)[path]
+            assert good.good and "Certificate is Trusted" in good.detail
+            assert sandbox.status_requests()["ocsp"] == {serial: 1}
+            sandbox.revoke(pem.stem)
+            (revoked,) = pdfsig_verify([path], root)[path]
+            assert revoked.valid and revoked.trusted is False and "Certificate has been Revoked" in revoked.detail
+    with judging():
+        (alone,) = pdfsig_verify([path], root)[path]
+    assert alone.good and alone.trusted, alone
 
 
 def nothing(sandbox: Sandbox) -> bytes:

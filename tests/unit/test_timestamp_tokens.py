@@ -182,6 +182,14 @@ def test_what_is_no_time_stamp_reply_is_refused_in_words(tmp_path: Path, data: b
     assert "Error" not in refused.value.cause
 
 
+@pytest.mark.parametrize("data", [b"", b"no request", b"\x30\x03\x02\x01\x01"])
+def test_the_sandbox_rejects_what_is_no_request(tmp_path: Path, data: bytes) -> None:
+    signer = Authority(tmp_path, "p256").timestamper()
+    reply = TimestampAuthority(signer).reply(data)
+    with pytest.raises(TimestampFailed, match="the authority answered rejection bad_data_format"):
+        read_reply(reply, IMPRINT, NONCE, Roots(str(tmp_path / "root.pem")))
+
+
 def test_every_cut_and_every_changed_byte_of_a_reply_is_taken_or_refused_in_words(tmp_path: Path) -> None:
     data = reply_of(tmp_path, lambda *_: None)
     roots = Roots(str(tmp_path / "root.pem"))

@@ -1,12 +1,12 @@
 """Which certificates the sandbox has issued, and which of them are revoked: two text files in its folder.
 
-`issued.txt` is written by the sandbox: a line for each certificate, with its serial number in hex (as `openssl x509 -serial` prints
-it), its issuer and its name. Certificates that were replaced stay in it, since signatures that were made with them are still
-looked at.
+`issued.txt` is written by the sandbox: a line for each certificate, with its serial number in hex (as `openssl x509 -serial`
+prints it), its issuer and its name. Certificates that were replaced stay in it, since signatures that were made with them are
+still looked at.
 
-`revoked.txt` is written by whoever wants to see a revocation, also while the sandbox runs. A line names either one certificate by
-its serial number, or all certificates of a name. The reason (RFC 5280 5.3.1) and the time may follow; without a time it is that
-of the file's last change. A certificate whose line is removed is good again. A `#` begins a comment.
+`revoked.txt` is written by whoever wants to see a revocation, also while the sandbox runs. A line names either one certificate
+by its serial number, or all certificates of a name. The reason (RFC 5280 5.3.1) and the time may follow; without a time it is
+that of the file's last change. A certificate whose line is removed is good again. A `#` begins a comment.
 
     p256-0123456789abcdef
     4A7F00C2  keyCompromise  2026-11-29T10:00:00Z

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from datetime import UTC, datetime
 
-from asn1crypto import algos, cms, tsp
+from asn1crypto import algos, cms, core, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,6 +16,12 @@ from batchseal.sandbox.authority import Signer
 
 POLICY = "1.3.6.1.4.1.13762.3"  # a policy for examples: it promises as little as the sandbox's certificates
 ACCEPTED = {"sha256": 32, "sha384": 48, "sha512": 64}  # digest algorithms of imprints, and their bytes
+
+
+class Refusal(core.Sequence):  # type: ignore[misc]
+    """A TimeStampResp without a token (RFC 3161 2.4.2), which the class of asn1crypto does not write."""
+
+    _fields = [("status", tsp.PKIStatusInfo)]  # noqa: RUF012
 
 
 class TimestampAuthority:
@@ -36,8 +42,7 @@ class TimestampAuthority:
             if ACCEPTED.get(name) != len(imprint["hashed_message"].native):
                 raise ValueError(name)
         except (ValueError, TypeError):
-            refusal = {"status": "rejection", "fail_info": {"bad_data_format"}}
-            return bytes(tsp.TimeStampResp({"status": refusal}).dump())
+            return bytes(Refusal({"status": {"status": "rejection", "fail_info": {"bad_data_format"}}}).dump())
         info = {
             "version": "v1",
             "policy": POLICY,
