@@ -254,6 +254,15 @@ def test_what_an_index_leaves_out_is_not_covered(tmp_path: Path) -> None:
     assert verdict.note == "level LTA is not reached: the archive time stamp does not cover all that level LT needs"
 
 
+def test_unsigned_attributes_under_another_tag_are_not_passed_over(tmp_path: Path) -> None:
+    pki = Pki()
+    whole = packaged(ATTACHED, Level.LT, pki)
+    (signer,) = cms.ContentInfo.load(whole)["content"]["signer_infos"]
+    unsigned = signer["unsigned_attrs"].dump()
+    verdict = judged(whole.replace(unsigned, b"\xb1" + unsigned[1:]), ATTACHED, tmp_path, pki)
+    assert (verdict.valid, verdict.problem) == (False, "the CMS has parts that are not known")
+
+
 def test_another_document_beside_a_detached_archive(tmp_path: Path) -> None:
     pki = Pki()
     (tmp_path / DETACHED).write_bytes(packaged(DETACHED, Level.LTA, pki))
