@@ -9,7 +9,7 @@ import hashlib
 from base64 import b64decode
 from typing import Any
 
-from asn1crypto import cms, core, crl, ocsp, x509
+from asn1crypto import cms, core, crl, ocsp, tsp, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from lxml import etree
@@ -39,6 +39,7 @@ def check_token(token: bytes, stamped: bytes) -> list[Any]:
     """The token must be about `stamped`, and signed by a certificate in it. Returns its certificates, the signer's first."""
     signed = cms.ContentInfo.load(token)["content"]
     info = signed["encap_content_info"]["content"].parsed
+    assert isinstance(info, tsp.TSTInfo)
     imprint = info["message_imprint"]
     name = imprint["hash_algorithm"]["algorithm"].native
     assert imprint["hashed_message"].native == hashlib.new(name, stamped).digest()
