@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark in turn, on a machine that does nothing else; about 20 minutes.
+"""`make bench`: every benchmark in turn, on a machine that does nothing else; about 25 minutes.
 
 Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions, date, and the commit that each
 benchmark ran on), details.json (what the figures come from) and one plot each; then the tables of benchmarks/README.md. A
@@ -10,31 +10,38 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    cades_ratio,
     canonical_ratio,
     database_size,
     digest_ratios,
     end_to_end,
     growth,
     latency,
+    long_term_ratio,
     packaging_ratio,
     plots,
     scan_ratio,
     tables,
+    xades_ratio,
 )
+from benchmarks.bodies import XML
 from benchmarks.machine import date, machine, versions
 from harness import tools
 from harness.provenance import TAKEN, provenance
 
 FOLDER = Path(__file__).parent
 # Tools by what lacks them, for each benchmark.
-NEEDS = {
+NEEDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "packaging": {"packaging: judged by pdfsig": tools.PDFSIG, "packaging: judged by iText": tools.ITEXT},
+    "xades": {"xades: judged by xmlsec1": tools.XMLSEC},
+    "cades": {"cades: judged by OpenSSL": tools.OPENSSL},
     "end_to_end": {"end_to_end: judged by pdfsig": tools.PDFSIG, "end_to_end: judged by iText": tools.ITEXT},
+    "xml_end_to_end": {"xml_end_to_end: judged by xmlsec1": tools.XMLSEC},
 }
 Step = Callable[[], dict[str, Any]]
 
@@ -48,7 +55,14 @@ FIGURES = (
     "c14n_20k_over_lxml",
     "c14n_200k_over_lxml",
     "c14n_over_memcpy",
+    "xades_20k_over_lxml",
+    "xades_200k_over_lxml",
+    "xades_20k_over_signxml",
+    "cades_over_pyhanko",
+    "lt_over_t",
+    "lta_over_lt",
     "end_to_end_over_null",
+    "xml_end_to_end_over_null",
     "peak_service_mb_1",
     "peak_service_mb_4",
     "temp_bytes_over_payload",
@@ -68,9 +82,13 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "scan": lambda: scan_ratio.measure(20, 20_000, 1),
             "canonical": lambda: canonical_ratio.measure(4, 1),
             "packaging": lambda: packaging_ratio.measure(8, 1, with_judges=False),
+            "xades": lambda: xades_ratio.measure(8, 1, with_judges=False),
+            "cades": lambda: cades_ratio.measure(8, 1, with_judges=False),
+            "long_term": lambda: long_term_ratio.measure(4, 1),
             "database": lambda: database_size.measure(5, 2, 1),
             "latency": lambda: latency.measure(3, 20),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
+            "xml_end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"], kind=XML),
             "growth": lambda: growth.measure({"documents": points[:1], "sizes": points[:1], "at_once": points[1:]}),
         }
     series = {"documents": growth.COUNTS, "sizes": growth.SIZES, "at_once": growth.AT_ONCE}
@@ -79,9 +97,13 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "scan": scan_ratio.measure,
         "canonical": canonical_ratio.measure,
         "packaging": packaging_ratio.measure,
+        "xades": xades_ratio.measure,
+        "cades": cades_ratio.measure,
+        "long_term": long_term_ratio.measure,
         "database": database_size.measure,
         "latency": latency.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
+        "xml_end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256"], judge=True, kind=XML),
         "growth": lambda: growth.measure(series),
     }
 
@@ -103,6 +125,8 @@ def run(names: list[str], *, smoke: bool) -> dict[str, Any]:
 
 def figures(details: dict[str, Any]) -> dict[str, float]:
     found = dict(end_to_end.speed_figures(details["end_to_end"])) if "end_to_end" in details else {}
+    if "xml_end_to_end" in details:
+        found |= end_to_end.xml_speed_figures(details["xml_end_to_end"])
     for result in details.values():
         found |= {name: value for name, value in result.items() if isinstance(value, int | float)}
     return {name: round(found[name], 4) for name in FIGURES if name in found}

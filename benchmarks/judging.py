@@ -1,4 +1,8 @@
-"""Whether the documents of a reply are good: by pyHanko, pdfsig and iText, and each with its original as an untouched prefix."""
+"""Whether signed documents are good, by others' code.
+
+PDF is judged by pyHanko, pdfsig and iText, and must begin with its original. XML is judged by lxml with cryptography and pyHanko
+(`batchseal verify`), and by xmlsec1, and must be its original with one signature put into it.
+"""
 
 import base64
 import json
@@ -8,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.bodies import variant
+from benchmarks.bodies import PDF, XML, Kind
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify
+from harness.validators.xml import xmlsec1_verify
+from lxml import etree
 
 from batchseal.commands.verify import check_files, load_roots
 
@@ -33,27 +39,36 @@ def reply_documents(path: Path) -> list[bytes]:
 
 
 def judge_reply(
-    path: Path, originals: Sequence[bytes], root: Path, folder: Path, *, ecdsa: bool = False
+    path: Path, originals: Sequence[bytes], root: Path, folder: Path, kind: Kind = PDF, *, ecdsa: bool = False
 ) -> dict[str, int]:
     """How many documents each judge takes; one that is not installed has no count. `originals` took turns in the request,
-    each as a `variant`. Raises RuntimeError where a judge refuses a document.
+    each as a `variant` of its kind. Raises RuntimeError where a judge refuses a document.
     """
     folder.mkdir()
     files = []
     untouched = 0
     for ordinal, document in enumerate(reply_documents(path)):
-        file = folder / f"{ordinal:05d}.pdf"
+        file = folder / f"{ordinal:05d}{kind.suffix}"
         file.write_bytes(document)
         files.append(file)
-        original = variant(originals[ordinal % len(originals)], ordinal)
-        untouched += document.startswith(original) and len(document) > len(original)
+        original = kind.variant(originals[ordinal % len(originals)], ordinal)
+        if kind is XML:
+            untouched += only_signature_added(original, document)
+        else:
+            untouched += document.startswith(original) and len(document) > len(original)
     path.unlink()
+    valid = sum(verdict.valid for verdict in check_files(files, load_roots([root]), 2))
     counts = {"documents": len(files), "originals_untouched": untouched}
-    counts["pyhanko"] = sum(verdict.valid for verdict in check_files(files, load_roots([root]), 2))
-    with suppress(MissingValidator):
-        counts["pdfsig"] = taken_by_pdfsig(files, root)
-    with suppress(MissingValidator):
-        counts["itext"] = taken_by_itext(files, ecdsa=ecdsa)
+    if kind is XML:
+        counts["lxml"] = valid
+        with suppress(MissingValidator):
+            counts["xmlsec1"] = taken_by_xmlsec1(files, certificate_file(files[0], folder))
+    else:
+        counts["pyhanko"] = valid
+        with suppress(MissingValidator):
+            counts["pdfsig"] = taken_by_pdfsig(files, root)
+        with suppress(MissingValidator):
+            counts["itext"] = taken_by_itext(files, ecdsa=ecdsa)
     shutil.rmtree(folder)
     if set(counts.values()) != {len(files)}:
         raise RuntimeError(f"not every judge takes every document: {counts}")
@@ -77,3 +92,27 @@ def taken_by_itext(files: Sequence[Path], *, ecdsa: bool) -> int:
         and all((ecdsa or v.valid) and v.whole_file for v in report.verdicts)
         for report in itext_verify(files).values()
     )
+
+
+def only_signature_added(original: bytes, signed: bytes) -> bool:
+    """Whether an invoice of `harness/xml_invoices.py` has a signature where its empty ExtensionContent was, and is as before."""
+    start, end = signed.find(b"<ds:Signature "), signed.find(b"</ds:Signature>")
+    if start < 0 or end < start:
+        return False
+    signature = signed[start : end + len(b"</ds:Signature>")]
+    filled = b"<ext:ExtensionContent>" + signature + b"</ext:ExtensionContent>"
+    return signed == original.replace(b"<ext:ExtensionContent/>", filled, 1)
+
+
+def certificate_file(signed: Path, folder: Path) -> Path:
+    """The certificate of the signer in a signed XML file, as a PEM file in `folder`. Whether it is trusted, other judges say."""
+    text = etree.parse(signed).findtext(".//{http://www.w3.org/2000/09/xmldsig#}X509Certificate")
+    path = folder / "signer.pem"
+    path.write_text(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    return path
+
+
+def taken_by_xmlsec1(files: Sequence[Path], certificate: Path) -> int:
+    """How many files have a first signature that is right, and of the owner of `certificate` (PEM)."""
+    with ThreadPoolExecutor(2) as pool:
+        return sum(not said for said in pool.map(lambda file: xmlsec1_verify(file, certificate), files))

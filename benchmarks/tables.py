@@ -18,7 +18,14 @@ GOALS = {
     "scan_over_ijson": (3, 5, True),
     "c14n_20k_over_lxml": (4, 8, True),
     "c14n_200k_over_lxml": (4, 8, True),
+    "xades_20k_over_lxml": (4, 8, True),
+    "xades_200k_over_lxml": (4, 8, True),
+    "xades_20k_over_signxml": (15, 40, True),
+    "cades_over_pyhanko": (20, 60, True),
+    "lt_over_t": (0.8, 0.95, True),
+    "lta_over_lt": (0.5, 0.8, True),
     "end_to_end_over_null": (3.0, 1.5, False),
+    "xml_end_to_end_over_null": (2.2, 1.6, False),
     "peak_service_mb_1": (200, 120, False),
     "peak_service_mb_4": (400, 250, False),
     "temp_bytes_over_payload": (1.15, 1.03, False),
@@ -61,7 +68,11 @@ def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, A
     yield from table(("figure", "value", "must", "aim", "reached"), rows)
     for name, part in (
         ("packaging", packaging),
+        ("xades", xades),
+        ("cades", cades),
+        ("long_term", long_term),
         ("end_to_end", end_to_end),
+        ("xml_end_to_end", xml_end_to_end),
         ("latency", latency),
         ("growth", growth),
         ("scan", scan),
@@ -87,9 +98,57 @@ def packaging(result: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def xades(result: dict[str, Any]) -> Iterator[str]:
+    yield "### XAdES packaging, documents per CPU second"
+    yield ""
+    yield from rates_and_verdicts(result)
+
+
+def cades(result: dict[str, Any]) -> Iterator[str]:
+    yield "### CAdES packaging, documents per CPU second"
+    yield ""
+    yield from rates_and_verdicts(result)
+
+
+def long_term(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Levels LT and LTA beside the level below, 200 KB, documents per CPU second"
+    yield ""
+    rows = [(name, *rates.values()) for name, rates in result["rates"].items()]
+    yield from table(("", "T", "LT", "LTA"), rows)
+
+
+def rates_and_verdicts(result: dict[str, Any]) -> Iterator[str]:
+    """A row for each contender: its rate for each size, and how many of its documents each judge takes."""
+    sizes = result["rates"]
+    names = list(next(iter(sizes.values())))
+    judged: dict[str, dict[str, dict[str, int]]] = result["judged"]
+    judges = dict.fromkeys(j for size in judged.values() for c in size.values() for j in c if j != "documents")
+    rows = []
+    for name in names:
+        verdicts = []
+        for judge in judges:
+            counts = [size[name] for size in judged.values() if judge in size.get(name, {})]
+            verdicts.append(" ".join(f"{count[judge]}/{count['documents']}" for count in counts) or "-")
+        rows.append((name, *(rates[name] for rates in sizes.values()), *verdicts))
+    yield from table(("", *sizes, *judges), rows)
+
+
 def end_to_end(result: dict[str, Any]) -> Iterator[str]:
     yield "### End to end, 2,500 documents of 200 KB"
     yield ""
+    yield from runs_end_to_end(result)
+    yield "![End to end](results/end_to_end.svg)"
+    yield ""
+
+
+def xml_end_to_end(result: dict[str, Any]) -> Iterator[str]:
+    yield "### End to end, 2,500 XML invoices of 200 KB"
+    yield ""
+    yield from runs_end_to_end(result)
+
+
+def runs_end_to_end(result: dict[str, Any]) -> Iterator[str]:
+    """Times, CPU seconds and memory of each credential."""
     rows: list[Sequence[object]] = []
     for credential, run in result.items():
         stages = " + ".join(f"{seconds:.2f}" for seconds in run["stages"].values())
@@ -119,8 +178,6 @@ def end_to_end(result: dict[str, Any]) -> Iterator[str]:
             judged = ", ".join(f"{name} {count}" for name, count in run["judged"].items())
             yield f"Judged ({credential}): {judged}. Load generator: {run['client_cpu']} CPU seconds."
             yield ""
-    yield "![End to end](results/end_to_end.svg)"
-    yield ""
 
 
 def latency(result: dict[str, Any]) -> Iterator[str]:

@@ -74,6 +74,7 @@ TOOLS = {
         program("pdfinfo", "poppler-utils"),
         program("certutil", "libnss3-tools"),
         program("xmlsec1", "xmlsec1"),
+        program("openssl", "openssl"),
         program("softhsm2-util", "softhsm2"),
         program("mkfs.ext4", "e2fsprogs"),
         program("e2fsck", "e2fsprogs"),
@@ -93,6 +94,8 @@ TOOLS = {
 CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
 PDFSIG = ("pdfsig", "certutil")
 ITEXT = ("javac", "java", *JARS)
+XMLSEC = ("xmlsec1",)
+OPENSSL = ("openssl",)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)
 SMALL_VOLUME = ("root", "mkfs.ext4", "e2fsck", "mount")
 

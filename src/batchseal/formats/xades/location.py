@@ -8,6 +8,7 @@ without a prefix fits elements of any namespace. A prefix stands for the namespa
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from batchseal.errors import DocumentUnsuitable
 from batchseal.operation import SignError
@@ -58,6 +59,11 @@ def parse(text: str) -> Location:
         return ROOT
     if len(wanted) > MAX_CHARACTERS:
         raise unusable(wanted, f"it is longer than {MAX_CHARACTERS} characters")
+    return _parsed(wanted)
+
+
+@lru_cache(maxsize=64)  # the documents of a request nearly always name the same location
+def _parsed(wanted: str) -> Location:
     anywhere = not wanted.startswith("/") or wanted.startswith("//")
     steps: list[Step] = []
     at = len(wanted) - len(wanted.lstrip("/"))

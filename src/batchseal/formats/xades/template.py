@@ -6,7 +6,7 @@ elements have two tags, and text is escaped as canonical XML escapes it.
 """
 
 import hashlib
-from base64 import b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,10 +78,9 @@ class XadesTemplate:
         signature_id, reference_id, value_id, properties_id, *_ = style.ids
         properties = self._signed_properties(credential, properties_id, reference_id, xades=XMLNS_XADES, ds=XMLNS_DS)
         before_digest, after_digest = self._signed_info(self._digest_text(properties), reference_id, properties_id)
-        self._canonical_info = (
-            f"<ds:SignedInfo{XMLNS_DS}>{before_digest}".encode(),
-            f"{after_digest}</ds:SignedInfo>".encode(),
-        )
+        # The canonical SignedInfo: digested up to the digest of the document, and what stands behind that.
+        self._info_state = hashlib.new(self._digest_algorithm, f"<ds:SignedInfo{XMLNS_DS}>{before_digest}".encode())
+        self._info_after = f"{after_digest}</ds:SignedInfo>".encode()
         certificates = "".join(f"<ds:X509Certificate>{_base64(der)}</ds:X509Certificate>" for der in credential.chain)
         self._pieces = (
             f'<ds:Signature{XMLNS_DS} Id="{signature_id}"><ds:SignedInfo>{before_digest}',
@@ -101,9 +100,8 @@ class XadesTemplate:
 
     def signed_info_digest(self, document_digest: bytes) -> bytes:
         """Digest of the canonical SignedInfo: what is signed upstream. `document_digest` is that of the canonical document."""
-        before, after = self._canonical_info
-        state = hashlib.new(self._digest_algorithm, before)
-        state.update(b64encode(document_digest) + after)
+        state = self._info_state.copy()
+        state.update(b2a_base64(document_digest, newline=False) + self._info_after)
         return state.digest()
 
     def signature(self, document_digest: bytes, signature: bytes, unsigned: str = "") -> str:
@@ -248,7 +246,7 @@ def escaped(text: str) -> str:
 
 
 def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def base64_length(count: int) -> int:

@@ -7,7 +7,9 @@ element such as `<a/>`, it is opened into `<a>…</a>`, which has the same canon
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,10 +24,10 @@ from batchseal.document import (
     Level,
     Prepared,
     Refusal,
+    SignatureOptions,
     SignatureType,
     SignedDocument,
     Stretch,
-    bytes_in,
 )
 from batchseal.errors import DocumentUnsuitable, ItemRejected
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
@@ -149,7 +151,7 @@ class Xades:
         signature = template.signature(prepared.document_digest, evidence.signature, unsigned)
         text = encoded(f"{where.before}{signature}{where.after}", where.codec)
         segments = (view[: where.offset], text, view[where.offset + where.removed_bytes :])
-        return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
+        return SignedDocument(prepared.ordinal, segments, len(view) - where.removed_bytes + len(text))
 
 
 def stamped_text(plan: Plan, evidence: Evidence) -> bytes:
@@ -225,23 +227,42 @@ def unused_style(
     wanted: Description, found: CanonicalDocument, credential: Credential, signing_time: datetime
 ) -> Style | None:
     """The style of the signature, with ids that the document does not have. They are the same for a whole operation otherwise."""
-    moment = signing_time.strftime("%Y-%m-%dT%H:%M:%SZ")
-    suffix = hashlib.sha256(credential.fingerprint + moment.encode()).hexdigest()[:16]
-    for number in range(1, MAX_SUFFIXES):
-        style = Style(
-            signing_time=moment,
-            suffix=suffix if number == 1 else f"{suffix}-{number}",
-            transform=wanted.options.transform or "ENVELOPED",
-            canonical=wanted.options.canonical or "EXCLUSIVE",
-            uri=reference_uri(wanted),
-            mime_type=wanted.content_type.media_type,
-            city=wanted.location or "",
-            policy=wanted.options.policy,
-            role=wanted.options.role,
-        )
-        if found.ids.isdisjoint(style.ids):
+    style = first = _first_style(
+        wanted.options,
+        wanted.content_type,
+        wanted.location or "",
+        reference_uri(wanted),
+        credential.fingerprint,
+        signing_time,
+    )
+    for number in range(2, MAX_SUFFIXES + 1):
+        if not found.ids or found.ids.isdisjoint(style.ids):
             return style
+        style = replace(first, suffix=f"{first.suffix}-{number}")
     return None
+
+
+@lru_cache(maxsize=64)  # nearly always the same for all documents of an operation
+def _first_style(
+    options: SignatureOptions,
+    content_type: ContentType,
+    city: str,
+    uri: str,
+    fingerprint: bytes,
+    signing_time: datetime,
+) -> Style:
+    moment = signing_time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Style(
+        signing_time=moment,
+        suffix=hashlib.sha256(fingerprint + moment.encode()).hexdigest()[:16],
+        transform=options.transform or "ENVELOPED",
+        canonical=options.canonical or "EXCLUSIVE",
+        uri=uri,
+        mime_type=content_type.media_type,
+        city=city,
+        policy=options.policy,
+        role=options.role,
+    )
 
 
 def wish(wanted: Description, credential: Credential) -> Wish:
