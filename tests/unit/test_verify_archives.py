@@ -15,7 +15,7 @@ from tests.support.revocation import crl
 from tests.unit.test_verify_levels import ATTACHED, CONTENT, DETACHED, DS, XADES, XML, Pki, judged, packaged
 
 from batchseal.commands.verify import check_file
-from batchseal.document import Level
+from batchseal.signature import Level
 
 XADES_141 = "{http://uri.etsi.org/01903/v1.4.1#}"
 ARCHIVE_TIME_STAMP = "0.4.0.1733.2.4"

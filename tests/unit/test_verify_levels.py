@@ -20,10 +20,11 @@ from tests.unit.test_long_term import complete
 from batchseal import cli
 from batchseal.client.judges.verdicts import Verdict
 from batchseal.commands.verify import check_file, load_roots
-from batchseal.document import Credential, Description, Level, Material
+from batchseal.document import Credential, Description, Material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import SignatureFormat
 from batchseal.formats.xades.xades import Xades
+from batchseal.signature import Level
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
