@@ -1,22 +1,46 @@
 """What formats need to know of a time stamp token (RFC 3161): its certificates, and its parts where an attribute is added."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
-from asn1crypto import cms
+from asn1crypto import cms, x509
 
 from batchseal.errors import ItemRejected
+from batchseal.formats.der import CONTEXT_0, SEQUENCE, children, signed_data
 
 
 def chain_of(token: bytes) -> tuple[bytes, ...]:
-    """The certificates in the token that lead from its signer upwards, in DER. Raises ItemRejected."""
+    """The certificates in the token that lead from its signer upwards, in DER. Raises ItemRejected.
+
+    Tokens of one authority have the same certificates nearly always. So they are parsed once, if the token is in DER.
+    """
+    try:
+        *before, signers = signed_data(token)
+        (signer,) = children(signers)
+        certificates = next(one for one in before if one[:1] == CONTEXT_0)
+        return _chain_of(certificates, children(signer)[1])
+    except (ItemRejected, ValueError, IndexError, StopIteration):
+        return _chain_of_any(token)
+
+
+@lru_cache(maxsize=64)
+def _chain_of(certificates: bytes, sid: bytes) -> tuple[bytes, ...]:
+    """`certificates` and `sid` are the fields of SignedData and SignerInfo."""
+    found = [x509.Certificate.load(der) for der in children(certificates) if der[:1] == SEQUENCE]
+    signer = cms.SignerIdentifier.load(sid)
+    leaf = next(one for one in found if _is_signer(signer, one))
+    return _chain(leaf, found)
+
+
+def _chain_of_any(token: bytes) -> tuple[bytes, ...]:
     try:
         signed = cms.ContentInfo.load(token)["content"]
         (signer,) = signed["signer_infos"]
         found = [choice.chosen for choice in signed["certificates"] if choice.name == "certificate"]
         leaf = next(one for one in found if _is_signer(signer["sid"], one))
+        return _chain(leaf, found)
     except (ValueError, TypeError, KeyError, StopIteration):
         raise ItemRejected("the time stamp does not hold the certificate of its signer") from None
-    return _chain(leaf.dump(), tuple(one.dump() for one in found))
 
 
 def _is_signer(sid: cms.SignerIdentifier, certificate: object) -> bool:
@@ -29,15 +53,11 @@ def _is_signer(sid: cms.SignerIdentifier, certificate: object) -> bool:
     )
 
 
-@lru_cache(maxsize=64)
-def _chain(leaf: bytes, others: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _chain(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
     """The leaf, then issuer after issuer as far as they are there."""
-    from asn1crypto import x509
-
-    parsed = [x509.Certificate.load(der) for der in others]
-    chain, last = [leaf], x509.Certificate.load(leaf)
+    chain, last = [leaf.dump()], leaf
     while last.subject != last.issuer:
-        issuers = [one for one in parsed if one.subject == last.issuer and one.dump() not in chain]
+        issuers = [one for one in others if one.subject == last.issuer and one.dump() not in chain]
         if not issuers:
             break
         last = issuers[0]

@@ -27,8 +27,9 @@ from batchseal.document import (
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cades.long_term import LongTerm, archived_digest, attributes_of, extended
-from batchseal.formats.cades.wrapping import WITHOUT_CONTENT, Lengths, attached, whole
+from batchseal.formats.cades.wrapping import WITHOUT_CONTENT, Lengths, attached
 from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.der import whole
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.formats.token import chain_of
@@ -134,10 +135,8 @@ class Cades:
         if evidence.material:
             assert credential is not None
             parts = long_term(prepared, evidence, credential)
-            detached = parts.whole(attributes_of(parts, evidence))
-            if plan.content_bytes is None:
-                return len(detached)
-            return sum(map(len, attached(detached, plan.content_bytes)))
+            length = parts.length(attributes_of(parts, evidence), plan.content_bytes)
+            return length - (plan.content_bytes or 0)
         stamp_bytes = len(evidence.time_stamps[0]) if evidence.time_stamps else 0
         return plan.lengths.total(plan.content_bytes, len(evidence.signature), stamp_bytes) - (plan.content_bytes or 0)
 
@@ -181,7 +180,7 @@ def long_term(prepared: Prepared, evidence: Evidence, credential: Credential) ->
     """The CMS with its validation material, in parts. Raises ItemRejected."""
     plan = _plan(prepared.plan)
     template = CmsTemplate.cached(credential, datetime.fromtimestamp(plan.signing_time, UTC), plan.location)
-    return extended(template.signed_data(prepared.document_digest, evidence.signature), evidence.material)
+    return extended(template, prepared.document_digest, evidence.signature, evidence.material)
 
 
 def with_material(prepared: Prepared, evidence: Evidence, credential: Credential) -> bytes:

@@ -7,22 +7,27 @@ that was signed is encoded again.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
+from batchseal.algorithms import DIGEST_BYTES
 from batchseal.document import Evidence
-from batchseal.errors import ItemRejected
-from batchseal.formats.cades.wrapping import (
+from batchseal.formats.cades.wrapping import ID_DATA, ID_TIME_STAMP, WITHOUT_CONTENT
+from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.der import (
     CONTEXT_0,
-    ID_DATA,
+    CONTEXT_1,
     ID_SIGNED_DATA,
-    ID_TIME_STAMP,
     OCTET_STRING,
     SEQUENCE,
-    content_at,
-    header,
+    SET,
+    children,
+    signed_data,
+    tlv,
+    whole,
 )
 from batchseal.formats.material import decoded
 
-SET, CONTEXT_1 = b"\x31", b"\xa1"
 ID_ARCHIVE_TIME_STAMP = bytes.fromhex("060604008d450204")  # archive-time-stamp-v3, 0.4.0.1733.2.4
 ID_HASH_INDEX = bytes.fromhex("060704008195320105")  # ats-hash-index-v3, 0.4.0.19122.1.5
 ID_OCSP_RESPONSE = bytes.fromhex("06082b06010505071002")  # id-ri-ocsp-response, RFC 5940 2.1
@@ -37,14 +42,12 @@ class LongTerm:
 
     version: bytes
     middle: bytes  # digestAlgorithms and encapContentInfo
-    certificates: tuple[bytes, ...]
-    revocations: tuple[bytes, ...]
+    added: "Added"
     signer: tuple[bytes, ...]
 
     def hash_index(self, attributes: Iterable[tuple[bytes, bytes]]) -> bytes:
         """ATSHashIndexV3 over these unsigned attributes, each a type with one value (EN 319 122-1 5.5.2)."""
-        values = [kind + value for kind, value in attributes]
-        return tlv(SEQUENCE, SHA_256, *map(_digests, (self.certificates, self.revocations, values)))
+        return tlv(SEQUENCE, SHA_256, self.added.digests, _digests(kind + value for kind, value in attributes))
 
     def archived(self, content_digest: bytes, index: bytes) -> bytes:
         """What an archive time stamp is about (EN 319 122-1 5.5.3). `content_digest` is the SHA-256 of the document."""
@@ -53,25 +56,78 @@ class LongTerm:
     def whole(self, attributes: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The CMS with these unsigned attributes."""
         unsigned = tlv(CONTEXT_1, *sorted(tlv(SEQUENCE, kind, tlv(SET, value)) for kind, value in attributes))
-        parts = [self.version, self.middle, tlv(CONTEXT_0, *self.certificates)]
-        if self.revocations:
-            parts.append(tlv(CONTEXT_1, *self.revocations))
         signers = tlv(SET, tlv(SEQUENCE, *self.signer, unsigned))
-        return tlv(SEQUENCE, ID_SIGNED_DATA, tlv(CONTEXT_0, tlv(SEQUENCE, *parts, signers)))
+        data = tlv(SEQUENCE, self.version, self.middle, self.added.fields, signers)
+        return tlv(SEQUENCE, ID_SIGNED_DATA, tlv(CONTEXT_0, data))
+
+    def length(self, attributes: Iterable[tuple[bytes, bytes]], content_bytes: int | None) -> int:
+        """The length of the CMS with these unsigned attributes, and with a document of so many bytes (None: without)."""
+        unsigned = whole(sum(whole(len(kind) + whole(len(value))) for kind, value in attributes))
+        signers = whole(whole(sum(map(len, self.signer)) + unsigned))
+        data = len(self.version) + len(self.middle) + len(self.added.fields) + signers
+        if content_bytes is not None:
+            data += whole(len(ID_DATA) + whole(whole(content_bytes))) - len(WITHOUT_CONTENT)
+        return whole(len(ID_SIGNED_DATA) + whole(whole(data)))
 
 
-def extended(detached: bytes, material: bytes) -> LongTerm:
-    """A CMS of level B with validation material."""
-    version, algorithms, content, certificates, signers = _signed_data(detached)
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What documents share that have the same material: the fields with it, and its part of the hash index."""
+
+    has_responses: bool
+    fields: bytes  # certificates and crls of SignedData
+    digests: bytes
+
+
+def extended(template: CmsTemplate, message_digest: bytes, signature: bytes, material: bytes) -> LongTerm:
+    """The CMS of level B with validation material. Raises ItemRejected."""
+    detached = template.signed_data(message_digest, signature)
+    layout = _layout(template, len(signature))
+    added = _added(detached[layout.certificates], material)
+    version = VERSION_5 if added.has_responses else detached[layout.version]
+    return LongTerm(version, detached[layout.middle], added, tuple(detached[field] for field in layout.signer))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts are in a CMS of level B."""
+
+    version: slice
+    middle: slice
+    certificates: slice
+    signer: tuple[slice, ...]
+
+
+@lru_cache(maxsize=64)
+def _layout(template: CmsTemplate, signature_bytes: int) -> Layout:
+    """The same for all documents of a template whose signature values are as long."""
+    detached = template.signed_data(bytes(DIGEST_BYTES[template.credential.digest_algorithm]), bytes(signature_bytes))
+    version, algorithms, content, certificates, signers = signed_data(detached)
+    (signer,) = children(signers)
+    fields = children(signer)
+    at = len(detached) - len(signers) - len(certificates) - len(content) - len(algorithms) - len(version)
+    begins = [at]
+    for part in (version, algorithms + content, certificates):
+        begins.append(begins[-1] + len(part))
+    slices = [slice(first, last) for first, last in pairwise(begins)]
+    places = [len(detached)]
+    for field in reversed(fields):
+        places.append(places[-1] - len(field))
+    signer_slices = tuple(slice(first, last) for first, last in pairwise(reversed(places)))
+    return Layout(*slices, signer_slices)
+
+
+@lru_cache(maxsize=64)
+def _added(certificates: bytes, material: bytes) -> Added:
+    """`certificates` is the field of the CMS without the material."""
     found = decoded(material)
     responses = [tlv(CONTEXT_1, ID_OCSP_RESPONSE, response) for response in found.ocsp_responses]
-    (signer,) = children(signers)
-    return LongTerm(
-        VERSION_5 if responses else version,
-        algorithms + content,
-        tuple(sorted({*children(certificates), *found.certificates})),  # the order of a SET OF, X.690 11.6
-        tuple(sorted({*found.crls, *responses})),
-        tuple(children(signer)),
+    all_certificates = sorted({*children(certificates), *found.certificates})  # the order of a SET OF, X.690 11.6
+    revocations = sorted({*found.crls, *responses})
+    return Added(
+        bool(responses),
+        tlv(CONTEXT_0, *all_certificates) + (tlv(CONTEXT_1, *revocations) if revocations else b""),
+        _digests(all_certificates) + _digests(revocations),
     )
 
 
@@ -92,42 +148,13 @@ def archived_digest(parts: LongTerm, evidence: Evidence, content_digest: bytes) 
 
 def with_attribute(token: bytes, kind: bytes, value: bytes) -> bytes:
     """A time stamp token with one more unsigned attribute of its signer. Raises ItemRejected for a token in another encoding."""
-    *before, signers = _signed_data(token)
+    *before, signers = signed_data(token)
     (signer,) = children(signers)
     fields = children(signer)
     attributes = children(fields.pop()) if fields[-1][:1] == CONTEXT_1 else []
     attributes.append(tlv(SEQUENCE, kind, tlv(SET, value)))
     signers = tlv(SET, tlv(SEQUENCE, *fields, tlv(CONTEXT_1, *sorted(attributes))))
     return tlv(SEQUENCE, ID_SIGNED_DATA, tlv(CONTEXT_0, tlv(SEQUENCE, *before, signers)))
-
-
-def _signed_data(info: bytes) -> list[bytes]:
-    kind, explicit = children(info)
-    if kind != ID_SIGNED_DATA:
-        raise ItemRejected("a CMS holds no signature")
-    return children(children(explicit)[0])
-
-
-def children(der: bytes) -> list[bytes]:
-    """The values in a constructed value, each whole. Raises ItemRejected for indefinite lengths and for a value that is cut."""
-    at, found = content_at(der, 0), []
-    while at < len(der):
-        start = at
-        if at + 1 >= len(der) or der[at + 1] == 0x80:
-            raise ItemRejected("a CMS is not in DER")
-        at = content_at(der, start)
-        length = der[start + 1] if der[start + 1] < 0x80 else int.from_bytes(der[start + 2 : at], "big")
-        at += length
-        found.append(der[start:at])
-    if at != len(der):
-        raise ItemRejected("a CMS is not in DER")
-    return found
-
-
-def tlv(tag: bytes, *contents: bytes) -> bytes:
-    """A value of one-byte tag around contents."""
-    inside = b"".join(contents)
-    return header(tag, len(inside)) + inside
 
 
 def _digests(values: Iterable[bytes]) -> bytes:

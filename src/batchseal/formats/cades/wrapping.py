@@ -2,30 +2,12 @@
 
 from dataclasses import dataclass
 
-SEQUENCE, OCTET_STRING, CONTEXT_0 = b"\x30", b"\x04", b"\xa0"
+from batchseal.formats.der import CONTEXT_0, ID_SIGNED_DATA, OCTET_STRING, SEQUENCE, content_at, header, whole
+
 ID_DATA = bytes.fromhex("06092a864886f70d010701")
-ID_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 ID_TIME_STAMP = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-signatureTimeStampToken, RFC 3161 appendix A
 # EncapsulatedContentInfo without content: what a detached CMS has in the place of the document.
 WITHOUT_CONTENT = SEQUENCE + bytes([len(ID_DATA)]) + ID_DATA
-
-
-def header(tag: bytes, length: int) -> bytes:
-    """Tag and length of a value (X.690 8.1.3, in the shortest form)."""
-    if length < 128:
-        return tag + bytes([length])
-    size = -(-length.bit_length() // 8)
-    return tag + bytes([0x80 | size]) + length.to_bytes(size, "big")
-
-
-def whole(length: int) -> int:
-    """The length of a value with its tag and length, where the tag is one byte."""
-    return len(header(SEQUENCE, length)) + length
-
-
-def content_at(der: bytes, at: int) -> int:
-    """Where the content of the value at `at` begins."""
-    return at + 2 + (der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0)
 
 
 def attached(detached: bytes, content_bytes: int) -> tuple[bytes, bytes]:
