@@ -31,9 +31,10 @@ from harness import tools
 from harness.validators.local_signer import local_signer
 
 from batchseal.client.judges.cms import judge_cms
-from batchseal.document import Description, SignatureType
+from batchseal.document import Description
 from batchseal.formats.cades.cades import Cades
 from batchseal.operation import ContentType
+from batchseal.signature import SignatureType
 
 DOCUMENT_BYTES = 200_000
 ROUNDS = 7

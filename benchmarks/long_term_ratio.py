@@ -33,11 +33,12 @@ from harness.xml_invoices import xml_invoice
 from pyhanko.sign.timestamps import DummyTimeStamper
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from batchseal.document import Credential, Description, Evidence, Level, Material, Prepared, Refusal
+from batchseal.document import Credential, Description, Evidence, Material, Prepared, Refusal
 from batchseal.formats import material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import BATCH_DOCUMENTS, NeedKind, SignatureFormat
 from batchseal.formats.xades.xades import Xades
+from batchseal.signature import Level
 
 DOCUMENT_BYTES = 200_000
 ROUNDS = 7

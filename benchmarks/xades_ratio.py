@@ -39,10 +39,11 @@ from harness.xml_invoices import UBL, xml_invoice
 from lxml import etree
 
 from batchseal.client.judges.xml import judge_xml
-from batchseal.document import Description, SignatureOptions, SignatureType
+from batchseal.document import Description
 from batchseal.formats.xades.names import DS, EXCLUSIVE
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType
+from batchseal.signature import SignatureOptions, SignatureType
 
 SIZES = {"20k": 20_000, "200k": 200_000}
 ROUNDS = 7

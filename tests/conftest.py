@@ -3,7 +3,6 @@
 import pytest
 from tests.support import tiers
 
-
 # Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
 WITH_SERVERS = ("tests/integration/", "tests/acceptance/", "benchmarks/checks/", "tests/adversity/")
 

@@ -21,7 +21,6 @@ import uvloop
 from batchseal._native import base64, cpu, digest, scanner
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.working import WorkingMemory
-from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
@@ -33,6 +32,7 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory

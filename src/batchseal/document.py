@@ -7,13 +7,13 @@ packaging a document takes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,67 +59,6 @@ class Credential:
     digest_algorithm: str  # "sha256" | "sha384" | "sha512"
     fingerprint: bytes
     scheme: str = ""  # "pss" for RSASSA-PSS; empty for PKCS #1 v1.5 or ECDSA, by the type of the key
-
-
-class SignatureType(IntEnum):
-    """The families of advanced electronic signatures: in PDF (PAdES), in XML (XAdES), in CMS (CAdES)."""
-
-    PADES = 1
-    XADES = 2
-    CADES = 3
-
-    @property
-    def label(self) -> str:
-        """The name as callers write it."""
-        return {1: "PAdES", 2: "XAdES", 3: "CAdES"}[self]
-
-
-class Level(IntEnum):
-    """What is added to a signature (ETSI EN 319 142-1 6). Each level includes the ones before it."""
-
-    B = 1  # nothing is added
-    T = 2  # a time stamp over the signature value
-    LT = 3  # the certificates and revocation data that are needed to validate it
-    LTA = 4  # an archive time stamp over all of it
-
-
-@dataclass(frozen=True, slots=True)
-class SignaturePolicy:
-    """The policy that a signature declares (EPES): its identifier, the digest of its document, and where that can be read."""
-
-    identifier: str
-    digest_algorithm: str
-    digest: bytes
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureOptions:
-    """What may be chosen of a signature beside its type and level. An empty text stands for the default of the format.
-
-    `location`, `transform` and `canonical` are the values of `signatureLocation`, `signatureTransform` and `canonicalTransform`.
-    `covers_comments`: where comments belong to the canonical form, the signature covers them too. `role` is what the signer
-    claims to be. `detached`: the signature is a file of its own.
-    """
-
-    location: str = ""
-    transform: str = ""
-    canonical: str = ""
-    covers_comments: bool = False
-    policy: SignaturePolicy | None = None
-    role: str = ""
-    detached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureDefaults:
-    """What the configuration says of the signatures of a client service. `level` is the lowest one that its documents get."""
-
-    level: Level = Level.B
-    options: SignatureOptions = SignatureOptions()
-
-
-NO_DEFAULTS = SignatureDefaults()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,12 @@ from harness.xml_invoices import xml_invoice
 from tests.support.signing_keys import Signer, signer
 from tests.support.xml_documents import MOMENT, joined
 
-from batchseal.document import (
-    Credential,
-    Description,
-    Evidence,
-    Level,
-    Prepared,
-    Refusal,
-    SignatureOptions,
-    SignatureType,
-    Stretch,
-)
+from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, Stretch
 from batchseal.errors import ItemRejected
 from batchseal.formats.interface import NeedKind, Original, SignatureFormat
 from batchseal.formats.registry import ALL, Formats
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 REQUESTS = sorted({(one.name, *pair) for one in ALL for pair in one.signs})
 CONTENTS = {

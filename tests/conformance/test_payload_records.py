@@ -7,21 +7,14 @@ import msgspec
 import pytest
 from tests.conformance.stores import STORES, StoreUnderTest, documents, stored
 
-from batchseal.document import (
-    Credential,
-    Description,
-    Level,
-    Prepared,
-    SignatureOptions,
-    SignaturePolicy,
-    SignatureType,
-)
+from batchseal.document import Credential, Description, Prepared
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.operation import ContentType
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.operation import OperationReader, record_bytes, records_of
+from batchseal.signature import Level, SignatureOptions, SignaturePolicy, SignatureType
 from batchseal.store.rows import PayloadColumns
 
 DOCUMENT, PREPARED = FrameKind.DOCUMENT, FrameKind.PREPARED

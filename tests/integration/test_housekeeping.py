@@ -14,12 +14,13 @@ import pytest
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest, make_link
 from batchseal.audit.writer import AuditWriter
-from batchseal.document import DocumentOutcome, Level, Prepared, Refusal
+from batchseal.document import DocumentOutcome, Prepared, Refusal
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.payloads import records
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import record_bytes
+from batchseal.signature import Level
 from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.rounds import Retention, Rounds

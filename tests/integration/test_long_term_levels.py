@@ -21,11 +21,11 @@ from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.waiting import eventually
 from tests.support.xml_documents import INVOICE
 
-from batchseal.document import Level, SignatureDefaults, SignatureOptions
 from batchseal.errors import MaterialUnavailable
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
 from batchseal.settings.load import Settings
+from batchseal.signature import Level, SignatureDefaults, SignatureOptions
 from batchseal.signer.queue import Pace
 from batchseal.store.revocation_answers import RevocationAnswers
 from batchseal.system.backoff import Backoff

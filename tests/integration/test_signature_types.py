@@ -22,11 +22,11 @@ from tests.support.parts import Connect, Parts, running_parts
 from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.xml_documents import INVOICE, encoded
 
-from batchseal.document import Level, SignatureDefaults, SignatureOptions
 from batchseal.errors import ValueNotAllowed
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
 from batchseal.settings.load import Settings
+from batchseal.signature import Level, SignatureDefaults, SignatureOptions
 from batchseal.upstream.remote import RemoteUpstream
 
 CALLER = Caller(SANDBOX_SERVICE)

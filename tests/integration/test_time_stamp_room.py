@@ -11,8 +11,9 @@ from asn1crypto import pem
 from tests.integration.test_upstream_timestamps import Connect, Stamping, stamped_at, stamping
 from tests.support.upstream import CONTENTS, Running
 
-from batchseal.document import DEFAULT_TIME_STAMP_BYTES, MAX_TIME_STAMP_BYTES, Level, ToSign
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, MAX_TIME_STAMP_BYTES, ToSign
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
+from batchseal.signature import Level
 from batchseal.signer.stamp_room import StampRoom, room_for
 from batchseal.store.time_stamp_sizes import TimeStampSizes
 

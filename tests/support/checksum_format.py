@@ -16,16 +16,15 @@ from batchseal.document import (
     Credential,
     Description,
     Evidence,
-    Level,
     Prepared,
     Refusal,
-    SignatureType,
     SignedDocument,
     Stretch,
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

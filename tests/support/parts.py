@@ -15,7 +15,6 @@ from tests.support.waiting import eventually
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
-from batchseal.document import NO_DEFAULTS, SignatureDefaults
 from batchseal.formats.material import Materials
 from batchseal.formats.registry import Formats
 from batchseal.intake.schema import Limits
@@ -23,6 +22,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.load import Settings
+from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.preparation import Reserve, unbounded
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue

@@ -5,19 +5,10 @@ from datetime import UTC, datetime
 
 from tests.support.signing_keys import Signer
 
-from batchseal.document import (
-    Description,
-    Evidence,
-    Level,
-    Prepared,
-    Refusal,
-    SignatureOptions,
-    SignatureType,
-    SignedDocument,
-    Stretch,
-)
+from batchseal.document import Description, Evidence, Prepared, Refusal, SignedDocument, Stretch
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 MOMENT = datetime(2026, 11, 28, 18, 0, tzinfo=UTC)
 UBL = "urn:oasis:names:specification:ubl:schema:xsd:"

@@ -12,11 +12,12 @@ from asn1crypto import cms, core
 from tests.support.signing_keys import Signer, signer
 from tests.support.xml_documents import MOMENT, joined
 
-from batchseal.document import Description, Evidence, Level, Prepared, SignatureOptions, SignatureType, SignedDocument
+from batchseal.document import Description, Evidence, Prepared, SignedDocument
 from batchseal.errors import ItemRejected
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.registry import Formats
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 # Around every place where a length takes one byte more.
 SIZES = (1, 127, 128, 255, 256, 65_000, 65_535, 65_536, 1 << 24)

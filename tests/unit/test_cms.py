@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from batchseal.document import Credential, Evidence, Level, Prepared, Stretch
+from batchseal.document import Credential, Evidence, Prepared, Stretch
 from batchseal.errors import CredentialUnusable, ItemRejected
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.pades.pades import Pades, Plan
+from batchseal.signature import Level
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 

@@ -11,12 +11,13 @@ from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, joi
 from tests.unit.test_cades import openssl_verify
 from tests.unit.test_cades import wanted as cades_wanted
 
-from batchseal.document import Description, Evidence, Level, Prepared
+from batchseal.document import Description, Evidence, Prepared
 from batchseal.errors import ItemRejected
 from batchseal.formats import material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import NeedKind, SignatureFormat
 from batchseal.formats.xades.xades import Xades
+from batchseal.signature import Level
 
 JUDGED = Path(__file__).parents[3] / "shared" / "reference" / "judged"
 HIGH = pytest.mark.parametrize("level", [Level.LT, Level.LTA])

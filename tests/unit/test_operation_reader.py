@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from batchseal.document import Evidence, Level, Prepared
+from batchseal.document import Evidence, Prepared
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.frames import HEADER_BYTES, FrameKind
 from batchseal.payloads.interface import CheckedFrame, Frame, PayloadReader, PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import OperationReader
+from batchseal.signature import Level
 
 
 def written(payloads: LocalPayloads, *frames: Frame) -> PayloadRecord:

@@ -7,12 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchseal.commands.check import check_configuration
-from batchseal.document import Level
 from batchseal.errors import ConfigurationError
 from batchseal.processes.supervisor import check_services
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices, make_sandbox_services
 from batchseal.settings.load import Settings, load_settings
 from batchseal.settings.services_files import FILE_NAME, OWN_FILE_NAME
+from batchseal.signature import Level
 
 
 def write(path: Path, table: object) -> Path:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from batchseal.document import Level, RequestFacts
+from batchseal.document import RequestFacts
 from batchseal.errors import ApiError, InvalidRequest
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import Limits, MultipartRequest
+from batchseal.signature import Level
 
 MARK = b"\xef\xbb\xbf"
 PDF = "JVBERi0xLjQ="

@@ -12,7 +12,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from batchseal.commands.check import check_configuration
-from batchseal.document import Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import (
     SANDBOX_SERVICE,
@@ -21,6 +20,7 @@ from batchseal.settings.client_services import (
     unreachable_levels,
 )
 from batchseal.settings.load import Settings
+from batchseal.signature import Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 
 
 def write(path, table):

@@ -15,7 +15,7 @@ from tests.support.revocation import crl
 from tests.unit.test_verify_levels import ATTACHED, CONTENT, DETACHED, DS, XADES, XML, Pki, judged, packaged
 
 from batchseal.commands.verify import check_file
-from batchseal.document import Level
+from batchseal.signature import Level
 
 XADES_141 = "{http://uri.etsi.org/01903/v1.4.1#}"
 ARCHIVE_TIME_STAMP = "0.4.0.1733.2.4"
@@ -252,6 +252,15 @@ def test_what_an_index_leaves_out_is_not_covered(tmp_path: Path) -> None:
     verdict = judged(changed_cms(whole, add_what_was_missing, pki), ATTACHED, tmp_path, pki)
     assert (verdict.valid, verdict.level) == (True, "LT"), verdict.problem
     assert verdict.note == "level LTA is not reached: the archive time stamp does not cover all that level LT needs"
+
+
+def test_unsigned_attributes_under_another_tag_are_not_passed_over(tmp_path: Path) -> None:
+    pki = Pki()
+    whole = packaged(ATTACHED, Level.LT, pki)
+    (signer,) = cms.ContentInfo.load(whole)["content"]["signer_infos"]
+    unsigned = signer["unsigned_attrs"].dump()
+    verdict = judged(whole.replace(unsigned, b"\xb1" + unsigned[1:]), ATTACHED, tmp_path, pki)
+    assert (verdict.valid, verdict.problem) == (False, "the CMS has parts that are not known")
 
 
 def test_another_document_beside_a_detached_archive(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from tests.unit.test_long_term import complete
 from batchseal import cli
 from batchseal.client.judges.verdicts import Verdict
 from batchseal.commands.verify import check_file, load_roots
-from batchseal.document import Credential, Description, Level, Material
+from batchseal.document import Credential, Description, Material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import SignatureFormat
 from batchseal.formats.xades.xades import Xades
+from batchseal.signature import Level
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
@@ -65,10 +66,14 @@ class Pki(SmallPki):
 
 
 def packaged(name: str, level: Level, pki: Pki) -> bytes:
-    used: SignatureFormat = Xades() if name == XML else Cades()
-    what: Description = wanted(level=level) if name == XML else cades_wanted(level=level, detached=name == DETACHED)
-    prepared, evidence, _ = complete(used, CONTENT, what, pki)
-    return joined(used.package(CONTENT, prepared, evidence, pki.signer.credential))
+    if name == XML:
+        return packaged_as(Xades(), CONTENT, wanted(level=level), pki)
+    return packaged_as(Cades(), CONTENT, cades_wanted(level=level, detached=name == DETACHED), pki)
+
+
+def packaged_as(used: SignatureFormat, content: bytes, what: Description, pki: Pki) -> bytes:
+    prepared, evidence, _ = complete(used, content, what, pki)
+    return joined(used.package(content, prepared, evidence, pki.signer.credential))
 
 
 def judged(whole: bytes, name: str, folder: Path, pki: Pki, *, with_root: bool = True) -> Verdict:
@@ -89,6 +94,19 @@ def test_the_level_that_is_reached(level: Level, with_root: bool, name: str, tmp
     verdict = judged(packaged(name, level, pki), name, tmp_path, pki, with_root=with_root)
     assert verdict.valid, verdict.problem
     assert (verdict.level, verdict.signer, verdict.note) == (level.name, "Seal", "")
+
+
+def test_two_signatures_of_different_levels(tmp_path: Path) -> None:
+    """The second one is not under the archive time stamp of the first, and does it no harm."""
+    pki = Pki()
+    once = packaged_as(Xades(), CONTENT, wanted(level=Level.LTA, transform="XPATH"), pki)
+    second = wanted(level=Level.LT, transform="XPATH2_FILTER", at="ext:ExtensionContent")
+    twice = packaged_as(Xades(), once, second, Pki(lambda pki: pki.told([])))
+    verdict = judged(twice, XML, tmp_path, pki, with_root=False)
+    assert verdict.valid, verdict.problem
+    # The one in the extension comes first in the document.
+    assert (verdict.signatures, verdict.level) == (2, "LTA")
+    assert verdict.note == "signature 1: level LT is not reached: nothing says whether Seal was revoked"
 
 
 @pytest.mark.parametrize("name", NAMES)

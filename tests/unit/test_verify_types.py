@@ -15,9 +15,10 @@ from tests.support.signing_keys import signer
 from tests.support.xml_documents import INVOICE, MOMENT, encoded, joined, signed, wanted
 
 from batchseal.commands.verify import check_file
-from batchseal.document import Description, Evidence, Prepared, SignatureOptions, SignatureType
+from batchseal.document import Description, Evidence, Prepared
 from batchseal.formats.cades.cades import Cades
 from batchseal.operation import ContentType
+from batchseal.signature import SignatureOptions, SignatureType
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"

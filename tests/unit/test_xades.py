@@ -17,9 +17,10 @@ from lxml import etree
 from tests.support.signing_keys import DIGESTS, signer
 from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, joined, prepared, refusal, signed, wanted
 
-from batchseal.document import Evidence, Level, SignaturePolicy
+from batchseal.document import Evidence
 from batchseal.errors import ItemRejected
 from batchseal.formats.xades.xades import Xades
+from batchseal.signature import Level, SignaturePolicy
 
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from batchseal.document import Level
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.signature import Level
 
 
 class Operation(Protocol):

@@ -120,9 +120,9 @@ async def check_upstream(settings: Settings) -> str:
     from cryptography.x509 import load_der_x509_certificate
 
     from batchseal.app import signature_defaults
-    from batchseal.document import Level
     from batchseal.operation import Caller
     from batchseal.settings.client_services import client_services
+    from batchseal.signature import Level
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.revocation import NothingKept, Revocation
 

@@ -19,11 +19,11 @@ from batchseal.document import (
     Evidence,
     Prepared,
     Refusal,
-    SignatureType,
     SignedDocument,
     Stretch,
 )
 from batchseal.operation import ContentType
+from batchseal.signature import SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Level, Prepared, Refusal
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import Memory, Original, SignatureFormat, unbooked
 from batchseal.formats.pades.pades import Pades
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import SignError
+from batchseal.signature import Level
 
 # A new format is added here.
 ALL: tuple[SignatureFormat, ...] = (Pades(), Xades(), Cades())

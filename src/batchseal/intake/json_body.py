@@ -7,10 +7,11 @@ The native scanner reads the chunks as they arrive and decodes the base64 conten
 from typing import TYPE_CHECKING
 
 from batchseal._native.scanner import RequestScanner, ScannedDocument
-from batchseal.document import NO_DEFAULTS, ReceivedDocument, RequestFacts, SignatureDefaults
+from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import DocumentEntry, Limits, Request, bound_texts, bounded, describe, required, sniff
+from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from batchseal._native.scanner import RequestScanner
-from batchseal.document import NO_DEFAULTS, Description, ReceivedDocument, RequestFacts, SignatureDefaults
+from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import InvalidRequest, TooLarge
 from batchseal.intake.json_body import request_facts, usable_reference
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff
 from batchseal.operation import ContentType
+from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

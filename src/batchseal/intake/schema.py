@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from batchseal.document import NO_DEFAULTS, Description, Level, SignatureDefaults, SignatureOptions, SignatureType
+from batchseal.document import Description
 from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
 from batchseal.operation import ContentType
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, SignatureOptions, SignatureType
 
 # Generated multipart clients send this text, because the vendor's schema names the three types in one literal. The type is
 # then found from the content.

@@ -9,20 +9,12 @@ from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import (
-    DEFAULT_TIME_STAMP_BYTES,
-    Credential,
-    Description,
-    Evidence,
-    Level,
-    Prepared,
-    SignatureOptions,
-    SignatureType,
-)
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Evidence, Prepared
 from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import Frame, PayloadReader
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 
 class AskedDocument(msgspec.Struct, omit_defaults=True):

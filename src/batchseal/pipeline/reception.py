@@ -15,7 +15,6 @@ import structlog
 from batchseal.document import (
     Credential,
     Description,
-    Level,
     Prepared,
     ReceivedDocument,
     Refusal,
@@ -29,6 +28,7 @@ from batchseal.formats.registry import Formats
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads
+from batchseal.signature import Level
 from batchseal.store.rows import NewDocument
 from batchseal.system.futures import in_pool
 

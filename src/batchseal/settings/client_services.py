@@ -13,7 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.errors import ConfigurationError
 from batchseal.settings.options import Settings
 from batchseal.settings.services_files import (
@@ -26,6 +25,7 @@ from batchseal.settings.services_files import (
     read_config,
     read_own,
 )
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults
 from batchseal.system.disk import create_once
 
 log = structlog.get_logger("services")

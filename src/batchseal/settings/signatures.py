@@ -8,8 +8,8 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from batchseal.document import NO_DEFAULTS, Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 from batchseal.errors import ConfigurationError
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, SignatureOptions, SignaturePolicy
 
 LEVELS = tuple(level.name for level in Level)
 PACKAGINGS = ("attached", "detached")

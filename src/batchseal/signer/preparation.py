@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, storage_refusal, to_sign
+from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, storage_refusal, to_sign
 from batchseal.errors import NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
@@ -18,6 +18,7 @@ from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads, Upload
 from batchseal.payloads.operation import OperationReader, record_bytes
+from batchseal.signature import Level
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Plan, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Level, Prepared, Refusal, ToSign, storage_refusal
+from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
     CertificateRevoked,
@@ -34,6 +34,7 @@ from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.signature import Level
 from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost

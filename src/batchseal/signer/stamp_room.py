@@ -11,8 +11,9 @@ import secrets
 
 import structlog
 
-from batchseal.document import DEFAULT_TIME_STAMP_BYTES, MAX_TIME_STAMP_BYTES, Level, Prepared, ToSign
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, MAX_TIME_STAMP_BYTES, Prepared, ToSign
 from batchseal.errors import DatabaseUnavailable, TimestampFailed
+from batchseal.signature import Level
 from batchseal.store.time_stamp_sizes import TimeStampSizes
 from batchseal.upstream.interface import Upstream
 

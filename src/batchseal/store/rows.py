@@ -7,8 +7,9 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from batchseal.document import Evidence, Level, Refusal, ToSign
+from batchseal.document import Evidence, Refusal, ToSign
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.signature import Level
 
 # The fence of an operation that was registered and never claimed.
 REGISTRATION_FENCE = 1

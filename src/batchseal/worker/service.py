@@ -7,7 +7,7 @@ from uuid import UUID
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
-from batchseal.document import NO_DEFAULTS, ReceivedDocument, SignatureDefaults
+from batchseal.document import ReceivedDocument
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, ResultExpired
 from batchseal.formats.registry import Formats
 from batchseal.intake.json_body import JsonIntake
@@ -19,6 +19,7 @@ from batchseal.payloads.operation import records_of
 from batchseal.pipeline.delivery import Delivery, require_own
 from batchseal.pipeline.encode import Delivered, Encoding
 from batchseal.processes.link import Link
+from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool

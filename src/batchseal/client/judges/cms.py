@@ -6,12 +6,16 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from batchseal.client.judges.levels import judge_levels
-from batchseal.client.judges.unsigned_attributes import UnsignedAttributes
+from batchseal.client.judges.unsigned_attributes import SIGNER_FIELDS, UnsignedAttributes
 from batchseal.client.judges.verdicts import Verdict, name_of, trust_in
 
 DETACHED_SUFFIX = ".p7s"
+# The fields of RFC 5652 5.1 and 5.3, by their names in asn1crypto.
+SIGNED_DATA = ("version", "digest_algorithms", "encap_content_info", "certificates", "crls", "signer_infos")
+SIGNER_INFO = (*SIGNER_FIELDS, "unsigned_attrs")
 
 
 def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Verdict:
@@ -36,10 +40,12 @@ def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Ver
         data["encap_content_info"] = {"content_type": "data"}
     if len(data["signer_infos"]) != 1:
         return Verdict(path, False, problem=f"{len(data['signer_infos'])} signers, one is judged")
+    (signer,) = data["signer_infos"]
+    if not (_is_known(whole, SIGNED_DATA) and _is_known(signer, SIGNER_INFO)):
+        return Verdict(path, False, problem="the CMS has parts that are not known")
     leaf = extract_certificate_info(whole).signer_cert
     reached = judge_levels(leaf.dump(), UnsignedAttributes(whole, content).read(), roots)
     # Of pyHanko's status, only what it says of the signature is used: of time stamps more is known here.
-    (signer,) = data["signer_infos"]
     trust = trust_in(roots, reached.signed_at, reached.certificates)
     status = asyncio.run(async_validate_detached_cms(content, data, trust))
     attributes = {attribute["type"].native for attribute in signer["signed_attrs"]}
@@ -53,3 +59,11 @@ def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Ver
         problems.append("the certificate does not lead to the root")
     note = "; ".join(reached.findings.lacking)
     return Verdict(path, not problems, name_of(leaf), coverage, "; ".join(problems), 1, note, level=reached.level)
+
+
+def _is_known(sequence: Any, fields: Sequence[str]) -> bool:
+    """Whether each element of a SEQUENCE is one of its fields. asn1crypto passes over others at the end, as after a wrong tag."""
+    from asn1crypto import core
+
+    there = [name for name in fields if not isinstance(sequence[name], core.Void)]
+    return len(core.SequenceOf.load(sequence.untag().dump(), spec=core.Any)) == len(there)

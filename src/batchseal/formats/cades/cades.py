@@ -20,10 +20,8 @@ from batchseal.document import (
     Credential,
     Description,
     Evidence,
-    Level,
     Prepared,
     Refusal,
-    SignatureType,
     SignedDocument,
     Stretch,
 )
@@ -36,6 +34,7 @@ from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.formats.token import chain_of
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -109,12 +109,12 @@ def _layout(template: CmsTemplate, signature_bytes: int) -> Layout:
     begins = [at]
     for part in (version, algorithms + content, certificates):
         begins.append(begins[-1] + len(part))
-    slices = [slice(first, last) for first, last in pairwise(begins)]
+    version_at, middle_at, certificates_at = (slice(first, last) for first, last in pairwise(begins))
     places = [len(detached)]
     for field in reversed(fields):
         places.append(places[-1] - len(field))
     signer_slices = tuple(slice(first, last) for first, last in pairwise(reversed(places)))
-    return Layout(*slices, signer_slices)
+    return Layout(version_at, middle_at, certificates_at, signer_slices)
 
 
 @lru_cache(maxsize=64)

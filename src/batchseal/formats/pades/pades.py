@@ -16,10 +16,8 @@ from batchseal.document import (
     Credential,
     Description,
     Evidence,
-    Level,
     Prepared,
     Refusal,
-    SignatureType,
     SignedDocument,
     Stretch,
     bytes_in,
@@ -29,6 +27,7 @@ from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -13,9 +13,10 @@ from functools import lru_cache
 from asn1crypto import x509
 
 from batchseal.algorithms import DIGEST_BYTES
-from batchseal.document import Credential, SignaturePolicy
+from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, ItemRejected
 from batchseal.formats.xades import names
+from batchseal.signature import SignaturePolicy
 
 XMLNS_DS = f' xmlns:ds="{names.DS}"'
 XMLNS_XADES = f' xmlns:xades="{names.XADES}"'

@@ -21,11 +21,8 @@ from batchseal.document import (
     Credential,
     Description,
     Evidence,
-    Level,
     Prepared,
     Refusal,
-    SignatureOptions,
-    SignatureType,
     SignedDocument,
     Stretch,
 )
@@ -46,6 +43,7 @@ from batchseal.formats.xades.template import (
 )
 from batchseal.formats.xades.unsigned import properties, unsigned_properties
 from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureOptions, SignatureType
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
