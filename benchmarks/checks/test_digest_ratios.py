@@ -15,11 +15,11 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("without", [set(), {"shani", "avx512-shani"}, {"avx512", "avx512-shani"}], ids=str)
-def test_a_figure_is_measured_exactly_where_the_processor_has_what_it_needs(without: set[str]) -> None:
+@pytest.mark.parametrize("without", [(), ("shani", "avx512-shani"), ("avx512", "avx512-shani")], ids=str)
+def test_a_figure_is_measured_exactly_where_the_processor_has_what_it_needs(without: tuple[str, ...]) -> None:
     figures = measure_digest_ratios(count=100, mean_bytes=20_000, rounds=1, without=frozenset(without))
     assert list(figures) == list(FIGURES) == list(NEEDED)
-    supported = {name for name, has in cpu.instruction_sets() if has} - without
+    supported = {name for name, has in cpu.instruction_sets() if has}.difference(without)
     assert {name for name, value in figures.items() if value is not None} == {
         name for name, needed in NEEDED.items() if needed <= supported
     }
