@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--trials", type=int, default=2, help="how often a drill is repeated (default: %(default)s)")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup`. The tests that watch the time most come last, when the second process has ended."""
     ranks = {tier: rank for rank, tier in enumerate(WITH_SERVERS)}
