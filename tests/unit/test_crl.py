@@ -38,6 +38,11 @@ def a_list(*serials, key=ROOT_KEY, issuer="Root", begins=NOW - HOUR, ends=NOW + 
     return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
+def published_at(*addresses):
+    """Names of a distribution point."""
+    return [x509.UniformResourceIdentifier(address) for address in addresses]
+
+
 def only(**scope):
     others = dict.fromkeys(
         ("only_contains_user_certs", "only_contains_ca_certs", "only_contains_attribute_certs"), False
@@ -83,3 +88,21 @@ def test_a_list_with_the_certificate_revokes_it():
 def test_a_list_that_does_not_count_is_no_verdict(data, cause):
     with pytest.raises(MaterialUnavailable, match=cause):
         judged(data)
+
+
+HERE, ELSEWHERE = "http://a.example/1.crl", "http://a.example/2.crl"
+
+
+@pytest.mark.parametrize(("listed", "counts"), [((HERE,), True), ((ELSEWHERE, HERE), True), ((ELSEWHERE,), False)])
+def test_a_list_for_another_place_does_not_count(listed, counts):
+    """An issuer that cuts its list into several writes into each for which certificates it is."""
+    point = x509.DistributionPoint(published_at(HERE), None, None, None)
+    made = x509.CertificateBuilder(named("Root"), named("Seal"), OTHER_KEY.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(NOW - DAY).not_valid_after(NOW + DAY)
+    leaf = made.add_extension(x509.CRLDistributionPoints([point]), False).sign(ROOT_KEY, hashes.SHA256())
+    scope = x509.IssuingDistributionPoint(published_at(*listed), None, False, False, None, False, False)
+    if counts:
+        assert crl.judge(a_list(extension=scope), leaf, ROOT, NOW, DAY) == NOW + HOUR
+    else:
+        with pytest.raises(MaterialUnavailable, match="another place"):
+            crl.judge(a_list(extension=scope), leaf, ROOT, NOW, DAY)

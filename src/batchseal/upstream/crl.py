@@ -68,3 +68,14 @@ def _check_scope(crl: x509.CertificateRevocationList, certificate: x509.Certific
             other = scope.only_contains_user_certs if is_authority else scope.only_contains_ca_certs
             if other or scope.only_contains_attribute_certs or scope.only_some_reasons or scope.indirect_crl:
                 raise MaterialUnavailable("the CRL is for other certificates or for some reasons only")
+            if (scope.full_name and not {*scope.full_name} & _points_of(certificate)) or scope.relative_name:
+                raise MaterialUnavailable("the CRL is for certificates that name another place")
+
+
+def _points_of(certificate: x509.Certificate) -> set[x509.GeneralName]:
+    """The names of the places where lists for the certificate are. An issuer may have several lists (RFC 5280 6.3.3 b)."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {name for point in points for name in point.full_name or ()}
