@@ -21,9 +21,12 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
+# All tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
+BESIDE := -n 2 --dist loadgroup
+
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(TESTS) $(ARGS))
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE)) $(TESTS) $(ARGS))
 
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
 # The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres

@@ -1,13 +1,16 @@
 """The types that a document goes through: ReceivedDocument → Prepared → Evidence → SignedDocument.
 
 Each type is frozen and holds what the next step needs. Lengths are in bytes. A digest is SHA-256 unless the credential uses
-another algorithm.
+another algorithm. What is made for every document is a msgspec structure, since a frozen dataclass takes a tenth of the time that
+packaging a document takes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
@@ -135,8 +138,7 @@ class Description:
     other_type: str = ""  # the media type, where `content_type` is OTHER
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedDocument:
+class ReceivedDocument(msgspec.Struct, frozen=True):
     """A document as it arrived. `description` is None if a multipart body describes its files only after it has sent them."""
 
     ordinal: int
@@ -145,8 +147,7 @@ class ReceivedDocument:
     description: Description | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
     `digest` is what the signing service signs. `document_digest` is the digest of the content that the signed file contains, and
@@ -229,8 +230,7 @@ def bytes_in(segment: "Buffer | Stretch") -> int:
     return len(segment) if isinstance(segment, Stretch) else memoryview(segment).nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class SignedDocument:
+class SignedDocument(msgspec.Struct, frozen=True):
     """A signed file as a sequence of parts. They are sent one after the other, and never joined in memory.
 
     Where the original was given as a `Stretch`, the parts that come from it are stretches too. `media_type` and `suffix` (such as

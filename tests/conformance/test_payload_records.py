@@ -85,7 +85,7 @@ def test_records_come_back_as_they_were(store: StoreUnderTest) -> None:
     policy = SignaturePolicy("urn:policy", "sha1", bytes(20), "http://example.test/")
     options = SignatureOptions("ext:ExtensionContent", "XPATH", "EXCLUSIVE", True, policy, "supplier", True)
     chosen = replace(WANTED, signature_type=SignatureType.XADES, options=options)
-    inexact = replace(prepared, is_exact=False)
+    inexact = msgspec.structs.replace(prepared, is_exact=False)
     frames = [records.prepared_frame(inexact), frames[1], records.asked_frame([(3, chosen)])]
     reader = store.payloads.open(stored(store, frames))
     assert records.read_prepared(reader, 3) == inexact

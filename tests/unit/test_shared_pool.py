@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+from tests.support.waiting import until
 
 from batchseal.system.shared_pool import SharedPool
-from tests.support.waiting import until
 
 SECONDS = 20
 

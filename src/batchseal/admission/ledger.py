@@ -57,7 +57,7 @@ class Totals:
         """What the file keeps of these: three counts of all clients, and the same three of the one."""
         own = self.own
         counts = [self.stored_bytes, self.queued_documents, self.document_rows]
-        return counts + [own.stored_bytes, own.queued_documents, own.document_rows]
+        return [*counts, own.stored_bytes, own.queued_documents, own.document_rows]
 
 
 class Ledger:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What reading may take of the processor before others have their turn, and about what a piece should take. A small request needs
 # some thirty rounds of the event loop, so others have several rounds for each piece.
 TURN_SECONDS, ROUNDS_OF_OTHERS = 0.001, 8
-# The first piece of a body is small, since nothing is known of it. While pieces cost little, each one may be GROWTH times as long.
+# The first piece of a body is small, since nothing is known of it. While pieces cost little, each is GROWTH times as long.
 FIRST_PIECE_BYTES, LEAST_PIECE_BYTES, MOST_PIECE_BYTES, GROWTH = 16 << 10, 1 << 10, 1 << 20, 4
 
 

@@ -133,7 +133,7 @@ class Pades:
             raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
         region = b"<" + contents.ljust(room, b"0") + b">"
         segments = (original, update.head, region, update.tail)
-        return SignedDocument(prepared.ordinal, segments, sum(map(bytes_in, segments)))
+        return SignedDocument(prepared.ordinal, segments, bytes_in(original) + prepared.additional_bytes)
 
 
 def plan(
