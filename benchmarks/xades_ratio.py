@@ -19,7 +19,6 @@ noted.
 
 import argparse
 import hashlib
-import io
 import json
 import re
 import shutil
@@ -79,9 +78,9 @@ def lxml() -> Contender:
         parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, collect_ids=False)
         out: list[Sequence[Any]] = []
         for document in documents:
-            sink = io.BytesIO()
-            etree.ElementTree(etree.fromstring(document, parser)).write_c14n(sink, exclusive=True, with_comments=False)
-            out.append((hashlib.sha256(sink.getbuffer()).digest(),))
+            tree = etree.fromstring(document, parser).getroottree()
+            form = etree.tostring(tree, method="c14n", exclusive=True, with_comments=False)  # faster than write_c14n
+            out.append((hashlib.sha256(form).digest(),))
         return out
 
     return Contender(LXML, seal, share=0.25)

@@ -1,7 +1,11 @@
 /* Canonical forms into the lanes of mbsha256, or piece by piece through one stream. */
+#define _GNU_SOURCE /* for MAP_ANONYMOUS */
 #include "xmlc14n/digest.h"
 
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "mbsha256/stream.h"
 #include "xmlc14n/internal.h"
@@ -28,19 +32,37 @@ typedef struct {
     void *scratch;
 } batch;
 
-static void free_batch(void *memory) { free(memory); }
+static size_t aligned(size_t n) { return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1); }
 
 /* The batch, its scratch and its buffer are one block. */
+static size_t block_bytes(void) {
+    return aligned(sizeof(batch)) + aligned(mbsha256_scratch_bytes(MAX_WAITING)) + XMLC14N_BUFFER_BYTES;
+}
+
+/* The block is a memory mapping of its own. A block of this size that is freed in the heap of the C library makes that heap
+ * raise the size from which on it maps blocks by itself. Blocks of this size would then come from the heap, and leave large
+ * holes between small blocks that stay (mallopt(3), M_MMAP_THRESHOLD). */
+#ifdef __linux__
+static void *new_block(void) {
+    void *block = mmap(NULL, block_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block == MAP_FAILED ? NULL : block;
+}
+
+static void free_batch(void *block) { munmap(block, block_bytes()); }
+#else
+static void *new_block(void) { return aligned_alloc(ALIGN, aligned(block_bytes())); }
+
+static void free_batch(void *block) { free(block); }
+#endif
+
 static batch *batch_of(xmlc14n *c) {
     if (c->batch) return c->batch;
-    size_t head = (sizeof(batch) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    size_t scratch = (mbsha256_scratch_bytes(MAX_WAITING) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    uint8_t *block = aligned_alloc(ALIGN, head + scratch + XMLC14N_BUFFER_BYTES);
+    uint8_t *block = new_block();
     if (!block) return NULL;
     batch *b = (batch *)block;
     memset(b, 0, sizeof *b);
-    b->scratch = block + head;
-    b->buffer = block + head + scratch;
+    b->scratch = block + aligned(sizeof(batch));
+    b->buffer = block + block_bytes() - XMLC14N_BUFFER_BYTES;
     c->batch = b;
     c->free_batch = free_batch;
     return b;

@@ -23,8 +23,9 @@ from batchseal._native.cpu import choose_instruction_set, default_instruction_se
 from batchseal._native.digest import Sha256State
 
 
-# Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer.
-cdef Py_ssize_t KEPT = 1
+# Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer. There is
+# one for each thread that usually runs: a new buffer costs more than half of the time that it is used for, in page faults.
+cdef Py_ssize_t KEPT = 4
 cdef size_t KEPT_BYTES = 1 << 20
 
 cdef str active_name = default_instruction_set()
@@ -40,6 +41,11 @@ def use_kernels(name: str | None = None) -> str:
     active_name = choose_instruction_set(name)
     idle.clear()
     return active_name
+
+
+def give_back_memory() -> None:
+    """Frees what is kept for the next call."""
+    idle.clear()
 
 
 def kernels() -> list[tuple[str, str, bool, bool]]:

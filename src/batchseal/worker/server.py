@@ -19,6 +19,7 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from batchseal._native import canonicaliser
 from batchseal.api.guard import Guard
 from batchseal.errors import ConfigurationError
 from batchseal.processes.open_files import connections_within, raise_open_files
@@ -66,6 +67,12 @@ def run(
         os._exit(code)
 
 
+def give_back() -> None:
+    """Returns to the system what this process holds for work to come."""
+    canonicaliser.give_back_memory()
+    give_back_memory()
+
+
 async def serve(
     settings: Settings, open_application: OpenApplication, ready_fd: int | None, grace_seconds: float
 ) -> int:
@@ -74,7 +81,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with open_application(settings) as guard:
-        guard.when_idle = give_back_memory
+        guard.when_idle = give_back
         server = build_server(guard, settings)
         guard.connections = unfinished = watch(guard, settings)
         serving = loop.create_task(server.serve())
