@@ -22,7 +22,7 @@ demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/fol
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 # All tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
-BESIDE := -n 2 --dist loadgroup
+BESIDE := -n 2 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan

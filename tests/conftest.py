@@ -1,5 +1,7 @@
 """Options of the whole suite, and what it says at its end."""
 
+from typing import Any
+
 import pytest
 from tests.support import tiers
 
@@ -11,18 +13,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--trials", type=int, default=2, help="how often a drill is repeated (default: %(default)s)")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`. The tests that watch the time most come last, when the second process has ended."""
+    """The tests that watch the time most come last, when the second process has ended; those without servers run beside them."""
     ranks = {tier: rank for rank, tier in enumerate(WITH_SERVERS)}
+    items.sort(key=lambda item: next((ranks[tier] for tier in ranks if item.nodeid.startswith(tier)), len(ranks)))
 
-    def rank(item: pytest.Item) -> int:
-        return next((rank for tier, rank in ranks.items() if item.nodeid.startswith(tier)), len(ranks))
 
-    items.sort(key=rank)
-    for item in items:
-        if rank(item) < len(ranks):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `-n 2`: all tests with servers are one unit of work, and each file of the others is one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByTier(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "with servers" if nodeid.startswith(WITH_SERVERS) else nodeid.partition("::")[0]
+
+    return ByTier(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
