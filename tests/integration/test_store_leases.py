@@ -1,6 +1,8 @@
 """Leases and fences: one worker at a time, a stale one writes nothing, an instance takes back what was its own."""
 
 import asyncio
+import json
+import re
 from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
 
@@ -11,6 +13,7 @@ from batchseal.document import DocumentOutcome, Refusal
 from batchseal.errors import NoSpace
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
+from batchseal.store.queries import QUERIES
 
 Connect = Callable[..., Awaitable[Store]]
 REFUSED = Refusal(SignError.CERT_SERVICE_GLOBAL_ERROR, "refused\0 upstream \ud800" + "x" * 10_000)
@@ -227,3 +230,33 @@ async def test_a_claim_during_a_write_waits_for_it(connect_store: Connect, datab
     assert not await write
     assert await statuses(store, row) == [DocumentStatus.RECEIVED] * 4
     await connection.close()
+
+
+async def test_the_outcomes_of_many_documents_find_their_rows_without_statistics(connect_store: Connect) -> None:
+    """A new partition has no statistics, and a connection that has used a statement often plans it without its arguments.
+
+    Comparing every row with every outcome would take seconds for a large operation.
+    """
+    me, count = uuid4(), 2_000
+    store = await connect_store(me)
+    row = await register(store, me, count)
+    claimed = await store.claim_one(row.id, 30)
+    assert claimed is not None
+    day, ordinals = row.created_at.date(), ",".join(map(str, range(count)))
+
+    def each(value: object) -> str:
+        return "'{" + ",".join([str(value)] * count) + "}'"
+
+    columns = f"'{{{ordinals}}}', {each(2)}, {each(0)}, {each('x')}, {each(9_000)}"
+    asked = (
+        f"{row.id}, '{day.replace(day=1)}', {columns}, {claimed.fence}, true, '{day}', '{{}}', '{{}}', '{{}}', '{{}}'"
+    )
+    async with store.database.connection() as connection:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE outcomes AS {QUERIES['record_outcomes']}")
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE outcomes({asked}, false, {each(1)})"
+        plan = json.loads(await connection.fetchval(explain))
+        await connection.execute("RESET plan_cache_mode")
+    assert await store.is_finished(row.id)
+    compared = re.findall(r'"Rows Removed by Join Filter": (\d+)', json.dumps(plan))
+    assert sum(map(int, compared)) < count

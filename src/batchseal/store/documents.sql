@@ -21,6 +21,8 @@ LIMIT 1;
 -- are the last ones: the operation gets its final status, and its audit trail gets an entry. The commit waits for the disk if it
 -- ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
 -- A new signature value takes away the rest of the evidence of the one before, which was about that one.
+-- OFFSET 0 keeps the outcomes together, so that each row is found by the index. Before a new partition has statistics, PostgreSQL
+-- would compare every document of the operation with every outcome.
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
                           CASE WHEN $9 OR $15 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
@@ -40,9 +42,11 @@ WITH held AS (
 ), ended AS (
     UPDATE documents d
     SET status = o.status, sign_error = o.sign_error, cause = o.cause, additional_bytes = o.additional_bytes, level = o.level
-    FROM held, unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integer[], $16::smallint[])
-         AS o (ordinal, status, sign_error, cause, additional_bytes, level)
-    WHERE d.month = $2 AND d.operation_id = held.id AND d.ordinal = o.ordinal AND d.status = 1
+    FROM (SELECT held.id, e.*
+          FROM held, unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integer[], $16::smallint[])
+               AS e (ordinal, status, sign_error, cause, additional_bytes, level)
+          OFFSET 0) o
+    WHERE d.month = $2 AND d.operation_id = o.id AND d.ordinal = o.ordinal AND d.status = 1
     RETURNING d.status
 ), written AS (
     UPDATE operations o
