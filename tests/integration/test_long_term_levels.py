@@ -154,7 +154,7 @@ async def test_every_document_reaches_its_level(
 ) -> None:
     before = await asyncio.to_thread(sandbox.status_requests)
     async with running(connect_store, sandbox, tmp_path, level, detached=detached) as service:
-        documents = [entry(f"{n}.xml", "XAdES") for n in range(100)] + [entry(f"{n}.bin", "CAdES") for n in range(20)]
+        documents = [entry(f"{n}.xml", "XAdES") for n in range(40)] + [entry(f"{n}.bin", "CAdES") for n in range(10)]
         row, results = await service.signed("all", documents)
         assert row.status is OperationStatus.EXECUTED, [one.row.cause for one in results]
         for result in results:

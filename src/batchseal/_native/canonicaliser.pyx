@@ -20,7 +20,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from batchseal._native.cpu cimport cpu_isa_find
 
 from batchseal._native.cpu import choose_instruction_set, default_instruction_set, instruction_sets
-from batchseal._native.digest import Sha256State
+from batchseal._native.digest import StreamDigest
 
 
 # Of the canonicalisers that are kept for the next call: how many, and how much memory each may hold beside its buffer. There is
@@ -302,29 +302,6 @@ cdef object refusal_of(const xmlc14n_job *job, limits):
     return CanonicalRefusal(code, message.format(detail=detail, limit=shown_limit), r.refused_at, line, column)
 
 
-@cython.final
-cdef class _Digests:
-    """What takes the pieces of a canonical form: its digest, and the state of SHA-256 where that is wanted."""
-
-    cdef object digests, state
-
-    def __init__(self, CanonicalTask task) -> None:
-        self.state = Sha256State() if task.keep_state else None
-        # SHA-256 is one of both.
-        self.digests = self.state if task.digest_algorithm == "sha256" else hashlib.new(task.digest_algorithm)
-
-    def update(self, piece) -> None:
-        self.digests.update(piece)
-        if self.state is not None and self.state is not self.digests:
-            self.state.update(piece)
-
-    def digest(self) -> bytes:
-        return self.digests.digest()
-
-    def kept(self) -> bytes:
-        return b"" if self.state is None else self.state.kept()
-
-
 cdef object form_of(const xmlc14n_job *job, digest):
     cdef const xmlc14n_result *r = &job.result
     cdef size_t i
@@ -343,7 +320,7 @@ cdef object form_of(const xmlc14n_job *job, digest):
         ids=frozenset([shown(r.ids[i]) for i in range(r.id_count)]),
         enclosing_ids=frozenset([shown(r.enclosing_ids[i]) for i in range(r.enclosing_id_count)]),
         signatures=tuple([(r.signatures[i][0], r.signatures[i][1]) for i in range(r.signature_count)]),
-        state=digest.kept() if isinstance(digest, _Digests) else b"",
+        state=digest.kept() if isinstance(digest, StreamDigest) else b"",
     )
 
 
@@ -378,7 +355,10 @@ def digest_many(tasks: Sequence[CanonicalTask], limits: CanonicalLimits | None =
     listed = list(tasks)
     # SHA-256 alone is computed in the lanes.
     digests = [
-        _Digests(one) if one.keep_state or one.digest_algorithm not in (None, "sha256") else None for one in listed
+        StreamDigest(one.digest_algorithm, one.keep_state)
+        if one.keep_state or one.digest_algorithm not in (None, "sha256")
+        else None
+        for one in listed
     ]
     takers = [None if one is None else one.update for one in digests]
     return run(listed, takers, digests, limits)

@@ -6,6 +6,7 @@ GIL. Callers decide which bytes a digest covers. Other digest algorithms are not
 message that comes piece by piece, and can be kept in between.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 cimport cython
@@ -227,3 +228,27 @@ cdef class Sha256State:
 
 
 use_kernels(None)
+
+
+@cython.final
+cdef class StreamDigest:
+    """The digest of what comes in pieces, and with `keep_state` the state of SHA-256 over it too."""
+
+    cdef object digests, state
+
+    def __init__(self, str algorithm, bint keep_state) -> None:
+        self.state = Sha256State() if keep_state else None
+        # SHA-256 is one of both.
+        self.digests = self.state if keep_state and algorithm == "sha256" else hashlib.new(algorithm)
+
+    def update(self, piece) -> None:
+        self.digests.update(piece)
+        if self.state is not None and self.state is not self.digests:
+            self.state.update(piece)
+
+    def digest(self) -> bytes:
+        return self.digests.digest()
+
+    def kept(self) -> bytes:
+        """What `Sha256State` can be made of; empty without `keep_state`."""
+        return b"" if self.state is None else self.state.kept()
