@@ -1,5 +1,6 @@
 """Builds the image and starts containers: thin calls of buildah and podman, each bounded in time."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
-BASE_SECONDS = 12 * 3600
 IMAGE = "batchseal-test"
 TOOLS = ("debootstrap", "buildah", "podman", "runc")
 # Inside another sandbox a container may not raise its limits above the host's.
@@ -44,9 +44,9 @@ def missing_tools() -> str:
 
 def ensure_base() -> None:
     """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources."""
-    made = call("podman", "image", "inspect", "-f", "{{.Created.Unix}}", BASE, check=False)
-    # A layer of yesterday may lack what the security archive serves today.
-    if made.isdigit() and time.time() - int(made) < BASE_SECONDS:
+    # Layers are kept between runs. They must not lack what an archive, such as that for security, serves since.
+    served = archives()
+    if call("podman", "image", "inspect", "-f", '{{index .Labels "archives"}}', BASE, check=False) == served:
         return
     with tempfile.TemporaryDirectory(prefix="batchseal-base-", dir="/var/tmp") as folder:
         base = Path(folder, "base")
@@ -62,8 +62,15 @@ def ensure_base() -> None:
             shutil.copy(sources, base / "etc/apt/sources.list.d/")
         container = call("buildah", "from", "scratch")
         call("buildah", "copy", "-q", container, base, "/", seconds=300)
-        call("buildah", "config", "--cmd", "bash", container)
+        call("buildah", "config", "--cmd", "bash", "--label", f"archives={served}", container)
         call("buildah", "commit", "-q", "--rm", container, BASE, seconds=300)
+
+
+def archives() -> str:
+    """A digest of what this machine's package sources serve now."""
+    call("apt-get", "update", "-q", seconds=300)
+    lists = sorted(Path("/var/lib/apt/lists").glob("*Release"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
 
 
 def why_no_containers() -> str:
