@@ -11,7 +11,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support.responder import Responder, responding
 from tests.support.waiting import eventually
 
-from batchseal.errors import CertificateRevoked, DatabaseUnavailable, MaterialImpossible, MaterialUnavailable
+from batchseal.errors import (
+    CertificateRevoked,
+    ConfigurationError,
+    DatabaseUnavailable,
+    MaterialImpossible,
+    MaterialUnavailable,
+)
+from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
 from batchseal.upstream.certification_path import CertificationPaths
 from batchseal.upstream.inquiry import Inquiry
@@ -264,3 +271,11 @@ async def test_a_command_keeps_nothing(house: House) -> None:
     revocation = house.revocation(kept=NothingKept())  # type: ignore[arg-type]
     await revocation.check(house.responder.chain)
     assert house.kept.answers == {}
+
+
+async def test_roots_that_cannot_be_read_are_said(house: House) -> None:
+    (house.folder / "roots.pem").write_text("no certificate")
+    with pytest.raises(MaterialImpossible, match="holds no certificate"):
+        await house.revocation().check(house.responder.chain)
+    with pytest.raises(ConfigurationError, match=r"--signer-roots: .* holds no certificate"):
+        Revocation.of(Settings(signer_roots=str(house.folder / "roots.pem")), house.kept)

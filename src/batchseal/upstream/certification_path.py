@@ -12,7 +12,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from batchseal.errors import MaterialImpossible, MaterialUnavailable
+from batchseal.errors import ConfigurationError, MaterialImpossible, MaterialUnavailable
 from batchseal.upstream.inquiry import Inquiry
 from batchseal.upstream.places import places_of
 from batchseal.upstream.trust import Roots
@@ -59,8 +59,11 @@ class CertificationPaths:
         self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
     ) -> list[x509.Certificate] | None:
         def find() -> list[x509.Certificate] | None:
-            if self._roots is None:
-                self._roots = self._load_roots()
+            try:
+                if self._roots is None:
+                    self._roots = self._load_roots()
+            except ConfigurationError as problem:
+                raise MaterialImpossible(problem.cause) from None
             return next((path for roots in self._roots if (path := roots.path(signer, others, moment))), None)
 
         return await asyncio.to_thread(find)

@@ -15,13 +15,12 @@ from asn1crypto import algos, core, ocsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from batchseal.errors import CertificateRevoked, MaterialUnavailable
 from batchseal.upstream.answers import looks_like, refusing
-from batchseal.upstream.verify import DIGESTS
+from batchseal.upstream.verify import DIGESTS, verify_answer
 
 CLOCK = timedelta(minutes=5)  # the largest difference between a responder's clock and ours
 MAX_ANSWER_BYTES = 64 << 10
@@ -119,18 +118,13 @@ def _has_right(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _verify(basic: Any, signer: x509.Certificate) -> None:
-    key, signature, data = signer.public_key(), basic["signature"].native, basic["tbs_response_data"].dump()
+    signature, data = basic["signature"].native, basic["tbs_response_data"].dump()
     algorithm: algos.SignedDigestAlgorithm = basic["signature_algorithm"]
-    digest: hashes.HashAlgorithm = DIGESTS[algorithm.hash_algo]
+    pss = algorithm.signature_algo == "rsassa_pss"
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, data, ec.ECDSA(digest))
-        elif isinstance(key, rsa.RSAPublicKey) and algorithm.signature_algo == "rsassa_pss":
-            key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, data, padding.PKCS1v15(), digest)
-        else:
-            raise MaterialUnavailable("the key of the OCSP responder is neither RSA nor EC")
+        verify_answer(signer.public_key(), signature, data, DIGESTS[algorithm.hash_algo], pss=pss)
+    except TypeError:
+        raise MaterialUnavailable("the key of the OCSP responder is neither RSA nor EC") from None
     except InvalidSignature:
         raise MaterialUnavailable("the signature of the OCSP answer does not verify") from None
 

@@ -79,7 +79,7 @@ class Status:
 class Revocation:
     """One for the signer process. An answer counts for `max_age` at most; `now` gives the time, with its zone.
 
-    Roots are read when the first certificate is asked about. ConfigurationError is raised then if they cannot be used.
+    Roots are read when the first certificate is asked about.
     """
 
     def __init__(
@@ -107,6 +107,9 @@ class Revocation:
 
     @classmethod
     def of(cls, settings: Settings, answers: Answers) -> "Revocation":
+        """Raises ConfigurationError for a proxy, or a file of `--signer-roots`, that cannot be used."""
+        if settings.signer_roots:
+            signer_roots_of(settings)  # a mistake in it is said at the start, and not when a document needs it
         inquiry = Inquiry(route_of(settings), settings.revocation_private_hosts.split())
         return cls(
             inquiry,

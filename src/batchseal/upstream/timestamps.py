@@ -21,7 +21,6 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
@@ -30,7 +29,7 @@ from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
-from batchseal.upstream.verify import DIGESTS
+from batchseal.upstream.verify import DIGESTS, verify_answer
 
 log = structlog.get_logger("timestamp")
 
@@ -270,14 +269,8 @@ def verify_signature(
     certificate: x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes
 ) -> None:
     """Verifies the token's signature over `data`. Raises InvalidSignature, or TimestampFailed for a key of another type."""
-    key = certificate.public_key()
-    signature = signer["signature"].native
-    algorithm = signer["signature_algorithm"]
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(signature, data, ec.ECDSA(digest))
-    elif isinstance(key, rsa.RSAPublicKey) and algorithm.signature_algo == "rsassa_pss":
-        key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
-    elif isinstance(key, rsa.RSAPublicKey):
-        key.verify(signature, data, padding.PKCS1v15(), digest)
-    else:
-        raise TimestampFailed("the signer's key is neither RSA nor EC")
+    pss = signer["signature_algorithm"].signature_algo == "rsassa_pss"
+    try:
+        verify_answer(certificate.public_key(), signer["signature"].native, data, digest, pss=pss)
+    except TypeError:
+        raise TimestampFailed("the signer's key is neither RSA nor EC") from None

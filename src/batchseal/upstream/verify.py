@@ -40,6 +40,23 @@ def match(key: RemoteKey, digests: Sequence[bytes], signatures: Sequence[bytes])
     return _EcMatch(key.public_key, DIGESTS[key.credential.digest_algorithm], digests).run(signatures)
 
 
+def verify_answer(
+    public_key: object, signature: bytes, data: bytes, digest: hashes.HashAlgorithm, *, pss: bool
+) -> None:
+    """Verifies what an authority or a responder has signed: the signature over `data`, not over a digest.
+
+    Raises InvalidSignature, and TypeError for a key that is neither RSA nor EC.
+    """
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        public_key.verify(signature, data, ec.ECDSA(digest))
+    elif isinstance(public_key, rsa.RSAPublicKey) and pss:
+        public_key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
+    elif isinstance(public_key, rsa.RSAPublicKey):
+        public_key.verify(signature, data, padding.PKCS1v15(), digest)
+    else:
+        raise TypeError("the key is neither RSA nor EC")
+
+
 def _match_rsa(
     key: rsa.RSAPublicKey, digest: hashes.HashAlgorithm, digests: Sequence[bytes], signatures: Sequence[bytes]
 ) -> list[bytes | None]:
