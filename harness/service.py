@@ -3,6 +3,8 @@
 import ctypes
 import http.client
 import os
+import random
+import select
 import shutil
 import signal
 import socket
@@ -11,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +21,8 @@ PR_SET_PDEATHSIG = 1
 READY_SECONDS = 60
 STOP_SECONDS = 40
 SAMPLE_SECONDS = 0.2
+LOWEST_PORT = 10_000
+PORT_TRIES = 100
 
 
 class RunningService:
@@ -90,11 +94,24 @@ class RunningService:
         raise SystemExit(f"The service did not start. It said:\n{said}")
 
     def kill(self) -> None:
-        """SIGKILL to every process at once, as a power cut would, but for what the kernel has in its cache."""
-        family = [self.process.pid, *(pid for pid, _ in descendants(self.process.pid))]
-        for pid in family:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL to every process at once, as a power cut would, but for what the kernel has in its cache.
+
+        Returns when all of them have ended, and with them their sockets and locks.
+        """
+        with ExitStack() as handles:
+            family = []
+            for pid in [self.process.pid, *(pid for pid, _ in descendants(self.process.pid))]:
+                with suppress(ProcessLookupError):
+                    family.append(os.pidfd_open(pid))
+                    handles.callback(os.close, family[-1])
+            for handle in family:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            deadline = time.monotonic() + STOP_SECONDS
+            for handle in family:
+                # The handle of a process can be read once the process has ended.
+                if not select.select([handle], [], [], max(deadline - time.monotonic(), 0))[0]:
+                    raise TimeoutError(f"a process of the service lives {STOP_SECONDS} seconds after SIGKILL")
         self.process.wait()
 
     def _stop(self) -> None:
@@ -177,6 +194,14 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, and that the kernel gives to nobody before the service listens there.
+
+    The kernel takes the ports of outgoing connections, and of listeners that name none, from its own range.
+    """
+    first_of_kernel = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    for _ in range(PORT_TRIES):
+        port = random.SystemRandom().randrange(LOWEST_PORT, max(first_of_kernel, LOWEST_PORT + 1000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit(f"No port is free between {LOWEST_PORT} and {first_of_kernel}.")
