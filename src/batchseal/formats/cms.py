@@ -36,13 +36,27 @@ class SignerLocation(core.Sequence):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
+class Pieces:
     """SignedData around its variable parts: before + message digest + between + signature value + middle + time stamp + after."""
 
     before: bytes
     between: bytes
     middle: bytes
     after: bytes
+
+    @classmethod
+    def of(cls, der: bytes, message_digest: bytes, signature: bytes, timestamp: bytes) -> "Pieces":
+        """The pieces of a SignedData with these parts, which are marks that stand nowhere else in its SignerInfo."""
+        # The marks stand in the last structure, in this order; the search begins behind the time stamp, whose bytes are others'.
+        stamp = der.rindex(timestamp) if timestamp else len(der)
+        end = der.rindex(signature, 0, stamp)
+        at = der.rindex(message_digest, 0, end)
+        between, middle = der[at + len(message_digest) : end], der[end + len(signature) : stamp]
+        return cls(der[:at], between, middle, der[stamp + len(timestamp) :])
+
+    def around(self, message_digest: bytes, signature: bytes, timestamp: bytes) -> bytes:
+        """The SignedData with these parts, which are as long as the marks were."""
+        return b"".join((self.before, message_digest, self.between, signature, self.middle, timestamp, self.after))
 
 
 class CmsTemplate:
@@ -72,7 +86,7 @@ class CmsTemplate:
         at = attributes.index(self._mark)
         self._attributes_before = SET_OF_TAG + attributes[1:at]
         self._attributes_after = attributes[at + digest_bytes :]
-        self._pieces: dict[tuple[int, int], _Pieces] = {}
+        self._pieces: dict[tuple[int, int], Pieces] = {}
         self.contents_bytes = (
             len(self.signed_data(bytes(digest_bytes), bytes(credential.signature_bytes))) + SPARE_BYTES
         )
@@ -94,9 +108,7 @@ class CmsTemplate:
         pieces = self._pieces.get(lengths)
         if pieces is None:
             pieces = self._pieces[lengths] = self._build(len(signature), timestamp)
-        return b"".join(
-            (pieces.before, message_digest, pieces.between, signature, pieces.middle, timestamp, pieces.after)
-        )
+        return pieces.around(message_digest, signature, timestamp)
 
     def _attributes(self) -> cms.CMSAttributes:
         algorithm = self.credential.digest_algorithm
@@ -119,7 +131,7 @@ class CmsTemplate:
             attributes.append(cms.CMSAttribute({"type": SIGNER_LOCATION, "values": [core.Any(place)]}))
         return cms.CMSAttributes(attributes)
 
-    def _build(self, signature_bytes: int, timestamp: bytes) -> _Pieces:
+    def _build(self, signature_bytes: int, timestamp: bytes) -> Pieces:
         mark = b"\xee" * signature_bytes
         algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
         signature_algorithm: dict[str, object] = {
@@ -152,12 +164,7 @@ class CmsTemplate:
             }
         )
         der = cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump()
-        # The marks stand in the last structure, in this order; the search begins behind the time stamp, whose bytes are others'.
-        stamp = der.rindex(timestamp) if timestamp else len(der)
-        end = der.rindex(mark, 0, stamp)
-        at = der.rindex(self._mark, 0, end)
-        behind = end + signature_bytes
-        return _Pieces(der[:at], der[at + len(self._mark) : end], der[behind:stamp], der[stamp + len(timestamp) :])
+        return Pieces.of(der, self._mark, mark, timestamp)
 
 
 _template = lru_cache(maxsize=64)(CmsTemplate)

@@ -26,7 +26,14 @@ from batchseal.document import (
     Stretch,
 )
 from batchseal.errors import ItemRejected
-from batchseal.formats.cades.long_term import LongTerm, archived_digest, attributes_of, extended
+from batchseal.formats.cades.long_term import (
+    LongTerm,
+    archived_digest,
+    attributes_of,
+    extended,
+    long_term_pieces,
+    more_bytes,
+)
 from batchseal.formats.cades.wrapping import WITHOUT_CONTENT, Lengths, attached
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.der import whole
@@ -132,19 +139,24 @@ class Cades:
 
     def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
         plan = _plan(prepared.plan)
-        if evidence.material:
+        if evidence.archive_time_stamps:
             assert credential is not None
             parts = long_term(prepared, evidence, credential)
             length = parts.length(attributes_of(parts, evidence), plan.content_bytes)
             return length - (plan.content_bytes or 0)
         stamp_bytes = len(evidence.time_stamps[0]) if evidence.time_stamps else 0
-        return plan.lengths.total(plan.content_bytes, len(evidence.signature), stamp_bytes) - (plan.content_bytes or 0)
+        more = 0
+        if evidence.material:
+            assert credential is not None
+            more = more_bytes(template_of(plan, credential), evidence.material)
+        length = plan.lengths.total(plan.content_bytes, len(evidence.signature), stamp_bytes, more)
+        return length - (plan.content_bytes or 0)
 
     def package(
         self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
         plan = _plan(prepared.plan)
-        template = CmsTemplate.cached(credential, datetime.fromtimestamp(plan.signing_time, UTC), plan.location)
+        template = template_of(plan, credential)
         # What is written here was signed when it was prepared, perhaps by another release.
         if template.attributes_digest(prepared.document_digest) != prepared.digest:
             raise ItemRejected("the signature is about other attributes than those that are written here")
@@ -152,7 +164,7 @@ class Cades:
         if prepared.level >= Level.T and not time_stamp:
             raise ItemRejected("the time stamp is missing")
         if prepared.level >= Level.LT:
-            detached = with_material(prepared, evidence, credential)
+            detached = with_material(template, prepared, evidence)
         else:
             detached = template.signed_data(prepared.document_digest, evidence.signature, time_stamp)
         if plan.content_bytes is None:
@@ -176,23 +188,29 @@ def content_digest(prepared: Prepared) -> bytes:
     return _plan(prepared.plan).content_digest or prepared.document_digest
 
 
+def template_of(plan: Plan, credential: Credential) -> CmsTemplate:
+    return CmsTemplate.cached(credential, datetime.fromtimestamp(plan.signing_time, UTC), plan.location)
+
+
 def long_term(prepared: Prepared, evidence: Evidence, credential: Credential) -> LongTerm:
     """The CMS with its validation material, in parts. Raises ItemRejected."""
-    plan = _plan(prepared.plan)
-    template = CmsTemplate.cached(credential, datetime.fromtimestamp(plan.signing_time, UTC), plan.location)
+    template = template_of(_plan(prepared.plan), credential)
     return extended(template, prepared.document_digest, evidence.signature, evidence.material)
 
 
-def with_material(prepared: Prepared, evidence: Evidence, credential: Credential) -> bytes:
+def with_material(template: CmsTemplate, prepared: Prepared, evidence: Evidence) -> bytes:
     """The CMS of level LT or LTA. Raises ItemRejected where the evidence is less, or about something else."""
     if not evidence.material:
         raise ItemRejected("the validation material is missing")
-    parts = long_term(prepared, evidence, credential)
-    if prepared.level >= Level.LTA:
-        if not evidence.archive_time_stamps:
-            raise ItemRejected("the archive time stamp is missing")
-        if archived_digest(parts, evidence, content_digest(prepared)) not in evidence.archive_time_stamps[0]:
-            raise ItemRejected("the archive time stamp is about another signature than the one that is written here")
+    signature, stamp = evidence.signature, evidence.time_stamps[0]
+    if prepared.level < Level.LTA:
+        pieces = long_term_pieces(template, evidence.material, len(signature), len(stamp))
+        return pieces.around(prepared.document_digest, signature, stamp)
+    if not evidence.archive_time_stamps:
+        raise ItemRejected("the archive time stamp is missing")
+    parts = extended(template, prepared.document_digest, signature, evidence.material)
+    if archived_digest(parts, evidence, content_digest(prepared)) not in evidence.archive_time_stamps[0]:
+        raise ItemRejected("the archive time stamp is about another signature than the one that is written here")
     return parts.whole(attributes_of(parts, evidence))
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from batchseal.algorithms import DIGEST_BYTES
 from batchseal.document import Evidence
 from batchseal.formats.cades.wrapping import ID_DATA, ID_TIME_STAMP, WITHOUT_CONTENT
-from batchseal.formats.cms import CmsTemplate
+from batchseal.formats.cms import CmsTemplate, Pieces
 from batchseal.formats.der import (
     CONTEXT_0,
     CONTEXT_1,
@@ -34,6 +34,8 @@ ID_OCSP_RESPONSE = bytes.fromhex("06082b06010505071002")  # id-ri-ocsp-response,
 SHA_256 = bytes.fromhex("300b0609608648016503040201")
 # RFC 5652 5.1: the version where revocation information is of another kind than CRLs.
 VERSION_5 = bytes.fromhex("020105")
+# What stands for message digest, signature value and time stamp token where a CMS is built without them.
+MARKS = 0xEC, 0xED, 0xEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Added:
     has_responses: bool
     fields: bytes  # certificates and crls of SignedData
     digests: bytes
+    more_bytes: int  # how much longer the fields are than those of level B
 
 
 def extended(template: CmsTemplate, message_digest: bytes, signature: bytes, material: bytes) -> LongTerm:
@@ -86,6 +89,22 @@ def extended(template: CmsTemplate, message_digest: bytes, signature: bytes, mat
     added = _added(detached[layout.certificates], material)
     version = VERSION_5 if added.has_responses else detached[layout.version]
     return LongTerm(version, detached[layout.middle], added, tuple(detached[field] for field in layout.signer))
+
+
+@lru_cache(maxsize=256)
+def long_term_pieces(template: CmsTemplate, material: bytes, signature_bytes: int, time_stamp_bytes: int) -> Pieces:
+    """The CMS of level LT around its variable parts, for all documents that share the material and whose parts are as long."""
+    sizes = DIGEST_BYTES[template.credential.digest_algorithm], signature_bytes, time_stamp_bytes
+    digest, signature, stamp = (bytes([mark]) * size for mark, size in zip(MARKS, sizes, strict=True))
+    der = extended(template, digest, signature, material).whole([(ID_TIME_STAMP, stamp)])
+    return Pieces.of(der, digest, signature, stamp)
+
+
+@lru_cache(maxsize=64)
+def more_bytes(template: CmsTemplate, material: bytes) -> int:
+    """How much longer the fields of SignedData become by the material."""
+    size = DIGEST_BYTES[template.credential.digest_algorithm]
+    return extended(template, bytes(size), bytes(template.credential.signature_bytes), material).added.more_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +143,12 @@ def _added(certificates: bytes, material: bytes) -> Added:
     responses = [tlv(CONTEXT_1, ID_OCSP_RESPONSE, response) for response in found.ocsp_responses]
     all_certificates = sorted({*children(certificates), *found.certificates})  # the order of a SET OF, X.690 11.6
     revocations = sorted({*found.crls, *responses})
+    fields = tlv(CONTEXT_0, *all_certificates) + (tlv(CONTEXT_1, *revocations) if revocations else b"")
     return Added(
         bool(responses),
-        tlv(CONTEXT_0, *all_certificates) + (tlv(CONTEXT_1, *revocations) if revocations else b""),
+        fields,
         _digests(all_certificates) + _digests(revocations),
+        len(fields) - len(certificates),
     )
 
 

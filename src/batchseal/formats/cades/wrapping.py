@@ -39,11 +39,14 @@ class Lengths:
     signer_bytes: int
     data_bytes: int
 
-    def total(self, content_bytes: int | None, signature_bytes: int, time_stamp_bytes: int) -> int:
-        """The length of the CMS, with a document of so many bytes (None: without), and with a time stamp (0: without)."""
+    def total(self, content_bytes: int | None, signature_bytes: int, time_stamp_bytes: int, more_bytes: int = 0) -> int:
+        """The length of the CMS, with a document of so many bytes (None: without), and with a time stamp (0: without).
+
+        The fields of SignedData are `more_bytes` longer than those of level B.
+        """
         stamp = whole(whole(len(ID_TIME_STAMP) + whole(time_stamp_bytes))) if time_stamp_bytes else 0
         signers = whole(whole(self.signer_bytes + whole(signature_bytes) + stamp))
         content = len(WITHOUT_CONTENT)
         if content_bytes is not None:
             content = whole(len(ID_DATA) + whole(whole(content_bytes)))
-        return whole(len(ID_SIGNED_DATA) + whole(whole(self.data_bytes + content + signers)))
+        return whole(len(ID_SIGNED_DATA) + whole(whole(self.data_bytes + more_bytes + content + signers)))
