@@ -26,8 +26,8 @@ from batchseal.system.folders import own_folder
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# PDF streams are deflated already: a probe of the first bytes tells cheaply whether zstd would save anything.
-PROBE_BYTES, PROBE_LEVEL = 64 << 10, 1
+# PDF streams are deflated already: a sample of a few places tells cheaply whether zstd would save anything.
+SAMPLES, SAMPLE_BYTES, PROBE_LEVEL = 4, 4 << 10, 1
 WORTH_IT = 0.95  # a frame is compressed only where that saves 5 % or more
 LEVEL = 3
 # Linux takes at most 1,024 buffers in one writev.
@@ -107,8 +107,10 @@ class FileUpload:
 
     def _pack(self, content: memoryview) -> tuple[memoryview, int]:
         """The bytes to store and the flags that say how they are stored."""
-        probe = content[:PROBE_BYTES]
-        if len(content) > MOST_COMPRESSED_BYTES or len(self._probe.compress(probe)) > WORTH_IT * len(probe):
+        if len(content) > MOST_COMPRESSED_BYTES:
+            return content, 0
+        probe = sample(content)
+        if len(self._probe.compress(probe)) > WORTH_IT * len(probe):
             return content, 0
         packed = self._compressor.compress(content)
         return (memoryview(packed), ZSTD) if len(packed) < len(content) else (content, 0)
@@ -156,6 +158,14 @@ class FileUpload:
             # The sweep takes what cannot be removed just now.
             with suppress(OSError), own_folder(self.path.parent) as folder:
                 os.unlink(self.path.name, dir_fd=folder)
+
+
+def sample(content: memoryview) -> "Buffer":
+    """Stretches of the content from its first bytes to its last ones, at equal distances; all of it if it is small."""
+    if len(content) <= SAMPLES * SAMPLE_BYTES:
+        return content
+    step = (len(content) - SAMPLE_BYTES) // (SAMPLES - 1)
+    return b"".join(content[at * step : at * step + SAMPLE_BYTES] for at in range(SAMPLES))
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:
