@@ -308,6 +308,8 @@ class Exchange:
         """Stops watching and runs `cleanup`. Called once for every request, whether or not a reply was sent."""
         if self._watcher is not None:
             self._watcher.cancel()
+            # Otherwise the two would refer to each other, and the request stay in memory until the garbage collector runs.
+            self._watcher = None
         await self.cleanup.aclose()
 
 

@@ -160,7 +160,7 @@ class FileUpload:
                 os.unlink(self.path.name, dir_fd=folder)
 
 
-def sample(content: memoryview) -> "Buffer":
+def sample(content: memoryview) -> bytes | memoryview:
     """Stretches of the content from its first bytes to its last ones, at equal distances; all of it if it is small."""
     if len(content) <= SAMPLES * SAMPLE_BYTES:
         return content

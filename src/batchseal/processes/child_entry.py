@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import structlog
 
 from batchseal.settings.load import Settings, read_dumped_settings
-from batchseal.system.heap import share_arenas
+from batchseal.system.heap import keep_what_is_used_again, share_arenas
 from batchseal.system.parent import die_with_parent
 
 
@@ -46,6 +46,7 @@ def begin(processes: Sequence[str]) -> tuple[str, int]:
     arguments = parser.parse_args()
     die_with_parent()
     share_arenas()
+    keep_what_is_used_again()
     # Ctrl-C sends SIGINT to every process of the terminal. Only the supervisor decides when the children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return arguments.process, arguments.ready_fd

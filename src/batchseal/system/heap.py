@@ -1,10 +1,12 @@
-"""The heap of the C library: two settings that keep the memory of a process small."""
+"""The heap of the C library: settings that keep the memory of a process small, and what is used again and again in it."""
 
 import ctypes
 from contextlib import suppress
 
-# A parameter of mallopt(3), and its value here.
+# Parameters of mallopt(3), and their values here.
 M_ARENA_MAX, ARENAS = -8, 2
+M_TRIM_THRESHOLD, FREE_BYTES_KEPT = -1, 1 << 20
+M_MMAP_THRESHOLD, MAPPED_FROM_BYTES = -3, 1 << 20
 
 
 def share_arenas() -> None:
@@ -14,6 +16,18 @@ def share_arenas() -> None:
     """
     with suppress(AttributeError):  # this C library has no mallopt
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
+def keep_what_is_used_again() -> None:
+    """Makes a heap keep up to 1 MB of free memory at its end, and take buffers of up to 1 MB from it (mallopt(3)).
+
+    By default the C library finds both limits itself, from the largest buffer so far. Where that was one document, it returned
+    the memory of each document and of its reply to the system, and the next request had 130 page faults for them.
+    """
+    with suppress(AttributeError):  # this C library has no mallopt
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, FREE_BYTES_KEPT)
+        library.mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
 
 
 def give_back_memory() -> None:
