@@ -57,8 +57,8 @@ DRAIN_SECONDS = 10
 CREDENTIALS_SECONDS = 2
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
-# memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would return
-# what the next request needs: page faults were 6 % of the time of requests that follow each other every 40 ms.
+# memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
+# return what the next request needs: page faults were 6 % of the time of requests that follow each other every 40 ms.
 SERVER_HEAP = "_RJEM_MALLOC_CONF", "background_thread:true,max_background_threads:1,dirty_decay_ms:500"
 
 log = structlog.get_logger("app")

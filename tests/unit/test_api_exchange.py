@@ -1,6 +1,8 @@
 """The exchange: how it reads the pieces of a request from the server and sends the pieces of a reply to it."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -116,6 +118,79 @@ async def test_every_reply_is_kept_private_whatever_a_handler_says() -> None:
             (b"etag", b"1"),
             (b"x-content-type-options", b"nosniff"),
         ]
+
+
+# --- a caller that goes away --------------------------------------------------------------------------------------------
+
+
+class Caller:
+    """Somebody whose whole request is there, and who can go away."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.began = asyncio.Event()
+        self.ended: list[str] = []
+        self.exchange = Exchange(dict(SCOPE), self.receive, self.receive, max_body_bytes=1, stall_seconds=1)
+
+    async def receive(self, _: Any = None) -> Any:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def work(self) -> str:
+        """Waits for ever, and says how it ended."""
+        self.began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.ended.append("work")
+        return "never"
+
+
+async def test_work_ends_when_its_caller_goes_away() -> None:
+    one = Caller()
+    waiting = asyncio.ensure_future(one.exchange.unless_gone(one.work()))
+    await one.began.wait()
+    one.left.set()
+    with pytest.raises(ConnectionResetError):
+        await waiting
+    assert one.ended == ["work"] and not waiting.cancelled() and one.exchange.gone
+    with pytest.raises(ConnectionResetError):  # and it does not begin for a caller who is known to have gone
+        await one.exchange.unless_gone(one.work())
+    assert one.ended == ["work"]
+    await one.exchange.close()
+
+
+async def test_the_result_of_work_comes_back_and_others_can_cancel_it() -> None:
+    one = Caller()
+    assert await one.exchange.unless_gone(asyncio.sleep(0, "done")) == "done"
+    waiting = asyncio.ensure_future(one.exchange.unless_gone(one.work()))
+    await one.began.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not one.exchange.gone
+    await one.exchange.close()
+
+
+async def test_a_request_is_freed_with_its_end() -> None:
+    """And not when the garbage collector runs: it refers to what the server keeps of the request."""
+
+    async def stays(_: Any = None) -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+    exchange = Exchange(dict(SCOPE), stays, stays, max_body_bytes=1, stall_seconds=1)
+    exchange.watch()
+    await asyncio.sleep(0)
+    await exchange.close()
+    ended = weakref.ref(exchange)
+    gc.disable()
+    try:
+        del exchange
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 # --- how fast a reply must be read ------------------------------------------------------------------------------------

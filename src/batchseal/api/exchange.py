@@ -89,7 +89,8 @@ class Exchange:
         self.body_bytes = 0
         self._reading = False
         self._stalled = False
-        self._gone = asyncio.Event()
+        self._is_gone = False
+        self._waiting: asyncio.Task[Any] | None = None  # what need not go on once the caller has gone
         self._watcher: asyncio.Task[None] | None = None
         self._length = int(self.headers.get(b"content-length", b"0"))
         self._body_complete = self._length == 0 and b"transfer-encoding" not in self.headers
@@ -114,7 +115,7 @@ class Exchange:
                 self._stalled = True
                 raise BodyStalled(f"nothing arrived for {self.stall_seconds:g} s") from None
             if message["type"] == "http.disconnect":
-                self._gone.set()
+                self._note_gone()
                 raise InvalidRequest("the body ended early")
             chunk = message.get("body", b"")
             self.body_bytes += len(chunk)
@@ -167,19 +168,23 @@ class Exchange:
     async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
         """Awaits `work` and returns its result.
 
-        If the caller disconnects first, cancels the work and raises ConnectionResetError.
+        If the caller disconnects first, cancels the work and raises ConnectionResetError. The work runs in the task of the
+        request: a task of its own, and one that waits for the disconnect, would cost a small request 0.1 ms.
         """
-        self.watch()
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self._gone.wait())
-        try:
-            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
+        if self._is_gone:
+            work.close()
             raise ConnectionResetError("the caller has gone")
+        self.watch()
+        self._waiting = task = asyncio.current_task()
+        assert task is not None
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._is_gone and task.uncancel() == 0:
+                raise ConnectionResetError("the caller has gone") from None
+            raise
         finally:
-            gone.cancel()
-            task.cancel()
+            self._waiting = None
 
     # --- the reply ------------------------------------------------------------------------------------------
 
@@ -225,8 +230,10 @@ class Exchange:
 
         Raises ConnectionResetError after `send_stall_seconds`, or if the caller reads too slowly.
         """
-        if self._more_headers and message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *self._more_headers]
+        if message["type"] == "http.response.start":
+            if self._more_headers:
+                message["headers"] = [*message["headers"], *self._more_headers]
+            return await self._send(message)  # the server keeps it until the first piece of the body comes
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -278,7 +285,7 @@ class Exchange:
                     async with asyncio.timeout(DISCARD_PAUSE_SECONDS):
                         message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        return self._gone.set()
+                        return self._note_gone()
                     dropped += len(message.get("body", b""))
                     if not message.get("more_body", False):
                         self._body_complete = True
@@ -289,7 +296,12 @@ class Exchange:
     @property
     def gone(self) -> bool:
         """Whether it is known that the caller has disconnected."""
-        return self._gone.is_set()
+        return self._is_gone
+
+    def _note_gone(self) -> None:
+        self._is_gone = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def watch(self) -> None:
         """Starts to watch for a disconnect of the caller.
@@ -302,7 +314,7 @@ class Exchange:
     async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone.set()
+        self._note_gone()
 
     async def close(self) -> None:
         """Stops watching and runs `cleanup`. Called once for every request, whether or not a reply was sent."""

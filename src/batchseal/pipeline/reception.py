@@ -174,7 +174,6 @@ class Reception:
 
     def _store(self, batch: list[ReceivedDocument]) -> None:
         """2 store and 3 prepare."""
-        self._begun.result()
         results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
@@ -187,6 +186,8 @@ class Reception:
             else:
                 refusal = refused.get(document.ordinal)
                 self._note(document.ordinal, document.description, document.content_bytes, refusal)
+        # Making the place takes the file system about as long as preparing a document takes, so it is needed only now.
+        self._begun.result()
         self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
         self.upload.append(map(records.prepared_frame, prepared))
 
