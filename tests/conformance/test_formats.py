@@ -12,8 +12,11 @@ from tests.support.xml_documents import MOMENT, joined
 
 from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, Stretch
 from batchseal.errors import ItemRejected
+from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import NeedKind, Original, SignatureFormat
+from batchseal.formats.pades.pades import Pades
 from batchseal.formats.registry import ALL, Formats
+from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureOptions, SignatureType
 
@@ -173,3 +176,8 @@ def test_a_credential_that_is_none_is_refused_as_such(case: Case) -> None:
     broken = Credential("c", (b"\x30\x03\x02\x01\x01",), "rsa", 256, "sha256", bytes(32))
     with pytest.raises(CredentialUnusable):
         case.format.prepare([(0, case.wanted(), case.contents[0])], broken, MOMENT)
+
+
+def test_what_is_loaded_on_demand_is_what_the_registry_says() -> None:
+    listed = {one.name: one.signs for one in ALL}
+    assert {one.name: one.signs for one in (Pades(), Xades(), Cades())} == listed

@@ -98,6 +98,12 @@ def test_an_idle_process_has_loaded_only_what_it_uses(part: str, modules: dict[s
     assert {folder for folder in own_folders(modules[part]) if part not in OWNERS[folder]} == set()
 
 
+def test_formats_are_loaded_with_their_first_document(modules: dict[str, set[str]]) -> None:
+    late = ("batchseal.formats.xades", "batchseal.formats.cades", "batchseal._native.canonicaliser")
+    assert {name for names in modules.values() for name in names if name.startswith(late)} == set()
+    assert "batchseal.formats.pades.pades" in modules["worker"] & modules["signer"]
+
+
 def test_every_process_was_asked(modules: dict[str, set[str]]) -> None:
     assert modules.keys() == ALLOWED.keys()
     assert all("asyncio" in names for names in modules.values())

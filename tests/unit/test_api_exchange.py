@@ -161,8 +161,12 @@ async def test_work_ends_when_its_caller_goes_away() -> None:
 
 
 async def test_the_result_of_work_comes_back_and_others_can_cancel_it() -> None:
+    async def quick() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
     one = Caller()
-    assert await one.exchange.unless_gone(asyncio.sleep(0, "done")) == "done"
+    assert await one.exchange.unless_gone(quick()) == "done"
     waiting = asyncio.ensure_future(one.exchange.unless_gone(one.work()))
     await one.began.wait()
     waiting.cancel()

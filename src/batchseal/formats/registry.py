@@ -5,15 +5,32 @@ from datetime import datetime
 
 from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Prepared, Refusal
 from batchseal.errors import PayloadUnavailable
-from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import Memory, Original, SignatureFormat, unbooked
+from batchseal.formats.on_demand import OnDemand
 from batchseal.formats.pades.pades import Pades
-from batchseal.formats.xades.xades import Xades
-from batchseal.operation import SignError
-from batchseal.signature import Level
+from batchseal.operation import ContentType, SignError
+from batchseal.signature import Level, SignatureType
 
+
+def _xades() -> SignatureFormat:
+    from batchseal.formats.xades.xades import Xades
+
+    return Xades()
+
+
+def _cades() -> SignatureFormat:
+    from batchseal.formats.cades.cades import Cades
+
+    return Cades()
+
+
+XML = ContentType.TEXT_XML, ContentType.APPLICATION_XML
 # A new format is added here.
-ALL: tuple[SignatureFormat, ...] = (Pades(), Xades(), Cades())
+ALL: tuple[SignatureFormat, ...] = (
+    Pades(),
+    OnDemand("xades", frozenset((SignatureType.XADES, kind) for kind in XML), _xades),
+    OnDemand("cades", frozenset((SignatureType.CADES, kind) for kind in ContentType), _cades),
+)
 
 
 class Formats:

@@ -19,7 +19,6 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from batchseal._native import canonicaliser
 from batchseal.api.guard import Guard
 from batchseal.errors import ConfigurationError
 from batchseal.processes.open_files import connections_within, raise_open_files
@@ -69,7 +68,9 @@ def run(
 
 def give_back() -> None:
     """Returns to the system what this process holds for work to come."""
-    canonicaliser.give_back_memory()
+    canonicaliser = sys.modules.get("batchseal._native.canonicaliser")
+    if canonicaliser is not None:  # it is loaded with the first document in XML
+        canonicaliser.give_back_memory()
     give_back_memory()
 
 
