@@ -46,6 +46,11 @@ class Kept:
             raise DatabaseUnavailable("away")
         self.answers[certificate] = answer
 
+    async def forget(self, certificate: bytes) -> None:
+        if self.away:
+            raise DatabaseUnavailable("away")
+        self.answers.pop(certificate, None)
+
 
 class Clock:
     def __init__(self) -> None:
@@ -175,6 +180,22 @@ async def test_a_certificate_that_is_revoked_later_is_noticed_by_the_renewal(hou
     await eventually(lambda: bool(revocation.remarks()))
     with pytest.raises(CertificateRevoked):
         await revocation.check(house.responder.chain)
+
+
+async def test_an_older_good_answer_does_not_outlive_a_revocation(house: House) -> None:
+    """Neither in another process nor after a restart while the responder is away."""
+    revocation = house.revocation()
+    await revocation.check(house.responder.chain)
+    kept = len(house.kept.answers)
+    house.responder.revoked.add(house.responder.seal.serial_number)
+    house.clock.ahead = 13 * HOUR
+    await revocation.check(house.responder.chain)  # the older answer still counts, and its renewal begins
+    await eventually(lambda: bool(revocation.remarks()) and len(house.kept.answers) < kept)
+    with pytest.raises(CertificateRevoked):
+        await house.revocation().check(house.responder.chain)
+    house.responder.away = {"ocsp", "crl"}
+    with pytest.raises(MaterialUnavailable):
+        await house.revocation().check(house.responder.chain)
 
 
 async def test_a_list_is_asked_for_where_the_responder_is_away(house: House) -> None:

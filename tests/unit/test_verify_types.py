@@ -1,13 +1,21 @@
 """`batchseal verify` on XML and CMS: on what this project signed, on what others signed, and after changes."""
 
+import hashlib
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
+from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asn1crypto import cms
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from lxml import etree
 from signxml.algorithms import SignatureConstructionMethod
 from signxml.xades.xades import XAdESSigner, XAdESVerifier
@@ -48,6 +56,32 @@ def test_two_signatures_are_valid(tmp_path: Path) -> None:
     path.write_bytes(signed(once, wanted(transform="XPATH2_FILTER", at="ext:ExtensionContent"), signer("rsa")))
     verdict = check_file(path, roots())
     assert (verdict.valid, verdict.signatures) == (True, 2), verdict.problem
+
+
+def test_properties_that_nobody_signed_do_not_name_the_signer(tmp_path: Path) -> None:
+    """Anybody may add a certificate for the same key, and an object that names it, in front of the signed properties."""
+    path, one = tmp_path / "signed.xml", signer("rsa")
+    root = etree.fromstring(signed(INVOICE.encode(), wanted(transform="ENVELOPED"), one))
+    key = x509.load_der_x509_certificate(one.credential.chain[0]).public_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody else")])
+    issuer = ec.generate_private_key(ec.SECP256R1())
+    other = x509.CertificateBuilder(name, name, key, 1, MOMENT, MOMENT + timedelta(days=9)).sign(
+        issuer, hashes.SHA256()
+    )
+    der = other.public_bytes(Encoding.DER)
+    data, properties = root.find(f".//{DS}X509Data"), root.find(f".//{XADES}SignedSignatureProperties")
+    certificate = deepcopy(data[0])
+    certificate.text = b64encode(der).decode()
+    data.insert(0, certificate)
+    fake = deepcopy(properties)
+    fake.find(f".//{DS}DigestMethod").set("Algorithm", "http://www.w3.org/2001/04/xmlenc#sha256")
+    fake.find(f".//{DS}DigestValue").text = b64encode(hashlib.sha256(der).digest()).decode()
+    holder = etree.Element(f"{DS}Object")
+    holder.append(fake)
+    data.getparent().addnext(holder)
+    path.write_bytes(etree.tostring(root.getroottree()))
+    verdict = check_file(path, roots())
+    assert (verdict.valid, verdict.signer) == (True, "Seal rsa"), verdict.problem
 
 
 def changed_text(root: Any) -> None:

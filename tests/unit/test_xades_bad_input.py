@@ -18,6 +18,7 @@ from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType, SignError
 
 DECLARED = '<?xml version="1.0" encoding="{}"?>'
+LONG_DECLARATION = "<?xml version='1.0'" + " " * 600 + "encoding='{}'?><a>\u00e9</a>"
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
@@ -89,6 +90,9 @@ def test_what_is_no_sound_xml_is_refused(content: bytes, cause: str) -> None:
         ((DECLARED.format("US-ASCII") + "<a>\u00e9</a>").encode(), "not US-ASCII"),
         ((DECLARED.format("windows-1252") + "<a>").encode() + b"\x81</a>", "not windows-1252"),
         ((DECLARED.format("Shift_JIS") + "<a/>").encode(), "'Shift_JIS' is not one of UTF-8"),
+        (LONG_DECLARATION.format("ISO-8859-1").encode("latin-1"), "the XML declaration is longer than 512"),
+        (LONG_DECLARATION.format("Shift_JIS").encode(), "the XML declaration is longer than 512"),
+        (LONG_DECLARATION.format("UTF-16").encode("utf-16"), "the XML declaration is longer than 512"),
         ("<a>\u00e9</a>".encode("utf-32"), "the content is UTF-32"),
         ("<a>".encode("utf-16") + b"\x00\xd8", "not utf-16"),
         ("<a>".encode("utf-16") + b"<", "not utf-16"),

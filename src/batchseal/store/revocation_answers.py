@@ -34,3 +34,8 @@ class RevocationAnswers:
         values = answer.kind, answer.content, answer.fetched_at, answer.until
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["keep_revocation_answer"], certificate, *values)
+
+    async def forget(self, certificate: bytes) -> None:
+        """Removes what is kept of a certificate."""
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["forget_revocation_answer"], certificate)

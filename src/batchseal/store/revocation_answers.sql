@@ -9,3 +9,7 @@ INSERT INTO revocation_answers AS kept (certificate, kind, content, fetched_at, 
 ON CONFLICT (certificate) DO UPDATE
 SET kind = excluded.kind, content = excluded.content, fetched_at = excluded.fetched_at, until = excluded.until
 WHERE kept.until < excluded.until;
+
+-- name: forget_revocation_answer
+-- Removes what was said of a certificate: it was revoked since.
+DELETE FROM revocation_answers WHERE certificate = $1;

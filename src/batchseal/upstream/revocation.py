@@ -42,7 +42,7 @@ from batchseal.upstream.trust import Roots, roots_of, signer_roots_of
 MAX_CRL_BYTES = 16 << 20
 # After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again too, since a
 # suspension may end, and a responder may not know a new certificate yet.
-FAILED_SECONDS, REVOKED_SECONDS = 15.0, 600.0
+FAILED_SECONDS, REVOKED_SECONDS, MOST_PAUSE_SECONDS = 15.0, 600.0, 600.0
 
 log = structlog.get_logger("upstream")
 
@@ -53,6 +53,8 @@ class Answers(Protocol):
     async def of(self, certificate: bytes) -> StoredAnswer | None: ...
 
     async def keep(self, certificate: bytes, answer: StoredAnswer) -> None: ...
+
+    async def forget(self, certificate: bytes) -> None: ...
 
 
 class Kind(IntEnum):
@@ -236,6 +238,8 @@ class Revocation:
                 await self._keep(key, status)
         except UpstreamError as problem:
             self._note_failure(key, problem)
+            if isinstance(problem, CertificateRevoked):
+                await self._forget(key)
             raise
         self._failed.pop(key, None)
         now = self._now()
@@ -244,7 +248,9 @@ class Revocation:
 
     def _note_failure(self, key: bytes, problem: UpstreamError) -> None:
         is_revoked = isinstance(problem, CertificateRevoked)
-        pause = REVOKED_SECONDS if is_revoked else max(self._failed_seconds, problem.retry_after_seconds or 0.0)
+        # What a responder asks for comes unsigned over plain HTTP, so it is heeded up to a limit.
+        asked = min(problem.retry_after_seconds or 0.0, MOST_PAUSE_SECONDS)
+        pause = REVOKED_SECONDS if is_revoked else max(self._failed_seconds, asked)
         self._failed[key] = time.monotonic() + pause, problem
         if is_revoked:
             self._known.pop(key, None)
@@ -274,6 +280,13 @@ class Revocation:
             await self._answers.keep(key, StoredAnswer(status.kind, status.content, status.fetched_at, status.until))
         except DatabaseUnavailable as problem:
             log.warning("an answer about a certificate is not kept", cause=problem.cause)
+
+    async def _forget(self, key: bytes) -> None:
+        """An older answer may still count for hours, and say that the certificate was good."""
+        try:
+            await self._answers.forget(key)
+        except DatabaseUnavailable as problem:
+            log.error("an older answer about a revoked certificate is still kept", cause=problem.cause)
 
     async def _ask(self, certificate: x509.Certificate, issuer: x509.Certificate) -> Status:
         """Asks the places that the certificate names, until one gives an answer that counts."""
@@ -314,6 +327,9 @@ class NothingKept:
         return None
 
     async def keep(self, certificate: bytes, answer: StoredAnswer) -> None:
+        pass
+
+    async def forget(self, certificate: bytes) -> None:
         pass
 
 

@@ -84,9 +84,13 @@ class _Signature:
             problems.append("the certificate does not lead to the root")
 
     def _named_certificate(self, signature: "Element", certificates: list[Any]) -> Any:
-        """The certificate that SigningCertificateV2 names by its digest (EN 319 132-1 5.2.2)."""
-        named = signature.find(
-            f".//{XADES}SignedSignatureProperties/{XADES}SigningCertificateV2/{XADES}Cert/{XADES}CertDigest"
+        """The certificate that SigningCertificateV2 names by its digest (EN 319 132-1 5.2.2).
+
+        Only the properties that the signature covers are asked (`References`): anybody may add others.
+        """
+        signed = signature.find(f"{DS}Object/{XADES}QualifyingProperties/{XADES}SignedProperties")
+        named = signed.find(
+            f"{XADES}SignedSignatureProperties/{XADES}SigningCertificateV2/{XADES}Cert/{XADES}CertDigest"
         )
         name = DIGESTS[named.find(f"{DS}DigestMethod").get("Algorithm")]
         digest = b64decode(named.findtext(f"{DS}DigestValue"))

@@ -23,7 +23,7 @@ CODECS = {
     "WINDOWS-1252": "cp1252",
 }
 KNOWN = "UTF-8, UTF-16 with a byte order mark, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252"
-# XML 1.0 2.8: nothing may stand before the declaration. Longer ones are not looked for.
+# XML 1.0 2.8: nothing may stand before the declaration. A document with a longer one is refused, since it may name an encoding.
 MAX_DECLARATION_BYTES = 512
 DECLARED = re.compile(
     rb"""<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"[^"<>]*"|'[^'<>]*')"""
@@ -60,7 +60,11 @@ def read(content: "Buffer") -> Source:
         bom_bytes = len(UTF8_BOM)
     elif b"\0" in data[:2]:
         raise DocumentUnsuitable("the content is neither UTF-8 nor UTF-16 with a byte order mark")
-    declared = _declared(data[bom_bytes : bom_bytes + 2 * MAX_DECLARATION_BYTES], codec)
+    start = _start(data[bom_bytes : bom_bytes + 2 * MAX_DECLARATION_BYTES], codec)
+    if start.startswith(b"<?xml") and b"?>" not in start:
+        raise DocumentUnsuitable(f"the XML declaration is longer than {MAX_DECLARATION_BYTES} characters")
+    declaration = DECLARED.match(start)
+    declared = declaration[1].decode("ascii") if declaration else None
     if declared is not None:
         wanted = CODECS.get(declared.upper())
         if wanted is None:
@@ -81,9 +85,8 @@ def read(content: "Buffer") -> Source:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
 
 
-def _declared(start: bytes, codec: str) -> str | None:
-    """The encoding in the XML declaration, or None."""
+def _start(start: bytes, codec: str) -> bytes:
+    """The first characters of a document, where the XML declaration stands, in ASCII."""
     if codec.startswith("utf-16"):
         start = start[: len(start) & ~1].decode(codec, "replace").encode("ascii", "replace")
-    found = DECLARED.match(start[:MAX_DECLARATION_BYTES])
-    return found[1].decode("ascii") if found else None
+    return start[:MAX_DECLARATION_BYTES]
