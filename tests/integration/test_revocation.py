@@ -144,6 +144,17 @@ async def test_a_responder_that_is_away_fails_nothing_while_the_answer_counts(ho
     await revocation.check(house.responder.chain)
 
 
+async def test_a_responder_cannot_ask_for_a_long_pause(house: House) -> None:
+    """Whoever is on the way may write the header: it comes unsigned over plain HTTP."""
+    revocation = house.revocation()
+    house.responder.away, house.responder.retry_after = {"ocsp", "crl"}, "86400"
+    with pytest.raises(MaterialUnavailable):
+        await revocation.check(house.responder.chain)
+    with pytest.raises(MaterialUnavailable) as paused:
+        await revocation.check(house.responder.chain)
+    assert paused.value.retry_after_seconds is not None and 500 < paused.value.retry_after_seconds <= 600
+
+
 async def test_an_answer_counts_no_longer_than_the_configuration_says(house: House) -> None:
     revocation = house.revocation(max_age=2 * HOUR)
     await revocation.check(house.responder.chain)

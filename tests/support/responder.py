@@ -20,13 +20,15 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
-    `asked` counts requests by what was asked for. Those in `away` get no answer that counts. Answers last for `life`.
+    `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
+    `retry_after` is set. Answers last for `life`.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.asked: Counter[str] = Counter()
         self.away: set[str] = set()
+        self.retry_after = ""
         self.hangs = False
         self.redirects = False
         self.revoked: set[int] = set()
@@ -87,7 +89,7 @@ class Responder:
         name = request.path.removeprefix("/")
         self.asked[name] += 1
         if name.rpartition(".")[2] in self.away:
-            return web.Response(status=503)
+            return web.Response(status=503, headers={"Retry-After": self.retry_after} if self.retry_after else {})
         if self.hangs:
             await asyncio.Event().wait()
         if self.redirects:

@@ -90,7 +90,9 @@ class Exchange:
         self._reading = False
         self._stalled = False
         self._is_gone = False
-        self._waiting: asyncio.Task[Any] | None = None  # what need not go on once the caller has gone
+        self._ends_when_gone: asyncio.Task[Any] | None = (
+            None  # the task of the request, while it waits for its caller's sake
+        )
         self._watcher: asyncio.Task[None] | None = None
         self._length = int(self.headers.get(b"content-length", b"0"))
         self._body_complete = self._length == 0 and b"transfer-encoding" not in self.headers
@@ -175,7 +177,7 @@ class Exchange:
             work.close()
             raise ConnectionResetError("the caller has gone")
         self.watch()
-        self._waiting = task = asyncio.current_task()
+        self._ends_when_gone = task = asyncio.current_task()
         assert task is not None
         try:
             return await work
@@ -184,7 +186,7 @@ class Exchange:
                 raise ConnectionResetError("the caller has gone") from None
             raise
         finally:
-            self._waiting = None
+            self._ends_when_gone = None
 
     # --- the reply ------------------------------------------------------------------------------------------
 
@@ -300,8 +302,8 @@ class Exchange:
 
     def _note_gone(self) -> None:
         self._is_gone = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._ends_when_gone is not None:
+            self._ends_when_gone.cancel()
 
     def watch(self) -> None:
         """Starts to watch for a disconnect of the caller.

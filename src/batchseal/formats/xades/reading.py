@@ -60,11 +60,7 @@ def read(content: "Buffer") -> Source:
         bom_bytes = len(UTF8_BOM)
     elif b"\0" in data[:2]:
         raise DocumentUnsuitable("the content is neither UTF-8 nor UTF-16 with a byte order mark")
-    start = _start(data[bom_bytes : bom_bytes + 2 * MAX_DECLARATION_BYTES], codec)
-    if start.startswith(b"<?xml") and b"?>" not in start:
-        raise DocumentUnsuitable(f"the XML declaration is longer than {MAX_DECLARATION_BYTES} characters")
-    declaration = DECLARED.match(start)
-    declared = declaration[1].decode("ascii") if declaration else None
+    declared = _declared(data[bom_bytes : bom_bytes + 2 * MAX_DECLARATION_BYTES], codec)
     if declared is not None:
         wanted = CODECS.get(declared.upper())
         if wanted is None:
@@ -85,8 +81,12 @@ def read(content: "Buffer") -> Source:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
 
 
-def _start(start: bytes, codec: str) -> bytes:
-    """The first characters of a document, where the XML declaration stands, in ASCII."""
+def _declared(start: bytes, codec: str) -> str | None:
+    """The encoding in the XML declaration, or None. Raises DocumentUnsuitable for a declaration that is too long to be read."""
     if codec.startswith("utf-16"):
         start = start[: len(start) & ~1].decode(codec, "replace").encode("ascii", "replace")
-    return start[:MAX_DECLARATION_BYTES]
+    start = start[:MAX_DECLARATION_BYTES]
+    if start.startswith(b"<?xml") and b"?>" not in start:
+        raise DocumentUnsuitable(f"the XML declaration is longer than {MAX_DECLARATION_BYTES} characters")
+    found = DECLARED.match(start)
+    return found[1].decode("ascii") if found else None
