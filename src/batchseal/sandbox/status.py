@@ -70,7 +70,7 @@ class StatusAuthority:
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(certificate.subject)
-            .last_update(now.replace(microsecond=0))
+            .last_update(since(now))
             .next_update(now.replace(microsecond=0) + self._valid)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
             # Each list is another one, and has a larger number (RFC 5280 5.2.3) without one that must be stored.
@@ -121,7 +121,7 @@ class StatusAuthority:
                 request.serial_number,
                 request.hash_algorithm,
                 x509_ocsp.OCSPCertStatus.REVOKED if revocation else status,
-                now,
+                since(now),
                 now + self._valid,
                 revocation.at if revocation else None,
                 revocation.reason if revocation else None,
@@ -132,6 +132,15 @@ class StatusAuthority:
         if nonce is not None:
             builder = builder.add_extension(nonce, critical=False)
         return builder.sign(responder.key, hashes.SHA256()).public_bytes(DER)
+
+
+def since(now: datetime) -> datetime:
+    """From when an answer of `now` is valid: one second before, in whole seconds.
+
+    The clock that `time()` reads is up to a tick behind the precise one, so a validator that asks just after a second began
+    may still be in the second before, and would find an answer of this second "not yet valid".
+    """
+    return now.replace(microsecond=0) - timedelta(seconds=1)
 
 
 def nonce_of(request: x509_ocsp.OCSPRequest) -> x509.OCSPNonce | None:
