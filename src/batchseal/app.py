@@ -315,10 +315,11 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.application import create_application
     from batchseal.api.attempts import Attempts
     from batchseal.api.authentication import Authenticator
-    from batchseal.api.tokens import Tokens, load_key
+    from batchseal.api.tokens import Tokens
+    from batchseal.system.key_file import load_key
 
     # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
-    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.temp_folder / "token.key"))
+    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.token_key_path))
     services = client_services(settings, remarks=settings.worker <= 1)
     service, close = await build_service(settings, services)
     tokens = Tokens(await making_key)

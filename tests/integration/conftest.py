@@ -37,7 +37,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 async def as_superuser(postgres: EmbeddedPostgres, statement: str) -> None:
-    connection = await asyncpg.connect(postgres.dsn_of("postgres", "postgres"))
+    connection = await asyncpg.connect(postgres.dsn_of("postgres", "batchseal"))
     try:
         await connection.execute(statement)
     finally:

@@ -16,10 +16,11 @@ import pytest
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher, trees
 from batchseal.postgres.account import check_reachable, choose_account
-from batchseal.postgres.cluster import MEMORY, has_room, make_cluster, memory_prefix
+from batchseal.postgres.cluster import has_room, make_cluster
 from batchseal.postgres.folders import check_server, make_folder
 from batchseal.postgres.launch import Launch
 from batchseal.postgres.leftovers import cluster_name, find_processes
+from batchseal.postgres.memory import MEMORY, memory_prefix
 from batchseal.postgres.programs import (
     BOOT_MARK,
     COPIED_BINARIES,

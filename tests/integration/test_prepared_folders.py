@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from batchseal.errors import ConfigurationError
-from batchseal.processes.places import check_temp_folder, prepare, remarks_on_work_folder, settle
+from batchseal.processes.places import check_temp_folder, find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.processes.supervisor import note_dsn
 from batchseal.settings.load import Settings
 
@@ -188,12 +188,17 @@ def test_the_service_stops_and_says_why(shared: Path) -> None:
     assert state(shared) == before
 
 
+def identity(settings: Settings) -> str:
+    prepare(settings)
+    return find_identity(settings.temp_folder)
+
+
 @pytest.mark.parametrize("victim", [0, USER], ids=["root", "user"])
 def test_a_folder_that_nobody_could_prepare_is_made_and_used_again(shared: Path, victim: int) -> None:
     settings = Settings(temp_folder=shared / "a" / "batchseal")
-    first = as_user(victim, lambda: prepare(settings)[0].instance)
+    first = as_user(victim, lambda: identity(settings))
     assert first.startswith("returned ")
-    assert as_user(victim, lambda: prepare(settings)[0].instance) == first
+    assert as_user(victim, lambda: identity(settings)) == first
     assert stat.S_IMODE((shared / "a" / "batchseal").stat().st_mode) == 0o711
     assert stat.S_IMODE((shared / "a" / "batchseal" / "spill").stat().st_mode) == 0o700
 

@@ -132,7 +132,7 @@ async def test_documents_are_small(connect_store: Connect, database_url: str) ->
 async def test_broken_connections_are_replaced(connect_store: Connect, postgres: EmbeddedPostgres) -> None:
     store = await connect_store()
     await asyncio.gather(*(store.ping() for _ in range(4)))
-    connection = await asyncpg.connect(postgres.dsn_of("postgres", "postgres"))
+    connection = await asyncpg.connect(postgres.dsn_of("postgres", "batchseal"))
     await connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'batchseal%'"
     )

@@ -22,12 +22,13 @@ from typing import Any
 from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.guard import GuardPace
-from batchseal.api.tokens import Tokens, load_key
+from batchseal.api.tokens import Tokens
 from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.signature import Level
+from batchseal.system.key_file import load_key
 from batchseal.worker import server as worker
 
 SUFFIX = b"\n%signed\n"

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from batchseal.api.authentication import Authenticator
-from batchseal.api.tokens import LIFETIME_SECONDS, Tokens, load_key
+from batchseal.api.tokens import LIFETIME_SECONDS, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.system import jwt
+from batchseal.system.key_file import load_key
 
 CLIENTS = {"one": {"secret": "s:1é"}, "off": {"secret": "s2", "active": False}}
 

@@ -10,17 +10,14 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from batchseal.errors import InvalidToken
 from batchseal.system import jwt
-from batchseal.system.disk import create_once, read_own
 
 ISSUER = "batchseal"
 LIFETIME_SECONDS = 3600
-KEY_BYTES = 32
 MAX_TOKEN_CHARACTERS = 8192
 
 
@@ -79,17 +76,3 @@ class Tokens:
         if claims.exp <= self._now():
             raise InvalidToken("the token has run out")
         return claims
-
-
-def load_key(path: Path) -> bytes:
-    """The key in the file `path`. A missing or unusable file is made anew, with mode 0600.
-
-    If several processes make it at the same time, all of them get the same key.
-    """
-    if not path.exists():
-        create_once(path, secrets.token_bytes(KEY_BYTES))
-    key = read_own(path)
-    if len(key) != KEY_BYTES:
-        path.unlink()
-        return load_key(path)
-    return key

@@ -15,7 +15,6 @@ checkpoint at the end of the recovery is helped in the same way (`sync_beside_re
 """
 
 import asyncio
-import hashlib
 import os
 import shutil
 import struct
@@ -29,6 +28,7 @@ from batchseal.postgres import trees
 from batchseal.postgres.account import Account
 from batchseal.postgres.folders import make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
+from batchseal.postgres.memory import MEMORY, is_memory, memory_prefix
 from batchseal.system.cgroups import available_memory
 from batchseal.system.disk import sync
 from batchseal.system.waits import Patience, in_attempts, said_when_long
@@ -40,11 +40,16 @@ INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=reject"),
     *("--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"),
 )
-# Each line is one statement. Neither role is a superuser.
-STATEMENTS = f"CREATE ROLE {ROLE} LOGIN;\nCREATE ROLE {OWNER} LOGIN;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-# The file system in memory that Linux has, and the space that a new cluster needs there, WAL included. A container with less
-# memory than LEAST_MEMORY_BYTES needs all of it for the processes that start at the same time.
-MEMORY, MEMORY_BYTES, LEAST_MEMORY_BYTES = Path("/dev/shm"), 56 << 20, 256 << 20
+# Each line is one statement. Neither role is a superuser. The database that initdb made is taken: another one would be three
+# hundred files more.
+STATEMENTS = f"""CREATE ROLE {ROLE} LOGIN;
+CREATE ROLE {OWNER} LOGIN;
+ALTER DATABASE postgres RENAME TO {DATABASE};
+ALTER DATABASE {DATABASE} OWNER TO {OWNER};
+"""
+# The space that a new cluster needs in memory, WAL included. A container with less memory than LEAST_MEMORY_BYTES needs all of it
+# for the processes that start at the same time.
+MEMORY_BYTES, LEAST_MEMORY_BYTES = 56 << 20, 256 << 20
 # A recovery that takes less than this needs no help.
 BESIDE_RECOVERY_SECONDS = 0.3
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
@@ -91,7 +96,7 @@ async def initialize(half: Path, launch: Launch) -> None:
     """Makes the files of a cluster in an empty folder, without any fsync. Raises ConfigurationError if a program fails."""
     await run_once(launch, launch.programs.initdb, "-D", half, *INITDB_OPTIONS)
     await run_once(
-        launch, launch.programs.postgres, "--single", "-D", half, "-c", "fsync=off", "postgres", text=STATEMENTS
+        launch, launch.programs.postgres, "--single", "-D", half, "-c", "fsync=off", "template1", text=STATEMENTS
     )
 
 
@@ -112,26 +117,14 @@ async def made_in_memory(folder: Path, half: Path, launch: Launch, memory: Path)
 
 def has_room(memory: Path) -> bool:
     """Whether a cluster fits into this folder, which must be a file system in memory."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
-        in_memory = any(line.split()[1:3] == [str(memory), "tmpfs"] for line in mounts)
-        status = os.statvfs(memory)
-    except OSError:
-        return False
-    has_space = status.f_bavail * status.f_frsize >= MEMORY_BYTES and available_memory() >= LEAST_MEMORY_BYTES
-    return in_memory and os.access(memory, os.W_OK) and has_space
-
-
-def memory_prefix(folder: Path) -> str:
-    """How the names begin of what is made in memory for this folder."""
-    return f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-"
+    return is_memory(memory, MEMORY_BYTES) and available_memory() >= LEAST_MEMORY_BYTES
 
 
 def remove_halves(folder: Path, memory: Path) -> None:
     """Removes what an interrupted start left. There is no cluster yet, so nothing refers to `files` either."""
     owner = folder.stat().st_uid
     in_memory = (
-        path for path in MEMORY.glob(memory_prefix(folder) + "*") if path.lstat().st_uid in (owner, os.geteuid())
+        path for path in memory.glob(memory_prefix(folder) + "*") if path.lstat().st_uid in (owner, os.geteuid())
     )
     for old in (*folder.glob("new-*"), folder / "files", *in_memory):
         shutil.rmtree(old, ignore_errors=True)

@@ -20,6 +20,7 @@ from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, m
 from batchseal.postgres.folders import PORT, check_folders, check_server, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
+from batchseal.postgres.run_folder import make_run_folder, remove_run_folders
 from batchseal.postgres.settings import server_arguments
 from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, said_when_long
@@ -140,6 +141,7 @@ class EmbeddedPostgres:
         await self._end_process()
         with suppress(FileNotFoundError):
             await leftovers.end_processes(leftovers.cluster_name(self.data))
+        await asyncio.to_thread(remove_run_folders, self.data)
         if self._launch is not None and self._launch.socket_folder != self.folder:
             with suppress(OSError):
                 self._launch.socket_folder.rmdir()
@@ -200,7 +202,8 @@ class EmbeddedPostgres:
                 await leftovers.end_processes(name)
             leftovers.remove_stale_lock_files(self.data, launch.socket_folder)
             recovers = await before_recovery(self.folder, launch.account)
-            process = await self._spawn(launch, name)
+            run_folder = await asyncio.to_thread(make_run_folder, self.data, launch.account)
+            process = await self._spawn(launch, name, run_folder)
             self._process = process
             if await self._is_ready(launch, process, recovers=recovers):
                 return
@@ -227,7 +230,7 @@ class EmbeddedPostgres:
                     beside.result()
         return False
 
-    async def _spawn(self, launch: Launch, name: str) -> Process:
+    async def _spawn(self, launch: Launch, name: str, run_folder: Path) -> Process:
         arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
@@ -238,7 +241,7 @@ class EmbeddedPostgres:
                 launch,
                 launch.programs.postgres,
                 "-D",
-                self.data,
+                run_folder,
                 *arguments,
                 stdin=DEVNULL,
                 stdout=log_file,

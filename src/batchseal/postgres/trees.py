@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 THREADS = 64
+# Caches and figures of the server that made a cluster. The next server would remove them first, one by one.
+NOT_COPIED = ("pg_internal.init", "pgstat.stat")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +31,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def copy(source: str, target: str) -> int:
-    """Copies the content, the modes and the owners of all folders and regular files below `source`. Nothing is fsynced.
+    """Copies the content, the modes and the owners of all folders and regular files below `source`, but for NOT_COPIED.
+
+    Nothing is fsynced.
 
     `target` is an empty folder. Returns the exit status.
     """
@@ -41,6 +45,8 @@ def copy(source: str, target: str) -> int:
 
     files = []
     for path in everything([source]):
+        if os.path.basename(path) in NOT_COPIED:
+            continue
         if os.path.isfile(path):
             files.append(path)
         else:

@@ -108,13 +108,21 @@ def prepare(settings: Settings) -> tuple[Settings, int]:
             lock = open_lock(path)
             take_lock(lock, path)
             clear(temp, settings.metrics_folder.name)
-        return replace(settings, temp_folder=path, instance=str(instance_identity(path))), lock
+        return replace(settings, temp_folder=path), lock
     except BaseException as problem:
         if lock >= 0:
             os.close(lock)
         if isinstance(problem, OSError):
             raise unusable(settings.temp_folder, problem) from None
         raise
+
+
+def find_identity(temp_folder: Path) -> str:
+    """The identity of the instance in this folder (see `instance.py`). Raises ConfigurationError."""
+    try:
+        return str(instance_identity(temp_folder))
+    except OSError as problem:
+        raise unusable(temp_folder, problem) from None
 
 
 def clear(folder: Folder, name: str) -> None:

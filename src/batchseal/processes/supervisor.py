@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,14 @@ from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
 from batchseal.processes.open_files import low_open_files, raise_open_files
-from batchseal.processes.places import prepare, remarks_on_work_folder, settle
+from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
 from batchseal.settings.load import Settings
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
+from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
@@ -79,6 +81,7 @@ class Supervisor:
         """Starts everything. Returns when the service is ready.
 
         All processes start at the same time, since loading their code takes longest. They get their settings one after the other.
+        The files of the instance are made beside the database: on a busy disk each of them waits for an fsync or two.
         """
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
@@ -94,24 +97,35 @@ class Supervisor:
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
-        sandbox = self._sandbox(settings) if settings.uses_sandbox else None
-        if settings.sandbox:
-            say(
-                f"the sandbox signs for the client services of {settings.services_file}: for tests only, as --sandbox asks"
-            )
+        making_files = asyncio.create_task(self._make_files(settings))
+        database = asyncio.create_task(self._start_database(settings, sizes.postgres()))
+        try:
+            await self._start_processes(settings, making_files, database)
+        except BaseException:
+            making_files.cancel()
+            database.cancel()
+            await asyncio.gather(making_files, database, return_exceptions=True)
+            raise
+
+    async def _start_processes(
+        self, settings: Settings, making_files: asyncio.Task[Settings], database: asyncio.Task[Settings]
+    ) -> None:
+        """Starts the processes of our own. `making_files` and `database` give the settings with what they found out."""
         signer = Child("signer", self._application, ("signer",))
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
-        self._children += [*([sandbox] if sandbox else []), signer, *workers]
+        self._children += [signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
-        notes = list[asyncio.Task[None]]()
-        if not settings.database_url:
-            binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-            self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes.postgres())
-            dsn = await self._postgres.start()
-            settings = replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
-            notes.append(asyncio.create_task(asyncio.to_thread(note_dsn, settings.dsn_path, dsn)))
+        settings = await making_files
+        sandbox = self._sandbox(settings) if settings.uses_sandbox else None
+        if sandbox:
+            self._children.insert(0, sandbox)
+            await sandbox.spawn()
+        found, notes = await database, list[asyncio.Task[None]]()
+        settings = replace(settings, database_url=found.database_url, database_owner_url=found.database_owner_url)
+        if self._postgres:
+            notes.append(asyncio.create_task(asyncio.to_thread(note_dsn, settings.dsn_path, settings.database_url)))
         if sandbox:
             address = await sandbox.start(settings)
             # If the sandbox is started again, it takes the same port, which the signer already knows.
@@ -135,7 +149,21 @@ class Supervisor:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
         settings, self._lock = prepare(settle(settings))
-        settings = replace(settings, start=str(uuid4()))
+        return replace(settings, start=str(uuid4()))
+
+    async def _make_files(self, settings: Settings) -> Settings:
+        """Makes the small files that the instance keeps, as far as they are missing. Returns the settings with what they say."""
+        identity, _, settings = await asyncio.gather(
+            asyncio.to_thread(find_identity, settings.temp_folder),
+            asyncio.to_thread(
+                load_key, settings.token_key_path
+            ),  # the workers would make it later, one fsync after the other
+            asyncio.to_thread(self._find_services, settings),
+        )
+        return replace(settings, instance=identity)
+
+    def _find_services(self, settings: Settings) -> Settings:
+        """The settings with the file of the client services, which the sandbox makes if there is none."""
         if settings.uses_sandbox and not file_state(settings.services_file):
             path = make_sandbox_services(settings.work_folder, settings.sandbox_folder)
             say(f"the sandbox takes the client services of {path}")
@@ -143,7 +171,20 @@ class Supervisor:
             check_services(settings)
         for remark in remarks_on_work_folder(settings.work_folder, settings.services_file, settings.own_services_file):
             say(remark)
+        if settings.sandbox:
+            say(
+                f"the sandbox signs for the client services of {settings.services_file}: for tests only, as --sandbox asks"
+            )
         return settings
+
+    async def _start_database(self, settings: Settings, sizes: Mapping[str, str]) -> Settings:
+        """Starts the embedded database, if that is used. Returns the settings with its addresses."""
+        if settings.database_url:
+            return settings
+        binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
+        self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes)
+        dsn = await self._postgres.start()
+        return replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
 
     def _sandbox(self, settings: Settings) -> Child:
         arguments = (

@@ -320,6 +320,11 @@ class Settings(UpstreamOptions):
         return Path(self.audit_folder) if self.audit_folder else self.work_folder / "audit"
 
     @property
+    def token_key_path(self) -> Path:
+        """The key of the tokens that the proxy issues."""
+        return self.temp_folder / "token.key"
+
+    @property
     def dsn_path(self) -> Path:
         """The file in which the running service writes the address of its embedded database, for the commands."""
         return self.temp_folder / "database.url"

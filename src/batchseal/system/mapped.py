@@ -3,6 +3,8 @@
 import fcntl
 import mmap
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +15,7 @@ class MappedFile:
     """The first `size_bytes` of a file, which is made if it is missing. All processes that map it see what one writes to `bytes`.
 
     The file is meant for processes that run on this machine now, so what is written is not fsynced. A new file is, once: after a
-    power cut its name might otherwise stand for another file. Raises OSError.
+    power cut its name might otherwise stand for another file. Nobody waits for that. Raises OSError.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
@@ -21,7 +23,7 @@ class MappedFile:
         self._descriptor = open_mapped(path, size_bytes)
         try:
             if is_new:
-                os.fsync(self._descriptor)
+                threading.Thread(target=_sync, args=(os.dup(self._descriptor),), daemon=True).start()
             self.bytes = mmap.mmap(self._descriptor, size_bytes)
         except BaseException:
             os.close(self._descriptor)
@@ -35,6 +37,12 @@ class MappedFile:
     def locked(self) -> "FileLock":
         """Holds the lock of the file during the block. Do not nest it: the end of the inner block would release the lock."""
         return FileLock(self._descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    with suppress(OSError):
+        os.fsync(descriptor)
+    os.close(descriptor)
 
 
 class FileLock:
