@@ -99,6 +99,36 @@ async def test_no_row_says_executed_where_the_payload_is_not_durable(
     assert operation.status is OperationStatus.EXECUTED
 
 
+async def test_the_payload_is_made_durable_while_the_operation_is_registered(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and the end of the operation is then a single statement, which waits for nothing else."""
+    durable, ends = 0, list[Any]()
+    make_durable, register, finish = LocalPayloads.make_durable, Store.register, Store.finish
+
+    def noted(payloads: LocalPayloads, record: PayloadRecord) -> None:
+        nonlocal durable
+        make_durable(payloads, record)
+        durable += 1
+
+    async def registered_late(*arguments: Any, **named: Any) -> Any:
+        await eventually(lambda: durable)
+        return await register(*arguments, **named)
+
+    async def finished(*arguments: Any, commit_after: Any = None) -> Any:
+        ends.append(commit_after)
+        return await finish(*arguments, commit_after=commit_after)
+
+    monkeypatch.setattr(LocalPayloads, "make_durable", noted)
+    monkeypatch.setattr(Store, "register", registered_late)
+    monkeypatch.setattr(Store, "finish", finished)
+    row = await running.submit("ahead", CONTENTS[:1], Mode.SYNC)
+    operation, _ = await running.finished(row.id)
+    assert operation.status is OperationStatus.EXECUTED
+    assert durable == 1
+    assert ends == [None]
+
+
 async def test_the_payload_is_made_durable_while_the_upstream_signs(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

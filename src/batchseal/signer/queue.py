@@ -26,6 +26,7 @@ from batchseal.errors import (
     UpstreamError,
 )
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.payloads.interface import PayloadRecord
 from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
@@ -107,10 +108,13 @@ class SigningQueue:
         }
 
     async def announce(
-        self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], key: str
+        self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], payload: Any
     ) -> None:
-        """These digests will be signed if their operation can be registered."""
-        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=key)
+        """These digests will be signed if their operation can be registered. `payload` is the whole record of its payload."""
+        record = msgspec.convert(payload, PayloadRecord)
+        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=str(record.id))
+        # The call goes out in this round of the event loop, before a thread of ours can delay it.
+        asyncio.get_running_loop().call_soon(self._signing.durable_ahead.begin, client_service, record)
 
     async def wake(
         self, operation_id: int, token: str | None, registered: Any = None, client_service: str = ""

@@ -35,6 +35,7 @@ from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signature import Level
+from batchseal.signer.durable_ahead import DurableAhead
 from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
@@ -81,6 +82,7 @@ class Signing:
         self._materials = materials
         self._check_revocation = check_revocation
         self.stamp_room = stamp_room
+        self.durable_ahead = DurableAhead(payloads, pool)
         self._store = store
         self._upstream = upstream
         self._payloads = payloads
@@ -106,7 +108,7 @@ class Signing:
             if not open_rows:
                 await self._end(work, [], [])
                 return work.progress
-            work.begin_durable(self._payloads)
+            work.begin_durable(self._payloads, self.durable_ahead.take(operation.payload_id))
             credential = await self._upstream.credential(caller)
             plan = handed_plan(claimed, credential, open_rows, self.stamp_room) or await self._preparation.find(
                 work, credential, open_rows

@@ -86,8 +86,8 @@ class Work:
         self.upload: Upload | None = None  # a further payload while it is written
         self.upload_may_be_named = False  # the row may name it by now
         # The payload of an asynchronous operation is durable since its registration.
-        self.is_durable = claimed.row.mode is not Mode.SYNC
-        self._durable: asyncio.Future[None] | None = None  # while it is made durable
+        self._is_durable = claimed.row.mode is not Mode.SYNC
+        self._durable: asyncio.Future[None] | None = None  # since it is made durable
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
@@ -112,10 +112,19 @@ class Work:
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
         return await asyncio.shield(reading)
 
-    def begin_durable(self, payloads: Payloads) -> None:
-        """Begins to make the payload durable. It is not written any more, so the disk can work while the upstream signs."""
-        if not self.is_durable:
-            self._durable = self._durable_in_thread(payloads)
+    @property
+    def is_durable(self) -> bool:
+        """Whether the payload has survived a power cut from now on."""
+        ahead = self._durable
+        return self._is_durable or (ahead is not None and ahead.done() and ahead.exception() is None)
+
+    def begin_durable(self, payloads: Payloads, ahead: asyncio.Future[None] | None) -> None:
+        """Begins to make the payload durable. It is not written any more, so the disk can work while the upstream signs.
+
+        `ahead`: what was begun before the operation was handed over.
+        """
+        if not self._is_durable:
+            self._durable = ahead or self._durable_in_thread(payloads)
             self._durable.add_done_callback(retrieve_failure)
 
     async def make_durable(self, payloads: Payloads) -> None:
@@ -126,10 +135,10 @@ class Work:
         if (ahead := self._durable) is not None:
             await asyncio.wait([ahead])
             self._durable = None
-            self.is_durable = ahead.exception() is None
-        if not self.is_durable:
+            self._is_durable = self._is_durable or ahead.exception() is None
+        if not self._is_durable:
             await self._durable_in_thread(payloads)
-            self.is_durable = True
+            self._is_durable = True
 
     def _durable_in_thread(self, payloads: Payloads) -> asyncio.Future[None]:
         first, *_ = records_of(self.row.payloads)

@@ -31,7 +31,10 @@ class Handover:
         self._asked: dict[int, asyncio.Future[Any]] = {}  # ends that were asked for together with the hand-over
 
     def announce(self, caller: Caller, received: Received) -> None:
-        """Lets the signer ask for leave to sign while the operation is being registered. Nothing is signed by that."""
+        """Lets the signer prepare while the operation is being registered. Nothing is signed by that.
+
+        It asks for leave to sign, and makes the payload durable.
+        """
         digests = [item.digest for item in received.to_sign]
         if digests and received.is_handed_whole:
             with suppress(BatchsealError):
@@ -41,7 +44,7 @@ class Handover:
                     caller.token,
                     received.fingerprint,
                     digests,
-                    str(received.payload.id),
+                    received.payload,
                 )
 
     def new(self, row: OperationRow, caller: Caller, received: Received, asked_at: float) -> None:
