@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,43 @@ def test_of_several_processes_that_create_a_file_all_find_the_same(tmp_path: Pat
     assert found == {path.read_bytes()} and len(path.read_bytes()) == 64
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_several_files_get_their_names_in_order_once_all_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        happened.append("fsync")
+
+    def renamed(old: str, new: str, **options: Any) -> None:
+        rename(old, new, **options)
+        happened.append(new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    files = [disk.NewFile(tmp_path / name, name.encode() * 9, 0o600) for name in ("list", "key", "certificate")]
+    disk.write_synced_together(files)
+    assert happened == ["fsync", "fsync", "fsync", "list", "key", "certificate", "fsync"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        file.path.name: file.content for file in files
+    }
+
+
+def test_where_one_of_several_files_fails_none_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list").write_bytes(b"old")
+    fails = iter([False, True, False])
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        if next(fails):
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    with pytest.raises(OSError, match="No space"):
+        disk.write_synced_together([disk.NewFile(tmp_path / name, b"new") for name in ("list", "key", "certificate")])
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("list", b"old")]

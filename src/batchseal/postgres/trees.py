@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 THREADS = 64
+# A new file waits several times: for its name, its blocks and its fsync.
+COPYING_THREADS = 256
 # Caches and figures of the server that made a cluster. The next server would remove them first, one by one.
 NOT_COPIED = ("pg_internal.init", "pgstat.stat")
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 def copy(source: str, target: str) -> int:
     """Copies the content, the modes and the owners of all folders and regular files below `source`, but for NOT_COPIED.
 
-    Nothing is fsynced.
+    The files are fsynced, the folders are not: a file waits for the disk while others are still being made.
 
     `target` is an empty folder. Returns the exit status.
     """
@@ -42,6 +44,7 @@ def copy(source: str, target: str) -> int:
         place = target + path.removeprefix(source)
         shutil.copyfile(path, place)
         like(path, place)
+        sync(place)
 
     files = []
     for path in everything([source]):
@@ -53,7 +56,7 @@ def copy(source: str, target: str) -> int:
             place = target + path.removeprefix(source)
             os.makedirs(place, exist_ok=True)
             like(path, place)
-    return for_each(copied, files)
+    return for_each(copied, files, COPYING_THREADS)
 
 
 def like(path: str, place: str) -> None:
@@ -64,7 +67,7 @@ def like(path: str, place: str) -> None:
     os.chmod(place, status.st_mode & 0o7777)
 
 
-def for_each(task: Callable[[str], None], paths: Iterable[str]) -> int:
+def for_each(task: Callable[[str], None], paths: Iterable[str], number: int = THREADS) -> int:
     """Does the task for each path, in many threads. Each thread ends at its first error. Returns the exit status."""
     waiting, problems = iter(list(paths)), list[OSError]()
 
@@ -75,7 +78,7 @@ def for_each(task: Callable[[str], None], paths: Iterable[str]) -> int:
         except OSError as problem:
             problems.append(problem)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -34,7 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from batchseal.errors import ConfigurationError
 from batchseal.sandbox.certificates import Issued, PrivateKey, Profile, fits, issue, named_port, places
 from batchseal.sandbox.register import Entry, Register
-from batchseal.system.disk import write_synced
+from batchseal.system.disk import NewFile
 from batchseal.system.folders import open_folder
 
 KEY_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096, "p256": 256}
@@ -132,12 +132,15 @@ class Authority:
         issuer = self.issuers.get(issuer_name)  # None for the root alone
         is_responder = profile.purpose == ExtendedKeyUsageOID.OCSP_SIGNING
         wanted = places(self.address, issuer_name) if self.address and issuer and not is_responder else ()
-        key = load_key(key_path) or make_key(key_path, kind)
+        new = list[NewFile]()
+        if (key := load_key(key_path)) is None:
+            key = make_key(kind)
+            new.append(NewFile(key_path, as_pem(key), 0o600))
         certificate = load_certificate(certificate_path)
         if certificate is None or not fits(certificate, key, issuer, wanted):
             certificate = issue(profile, key, issuer, wanted)
-            self.register.add([Entry(certificate.serial_number, issuer_name, name)])
-            write_synced(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+            new.append(NewFile(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644))
+            self.register.add([Entry(certificate.serial_number, issuer_name, name)], new)
         return key, certificate
 
 
@@ -179,13 +182,14 @@ def load_certificate(path: Path) -> x509.Certificate | None:
         return None
 
 
-def make_key(path: Path, kind: str) -> PrivateKey:
-    """Generates a key, and writes it to `path` with mode 0600."""
-    key: PrivateKey
+def make_key(kind: str) -> PrivateKey:
+    """Generates a key."""
     if kind == "p256":
-        key = ec.generate_private_key(ec.SECP256R1())
-    else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS[kind])
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_synced(path, pem, 0o600)
-    return key
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS[kind])
+
+
+def as_pem(key: PrivateKey) -> bytes:
+    """PKCS #8 without a password."""
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption())

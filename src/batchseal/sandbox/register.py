@@ -14,7 +14,7 @@ that of the file's last change. A certificate whose line is removed is good agai
 Leaves the answers to `status`, and locking to `authority`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from cryptography import x509
 
 from batchseal.errors import ConfigurationError
-from batchseal.system.disk import write_synced
+from batchseal.system.disk import NewFile, write_synced_together
 
 # A CRL entry cannot say the last one, and says the first one by saying nothing (RFC 5280 5.3.1).
 UNSAID, NEVER_SAID = x509.ReasonFlags.unspecified, x509.ReasonFlags.remove_from_crl
@@ -62,12 +62,15 @@ class Register:
             raise ConfigurationError(f"{self._issued_path}: {problem}; {advice}") from None
         return True
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Adds certificates to `issued.txt`. It is read again first, since another process may have added some too."""
+    def add(self, entries: Iterable[Entry], files: Sequence[NewFile] = ()) -> None:
+        """Adds certificates to `issued.txt`, and then writes the `files` that belong to them.
+
+        The list is read again first, since another process may have added some too.
+        """
         self.load()
         known = self._entries | {entry.serial: entry for entry in entries}
         lines = (f"{entry.serial:X} {entry.issuer} {entry.name}\n" for entry in known.values())
-        write_synced(self._issued_path, "".join(lines).encode(), 0o644)
+        write_synced_together([NewFile(self._issued_path, "".join(lines).encode(), 0o644), *files])
         self._entries = known
 
     def has(self, issuer: str, serial: int) -> bool:
