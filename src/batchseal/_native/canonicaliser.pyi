@@ -5,6 +5,7 @@ from typing import ClassVar, Final, final
 from typing_extensions import Buffer
 
 LIMIT_NAMES: Final[dict[str, str]]
+TOLD_IDS: Final[int]
 BYTE_LIMITS: Final[frozenset[str]]
 
 def use_kernels(name: str | None = None) -> str: ...
@@ -17,8 +18,12 @@ class CanonicalLimits:
     attributes: int = 1_000
     namespaces: int = 1_000
     nodes: int = 500_000
+    further_nodes: int = 1_500_000
+    attribute_namespaces: int = 1_000
     tag_bytes: int = ...
     output_bytes: int = ...
+    output_factor: int = 16
+    memory_bytes: int = ...
 
 @final
 class CanonicalTask:
@@ -36,6 +41,8 @@ class CanonicalTask:
         omitted: Sequence[int] = (),
         apex: int | None = None,
         keep_state: bool = False,
+        id_part: str | None = None,
+        brief: bool = False,
     ) -> None: ...
     @property
     def content(self) -> Buffer: ...
@@ -59,6 +66,10 @@ class CanonicalTask:
     def apex(self) -> int | None: ...
     @property
     def keep_state(self) -> bool: ...
+    @property
+    def id_part(self) -> str | None: ...
+    @property
+    def brief(self) -> bool: ...
 
 @final
 class CanonicalForm:
@@ -68,6 +79,7 @@ class CanonicalForm:
         digest: bytes,
         canonical_bytes: int,
         nodes: int,
+        further_nodes: int,
         root: str,
         match_count: int,
         match_in_signature: bool,
@@ -79,6 +91,7 @@ class CanonicalForm:
         ids: frozenset[str],
         enclosing_ids: frozenset[str],
         signatures: tuple[tuple[int, int], ...],
+        signature_count: int,
         state: bytes = b"",
     ) -> None: ...
     @property
@@ -87,6 +100,8 @@ class CanonicalForm:
     def canonical_bytes(self) -> int: ...
     @property
     def nodes(self) -> int: ...
+    @property
+    def further_nodes(self) -> int: ...
     @property
     def root(self) -> str: ...
     @property
@@ -109,6 +124,8 @@ class CanonicalForm:
     def enclosing_ids(self) -> frozenset[str]: ...
     @property
     def signatures(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def signature_count(self) -> int: ...
     @property
     def state(self) -> bytes: ...
 
