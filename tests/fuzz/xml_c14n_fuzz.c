@@ -49,12 +49,12 @@ static text run(const uint8_t *data, size_t size, const cpu_isa *isa, const xmlc
         .attributes = 100,
         .namespaces = 100,
         .nodes = 20000,
-        .further_nodes = 20000,
+        .further_nodes = 1 << 20,
         .attribute_namespaces = 20,
         .tag_bytes = 1 << 20,
         .output_bytes = 1 << 22,
         .output_factor = 64,
-        .memory_bytes = 1 << 20,
+        .memory_bytes = 1 << 24,
     };
     xmlc14n *c = xmlc14n_new(&limits, isa, 12345);
     uint8_t *copy = malloc(size ? size : 1); /* its own block, so that a read beyond the end is seen */

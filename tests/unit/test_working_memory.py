@@ -97,6 +97,18 @@ async def test_without_a_budget_everything_is_booked_and_nothing_refused(ledger:
     assert await asyncio.to_thread(work) == 500 << 20
 
 
+async def test_the_signer_does_not_wait_but_is_granted_no_more_than_the_service_has(ledger: Ledger) -> None:
+    memory = WorkingMemory(ledger, BUDGET, SHARE, waits=False)
+    with ledger.booked():
+        ledger.change(memory=BUDGET)
+
+    def work() -> tuple[int, int]:
+        with memory(500 << 20) as granted:
+            return granted, booked(ledger)
+
+    assert await asyncio.to_thread(work) == (BUDGET - SHARE, 2 * BUDGET - SHARE)
+
+
 # --- the format that asks for it --------------------------------------------------------------------------------------
 
 

@@ -16,13 +16,17 @@ class WorkingMemory:
     """Books the memory of work in threads. To be made in the event loop, since the ledger is used in there only.
 
     `budget_bytes` is the budget for all memory of the instance, and `share_bytes` is what the request that wants the work may
-    have booked already. Without a budget nothing is refused, but everybody sees what is booked.
+    have booked already. Without a budget nothing is refused, but everybody sees what is booked. `waits`: nothing is booked beyond
+    the budget. The signer does not wait for those who send documents, who are refused while it works.
     """
 
-    def __init__(self, ledger: Ledger, budget_bytes: int | None = None, share_bytes: int = 0) -> None:
+    def __init__(
+        self, ledger: Ledger, budget_bytes: int | None = None, share_bytes: int = 0, *, waits: bool = True
+    ) -> None:
         self._ledger = ledger
         self._budget_bytes = budget_bytes
         self._share_bytes = share_bytes
+        self._waits = waits
         self._loop = asyncio.get_running_loop()
 
     @contextmanager
@@ -49,7 +53,8 @@ class WorkingMemory:
 
     async def _book(self, memory_bytes: int) -> None:
         with self._ledger.booked() as booked:
-            if self._budget_bytes is not None and booked.memory_bytes + memory_bytes > self._budget_bytes:
+            beyond = self._budget_bytes is not None and booked.memory_bytes + memory_bytes > self._budget_bytes
+            if beyond and self._waits:
                 raise NoRoom("the memory for preparing documents is in use", retry_after_seconds=RETRY_SECONDS)
             self._ledger.change(memory=memory_bytes)
 
