@@ -127,7 +127,9 @@ def test_the_canonical_form_is_bounded_by_the_length_of_the_document(factor: int
 
 def test_a_short_document_may_be_longer_in_canonical_form() -> None:
     content = b"<a xmlns:p='urn:uuuuuuuuuuuuuuuuuuuuu'>" + b"<p:b/>" * 15 + b"</a>"
-    assert canonical_form(CanonicalTask(content), CanonicalLimits(output_factor=4)) == canonical_form(CanonicalTask(content))
+    assert canonical_form(CanonicalTask(content), CanonicalLimits(output_factor=4)) == canonical_form(
+        CanonicalTask(content)
+    )
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,18 @@ class Heap(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
     ]
 
 
@@ -216,7 +227,7 @@ FILTER = f'<f:XPath xmlns:f="{XPATH2_FILTER}" Filter="{{}}">{{}}</f:XPath>'
     ("content", "breaks"),
     [
         (signature(f"<s:XPath>{NO_SIGNATURE.format('s')}</s:XPath>"), False),
-        (signature(f"<s:XPath> not ( ancestor-or-self :: s:Signature ) </s:XPath>"), False),
+        (signature("<s:XPath> not ( ancestor-or-self :: s:Signature ) </s:XPath>"), False),
         (signature(f"<s:XPath>{NO_SIGNATURE.format('t')}</s:XPath>"), True),
         (signature(f"<s:XPath>{NO_SIGNATURE.format('')}</s:XPath>"), True),
         (signature("<s:XPath>not(ancestor-or-self::Signature)</s:XPath>"), True),
@@ -225,7 +236,12 @@ FILTER = f'<f:XPath xmlns:f="{XPATH2_FILTER}" Filter="{{}}">{{}}</f:XPath>'
         # The prefix means something else at the expression, at an element before it, or around it.
         (signature(f"<XPath xmlns='{DS}' xmlns:s='urn:x'>{NO_SIGNATURE.format('s')}</XPath>"), True),
         (signature(f"<s:XPath xmlns:t='{DS}'/><s:XPath>{NO_SIGNATURE.format('t')}</s:XPath>"), True),
-        (signature(f"<s:XPath xmlns:t='urn:x'/><s:XPath>{NO_SIGNATURE.format('t')}</s:XPath>", declared=f"xmlns:t='{DS}'"), False),
+        (
+            signature(
+                f"<s:XPath xmlns:t='urn:x'/><s:XPath>{NO_SIGNATURE.format('t')}</s:XPath>", declared=f"xmlns:t='{DS}'"
+            ),
+            False,
+        ),
         (signature(f"<s:XPath xmlns:t='urn:x'>{NO_SIGNATURE.format('t')}</s:XPath>", declared=f"xmlns:t='{DS}'"), True),
         (signature(f"<s:XPath/><s:XPath>x</s:XPath><s:XPath>{NO_SIGNATURE.format('s')}</s:XPath>"), False),
         (signature(FILTER.format("subtract", "/descendant::s:Signature"), XPATH2_FILTER), False),

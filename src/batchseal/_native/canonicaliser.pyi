@@ -4,26 +4,13 @@ from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
-LIMIT_NAMES: Final[dict[str, str]]
+from batchseal._native.canonical_limits import CanonicalLimits as CanonicalLimits
+
 TOLD_IDS: Final[int]
-BYTE_LIMITS: Final[frozenset[str]]
 
 def use_kernels(name: str | None = None) -> str: ...
 def give_back_memory() -> None: ...
 def kernels() -> list[tuple[str, str, bool, bool]]: ...
-
-@dataclass(frozen=True)
-class CanonicalLimits:
-    depth: int = 256
-    attributes: int = 1_000
-    namespaces: int = 1_000
-    nodes: int = 500_000
-    further_nodes: int = 1_500_000
-    attribute_namespaces: int = 1_000
-    tag_bytes: int = ...
-    output_bytes: int = ...
-    output_factor: int = 16
-    memory_bytes: int = ...
 
 @final
 class CanonicalTask:

@@ -19,6 +19,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from batchseal._native.cpu cimport cpu_isa_find
 
+from batchseal._native.canonical_limits import CanonicalLimits, shown_limit
 from batchseal._native.cpu import choose_instruction_set, default_instruction_set, instruction_sets
 from batchseal._native.digest import StreamDigest
 
@@ -28,6 +29,7 @@ from batchseal._native.digest import StreamDigest
 cdef Py_ssize_t KEPT = 4
 cdef size_t KEPT_BYTES = 1 << 20
 
+# The most ids that are told where only some are asked for.
 TOLD_IDS = 1_000
 
 cdef str active_name = default_instruction_set()
@@ -58,30 +60,6 @@ def kernels() -> list[tuple[str, str, bool, bool]]:
         kernel = xmlc14n_kernel_for(cpu_isa_find(name.encode()))
         found.append((name, xmlc14n_kernel_name(kernel).decode(), supported, name == active_name))
     return found
-
-
-@dataclass(frozen=True)
-class CanonicalLimits:
-    """What a document may have.
-
-    `attributes` are those of one element, `namespaces` those declared at the same time, `nodes` all elements and attributes, and
-    `further_nodes` all texts, CDATA sections, comments, processing instructions and namespace declarations.
-    `attribute_namespaces` are those of all attributes that stand beside one of another namespace. `tag_bytes` is the length of a
-    tag, comment or processing instruction. The canonical form has at most `output_bytes`, and at most `output_factor` bytes for
-    each byte of the document; one of less than 256 bytes counts as that long. The invoices that we know have at most 2.1.
-    `memory_bytes` bounds what the C code holds of one document beside its canonical form.
-    """
-
-    depth: int = 256
-    attributes: int = 1_000
-    namespaces: int = 1_000
-    nodes: int = 500_000
-    further_nodes: int = 1_500_000
-    attribute_namespaces: int = 1_000
-    tag_bytes: int = 1 << 20
-    output_bytes: int = 1 << 30
-    output_factor: int = 16
-    memory_bytes: int = 2 << 20
 
 
 @cython.final
@@ -158,22 +136,6 @@ class CanonicalRefusal:
     offset: int
     line: int
     column: int
-
-
-# The limit that a refusal is about, by its code.
-LIMIT_NAMES = {
-    "limit_depth": "depth",
-    "limit_attributes": "attributes",
-    "limit_namespaces": "namespaces",
-    "limit_nodes": "nodes",
-    "limit_further_nodes": "further_nodes",
-    "limit_attribute_namespaces": "attribute_namespaces",
-    "limit_tag": "tag_bytes",
-    "limit_output": "output_bytes",
-    "limit_factor": "output_factor",
-    "limit_memory": "memory_bytes",
-}
-BYTE_LIMITS = frozenset({"limit_tag", "limit_output", "limit_memory"})
 
 
 @cython.final
@@ -321,11 +283,8 @@ cdef object refusal_of(const xmlc14n_job *job, limits):
     xmlc14n_position(job.document, r.refused_at, &line, &column)
     # The detail comes from a document that is refused, so it may be anything.
     detail = (<bytes> r.detail.bytes[:r.detail.n]).decode("utf-8", "replace")[:80] if r.detail.n else ""
-    limit = getattr(limits or CanonicalLimits(), LIMIT_NAMES.get(code, "depth"))
-    shown_limit = str(limit)
-    if code in BYTE_LIMITS:
-        shown_limit = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
-    return CanonicalRefusal(code, message.format(detail=detail, limit=shown_limit), r.refused_at, line, column)
+    message = message.format(detail=detail, limit=shown_limit(limits or CanonicalLimits(), code))
+    return CanonicalRefusal(code, message, r.refused_at, line, column)
 
 
 cdef list ids_with(const xmlc14n_result *r, part):

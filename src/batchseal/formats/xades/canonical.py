@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_BYTES = 32 << 20
-# What a document takes, as copies of its bytes: while it is transcoded (its text takes two at most, UTF-8 three); the lists of the
-# native canonicaliser, where they are longer than usual (declarations of short namespaces take most); and the tree of one that has
-# signatures, which also takes NODE_BYTES for each node. Less than UNBOOKED_BYTES is part of what every request has.
+# What a document takes, as copies of its bytes: while it is transcoded (its text takes two at most, UTF-8 three); the lists of
+# the native canonicaliser, where they are longer than usual (declarations of short namespaces take most); and the tree of one
+# that has signatures, which also takes NODE_BYTES for each node. Less than UNBOOKED_BYTES is part of what every request has.
 READING_COPIES, LIST_COPIES, TREE_COPIES = 5, 24, 4
 NODE_BYTES = 300
 UNBOOKED_BYTES = 4 << 20
@@ -124,7 +124,8 @@ def _judged(
         with _booked(memory, READING_COPIES * size):
             source = reading.read(content)
             (found,) = digest_many([_task(source.utf8, wish, transcoded=True)])
-            return _document(source, content, wish, found, memory)
+        # What follows books its own memory, UTF-8 included, so that a document never waits for what it has itself.
+        return _document(source, content, wish, found, memory)
     bom_bytes = 3 if bytes(memoryview(content)[:3]) == reading.UTF8_BOM else 0
     return _document(reading.Source(b"", "utf-8", bom_bytes), content, wish, found, memory)
 

@@ -29,7 +29,9 @@ def broken_by_another(root: "Element", enclosing_ids: frozenset[str]) -> str | N
         for reference in signature.iterfind(REFERENCES)
         if _covers(reference.get("URI"), enclosing_ids)
     ]
-    right = _with_right_prefix(root, {expression: prefix for _, _, fitting in covering for expression, prefix in fitting})
+    right = _with_right_prefix(
+        root, {expression: prefix for _, _, fitting in covering for expression, prefix in fitting}
+    )
     for number, uri, fitting in covering:
         if not any(expression in right for expression, _ in fitting):
             return (
