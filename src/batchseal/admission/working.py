@@ -6,10 +6,14 @@ from contextlib import contextmanager, suppress
 
 from batchseal.admission.ledger import Ledger
 from batchseal.errors import NoRoom
+from batchseal.system.heap import give_back_memory
 
 # How long a thread waits for the event loop, which does the booking. It is far longer than the loop is ever busy.
 LOOP_SECONDS = 10.0
 RETRY_SECONDS = 2
+# The heap of the C library keeps what is freed. From so much on, it goes back to the system while it is still booked, which takes
+# a few milliseconds.
+GIVEN_BACK_BYTES = 32 << 20
 
 
 class WorkingMemory:
@@ -47,6 +51,8 @@ class WorkingMemory:
         try:
             yield granted
         finally:
+            if granted >= GIVEN_BACK_BYTES:
+                give_back_memory()
             # A loop that is closed belongs to a process that ends, and its bookings end with it.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._give_back, granted)

@@ -174,19 +174,24 @@ def _not_one_match(location: Location, found: CanonicalForm) -> DocumentUnsuitab
 
 
 def _judge_signatures(utf8: "Buffer", found: CanonicalForm, memory: Memory) -> None:
-    """lxml is loaded here, since a document without signatures does not need it. The tree is booked before lxml builds it."""
+    """The tree is booked before lxml builds it, and is no more when the booking ends."""
+    with _booked(memory, tree_bytes(found, memoryview(utf8).nbytes)):
+        broken = _broken_by_another(bytes(utf8), found.enclosing_ids)
+    if broken is not None:
+        raise DocumentUnsuitable(f"{broken}; a further signature would break it")
+
+
+def _broken_by_another(utf8: bytes, enclosing_ids: frozenset[str]) -> str | None:
+    """lxml is loaded here, since a document without signatures does not need it."""
     from lxml import etree
 
     parser = etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, collect_ids=False
     )
-    with _booked(memory, tree_bytes(found, memoryview(utf8).nbytes)):
-        try:
-            root = etree.fromstring(bytes(utf8), parser)
-        except (etree.LxmlError, ValueError) as problem:
-            raise DocumentUnsuitable(f"the content cannot be read: {problem}") from None
-        if (broken := existing.broken_by_another(root, found.enclosing_ids)) is not None:
-            raise DocumentUnsuitable(f"{broken}; a further signature would break it")
+    try:
+        return existing.broken_by_another(etree.fromstring(utf8, parser), enclosing_ids)
+    except (etree.LxmlError, ValueError) as problem:
+        raise DocumentUnsuitable(f"the content cannot be read: {problem}") from None
 
 
 def tree_bytes(found: CanonicalForm, document_bytes: int) -> int:
