@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_BYTES = 32 << 20
-# What a document takes, as copies of its bytes: while it is transcoded (its text takes two at most, UTF-8 three); the lists of
-# the native canonicaliser, where they are longer than usual (declarations of short namespaces take most); and the tree of one
+# What a document takes, as copies of its bytes: while it is transcoded (UTF-8 takes three at most, and room to grow); the lists
+# of the native canonicaliser, where they are longer than usual (declarations of short namespaces take most); and the tree of one
 # that has signatures, which also takes NODE_BYTES for each node. Less than UNBOOKED_BYTES is part of what every request has.
-READING_COPIES, LIST_COPIES, TREE_COPIES = 5, 24, 4
+READING_COPIES, LIST_COPIES, TREE_COPIES = 4, 24, 4
 NODE_BYTES = 300
 UNBOOKED_BYTES = 4 << 20
 

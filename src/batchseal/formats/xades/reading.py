@@ -3,6 +3,7 @@
 import re
 from codecs import getincrementaldecoder
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from batchseal.errors import DocumentUnsuitable
@@ -23,7 +24,7 @@ CODECS = {
     "ISO-8859-15": "iso8859-15",
     "WINDOWS-1252": "cp1252",
 }
-# So much of a document is encoded at once, where only the length of a part matters.
+# So much of a document is transcoded at once. Other threads may run in between, and the text is never in memory as a whole.
 PIECE_BYTES = 1 << 16
 KNOWN = "UTF-8, UTF-16 with a byte order mark, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252"
 # XML 1.0 2.8: nothing may stand before the declaration. A document with a longer one is refused, since it may name an encoding.
@@ -81,9 +82,18 @@ def read(content: "Buffer") -> Source:
     if codec == "utf-8":
         return Source(bytes(view[bom_bytes:]), codec, bom_bytes)  # whoever reads it checks it
     try:
-        return Source(str(view[bom_bytes:], codec).encode("utf-8"), codec, bom_bytes)
+        return Source(_transcoded(view[bom_bytes:], codec), codec, bom_bytes)
     except UnicodeError:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
+
+
+def _transcoded(view: memoryview, codec: str) -> bytes:
+    """Raises UnicodeError."""
+    decoder, utf8 = getincrementaldecoder(codec)(), BytesIO()
+    for at in range(0, len(view), PIECE_BYTES):
+        piece = bytes(view[at : at + PIECE_BYTES])
+        utf8.write(decoder.decode(piece, final=at + PIECE_BYTES >= len(view)).encode("utf-8"))
+    return utf8.getvalue()
 
 
 def _declared(start: bytes, codec: str) -> str | None:
