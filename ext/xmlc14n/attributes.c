@@ -59,8 +59,8 @@ const uint8_t *scan_attributes(xmlc14n *c, const uint8_t *p, const uint8_t *stop
 static bool attribute_before(const void *context, uint32_t first, uint32_t second) {
     const xmlc14n *c = context;
     const attribute *a = &c->attributes[first], *b = &c->attributes[second];
-    int order = a->uri == b->uri ? 0 : compare_texts(c->uris.items[a->uri].name, c->uris.items[b->uri].name);
-    return (order ? order : compare_texts(a->local, b->local)) < 0;
+    if (a->uri != b->uri) return c->uris.items[a->uri].rank < c->uris.items[b->uri].rank;
+    return compare_texts(a->local, b->local) < 0;
 }
 
 static bool is_id(const attribute *a) {
@@ -89,6 +89,16 @@ static bool note_id(xmlc14n *c, frame *f, const attribute *a) {
     if (!XML_ROOM(c->ids, c->id_count, c->id_capacity)) return refuse(c, XMLC14N_MEMORY, a->name.bytes);
     c->ids[c->id_count++] = (noted_id){trimmed(value), a->name.bytes};
     f->id_count++;
+    return check_memory(c, a->name.bytes);
+}
+
+/* Attributes of one namespace are sorted by their names alone. */
+static bool rank_namespaces(xmlc14n *c) {
+    size_t same = 1;
+    while (same < c->attribute_count && c->attributes[same].uri == c->attributes[0].uri) same++;
+    if (same == c->attribute_count) return true;
+    for (size_t i = 0; i < c->attribute_count; i++)
+        if (!rank_uri(c, c->attributes[i].uri, c->attributes[i].name.bytes)) return false;
     return true;
 }
 
@@ -105,6 +115,7 @@ bool resolve_attributes(xmlc14n *c, frame *f) {
         }
         if (is_id(a) && !note_id(c, f, a)) return false;
     }
+    if (!rank_namespaces(c)) return false;
     sort_numbers(c->order, c->attribute_count, attribute_before, c);
     for (size_t i = 1; i < c->attribute_count; i++) {
         /* In the order equal ones stand side by side. */
@@ -125,22 +136,23 @@ bool put_attributes(xmlc14n *c) {
     return true;
 }
 
-static bool id_before(const void *context, uint32_t first, uint32_t second) {
-    const xmlc14n *c = context;
-    int order = compare_texts(c->ids[first].value, c->ids[second].value);
-    return order ? order < 0 : c->ids[first].at < c->ids[second].at;
-}
-
+/* Each id is looked up among those before it, in a table that is never more than half full. */
 bool check_ids(xmlc14n *c) {
-    const noted_id *again = NULL;
-    if (c->id_count >= UINT32_MAX) return refuse(c, XMLC14N_LIMIT_NODES, c->end);
-    if (!order_room(c, c->id_count)) return false;
-    for (size_t i = 0; i < c->id_count; i++) c->order[i] = (uint32_t)i;
-    sort_numbers(c->order, c->id_count, id_before, c);
-    for (size_t i = 1; i < c->id_count; i++) {
-        const noted_id *a = &c->ids[c->order[i - 1]], *b = &c->ids[c->order[i]];
-        if (same_text(a->value, b->value.bytes, b->value.n) && (!again || b->at < again->at)) again = b;
+    if (c->id_count < 2) return true;
+    if (c->id_count >= UINT32_MAX / 4) return refuse(c, XMLC14N_LIMIT_NODES, c->end);
+    size_t slot_count = 4;
+    while (slot_count < c->id_count * 2) slot_count *= 2;
+    uint32_t *slots = xml_alloc(&c->arena, slot_count * sizeof *slots); /* numbers + 1 */
+    if (!slots) return refuse(c, XMLC14N_MEMORY, c->end);
+    memset(slots, 0, slot_count * sizeof *slots);
+    for (size_t i = 0; i < c->id_count; i++) {
+        const noted_id *id = &c->ids[i];
+        size_t slot = hash_of(c->seed, id->value.bytes, id->value.n) & (slot_count - 1);
+        for (; slots[slot]; slot = (slot + 1) & (slot_count - 1)) {
+            if (!same_text(c->ids[slots[slot] - 1].value, id->value.bytes, id->value.n)) continue;
+            return refuse_text(c, XMLC14N_DUPLICATE_ID, id->at, id->value);
+        }
+        slots[slot] = (uint32_t)i + 1;
     }
-    if (again) refuse_text(c, XMLC14N_DUPLICATE_ID, again->at, again->value);
-    return !again;
+    return check_memory(c, c->end);
 }

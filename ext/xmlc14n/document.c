@@ -39,7 +39,7 @@ static const uint8_t *scan_other(xmlc14n *c, const uint8_t *p) {
 static const uint8_t *scan_root(xmlc14n *c, const uint8_t *p) {
     p = scan_start_tag(c, p);
     while (p && c->depth) {
-        if (p < c->end && *p != '<' && !(p = text_content(c, p, c->end))) return NULL;
+        if (p < c->end && *p != '<' && (!count_further(c, p) || !(p = text_content(c, p, c->end)))) return NULL;
         if (c->end - p < 2) return refuse(c, XMLC14N_CUT, c->end);
         switch (p[1]) {
         case '/': p = scan_end_tag(c, p); break;

@@ -8,12 +8,14 @@
  *   tag.c         start tags and end tags
  *   search.c      which element a location names, and what is noted of it
  *   attributes.c  the attributes of one start tag
+ *   ranks.c       the order of namespace names, by which attributes are sorted
  *   namespaces.c  prefixes, the names that they stand for, and which declarations are written
  *   markup.c      comments, processing instructions, CDATA sections, the XML declaration
  *   text.c        character data, references, attribute values
  *   names.c       names
  *   sorting.c     sorts
  *   output.c      hands over the canonical form when there is no room for more
+ *   memory.c      what a document may add to the memory that is held
  *   status.c      refusals with their codes and messages
  *   arena.c       memory
  *
@@ -48,6 +50,7 @@ enum { RECENT = 16 }; /* a power of two */
 typedef struct {
     xmlc14n_text name;
     uint64_t hash;
+    uint32_t rank; /* of a namespace name: its place among c->ranked, from 1; 0 where it has none */
 } interned;
 
 /* Texts by number, found again by an open-addressing table of numbers + 1. */
@@ -114,11 +117,13 @@ struct xmlc14n {
     bool hidden;         /* what is put into the output is taken back */
     size_t hidden_from;  /* where in the output */
     uint64_t drained;    /* bytes of the canonical form that were handed over */
+    uint64_t most_bytes; /* of the canonical form of this document */
 
     frame *frames;
     uint32_t depth;
     uint32_t element_number;
-    uint64_t nodes;
+    uint64_t nodes, further_nodes;
+    size_t held_before; /* bytes that were held when the document began */
     size_t next_omitted;
     uint32_t signature_depth; /* of the outermost open ds:Signature; 0 outside */
     uint64_t signature_start;
@@ -131,6 +136,9 @@ struct xmlc14n {
     } recent[RECENT]; /* short prefixes by their bytes */
     binding *bindings; /* by the number of the prefix */
     size_t binding_capacity;
+
+    uint32_t *ranked; /* numbers of namespace names, in the order of the names */
+    size_t ranked_count, ranked_capacity;
 
     undo_binding *undo_bindings;
     size_t binding_count, undo_binding_capacity;
@@ -157,6 +165,14 @@ struct xmlc14n {
 
 static inline uint64_t offset_of(const xmlc14n *c, const uint8_t *p) { return (uint64_t)(p - c->document); }
 
+/* status.c: records the first refusal, and returns NULL. */
+const uint8_t *refuse(xmlc14n *c, xmlc14n_status status, const uint8_t *p);
+
+/* Counts a node that is neither an element nor an attribute; p is where it starts. False after a refusal. */
+static inline bool count_further(xmlc14n *c, const uint8_t *p) {
+    return LIKELY(++c->further_nodes <= c->limits.further_nodes) || refuse(c, XMLC14N_LIMIT_FURTHER, p);
+}
+
 static inline bool same_text(xmlc14n_text a, const void *bytes, size_t n) {
     return a.n == n && (n == 0 || memcmp(a.bytes, bytes, n) == 0);
 }
@@ -164,8 +180,7 @@ static inline bool same_text(xmlc14n_text a, const void *bytes, size_t n) {
 /* A text in quotes as an xmlc14n_text. */
 #define TEXT(literal) ((xmlc14n_text){(const uint8_t *)(literal), sizeof(literal) - 1})
 
-/* status.c: records the first refusal, and returns NULL. */
-const uint8_t *refuse(xmlc14n *c, xmlc14n_status status, const uint8_t *p);
+/* status.c: the same, with a text of the document. */
 const uint8_t *refuse_text(xmlc14n *c, xmlc14n_status status, const uint8_t *p, xmlc14n_text detail);
 /* The status of a document that ends at p too early, or whose tag is longer than the limit. */
 const uint8_t *refuse_end(xmlc14n *c, const uint8_t *p);
@@ -175,8 +190,14 @@ static inline const uint8_t *stop_of(const xmlc14n *c, const uint8_t *p) {
     return (uint64_t)(c->end - p) > c->limits.tag_bytes ? p + c->limits.tag_bytes : c->end;
 }
 
-/* output.c: both return false after a refusal. */
-bool drain(xmlc14n *c);                                   /* makes XMLC14N_ROOM bytes of room */
+/* memory.c: whether the document leaves the canonicaliser within its memory; false after a refusal. It is asked wherever a
+ * document can make lists grow. */
+bool check_memory(xmlc14n *c, const uint8_t *p);
+
+/* output.c: all return false after a refusal. */
+void cap_output(xmlc14n *c);   /* so that the output is full, and drained, as soon as it is too long */
+bool check_output(xmlc14n *c); /* whether what is written so far is not too long */
+bool drain(xmlc14n *c);        /* makes XMLC14N_ROOM bytes of room */
 bool put_long(xmlc14n *c, const uint8_t *bytes, size_t n); /* any number of bytes */
 void hide(xmlc14n *c);
 void unhide(xmlc14n *c);
@@ -245,7 +266,12 @@ static inline const uint8_t *skip_space(const uint8_t *p, const uint8_t *stop) {
     return p;
 }
 
+/* ranks.c: gives a namespace name a rank, by which it is compared with others that have one; p is what needs it. False after a
+ * refusal. */
+bool rank_uri(xmlc14n *c, uint32_t uri, const uint8_t *p);
+
 /* namespaces.c */
+uint64_t hash_of(uint64_t seed, const uint8_t *bytes, size_t n);
 bool namespaces_begin(xmlc14n *c);
 /* The number of a prefix, or of a namespace name; UINT32_MAX after a refusal. */
 uint32_t prefix_number(xmlc14n *c, const uint8_t *bytes, size_t n);

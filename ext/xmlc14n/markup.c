@@ -36,6 +36,7 @@ const uint8_t *scan_comment(xmlc14n *c, const uint8_t *p) {
         if (end[1] == '-') break;
     }
     if (end[2] != '>') return refuse(c, XMLC14N_TOKEN, end);
+    if (!count_further(c, p)) return NULL;
     bool hides = !c->hidden && !c->options->with_comments;
     if (hides) hide(c);
     if (!put_markup(c, "<!--", text, end, "-->")) return NULL;
@@ -56,6 +57,7 @@ const uint8_t *scan_instruction(xmlc14n *c, const uint8_t *p) {
         if (end[1] == '>') break;
     }
     if (end != data && !is_space(*data)) return refuse(c, XMLC14N_TOKEN, data);
+    if (!count_further(c, p)) return NULL;
     data = skip_space(data, end);
     markup_place place = place_of(c);
     if (place == BEHIND_ROOT && !put(c, "\n", 1)) return NULL;
@@ -68,6 +70,7 @@ const uint8_t *scan_instruction(xmlc14n *c, const uint8_t *p) {
 const uint8_t *scan_cdata(xmlc14n *c, const uint8_t *p) {
     const uint8_t *text = p + 9, *end = find_end(text, c->end, ']', '>');
     if (!end) return refuse(c, XMLC14N_CUT, c->end);
+    if (!count_further(c, p)) return NULL;
     return text_cdata(c, text, end) ? end + 3 : NULL;
 }
 

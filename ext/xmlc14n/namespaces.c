@@ -9,7 +9,7 @@
 
 /* --- texts by number ----------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_of(uint64_t seed, const uint8_t *bytes, size_t n) {
+uint64_t hash_of(uint64_t seed, const uint8_t *bytes, size_t n) {
     uint64_t hash = seed ^ n * 0x9e3779b97f4a7c15u, word;
     for (; n >= 8; bytes += 8, n -= 8) {
         memcpy(&word, bytes, 8);
@@ -45,7 +45,7 @@ static uint32_t number_of(xmlc14n *c, name_table *t, const uint8_t *bytes, size_
         if (known->hash == hash && same_text(known->name, bytes, n)) return t->slots[slot] - 1;
     }
     if (t->count >= UINT32_MAX - 1 || !XML_ROOM(t->items, t->count, t->capacity)) return UINT32_MAX;
-    t->items[t->count] = (interned){{bytes, n}, hash};
+    t->items[t->count] = (interned){.name = {bytes, n}, .hash = hash};
     t->slots[slot] = (uint32_t)++t->count;
     return (uint32_t)t->count - 1;
 }
@@ -77,7 +77,7 @@ bool namespaces_begin(xmlc14n *c) {
     empty_table(&c->prefixes);
     empty_table(&c->uris);
     memset(c->recent, 0, sizeof c->recent);
-    c->binding_count = c->written_count = 0;
+    c->binding_count = c->written_count = c->ranked_count = 0;
     for (size_t i = 0; i < KNOWN_URIS; i++)
         if (number_of(c, &c->uris, URIS[i].bytes, URIS[i].n) != i) return refuse(c, XMLC14N_MEMORY, c->document);
     for (size_t i = 0; i < KNOWN_PREFIXES; i++)
@@ -196,7 +196,7 @@ bool declare(xmlc14n *c, const attribute *a) {
     binding *b = &c->bindings[number];
     if (b->declared_by == c->element_number) return refuse(c, XMLC14N_DUPLICATE_ATTRIBUTE, a->name.bytes);
     b->declared_by = c->element_number;
-    return bind(c, number, uri, a->name.bytes);
+    return count_further(c, a->name.bytes) && bind(c, number, uri, a->name.bytes) && check_memory(c, a->name.bytes);
 }
 
 void namespaces_leave(xmlc14n *c, const frame *f) {

@@ -12,16 +12,24 @@ void unhide(xmlc14n *c) {
     c->out.used = c->hidden_from;
 }
 
+void cap_output(xmlc14n *c) {
+    uint64_t most = c->most_bytes - c->drained + XMLC14N_ROOM;
+    if (c->out.capacity > most) c->out.capacity = most;
+}
+
+bool check_output(xmlc14n *c) {
+    uint64_t bytes = c->drained + c->out.used;
+    if (bytes <= c->most_bytes) return true;
+    return refuse(c, bytes > c->limits.output_bytes ? XMLC14N_LIMIT_OUTPUT : XMLC14N_LIMIT_FACTOR, c->document);
+}
+
 bool drain(xmlc14n *c) {
     if (c->hidden) {
         c->out.used = c->hidden_from;
         if (c->out.capacity - c->out.used >= XMLC14N_ROOM) return true;
     }
     size_t before = c->out.used;
-    if (c->drained + before > c->limits.output_bytes) {
-        refuse(c, XMLC14N_LIMIT_OUTPUT, c->document);
-        return false;
-    }
+    if (!check_output(c)) return false;
     xmlc14n_status status = c->out.drain(&c->out);
     if (status == XMLC14N_OK && c->out.capacity - c->out.used < XMLC14N_ROOM) status = XMLC14N_OUTPUT;
     if (status != XMLC14N_OK) {
@@ -29,6 +37,7 @@ bool drain(xmlc14n *c) {
         return false;
     }
     c->drained += before - c->out.used;
+    cap_output(c);
     c->hidden_from = c->out.used;
     return true;
 }

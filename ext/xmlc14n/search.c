@@ -118,7 +118,7 @@ bool search_leave(xmlc14n *c, const uint8_t *place, bool self_closed, const uint
     if (!XML_ROOM(c->signatures, c->signature_count, c->signature_capacity)) return refuse(c, XMLC14N_MEMORY, place);
     c->signatures[c->signature_count][0] = c->signature_start;
     c->signatures[c->signature_count++][1] = offset_of(c, end);
-    return true;
+    return check_memory(c, place);
 }
 
 bool search_finish(xmlc14n *c) {

@@ -31,8 +31,15 @@ static const struct {
     [XMLC14N_LIMIT_ATTRIBUTES] = {"limit_attributes", "an element has more than {limit} attributes"},
     [XMLC14N_LIMIT_NAMESPACES] = {"limit_namespaces", "more than {limit} namespaces are declared at the same time"},
     [XMLC14N_LIMIT_NODES] = {"limit_nodes", "the document has more than {limit} elements and attributes"},
+    [XMLC14N_LIMIT_FURTHER] = {"limit_further_nodes",
+                               "the document has more than {limit} texts, comments, processing instructions and namespace "
+                               "declarations"},
+    [XMLC14N_LIMIT_ATTRIBUTE_NAMESPACES] = {"limit_attribute_namespaces", "attributes belong to more than {limit} namespaces"},
     [XMLC14N_LIMIT_TAG] = {"limit_tag", "a tag, comment or processing instruction is longer than {limit}"},
     [XMLC14N_LIMIT_OUTPUT] = {"limit_output", "the canonical form is longer than {limit}"},
+    [XMLC14N_LIMIT_FACTOR] = {"limit_factor", "the canonical form is more than {limit} times as long as the document, since it "
+                                              "declares namespaces again and again"},
+    [XMLC14N_LIMIT_MEMORY] = {"limit_memory", "reading the document takes more than {limit} of memory"},
     [XMLC14N_MEMORY] = {"no_memory", "there was not enough memory for the canonical form"},
     [XMLC14N_OUTPUT] = {"output", "the canonical form could not be handed over"},
 };

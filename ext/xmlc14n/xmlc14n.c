@@ -32,6 +32,7 @@ xmlc14n *xmlc14n_new(const xmlc14n_limits *limits, const cpu_isa *isa, uint64_t 
     if (!c) return NULL;
     c->limits = *limits;
     if (c->limits.tag_bytes < LEAST_TAG_BYTES) c->limits.tag_bytes = LEAST_TAG_BYTES;
+    if (!c->limits.output_factor) c->limits.output_factor = 1;
     if (c->limits.nodes > UINT32_MAX / 2) c->limits.nodes = UINT32_MAX / 2;
     c->kernel = xmlc14n_kernel_for(isa);
     c->seed = seed;
@@ -53,6 +54,7 @@ void xmlc14n_free(xmlc14n *c) {
     free(c->uris.items);
     free(c->uris.slots);
     free(c->bindings);
+    free(c->ranked);
     free(c->undo_bindings);
     free(c->undo_written);
     free(c->attributes);
@@ -64,13 +66,11 @@ void xmlc14n_free(xmlc14n *c) {
 
 void xmlc14n_reset(xmlc14n *c) { xml_arena_empty(&c->arena); }
 
-size_t xmlc14n_held_bytes(const xmlc14n *c) {
-    return c->arena.held + c->prefixes.capacity * sizeof *c->prefixes.items +
-           c->prefixes.slot_count * sizeof *c->prefixes.slots + c->uris.capacity * sizeof *c->uris.items +
-           c->uris.slot_count * sizeof *c->uris.slots + c->binding_capacity * sizeof *c->bindings +
-           c->undo_binding_capacity * sizeof *c->undo_bindings + c->undo_written_capacity * sizeof *c->undo_written +
-           c->attribute_capacity * sizeof *c->attributes + c->order_capacity * sizeof *c->order +
-           c->id_capacity * sizeof *c->ids + c->signature_capacity * sizeof *c->signatures;
+/* The longest canonical form that a document may have. What it declares once is written wherever an element that uses it
+ * stands in none that does, so that without a bound its length is quadratic. */
+static uint64_t most_bytes(const xmlc14n_limits *limits, size_t document_bytes) {
+    uint64_t bytes = document_bytes < XMLC14N_SMALL_BYTES ? XMLC14N_SMALL_BYTES : document_bytes;
+    return bytes > limits->output_bytes / limits->output_factor ? limits->output_bytes : bytes * limits->output_factor;
 }
 
 static void begin(xmlc14n *c, xmlc14n_text document, const xmlc14n_options *options, xmlc14n_output *out,
@@ -84,8 +84,11 @@ static void begin(xmlc14n *c, xmlc14n_text document, const xmlc14n_options *opti
     c->out = *out;
     c->hidden = false;
     c->drained = 0;
+    c->most_bytes = most_bytes(&c->limits, document.n);
+    c->held_before = xmlc14n_held_bytes(c);
+    cap_output(c);
     c->depth = c->element_number = c->signature_depth = c->match_depth = 0;
-    c->nodes = 0;
+    c->nodes = c->further_nodes = 0;
     c->next_omitted = 0;
     c->id_count = c->signature_count = 0;
     if (options->has_apex) hide(c);
@@ -98,7 +101,8 @@ void xmlc14n_run(xmlc14n *c, xmlc14n_text document, const xmlc14n_options *optio
     if (c->hidden) unhide(c);
     result->canonical_bytes = c->drained + c->out.used;
     result->nodes = c->nodes;
-    if (result->canonical_bytes > c->limits.output_bytes) refuse(c, XMLC14N_LIMIT_OUTPUT, c->document);
+    result->further_nodes = c->further_nodes;
+    check_output(c);
     *out = c->out;
     result->status = c->status;
     result->refused_at = c->status == XMLC14N_OK ? 0 : offset_of(c, c->refused_at);

@@ -51,8 +51,12 @@ typedef enum {
     XMLC14N_LIMIT_ATTRIBUTES,
     XMLC14N_LIMIT_NAMESPACES,
     XMLC14N_LIMIT_NODES,
+    XMLC14N_LIMIT_FURTHER,
+    XMLC14N_LIMIT_ATTRIBUTE_NAMESPACES,
     XMLC14N_LIMIT_TAG,
     XMLC14N_LIMIT_OUTPUT,
+    XMLC14N_LIMIT_FACTOR,
+    XMLC14N_LIMIT_MEMORY,
     XMLC14N_MEMORY,
     XMLC14N_OUTPUT,
     XMLC14N_STATUSES
@@ -76,9 +80,16 @@ typedef struct {
     uint32_t attributes;   /* of one element, without its namespace declarations */
     uint32_t namespaces;   /* declarations that are in force at the same time */
     uint64_t nodes;        /* elements and attributes of the document */
+    uint64_t further_nodes; /* texts, CDATA sections, comments, processing instructions, namespace declarations */
+    uint32_t attribute_namespaces; /* of all attributes that stand beside one of another namespace */
     uint64_t tag_bytes;    /* of one tag, comment or processing instruction */
     uint64_t output_bytes; /* of the canonical form */
+    uint32_t output_factor; /* bytes of the canonical form for each byte of a document above XMLC14N_SMALL_BYTES */
+    uint64_t memory_bytes; /* that one document adds to what the canonicaliser holds */
 } xmlc14n_limits;
+
+/* A shorter document counts as one of so many bytes for `output_factor`. */
+enum { XMLC14N_SMALL_BYTES = 256 };
 
 enum { XMLC14N_MAX_STEPS = 64 };
 
@@ -126,7 +137,8 @@ typedef struct {
     uint64_t refused_at;
     xmlc14n_text detail; /* the text of the document that is refused, where a refusal is about one */
     uint64_t canonical_bytes;
-    uint64_t nodes;       /* elements and attributes of the document */
+    uint64_t nodes;         /* elements and attributes of the document */
+    uint64_t further_nodes; /* all other nodes of it, as in the limits */
     uint64_t match_count; /* elements that the location names, outside of signatures */
     bool match_in_signature;
     xmlc14n_text paths[XMLC14N_SHOWN_PATHS]; /* of the first elements that the location names */

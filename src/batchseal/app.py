@@ -280,8 +280,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
         Retention.of(settings),
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    formats = formats_of(settings, WorkingMemory(ledger))
-    reserve = admission_of(settings, services, ledger, payloads).reserved
+    admission = admission_of(settings, services, ledger, payloads)
+    reserve, budgets = admission.reserved, admission.budgets
+    memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
+    formats = formats_of(settings, memory)
     queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()

@@ -44,7 +44,18 @@ static xmlc14n_options options_for(size_t size) {
 
 static text run(const uint8_t *data, size_t size, const cpu_isa *isa, const xmlc14n_options *options, size_t capacity,
                 xmlc14n_result *result) {
-    const xmlc14n_limits limits = {32, 100, 100, 20000, 1 << 20, 1 << 22};
+    const xmlc14n_limits limits = {
+        .depth = 32,
+        .attributes = 100,
+        .namespaces = 100,
+        .nodes = 20000,
+        .further_nodes = 1 << 20,
+        .attribute_namespaces = 20,
+        .tag_bytes = 1 << 20,
+        .output_bytes = 1 << 22,
+        .output_factor = 64,
+        .memory_bytes = 1 << 24,
+    };
     xmlc14n *c = xmlc14n_new(&limits, isa, 12345);
     uint8_t *copy = malloc(size ? size : 1); /* its own block, so that a read beyond the end is seen */
     if (size) memcpy(copy, data, size);

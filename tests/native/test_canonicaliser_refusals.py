@@ -147,6 +147,9 @@ MESSAGES = {
     f"<a {'x' * (1 << 20)}=''/>": "a tag, comment or processing instruction is longer than 1 MB",
     f"<a Id='{'{y}' * 100}'><b Id='{'{y}' * 100}'/></a>": f"the id '{('{y}' * 100)[:80]}' occurs twice",
     "<a></b>": "mismatched tag",
+    f"<a xmlns:p='urn:{'x' * 2000}'>{'<p:b/>' * 100}</a>": (
+        "the canonical form is more than 16 times as long as the document, since it declares namespaces again and again"
+    ),
 }
 
 
@@ -159,7 +162,8 @@ def test_codes() -> None:
     """Callers may rely on them."""
     assert set(refusal_codes()) == {
         "not_well_formed", "doctype", "version", "encoding", "relative_namespace", "namespace_ampersand", "duplicate_id",
-        "limit_depth", "limit_attributes", "limit_namespaces", "limit_nodes", "limit_tag", "limit_output",
+        "limit_depth", "limit_attributes", "limit_namespaces", "limit_nodes", "limit_further_nodes", "limit_tag", "limit_output",
+        "limit_attribute_namespaces", "limit_factor", "limit_memory",
     }  # fmt: skip
 
 
@@ -213,6 +217,26 @@ def limit_cases() -> dict[str, tuple[CanonicalLimits, str, str]]:
             f"<a xmlns='urn:a'><b {declared}/></a>",
         ),
         "limit_nodes": (CanonicalLimits(nodes=4), "<a b=''><c/><c/></a>", "<a b=''><c/><c/><c/></a>"),
+        "limit_further_nodes": (
+            CanonicalLimits(further_nodes=5),
+            "<!--c--><a xmlns='urn:a'>x<b/>y</a><?p?>",
+            "<!--c--><a xmlns='urn:a'>x<b/>y<![CDATA[z]]></a><?p?>",
+        ),
+        "limit_attribute_namespaces": (
+            CanonicalLimits(attribute_namespaces=3),
+            "<a xmlns:p='urn:p' xmlns:q='urn:q'><b p:c='' q:c='' d=''/><b q:d='' p:d=''/></a>",
+            "<a xmlns:p='urn:p' xmlns:q='urn:q' xmlns:r='urn:r'><b p:c='' q:c='' d=''/><b q:c='' r:c=''/></a>",
+        ),
+        "limit_factor": (
+            CanonicalLimits(output_factor=2),
+            f"<a xmlns:p='urn:{'x' * 400}'>{'<p:b>xx</p:b>' * 1}</a>",
+            f"<a xmlns:p='urn:{'x' * 400}'>{'<p:b>xx</p:b>' * 3}</a>",
+        ),
+        "limit_memory": (
+            CanonicalLimits(memory_bytes=100_000),
+            "<a>" + "".join(f"<b id='{number}'/>" for number in range(500)) + "</a>",
+            "<a>" + "".join(f"<b id='{number}'/>" for number in range(9000)) + "</a>",
+        ),
         "limit_tag": (CanonicalLimits(tag_bytes=100), f"<a b='{'x' * 90}'/>", f"<a b='{'x' * 100}'/>"),
         "limit_output": (CanonicalLimits(output_bytes=40), f"<a>{'x' * 33}</a>", f"<a>{'x' * 34}</a>"),
     }
@@ -238,14 +262,16 @@ def test_long_output_is_noticed_before_it_is_written() -> None:
     """A long namespace name that each of many elements declares anew."""
     text = f"<a xmlns:p='urn:{'x' * 500_000}'>{'<p:a/>' * 100_000}</a>"
     started = time.process_time()
-    assert refusal(text, CanonicalLimits(output_bytes=50 << 20)).code == "limit_output"
+    assert refusal(text, CanonicalLimits(output_bytes=50 << 20, output_factor=1000)).code == "limit_output"
     assert time.process_time() - started < 2
 
 
 def test_hostile_documents_are_cheap() -> None:
     """What makes a reader quadratic that is careless."""
     many = 100_000
-    limits = CanonicalLimits(depth=300, attributes=many, namespaces=many, nodes=10 * many, tag_bytes=1 << 24)
+    limits = CanonicalLimits(
+        depth=300, attributes=many, namespaces=many, nodes=10 * many, tag_bytes=1 << 24, memory_bytes=1 << 28
+    )
     ids = "".join(f"<b Id='{number}'/>" for number in range(many))
     prefixes = " ".join(f"xmlns:p{number}='urn:{number}'" for number in range(many // 2))
     attributes = " ".join(f"a{number}=''" for number in range(many))

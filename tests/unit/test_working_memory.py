@@ -1,6 +1,8 @@
 """Memory for a document that needs more than the share of its request is booked, refused where others have it, and given back."""
 
 import asyncio
+import ctypes
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -95,6 +97,46 @@ async def test_without_a_budget_everything_is_booked_and_nothing_refused(ledger:
     with ledger.booked():
         ledger.change(memory=BUDGET)
     assert await asyncio.to_thread(work) == 500 << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library")
+async def test_what_was_booked_is_not_kept_by_the_heap(ledger: Ledger) -> None:
+    """A tree is many small blocks. Behind them lies one that stays, so that the heap cannot shrink by itself."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    memory, stay = WorkingMemory(ledger, BUDGET, SHARE), []
+
+    def work() -> int:
+        before = resident_bytes()
+        with memory(60 << 20):
+            blocks = [libc.malloc(1000) for _ in range(40_000)]
+            for block in blocks:
+                ctypes.memset(block, 1, 1000)
+            stay.append(libc.malloc(1000))
+            assert resident_bytes() - before > 35 << 20
+            for block in blocks:
+                libc.free(block)
+        return resident_bytes() - before
+
+    assert await asyncio.to_thread(work) < 10 << 20
+    libc.free(stay[0])
+
+
+async def test_the_signer_does_not_wait_but_is_granted_no_more_than_the_service_has(ledger: Ledger) -> None:
+    memory = WorkingMemory(ledger, BUDGET, SHARE, waits=False)
+    with ledger.booked():
+        ledger.change(memory=BUDGET)
+
+    def work() -> tuple[int, int]:
+        with memory(500 << 20) as granted:
+            return granted, booked(ledger)
+
+    assert await asyncio.to_thread(work) == (BUDGET - SHARE, 2 * BUDGET - SHARE)
 
 
 # --- the format that asks for it --------------------------------------------------------------------------------------

@@ -3,6 +3,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from batchseal._native.cpu cimport cpu_isa
 
 
+cdef extern from "string.h" nogil:
+    void *memmem(const void *haystack, size_t n, const void *needle, size_t needle_n)
+
+
 cdef extern from "mbsha256/mbsha256.h" nogil:
     ctypedef struct mbsha256_engine:
         pass
@@ -26,7 +30,11 @@ cdef extern from "xmlc14n/xmlc14n.h" nogil:
         size_t n
     ctypedef struct xmlc14n_limits:
         uint32_t depth, attributes, namespaces
-        uint64_t nodes, tag_bytes, output_bytes
+        uint64_t nodes, further_nodes
+        uint32_t attribute_namespaces
+        uint64_t tag_bytes, output_bytes
+        uint32_t output_factor
+        uint64_t memory_bytes
     ctypedef struct xmlc14n_step:
         xmlc14n_text prefix, name
         uint32_t position
@@ -43,7 +51,7 @@ cdef extern from "xmlc14n/xmlc14n.h" nogil:
         xmlc14n_text prefix, uri
     ctypedef struct xmlc14n_result:
         xmlc14n_status status
-        uint64_t refused_at, canonical_bytes, nodes, match_count, place
+        uint64_t refused_at, canonical_bytes, nodes, further_nodes, match_count, place
         xmlc14n_text detail
         bint match_in_signature, self_closed
         xmlc14n_text paths[3]

@@ -4,21 +4,13 @@ from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
-LIMIT_NAMES: Final[dict[str, str]]
-BYTE_LIMITS: Final[frozenset[str]]
+from batchseal._native.canonical_limits import CanonicalLimits as CanonicalLimits
+
+TOLD_IDS: Final[int]
 
 def use_kernels(name: str | None = None) -> str: ...
 def give_back_memory() -> None: ...
 def kernels() -> list[tuple[str, str, bool, bool]]: ...
-
-@dataclass(frozen=True)
-class CanonicalLimits:
-    depth: int = 256
-    attributes: int = 1_000
-    namespaces: int = 1_000
-    nodes: int = 500_000
-    tag_bytes: int = ...
-    output_bytes: int = ...
 
 @final
 class CanonicalTask:
@@ -36,6 +28,8 @@ class CanonicalTask:
         omitted: Sequence[int] = (),
         apex: int | None = None,
         keep_state: bool = False,
+        id_part: str | None = None,
+        brief: bool = False,
     ) -> None: ...
     @property
     def content(self) -> Buffer: ...
@@ -59,6 +53,10 @@ class CanonicalTask:
     def apex(self) -> int | None: ...
     @property
     def keep_state(self) -> bool: ...
+    @property
+    def id_part(self) -> str | None: ...
+    @property
+    def brief(self) -> bool: ...
 
 @final
 class CanonicalForm:
@@ -68,6 +66,7 @@ class CanonicalForm:
         digest: bytes,
         canonical_bytes: int,
         nodes: int,
+        further_nodes: int,
         root: str,
         match_count: int,
         match_in_signature: bool,
@@ -79,6 +78,7 @@ class CanonicalForm:
         ids: frozenset[str],
         enclosing_ids: frozenset[str],
         signatures: tuple[tuple[int, int], ...],
+        signature_count: int,
         state: bytes = b"",
     ) -> None: ...
     @property
@@ -87,6 +87,8 @@ class CanonicalForm:
     def canonical_bytes(self) -> int: ...
     @property
     def nodes(self) -> int: ...
+    @property
+    def further_nodes(self) -> int: ...
     @property
     def root(self) -> str: ...
     @property
@@ -109,6 +111,8 @@ class CanonicalForm:
     def enclosing_ids(self) -> frozenset[str]: ...
     @property
     def signatures(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def signature_count(self) -> int: ...
     @property
     def state(self) -> bytes: ...
 

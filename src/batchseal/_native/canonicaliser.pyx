@@ -19,6 +19,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from batchseal._native.cpu cimport cpu_isa_find
 
+from batchseal._native.canonical_limits import CanonicalLimits, shown_limit
 from batchseal._native.cpu import choose_instruction_set, default_instruction_set, instruction_sets
 from batchseal._native.digest import StreamDigest
 
@@ -27,6 +28,9 @@ from batchseal._native.digest import StreamDigest
 # one for each thread that usually runs: a new buffer costs more than half of the time that it is used for, in page faults.
 cdef Py_ssize_t KEPT = 4
 cdef size_t KEPT_BYTES = 1 << 20
+
+# The most ids that are told where only some are asked for.
+TOLD_IDS = 1_000
 
 cdef str active_name = default_instruction_set()
 cdef list idle = []
@@ -58,19 +62,6 @@ def kernels() -> list[tuple[str, str, bool, bool]]:
     return found
 
 
-@dataclass(frozen=True)
-class CanonicalLimits:
-    """What a document may have. `attributes` are those of one element, `namespaces` those declared at the same time,
-    `nodes` all elements and attributes; `tag_bytes` is the length of a tag, comment or processing instruction."""
-
-    depth: int = 256
-    attributes: int = 1_000
-    namespaces: int = 1_000
-    nodes: int = 500_000
-    tag_bytes: int = 1 << 20
-    output_bytes: int = 1 << 30
-
-
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class CanonicalTask:
@@ -82,7 +73,8 @@ cdef class CanonicalTask:
     `omitted` are rising offsets of start tags whose elements are left out, `apex` that of the only element that is written.
     Without `digest_algorithm` there is no digest: the document is only looked at.
     `inclusive_prefixes` is the InclusiveNamespaces PrefixList, with "" for #default. `keep_state`: the state of SHA-256
-    over the canonical form is wanted too.
+    over the canonical form is wanted too. `id_part` (None: all ids): only ids that contain it are told, at most TOLD_IDS of them.
+    `brief`: the namespaces in scope and the ranges of signatures are not told, the enclosing ids only beside a signature.
     """
 
     content: object
@@ -96,23 +88,27 @@ cdef class CanonicalTask:
     omitted: object = ()
     apex: object = None
     keep_state: bool = False
+    id_part: object = None
+    brief: bool = False
 
 
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class CanonicalForm:
     """What was found. Offsets count bytes from the first byte of the content, `nodes` elements and attributes.
+    `further_nodes` are texts, CDATA sections, comments, processing instructions and namespace declarations.
 
     `match_count` elements outside of signatures are what the location names, the first ones at `paths`. Of the first of them:
     `place` is where a last child would be put, `parent` its name as it is written, `prefixes` the namespaces in scope, and
     `enclosing_ids` the ids of it and of the elements around it. If it is `self_closed`, `place` is at the slash of its tag.
-    `ids` are the values of all attributes named Id, ID, id and xml:id. `signatures` are the ranges of the outermost
-    ds:Signature elements. `state` is a kept `Sha256State`, where one was wanted.
+    `ids` are the values of all attributes named Id, ID, id and xml:id. `signatures` are the ranges of the `signature_count`
+    outermost ds:Signature elements. `state` is a kept `Sha256State`, where one was wanted.
     """
 
     digest: bytes
     canonical_bytes: int
     nodes: int
+    further_nodes: int
     root: str
     match_count: int
     match_in_signature: bool
@@ -124,6 +120,7 @@ cdef class CanonicalForm:
     ids: frozenset
     enclosing_ids: frozenset
     signatures: tuple
+    signature_count: int
     state: bytes = b""
 
 
@@ -141,18 +138,6 @@ class CanonicalRefusal:
     column: int
 
 
-# The limit that a refusal is about, by its code.
-LIMIT_NAMES = {
-    "limit_depth": "depth",
-    "limit_attributes": "attributes",
-    "limit_namespaces": "namespaces",
-    "limit_nodes": "nodes",
-    "limit_tag": "tag_bytes",
-    "limit_output": "output_bytes",
-}
-BYTE_LIMITS = frozenset({"limit_tag", "limit_output"})
-
-
 @cython.final
 cdef class _Canonicaliser:
     cdef xmlc14n *c
@@ -161,7 +146,10 @@ cdef class _Canonicaliser:
         cdef bytes seed = os.urandom(8)
         cdef bytes isa = active_name.encode()
         cdef xmlc14n_limits bounds = xmlc14n_limits(
-            limits.depth, limits.attributes, limits.namespaces, limits.nodes, limits.tag_bytes, limits.output_bytes)
+            depth=limits.depth, attributes=limits.attributes, namespaces=limits.namespaces, nodes=limits.nodes,
+            further_nodes=limits.further_nodes, attribute_namespaces=limits.attribute_namespaces,
+            tag_bytes=limits.tag_bytes, output_bytes=limits.output_bytes, output_factor=limits.output_factor,
+            memory_bytes=limits.memory_bytes)
         self.c = xmlc14n_new(&bounds, cpu_isa_find(isa), (<const uint64_t *> <const char *> seed)[0])
         if self.c == NULL:
             raise MemoryError("no memory for a canonicaliser")
@@ -295,20 +283,34 @@ cdef object refusal_of(const xmlc14n_job *job, limits):
     xmlc14n_position(job.document, r.refused_at, &line, &column)
     # The detail comes from a document that is refused, so it may be anything.
     detail = (<bytes> r.detail.bytes[:r.detail.n]).decode("utf-8", "replace")[:80] if r.detail.n else ""
-    limit = getattr(limits or CanonicalLimits(), LIMIT_NAMES.get(code, "depth"))
-    shown_limit = str(limit)
-    if code in BYTE_LIMITS:
-        shown_limit = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
-    return CanonicalRefusal(code, message.format(detail=detail, limit=shown_limit), r.refused_at, line, column)
+    message = message.format(detail=detail, limit=shown_limit(limits or CanonicalLimits(), code))
+    return CanonicalRefusal(code, message, r.refused_at, line, column)
 
 
-cdef object form_of(const xmlc14n_job *job, digest):
+cdef list ids_with(const xmlc14n_result *r, part):
+    """The ids that contain `part`, or the first TOLD_IDS of them. Only these become Python strings: a document can have hundreds
+    of thousands of ids."""
+    cdef bytes wanted = b"" if part is None else part.encode()
+    cdef const char *sought = wanted
+    cdef size_t n = len(wanted), i
+    found = []
+    for i in range(r.id_count):
+        if n == 0 or (r.ids[i].n >= n and memmem(r.ids[i].bytes, r.ids[i].n, sought, n) != NULL):
+            found.append(shown(r.ids[i]))
+            if part is not None and len(found) == TOLD_IDS:
+                break
+    return found
+
+
+cdef object form_of(const xmlc14n_job *job, CanonicalTask task, digest):
     cdef const xmlc14n_result *r = &job.result
-    cdef size_t i
+    cdef size_t i, scope = 0 if task.brief else r.namespace_count, ranges = 0 if task.brief else r.signature_count
+    cdef size_t enclosing = 0 if task.brief and r.signature_count == 0 else r.enclosing_id_count
     return CanonicalForm(
         digest=digest.digest() if digest is not None else b"" if job.sink == drop_piece else job.digest[:32],
         canonical_bytes=r.canonical_bytes,
         nodes=r.nodes,
+        further_nodes=r.further_nodes,
         root=shown(r.root),
         match_count=r.match_count,
         match_in_signature=r.match_in_signature,
@@ -316,10 +318,11 @@ cdef object form_of(const xmlc14n_job *job, digest):
         place=r.place,
         self_closed=r.self_closed,
         parent=shown(r.parent),
-        prefixes={shown(r.namespaces[i].prefix): shown(r.namespaces[i].uri) for i in range(r.namespace_count)},
-        ids=frozenset([shown(r.ids[i]) for i in range(r.id_count)]),
-        enclosing_ids=frozenset([shown(r.enclosing_ids[i]) for i in range(r.enclosing_id_count)]),
-        signatures=tuple([(r.signatures[i][0], r.signatures[i][1]) for i in range(r.signature_count)]),
+        prefixes={shown(r.namespaces[i].prefix): shown(r.namespaces[i].uri) for i in range(scope)},
+        ids=frozenset(ids_with(r, task.id_part)),
+        enclosing_ids=frozenset([shown(r.enclosing_ids[i]) for i in range(enclosing)]),
+        signatures=tuple([(r.signatures[i][0], r.signatures[i][1]) for i in range(ranges)]),
+        signature_count=r.signature_count,
         state=digest.kept() if isinstance(digest, StreamDigest) else b"",
     )
 
@@ -337,7 +340,7 @@ cdef list run(list tasks, list takers, list digests, limits):
             part = xmlc14n_digest_many(own.c, engine, jobs.jobs + done, count - done)
         for i in range(done, done + part):
             if jobs.jobs[i].result.status == XMLC14N_OK:
-                results.append(form_of(&jobs.jobs[i], digests[i]))
+                results.append(form_of(&jobs.jobs[i], tasks[i], digests[i]))
             else:
                 results.append(refusal_of(&jobs.jobs[i], limits))
         done += part

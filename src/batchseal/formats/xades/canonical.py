@@ -4,12 +4,18 @@ This is the one door to what reads XML. Behind it, the native canonicaliser read
 is not UTF-8 before that. lxml reads documents that have signatures, to judge whether one more would break them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from batchseal._native.canonicaliser import CanonicalForm, CanonicalRefusal, CanonicalTask, digest_many
+from batchseal._native.canonicaliser import (
+    CanonicalForm,
+    CanonicalLimits,
+    CanonicalRefusal,
+    CanonicalTask,
+    digest_many,
+)
 from batchseal.errors import DocumentUnsuitable
 from batchseal.formats.interface import Memory, unbooked
 from batchseal.formats.xades import existing, reading
@@ -20,9 +26,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_BYTES = 32 << 20
-# What a document takes: while it is transcoded (the bytes, their text, UTF-8); and the tree of one that has signatures, for each
-# of its elements and attributes, and for the texts in it. Less than UNBOOKED_BYTES is part of what every request has.
-READING_COPIES, NODE_BYTES, TREE_COPIES = 3, 300, 2
+# What a document takes, as copies of its bytes: while it is transcoded (UTF-8 takes three at most, and room to grow); the lists
+# of the native canonicaliser, where they are longer than usual (declarations of short namespaces take most); and the tree of one
+# that has signatures, which also takes NODE_BYTES for each node. Less than UNBOOKED_BYTES is part of what every request has.
+READING_COPIES, LIST_COPIES, TREE_COPIES = 4, 24, 4
+NODE_BYTES = 300
 UNBOOKED_BYTES = 4 << 20
 
 
@@ -30,7 +38,8 @@ UNBOOKED_BYTES = 4 << 20
 class Wish:
     """What is asked of a document. `without_signatures`: every ds:Signature in it is left out of the canonical form.
 
-    `keep_state`: the state of SHA-256 behind the canonical form is wanted, for an archive time stamp.
+    `keep_state`: the state of SHA-256 behind the canonical form is wanted, for an archive time stamp. `id_part`: which ids of the
+    document are told (`CanonicalTask`).
     """
 
     location: Location
@@ -38,6 +47,7 @@ class Wish:
     without_signatures: bool
     with_comments: bool
     keep_state: bool = False
+    id_part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +65,13 @@ class Insertion:
 class CanonicalDocument:
     """`digest` is that of the canonical form, without what is inserted.
 
-    `prefixes` are the namespaces in scope at the insertion, `ids` all values of attributes named Id, ID, id and xml:id, and
-    `signatures` the ranges of signatures that are there already, in bytes of the UTF-8 form of the document without its byte
-    order mark. `state` is a kept `Sha256State`, where one was wanted.
+    `ids` are the values of attributes named Id, ID, id and xml:id that were asked for. `state` is a kept `Sha256State`, where one
+    was wanted.
     """
 
     digest: bytes
     insertion: Insertion
-    prefixes: Mapping[str, str]
     ids: frozenset[str]
-    signatures: Sequence[tuple[int, int]]
     state: bytes = b""
 
 
@@ -104,6 +111,8 @@ def _task(content: "Buffer", wish: Wish, *, transcoded: bool = False) -> Canonic
         transcoded=transcoded,
         digest_algorithm=wish.digest_algorithm,
         keep_state=wish.keep_state,
+        id_part=wish.id_part,
+        brief=True,
     )
 
 
@@ -115,7 +124,8 @@ def _judged(
         with _booked(memory, READING_COPIES * size):
             source = reading.read(content)
             (found,) = digest_many([_task(source.utf8, wish, transcoded=True)])
-            return _document(source, content, wish, found, memory)
+        # What follows books its own memory, UTF-8 included, so that a document never waits for what it has itself.
+        return _document(source, content, wish, found, memory)
     bom_bytes = 3 if bytes(memoryview(content)[:3]) == reading.UTF8_BOM else 0
     return _document(reading.Source(b"", "utf-8", bom_bytes), content, wish, found, memory)
 
@@ -128,18 +138,21 @@ def _document(
     memory: Memory,
 ) -> CanonicalDocument:
     """`source.utf8` is the document if it was transcoded."""
+    if isinstance(found, CanonicalRefusal) and found.code == "limit_memory":
+        with _long_lists(memory, memoryview(source.utf8 or content).nbytes) as limits:
+            task = _task(source.utf8 or content, wish, transcoded=bool(source.utf8))
+            (found,) = digest_many([task], limits)
     if isinstance(found, CanonicalRefusal):
         raise _refused(content, found)
     if found.match_count != 1:
         raise _not_one_match(wish.location, found)
-    if found.signatures:
-        _judge_signatures(source.utf8 or bytes(content), found, memory)
+    if found.signature_count:
+        _judge_signatures(source.utf8 or content, found, memory)
     before_start = 0 if source.utf8 else source.bom_bytes  # what offsets count that `source` does not
     place = found.place - before_start
     removed, before, after = ("/", ">", f"</{found.parent}") if found.self_closed else ("", "", "")
     insertion = Insertion(source.original_offset(place), len(removed.encode(source.codec)), before, after, source.codec)
-    signatures = [(start - before_start, end - before_start) for start, end in found.signatures]
-    return CanonicalDocument(found.digest, insertion, found.prefixes, found.ids, signatures, found.state)
+    return CanonicalDocument(found.digest, insertion, found.ids, found.state)
 
 
 def _refused(content: "Buffer", found: CanonicalRefusal) -> DocumentUnsuitable:
@@ -157,23 +170,41 @@ def _not_one_match(location: Location, found: CanonicalForm) -> DocumentUnsuitab
         return unusable(location.text, f"{found.match_count} elements match it, one is needed: {shown}")
     if found.match_in_signature:
         return unusable(location.text, "it lies inside an existing signature")
-    return unusable(location.text, f"no element matches it; the root is {found.root!r}")
+    return unusable(location.text, f"no element matches it; the root is {found.root[:80]!r}")
 
 
-def _judge_signatures(utf8: bytes, found: CanonicalForm, memory: Memory) -> None:
+def _judge_signatures(utf8: "Buffer", found: CanonicalForm, memory: Memory) -> None:
+    """The tree is booked before lxml builds it, and is no more when the booking ends."""
+    with _booked(memory, tree_bytes(found, memoryview(utf8).nbytes)):
+        broken = _broken_by_another(bytes(utf8), found.enclosing_ids)
+    if broken is not None:
+        raise DocumentUnsuitable(f"{broken}; a further signature would break it")
+
+
+def _broken_by_another(utf8: bytes, enclosing_ids: frozenset[str]) -> str | None:
     """lxml is loaded here, since a document without signatures does not need it."""
     from lxml import etree
 
     parser = etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, collect_ids=False
     )
-    with _booked(memory, NODE_BYTES * found.nodes + TREE_COPIES * len(utf8)):
-        try:
-            root = etree.fromstring(utf8, parser)
-        except (etree.LxmlError, ValueError) as problem:
-            raise DocumentUnsuitable(f"the content cannot be read: {problem}") from None
-        if (broken := existing.broken_by_another(root, found.enclosing_ids)) is not None:
-            raise DocumentUnsuitable(f"{broken}; a further signature would break it")
+    try:
+        return existing.broken_by_another(etree.fromstring(utf8, parser), enclosing_ids)
+    except (etree.LxmlError, ValueError) as problem:
+        raise DocumentUnsuitable(f"the content cannot be read: {problem}") from None
+
+
+def tree_bytes(found: CanonicalForm, document_bytes: int) -> int:
+    """The most memory that the tree of a document takes: structures for each node, whatever its kind, and the texts in it."""
+    return NODE_BYTES * (found.nodes + found.further_nodes) + TREE_COPIES * document_bytes
+
+
+@contextmanager
+def _long_lists(memory: Memory, document_bytes: int) -> Iterator[CanonicalLimits]:
+    """The limits with which a document is read whose ids, namespaces or signatures are more than usual."""
+    needed_bytes = LIST_COPIES * document_bytes
+    with _booked(memory, needed_bytes):
+        yield CanonicalLimits(memory_bytes=needed_bytes)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Signatures that a document has already: whether one more would break them, and the document without them. For trees of lxml."""
+"""Signatures that a document has already: whether one more would break them. For trees of lxml."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from batchseal.formats.xades.names import DS, XPATH, XPATH2_FILTER
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 SIGNATURE = f"{{{DS}}}Signature"
 REFERENCES = f"{{{DS}}}SignedInfo/{{{DS}}}Reference"
 TRANSFORMS = f"{{{DS}}}Transforms/{{{DS}}}Transform"
+XPATH_EXPRESSION, FILTER_EXPRESSION = f"{{{DS}}}XPath", f"{{{XPATH2_FILTER}}}XPath"
 WHOLE_DOCUMENT = frozenset({"", "#xpointer(/)"})
+# The expressions in common use that leave out every signature of a document, around the prefix of its name.
+NO_SIGNATURE = ("not(ancestor-or-self::", ":Signature)")
+ALL_SIGNATURES = ("/descendant::", ":Signature")
 
 
 def broken_by_another(root: "Element", enclosing_ids: frozenset[str]) -> str | None:
@@ -19,13 +23,21 @@ def broken_by_another(root: "Element", enclosing_ids: frozenset[str]) -> str | N
 
     `enclosing_ids` are the ids of the elements that the further signature is put into. What cannot be judged counts as broken.
     """
-    for number, signature in enumerate(root.iter(SIGNATURE), 1):
-        for reference in signature.iterfind(REFERENCES):
-            if _covers(reference.get("URI"), enclosing_ids) and not _leaves_signatures_out(reference):
-                return (
-                    f"signature {number} of the document covers all that is added to it"
-                    f" (its reference {(reference.get('URI') or '')[:60]!r} leaves no other signature out)"
-                )
+    covering = [
+        (number, reference.get("URI") or "", list(_fitting(reference)))
+        for number, signature in enumerate(root.iter(SIGNATURE), 1)
+        for reference in signature.iterfind(REFERENCES)
+        if _covers(reference.get("URI"), enclosing_ids)
+    ]
+    right = _with_right_prefix(
+        root, {expression: prefix for _, _, fitting in covering for expression, prefix in fitting}
+    )
+    for number, uri, fitting in covering:
+        if not any(expression in right for expression, _ in fitting):
+            return (
+                f"signature {number} of the document covers all that is added to it"
+                f" (its reference {uri[:60]!r} leaves no other signature out)"
+            )
     return None
 
 
@@ -38,35 +50,44 @@ def _covers(uri: str | None, enclosing_ids: frozenset[str]) -> bool:
     return name in enclosing_ids or "(" in name
 
 
-def _leaves_signatures_out(reference: "Element") -> bool:
-    """Whether a transform leaves out every signature of the document, by one of the two expressions that are in common use."""
+def _fitting(reference: "Element") -> Iterator[tuple["Element", str]]:
+    """The expressions of a reference that leave out every signature, if their prefix stands for XML signatures."""
     for transform in reference.iterfind(TRANSFORMS):
         algorithm = transform.get("Algorithm")
         if algorithm == XPATH:
-            expressions: Iterable[Any] = transform.iterfind(f"{{{DS}}}XPath")
-            wanted = "not(ancestor-or-self::{}:Signature)"
+            expressions, (before, behind) = list(transform.iterfind(XPATH_EXPRESSION)), NO_SIGNATURE
         elif algorithm == XPATH2_FILTER:
-            expressions = [e for e in transform.iterfind(f"{{{XPATH2_FILTER}}}XPath") if e.get("Filter") == "subtract"]
-            wanted = "/descendant::{}:Signature"
+            expressions = [e for e in transform.iterfind(FILTER_EXPRESSION) if e.get("Filter") == "subtract"]
+            before, behind = ALL_SIGNATURES
         else:
             continue
         for expression in expressions:
             text = "".join((expression.text or "").split()).replace("//", "/descendant::")
-            prefixes = [prefix for prefix, uri in expression.nsmap.items() if uri == DS and prefix]
-            if any(text == wanted.format(prefix) for prefix in prefixes):
-                return True
-    return False
+            prefix = text.removeprefix(before).removesuffix(behind)
+            if prefix and text == f"{before}{prefix}{behind}":
+                yield expression, prefix
 
 
-def without_signatures(root: "Element") -> None:
-    """Takes every signature out of the tree. The text behind each stays."""
-    for signature in list(root.iter(SIGNATURE)):
-        parent = signature.getparent()
-        if parent is None or next(signature.iterancestors(SIGNATURE), None) is not None:
-            continue  # it goes with the signature that it is in
-        behind, before = signature.tail, signature.getprevious()
-        if behind and before is not None:
-            before.tail = (before.tail or "") + behind
-        elif behind:
-            parent.text = (parent.text or "") + behind
-        parent.remove(signature)
+def _with_right_prefix(root: "Element", expressions: Mapping["Element", str]) -> set["Element"]:
+    """Those whose prefix stands for XML signatures where they are.
+
+    One walk follows the declarations of the whole document. lxml's `nsmap` collects all of them for each element anew.
+    """
+    if not expressions:
+        return set()
+    from lxml import etree
+
+    right: set[Element] = set()
+    meanings: dict[str, list[bool]] = {}  # of each prefix, the one in force last
+    declared: list[str] = []
+    tags: Sequence[str] = (XPATH_EXPRESSION, FILTER_EXPRESSION)
+    for event, value in etree.iterwalk(root, events=("start", "start-ns", "end-ns"), tag=tags):
+        if event == "start-ns":
+            prefix, uri = value
+            meanings.setdefault(prefix, []).append(uri == DS)
+            declared.append(prefix)
+        elif event == "end-ns":
+            meanings[declared.pop()].pop()
+        elif value in expressions and meanings.get(expressions[value], [])[-1:] == [True]:
+            right.add(value)
+    return right

@@ -1,7 +1,9 @@
 """The bytes of an XML document as UTF-8, whatever it is encoded in, and the way back from a place there to the original bytes."""
 
 import re
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from batchseal.errors import DocumentUnsuitable
@@ -22,6 +24,8 @@ CODECS = {
     "ISO-8859-15": "iso8859-15",
     "WINDOWS-1252": "cp1252",
 }
+# So much of a document is transcoded at once. Other threads may run in between, and the text is never in memory as a whole.
+PIECE_BYTES = 1 << 16
 KNOWN = "UTF-8, UTF-16 with a byte order mark, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252"
 # XML 1.0 2.8: nothing may stand before the declaration. A document with a longer one is refused, since it may name an encoding.
 MAX_DECLARATION_BYTES = 512
@@ -43,12 +47,15 @@ class Source:
         """The place in the original that `offset` in `utf8` stands for."""
         if self.codec in ("utf-8", "ascii"):
             return self.bom_bytes + offset
-        return self.bom_bytes + len(self.utf8[:offset].decode("utf-8").encode(self.codec))
+        decoder = getincrementaldecoder("utf-8")()
+        pieces = (self.utf8[at : min(at + PIECE_BYTES, offset)] for at in range(0, offset, PIECE_BYTES))
+        return self.bom_bytes + sum(len(decoder.decode(piece).encode(self.codec)) for piece in pieces)
 
 
 def read(content: "Buffer") -> Source:
     """Raises DocumentUnsuitable for an encoding that is not known, or that is not the one that the document declares."""
-    data = bytes(content)
+    view = memoryview(content).cast("B")
+    data = bytes(view[: 4 * MAX_DECLARATION_BYTES])  # a copy of the whole would be one more
     if data.startswith(b"%PDF-"):
         raise DocumentUnsuitable("the content is PDF, not XML")
     codec, bom_bytes = "utf-8", 0
@@ -72,13 +79,21 @@ def read(content: "Buffer") -> Source:
         if wanted == "utf-16" and not bom_bytes:
             raise DocumentUnsuitable("the document declares UTF-16 and has no byte order mark")
         codec = codec if bom_bytes else wanted
-    body = data[bom_bytes:] if bom_bytes else data
     if codec == "utf-8":
-        return Source(body, codec, bom_bytes)  # whoever reads it checks it
+        return Source(bytes(view[bom_bytes:]), codec, bom_bytes)  # whoever reads it checks it
     try:
-        return Source(body.decode(codec).encode("utf-8"), codec, bom_bytes)
+        return Source(_transcoded(view[bom_bytes:], codec), codec, bom_bytes)
     except UnicodeError:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
+
+
+def _transcoded(view: memoryview, codec: str) -> bytes:
+    """Raises UnicodeError."""
+    decoder, utf8 = getincrementaldecoder(codec)(), BytesIO()
+    for at in range(0, len(view), PIECE_BYTES):
+        piece = bytes(view[at : at + PIECE_BYTES])
+        utf8.write(decoder.decode(piece, final=at + PIECE_BYTES >= len(view)).encode("utf-8"))
+    return utf8.getvalue()
 
 
 def _declared(start: bytes, codec: str) -> str | None:

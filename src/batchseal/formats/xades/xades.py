@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchseal._native.canonicaliser import TOLD_IDS
 from batchseal._native.digest import Sha256State
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
@@ -53,6 +54,7 @@ NAME = "xades"
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # How often another suffix is tried where ids of the document collide with ours.
 MAX_SUFFIXES = 1000
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -106,7 +108,9 @@ class Xades:
         time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES,
         memory: Memory = unbooked,
     ) -> list[Prepared | Refusal]:
-        found = canonicalise([(content, wish(wanted, credential)) for _, wanted, content in originals], memory)
+        found = canonicalise(
+            [(content, wish(wanted, credential, signing_time)) for _, wanted, content in originals], memory
+        )
         results: list[Prepared | Refusal] = []
         for (ordinal, wanted, _), canonical in zip(originals, found, strict=True):
             if isinstance(canonical, DocumentUnsuitable):
@@ -233,11 +237,18 @@ def unused_style(
         credential.fingerprint,
         signing_time,
     )
+    if len(found.ids) >= TOLD_IDS:
+        return None
     for number in range(2, MAX_SUFFIXES + 1):
         if not found.ids or found.ids.isdisjoint(style.ids):
             return style
         style = replace(first, suffix=f"{first.suffix}-{number}")
     return None
+
+
+def first_suffix(fingerprint: bytes, signing_time: datetime) -> str:
+    """What every id of a signature ends in, unless a document has such ids already. Then a number follows."""
+    return hashlib.sha256(fingerprint + signing_time.strftime(MOMENT).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)  # nearly always the same for all documents of an operation
@@ -249,10 +260,9 @@ def _first_style(
     fingerprint: bytes,
     signing_time: datetime,
 ) -> Style:
-    moment = signing_time.strftime("%Y-%m-%dT%H:%M:%SZ")
     return Style(
-        signing_time=moment,
-        suffix=hashlib.sha256(fingerprint + moment.encode()).hexdigest()[:16],
+        signing_time=signing_time.strftime(MOMENT),
+        suffix=first_suffix(fingerprint, signing_time),
         transform=options.transform or "ENVELOPED",
         canonical=options.canonical or "EXCLUSIVE",
         uri=uri,
@@ -263,7 +273,7 @@ def _first_style(
     )
 
 
-def wish(wanted: Description, credential: Credential) -> Wish:
+def wish(wanted: Description, credential: Credential, signing_time: datetime) -> Wish:
     """What is asked of the document. `offers` has found nothing wrong."""
     return Wish(
         location=parse(wanted.options.location),
@@ -271,6 +281,7 @@ def wish(wanted: Description, credential: Credential) -> Wish:
         without_signatures=wanted.options.transform in ("XPATH", "XPATH2_FILTER"),
         with_comments=reference_uri(wanted) == names.WHOLE_DOCUMENT_WITH_COMMENTS,
         keep_state=wanted.level >= Level.LTA,
+        id_part=first_suffix(credential.fingerprint, signing_time),
     )
 
 
