@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from asn1crypto import cms, core
 from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
 from tests.support.signing_keys import Signer, signer
+from tests.support.work import calls_made
 from tests.support.xml_documents import MOMENT, joined
 
 from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, Stretch
@@ -97,6 +99,32 @@ def test_lengths_are_what_was_said(case: Case, kind: str, level: Level) -> None:
         if prepared.is_exact and level is Level.B:
             assert added == prepared.additional_bytes
         assert bool(document.suffix) is bool(document.media_type)
+
+
+def test_texts_of_each_documents_own_take_little_more_work(case: Case) -> None:
+    """What depends on the credential alone is made once, however many reasons and locations there are."""
+    one, content = signer("rsa"), case.contents[0]
+
+    def calls(texts: Sequence[str]) -> tuple[int, int]:
+        wanted = [replace(case.wanted(), reason=text, location=text) for text in texts]
+        originals = [(number, what, content) for number, what in enumerate(wanted)]
+
+        def prepare() -> list[Prepared | Refusal]:
+            return case.format.prepare(originals, one.credential, MOMENT)
+
+        ready = [(found, Evidence(one.sign(found.digest))) for found in prepare() if isinstance(found, Prepared)]
+        assert len(ready) == len(texts)
+
+        def package() -> None:
+            for prepared, evidence in ready:
+                case.format.package(content, prepared, evidence, one.credential)
+
+        return calls_made(prepare), calls_made(package)
+
+    # More than any cache of templates would hold.
+    count = 200
+    same, distinct = calls(["Oeiras"] * count), calls([f"Oeiras {number}" for number in range(count)])
+    assert all(more - less < 200 * count for more, less in zip(distinct, same, strict=True)), (same, distinct)
 
 
 def test_the_same_input_gives_the_same_bytes_in_threads(case: Case) -> None:
