@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from batchseal._native import base64, cpu, digest, scanner
-from batchseal.admission.ledger import Ledger
+from batchseal.admission.ledger import NOBODY, Ledger
 from batchseal.admission.working import WorkingMemory
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.interface import Memory
@@ -264,12 +264,14 @@ async def run_signer(settings: Settings, ready: int) -> None:
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
         log.warning("documents will be refused for their level", cause=problem)
-    revocation = Revocation.of(settings, RevocationAnswers(store.database))
+    ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
+    reserve = admission_of(settings, services, ledger, payloads).reserved
+    revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
     upstream = RemoteUpstream(settings, services, revocation=revocation)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool, instance, payloads = native_pool(settings), UUID(settings.instance), payload_store(settings)
-    ledger, upkeep = Ledger(settings.ledger_path), Upkeep(store.database, instance)
+    pool, instance = native_pool(settings), UUID(settings.instance)
+    upkeep = Upkeep(store.database, instance)
     sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
     rounds = Rounds(
         upkeep,
@@ -281,7 +283,6 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
     formats = formats_of(settings, WorkingMemory(ledger))
-    reserve = admission_of(settings, services, ledger, payloads).reserved
     queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
