@@ -32,6 +32,7 @@ from batchseal.errors import (
 )
 from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
+from batchseal.system.backoff import LONGEST_UNPROVEN_SECONDS
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import crl, ocsp
 from batchseal.upstream.certification_path import CertificationPaths, der_of
@@ -47,7 +48,7 @@ MAX_CRL_BYTES = 16 << 20
 CRL_COPIES, UNBOOKED_BYTES = 3, ocsp.MAX_ANSWER_BYTES
 # After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again too, since a
 # suspension may end, and a responder may not know a new certificate yet.
-FAILED_SECONDS, REVOKED_SECONDS, MOST_PAUSE_SECONDS = 15.0, 600.0, 600.0
+FAILED_SECONDS, REVOKED_SECONDS = 15.0, 600.0
 
 log = structlog.get_logger("upstream")
 
@@ -237,8 +238,7 @@ class Revocation:
 
     def _note_failure(self, key: bytes, problem: UpstreamError) -> None:
         is_revoked = isinstance(problem, CertificateRevoked)
-        # What a responder asks for comes unsigned over plain HTTP, so it is heeded up to a limit.
-        asked = min(problem.retry_after_seconds or 0.0, MOST_PAUSE_SECONDS)
+        asked = min(problem.retry_after_seconds or 0.0, LONGEST_UNPROVEN_SECONDS)
         pause = REVOKED_SECONDS if is_revoked else max(self._failed_seconds, asked)
         self._failed[key] = time.monotonic() + pause, problem
         if is_revoked:
