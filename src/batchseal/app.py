@@ -97,7 +97,7 @@ def limits_of(settings: Settings) -> "Limits":
 
 def formats_of(settings: Settings, memory: Memory) -> Formats:
     """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
-    return Formats(has_time_stamps=bool(settings.timestamp_urls), has_materials=True, memory=memory)
+    return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -262,7 +262,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await migrate(settings, store)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
-    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
+    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for their level", cause=problem)
     ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
     reserve = admission_of(settings, services, ledger, payloads).reserved

@@ -25,6 +25,7 @@ from batchseal.store.revocation_answers import StoredAnswer
 from batchseal.upstream.certification_path import CertificationPaths
 from batchseal.upstream.gathering import MOST_CERTIFICATES, MOST_RESPONDERS
 from batchseal.upstream.inquiry import Inquiry
+from batchseal.upstream.ocsp import CLOCK
 from batchseal.upstream.revocation import CRL_COPIES, MAX_CRL_BYTES, NothingKept, Revocation
 from batchseal.upstream.transport import Route
 from batchseal.upstream.trust import Roots
@@ -214,6 +215,18 @@ async def test_an_older_good_answer_does_not_outlive_a_revocation(house: House) 
     house.responder.away = {"ocsp", "crl"}
     with pytest.raises(MaterialUnavailable):
         await house.revocation().check(house.responder.chain)
+
+
+async def test_an_answer_without_an_end_is_not_kept_for_later_signatures(house: House) -> None:
+    house.responder.life = None
+    revocation = house.revocation()
+    await revocation.material([house.responder.chain])
+    await revocation.material([house.responder.chain])
+    assert house.responder.asked["ocsp"] == 1
+    house.clock.ahead = CLOCK
+    found = await revocation.material([house.responder.chain])
+    # The responder's clock stands still, so its answer is too old again, and a list counts in its place.
+    assert (house.responder.asked["ocsp"], len(found.ocsp_responses), len(found.crls)) == (2, 0, 2)
 
 
 async def test_a_list_is_asked_for_where_the_responder_is_away(house: House) -> None:
