@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from batchseal._native import base64, cpu, digest, scanner
-from batchseal.admission.ledger import Ledger
+from batchseal.admission.ledger import NOBODY, Ledger
 from batchseal.admission.working import WorkingMemory
 from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
 from batchseal.formats.interface import Memory
@@ -97,7 +97,7 @@ def limits_of(settings: Settings) -> "Limits":
 
 def formats_of(settings: Settings, memory: Memory) -> Formats:
     """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
-    return Formats(has_time_stamps=bool(settings.timestamp_urls), has_materials=True, memory=memory)
+    return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -262,14 +262,17 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await migrate(settings, store)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
-    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
+    for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for their level", cause=problem)
-    revocation = Revocation.of(settings, RevocationAnswers(store.database))
+    ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
+    admission = admission_of(settings, services, ledger, payloads)
+    reserve, budgets = admission.reserved, admission.budgets
+    revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
     upstream = RemoteUpstream(settings, services, revocation=revocation)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool, instance, payloads = native_pool(settings), UUID(settings.instance), payload_store(settings)
-    ledger, upkeep = Ledger(settings.ledger_path), Upkeep(store.database, instance)
+    pool, instance = native_pool(settings), UUID(settings.instance)
+    upkeep = Upkeep(store.database, instance)
     sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
     rounds = Rounds(
         upkeep,
@@ -280,8 +283,6 @@ async def run_signer(settings: Settings, ready: int) -> None:
         Retention.of(settings),
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    admission = admission_of(settings, services, ledger, payloads)
-    reserve, budgets = admission.reserved, admission.budgets
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
     queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)

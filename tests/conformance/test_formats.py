@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from asn1crypto import cms, core
 from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
 from tests.support.signing_keys import Signer, signer
+from tests.support.work import calls_made
 from tests.support.xml_documents import MOMENT, joined
 
 from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, Stretch
@@ -99,6 +101,32 @@ def test_lengths_are_what_was_said(case: Case, kind: str, level: Level) -> None:
         assert bool(document.suffix) is bool(document.media_type)
 
 
+def test_texts_of_each_documents_own_take_little_more_work(case: Case) -> None:
+    """What depends on the credential alone is made once, however many reasons and locations there are."""
+    one, content = signer("rsa"), case.contents[0]
+
+    def calls(texts: Sequence[str]) -> tuple[int, int]:
+        wanted = [replace(case.wanted(), reason=text, location=text) for text in texts]
+        originals = [(number, what, content) for number, what in enumerate(wanted)]
+
+        def prepare() -> list[Prepared | Refusal]:
+            return case.format.prepare(originals, one.credential, MOMENT)
+
+        ready = [(found, Evidence(one.sign(found.digest))) for found in prepare() if isinstance(found, Prepared)]
+        assert len(ready) == len(texts)
+
+        def package() -> None:
+            for prepared, evidence in ready:
+                case.format.package(content, prepared, evidence, one.credential)
+
+        return calls_made(prepare), calls_made(package)
+
+    # More than any cache of templates would hold.
+    count = 200
+    same, distinct = calls(["Oeiras"] * count), calls([f"Oeiras {number}" for number in range(count)])
+    assert all(more - less < 200 * count for more, less in zip(distinct, same, strict=True)), (same, distinct)
+
+
 def test_the_same_input_gives_the_same_bytes_in_threads(case: Case) -> None:
     one = signer("rsa")
     records = case.prepared(one)
@@ -148,14 +176,14 @@ def test_nothing_is_given_out_below_its_level(case: Case) -> None:
 
 @pytest.mark.parametrize("level", [Level.LT, Level.LTA])
 def test_a_level_that_is_not_offered_is_refused_by_name(case: Case, level: Level) -> None:
-    """PAdES does not offer it at all, the others where validation material can be had."""
-    refused = Formats(has_time_stamps=True).refusal(case.wanted(level))
+    """PAdES does not offer it at all, and nothing does without time stamps."""
+    refused = Formats(has_time_stamps=False).refusal(case.wanted(level))
     assert isinstance(refused, Refusal)
     assert refused.sign_error is SignError.CONFIGURATION_SIGN_ERROR
     assert "the name" not in refused.cause  # whoever shows the cause names the document
-    assert level.name in refused.cause
-    with_materials = Formats(has_time_stamps=True, has_materials=True).refusal(case.wanted(level))
-    assert (with_materials is None) is (case.format.name != "pades")
+    stamped = Formats(has_time_stamps=True).refusal(case.wanted(level))
+    assert (stamped is None) is (case.format.name != "pades")
+    assert stamped is None or level.name in stamped.cause
 
 
 def test_a_batch_of_all_formats_keeps_its_order() -> None:

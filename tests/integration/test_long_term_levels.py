@@ -63,7 +63,7 @@ class Door(Inquiry):
     async def ocsp(self, address: str, request: bytes) -> bytes:
         return b"" if self.is_closed else await super().ocsp(address, request)
 
-    async def file(self, address: str, max_bytes: int) -> bytes:
+    async def file(self, address: str, max_bytes: int, book: Any = None) -> bytes:
         if self.is_closed:
             raise MaterialUnavailable("nobody answers")
         return await super().file(address, max_bytes)

@@ -2,75 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tests.support.responder import Responder, responding
+from tests.support.asking import House
+from tests.support.responder import responding
 from tests.support.waiting import eventually
 
 from batchseal.errors import (
     CertificateRevoked,
     ConfigurationError,
-    DatabaseUnavailable,
     MaterialImpossible,
     MaterialUnavailable,
 )
 from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
-from batchseal.upstream.certification_path import CertificationPaths
-from batchseal.upstream.inquiry import Inquiry
+from batchseal.upstream.ocsp import CLOCK
 from batchseal.upstream.revocation import NothingKept, Revocation
-from batchseal.upstream.transport import Route
-from batchseal.upstream.trust import Roots
 
 HOUR = timedelta(hours=1)
-
-
-class Kept:
-    """The table, in memory."""
-
-    def __init__(self) -> None:
-        self.answers: dict[bytes, StoredAnswer] = {}
-        self.away = False
-
-    async def of(self, certificate: bytes) -> StoredAnswer | None:
-        if self.away:
-            raise DatabaseUnavailable("away")
-        return self.answers.get(certificate)
-
-    async def keep(self, certificate: bytes, answer: StoredAnswer) -> None:
-        if self.away:
-            raise DatabaseUnavailable("away")
-        self.answers[certificate] = answer
-
-    async def forget(self, certificate: bytes) -> None:
-        if self.away:
-            raise DatabaseUnavailable("away")
-        self.answers.pop(certificate, None)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-
-class House:
-    """A responder and who asks it, with an own clock."""
-
-    def __init__(self, responder: Responder, folder: Path) -> None:
-        self.responder, self.folder, self.kept, self.clock = responder, folder, Kept(), Clock()
-        (folder / "roots.pem").write_bytes(responder.root.public_bytes(Encoding.PEM))
-
-    def revocation(self, *, hosts: tuple[str, ...] = ("127.0.0.1",), kept: Kept | None = None, **more) -> Revocation:
-        inquiry = Inquiry(Route(), hosts)
-        paths = CertificationPaths(lambda: [Roots(str(self.folder / "roots.pem"))], inquiry)
-        return Revocation(inquiry, paths, kept or self.kept, now=self.clock, failed_seconds=0.0, **more)
 
 
 @pytest.fixture
@@ -207,6 +160,18 @@ async def test_an_older_good_answer_does_not_outlive_a_revocation(house: House) 
     house.responder.away = {"ocsp", "crl"}
     with pytest.raises(MaterialUnavailable):
         await house.revocation().check(house.responder.chain)
+
+
+async def test_an_answer_without_an_end_is_not_kept_for_later_signatures(house: House) -> None:
+    house.responder.life = None
+    revocation = house.revocation()
+    await revocation.material([house.responder.chain])
+    await revocation.material([house.responder.chain])
+    assert house.responder.asked["ocsp"] == 1
+    house.clock.ahead = CLOCK
+    found = await revocation.material([house.responder.chain])
+    # The responder's clock stands still, so its answer is too old again, and a list counts in its place.
+    assert (house.responder.asked["ocsp"], len(found.ocsp_responses), len(found.crls)) == (2, 0, 2)
 
 
 async def test_a_list_is_asked_for_where_the_responder_is_away(house: House) -> None:

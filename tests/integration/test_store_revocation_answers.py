@@ -18,6 +18,7 @@ async def test_an_answer_is_kept_until_it_is_forgotten(connect_store: Connect) -
     await answers.keep(b"b", other)
     await answers.forget(b"a")
     await answers.forget(b"c")
+    assert (await answers.size(b"a"), await answers.size(b"b")) == (0, 4)
     assert await answers.of(b"a") is None
     kept = await answers.of(b"b")
     assert kept is not None and (kept.kind, kept.content) == (2, b"list")

@@ -4,7 +4,8 @@ import pytest
 from tests.support.service import documents, multipart
 
 from batchseal.errors import InvalidRequest
-from batchseal.intake.multipart import MAX_PREAMBLE_BYTES, MultipartIntake
+from batchseal.intake.framing import MAX_PREAMBLE_BYTES
+from batchseal.intake.multipart import MultipartIntake
 from batchseal.intake.schema import Limits
 
 BODY, MEDIA_TYPE = multipart("cuts", documents(2, size_bytes=2_000))

@@ -69,7 +69,7 @@ async def running_parts(
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
-    formats = formats or Formats(has_time_stamps=upstream.stamps, has_materials=materials is not None)
+    formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     signing = Signing(

@@ -21,7 +21,8 @@ class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
     `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
-    `retry_after` is set. Answers last for `life`.
+    `retry_after` is set. Answers last for `life`. As long as `further_responders` lasts, each answer is by a new responder, about
+    whom somebody else must be asked.
     """
 
     def __init__(self, address: str) -> None:
@@ -33,9 +34,12 @@ class Responder:
         self.redirects = False
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
-        self.life = DAY
+        self.life: timedelta | None = DAY
         self.crl_entries = 0
         self.has_nocheck = True
+        self.says_length = True  # of lists
+        self.further_responders = 0
+        self.further: dict[int, x509.Certificate] = {}
         self.root, self.root_key = self.issue("Root", None, places="")
         self.middle, self.middle_key = self.issue("Middle", (self.root, self.root_key), places="crl", authority=True)
         self.seal, self.seal_key = self.issue("Seal", (self.middle, self.middle_key))
@@ -98,7 +102,10 @@ class Responder:
             serial = ocsp.load_der_ocsp_request(await request.read()).serial_number
             return web.Response(body=self.ocsp(serial), content_type="application/ocsp-response")
         if name.endswith(".crl"):
-            return web.Response(body=self.crl(name.removesuffix(".crl")), content_type="application/pkix-crl")
+            reply = web.Response(body=self.crl(name.removesuffix(".crl")), content_type="application/pkix-crl")
+            if not self.says_length:
+                reply.enable_chunked_encoding()
+            return reply
         if name.endswith(".cer"):
             found = {"Root": self.root, "Middle": self.middle}[name.removesuffix(".cer")]
             return web.Response(body=found.public_bytes(Encoding.DER), content_type="application/pkix-cert")
@@ -110,24 +117,38 @@ class Responder:
             status = ocsp.OCSPCertStatus.REVOKED
         if serial in self.unknown:
             status = ocsp.OCSPCertStatus.UNKNOWN
+        by, by_key = self.own, self.own_key
+        if self.further_responders > 0:
+            self.further_responders -= 1
+            by, by_key = self.further_one()
         revoked_at = now - HOUR if status is ocsp.OCSPCertStatus.REVOKED else None
         made = ocsp.OCSPResponseBuilder().add_response(
-            {self.seal.serial_number: self.seal, self.own.serial_number: self.own}[serial],
+            {self.seal.serial_number: self.seal, self.own.serial_number: self.own, **self.further}[serial],
             self.middle,
             hashes.SHA1(),
             status,
             now,
-            now + self.life,
+            None if self.life is None else now + self.life,
             revoked_at,
             None,
         )
-        made = made.responder_id(ocsp.OCSPResponderEncoding.HASH, self.own).certificates([self.own])
-        return made.sign(self.own_key, hashes.SHA256()).public_bytes(Encoding.DER)
+        made = made.responder_id(ocsp.OCSPResponderEncoding.HASH, by).certificates([by])
+        return made.sign(by_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+    def further_one(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """A new responder, about whose certificate somebody can be asked."""
+        name, has_nocheck = f"Responder {len(self.further)}", self.has_nocheck
+        self.has_nocheck = False
+        issuer = (self.middle, self.middle_key)
+        made, key = self.issue(name, issuer, places="ocsp", purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
+        self.has_nocheck = has_nocheck
+        self.further[made.serial_number] = made
+        return made, key
 
     def crl(self, issuer: str) -> bytes:
         certificate, key = (self.root, self.root_key) if issuer == "Root" else (self.middle, self.middle_key)
         now = datetime.now(UTC)
-        made = x509.CertificateRevocationListBuilder(certificate.subject, now, now + self.life)
+        made = x509.CertificateRevocationListBuilder(certificate.subject, now, now + (self.life or DAY))
         for serial in [*self.revoked, *range(1, self.crl_entries + 1)]:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - HOUR)
             made = made.add_revoked_certificate(entry.build())

@@ -1,12 +1,14 @@
 """Replies: errors as the contract defines them, JSON without the word `error`, and names in archives."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.work import calls_made
 
 from batchseal import errors
 from batchseal.api.archive import Names, safe
@@ -148,6 +150,49 @@ def test_names_in_an_archive_are_unique() -> None:
     made = [names.entry("r", name) for name in ("a.pdf", "A.pdf", "a.pdf", "a (2).pdf", "b")]
     assert len({name.casefold() for name in made}) == 5
     assert made[0] == "r.a.pdf"
+
+
+def test_equal_names_are_numbered_in_their_order() -> None:
+    names = Names()
+    wanted = ("a.pdf", "a (2).pdf", "A.pdf", "a (2).pdf", "a.pdf", "a (4).pdf")
+    assert [names.entry("r", name) for name in wanted] == [
+        "r.a.pdf",
+        "r.a (2).pdf",
+        "r.A (3).pdf",
+        "r.a (2) (2).pdf",
+        "r.a (4).pdf",
+        "r.a (4) (2).pdf",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name_of",
+    [
+        lambda number: "a.pdf",
+        lambda number: "A.pdf" if number % 2 else "a.pdf",
+        lambda number: f"a ({number // 2}).pdf" if number % 2 else "a.pdf",
+        lambda number: "a (2)" + " (2)" * (number % 3),
+        lambda number: f"a ({1000 - number}).pdf" if number < 1000 else "a.pdf",
+    ],
+)
+def test_the_work_for_names_in_an_archive_grows_with_their_number(name_of: Callable[[int], str]) -> None:
+    def name_all(count: int) -> None:
+        names = Names()
+        for number in range(count):
+            names.entry("r", name_of(number))
+
+    assert calls_made(lambda: name_all(2000)) < 20 * 2000
+
+
+@pytest.mark.parametrize("character", ["a", "\u00e9", "\U0001f600", "\u0316\u0301"])
+def test_the_work_for_a_long_name_does_not_grow_with_its_length(character: str) -> None:
+    assert calls_made(lambda: safe(character * 4000 + ".pdf")) < 30
+    assert safe(character * 4000 + ".pdf").endswith(".pdf")
+    assert 230 < len(safe(character * 4000 + ".pdf").encode()) <= 240
+
+
+def test_a_long_name_is_cut_as_its_composed_form() -> None:
+    assert safe("u\u0308\u0304" * 1000 + ".pdf") == "\u01d6" * 118 + ".pdf"
 
 
 @given(st.lists(st.integers(0, 5 * REPLY_PIECE_BYTES).map(lambda n: bytes([n % 251]) * n), max_size=6))

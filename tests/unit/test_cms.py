@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,8 +130,6 @@ def test_the_profile(signing: tuple[Key, Credential]) -> None:
 
 
 def test_other_digest_algorithms(signing: tuple[Key, Credential]) -> None:
-    from dataclasses import replace
-
     template = CmsTemplate(replace(signing[1], digest_algorithm="sha512"))
     der = template.signed_data(bytes(64), b"\x01" * 60)
     signer = cms.ContentInfo.load(der)["content"]["signer_infos"][0]
@@ -177,3 +176,32 @@ def test_the_reserved_region_is_filled_exactly(signing: tuple[Key, Credential]) 
 def test_a_chain_that_is_no_certificate_is_refused() -> None:
     with pytest.raises(CredentialUnusable):
         CmsTemplate(Credential("c", (b"\x30\x03\x02\x01\x01",), "rsa", 256, "sha256", bytes(32)))
+
+
+@pytest.mark.parametrize("digest_algorithm", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize(
+    "moment", [None, datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC)]
+)
+@pytest.mark.parametrize("location", ["", "Oeiras", "é" * 40, "x" * 300, "x" * 70_000])
+def test_the_attributes_hold_what_is_signed_with_the_document(
+    signing: tuple[Key, Credential], digest_algorithm: str, moment: datetime | None, location: str
+) -> None:
+    template = CmsTemplate(replace(signing[1], digest_algorithm=digest_algorithm), moment, location)
+    digest = hashlib.new(digest_algorithm, b"").digest()
+    token = template.signed_data(digest, b"s" * 70)
+    for timestamp in (b"", token):
+        der = template.signed_data(digest, b"s" * 70, timestamp)
+        read = cms.ContentInfo.load(der, strict=True)
+        (signer,) = read["content"]["signer_infos"]
+        attributes = {one["type"].native: one["values"][0] for one in signer["signed_attrs"]}
+        if moment is not None:
+            assert attributes["signing_time"].native == moment
+        if location:
+            assert attributes["1.2.840.113549.1.9.16.2.17"].dump().endswith(location.encode())
+        assert attributes["message_digest"].native == digest and signer["signature"].native == b"s" * 70
+        encodings = [one.dump() for one in signer["signed_attrs"]]
+        assert encodings == sorted(encodings)  # X.690 11.6
+        text = b"\x31" + signer["signed_attrs"].dump()[1:]
+        assert template.attributes_digest(digest) == hashlib.new(digest_algorithm, text).digest()
+        stamps = [one["values"][0].dump() for one in signer["unsigned_attrs"]] if timestamp else []
+        assert stamps == ([token] if timestamp else [])

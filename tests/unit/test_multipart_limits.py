@@ -5,7 +5,8 @@ import json
 import pytest
 
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
-from batchseal.intake.multipart import MAX_BOUNDARY_BYTES, MAX_OTHER_PARTS, MAX_PART_HEADERS, MultipartIntake
+from batchseal.intake.framing import MAX_PART_HEADERS
+from batchseal.intake.multipart import MAX_BOUNDARY_BYTES, MAX_OTHER_PARTS, MultipartIntake
 from batchseal.intake.schema import Limits
 
 LIMITS = Limits(max_documents=3)

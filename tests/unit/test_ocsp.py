@@ -13,7 +13,7 @@ from batchseal.errors import CertificateRevoked, MaterialUnavailable
 from batchseal.upstream import ocsp
 
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def issued(name, key, issuer=None, issuer_key=None, *, purposes=(), days=400):
@@ -83,8 +83,9 @@ def test_a_responder_that_the_issuer_has_named_belongs_to_the_material():
     assert good.until == NOW + HOUR
 
 
-def test_without_next_update_the_greatest_age_counts():
-    assert judged(answer(ends=None)).until == NOW - HOUR + DAY
+def test_without_next_update_it_counts_for_the_difference_of_clocks():
+    """Newer ones are there all the time, so it proves nothing of a later signature."""
+    assert judged(answer(begins=NOW - MINUTE, ends=None)).until == NOW - MINUTE + ocsp.CLOCK
 
 
 @pytest.mark.parametrize("status", [builder.OCSPCertStatus.REVOKED, builder.OCSPCertStatus.UNKNOWN])
@@ -114,6 +115,7 @@ TRY_LATER = builder.OCSPResponseBuilder.build_unsuccessful(builder.OCSPResponseS
         (answer(about=NEIGHBOUR), "about another certificate"),
         (answer(about=NEIGHBOUR, status=builder.OCSPCertStatus.REVOKED), "about another certificate"),
         (answer(begins=NOW - 3 * DAY, ends=NOW - DAY), "too old"),
+        (answer(ends=None), "too old"),
         (answer(begins=NOW - 3 * DAY, ends=NOW + DAY), "too old"),  # within its dates, but above the greatest age
         (answer(begins=NOW + HOUR, ends=NOW + DAY), "of the future"),
         (TRY_LATER.public_bytes(serialization.Encoding.DER), "answered try_later"),

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from tests.support.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
+from batchseal.errors import UpstreamRateLimited
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
 from batchseal.signer.queue import Pace, SigningQueue, result_of
 from batchseal.signer.work import Progress
 from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
 
 ROW = OperationRow(
     *(1, UUID(int=1), "A", "r", "d", Mode.SYNC, OperationStatus.PENDING_EXECUTION, datetime.now(UTC), None),
@@ -112,3 +115,50 @@ def test_a_result_with_much_evidence_is_read_by_the_worker() -> None:
     assert len(result[1]) == 100
     assert result_of(*ended(8000)) is None
     assert result_of(*ended(8000, [0])) is not None
+
+
+class Refusing:
+    """A `Signing` whose signing service asks for a pause."""
+
+    def __init__(self, asked_seconds: float) -> None:
+        self.asked_seconds = asked_seconds
+
+    async def run(self, claimed: ClaimedOperation, _: Caller) -> Progress:
+        raise UpstreamRateLimited("429", retry_after_seconds=self.asked_seconds)
+
+
+class Postponing(SlowStore):
+    """Notes for how long operations are postponed."""
+
+    def __init__(self, age: timedelta) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.row = replace(ROW, created_at=datetime.now(UTC) - age)
+        self.pauses: list[float] = []
+
+    async def claim_one(self, operation_id: int, _: float) -> ClaimedOperation:
+        return ClaimedOperation(replace(self.row, id=operation_id), 1, 0)
+
+    async def postpone(self, operation_id: int, fence: int, pause: float) -> None:
+        self.pauses.append(pause)
+
+
+@pytest.mark.parametrize(
+    ("asked_seconds", "patience_seconds", "age", "least", "most"),
+    [
+        (100.0, 86_400.0, timedelta(), 100, 100),
+        (86_400.0, 86_400.0, timedelta(), LONGEST_ASKED_SECONDS, LONGEST_ASKED_SECONDS),
+        (86_400.0, 600.0, timedelta(seconds=100), 400, 500),  # until patience ends
+        (86_400.0, 600.0, timedelta(seconds=599), 1, 1),  # never sooner than without having been asked
+    ],
+)
+async def test_nobody_can_ask_for_a_pause_that_outlasts_patience(
+    asked_seconds: float, patience_seconds: float, age: timedelta, least: float, most: float
+) -> None:
+    store = Postponing(age)
+    pace = Pace(patience_seconds=patience_seconds, between_tries=Backoff(1.0, 60.0))
+    queue = SigningQueue(store, None, Refusing(asked_seconds), pace=pace)  # type: ignore[arg-type]
+    await queue.wake(1, None)
+    await eventually(lambda: bool(store.pauses))
+    assert least <= store.pauses[0] <= most
+    await queue.stop(1)

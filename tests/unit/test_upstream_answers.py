@@ -19,9 +19,9 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamTransient,
 )
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.upstream.answers import (
     MAX_LIFETIME_SECONDS,
-    MAX_PAUSE_SECONDS,
     connection_error,
     lifetime_seconds,
     read_answer,
@@ -81,6 +81,8 @@ def test_what_a_server_repeats_of_a_request_stays_out_of_the_cause():
 
 def test_retry_after_in_both_forms():
     assert retry_after_seconds("7") == 7
+    assert retry_after_seconds("86400") == LONGEST_ASKED_SECONDS
+    assert retry_after_seconds(email.utils.formatdate(time.time() + 86400, usegmt=True)) == LONGEST_ASKED_SECONDS
     assert retry_after_seconds(None) is None and retry_after_seconds("soon") is None
     pause = retry_after_seconds(email.utils.formatdate(time.time() + 30, usegmt=True))
     assert pause is not None and 25 < pause <= 31
@@ -94,7 +96,7 @@ def test_retry_after_in_both_forms():
 )  # fmt: skip
 def test_any_retry_after_is_a_pause_that_can_be_waited_for_or_none(value):
     seconds = retry_after_seconds(value)
-    assert seconds is None or 0 <= seconds <= MAX_PAUSE_SECONDS
+    assert seconds is None or 0 <= seconds <= LONGEST_ASKED_SECONDS
     with pytest.raises(UpstreamTransient) as raised:
         read_answer("p", 503, {"Retry-After": value}, b"{}")
     assert raised.value.retry_after_seconds == seconds

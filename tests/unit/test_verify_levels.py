@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.unit.test_cades import wanted as cades_wanted
 from tests.unit.test_long_term import complete
 
 from batchseal import cli
+from batchseal.client.judges.material import MOST_RESPONDERS
+from batchseal.client.judges.revocation import CLOCK
 from batchseal.client.judges.verdicts import Verdict
 from batchseal.commands.verify import check_file, load_roots
 from batchseal.document import Credential, Description, Material
@@ -190,6 +193,20 @@ def with_checked_responder(pki: Pki, revoked: timedelta | None = None) -> Materi
     return pki.told([response, answer(responder, pki.middle, revoked=revoked)])
 
 
+def responders_in_a_row(pki: Pki, count: int) -> list[bytes]:
+    """The next one answers for each; the last one's issuer does."""
+    row = [pki.issued(f"Responder {number}", pki.middle, RIGHT, ASKED) for number in range(count)]
+    answers = [answer(one, pki.middle, responder=by) for one, by in pairwise([pki.leaf, *row])]
+    return [*answers, answer(row[-1], pki.middle)]
+
+
+def responders_in_a_circle(pki: Pki, count: int) -> list[bytes]:
+    """Each answers for all others, and nobody else answers for one of them."""
+    circle = [pki.issued(f"Responder {number}", pki.middle, RIGHT, ASKED) for number in range(count)]
+    answers = [answer(one, pki.middle, responder=by) for one in circle for by in circle if one is not by]
+    return [answer(pki.leaf, pki.middle, responder=circle[0]), *answers]
+
+
 def only(**scope: object) -> x509.IssuingDistributionPoint:
     """A list's scope."""
     flags = ("only_contains_user_certs", "only_contains_ca_certs", "only_contains_attribute_certs", "indirect_crl")
@@ -208,7 +225,13 @@ ENOUGH: dict[str, Tell] = {
     "a responder that was checked": with_checked_responder,
     "revoked after the time stamp": lambda pki: pki.told([answer(pki.leaf, pki.middle, revoked=HOUR)]),
     "given before the time stamp": lambda pki: pki.told([answer(pki.leaf, pki.middle, begins=-5 * HOUR)]),
-    "given before, without an end": lambda pki: pki.told([answer(pki.leaf, pki.middle, begins=-5 * HOUR, ends=None)]),
+    "given just before, without an end": lambda pki: pki.told(
+        [answer(pki.leaf, pki.middle, begins=-CLOCK / 2, ends=None)]
+    ),
+    "by as many responders in a row as may be": lambda pki: pki.told(responders_in_a_row(pki, MOST_RESPONDERS)),
+    "given afterwards, without an end": lambda pki: pki.told(
+        [answer(pki.leaf, pki.middle, begins=CLOCK / 2, ends=None)]
+    ),
     "a list about authorities only": lambda pki: pki.told(
         [answer(pki.leaf, pki.middle), answer(pki.authority, pki.root)],
         [crl(pki.root, extension=only(only_contains_ca_certs=True))],
@@ -249,8 +272,16 @@ LACKING: dict[str, tuple[Tell, str]] = {
         "the OCSP response about Seal does not count: it counted until",
     ),
     "too old, without an end": (
-        lambda pki: pki.told([answer(pki.leaf, pki.middle, begins=-2 * DAY, ends=None)]),
-        "the OCSP response about Seal does not count: it counted until",
+        lambda pki: pki.told([answer(pki.leaf, pki.middle, begins=-2 * CLOCK, ends=None)]),
+        "the OCSP response about Seal does not count: it was given before the time stamp",
+    ),
+    "responders without end": (
+        lambda pki: pki.told(responders_in_a_row(pki, MOST_RESPONDERS + 2)),
+        "too many responders answer for each other",
+    ),
+    "responders who all answer for each other": (
+        lambda pki: pki.told(responders_in_a_circle(pki, 9)),
+        "too many responders answer for each other",
     ),
     "a list that is too old": (
         lambda pki: pki.told(lists=[crl(pki.root, begins=-3 * DAY, ends=-DAY)]),

@@ -66,21 +66,32 @@ async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivere
 
 
 class Names:
-    """Makes entry names that are unique in one archive and safe on every file system."""
+    """Makes entry names that are unique in one archive and safe on every file system.
+
+    The work for all entries grows with their number, whatever their names are: the numbers of a name go on where they stopped,
+    and a name that stands in the way of a number is met once, since it can be the numbered form of one name only.
+    """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last number that was tried for a name
 
     def entry(self, external_reference: str, name: str) -> str:
         wanted = safe(f"{external_reference}.{name}")
-        stem, dot, extension = wanted.rpartition(".")
-        entry, number = wanted, 1
         # Compare without regard to case: on Windows and macOS, `A.pdf` would overwrite `a.pdf`.
-        while entry.casefold() in self._taken:
+        key = wanted.casefold()
+        if key not in self._taken:
+            self._taken.add(key)
+            return wanted
+        stem, dot, extension = wanted.rpartition(".")
+        number = self._numbers.get(key, 1)
+        while True:
             number += 1
             entry = f"{stem} ({number}){dot}{extension}"
-        self._taken.add(entry.casefold())
-        return entry
+            if (folded := entry.casefold()) not in self._taken:
+                self._numbers[key] = number
+                self._taken.add(folded)
+                return entry
 
 
 def safe(name: str) -> str:
@@ -89,11 +100,15 @@ def safe(name: str) -> str:
     Path separators and control characters become `_`; dots and spaces at both ends are removed. The name is cut to
     MAX_NAME_BYTES of UTF-8, and its extension is kept unless it has more than MAX_EXTENSION_CHARACTERS characters.
     """
-    name = unicodedata.normalize("NFC", UNSAFE.sub("_", name)).lstrip(". ").rstrip(". ")
+    name = UNSAFE.sub("_", name).strip(". ")
+    if len(name) > 3 * MAX_NAME_BYTES:
+        # No character that NFC makes of several has fewer bytes than two thirds of their number. The rest would be cut off
+        # below, after NFC has taken long for it: NFC sorts combining marks, in quadratic time.
+        name = name[: 2 * MAX_NAME_BYTES] + name[-MAX_NAME_BYTES // 2 :]
+    name = unicodedata.normalize("NFC", name).strip(". ")
     stem, dot, extension = name.rpartition(".")
     if len(extension) > MAX_EXTENSION_CHARACTERS:
         stem, dot, extension = name, "", ""
-    while len(name.encode()) > MAX_NAME_BYTES:
-        stem = stem[:-1]
-        name = stem + dot + extension
-    return name or "document"
+    end = dot + extension
+    stem = stem.encode()[: MAX_NAME_BYTES - len(end.encode())].decode(errors="ignore")
+    return stem + end or "document"

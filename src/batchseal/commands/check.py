@@ -85,7 +85,7 @@ async def check_configuration(settings: Settings) -> str:
     services = client_services(settings, strict=True)
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
-    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps, has_materials=True):
+    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         raise ConfigurationError("; ".join(problems))
     if services.present:
         return f"{len(services.ids())} client services in {settings.services_file}"

@@ -1,6 +1,7 @@
 """CMS SignedData (RFC 5652) for PAdES and CAdES, levels B-B and B-T, from a template per credential.
 
-asn1crypto builds the structures once for each credential and length of signature value; a document's CMS is then five byte
+asn1crypto builds once for each credential what depends on nothing else. The signing time and the location, which may be another
+one for every document, and the lengths around them are written beside that without a parser; a document's CMS is then five byte
 strings put together. Signed attributes: content-type, message-digest, signing-certificate-v2 (RFC 5035). CAdES needs
 signing-time too (ETSI EN 319 122-1 6.3), where PAdES must not have it: the signature dictionary's /M says it (EN 319 142-1 6.3).
 """
@@ -10,29 +11,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from asn1crypto import algos, cms, core, tsp, x509
+from asn1crypto import algos, cms, tsp, x509
 
 from batchseal.algorithms import DIGEST_BYTES, pss_parameters
 from batchseal.document import Credential
 from batchseal.errors import CredentialUnusable, ItemRejected
+from batchseal.formats.der import (
+    CONTEXT_0,
+    CONTEXT_1,
+    ID_SIGNED_DATA,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    children,
+    header,
+    signed_data,
+    tlv,
+    whole,
+)
 
 # The reserved room is this much longer than the longest CMS: a tool that signs again with a renewed chain may need a little more.
 SPARE_BYTES = 64
 
-# RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
-SET_OF_TAG = b"\x31"
-
-
-SIGNER_LOCATION = "1.2.840.113549.1.9.16.2.17"
-
-
-class SignerLocation(core.Sequence):  # type: ignore[misc]
-    """Where the signer says to be (ETSI EN 319 122-1 5.2.5)."""
-
-    _fields = [  # noqa: RUF012
-        ("country_name", x509.DirectoryString, {"explicit": 0, "optional": True}),
-        ("locality_name", x509.DirectoryString, {"explicit": 1, "optional": True}),
-    ]
+ID_MESSAGE_DIGEST = bytes.fromhex("06092a864886f70d010904")  # RFC 5652 11.2
+ID_SIGNING_TIME = bytes.fromhex("06092a864886f70d010905")  # RFC 5652 11.3
+ID_SIGNER_LOCATION = bytes.fromhex("060b2a864886f70d0109100211")  # ETSI EN 319 122-1 5.2.5
+ID_TIME_STAMP = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-signatureTimeStampToken, RFC 3161 appendix A
+UTF8_STRING, UTC_TIME, GENERALIZED_TIME = b"\x0c", b"\x17", b"\x18"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +64,64 @@ class Pieces:
         return b"".join((self.before, message_digest, self.between, signature, self.middle, timestamp, self.after))
 
 
+class CredentialParts:
+    """What of a CMS depends on the credential alone, in DER. Raises CredentialUnusable."""
+
+    def __init__(self, credential: Credential) -> None:
+        try:
+            data = signed_data(_with_empty_parts(credential).dump())
+            self.digest_bytes = DIGEST_BYTES[credential.digest_algorithm]
+        except (ValueError, KeyError) as problem:
+            raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
+        version, identity, digest_algorithm, attributes, signature_algorithm, _ = children(children(data[-1])[0])
+        # Of SignedData: version, digestAlgorithms, encapContentInfo, certificates. Of SignerInfo: version, sid, digestAlgorithm.
+        self.data = b"".join(data[:-1])
+        self.signer = version + identity + digest_algorithm
+        self.attributes = children(attributes)
+        self.signature_algorithm = signature_algorithm
+
+
 class CmsTemplate:
-    """Writes the CMS of any document that is signed with one credential. Immutable; safe in threads."""
+    """Writes the CMS of any document that is signed with one credential. Immutable; safe in threads.
+
+    Making one is cheap: it parses nothing, unless the credential is a new one.
+    """
 
     @classmethod
     def cached(cls, credential: Credential, signing_time: datetime | None = None, location: str = "") -> "CmsTemplate":
-        """The same template for the same arguments, however often it is asked for.
-
-        `signing_time` (UTC) and `location`, where they are given, become signed attributes.
-        """
+        """A template for these arguments. `signing_time` (UTC) and `location`, where they are given, become signed attributes."""
         return _template(credential, signing_time, location)
 
     def __init__(self, credential: Credential, signing_time: datetime | None = None, location: str = "") -> None:
-        try:
-            chain = [x509.Certificate.load(der) for der in credential.chain]
-            _ = [certificate.serial_number for certificate in chain]  # parsing is lazy: fail here, not later
-            digest_bytes = DIGEST_BYTES[credential.digest_algorithm]
-        except (ValueError, KeyError) as problem:
-            raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
         self.credential = credential
-        self._signing_time = signing_time
-        self._location = location
-        self._chain = chain
-        self._mark = bytes(range(256 - digest_bytes, 256))
-        attributes = self._attributes().dump()
-        at = attributes.index(self._mark)
-        self._attributes_before = SET_OF_TAG + attributes[1:at]
-        self._attributes_after = attributes[at + digest_bytes :]
+        self._parts = parts = _parts(credential)
+        digest = attribute(ID_MESSAGE_DIGEST, tlv(OCTET_STRING, bytes(parts.digest_bytes)))
+        attributes = [*parts.attributes, digest]
+        if signing_time is not None:
+            attributes.append(attribute(ID_SIGNING_TIME, time(signing_time)))
+        if location:
+            place = tlv(SEQUENCE, tlv(CONTEXT_1, tlv(UTF8_STRING, location.encode())))  # localityName
+            attributes.append(attribute(ID_SIGNER_LOCATION, place))
+        attributes.sort()  # X.690 11.6, and none of them has another one's type
+        at = attributes.index(digest)
+        # RFC 5652 5.4: the signature covers the attributes as an explicit SET OF, in the message they are [0] IMPLICIT.
+        self._attributes_bytes = sum(map(len, attributes))
+        self._before = b"".join(attributes[:at]) + digest[: -parts.digest_bytes]
+        self._after = b"".join(attributes[at + 1 :])
+        self._attributes_before = header(SET, self._attributes_bytes) + self._before
+        # The lengths of the contents that do not depend on the document: of SignedData without SignerInfos, and of SignerInfo
+        # without the signature value and what follows it.
+        self.data_bytes = len(parts.data)
+        self.signer_bytes = len(parts.signer) + whole(self._attributes_bytes) + len(parts.signature_algorithm)
         self._pieces: dict[tuple[int, int], Pieces] = {}
         self.contents_bytes = (
-            len(self.signed_data(bytes(digest_bytes), bytes(credential.signature_bytes))) + SPARE_BYTES
+            len(self.signed_data(bytes(parts.digest_bytes), bytes(credential.signature_bytes))) + SPARE_BYTES
         )
 
     def attributes_digest(self, message_digest: bytes) -> bytes:
         """Digest of the DER signed attributes: what is signed upstream. `message_digest` is that of the ByteRange."""
         digest = hashlib.new(self.credential.digest_algorithm, self._attributes_before)
-        digest.update(message_digest + self._attributes_after)
+        digest.update(message_digest + self._after)
         return digest.digest()
 
     def signed_data(self, message_digest: bytes, signature: bytes, timestamp: bytes = b"") -> bytes:
@@ -107,64 +134,81 @@ class CmsTemplate:
         lengths = len(signature), len(timestamp)
         pieces = self._pieces.get(lengths)
         if pieces is None:
-            pieces = self._pieces[lengths] = self._build(len(signature), timestamp)
+            pieces = self._pieces[lengths] = self._build(*lengths)
         return pieces.around(message_digest, signature, timestamp)
 
-    def _attributes(self) -> cms.CMSAttributes:
-        algorithm = self.credential.digest_algorithm
-        certificate = {"cert_hash": hashlib.new(algorithm, self.credential.chain[0]).digest()}
-        if algorithm != "sha256":  # the default is left out, as DER wants
-            certificate["hash_algorithm"] = algos.DigestAlgorithm({"algorithm": algorithm})
-        signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2(certificate)]})
-        attributes = [
-            cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
-            cms.CMSAttribute({"type": "message_digest", "values": [self._mark]}),
-            cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
-        ]
-        if self._signing_time is not None:
-            # RFC 5652 11.3: UTCTime until 2049, GeneralizedTime from then on.
-            name = "utc_time" if self._signing_time.year < 2050 else "generalized_time"
-            moment = cms.Time({name: self._signing_time.replace(microsecond=0)})
-            attributes.append(cms.CMSAttribute({"type": "signing_time", "values": [moment]}))
-        if self._location:
-            place = SignerLocation({"locality_name": x509.DirectoryString({"utf8_string": self._location})})
-            attributes.append(cms.CMSAttribute({"type": SIGNER_LOCATION, "values": [core.Any(place)]}))
-        return cms.CMSAttributes(attributes)
+    def _build(self, signature_bytes: int, timestamp_bytes: int) -> Pieces:
+        parts, unsigned, unsigned_bytes = self._parts, b"", 0
+        if timestamp_bytes:
+            kind = ID_TIME_STAMP + header(SET, timestamp_bytes)
+            one = header(SEQUENCE, len(kind) + timestamp_bytes) + kind
+            unsigned = header(CONTEXT_1, len(one) + timestamp_bytes) + one
+            unsigned_bytes = len(unsigned) + timestamp_bytes
+        signer_bytes = self.signer_bytes + whole(signature_bytes) + unsigned_bytes
+        signer = header(SEQUENCE, signer_bytes) + parts.signer + header(CONTEXT_0, self._attributes_bytes)
+        data_bytes = len(parts.data) + whole(whole(signer_bytes))
+        explicit = header(CONTEXT_0, whole(data_bytes)) + header(SEQUENCE, data_bytes)
+        outside = header(SEQUENCE, len(ID_SIGNED_DATA) + whole(whole(data_bytes))) + ID_SIGNED_DATA + explicit
+        before = outside + parts.data + header(SET, whole(signer_bytes)) + signer + self._before
+        between = self._after + parts.signature_algorithm + header(OCTET_STRING, signature_bytes)
+        return Pieces(before, between, unsigned, b"")
 
-    def _build(self, signature_bytes: int, timestamp: bytes) -> Pieces:
-        mark = b"\xee" * signature_bytes
-        algorithm, leaf = self.credential.digest_algorithm, self._chain[0]
-        signature_algorithm: dict[str, object] = {
-            "algorithm": {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[self.credential.key_type]
+
+def attribute(kind: bytes, value: bytes) -> bytes:
+    """An Attribute with one value (RFC 5652 5.3)."""
+    return tlv(SEQUENCE, kind, tlv(SET, value))
+
+
+def time(moment: datetime) -> bytes:
+    """A signing time. RFC 5652 11.3: UTCTime until 2049, GeneralizedTime from then on."""
+    if moment.year < 2050:
+        return tlv(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
+    return tlv(GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode())
+
+
+def _with_empty_parts(credential: Credential) -> cms.ContentInfo:
+    """The CMS of a credential, of whose parts those are empty that depend on the document."""
+    chain = [x509.Certificate.load(der) for der in credential.chain]
+    _ = [certificate.serial_number for certificate in chain]  # parsing is lazy: fail here, not later
+    algorithm, leaf = credential.digest_algorithm, chain[0]
+    certificate: dict[str, object] = {"cert_hash": hashlib.new(algorithm, credential.chain[0]).digest()}
+    if algorithm != "sha256":  # the default is left out, as DER wants
+        certificate["hash_algorithm"] = algos.DigestAlgorithm({"algorithm": algorithm})
+    signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2(certificate)]})
+    signature_algorithm: dict[str, object] = {
+        "algorithm": {"ec": f"{algorithm}_ecdsa", "rsa": f"{algorithm}_rsa"}[credential.key_type]
+    }
+    if credential.scheme == "pss":  # RFC 4056 3
+        signature_algorithm = {"algorithm": "rsassa_pss", "parameters": pss_parameters(algorithm)}
+    signer = cms.SignerInfo(
+        {
+            "version": "v1",
+            "sid": cms.SignerIdentifier(
+                {"issuer_and_serial_number": {"issuer": leaf.issuer, "serial_number": leaf.serial_number}}
+            ),
+            "digest_algorithm": {"algorithm": algorithm},
+            "signed_attrs": cms.CMSAttributes(
+                [
+                    cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
+                    cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
+                ]
+            ),
+            "signature_algorithm": signature_algorithm,
+            "signature": b"",
         }
-        if self.credential.scheme == "pss":  # RFC 4056 3
-            signature_algorithm = {"algorithm": "rsassa_pss", "parameters": pss_parameters(algorithm)}
-        signer = cms.SignerInfo(
-            {
-                "version": "v1",
-                "sid": cms.SignerIdentifier(
-                    {"issuer_and_serial_number": {"issuer": leaf.issuer, "serial_number": leaf.serial_number}}
-                ),
-                "digest_algorithm": {"algorithm": algorithm},
-                "signed_attrs": self._attributes(),
-                "signature_algorithm": signature_algorithm,
-                "signature": mark,
-            }
-        )
-        if timestamp:
-            token = cms.ContentInfo.load(timestamp)
-            signer["unsigned_attrs"] = [{"type": "signature_time_stamp_token", "values": [token]}]
-        signed = cms.SignedData(
-            {
-                "version": "v1",
-                "digest_algorithms": [{"algorithm": algorithm}],
-                "encap_content_info": {"content_type": "data"},
-                "certificates": self._chain,
-                "signer_infos": [signer],
-            }
-        )
-        der = cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump()
-        return Pieces.of(der, self._mark, mark, timestamp)
+    )
+    signed = cms.SignedData(
+        {
+            "version": "v1",
+            "digest_algorithms": [{"algorithm": algorithm}],
+            "encap_content_info": {"content_type": "data"},
+            "certificates": chain,
+            "signer_infos": [signer],
+        }
+    )
+    return cms.ContentInfo({"content_type": "signed_data", "content": signed})
 
 
+_parts = lru_cache(maxsize=64)(CredentialParts)
+# Saves the little that a template costs where a whole operation has the same one.
 _template = lru_cache(maxsize=64)(CmsTemplate)

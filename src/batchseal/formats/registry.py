@@ -36,7 +36,7 @@ ALL: tuple[SignatureFormat, ...] = (
 class Formats:
     """Finds the format of a request, and of a stored record. `has_time_stamps`: a time stamp authority is configured.
 
-    `has_materials`: validation material can be had. Documents that need more memory than usual take it from `memory`.
+    Documents that need more memory than usual take it from `memory`.
     """
 
     def __init__(
@@ -44,14 +44,12 @@ class Formats:
         formats: Sequence[SignatureFormat] | None = None,
         *,
         has_time_stamps: bool,
-        has_materials: bool = False,
         memory: Memory = unbooked,
     ) -> None:
         formats = ALL if formats is None else formats
         self._by_name = {one.name: one for one in formats}
         self._by_request = {request: one for one in formats for request in one.signs}
         self._has_time_stamps = has_time_stamps
-        self._has_materials = has_materials
         self._memory = memory
 
     def named(self, name: str) -> SignatureFormat:
@@ -76,8 +74,6 @@ class Formats:
         """The same for a document that has been prepared already, since when the configuration may have changed."""
         if level > Level.B and not self._has_time_stamps:
             return not_offered("time stamps are not set up (--timestamp-urls)")
-        if level > Level.T and not self._has_materials:
-            return not_offered(f"level {level.name} needs validation material, which is not set up here")
         return None
 
     def prepare(

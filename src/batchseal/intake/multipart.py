@@ -1,14 +1,14 @@
 """Step 1, receive, for a multipart body, read as it arrives: the parts `files` (repeated) and `signRequest`, in either order."""
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from batchseal._native.scanner import RequestScanner
 from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import InvalidRequest, TooLarge
+from batchseal.intake.framing import Framing, Parts
 from batchseal.intake.json_body import request_facts, usable_reference
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff
@@ -19,18 +19,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_REQUEST_PART_BYTES = 32 << 20
-MAX_PART_HEADERS = 16
-MAX_PART_HEADER_BYTES = 4096
 # RFC 2046 5.1.1: "boundary delimiters must be no longer than 70 characters, not counting the two leading hyphens".
 MAX_BOUNDARY_BYTES = 70
 # Parts with other names are ignored, but each takes as long as a small document.
 MAX_OTHER_PARTS = 100
-# RFC 2046 5.1.1 allows a preamble before the first boundary. Clients in use do not send one.
-MAX_PREAMBLE_BYTES = 4096
+# A header with parameters is taken apart by the package in a time that grows with its semicolons, those in quotes included.
+MAX_SEMICOLONS = 32
 
 _requests = Reader(MultipartRequest)
-# The parser logs a line for each malformed body. Its sender is told the same, and could fill the log with it.
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class MultipartIntake:
@@ -42,7 +38,7 @@ class MultipartIntake:
     """
 
     def __init__(self, limits: Limits, media_type: str, defaults: SignatureDefaults = NO_DEFAULTS) -> None:
-        kind, options = parse_options_header(media_type)
+        kind, options = value_and_parameters(media_type.encode("latin-1", "replace"))
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
             raise InvalidRequest("Content-Type must be multipart/form-data with a boundary")
@@ -55,55 +51,18 @@ class MultipartIntake:
         self._request: MultipartRequest | None = None
         self._part = bytearray()
         self._part_name = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._field, self._value = bytearray(), bytearray()
         self._other_parts = 0
-        self._parsed_bytes = 0  # of the body before the piece that is being parsed
         self._ended = False
-        self._opening = b"--" + boundary
-        self._preamble: bytes | None = b""
-        self._parser = MultipartParser(
+        self._framing = Framing(
             boundary,
-            {
-                "on_part_begin": self._part_begin,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._part_data,
-                "on_part_end": self._part_end,
-                "on_end": self._end,
-            },
-            # The limits here are reached first, so that the refusal names what is too long.
-            max_header_count=MAX_PART_HEADERS + 1,
-            max_header_size=2 * MAX_PART_HEADER_BYTES,
+            Parts(self._part_begin, self._headers_finished, self._part_data, self._part_end, self._end),
         )
 
     def feed(self, chunk: "Buffer") -> list[ReceivedDocument]:
         """Takes the next piece of the body and returns the files that it completes, in their order. Raises ApiError."""
-        data = bytes(chunk)
-        if self._preamble is not None:
-            data = self._behind_preamble(self._preamble + data)
-        try:
-            self._parser.write(data)
-        except ValueError as problem:
-            at = self._parsed_bytes + max(0, getattr(problem, "offset", 0))
-            raise InvalidRequest(f"the framing of the multipart body is wrong at about byte {at}") from None
-        self._parsed_bytes += len(data)
+        self._framing.feed(bytes(chunk))
         documents, self._documents = self._documents, []
         return documents
-
-    def _behind_preamble(self, data: bytes) -> bytes:
-        """Returns `data` from the first boundary on, or b"" if the boundary has not arrived yet.
-
-        The parser skips a preamble too, but only if the boundary arrives in the same piece.
-        """
-        at = 0 if data.startswith(self._opening) else data.find(b"\n" + self._opening) + 1
-        found = at > 0 or data.startswith(self._opening)
-        if at > MAX_PREAMBLE_BYTES or (not found and len(data) > MAX_PREAMBLE_BYTES + len(self._opening)):
-            raise InvalidRequest("the multipart body does not begin with its boundary")
-        self._preamble = None if found else data
-        return data[at:] if found else b""
 
     @property
     def documents_began(self) -> bool:
@@ -134,29 +93,13 @@ class MultipartIntake:
         entry = self._request.documents[ordinal]
         return describe(entry, place, self._limits, self._sniffed[ordinal], self._defaults)
 
-    # --- the parser's callbacks -----------------------------------------------------------------------------------
+    # --- what the framing calls -----------------------------------------------------------------------------------
 
     def _part_begin(self) -> None:
-        self._headers, self._part, self._part_name = {}, bytearray(), b""
+        self._part, self._part_name = bytearray(), b""
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-        self._bound_header()
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._bound_header()
-
-    def _bound_header(self) -> None:
-        if len(self._field) + len(self._value) > MAX_PART_HEADER_BYTES or len(self._headers) >= MAX_PART_HEADERS:
-            raise TooLarge("the headers of a part are too long")
-
-    def _header_end(self) -> None:
-        self._headers[bytes(self._field).lower()] = bytes(self._value)
-        self._field, self._value = bytearray(), bytearray()
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+    def _headers_finished(self, headers: dict[bytes, bytes]) -> None:
+        _, options = value_and_parameters(headers.get(b"content-disposition", b""))
         self._part_name = options.get(b"name", b"")
         if self._part_name == b"files" and len(self._sniffed) >= self._limits.max_documents:
             raise TooLarge(f"there are more than {self._limits.max_documents} documents")
@@ -165,18 +108,18 @@ class MultipartIntake:
             if self._other_parts > MAX_OTHER_PARTS:
                 raise TooLarge(f"there are more than {MAX_OTHER_PARTS} parts that are neither files nor signRequest")
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
+    def _part_data(self, data: memoryview) -> None:
         if self._part_name == b"files":
-            if len(self._part) + end - start > self._limits.max_document_bytes:
+            if len(self._part) + len(data) > self._limits.max_document_bytes:
                 raise TooLarge(
                     f"documents[{len(self._sniffed)}] is larger than the limit of {self._limits.max_document_bytes} bytes"
                 )
         elif self._part_name == b"signRequest":
-            if len(self._part) + end - start > MAX_REQUEST_PART_BYTES:
+            if len(self._part) + len(data) > MAX_REQUEST_PART_BYTES:
                 raise TooLarge(f"signRequest is larger than {MAX_REQUEST_PART_BYTES} bytes")
         else:
             return  # Unknown parts are ignored, like unknown keys in JSON.
-        self._part += memoryview(data)[start:end]
+        self._part += data
 
     def _part_end(self) -> None:
         if self._part_name == b"signRequest":
@@ -210,3 +153,10 @@ class MultipartIntake:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def value_and_parameters(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """The value of a header in lower case, and its parameters by name (RFC 2183 2). Raises InvalidRequest for too many."""
+    if header.count(b";") > MAX_SEMICOLONS:
+        raise InvalidRequest(f"a header with parameters has more than {MAX_SEMICOLONS} semicolons")
+    return parse_options_header(header)

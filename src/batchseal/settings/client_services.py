@@ -225,13 +225,10 @@ def join(config: Entries, own: Entries) -> dict[str, ClientService]:
     return {name: ClientService(name, **{**entry, **own.get(name, {})}) for name, entry in config.items()}
 
 
-def unreachable_levels(
-    signature_level: str, services: Iterable[ClientService], *, has_time_stamps: bool, has_materials: bool = False
-) -> list[str]:
+def unreachable_levels(signature_level: str, services: Iterable[ClientService], *, has_time_stamps: bool) -> list[str]:
     """For each level that the configuration asks for and no signature can have, why its documents will be refused.
 
-    `signature_level` is that of `--signature-level`; `has_time_stamps`: a time stamp authority is configured;
-    `has_materials`: validation material can be had.
+    `signature_level` is that of `--signature-level`; `has_time_stamps`: a time stamp authority is configured.
     """
     asked = {"--signature-level": Level[signature_level]}
     asked |= {f"client service {one.id}": one.signature.level for one in services if one.active}
@@ -239,8 +236,6 @@ def unreachable_levels(
     for who, level in asked.items():
         if level > Level.B and not has_time_stamps:
             problems.append(f"{who} asks for level {level.name}, but time stamps are not set up (--timestamp-urls)")
-        elif level > Level.T and not has_materials:
-            problems.append(f"{who} asks for level {level.name}, but validation material is not set up here")
     return problems
 
 

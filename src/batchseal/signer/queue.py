@@ -36,7 +36,7 @@ from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
-from batchseal.system.backoff import Backoff
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
 from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
@@ -59,7 +59,6 @@ class Pace:
     look_seconds: float = 2.0
     lease_seconds: float = 30.0
     between_tries: Backoff = Backoff(1.0, 60.0)  # that failed for the whole operation
-    longest_asked_pause_seconds: float = 3600.0
     # After this long with a signing service that is away, documents are given up untried.
     patience_seconds: float = 86_400.0
     unexpected_failures: int = 5  # of one operation, before it is given up
@@ -280,7 +279,7 @@ class SigningQueue:
         self._endings.finished(row.id, result)
 
     def _is_patient(self, row: OperationRow) -> bool:
-        return (datetime.now(UTC) - row.created_at).total_seconds() < self._pace.patience_seconds
+        return age_seconds(row) < self._pace.patience_seconds
 
     async def _leave_open(self, claimed: ClaimedOperation, progress: Progress) -> None:
         """Some documents have tries left: another run follows, unless this has been going on for too long."""
@@ -291,9 +290,10 @@ class SigningQueue:
             await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
 
     async def _postpone(self, claimed: ClaimedOperation, asked_seconds: float, cause: str) -> None:
-        """EXECUTION_ERROR until the next run."""
+        """EXECUTION_ERROR until the next run. Nobody can ask for a pause that outlasts our patience."""
+        left = self._pace.patience_seconds - age_seconds(claimed.row)
         pause = self._pace.between_tries.pause_seconds(claimed.tries + 1)
-        pause = min(max(pause, asked_seconds), self._pace.longest_asked_pause_seconds)
+        pause = max(pause, min(asked_seconds, LONGEST_ASKED_SECONDS, left))
         log.warning("an operation is tried again", operation=claimed.row.id, cause=cause, pause_seconds=pause)
         with contextlib.suppress(DatabaseUnavailable):
             await self._store.postpone(claimed.row.id, claimed.fence, pause)
@@ -312,6 +312,10 @@ class SigningQueue:
                 self._finished(row, ended.failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)
+
+
+def age_seconds(row: OperationRow) -> float:
+    return (datetime.now(UTC) - row.created_at).total_seconds()
 
 
 def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:

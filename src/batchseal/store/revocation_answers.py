@@ -23,6 +23,11 @@ class RevocationAnswers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def size(self, certificate: bytes) -> int:
+        """The bytes of the answer that `of` would return; 0 if there is none."""
+        async with self._database.connection() as connection:
+            return int(await connection.fetchval(QUERIES["revocation_answer_bytes"], certificate) or 0)
+
     async def of(self, certificate: bytes) -> StoredAnswer | None:
         """The last answer, or None if there is none that still counts."""
         async with self._database.connection() as connection:

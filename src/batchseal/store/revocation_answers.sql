@@ -13,3 +13,7 @@ WHERE kept.until < excluded.until;
 -- name: forget_revocation_answer
 -- Removes what was said of a certificate: it was revoked since.
 DELETE FROM revocation_answers WHERE certificate = $1;
+
+-- name: revocation_answer_bytes
+-- How long the answer is that still counts, without reading it.
+SELECT octet_length(content) FROM revocation_answers WHERE certificate = $1 AND until > now();

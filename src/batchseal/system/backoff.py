@@ -3,6 +3,11 @@
 import math
 from dataclasses import dataclass
 
+# The longest pause that another service may ask for (Retry-After), and that of one whose answers nobody vouches for, since they
+# come over plain HTTP: whoever is on the way may have written them. Signing services may ask for more because each further call
+# costs a document one of its tries.
+LONGEST_ASKED_SECONDS, LONGEST_UNPROVEN_SECONDS = 3600.0, 600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:

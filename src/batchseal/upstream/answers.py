@@ -29,12 +29,13 @@ from batchseal.errors import (
     UpstreamRateLimited,
     UpstreamTransient,
 )
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 
 log = structlog.get_logger("upstream")
 
 CAUSE_CHARACTERS = 200
-# Longer pauses and lifetimes than these are taken for as long as these.
-MAX_PAUSE_SECONDS, MAX_LIFETIME_SECONDS = 86_400.0, 10 * 366 * 86_400.0
+# A longer lifetime is taken for as long as this.
+MAX_LIFETIME_SECONDS = 10 * 366 * 86_400.0
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # RFC 8259 8.1: a reader of JSON may ignore it
 MAX_PLAIN_BYTES = 1000  # of an error in plain text: only so much is searched for known words
 
@@ -152,7 +153,7 @@ def error_of_answer(
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """The pause that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date), at most MAX_PAUSE_SECONDS.
+    """The pause that a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date), at most LONGEST_ASKED_SECONDS.
 
     None if it names none that can be read.
     """
@@ -162,7 +163,7 @@ def retry_after_seconds(value: str | None) -> float | None:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, OverflowError, TypeError):
         return None
-    return None if seconds is None else min(max(0.0, seconds), MAX_PAUSE_SECONDS)
+    return None if seconds is None else min(max(0.0, seconds), LONGEST_ASKED_SECONDS)
 
 
 def lifetime_seconds(value: Any, default: float) -> float:

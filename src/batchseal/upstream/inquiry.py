@@ -4,7 +4,7 @@ Owns the limits of such a request, and that private hosts are asked only where t
 what an answer means to `ocsp`, `crl` and `certification_path`.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from batchseal.errors import MaterialUnavailable, UpstreamError
@@ -33,11 +33,14 @@ class Inquiry:
         finally:
             await transport.close()
 
-    async def file(self, address: str, max_bytes: int) -> bytes:
-        """What is published at an address. Raises MaterialUnavailable, also for more than `max_bytes`."""
+    async def file(self, address: str, max_bytes: int, book: Callable[[int], Awaitable[None]] | None = None) -> bytes:
+        """What is published at an address. Raises MaterialUnavailable, also for more than `max_bytes`.
+
+        `book` is awaited with the number of bytes that may come, before they do.
+        """
         transport = self._transport(address)
         try:
-            return await transport.fetch(FILE_SECONDS, max_bytes)
+            return await transport.fetch(FILE_SECONDS, max_bytes, book)
         except UpstreamError as problem:
             raise unavailable(address, problem) from None
         finally:

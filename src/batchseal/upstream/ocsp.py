@@ -56,7 +56,7 @@ def judge(
     """What an OCSPResponse says of `certificate`. CPU-bound.
 
     Raises CertificateRevoked if it is revoked, or if the responder says that it does not know it. Raises MaterialUnavailable for
-    an answer that does not count. An answer counts until its nextUpdate or until it is `max_age` old, whichever comes first.
+    an answer that does not count. How long it does, `counts_until` says.
     """
     name = certificate.subject.rfc4514_string()
     if len(data) > MAX_ANSWER_BYTES:
@@ -148,7 +148,16 @@ def _until(single: Any, produced: datetime, now: datetime, max_age: timedelta) -
     begins, ends = single["this_update"].native, single["next_update"].native
     if max(begins, produced) > now + CLOCK:
         raise MaterialUnavailable(f"the OCSP answer is of the future ({begins})")
-    until: datetime = begins + max_age if ends is None else min(ends, begins + max_age)
+    until = counts_until(begins, ends, max_age)
     if until <= now:
         raise MaterialUnavailable(f"the OCSP answer is too old: it counted until {until}")
     return until
+
+
+def counts_until(begins: datetime, ends: datetime | None, max_age: timedelta) -> datetime:
+    """When an answer or a list ceases to count: at its nextUpdate or when it is `max_age` old, whichever comes first.
+
+    Without a nextUpdate there are newer ones all the time (RFC 6960 4.2.2.1). A verifier takes such an answer only for a
+    signature that is not later, so it counts no longer than clocks may differ.
+    """
+    return begins + min(max_age, CLOCK) if ends is None else min(ends, begins + max_age)

@@ -3,16 +3,17 @@
 Owns the answers: each certificate is asked about once while its answer counts, however many wait for it, and again in the
 background when half of that time is over. Answers are kept in the database for all instances, and verified anew when they are
 read from there. A responder is asked first (`ocsp`), then lists of revoked certificates (`crl`), and only about certificates that
-lead to a trusted root (`certification_path`). Leaves requests to `inquiry`.
+lead to a trusted root (`certification_path`). The memory of long lists is booked before they are read. Leaves requests to
+`inquiry`, and what belongs to the material to `gathering`.
 """
 
 import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -26,56 +27,51 @@ from batchseal.errors import (
     DatabaseUnavailable,
     MaterialImpossible,
     MaterialUnavailable,
+    NoRoom,
     UpstreamError,
 )
 from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
+from batchseal.system.backoff import LONGEST_UNPROVEN_SECONDS
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import crl, ocsp
 from batchseal.upstream.certification_path import CertificationPaths, der_of
+from batchseal.upstream.gathering import Gathering, Kind, Status
 from batchseal.upstream.inquiry import Inquiry
 from batchseal.upstream.places import places_of
 from batchseal.upstream.transport import route_of
 from batchseal.upstream.trust import Roots, roots_of, signer_roots_of
 
-# A list is in memory as a whole while it is judged.
 MAX_CRL_BYTES = 16 << 20
+# A list is in memory several times: in pieces and whole while it comes, then whole and what is signed in it, or in a message to
+# the database. Shorter answers, as those of OCSP responders are, need not be booked.
+CRL_COPIES, UNBOOKED_BYTES = 3, ocsp.MAX_ANSWER_BYTES
 # After a failure nobody is asked about the certificate for so long. One that was found revoked is asked about again too, since a
 # suspension may end, and a responder may not know a new certificate yet.
-FAILED_SECONDS, REVOKED_SECONDS, MOST_PAUSE_SECONDS = 15.0, 600.0, 600.0
+FAILED_SECONDS, REVOKED_SECONDS = 15.0, 600.0
 
 log = structlog.get_logger("upstream")
 
 
+# Holds so many bytes of memory during the block. Raises NoRoom.
+Reserve = Callable[[int], AbstractAsyncContextManager[None]]
+
+
+def unbounded(memory_bytes: int) -> AbstractAsyncContextManager[None]:
+    """A `Reserve` where nobody counts memory."""
+    return nullcontext()
+
+
 class Answers(Protocol):
     """Where answers are kept (store/revocation_answers.py)."""
+
+    async def size(self, certificate: bytes) -> int: ...
 
     async def of(self, certificate: bytes) -> StoredAnswer | None: ...
 
     async def keep(self, certificate: bytes, answer: StoredAnswer) -> None: ...
 
     async def forget(self, certificate: bytes) -> None: ...
-
-
-class Kind(IntEnum):
-    """The values stand in the database."""
-
-    OCSP = 1
-    CRL = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """An answer that a certificate was not revoked. `responder` is the certificate (DER) of its signer, None for the issuer."""
-
-    kind: Kind
-    content: bytes
-    fetched_at: datetime
-    until: datetime
-    responder: bytes | None = None
-
-    def is_half_over(self, now: datetime) -> bool:
-        return now >= self.fetched_at + (self.until - self.fetched_at) / 2
 
 
 class Revocation:
@@ -94,6 +90,7 @@ class Revocation:
         crl_embed_bytes: int = 256 << 10,
         failed_seconds: float = FAILED_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        reserve: Reserve = unbounded,
     ) -> None:
         self._inquiry = inquiry
         self._paths = paths
@@ -102,13 +99,14 @@ class Revocation:
         self._crl_embed_bytes = crl_embed_bytes
         self._failed_seconds = failed_seconds
         self._now = now
+        self._reserve = reserve
         self._known: dict[bytes, Status] = {}  # by the SHA-256 of the certificate
         self._failed: dict[bytes, tuple[float, UpstreamError]] = {}  # until when (monotonic), and why
         self._finding: dict[bytes, asyncio.Task[Status]] = {}
         self._asked = self._failures = 0
 
     @classmethod
-    def of(cls, settings: Settings, answers: Answers) -> "Revocation":
+    def of(cls, settings: Settings, answers: Answers, reserve: Reserve = unbounded) -> "Revocation":
         """Raises ConfigurationError for a proxy, or a file of `--signer-roots`, that cannot be used."""
         if settings.signer_roots:
             signer_roots_of(settings)  # a mistake in it is said at the start, and not when a document needs it
@@ -119,6 +117,7 @@ class Revocation:
             answers,
             max_age=timedelta(hours=settings.revocation_max_age),
             crl_embed_bytes=settings.crl_embed_bytes,
+            reserve=reserve,
         )
 
     async def close(self) -> None:
@@ -138,13 +137,13 @@ class Revocation:
     async def material(self, chains: Sequence[Sequence[bytes]]) -> Material:
         """Material for every certificate of these chains (the one of the signer or the authority first).
 
-        Raises CertificateRevoked, MaterialUnavailable, and MaterialImpossible if a certificate names no address or its list is
-        too large to be embedded.
+        Raises CertificateRevoked, MaterialUnavailable, and MaterialImpossible if a certificate names no address, if its list is
+        too large to be embedded, or if an authority has too many responders (`gathering`).
         """
-        found = Gathered()
+        gathering = Gathering(self._status)
         for chain in chains:
-            await self._gather(await self._paths.of(chain), found)
-        return Material(tuple(found.certificates), tuple(found.ocsp_responses), tuple(found.crls))
+            await gathering.add(await self._paths.of(chain))
+        return gathering.found()
 
     async def hosts(self, chain: Sequence[bytes]) -> list[str]:
         """`HOST:PORT` of everybody who may be asked about these certificates, for whoever opens a firewall."""
@@ -166,33 +165,6 @@ class Revocation:
             "batchseal_revocation_requests_total": float(self._asked),
             "batchseal_revocation_requests_failed_total": float(self._failures),
         }
-
-    # --- material -----------------------------------------------------------------------------------------------------
-
-    async def _gather(self, path: Sequence[x509.Certificate], found: "Gathered") -> None:
-        found.certificates |= dict.fromkeys(map(der_of, path))
-        for certificate, issuer in pairwise(path):
-            status = await self._status(certificate, issuer)
-            if status.kind is Kind.CRL:
-                if len(status.content) > self._crl_embed_bytes:
-                    raise MaterialImpossible(
-                        f"the CRL for {name_of(certificate)} has {len(status.content)} bytes, more than --crl-embed-bytes"
-                    )
-                found.crls[status.content] = None
-                continue
-            found.ocsp_responses[status.content] = None
-            if status.responder is not None and status.responder not in found.certificates:
-                await self._gather_responder(status.responder, path, found)
-
-    async def _gather_responder(self, responder: bytes, path: Sequence[x509.Certificate], found: "Gathered") -> None:
-        """The status of a responder's certificate counts too, unless its issuer says otherwise (RFC 6960 4.2.2.2.1)."""
-        found.certificates[responder] = None
-        certificate = x509.load_der_x509_certificate(responder)
-        places = places_of(certificate)
-        if not is_checked(certificate) or not (places.ocsp or places.crls):
-            return
-        issuer = next(one for one in path if one.subject == certificate.issuer)
-        await self._gather([certificate, issuer], found)
 
     # --- the status of one certificate --------------------------------------------------------------------------------
 
@@ -232,10 +204,12 @@ class Revocation:
         self, key: bytes, certificate: x509.Certificate, issuer: x509.Certificate, renewed: Status | None
     ) -> Status:
         try:
-            status = await self._stored(key, certificate, issuer, renewed)
-            if status is None:
-                status = await self._ask(certificate, issuer)
-                await self._keep(key, status)
+            async with AsyncExitStack() as room:
+                status = await self._stored(key, certificate, issuer, renewed, room)
+                if status is None:
+                    status = await self._ask(certificate, issuer, room)
+                    await self._keep(key, status)
+                status = self._without_long_list(status)
         except UpstreamError as problem:
             self._note_failure(key, problem)
             if isinstance(problem, CertificateRevoked):
@@ -246,10 +220,25 @@ class Revocation:
         self._known = {one: known for one, known in self._known.items() if known.until > now} | {key: status}
         return status
 
+    def _without_long_list(self, status: Status) -> Status:
+        """A list that is not embedded is not kept in memory, since the answer may count for a day."""
+        if len(status.content) <= self._crl_embed_bytes or status.kind is not Kind.CRL:
+            return status
+        return replace(status, content=b"", content_bytes=len(status.content))
+
+    async def _book(self, room: AsyncExitStack, answer_bytes: int) -> None:
+        """Holds the memory for an answer that comes until `room` is closed. Raises MaterialUnavailable."""
+        if answer_bytes <= UNBOOKED_BYTES:
+            return
+        try:
+            await room.enter_async_context(self._reserve(CRL_COPIES * answer_bytes))
+        except NoRoom as problem:
+            cause = f"there is no memory for a CRL of {answer_bytes} bytes: {problem.cause}"
+            raise MaterialUnavailable(cause, retry_after_seconds=problem.retry_after_seconds) from None
+
     def _note_failure(self, key: bytes, problem: UpstreamError) -> None:
         is_revoked = isinstance(problem, CertificateRevoked)
-        # What a responder asks for comes unsigned over plain HTTP, so it is heeded up to a limit.
-        asked = min(problem.retry_after_seconds or 0.0, MOST_PAUSE_SECONDS)
+        asked = min(problem.retry_after_seconds or 0.0, LONGEST_UNPROVEN_SECONDS)
         pause = REVOKED_SECONDS if is_revoked else max(self._failed_seconds, asked)
         self._failed[key] = time.monotonic() + pause, problem
         if is_revoked:
@@ -259,10 +248,16 @@ class Revocation:
             log.warning("nobody can say whether a certificate was revoked", cause=problem.cause)
 
     async def _stored(
-        self, key: bytes, certificate: x509.Certificate, issuer: x509.Certificate, renewed: Status | None
+        self,
+        key: bytes,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        renewed: Status | None,
+        room: AsyncExitStack,
     ) -> Status | None:
         """The answer that is kept, if it counts. For a renewal it must be a newer one, which another instance has got."""
         try:
+            await self._book(room, await self._answers.size(key))
             kept = await self._answers.of(key)
         except DatabaseUnavailable:
             return None
@@ -288,15 +283,18 @@ class Revocation:
         except DatabaseUnavailable as problem:
             log.error("an older answer about a revoked certificate is still kept", cause=problem.cause)
 
-    async def _ask(self, certificate: x509.Certificate, issuer: x509.Certificate) -> Status:
+    async def _ask(self, certificate: x509.Certificate, issuer: x509.Certificate, room: AsyncExitStack) -> Status:
         """Asks the places that the certificate names, until one gives an answer that counts."""
         places, problems = places_of(certificate), list[MaterialUnavailable]()
         if not (places.ocsp or places.crls):
             raise MaterialImpossible(f"{name_of(certificate)} names no OCSP responder and no CRL")
-        request = ocsp.request_for(certificate, issuer)
+        request, book = ocsp.request_for(certificate, issuer), partial(self._book, room)
         ways = [(partial(self._inquiry.ocsp, address, request), self._judge_ocsp) for address in places.ocsp]
-        ways += [(partial(self._inquiry.file, address, MAX_CRL_BYTES), self._judge_crl) for address in places.crls]
+        ways += [
+            (partial(self._inquiry.file, address, MAX_CRL_BYTES, book), self._judge_crl) for address in places.crls
+        ]
         for ask, judge in ways:
+            await room.aclose()  # what the one before had needed
             self._asked += 1
             try:
                 return await asyncio.to_thread(judge, await ask(), certificate, issuer, self._now())
@@ -323,6 +321,9 @@ class Revocation:
 class NothingKept:
     """`Answers` for a command that leaves nothing behind."""
 
+    async def size(self, certificate: bytes) -> int:
+        return 0
+
     async def of(self, certificate: bytes) -> StoredAnswer | None:
         return None
 
@@ -333,28 +334,10 @@ class NothingKept:
         pass
 
 
-class Gathered:
-    """Material while it is collected. The keys are DER, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.certificates: dict[bytes, None] = {}
-        self.ocsp_responses: dict[bytes, None] = {}
-        self.crls: dict[bytes, None] = {}
-
-
 def all_roots(settings: Settings) -> Sequence[Roots]:
     """The roots of signers, and those of time stamp authorities where they are others."""
     of_signers = signer_roots_of(settings)
     return [of_signers] if settings.timestamp_roots == settings.signer_roots else [of_signers, roots_of(settings)]
-
-
-def is_checked(responder: x509.Certificate) -> bool:
-    """Whether the status of a responder's certificate counts: not if its issuer says that it need not be asked for."""
-    try:
-        responder.extensions.get_extension_for_class(x509.OCSPNoCheck)
-    except x509.ExtensionNotFound:
-        return True
-    return False
 
 
 def digest_of(certificate: x509.Certificate) -> bytes:

@@ -6,7 +6,7 @@ Leaves bearer tokens to `tokens`, and the meaning of answers to `answers`.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -151,9 +151,19 @@ class Transport:
             raise error_of_answer(self.address, status, answered, {})
         return data
 
-    async def fetch(self, deadline_seconds: float, max_answer_bytes: int) -> bytes:
-        """The body at the address itself, by GET. Raises UpstreamError, also for a body of more than `max_answer_bytes`."""
-        status, answered, data = await self._send("", None, {}, deadline_seconds, max_answer_bytes, method="GET")
+    async def fetch(
+        self,
+        deadline_seconds: float,
+        max_answer_bytes: int,
+        book: Callable[[int], Awaitable[None]] | None = None,
+    ) -> bytes:
+        """The body at the address itself, by GET. Raises UpstreamError, also for a body of more than `max_answer_bytes`.
+
+        `book` is awaited between the headers and the body, with the largest number of bytes that the body may have.
+        """
+        status, answered, data = await self._send(
+            "", None, {}, deadline_seconds, max_answer_bytes, method="GET", book=book
+        )
         if status != 200:
             raise error_of_answer(self.address, status, answered, {})
         return data
@@ -167,6 +177,7 @@ class Transport:
         max_answer_bytes: int,
         *,
         method: str = "POST",
+        book: Callable[[int], Awaitable[None]] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         # With TLS, the proxy reads the headers of the CONNECT request; without TLS, it reads those of the call itself.
         for_proxy = self.route.authentication() if self.proxy else {}
@@ -184,6 +195,11 @@ class Transport:
                     total=deadline_seconds, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS
                 ),
             ) as response:
+                if book is not None:
+                    # Without a length, or with that of a compressed form, the body may have as many bytes as are accepted.
+                    said = None if "Content-Encoding" in response.headers else response.content_length
+                    max_answer_bytes = max_answer_bytes if said is None else min(said, max_answer_bytes)
+                    await book(max_answer_bytes)
                 return response.status, response.headers, await read_bounded(response, max_answer_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             raise connection_error(path, problem) from None

@@ -14,6 +14,10 @@ from batchseal.client.judges.chains import MAX_CERTIFICATES, UNREADABLE, Chains,
 from batchseal.client.judges.revocation import Answer, OcspResponse, Unfit, list_says
 from batchseal.client.judges.verdicts import Findings
 
+# So many responders may answer for each other, each for the one before, and so many certificates are judged for one chain.
+# Whoever makes a file can put any number of them into it.
+MOST_RESPONDERS, MOST_JUDGED = 4, 200
+
 
 class Material:
     """Certificates, OCSP responses and CRLs (DER) of a file. `unreadable` says what of them cannot be read."""
@@ -40,13 +44,14 @@ class Material:
             self.unreadable.append(f"there are more than {MAX_CERTIFICATES} certificates")
         self._chains = Chains(certificates, roots)
         self._ends_at_roots = bool(roots)
+        self._judged = 0
 
     def judge(self, leaf: bytes, moment: datetime, *, revoked_later_is_fine: bool) -> Findings:
         """What is wrong with the chain of a certificate (DER) that was used at `moment`, or is not known of it.
 
         `revoked_later_is_fine`: a time stamp, which is not of this chain, shows that the key was used before.
         """
-        findings = Findings()
+        findings, self._judged = Findings(), 0
         certificate = loaded(leaf)
         chain = self._chains.of(certificate) if certificate is not None else []
         if certificate is not None and not chain:
@@ -68,6 +73,10 @@ class Material:
     ) -> Findings:
         """`doubted` are responders about whom it is not known whether they were revoked: their answers do not count."""
         findings, name = Findings(), called(one)
+        self._judged += 1
+        if len(doubted) > MOST_RESPONDERS or self._judged > MOST_JUDGED:
+            findings.lacking.append(f"too many responders answer for each other, {name} among them")
+            return findings
         answers, unfit = list[Answer](), list[tuple[str, Unfit]]()
         for kind, said in self._answers(one, issuer, moment):
             if isinstance(said, Unfit):

@@ -22,8 +22,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from batchseal.client.judges.chains import is_signed_by
 
 CLOCK = timedelta(minutes=5)  # the largest difference between the clocks of authorities
-# An answer that does not say how long it counts, counts for so long.
-UNSAID_LIFE = timedelta(days=1)
 
 DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
@@ -202,15 +200,22 @@ def _key_bits(raw: asn1_x509.Certificate) -> bytes:
 def _unfit_in_time(
     begins: datetime, ends: datetime | None, certificate: x509.Certificate, moment: datetime
 ) -> Unfit | None:
-    """Why an answer does not count at `moment`. One that was given afterwards says what had happened until then."""
+    """Why an answer does not count at `moment`. One that was given afterwards says what had happened until then.
+
+    An answer speaks of the time at which it was known to be right (thisUpdate), whenever it was signed (RFC 6960 2.4). Without a
+    nextUpdate, newer ones were there all the time (RFC 6960 4.2.2.1), so one from before says nothing of the moment.
+    """
     if begins > datetime.now(UTC) + CLOCK:
         return Unfit(f"it is of the future ({_date(begins)})", is_broken=True)
     if begins > certificate.not_valid_after_utc:
         # What has expired may have been taken off the list.
         return Unfit(f"it was given after the certificate had expired ({_date(begins)})")
-    until = begins + UNSAID_LIFE if ends is None else ends
-    if begins < moment and until < moment - CLOCK:
-        return Unfit(f"it counted until {_date(until)}, before the time stamp")
+    if begins >= moment - CLOCK:
+        return None
+    if ends is None:
+        return Unfit(f"it was given before the time stamp ({_date(begins)}) and does not say how long it counts")
+    if ends < moment - CLOCK:
+        return Unfit(f"it counted until {_date(ends)}, before the time stamp")
     return None
 
 

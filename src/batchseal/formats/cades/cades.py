@@ -7,13 +7,10 @@ alone.
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
-from asn1crypto import cms
 
-from batchseal.algorithms import DIGEST_BYTES
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
     MAX_TIME_STAMP_BYTES,
@@ -36,7 +33,6 @@ from batchseal.formats.cades.long_term import (
 )
 from batchseal.formats.cades.wrapping import WITHOUT_CONTENT, Lengths, attached
 from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.der import whole
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.formats.token import chain_of
@@ -214,17 +210,9 @@ def with_material(template: CmsTemplate, prepared: Prepared, evidence: Evidence)
     return parts.whole(attributes_of(parts, evidence))
 
 
-@lru_cache(maxsize=64)
 def fixed_lengths(template: CmsTemplate) -> Lengths:
     """The lengths in the CMS of a template that do not depend on the document."""
-    value = bytes(template.credential.signature_bytes)
-    info = cms.ContentInfo.load(template.signed_data(bytes(DIGEST_BYTES[template.credential.digest_algorithm]), value))
-    data = info["content"]
-    (signer,) = data["signer_infos"]
-    return Lengths(
-        len(signer.contents) - whole(len(value)),
-        len(data.contents) - len(data["signer_infos"].dump()) - len(WITHOUT_CONTENT),
-    )
+    return Lengths(template.signer_bytes, template.data_bytes - len(WITHOUT_CONTENT))
 
 
 def is_unicode(text: str) -> bool:

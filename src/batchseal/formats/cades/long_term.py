@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from batchseal.algorithms import DIGEST_BYTES
 from batchseal.document import Evidence
-from batchseal.formats.cades.wrapping import ID_DATA, ID_TIME_STAMP, WITHOUT_CONTENT
-from batchseal.formats.cms import CmsTemplate, Pieces
+from batchseal.formats.cades.wrapping import ID_DATA, WITHOUT_CONTENT
+from batchseal.formats.cms import ID_TIME_STAMP, CmsTemplate, Pieces
 from batchseal.formats.der import (
     CONTEXT_0,
     CONTEXT_1,

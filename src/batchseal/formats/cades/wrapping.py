@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from batchseal.formats.cms import ID_TIME_STAMP
 from batchseal.formats.der import CONTEXT_0, ID_SIGNED_DATA, OCTET_STRING, SEQUENCE, content_at, header, whole
 
 ID_DATA = bytes.fromhex("06092a864886f70d010701")
-ID_TIME_STAMP = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-signatureTimeStampToken, RFC 3161 appendix A
 # EncapsulatedContentInfo without content: what a detached CMS has in the place of the document.
 WITHOUT_CONTENT = SEQUENCE + bytes([len(ID_DATA)]) + ID_DATA
 

@@ -57,38 +57,53 @@ class Style:
         return tuple(f"{kind}-{self.suffix}" for kind in kinds)
 
 
-class XadesTemplate:
-    """Writes the signatures of one credential in one style. Immutable; safe in threads."""
+class CredentialParts:
+    """What of a signature depends on the credential alone. Raises CredentialUnusable."""
 
-    @classmethod
-    def cached(cls, credential: Credential, style: Style) -> "XadesTemplate":
-        """The same template for the same credential and style, however often it is asked for."""
-        return _template(credential, style)
-
-    def __init__(self, credential: Credential, style: Style) -> None:
-        self.style = style
-        self._digest_algorithm = credential.digest_algorithm
+    def __init__(self, credential: Credential) -> None:
+        self.digest_algorithm = credential.digest_algorithm
         self.is_ecdsa = credential.key_type == "ec"
         try:
             leaf = x509.Certificate.load(credential.chain[0])
             self.value_bytes = -(-leaf.public_key.bit_size // 8) * (2 if self.is_ecdsa else 1)
-            self._method = names.signature_method(credential.key_type, credential.scheme, credential.digest_algorithm)
-            self._digest_method = names.DIGESTS[credential.digest_algorithm]
+            self.method = names.signature_method(credential.key_type, credential.scheme, credential.digest_algorithm)
+            self.digest_method = names.DIGESTS[credential.digest_algorithm]
         except (ValueError, LookupError, TypeError) as problem:
             raise CredentialUnusable(f"credential {credential.credential_id}: {problem}") from None
+        self.certificate_digest = hashlib.new(self.digest_algorithm, credential.chain[0]).digest()
+        certificates = "".join(f"<ds:X509Certificate>{_base64(der)}</ds:X509Certificate>" for der in credential.chain)
+        self.key_info = f"<ds:X509Data>{certificates}</ds:X509Data></ds:KeyInfo>"
+
+
+class XadesTemplate:
+    """Writes the signatures of one credential in one style. Immutable; safe in threads.
+
+    A style may be that of one document, since a location is part of it. So making a template is cheap: it parses nothing, unless
+    the credential is a new one.
+    """
+
+    @classmethod
+    def cached(cls, credential: Credential, style: Style) -> "XadesTemplate":
+        """A template for these arguments."""
+        return _template(credential, style)
+
+    def __init__(self, credential: Credential, style: Style) -> None:
+        self.style = style
+        self._parts = parts = _parts(credential)
+        self._digest_algorithm = parts.digest_algorithm
+        self.is_ecdsa, self.value_bytes = parts.is_ecdsa, parts.value_bytes
         signature_id, reference_id, value_id, properties_id, *_ = style.ids
-        properties = self._signed_properties(credential, properties_id, reference_id, xades=XMLNS_XADES, ds=XMLNS_DS)
+        properties = self._signed_properties(properties_id, reference_id, xades=XMLNS_XADES, ds=XMLNS_DS)
         before_digest, after_digest = self._signed_info(self._digest_text(properties), reference_id, properties_id)
         # The canonical SignedInfo: digested up to the digest of the document, and what stands behind that.
         self._info_state = hashlib.new(self._digest_algorithm, f"<ds:SignedInfo{XMLNS_DS}>{before_digest}".encode())
         self._info_after = f"{after_digest}</ds:SignedInfo>".encode()
-        certificates = "".join(f"<ds:X509Certificate>{_base64(der)}</ds:X509Certificate>" for der in credential.chain)
         self._pieces = (
             f'<ds:Signature{XMLNS_DS} Id="{signature_id}"><ds:SignedInfo>{before_digest}',
             f'{after_digest}</ds:SignedInfo><ds:SignatureValue Id="{value_id}">',
-            f"</ds:SignatureValue><ds:KeyInfo><ds:X509Data>{certificates}</ds:X509Data></ds:KeyInfo><ds:Object>"
+            f"</ds:SignatureValue><ds:KeyInfo>{parts.key_info}<ds:Object>"
             f'<xades:QualifyingProperties{XMLNS_XADES} Target="#{signature_id}">'
-            + self._signed_properties(credential, properties_id, reference_id),
+            + self._signed_properties(properties_id, reference_id),
             "</xades:QualifyingProperties></ds:Object></ds:Signature>",
         )
         self._fixed_bytes: dict[str, int] = {}
@@ -96,7 +111,7 @@ class XadesTemplate:
         self._archived = (
             f"{properties}<ds:SignedInfo{XMLNS_DS}>{before_digest}",
             f'{after_digest}</ds:SignedInfo><ds:SignatureValue{XMLNS_DS} Id="{value_id}">',
-            f"</ds:SignatureValue><ds:KeyInfo{XMLNS_DS}><ds:X509Data>{certificates}</ds:X509Data></ds:KeyInfo>",
+            f"</ds:SignatureValue><ds:KeyInfo{XMLNS_DS}>{parts.key_info}",
         )
 
     def signed_info_digest(self, document_digest: bytes) -> bytes:
@@ -141,10 +156,10 @@ class XadesTemplate:
         """The content of SignedInfo before and after the digest of the document."""
         exclusive = f'<ds:Transform Algorithm="{names.EXCLUSIVE}"></ds:Transform>'
         canonical = f'<ds:Transform Algorithm="{CANONICAL_TRANSFORMS[self.style.canonical]}"></ds:Transform>'
-        digest_method = f'<ds:DigestMethod Algorithm="{self._digest_method}"></ds:DigestMethod><ds:DigestValue>'
+        digest_method = f'<ds:DigestMethod Algorithm="{self._parts.digest_method}"></ds:DigestMethod><ds:DigestValue>'
         before = (
             f'<ds:CanonicalizationMethod Algorithm="{names.EXCLUSIVE}"></ds:CanonicalizationMethod>'
-            f'<ds:SignatureMethod Algorithm="{self._method}"></ds:SignatureMethod>'
+            f'<ds:SignatureMethod Algorithm="{self._parts.method}"></ds:SignatureMethod>'
             f'<ds:Reference Id="{reference_id}" URI="{self.style.uri}"><ds:Transforms>'
             f"{TRANSFORMS[self.style.transform]}{canonical}</ds:Transforms>{digest_method}"
         )
@@ -155,17 +170,14 @@ class XadesTemplate:
         )
         return before, after
 
-    def _signed_properties(
-        self, credential: Credential, properties_id: str, reference_id: str, *, xades: str = "", ds: str = ""
-    ) -> str:
+    def _signed_properties(self, properties_id: str, reference_id: str, *, xades: str = "", ds: str = "") -> str:
         """SignedProperties, in the order of its schema. `xades` and `ds` are the declarations of the canonical form."""
         style = self.style
-        certificate_digest = hashlib.new(self._digest_algorithm, credential.chain[0]).digest()
         parts = [
             f'<xades:SignedProperties{xades} Id="{properties_id}"><xades:SignedSignatureProperties>',
             f"<xades:SigningTime>{style.signing_time}</xades:SigningTime>",
             "<xades:SigningCertificateV2><xades:Cert><xades:CertDigest>",
-            _digest_and_value(self._digest_algorithm, certificate_digest, ds),
+            _digest_and_value(self._digest_algorithm, self._parts.certificate_digest, ds),
             "</xades:CertDigest></xades:Cert></xades:SigningCertificateV2>",
         ]
         if style.policy is not None:
@@ -254,4 +266,6 @@ def base64_length(count: int) -> int:
     return 4 * -(-count // 3)
 
 
+_parts = lru_cache(maxsize=64)(CredentialParts)
+# Saves the little that a template costs where a whole operation has the same one.
 _template = lru_cache(maxsize=64)(XadesTemplate)
