@@ -76,7 +76,10 @@ def read(content: "Buffer") -> Source:
     if codec == "utf-8":
         return Source(body, codec, bom_bytes)  # whoever reads it checks it
     try:
-        return Source(body.decode(codec).encode("utf-8"), codec, bom_bytes)
+        text = body.decode(codec)
+        if text.startswith("\ufeff"):
+            raise DocumentUnsuitable("the byte order mark stands twice, so the document is not well-formed")
+        return Source(text.encode("utf-8"), codec, bom_bytes)
     except UnicodeError:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
 
