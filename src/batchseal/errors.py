@@ -141,6 +141,12 @@ class InactiveClientService(ApiError):
     code, status, vendor_status = "1.1.1", 403, 401
 
 
+class CrossSite(ApiError):
+    """A page of another site had a browser send the request."""
+
+    code, status, vendor_status = "batchseal.cross_site", 403, 403
+
+
 class NotSignable(ApiError):
     """No document of the request can be signed; trying again does not help."""
 

@@ -27,6 +27,7 @@ STATUS = {  # The code, the HTTP status of the original product, and ours, from 
     errors.UnknownClientService: ("1.1.0", 401, 401),
     errors.InactiveClientService: ("1.1.1", 401, 403),
     errors.TooManyRequests: (None, 429, 429),
+    errors.CrossSite: ("batchseal.cross_site", 403, 403),
     errors.NotSignable: ("batchseal.not_signable", 500, 422),
     errors.SigningUnavailable: ("batchseal.signing_unavailable", 503, 503),
     errors.NotFound: ("batchseal.not_found", 404, 404),

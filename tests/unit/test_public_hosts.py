@@ -7,7 +7,7 @@ import pytest
 from batchseal.errors import MaterialUnavailable
 from batchseal.upstream.public_hosts import PublicResolver, is_public, refuse_private
 
-PUBLIC = ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]
+PUBLIC = ["8.8.8.8", "::8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]
 PRIVATE = [
     "127.0.0.1",
     "10.1.2.3",
@@ -19,6 +19,7 @@ PRIVATE = [
     "224.0.0.1",
 ]
 PRIVATE += ["::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "::"]
+PRIVATE += ["::127.0.0.1", "::10.0.0.1", "fec0::1", "feff::1"]
 
 
 @pytest.mark.parametrize("address", PUBLIC)

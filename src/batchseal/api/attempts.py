@@ -99,6 +99,13 @@ class Attempts:
         now = self._now()
         self._check(pair, self._pairs.find(pair.bucket, pair.key, now), now)
 
+    def is_locked(self, pair: Pair) -> bool:
+        try:
+            self.check(pair)
+        except TooManyRequests:
+            return True
+        return False
+
     def failed(self, pair: Pair) -> None:
         """Counts one failure. Raises TooManyRequests instead if the pair is locked, even if it was not a moment ago.
 

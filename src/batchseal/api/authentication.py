@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 from batchseal.api.attempts import Attempts, Pair
 from batchseal.api.foreign_tokens import ForeignTokens, Probe
+from batchseal.api.login_refusals import LoginRefusals
 from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, TooManyRequests, UnknownClientService
 from batchseal.operation import Caller
@@ -41,6 +42,7 @@ class Authenticator:
         self._reload_seconds = reload_seconds
         self.attempts = attempts
         self.services = services
+        self._refusals = LoginRefusals(lambda name: services.get(name) is not None)
         self.tokens = tokens
         self.foreign = ForeignTokens(probe, attempts)
         self._next_reload = 0.0
@@ -97,10 +99,18 @@ class Authenticator:
         for _, _, pair in open_readings:
             if self.attempts is not None and pair is not None:
                 self.attempts.failed(pair)
+        if open_readings:
+            self._refusals.note([name for name, _, _ in open_readings], address, self._is_locked(open_readings))
         if locked is not None:
             raise locked
         # The answer is the same for a wrong id and for a wrong secret, so that nobody can find out which ids exist.
         raise UnknownClientService("the client service or its secret is wrong")
+
+    def _is_locked(self, readings: Sequence[tuple[str, str, Pair | None]]) -> bool:
+        """Whether one of the pairs is locked by now."""
+        return self.attempts is not None and any(
+            pair is not None and self.attempts.is_locked(pair) for _, _, pair in readings
+        )
 
     def _unlocked(self, client_service: str, address: str) -> Pair | None:
         """What a failure of this id counts for. Raises TooManyRequests if the pair of id and address is locked."""

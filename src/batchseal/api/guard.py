@@ -6,7 +6,7 @@ exception, counts the request for the metrics, and ends running requests at shut
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -18,7 +18,7 @@ from batchseal.api.contract import Contract
 from batchseal.api.exchange import SEND_STALL_SECONDS, Exchange, Message, Receive, Send
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
-from batchseal.errors import ApiError, InvalidRequest, NoRoom, NotFound
+from batchseal.errors import ApiError, CrossSite, InvalidRequest, NoRoom, NotFound
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 
@@ -189,6 +189,8 @@ class Guard:
             raise InvalidRequest("the body has a Transfer-Encoding beside chunked; send it without compression")
         if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise InvalidRequest("the body has a Content-Encoding; send it without compression")
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and is_cross_site(exchange.headers):
+            raise CrossSite("a page of another site had a browser send this request; nothing was done")
         address = self.addresses.resolve(scope["raw_path"] or b"/", scope["query_string"])
         if len(address.path) > MAX_ROUTED_BYTES:
             raise NotFound("there is no such address")
@@ -205,6 +207,20 @@ class Guard:
         if late:
             log.warning("requests cut at shutdown", requests=len(late))
             await asyncio.wait(late, timeout=CANCELLED_SECONDS)
+
+
+def is_cross_site(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that a page of another site sent the request (Fetch Metadata, and RFC 6454 for older browsers).
+
+    A browser that knows Basic credentials of this service sends them with such a request too. Other clients send neither field.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site.strip().lower() not in (b"same-origin", b"none")
+    origin = headers.get(b"origin")
+    return (
+        origin is not None and origin.rpartition(b"//")[2].strip().lower() != headers.get(b"host", b"").strip().lower()
+    )
 
 
 def head_bytes(scope: Message) -> int:

@@ -54,7 +54,10 @@ SWAGGER_PAGE = """<!doctype html>
 <script src="{files}/swagger-ui-bundle.js"></script><script src="{files}/start.js"></script></body>
 </html>
 """
-PAGE_POLICY = b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none';"
+    b" base-uri 'none'; object-src 'none'; form-action 'none'"
+)
 
 
 class ServiceRoutes:

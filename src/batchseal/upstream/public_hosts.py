@@ -14,14 +14,18 @@ from aiohttp.resolver import ThreadedResolver
 
 from batchseal.errors import MaterialUnavailable
 
-NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 2.1: the last four bytes are an IPv4 address
+# The last four bytes of these are an IPv4 address: RFC 6052 2.1 (NAT64), RFC 4291 2.5.5.1 (IPv4-compatible addresses).
+HOLD_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the public internet. One that stands for an IPv4 address is judged as that."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        inner = ip_address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else (ip.ipv4_mapped or ip.sixtofour)
+        if ip.is_site_local:  # RFC 3879: routers may still take them for addresses of the site
+            return False
+        holds = any(ip in network for network in HOLD_IPV4)
+        inner = ip_address(int(ip) & 0xFFFFFFFF) if holds else (ip.ipv4_mapped or ip.sixtofour)
         if inner is not None:
             return inner.is_global and not inner.is_multicast
     return ip.is_global and not ip.is_multicast

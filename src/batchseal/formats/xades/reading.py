@@ -82,9 +82,12 @@ def read(content: "Buffer") -> Source:
     if codec == "utf-8":
         return Source(bytes(view[bom_bytes:]), codec, bom_bytes)  # whoever reads it checks it
     try:
-        return Source(_transcoded(view[bom_bytes:], codec), codec, bom_bytes)
+        utf8 = _transcoded(view[bom_bytes:], codec)
     except UnicodeError:
         raise DocumentUnsuitable(f"the content is not {(declared or codec)[:40]}, as it says of itself") from None
+    if utf8.startswith(UTF8_BOM):
+        raise DocumentUnsuitable("the byte order mark stands twice, so the document is not well-formed")
+    return Source(utf8, codec, bom_bytes)
 
 
 def _transcoded(view: memoryview, codec: str) -> bytes:
