@@ -67,8 +67,10 @@ class House:
         self.responder, self.folder, self.kept, self.clock = responder, folder, Kept(), Clock()
         (folder / "roots.pem").write_bytes(responder.root.public_bytes(Encoding.PEM))
 
-    def revocation(self, *, hosts: tuple[str, ...] = ("127.0.0.1",), kept: Kept | None = None, **more) -> Revocation:
-        inquiry = Inquiry(Route(), hosts)
+    def revocation(
+        self, *, hosts: tuple[str, ...] = ("127.0.0.1",), kept: Kept | None = None, seconds: float = 15.0, **more
+    ) -> Revocation:
+        inquiry = Inquiry(Route(), hosts, ocsp_seconds=seconds, file_seconds=seconds)
         paths = CertificationPaths(lambda: [Roots(str(self.folder / "roots.pem"))], inquiry)
         return Revocation(inquiry, paths, kept or self.kept, now=self.clock, failed_seconds=0.0, **more)
 
@@ -284,6 +286,15 @@ async def test_a_redirect_is_not_followed(house: House) -> None:
     with pytest.raises(MaterialUnavailable, match="302"):
         await house.revocation().check(house.responder.chain)
     assert set(house.responder.asked) == {"ocsp", "Middle.crl"}
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+async def test_nobody_is_waited_for_longer_than_the_limit(house: House, how: str) -> None:
+    """Neither one who says nothing nor one whose bytes never come to an end."""
+    setattr(house.responder, how, True)
+    with pytest.raises(MaterialUnavailable, match=r"/ocsp: .*timed out.*Middle\.crl: .*timed out"):
+        await house.revocation(seconds=0.3).check(house.responder.chain)
+    assert house.responder.asked == {"ocsp": 1, "Middle.crl": 1}
 
 
 async def test_a_responder_without_the_right_is_refused(house: House) -> None:

@@ -18,6 +18,7 @@ MAY_SLEEP = {
     "support/waiting.py::until": POLLS,
     "support/waiting.py::eventually": POLLS,
     "support/api_worker.py::MemoryService.wait": SLOW,
+    "support/responder.py::Responder.drip": SLOW,
     "unit/test_api_exchange.py::replied.send": SLOW,
     "unit/test_upstream_lane.py::Calls.__call__": SLOW,
     "unit/test_upstream_lane.py::test_small_orders_within_50_ms_travel_together.later": "orders arrive one after another",
