@@ -55,7 +55,7 @@ def test_xml_from_the_command_line(
 
 def test_a_batch_of_invoices_in_xml(running: Running, tmp_path: Path) -> None:
     """Many in one asynchronous request: every one is executed, and every one is taken by xmlsec1, with nothing else changed."""
-    paths = list(write_xml_invoices(tmp_path / "in", 150))
+    paths = list(write_xml_invoices(tmp_path / "in", 100))
     wishes = Wishes(location="Oeiras", parent="ext:ExtensionContent")
     client = running.client()
     body = BatchBody(find_documents(paths), "many in XML", "A batch", wishes)

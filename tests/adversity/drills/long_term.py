@@ -56,7 +56,7 @@ def judge(service: RunningService, operation_id: int, documents: list[bytes], pl
 @drill("kill-random-lt", quick=1, short=30, long=300)
 def kill_random_lt(folder: Path) -> Iterator[Trial]:
     """Everything is killed between the acknowledgement and the end. What was said to be signed is not signed again."""
-    documents = contents(120 if registry.FULL else 40)
+    documents, longest_seconds = (contents(120), 3.0) if registry.FULL else (contents(40), 1.0)
     chance = random.Random(14)
     with outside(folder / "sandbox", "--latency=150", f"--multisign={CALL}") as place:
 
@@ -64,7 +64,7 @@ def kill_random_lt(folder: Path) -> Iterator[Trial]:
             own, before = made(folder / f"random {number}"), place.sandbox.signatures()
             with place.start(folder=own) as service:
                 assert post(service, body("kill", documents))[0] == 200
-                time.sleep(chance.uniform(0.0, 3.0))
+                time.sleep(chance.uniform(0.0, longest_seconds))
                 client = client_of(service)
                 said = client.status("kill").documents_done
                 client.close()
@@ -87,7 +87,7 @@ def kill_random_lt(folder: Path) -> Iterator[Trial]:
         yield trial
 
 
-@drill("kill-sites-lt", quick=2, short=2 * len(SIGNING_SITES), long=10 * len(SIGNING_SITES))
+@drill("kill-sites-lt", quick=1, short=2 * len(SIGNING_SITES), long=10 * len(SIGNING_SITES))
 def kill_sites_lt(folder: Path) -> Iterator[Trial]:
     """At each site everything ends, and in the next trial its own process alone. What has a signature is not signed again."""
     documents = contents(12)
