@@ -251,6 +251,15 @@ async def test_a_redirect_is_not_followed(house: House) -> None:
     assert set(house.responder.asked) == {"ocsp", "Middle.crl"}
 
 
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+async def test_nobody_is_waited_for_longer_than_the_limit(house: House, how: str) -> None:
+    """Neither one who says nothing nor one whose bytes never come to an end."""
+    setattr(house.responder, how, True)
+    with pytest.raises(MaterialUnavailable, match=r"/ocsp: .*timed out.*Middle\.crl: .*timed out"):
+        await house.revocation(seconds=0.3).check(house.responder.chain)
+    assert house.responder.asked == {"ocsp": 1, "Middle.crl": 1}
+
+
 async def test_a_responder_without_the_right_is_refused(house: House) -> None:
     pki = house.responder
     pki.own, pki.own_key = pki.issue("Stranger", (pki.root, pki.root_key), places="")

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MARK = b"a list of many bytes"
 
 
 class Responder:
@@ -22,7 +23,8 @@ class Responder:
 
     `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
     `retry_after` is set. Answers last for `life`. As long as `further_responders` lasts, each answer is by a new responder, about
-    whom somebody else must be asked.
+    whom somebody else must be asked. It can be hostile too: it hangs, redirects, drips bytes, or sends an endless list of MARKs
+    (`list_bytes` of them; `sent_bytes` says how much of it left).
     """
 
     def __init__(self, address: str) -> None:
@@ -32,6 +34,8 @@ class Responder:
         self.retry_after = ""
         self.hangs = False
         self.redirects = False
+        self.drips = False
+        self.list_bytes = self.sent_bytes = 0
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
         self.life: timedelta | None = DAY
@@ -96,6 +100,10 @@ class Responder:
             return web.Response(status=503, headers={"Retry-After": self.retry_after} if self.retry_after else {})
         if self.hangs:
             await asyncio.Event().wait()
+        if self.drips:
+            return await self.drip(request)
+        if self.list_bytes and name.endswith(".crl"):
+            return await self.send_list(request)
         if self.redirects:
             raise web.HTTPFound(f"/elsewhere/{name}")
         if name == "ocsp":
@@ -110,6 +118,26 @@ class Responder:
             found = {"Root": self.root, "Middle": self.middle}[name.removesuffix(".cer")]
             return web.Response(body=found.public_bytes(Encoding.DER), content_type="application/pkix-cert")
         return web.Response(status=404)
+
+    async def drip(self, request: web.Request) -> web.StreamResponse:
+        """A byte now and then, for ever: no pause is long enough to be noticed."""
+        reply = web.StreamResponse(headers={"Content-Type": "application/ocsp-response"})
+        await reply.prepare(request)
+        while True:
+            await reply.write(b"0")
+            await asyncio.sleep(0.02)
+
+    async def send_list(self, request: web.Request) -> web.StreamResponse:
+        """`list_bytes` that begin as a list of that length does. How many there will be is not said before."""
+        reply = web.StreamResponse(headers={"Content-Type": "application/pkix-crl"})
+        await reply.prepare(request)
+        piece = b"\x30\x84" + self.list_bytes.to_bytes(4, "big") + MARK
+        with suppress(ConnectionError):  # whoever asked has had enough
+            while self.sent_bytes < self.list_bytes:
+                await reply.write(piece)
+                self.sent_bytes += len(piece)
+                piece = MARK * 4096
+        return reply
 
     def ocsp(self, serial: int) -> bytes:
         status, now = ocsp.OCSPCertStatus.GOOD, datetime.now(UTC)
