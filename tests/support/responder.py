@@ -21,7 +21,7 @@ class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
     `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
-    `retry_after` is set. Answers last for `life`.
+    `retry_after` is set. Answers are of `age` ago and last for `life` from now.
     """
 
     def __init__(self, address: str) -> None:
@@ -33,7 +33,7 @@ class Responder:
         self.redirects = False
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
-        self.life = DAY
+        self.life, self.age = DAY, timedelta()
         self.crl_entries = 0
         self.has_nocheck = True
         self.root, self.root_key = self.issue("Root", None, places="")
@@ -116,7 +116,7 @@ class Responder:
             self.middle,
             hashes.SHA1(),
             status,
-            now,
+            now - self.age,
             now + self.life,
             revoked_at,
             None,
@@ -127,7 +127,7 @@ class Responder:
     def crl(self, issuer: str) -> bytes:
         certificate, key = (self.root, self.root_key) if issuer == "Root" else (self.middle, self.middle_key)
         now = datetime.now(UTC)
-        made = x509.CertificateRevocationListBuilder(certificate.subject, now, now + self.life)
+        made = x509.CertificateRevocationListBuilder(certificate.subject, now - self.age, now + self.life)
         for serial in [*self.revoked, *range(1, self.crl_entries + 1)]:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - HOUR)
             made = made.add_revoked_certificate(entry.build())

@@ -19,7 +19,7 @@ HARMLESS = (x509.AuthorityKeyIdentifier, x509.CRLNumber, x509.IssuingDistributio
 def judge(
     data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, max_age: timedelta
 ) -> datetime:
-    """Until when the list `data` (DER) says that `certificate` is not revoked: its nextUpdate, or until it is `max_age` old.
+    """Until when the list `data` (DER) says that `certificate` is not revoked: its nextUpdate; without one, until it is `max_age` old.
 
     CPU-bound. Raises CertificateRevoked, and MaterialUnavailable for a list that does not count.
     """
@@ -34,7 +34,8 @@ def judge(
         begins, ends = crl.last_update_utc, crl.next_update_utc
         if begins > now + CLOCK:
             raise MaterialUnavailable(f"the CRL for {name} is of the future ({begins})")
-        until = begins + max_age if ends is None else min(ends, begins + max_age)
+        # A list may be older than `max_age` while its dates are right: many roots publish theirs every few months.
+        until = begins + max_age if ends is None else ends
         if until <= now:
             raise MaterialUnavailable(f"the CRL for {name} is too old: it counted until {until}")
         revoked = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)

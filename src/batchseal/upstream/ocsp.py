@@ -34,7 +34,7 @@ class GoodAnswer:
     der: bytes
     """The whole OCSPResponse."""
     until: datetime
-    """When it ceases to count."""
+    """When it ceases to count, by what it says of itself."""
     responder: bytes | None
     """The certificate (DER) of a responder that the issuer has named; None if the issuer has signed the answer itself."""
 
@@ -56,7 +56,7 @@ def judge(
     """What an OCSPResponse says of `certificate`. CPU-bound.
 
     Raises CertificateRevoked if it is revoked, or if the responder says that it does not know it. Raises MaterialUnavailable for
-    an answer that does not count. An answer counts until its nextUpdate or until it is `max_age` old, whichever comes first.
+    an answer that does not count. An answer counts until its nextUpdate; without one, until it is `max_age` old.
     """
     name = certificate.subject.rfc4514_string()
     if len(data) > MAX_ANSWER_BYTES:
@@ -148,7 +148,8 @@ def _until(single: Any, produced: datetime, now: datetime, max_age: timedelta) -
     begins, ends = single["this_update"].native, single["next_update"].native
     if max(begins, produced) > now + CLOCK:
         raise MaterialUnavailable(f"the OCSP answer is of the future ({begins})")
-    until: datetime = begins + max_age if ends is None else min(ends, begins + max_age)
+    # An answer may be older than `max_age` while its dates are right: some responders make theirs for a week.
+    until: datetime = begins + max_age if ends is None else ends
     if until <= now:
         raise MaterialUnavailable(f"the OCSP answer is too old: it counted until {until}")
     return until
