@@ -19,7 +19,7 @@ HARMLESS = (x509.AuthorityKeyIdentifier, x509.CRLNumber, x509.IssuingDistributio
 def judge(
     data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, max_age: timedelta
 ) -> datetime:
-    """Until when the list `data` (DER) says that `certificate` is not revoked: its nextUpdate; without one, until it is `max_age` old.
+    """Until when the list `data` (DER) says that `certificate` is not revoked: its nextUpdate, else when it is `max_age` old.
 
     CPU-bound. Raises CertificateRevoked, and MaterialUnavailable for a list that does not count.
     """

@@ -79,7 +79,7 @@ class Status:
 
 
 class Revocation:
-    """One for the signer process. An answer is used for `max_age` at most, from when it came; `now` gives the time, with its zone.
+    """One for the signer process. An answer is used for `max_age` from when it came, at most; `now` gives the time and zone.
 
     Roots are read when the first certificate is asked about.
     """
@@ -320,7 +320,7 @@ class Revocation:
         return Status(Kind.CRL, content, fetched_at, self._until(until, fetched_at))
 
     def _until(self, ends: datetime, fetched_at: datetime) -> datetime:
-        """Until when an answer is used: to its own end, and not for longer than `max_age`. Raises MaterialUnavailable if that is over."""
+        """Until when an answer is used: to its end, for `max_age` at most. Raises MaterialUnavailable if that is over."""
         until = min(ends, fetched_at + self._max_age)
         if until <= self._now():
             raise MaterialUnavailable(
