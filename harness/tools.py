@@ -95,6 +95,7 @@ TOOLS = {
 CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
 PDFSIG = ("pdfsig", "certutil", "vfychain")
 ITEXT = ("javac", "java", *JARS)
+BOUNCY_CASTLE = ("javac", "java", "bcprov.jar", "bcpkix.jar", "bcutil.jar")
 XMLSEC = ("xmlsec1",)
 OPENSSL = ("openssl",)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)

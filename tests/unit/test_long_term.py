@@ -1,10 +1,14 @@
 """Levels LT and LTA of XAdES and CAdES, as a verifier sees them that was written from the standards; and lengths."""
 
+import itertools
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from asn1crypto import cms
+from harness.validators import judging
+from harness.validators.cms import bouncy_castle_verify
 from tests.support.long_term import cades_level, xades_level
 from tests.support.small_pki import SmallPki
 from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, joined, wanted
@@ -21,6 +25,21 @@ from batchseal.signature import Level
 
 JUDGED = Path(__file__).parents[3] / "shared" / "reference" / "judged"
 HIGH = pytest.mark.parametrize("level", [Level.LT, Level.LTA])
+
+
+@dataclass
+class Cases:
+    """Files for a judge, with the files that were signed where these are not in them."""
+
+    files: list[tuple[Path, Path | None]] = field(default_factory=list)
+    right: dict[Path, tuple[str, Level]] = field(default_factory=dict)
+    wrong: list[Path] = field(default_factory=list)
+    lacking: list[Path] = field(default_factory=list)
+
+    def add(self, path: Path, whole: bytes, content: Path | None) -> Path:
+        path.write_bytes(whole)
+        self.files.append((path, content))
+        return path
 
 
 def complete(
@@ -72,6 +91,58 @@ def test_cades(detached: bool, digest_algorithm: str, level: Level, tmp_path: Pa
         added = Cades().added_bytes(prepared, evidence, pki.signer.credential)
         assert len(whole) == document.total_bytes == added + (0 if detached else size)
         assert openssl_verify(tmp_path, whole, pki.signer.pem(1), content if detached else None) == content
+
+
+@pytest.fixture(scope="module")
+def for_bouncy_castle(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """CAdES of both levels, attached and detached, of keys of three kinds, and each also with one thing wrong."""
+    folder, cases = tmp_path_factory.mktemp("cms"), Cases()
+    for kind, detached, level in itertools.product(("rsa", "pss", "p256"), (False, True), (Level.LT, Level.LTA)):
+        pki, content = SmallPki(kind=kind), os.urandom(5_000)
+        name = f"{kind}-{'detached' if detached else 'attached'}-{level.name}"
+        prepared, evidence, _ = complete(Cades(), content, cades_wanted(detached=detached, level=level), pki)
+        whole = joined(Cades().package(content, prepared, evidence, pki.signer.credential))
+        beside = folder / f"{name}.content"
+        beside.write_bytes(content)
+        cases.right[cases.add(folder / name, whole, beside if detached else None)] = (kind, level)
+        beside = folder / f"{name}.other"
+        beside.write_bytes(content[1:] + b"x")
+        other = whole if detached else whole.replace(content, beside.read_bytes())
+        cases.wrong.append(cases.add(folder / f"{name}-of-another", other, beside if detached else None))
+        for what, damaged in without_material(whole).items():
+            at = cases.add(folder / f"{name}-without-{what}", damaged, folder / f"{name}.content" if detached else None)
+            cases.lacking.append(at)
+    return cases
+
+
+def without_material(whole: bytes) -> dict[str, bytes]:
+    """The CMS without its lists, without any answer about certificates, and without the issuer's certificate."""
+    found = {}
+    for what in ("lists", "answers", "issuer"):
+        info = cms.ContentInfo.load(whole)
+        data = info["content"]
+        if what == "issuer":
+            data["certificates"] = [one for one in data["certificates"] if one.chosen.subject != one.chosen.issuer]
+        else:
+            data["crls"] = [one for one in data["crls"] if one.name == "other" and what == "lists"]
+        found[what] = info.dump()
+    return found
+
+
+def test_bouncy_castle_finds_signature_and_material(for_bouncy_castle: Cases) -> None:
+    with judging():
+        reports = bouncy_castle_verify(for_bouncy_castle.files)
+    assert len(reports) == len(for_bouncy_castle.files)
+    algorithms = {"rsa": "1.2.840.113549.1.1.", "pss": "1.2.840.113549.1.1.10", "p256": "1.2.840.10045."}
+    for path, (kind, level) in for_bouncy_castle.right.items():
+        report = reports[path]
+        assert (report.problem, report.signature, report.lacking) == ("", True, ()), path.name
+        assert (report.certificates, report.crls, report.ocsp_responses) == (3, 1, 1)
+        assert report.signature_time_stamp is True
+        assert report.archive_time_stamp is (True if level is Level.LTA else None)
+        assert report.algorithm.startswith(algorithms[kind])
+    assert {path.name for path in for_bouncy_castle.wrong if reports[path].signature} == set()
+    assert {path.name for path in for_bouncy_castle.lacking if not reports[path].lacking} == set()
 
 
 @pytest.mark.parametrize(
