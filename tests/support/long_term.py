@@ -66,12 +66,14 @@ def is_named(certificate: Any, signer: Any) -> bool:
     )
 
 
-def check_signature(signer: Any, signature: bytes, text: bytes, digest: str) -> None:
+def check_signature(signer: Any, signature: bytes, text: bytes, digest: str, *, pss: bool = False) -> None:
     """Raises InvalidSignature where the key of the certificate `signer` has not signed `text`."""
     key: Any = cx509.load_der_x509_certificate(signer.dump()).public_key()
     hashing: Any = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}[digest]
     if isinstance(key, ec.EllipticCurvePublicKey):
         key.verify(signature, text, ec.ECDSA(hashing))
+    elif pss:
+        key.verify(signature, text, padding.PSS(padding.MGF1(hashing), hashing.digest_size), hashing)
     else:
         key.verify(signature, text, padding.PKCS1v15(), hashing)
 
@@ -193,6 +195,11 @@ def cades_level(whole: bytes, content: bytes) -> str:
     """The level of a CAdES signature over `content`, attached or detached, after all of it was recomputed."""
     data = cms.ContentInfo.load(whole, strict=True)["content"]
     (signer,) = data["signer_infos"]
+    attached = data["encap_content_info"]["content"].native
+    assert attached is None or attached == content
+    certificates = [choice.chosen for choice in data["certificates"]]
+    (leaf,) = [one for one in certificates if is_named(one, signer)]
+    check_signer_info(signer, leaf, content)
     unsigned = {one["type"].dotted: one["values"][0] for one in signer["unsigned_attrs"] or ()}
     if not unsigned:
         return "B"
@@ -203,28 +210,46 @@ def cades_level(whole: bytes, content: bytes) -> str:
     assert data["version"].native == ("v5" if others else "v1")
     assert {one["other_rev_info_format"].dotted for one in others} <= {"1.3.6.1.5.5.7.16.2"}
     crls = [one.chosen.dump() for one in data["crls"] if one.name != "other"]
-    certificates = [choice.chosen for choice in data["certificates"]]
-    (leaf,) = [one for one in certificates if is_named(one, signer)]
     responses = [one["other_rev_info"].dump() for one in others]
     check_material([leaf, stampers[0]], [*certificates, *stampers], responses, crls)
     if ARCHIVE not in unsigned:
         return "LT"
-    token = cms.ContentInfo.load(unsigned[ARCHIVE].dump())
+    check_archive(data, unsigned[ARCHIVE].dump(), content)
+    return "LTA"
+
+
+def check_signer_info(signer: Any, leaf: Any, content: bytes) -> None:
+    """The signature must be about the content (RFC 5652 5.4)."""
+    attributes = {one["type"].native: one["values"][0] for one in signer["signed_attrs"]}
+    digest = signer["digest_algorithm"]["algorithm"].native
+    assert attributes["message_digest"].native == hashlib.new(digest, content).digest()
+    is_pss = signer["signature_algorithm"].signature_algo == "rsassa_pss"
+    text = b"\x31" + signer["signed_attrs"].dump()[1:]
+    check_signature(leaf, signer["signature"].native, text, digest, pss=is_pss)
+
+
+def check_archive(data: Any, encoded: bytes, content: bytes) -> None:
+    """The archive time stamp must be about all that is there but itself (EN 319 122-1 5.5.2 and 5.5.3)."""
+    (signer,) = data["signer_infos"]
+    token = cms.ContentInfo.load(encoded)
     (stamper,) = token["content"]["signer_infos"]
     (raw,) = [one["values"][0].dump() for one in stamper["unsigned_attrs"] if one["type"].dotted == HASH_INDEX]
     index = HashIndex.load(raw, strict=True)
+    name = index["algorithm"]["algorithm"].native
 
-    def digests(values: list[bytes]) -> set[bytes]:
-        return {hashlib.sha256(value).digest() for value in values}
+    def digests(values: list[bytes]) -> list[bytes]:
+        return sorted(hashlib.new(name, value).digest() for value in values)
 
-    assert index["algorithm"]["algorithm"].native == "sha256"
-    assert set(index["certificates"].native) == digests([one.dump() for one in data["certificates"]])
-    assert set(index["crls"].native) == digests([one.dump() for one in data["crls"]])
     before = [one for one in signer["unsigned_attrs"] if one["type"].dotted != ARCHIVE]
-    assert set(index["attributes"].native) == digests(
-        [a["type"].dump() + v.dump() for a in before for v in a["values"]]
-    )
+    there = {
+        "certificates": [one.dump() for one in data["certificates"]],
+        "crls": [one.dump() for one in data["crls"]],
+        "attributes": [one["type"].dump() + value.dump() for one in before for value in one["values"]],
+    }
+    # Each is there once: none is left out, and none is digested that is not there.
+    assert {kind: sorted(index[kind].native) for kind in there} == {kind: digests(one) for kind, one in there.items()}
+    imprint = token["content"]["encap_content_info"]["content"].parsed["message_imprint"]
+    content_digest = hashlib.new(imprint["hash_algorithm"]["algorithm"].native, content).digest()
     names = ("version", "sid", "digest_algorithm", "signed_attrs", "signature_algorithm", "signature")
-    covered = data["encap_content_info"]["content_type"].dump() + hashlib.sha256(content).digest()
-    check_token(token.dump(), covered + b"".join(signer[name].dump() for name in names) + raw)
-    return "LTA"
+    covered = data["encap_content_info"]["content_type"].dump() + content_digest
+    check_token(encoded, covered + b"".join(signer[name].dump() for name in names) + raw)

@@ -1,12 +1,15 @@
 """Levels LT and LTA of XAdES and CAdES, as a verifier sees them that was written from the standards; and lengths."""
 
+import hashlib
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from asn1crypto import cms
+from cryptography.exceptions import InvalidSignature
 from harness.validators import judging
 from harness.validators.cms import bouncy_castle_verify
 from tests.support.long_term import cades_level, xades_level
@@ -19,6 +22,7 @@ from batchseal.document import Description, Evidence, Prepared
 from batchseal.errors import ItemRejected
 from batchseal.formats import material
 from batchseal.formats.cades.cades import Cades
+from batchseal.formats.der import CONTEXT_0, CONTEXT_1, ID_SIGNED_DATA, SEQUENCE, children, signed_data, tlv
 from batchseal.formats.interface import NeedKind, SignatureFormat
 from batchseal.formats.xades.xades import Xades
 from batchseal.signature import Level
@@ -109,24 +113,26 @@ def for_bouncy_castle(tmp_path_factory: pytest.TempPathFactory) -> Cases:
         beside.write_bytes(content[1:] + b"x")
         other = whole if detached else whole.replace(content, beside.read_bytes())
         cases.wrong.append(cases.add(folder / f"{name}-of-another", other, beside if detached else None))
-        for what, damaged in without_material(whole).items():
+        for what, damaged in without_material(whole, pki.root.der).items():
             at = cases.add(folder / f"{name}-without-{what}", damaged, folder / f"{name}.content" if detached else None)
             cases.lacking.append(at)
     return cases
 
 
-def without_material(whole: bytes) -> dict[str, bytes]:
+def changed(whole: bytes, place: int, change: Callable[[list[bytes]], list[bytes]]) -> bytes:
+    """The CMS with other members in a field of SignedData: 3 has the certificates, 4 the answers about them (RFC 5652 5.1)."""
+    fields = list(signed_data(whole))
+    fields[place] = tlv(fields[place][:1], *change(children(fields[place])))
+    return tlv(SEQUENCE, ID_SIGNED_DATA, tlv(CONTEXT_0, tlv(SEQUENCE, *fields)))
+
+
+def without_material(whole: bytes, root: bytes) -> dict[str, bytes]:
     """The CMS without its lists, without any answer about certificates, and without the issuer's certificate."""
-    found = {}
-    for what in ("lists", "answers", "issuer"):
-        info = cms.ContentInfo.load(whole)
-        data = info["content"]
-        if what == "issuer":
-            data["certificates"] = [one for one in data["certificates"] if one.chosen.subject != one.chosen.issuer]
-        else:
-            data["crls"] = [one for one in data["crls"] if one.name == "other" and what == "lists"]
-        found[what] = info.dump()
-    return found
+    return {
+        "lists": changed(whole, 4, lambda answers: [one for one in answers if one[:1] == CONTEXT_1]),
+        "answers": changed(whole, 4, lambda answers: []),
+        "issuer": changed(whole, 3, lambda certificates: [one for one in certificates if one != root]),
+    }
 
 
 def test_bouncy_castle_finds_signature_and_material(for_bouncy_castle: Cases) -> None:
@@ -143,6 +149,45 @@ def test_bouncy_castle_finds_signature_and_material(for_bouncy_castle: Cases) ->
         assert report.algorithm.startswith(algorithms[kind])
     assert {path.name for path in for_bouncy_castle.wrong if reports[path].signature} == set()
     assert {path.name for path in for_bouncy_castle.lacking if not reports[path].lacking} == set()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "pss", "p256"])
+@pytest.mark.parametrize(
+    "damage", ["content", "certificate", "list", "time stamp", "index", "order of the index", "archive time stamp"]
+)
+def test_the_verifier_notices_what_an_archive_time_stamp_is_not_about(damage: str, kind: str) -> None:
+    """A judge that accepts everything would be none."""
+    pki, content = SmallPki(kind=kind), b"any content" * 100
+    prepared, evidence, _ = complete(Cades(), content, cades_wanted(detached=True, level=Level.LTA), pki)
+    whole = joined(Cades().package(content, prepared, evidence, pki.signer.credential))
+    assert cades_level(whole, content) == "LTA"
+    first, second, *_ = [hashlib.sha256(one).digest() for one in children(signed_data(whole)[3])]
+    other = SmallPki()
+    damaged = {
+        "content": lambda: whole,
+        "certificate": lambda: changed(whole, 3, lambda there: [*there, other.root.der]),
+        "list": lambda: changed(whole, 4, lambda there: [*there, *other.present().crls]),
+        "time stamp": lambda: whole.replace(evidence.time_stamps[0], of_the_same_length(pki, evidence.time_stamps[0])),
+        "index": lambda: whole.replace(first, bytes(32)),
+        "order of the index": lambda: whole.replace(first, bytes(32)).replace(second, first).replace(bytes(32), second),
+        "archive time stamp": lambda: whole.replace(imprint_of(evidence.archive_time_stamps[0]), bytes(32)),
+    }[damage]()
+    assert damage == "content" or damaged != whole
+    with pytest.raises((AssertionError, InvalidSignature)):
+        cades_level(damaged, content[1:] if damage == "content" else content)
+
+
+def imprint_of(token: bytes) -> bytes:
+    """The digest that a time stamp is about."""
+    info = cms.ContentInfo.load(token)["content"]["encap_content_info"]["content"].parsed
+    return bytes(info["message_imprint"]["hashed_message"].native)
+
+
+def of_the_same_length(pki: SmallPki, token: bytes) -> bytes:
+    """Another time stamp about the same digest. Signatures of ECDSA have several lengths."""
+    while (other := pki.token(imprint_of(token))) == token or len(other) != len(token):
+        pass
+    return other
 
 
 @pytest.mark.parametrize(
