@@ -36,7 +36,10 @@ class Sandbox:
         (self.folder / "revoked.txt").write_text("".join(f"{line}\n" for line in lines))
 
     def status_requests(self) -> dict[str, dict[str, int]]:
-        """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer."""
+        """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer.
+
+        "signatures": how many were given, by credential.
+        """
         with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=10) as reply:
             counts: dict[str, dict[str, int]] = json.load(reply)
             return counts
