@@ -22,6 +22,8 @@ from tests.support.certomancer import process
 from tests.support.long_term import cades_level, xades_level
 from tests.support.waiting import until
 
+from batchseal.commands.verify import check_file, load_roots
+
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 SECRET = "a secret of the test alone"
 # Client services by their names: credential, level, whether CAdES is detached.
@@ -42,6 +44,10 @@ class Together:
     service: RunningService
     peer: Path
     """The folder of certomancer."""
+
+    @property
+    def roots(self) -> list[bytes]:
+        return load_roots([self.peer / "root.pem"])
 
     def send(self, caller: str, reference: str, *, sync: bool = True) -> Any:
         """Two XML documents and two files, as `caller`. Returns the reply."""
@@ -114,10 +120,20 @@ def together() -> Iterator[Together]:
         yield Together(service, folder / "peer")
 
 
-def judged(reply: Any, level: str, *, detached: bool) -> None:
-    """Every document must have reached its level, and hold all that a verifier needs later."""
+def judged(reply: Any, level: str, roots: list[bytes], *, detached: bool) -> None:
+    """Every document must have reached its level, and hold all that a verifier needs later; `batchseal verify` must agree."""
     assert reply["status"] == "EXECUTED", reply
     assert len(reply["documentList"]) == 4
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "originals").mkdir()
+        for document in reply["documentList"]:
+            suffix = "" if document["name"].endswith(".xml") else ".p7s" if detached else ".p7m"
+            path = folder / (document["name"] + suffix)
+            path.write_bytes(base64.b64decode(document["signedContent"]))
+            (folder / "originals" / document["name"]).write_bytes(CONTENT)
+            verdict = check_file(path, roots, folder / "originals")
+            assert (verdict.valid, verdict.level) == (True, level), verdict
     for document in reply["documentList"]:
         content = base64.b64decode(document["signedContent"])
         if document["name"].endswith(".xml"):
@@ -133,7 +149,7 @@ def test_levels_with_another_authority(together: Together) -> None:
         for caller, (_, level, detached) in CALLERS.items():
             if caller in ("revoked", "listed", "late"):
                 continue
-            judged(together.send(caller, caller), level, detached=detached)
+            judged(together.send(caller, caller), level, together.roots, detached=detached)
         before = together.sign_calls()
         for caller, said in (("revoked", "OCSP responder"), ("listed", "says the CRL")):
             number = together.send(caller, caller, sync=False)["id"]
@@ -151,4 +167,4 @@ def test_levels_with_another_authority(together: Together) -> None:
     together.send("late", "late", sync=False)
     until(lambda: together.status("late", "late") == "EXECUTION_ERROR")
     assert together.sign_calls() == before
-    judged(together.send("ec-lta", "again"), "LTA", detached=False)
+    judged(together.send("ec-lta", "again"), "LTA", together.roots, detached=False)

@@ -212,7 +212,7 @@ async def test_without_material_a_document_waits_and_is_signed_once(
     before = await given(sandbox)
     async with running(connect_store, sandbox, tmp_path, Level.LT) as service:
         service.door.is_closed = True
-        operation = await service.register("waits", [entry("a.xml", "XAdES"), entry("b.xml", "XAdES")])
+        operation = await service.register("waits", [entry("a.xml", "XAdES"), entry("b.bin", "CAdES")])
 
         async def status() -> OperationStatus:
             return (await service.parts.service.status_by_id(CALLER, operation)).status
@@ -224,7 +224,8 @@ async def test_without_material_a_document_waits_and_is_signed_once(
         service.door.is_closed = False
         row, results = await service.finished(operation)
         assert row.status is OperationStatus.EXECUTED
-        assert [xades_level(b"".join(one.segments)) for one in results] == ["LT", "LT"]
+        xml, other = (b"".join(one.segments) for one in results)
+        assert (xades_level(xml), cades_level(other, FILE)) == ("LT", "LT")
     assert await given(sandbox) - before == 2
 
 
