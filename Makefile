@@ -84,6 +84,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 	    --benchmark-max-time=0.2 -q
 	$(BIN)/python -m benchmarks.everything $(if $(SMOKE),--smoke --results build/bench --readme build/bench/README.md)
 
+.PHONY: xades-product
+xades-product: $(VENV)/.dev $(VENV)/.native  ## judge every combination of what XAdES offers (xmlsec1 and the JDK); DOCS=/some/folder adds its XML files
+	@$(BIN)/python -m tests.support.xades_product $(if $(DOCS),--documents "$$DOCS") $(ARGS)
+
 .PHONY: container-test
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)

@@ -22,9 +22,9 @@ class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
     `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
-    `retry_after` is set. Answers last for `life`. As long as `further_responders` lasts, each answer is by a new responder, about
-    whom somebody else must be asked. It can be hostile too: it hangs, redirects, drips bytes, or sends an endless list of MARKs
-    (`list_bytes` of them; `sent_bytes` says how much of it left).
+    `retry_after` is set. Answers are of `age` ago and last for `life` from now. As long as `further_responders` lasts, each
+    answer is by a new responder, about whom somebody else must be asked. It can be hostile too: it hangs, redirects, drips
+    bytes, or sends an endless list of MARKs (`list_bytes` of them; `sent_bytes` says how much of it left).
     """
 
     def __init__(self, address: str) -> None:
@@ -39,6 +39,7 @@ class Responder:
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
         self.life: timedelta | None = DAY
+        self.age = timedelta()
         self.crl_entries = 0
         self.has_nocheck = True
         self.says_length = True  # of lists
@@ -155,7 +156,7 @@ class Responder:
             self.middle,
             hashes.SHA1(),
             status,
-            now,
+            now - self.age,
             None if self.life is None else now + self.life,
             revoked_at,
             None,
@@ -176,7 +177,7 @@ class Responder:
     def crl(self, issuer: str) -> bytes:
         certificate, key = (self.root, self.root_key) if issuer == "Root" else (self.middle, self.middle_key)
         now = datetime.now(UTC)
-        made = x509.CertificateRevocationListBuilder(certificate.subject, now, now + (self.life or DAY))
+        made = x509.CertificateRevocationListBuilder(certificate.subject, now - self.age, now + (self.life or DAY))
         for serial in [*self.revoked, *range(1, self.crl_entries + 1)]:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - HOUR)
             made = made.add_revoked_certificate(entry.build())

@@ -39,7 +39,7 @@ class Sandbox:
     def status_requests(self) -> dict[str, dict[str, int]]:
         """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer.
 
-        "signatures" is how many were made, by credential.
+        "signatures": how many were given, by credential.
         """
         with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=10) as reply:
             counts: dict[str, dict[str, int]] = json.load(reply)

@@ -102,12 +102,12 @@ class Sandbox:
         self.options = options
         self.authority = Authority(options.folder, options.credential, address)
         self.status = StatusAuthority(self.authority, options.status_seconds)
+        self.signatures: Counter[str] = Counter()
+        """How many signatures were given, by credential."""
         self.services = ClientServices.load(options.services_file, remarks=False)
         self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
         self.grants = Grants(options.grant_seconds)
-        self.signatures: Counter[str] = Counter()
-        """How many digests were signed, by credential; an answer that reached nobody counts too."""
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, "sandbox-sign")
         # One signer at a time is created: otherwise key generation could take all threads.
         self.making = asyncio.Lock()
@@ -312,8 +312,8 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """Answers how many signatures were made, and how often the status of certificates was asked for, for tests."""
-        counts = self.status.requests | {"signatures": self.signatures}
+        """Answers how often the status of certificates was asked for, and how many signatures were given, for tests."""
+        counts = {**self.status.requests, "signatures": self.signatures}
         return answer({kind: dict(counted) for kind, counted in counts.items()})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from tests.adversity.drills import (  # noqa: F401
     noisy,
     payloads,
     power,
+    responder,
     seasons,
     shutdown,
     slow_readers,
