@@ -6,7 +6,9 @@ import pytest
 from tests.support import tiers
 
 # Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
-WITH_SERVERS = ("tests/integration/", "tests/acceptance/", "benchmarks/checks/", "tests/adversity/")
+WITH_SERVERS = ("tests/integration/", "tests/adversity/")
+# Those among them that have servers of their own and do not watch the time: each file runs where there is room.
+ANYWHERE = tuple(f"tests/integration/test_{part}" for part in ("api_", "revocation", "sandbox_", "store_", "upstream_"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,18 +17,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that watch the time most come last, when the second process has ended; those without servers run beside them."""
-    ranks = {tier: rank for rank, tier in enumerate(WITH_SERVERS)}
-    items.sort(key=lambda item: next((ranks[tier] for tier in ranks if item.nodeid.startswith(tier)), len(ranks)))
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+def takes_turns(nodeid: str) -> bool:
+    """Whether a test is one of those that run one after the other in one process."""
+    return nodeid.startswith(WITH_SERVERS) and not nodeid.startswith(ANYWHERE)
+
+
+def rank(nodeid: str) -> int:
+    if takes_turns(nodeid):
+        return next(rank for rank, tier in enumerate(WITH_SERVERS) if nodeid.startswith(tier))
+    return len(WITH_SERVERS) + (not nodeid.startswith(ANYWHERE))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `-n 2`: all tests with servers are one unit of work, and each file of the others is one."""
+    """For `-n 2`: the tests that take turns are one unit of work, and each file of the others is one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByTier(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "with servers" if nodeid.startswith(WITH_SERVERS) else nodeid.partition("::")[0]
+            return "with servers" if takes_turns(nodeid) else nodeid.partition("::")[0]
 
     return ByTier(config, log)
 
