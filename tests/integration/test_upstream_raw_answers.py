@@ -89,7 +89,8 @@ async def test_neither_request_nor_token_goes_to_another_place(status: int) -> N
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 %d X\r\nLocation: /elsewhere\r\nContent-Length: 2\r\n\r\n{}" % status)
+        # Who follows has to connect again.
+        writer.write(b"HTTP/1.1 %d X\r\nConnection: close\r\nLocation: /elsewhere\r\n" % status + BODY)
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
