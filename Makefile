@@ -18,7 +18,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 .PHONY: demo
-demo: $(VENV)/.native  ## seal 100 generated invoices end to end; DOCS=/some/folder takes your own PDFs
+demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 # All tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
@@ -83,6 +83,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks --benchmark-only --benchmark-columns=median,ops,rounds \
 	    --benchmark-max-time=0.2 -q
 	$(BIN)/python -m benchmarks.everything $(if $(SMOKE),--smoke --results build/bench --readme build/bench/README.md)
+
+.PHONY: xades-product
+xades-product: $(VENV)/.dev $(VENV)/.native  ## judge every combination of what XAdES offers (xmlsec1 and the JDK); DOCS=/some/folder adds its XML files
+	@$(BIN)/python -m tests.support.xades_product $(if $(DOCS),--documents "$$DOCS") $(ARGS)
 
 .PHONY: container-test
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)

@@ -8,7 +8,8 @@ measured within minutes: one pair after the other, and within a pair each comes 
 REV is unpacked under build/compare/ and gets an environment and a native build of its own, made by its own Makefile from
 its own lock files; the next call for the same revision uses them again. Each figure comes from the `benchmarks` package
 of its own revision, in a process of its own, so that the source may be laid out differently: this file relies on the
-command lines in MEASUREMENTS alone. See `ratios.py` for the interval and the verdict. Exit code 1: a figure is worse.
+command lines in MEASUREMENTS alone. A figure whose benchmark REV does not have yet is left out, and this is said. See
+`ratios.py` for the interval and the verdict. Exit code 1: a figure is worse.
 """
 
 import argparse
@@ -70,6 +71,16 @@ MEASUREMENTS = {
         {"count": 200, "rounds": 3},
         {"count": 8, "rounds": 1},
     ),
+    "packaging of XML": Measurement(
+        (("-m", "benchmarks.xades_ratio", "--count", "{count}", "--rounds", "{rounds}"),),
+        {"count": 320, "rounds": 3},
+        {"count": 4, "rounds": 1},
+    ),
+    "levels": Measurement(
+        (("-m", "benchmarks.long_term_ratio", "--count", "{count}", "--rounds", "{rounds}"),),
+        {"count": 48, "rounds": 3},
+        {"count": 4, "rounds": 1},
+    ),
     "database": Measurement(
         (("-m", "benchmarks.database_size", "--count", "{count}"),),
         {"count": 1000},
@@ -108,6 +119,8 @@ FIGURES = {
     # Documents per CPU second of our own packaging: the peers of `packaging_ratio.py` are the same for both revisions.
     "packaging_a": Figure("packaging", ("rates", "a", "batchseal"), lower_is_better=False),
     "packaging_b": Figure("packaging", ("rates", "b", "batchseal"), lower_is_better=False),
+    "xades_20k_over_lxml": Figure("packaging of XML", ("xades_20k_over_lxml",), lower_is_better=False),
+    "lt_over_t": Figure("levels", ("lt_over_t",), lower_is_better=False),
     "db_mb_per_1000_documents": Figure("database", ("db_mb_per_1000_documents",)),
 }
 
@@ -185,6 +198,26 @@ def measure(name: str, revision: Revision, *, smoke: bool) -> dict[str, Any]:
             if run.returncode != USAGE_ERROR:
                 break
     raise SystemExit(f"{name} failed in {revision.tree}:\n{said}")
+
+
+def has_benchmark(measurement: str, revision: Revision) -> bool:
+    """Whether one of the measurement's forms can be run: a form that runs a module needs its file."""
+    modules = [form[1] if form[0] == "-m" else None for form in MEASUREMENTS[measurement].forms]
+    return any(name is None or (revision.tree / f"{name.replace('.', '/')}.py").exists() for name in modules)
+
+
+def known_to(base: Revision, names: Sequence[str]) -> list[str]:
+    """Those figures that the revision can be measured for; the others are named on standard error.
+
+    Raises ValueError if there are none.
+    """
+    known = [name for name in names if has_benchmark(FIGURES[name].measurement, base)]
+    for name in names:
+        if name not in known:
+            print(f"left out: {name}, whose benchmark {base.commit[:12]} does not have", file=sys.stderr, flush=True)
+    if not known:
+        raise ValueError("no figure is left to compare")
+    return known
 
 
 def number(name: str, measured: dict[str, Any]) -> float:
@@ -275,6 +308,7 @@ def main() -> int:
         results.write_text(json.dumps(found, indent=2) + "\n")
 
     try:
+        names = known_to(base, names)
         comparisons = compare(run_pairs(base, own, names, pairs, keep, smoke=options.smoke))
     except ValueError as problem:
         raise SystemExit(str(problem)) from None

@@ -1,7 +1,8 @@
-"""`make demo`: seals two batches of invoices end to end, PDF and XML, and checks every signature by code that is not ours.
+"""`make demo`: seals invoices end to end, in PDF and in XML, and checks every signature by code that is not ours.
 
 Starts a service with its defaults (embedded Postgres, sandbox signer) on a free port, sends the batches through the
-project's own client, and leaves only the signed files behind.
+project's own client, and leaves only the signed files behind. A last batch of few documents is of level LT: it has all
+that a verifier needs later. Everything that this asks for comes from the sandbox, so that no network is needed.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -26,18 +27,20 @@ from rich.table import Table
 from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
 from batchseal.client.http import Client
 from batchseal.client.judges.verdicts import Verdict
-from batchseal.client.seal import BatchResult, seal_batch
+from batchseal.client.seal import ATTACHED, BatchResult, seal_batch
+from batchseal.commands import verify
 from batchseal.commands.sign import StepBars
 from batchseal.commands.verify import check_files, load_roots
 from batchseal.errors import BatchsealError
 from batchseal.settings.client_services import ClientServices
 
 VERIFIERS = 2
+LONG_TERM = "LT"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run showed. `untouched` counts the signed files that hold the whole of their original around one insertion."""
+    """What a run showed. `untouched` counts the signed files that hold the whole of their original."""
 
     result: BatchResult
     seconds: float
@@ -54,43 +57,52 @@ class Run:
         return bool(self.verdicts) and self.valid == self.untouched == len(self.verdicts)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents that go out in one request, and the folder for the signed files."""
+
+    documents: list[Document]
+    wishes: Wishes
+    out: Path
+
+
 def seal_and_check(console: Console, documents: list[Document], out: Path, *flags: str) -> Run:
     """One batch through a service of its own. The time counts from the first byte sent to the last file stored."""
-    (run,) = seal_and_check_all(console, [(documents, Wishes("Invoice issued", "Lisboa"))], out, *flags)
+    (run,) = seal_and_check_all(console, [Batch(documents, Wishes("Invoice issued", "Lisboa"), out)], out, *flags)
     return run
 
 
-def seal_and_check_all(
-    console: Console, batches: Sequence[tuple[list[Document], Wishes]], out: Path, *flags: str
-) -> list[Run]:
-    """The same for several batches, one after the other, through one service."""
+def seal_and_check_all(console: Console, batches: Sequence[Batch], out: Path, *flags: str) -> list[Run]:
+    """The same for several batches, one after the other, through one service. `out` gets its root certificate."""
     console.print("Starting the service ...")
     sealed: list[tuple[BatchResult, float]] = []
     with RunningService(*flags) as service:
         services = ClientServices.load(service.services_file)
         client = Client(service.url, services.ids()[0], next(iter(services)).secret)
-        for documents, wishes in batches:
-            body = BatchBody(documents, f"demo {time.time_ns()}", "Demo", wishes)
+        for batch in batches:
+            body = BatchBody(batch.documents, f"demo {time.time_ns()}", "Demo", batch.wishes)
             bars = StepBars(console)
             with bars.progress:
                 began = time.monotonic()
-                result = seal_batch(client, body, out, bars.report)
+                result = seal_batch(client, body, batch.out, bars.report)
                 sealed.append((result, time.monotonic() - began))
         client.close()
         shutil.copy(service.root, out / "root.pem")
     runs = []
-    for (documents, _), (result, seconds) in zip(batches, sealed, strict=True):
+    for batch, (result, seconds) in zip(batches, sealed, strict=True):
         checking = check_files(result.signed, load_roots([out / "root.pem"]), VERIFIERS)
         verdicts = list(track(checking, "Checking ", len(result.signed), console=console))
-        by_name = {document.name: document.path for document in documents}
-        untouched = sum(holds(signed, by_name[signed.name]) for signed in result.signed)
+        by_name = {document.name: document.path for document in batch.documents}
+        untouched = sum(holds(signed, by_name[signed.name.removesuffix(ATTACHED)]) for signed in result.signed)
         runs.append(Run(result, seconds, service.memory.peak, verdicts, untouched))
     return runs
 
 
 def holds(signed: Path, original: Path) -> bool:
-    """Whether the signed file is the original with one insertion; for XML the slash of an empty element may have gone there."""
+    """Whether the original is in the signed file: for XML around one insertion, where the slash of an empty element may go."""
     longer, shorter = signed.read_bytes(), original.read_bytes()
+    if signed.suffix == ATTACHED:
+        return len(longer) > len(shorter) and shorter in longer
     if signed.suffix != ".xml":
         return len(longer) > len(shorter) and longer.startswith(shorter)
     before = next(
@@ -123,10 +135,28 @@ def show(
         console.print(f"NOT VALID  {verdict.path}: {verdict.problem}", markup=False, soft_wrap=True)
 
 
+def show_long_term(console: Console, run: Run, out: Path) -> bool:
+    """The table of `batchseal verify`, which says why a file is not of its level. Returns whether all are good."""
+    place = Path(os.path.relpath(out))
+    root = Path(os.path.relpath(out.parent / "root.pem"))
+    console.print(f"Level {LONG_TERM}: batchseal verify --root {root} {place}", markup=False, soft_wrap=True)
+    verified = verify.run([f"--root={root}", str(place)])
+    return verified == 0 and run.good and all(verdict.level == LONG_TERM for verdict in run.verdicts)
+
+
+def write_long_term_documents(folder: Path, count: int) -> None:
+    """Invoices in XML, and to every second of them a list of what was delivered."""
+    for number, path in enumerate(write_xml_invoices(folder, count, seed=1)):
+        if number % 2:
+            path.with_suffix(".csv").write_text("".join(f"{line};delivered\n" for line in range(1, 200)))
+
+
 def clear(out: Path) -> None:
     """Removes what an earlier run left; anything else in the folder stays."""
-    for old in (*out.glob("*.pdf"), *out.glob("*.xml"), out / "root.pem"):
-        old.unlink(missing_ok=True)
+    long_term = out / "long-term"
+    for old in (*out.glob("*.pdf"), *out.glob("*.xml"), *long_term.glob("*.xml"), *long_term.glob("*" + ATTACHED)):
+        old.unlink()
+    (out / "root.pem").unlink(missing_ok=True)
 
 
 def end_by_signal(number: int, frame: FrameType | None) -> None:
@@ -138,6 +168,9 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, help="folder of your own PDFs (default: generated invoices)")
     parser.add_argument("--count", type=int, default=100, help="generated invoices (default: %(default)s)")
     parser.add_argument("--xml-count", type=int, default=50, help="generated XML invoices (default: %(default)s)")
+    parser.add_argument(
+        "--long-term-count", type=int, default=4, help="XML invoices at level LT, and half as many other files"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, end_by_signal)
@@ -149,18 +182,27 @@ def main() -> int:
             making = write_invoices(inputs, options.count)
             sum(1 for _ in track(making, "Invoices ", options.count, console=console))
         folder = options.docs.expanduser() if options.docs else inputs
-        batches = [(find_documents([folder]), Wishes("Invoice issued", "Lisboa"))]
+        batches = [Batch(find_documents([folder]), Wishes("Invoice issued", "Lisboa"), options.out)]
+        wishes = Wishes(location="Lisboa", parent="ext:ExtensionContent")
         if options.docs is None and options.xml_count:
             xml = inputs / "xml"
             sum(1 for _ in write_xml_invoices(xml, options.xml_count))
-            wishes = Wishes(location="Lisboa", parent="ext:ExtensionContent")
-            batches.append((find_documents([xml], "XAdES"), wishes))
+            batches.append(Batch(find_documents([xml], "XAdES"), wishes, options.out))
+        long_term = options.out / "long-term"
+        if options.docs is None and options.long_term_count:
+            write_long_term_documents(inputs / "long-term", options.long_term_count)
+            found = find_documents(sorted((inputs / "long-term").iterdir()))
+            batches.append(Batch(found, replace(wishes, level=LONG_TERM), long_term))
         clear(options.out)
         run, *more = seal_and_check_all(console, batches, options.out)
         out = Path(os.path.relpath(options.out))
         show(console, run, out)
-        for xml_run in more:
-            show(console, xml_run, out, "XML (XAdES)", "lxml and cryptography")
+        long_term_is_good = True
+        for batch, further in zip(batches[1:], more, strict=True):
+            if batch.out == long_term:
+                long_term_is_good = show_long_term(console, further, long_term)
+            else:
+                show(console, further, out, "XML (XAdES)", "lxml and cryptography")
     except BatchsealError as problem:
         console.print(f"batchseal: {problem.cause}", markup=False, soft_wrap=True)
         return 1
@@ -170,7 +212,7 @@ def main() -> int:
     finally:
         shutil.rmtree(inputs, ignore_errors=True)
     # With your own files a refusal is an answer; with ours it is a fault.
-    all_good = all(one.good for one in (run, *more))
+    all_good = long_term_is_good and all(one.good for one in (run, *more))
     return 0 if all_good and (options.docs or not any(one.result.refused for one in (run, *more))) else 1
 
 

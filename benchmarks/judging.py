@@ -14,8 +14,7 @@ from pathlib import Path
 
 from benchmarks.bodies import PDF, XML, Kind
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify
-from harness.validators.xml import xmlsec1_verify
-from lxml import etree
+from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 
 from batchseal.commands.verify import check_files, load_roots
 
@@ -92,27 +91,3 @@ def taken_by_itext(files: Sequence[Path], *, ecdsa: bool) -> int:
         and all((ecdsa or v.valid) and v.whole_file for v in report.verdicts)
         for report in itext_verify(files).values()
     )
-
-
-def only_signature_added(original: bytes, signed: bytes) -> bool:
-    """Whether an invoice of `harness/xml_invoices.py` has a signature where its empty ExtensionContent was, and is as before."""
-    start, end = signed.find(b"<ds:Signature "), signed.find(b"</ds:Signature>")
-    if start < 0 or end < start:
-        return False
-    signature = signed[start : end + len(b"</ds:Signature>")]
-    filled = b"<ext:ExtensionContent>" + signature + b"</ext:ExtensionContent>"
-    return signed == original.replace(b"<ext:ExtensionContent/>", filled, 1)
-
-
-def certificate_file(signed: Path, folder: Path) -> Path:
-    """The certificate of the signer in a signed XML file, as a PEM file in `folder`. Whether it is trusted, other judges say."""
-    text = etree.parse(signed).findtext(".//{http://www.w3.org/2000/09/xmldsig#}X509Certificate")
-    path = folder / "signer.pem"
-    path.write_text(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-    return path
-
-
-def taken_by_xmlsec1(files: Sequence[Path], certificate: Path) -> int:
-    """How many files have a first signature that is right, and of the owner of `certificate` (PEM)."""
-    with ThreadPoolExecutor(2) as pool:
-        return sum(not said for said in pool.map(lambda file: xmlsec1_verify(file, certificate), files))

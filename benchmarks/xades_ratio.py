@@ -29,11 +29,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judging import certificate_file, only_signature_added, taken_by_xmlsec1
 from benchmarks.packagers import LOCATION, OURS, Contender, RawSign, fixed, real, sealer
 from benchmarks.packaging_ratio import measure_corpus, void_ours
 from harness.validators import MissingValidator
 from harness.validators.local_signer import local_signer
+from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 from harness.xml_invoices import UBL, xml_invoice
 from lxml import etree
 

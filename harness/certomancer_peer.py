@@ -3,11 +3,16 @@
 Its key is parsed once (else the peer would be what is measured), and it gets a token address. Prints its address; the root's
 certificate is FOLDER/root.pem. Its time stamps, OCSP answers and CRLs are at an address of their own, which FOLDER/services
 holds.
+
+With `--status-elsewhere` the certificates name another address, at which nobody answers until a second process does, which
+`python -m harness.certomancer_peer FOLDER --status` is. It prints the address, and tells at `/asked` what it was asked for.
 """
 
 import asyncio
 import functools
 import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +37,9 @@ keysets:
       interm: {{path: interm.pem}}
       seal-rsa: {{path: seal-rsa.pem}}
       seal-ec: {{path: seal-ec.pem}}
+      seal-revoked: {{path: seal-revoked.pem}}
+      seal-listed: {{path: seal-listed.pem}}
+      seal-late: {{path: seal-late.pem}}
       tsa: {{path: tsa.pem}}
       ocsp: {{path: ocsp.pem}}
 pki-architectures:
@@ -43,6 +51,9 @@ pki-architectures:
       interm: {{common-name: Peer Intermediate}}
       seal-rsa: {{common-name: Seal RSA}}
       seal-ec: {{common-name: Seal EC}}
+      seal-revoked: {{common-name: Seal revoked}}
+      seal-listed: {{common-name: Seal on the list}}
+      seal-late: {{common-name: Seal late}}
       tsa: {{common-name: Peer TSA}}
       ocsp: {{common-name: Peer OCSP}}
     certs:
@@ -75,6 +86,19 @@ pki-architectures:
       seal-ec:
         <<: *seal
         subject: seal-ec
+      seal-revoked:
+        <<: *seal
+        subject: seal-revoked
+        revocation: &revoked {{revoked-since: "2024-05-01T00:00:00+0000", reason: key_compromise}}
+      seal-listed:
+        <<: *seal
+        subject: seal-listed
+        revocation: *revoked
+        extensions:
+          - {{id: crl_distribution_points, smart-value: {{schema: crl-dist-url, params: {{crl-repo-names: [interm]}}}}}}
+      seal-late:
+        <<: *seal
+        subject: seal-late
     services:
       ocsp:
         interm: {{for-issuer: interm, responder-cert: ocsp, signing-key: ocsp}}
@@ -86,9 +110,14 @@ pki-architectures:
 """
 
 
+NAMES = ("root", "interm", "seal-rsa", "seal-ec", "seal-revoked", "seal-listed", "seal-late", "tsa", "ocsp")
+LABEL = registry.ArchLabel("testing-ca")
+
+
 def write_pki(folder: Path, prefix: str) -> Any:
+    """Keys, and what certomancer is to make of them. `prefix` is the address that the certificates name."""
     (folder / "keys").mkdir(parents=True)
-    for name in ("root", "interm", "seal-rsa", "seal-ec", "tsa", "ocsp"):
+    for name in NAMES:
         key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
         if name == "seal-rsa":
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -96,9 +125,40 @@ def write_pki(folder: Path, prefix: str) -> Any:
             key = ec.generate_private_key(ec.SECP256R1())
         form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         (folder / "keys" / f"{name}.pem").write_bytes(key.private_bytes(*form))
+    (folder / "certomancer.yml").write_text(CONFIGURATION.replace("PREFIX", prefix))
+    return read_pki(folder)
+
+
+def read_pki(folder: Path) -> Any:
     path = folder / "certomancer.yml"
-    path.write_text(CONFIGURATION.replace("PREFIX", prefix))
     return registry.CertomancerConfig.from_file(str(path), str(folder), config_search_dir=str(folder))
+
+
+async def serve(app: web.Application, port: int) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner
+
+
+async def start_status(folder: Path) -> str:
+    """Starts to answer about certificates at the address that they name, and returns it."""
+    address = (folder / "status").read_text()
+    asked: Counter[str] = Counter()
+
+    @web.middleware
+    async def count(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path == "/asked":
+            return web.json_response(asked)
+        asked[request.path] += 1
+        return await handler(request)
+
+    app = build_animator_app({LABEL: read_pki(folder).get_pki_arch(LABEL)})
+    app.middlewares.insert(0, count)
+    await serve(app, int(address.rpartition(":")[2]))
+    return address
 
 
 async def issue_token(request: web.Request) -> web.Response:
@@ -111,36 +171,37 @@ def cached_load() -> Any:
     return functools.lru_cache(serialization.load_der_private_key)
 
 
-async def start(folder: Path, multisign: int) -> tuple[web.AppRunner, str]:
+async def start(folder: Path, multisign: int, *, status_elsewhere: bool = False) -> tuple[web.AppRunner, str]:
     """The running server and its address. Sees to it that the key is parsed once."""
     load = cached_load()
     # The peer calls it with these two arguments and no others.
     serialization.load_der_private_key = lambda data, password: load(data, password)  # type: ignore[misc, assignment]
     port = free_port()
-    configuration = write_pki(folder, f"http://127.0.0.1:{port}")
+    status = f"http://127.0.0.1:{free_port() if status_elsewhere else port}"
+    configuration = write_pki(folder, status)
     parameters = dummy.DummyServiceParams(hash_pinning_required=True, multisign=multisign)
     server = dummy.CSCWithCertomancer(configuration, service_params=parameters)
     server.register_routes()
     server.app.router.add_post("/oauth2/authorization-server/oauth/token", issue_token)
-    label = registry.ArchLabel("testing-ca")
-    root = configuration.get_pki_arch(label).get_cert(registry.CertLabel("root"))
+    architecture = configuration.get_pki_arch(LABEL)
+    root = architecture.get_cert(registry.CertLabel("root"))
     (folder / "services").write_text(f"http://127.0.0.1:{port}/testing-ca")
+    (folder / "status").write_text(status)
     (folder / "root.pem").write_bytes(pem.armor("CERTIFICATE", root.dump()))
-    others = web.AppRunner(build_animator_app({label: configuration.get_pki_arch(label)}), access_log=None)
-    await others.setup()
-    await web.TCPSite(others, "127.0.0.1", port).start()
+    others = await serve(build_animator_app({LABEL: architecture}), port)
     server.app.on_cleanup.append(lambda app: others.cleanup())
-    runner = web.AppRunner(server.app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await serve(server.app, 0)
     return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
 
 
-async def main(folder: Path) -> None:
-    _, address = await start(folder, multisign=1000)
+async def main(folder: Path, *options: str) -> None:
+    if "--status" in options:
+        address = await start_status(folder)
+    else:
+        _, address = await start(folder, multisign=1000, status_elsewhere="--status-elsewhere" in options)
     print(address, flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

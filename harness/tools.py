@@ -62,6 +62,14 @@ JARS = {
     "bcpkix.jar": "libbcpkix-java",
     "bcutil.jar": "libbcutil-java",
 }
+# PDFBox Preflight, and what Java had itself when that was written.
+PREFLIGHT_JARS = {
+    **dict.fromkeys(("preflight.jar", "pdfbox2.jar", "xmpbox.jar"), "libpdfbox2-java"),
+    "fontbox2.jar": "libfontbox2-java",
+    "commons-logging.jar": "libcommons-logging-java",
+    "javax.activation.jar": "libactivation-java",
+    "jaxb-api.jar": "libjaxb-api-java",
+}
 TOOLS = {
     tool.name: tool
     for tool in (
@@ -85,7 +93,7 @@ TOOLS = {
         program("podman", "podman"),
         program("runc", "runc"),
         file(SOFTHSM_MODULE, "libsofthsm2"),
-        *(file(JAVA_FOLDER / jar, package) for jar, package in JARS.items()),
+        *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),
         module("atheris", "atheris==3.0.0"),
         script("schemathesis", "schemathesis==4.32.5"),
         Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),
@@ -95,6 +103,8 @@ TOOLS = {
 CLANG_FUZZER = ("clang", "libclang_rt.fuzzer")
 PDFSIG = ("pdfsig", "certutil", "vfychain")
 ITEXT = ("javac", "java", *JARS)
+PREFLIGHT = ("javac", "java", *PREFLIGHT_JARS)
+BOUNCY_CASTLE = ("javac", "java", "bcprov.jar", "bcpkix.jar", "bcutil.jar")
 XMLSEC = ("xmlsec1",)
 OPENSSL = ("openssl",)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)

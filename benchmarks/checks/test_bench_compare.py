@@ -134,6 +134,21 @@ def test_an_older_revision_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPat
     assert given == [7]
 
 
+def test_a_figure_that_the_older_revision_lacks_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "latency.py").touch()
+    older = Revision("0123456789abcdef", tmp_path, Path(sys.executable))
+    names = ["lt_over_t", "single_sync_beyond_upstream_ms", "fifty_of_1_ratio", "xades_20k_over_lxml"]
+    # The third can be asked for in an older way, without a module of its own.
+    assert compare.known_to(older, names) == ["single_sync_beyond_upstream_ms", "fifty_of_1_ratio"]
+    said = capsys.readouterr().err
+    assert said.count("left out: ") == 2
+    assert "left out: lt_over_t, whose benchmark 0123456789ab does not have" in said
+    with pytest.raises(ValueError, match="no figure is left"):
+        compare.known_to(older, ["lt_over_t"])
+    assert compare.known_to(compare.checkout(), list(FIGURES)) == list(FIGURES)
+
+
 def test_a_commit_is_unpacked_once_and_whole(tmp_path: Path) -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tree = unpack(commit.strip(), tmp_path)

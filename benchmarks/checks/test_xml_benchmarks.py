@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from benchmarks import cades_ratio, xades_ratio
 from benchmarks.bodies import PDF, XML, Kind, write_body
-from benchmarks.judging import judge_reply, only_signature_added
+from benchmarks.judging import judge_reply
 from benchmarks.packagers import OURS, Contender, fixed, real
 from harness.validators import judging
 from harness.validators.local_signer import local_signer
+from harness.validators.xml import only_signature_added
 from harness.xml_invoices import xml_invoice
 
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 import requests
+from harness.validators import judging
+from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 from harness.xml_invoices import write_xml_invoices, xml_invoice
 from tests.acceptance.conftest import Running
 
+from batchseal.client.batch import BatchBody, Wishes, find_documents
+from batchseal.client.seal import seal_batch
 from batchseal.commands import sign, verify
 
 
@@ -47,6 +51,22 @@ def test_xml_from_the_command_line(
     shown = capsys.readouterr().out
     assert "10 of 10 valid" in shown
     assert shown.count(f"│ {level} ") == 10
+
+
+def test_a_batch_of_invoices_in_xml(running: Running, tmp_path: Path) -> None:
+    """Many in one asynchronous request: every one is executed, and every one is taken by xmlsec1, with nothing else changed."""
+    paths = list(write_xml_invoices(tmp_path / "in", 100))
+    wishes = Wishes(location="Oeiras", parent="ext:ExtensionContent")
+    client = running.client()
+    body = BatchBody(find_documents(paths), "many in XML", "A batch", wishes)
+    result = seal_batch(client, body, tmp_path / "out", lambda *_: None)
+    client.close()
+    assert (result.status, result.refused) == ("EXECUTED", [])
+    assert [signed.name for signed in result.signed] == [path.name for path in paths]
+    for original, signed in zip(paths, result.signed, strict=True):
+        assert only_signature_added(original.read_bytes(), signed.read_bytes()), signed.name
+    with judging():
+        assert taken_by_xmlsec1(result.signed, certificate_file(result.signed[0], tmp_path)) == len(paths)
 
 
 @pytest.mark.parametrize("packaging", ["attached", "detached"])

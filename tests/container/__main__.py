@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.invoices import write_invoices
+from harness.invoices import DOCUMENT_BYTES, write_invoices
 from harness.provenance import TAKEN, provenance
+from harness.xml_invoices import write_xml_invoices
 from tests.container import behaviour, engine, image
-from tests.container.load import count_valid, send_together
+from tests.container.load import XADES, count_valid, count_valid_xml, send_together
 from tests.container.pod import URL, Sandbox, Service
 from tests.container.volume import may_mount, survive_kills, twenty_thousand
 
@@ -24,6 +25,7 @@ RESULT = engine.ROOT / "benchmarks" / "results" / "container.json"
 PARTS = ("image", "behaviour", "loads", "volume", "kills")
 KILLS_ON_A_VOLUME = 10
 READY_SECONDS = 10.0  # after a kill
+Folders = dict[tuple[str, int], Path]  # by type of signature, and number of documents
 # The 2x rule's own figure, and the aim; bytes.
 VOLUMES = {"8gb": 8_000_000_000, "4600mb": 4_600_000_000}
 
@@ -35,10 +37,13 @@ class Load:
     must_mb: int
     aim_mb: int
     below_mb: int  # one step below the aim: refusals are fine, a kill is not
+    signature_type: str = "PAdES"
 
     @property
     def name(self) -> str:
-        return f"{self.documents}x{self.requests}"
+        """With the type of signature before it, where that is not the usual one."""
+        size = f"{self.documents}x{self.requests}"
+        return size if self.signature_type == "PAdES" else f"{self.signature_type.lower()}_{size}"
 
 
 LOADS = (
@@ -46,6 +51,7 @@ LOADS = (
     Load(100, 8, 320, 256, 192),
     Load(2500, 2, 512, 320, 256),
     Load(2500, 8, 768, 512, 320),
+    Load(2500, 1, 320, 320, 256, XADES),
 )
 
 
@@ -54,7 +60,8 @@ def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judge
     try:
         with engine.fresh_volume() as volume, Service(sandbox, f"{limit_mb}m", volume) as service:
             idle_mb = service.watch.held() >> 20
-            sent, seconds = send_together(URL, folder, out, load.requests, 300 if judged else 45)
+            patience, kind = 300 if judged else 45, load.signature_type
+            sent, seconds = send_together(URL, folder, out, load.requests, patience, signature_type=kind)
             numbers: dict[str, float] = dict(service.watch.stop())
             alive = engine.running(service.name)
             said = engine.logs(service.name)
@@ -71,7 +78,9 @@ def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judge
         }
         for failure in sorted({s.failure for s in sent if s.failure}):
             print(f"    {failure}")
-        if judged:
+        if judged and load.signature_type == XADES:
+            numbers["valid"], numbers["seen_by_xmlsec1"] = count_valid_xml(folder, out, sandbox.root, judged)
+        elif judged:
             numbers["valid"], numbers["seen_by_pdfsig"] = count_valid(folder, out, sandbox.root, judged)
     finally:
         shutil.rmtree(out, ignore_errors=True)
@@ -114,17 +123,18 @@ def main() -> int:
         report.add("build", {"build_seconds": round(engine.build(), 1)}, [])
     if "image" in parts:
         report.add("image", *image.examine())
-    with invoices(options.invoices) as folders:
+    steps = chosen(options.loads, every_step=options.long) if "loads" in parts else []
+    with invoices(options.invoices, with_xml=any(load.signature_type == XADES for load, _ in steps)) as folders:
         with Sandbox() as sandbox:
             if "behaviour" in parts:
                 with engine.fresh_volume() as volume:
-                    report.add("behaviour", *behaviour.observe(sandbox, folders[100], volume))
+                    report.add("behaviour", *behaviour.observe(sandbox, folders["PAdES", 100], volume))
             if "loads" in parts:
-                loads(report, sandbox, folders, options)
+                loads(report, sandbox, folders, steps, options)
             if "volume" in parts:
-                volumes(report, sandbox, folders[2500], options)
+                volumes(report, sandbox, folders["PAdES", 2500], options)
         if "kills" in parts:
-            kills(report, folders[100], options)
+            kills(report, folders["PAdES", 100], options)
     seconds = round(time.monotonic() - started)
     print(f"container test: {report.bad} parts are bad; {seconds} s", flush=True)
     if not report.bad:
@@ -156,7 +166,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--long", action="store_true", help="the volume of 8 GB too, and a step below each aim")
     parser.add_argument("--invoices", type=Path, help="folder with 2,500 invoices (default: made anew)")
     parser.add_argument(
-        "--judge", type=int, default=100, help="documents of each request that pdfsig sees (default: 100)"
+        "--judge", type=int, default=100, help="documents of each request that pdfsig or xmlsec1 sees (default: 100)"
     )
     parser.add_argument("--kills", type=int, default=KILLS_ON_A_VOLUME, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="when the kills come (default: another each time)")
@@ -165,10 +175,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def loads(report: Report, sandbox: Sandbox, folders: dict[int, Path], options: argparse.Namespace) -> None:
-    for load, limit_mb in chosen(options.loads, every_step=options.long):
+def loads(
+    report: Report, sandbox: Sandbox, folders: Folders, steps: list[tuple[Load, int]], options: argparse.Namespace
+) -> None:
+    for load, limit_mb in steps:
         refusing = limit_mb < load.aim_mb
-        numbers = run_load(sandbox, load, limit_mb, folders[load.documents], judged=0 if refusing else options.judge)
+        folder = folders[load.signature_type, load.documents]
+        numbers = run_load(sandbox, load, limit_mb, folder, judged=0 if refusing else options.judge)
         prefix = f"{load.name}_{limit_mb}mb"
         wrong = [] if good(numbers, refusing=refusing) else ["killed, refused, or not all valid"]
         report.add(prefix, {f"{prefix}_{name}": number for name, number in numbers.items()}, wrong)
@@ -217,8 +230,8 @@ def chosen(text: str, *, every_step: bool) -> list[tuple[Load, int]]:
 
 
 @contextmanager
-def invoices(given: Path | None) -> Iterator[dict[int, Path]]:
-    """A folder for each size of request; the small one's files are the first of the large one's."""
+def invoices(given: Path | None, *, with_xml: bool) -> Iterator[Folders]:
+    """A folder for each type and size of request; the small one's files are the first of the large one's."""
     folder = Path(tempfile.mkdtemp(prefix="batchseal-invoices-", dir="/var/tmp"))
     try:
         large, small = given or folder / "2500", folder / "100"
@@ -228,8 +241,12 @@ def invoices(given: Path | None) -> Iterator[dict[int, Path]]:
         small.mkdir()
         for path in sorted(large.glob("*.pdf"))[:100]:
             shutil.copy(path, small)
+        folders = {("PAdES", 100): small, ("PAdES", 2500): large}
+        if with_xml:
+            folders[XADES, 2500] = folder / "xml"
+            sum(1 for _ in write_xml_invoices(folder / "xml", 2500, size_bytes=DOCUMENT_BYTES))
         print(f"invoices made in {time.monotonic() - started:.0f} s", flush=True)
-        yield {100: small, 2500: large}
+        yield folders
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

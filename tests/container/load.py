@@ -1,6 +1,10 @@
-"""Several asynchronous requests at once, each by a process of its own; every document judged by pdfsig afterwards."""
+"""Several asynchronous requests at once, each by a process of its own; others judge the documents afterwards.
+
+Of PDF pdfsig is the judge. Of XML xmlsec1 is, and lxml with cryptography (`batchseal verify`), which follow the chain too.
+"""
 
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -12,16 +16,19 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.validators import pdfsig_verify
+from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 
-from batchseal.client.batch import BatchBody, Document, find_documents
+from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
 from batchseal.client.http import Client, Progress
 from batchseal.client.seal import BatchResult, check_target, fetch, follow
+from batchseal.commands.verify import check_files, load_roots
 from batchseal.errors import RequestFailed
 
 CLIENT, SECRET = "batch", "a-secret-of-the-container-test"
 CHUNK = 50
 PATIENCE_SECONDS = 300
 REFUSALS = (429, 503, 507)
+XADES = "XAdES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,11 @@ def _set_gate(gate: Barrier | None) -> None:
     _gate = gate
 
 
-def send(url: str, folder: Path, out: Path, deadline: float) -> Sent:
+def send(url: str, folder: Path, out: Path, deadline: float, signature_type: str) -> Sent:
     client = CountingClient(url, CLIENT, SECRET)
     client.deadline = deadline
-    body = BatchBody(find_documents([folder]), f"load {uuid4()}", "container test")
+    wishes = Wishes(parent="ext:ExtensionContent" if signature_type == XADES else "")
+    body = BatchBody(find_documents([folder], signature_type), f"load {uuid4()}", "container test", wishes)
     check_target(body.documents, out)
     try:
         client.register(body)
@@ -97,6 +105,7 @@ def send_together(
     patience_seconds: float = PATIENCE_SECONDS,
     *,
     all_in_flight: bool = False,
+    signature_type: str = "PAdES",
 ) -> tuple[list[Sent], float]:
     """`requests` requests with the documents of `folder`, at once; results in `out`/0, 1, ... and the seconds it took.
 
@@ -107,7 +116,7 @@ def send_together(
     context = get_context("spawn")
     gate = context.Barrier(requests) if all_in_flight else None
     with ProcessPoolExecutor(requests, mp_context=context, initializer=_set_gate, initargs=(gate,)) as pool:
-        jobs = [pool.submit(send, url, folder, out / str(n), deadline) for n in range(requests)]
+        jobs = [pool.submit(send, url, folder, out / str(n), deadline, signature_type) for n in range(requests)]
         return [job.result() for job in jobs], time.monotonic() - started
 
 
@@ -128,6 +137,24 @@ def count_valid(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int,
             for run in pool.map(lambda chunk: pdfsig_verify(chunk, root), chunks):
                 valid += sum(bool(verdicts) and all(v.good for v in verdicts) for verdicts in run.values())
         shutil.rmtree(batch)
+    return valid, seen
+
+
+def count_valid_xml(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int, int]:
+    """The same of XML. Good is: has one signature more than its original, and where both judges see it, they take it."""
+    valid = seen = 0
+    with tempfile.TemporaryDirectory() as name:
+        beside = Path(name)
+        (beside / "root.pem").write_bytes(root)
+        roots = load_roots([beside / "root.pem"])
+        for batch in sorted(out.iterdir()):
+            files = sorted(batch.iterdir())
+            paths = [one for one in files if only_signature_added((folder / one.name).read_bytes(), one.read_bytes())]
+            chosen, rest = paths[:judged], paths[judged:]
+            taken = [verdict.path for verdict in check_files(chosen, roots, 2) if verdict.valid]
+            valid += len(rest) + (taken_by_xmlsec1(taken, certificate_file(taken[0], beside)) if taken else 0)
+            seen += len(chosen)
+            shutil.rmtree(batch)
     return valid, seen
 
 

@@ -117,6 +117,21 @@ async def test_an_answer_counts_no_longer_than_the_configuration_says(house: Hou
         await revocation.check(house.responder.chain)
 
 
+async def test_an_old_answer_counts_while_its_own_dates_say_so(house: House) -> None:
+    """A root publishes its list every few months; it is asked for again every day all the same."""
+    revocation = house.revocation()
+    house.responder.age, house.responder.life = timedelta(days=80), timedelta(days=10)
+    await revocation.check(house.responder.chain)
+    house.responder.away = {"ocsp", "crl"}
+    house.clock.ahead = 23 * HOUR
+    await revocation.check(house.responder.chain)
+    await house.revocation().check(house.responder.chain)  # another process takes what is kept, as long as this one
+    house.clock.ahead = 25 * HOUR
+    for one in (revocation, house.revocation()):
+        with pytest.raises(MaterialUnavailable):
+            await one.check(house.responder.chain)
+
+
 @pytest.mark.parametrize("where", ["revoked", "unknown"])
 async def test_a_revoked_certificate_is_said_by_name(house: House, where: str) -> None:
     getattr(house.responder, where).add(house.responder.seal.serial_number)
@@ -249,6 +264,15 @@ async def test_a_redirect_is_not_followed(house: House) -> None:
     with pytest.raises(MaterialUnavailable, match="302"):
         await house.revocation().check(house.responder.chain)
     assert set(house.responder.asked) == {"ocsp", "Middle.crl"}
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+async def test_nobody_is_waited_for_longer_than_the_limit(house: House, how: str) -> None:
+    """Neither one who says nothing nor one whose bytes never come to an end."""
+    setattr(house.responder, how, True)
+    with pytest.raises(MaterialUnavailable, match=r"/ocsp: .*timed out.*Middle\.crl: .*timed out"):
+        await house.revocation(seconds=0.3).check(house.responder.chain)
+    assert house.responder.asked == {"ocsp": 1, "Middle.crl": 1}
 
 
 async def test_a_responder_without_the_right_is_refused(house: House) -> None:

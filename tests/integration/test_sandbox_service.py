@@ -151,6 +151,8 @@ async def test_signatures_and_chain_are_valid_and_keys_stay(tmp_path, kind):
                 sad = (await client.call("credentials/authorize", body))[1]["SAD"]
                 algorithm = info["key"]["algo"][-1]
                 signatures = (await client.sign(sad, name, DIGESTS, algorithm))[1]["signatures"]
+                async with session.get(f"{address}/sandbox/requests") as counted:
+                    assert (await counted.json())["signatures"] == {name: 5}
         chains.append([x509.load_der_x509_certificate(base64.b64decode(c)) for c in info["cert"]["certificates"]])
         check_signatures(chains[-1][0].public_key(), signatures)
     assert chains[0] == chains[1]

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from asn1crypto import cms, x509
 from harness.invoices import invoice
-from harness.validators import judging
+from harness.validators import judging, pdfsig_verify, pyhanko_verify
 from harness.validators.xml import jdk_verify, xmlsec1_verify
 from lxml import etree
 from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
@@ -227,6 +227,49 @@ async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) ->
     for one in refused:
         assert one.name not in one.cause  # whoever shows the cause names the document
         assert "error" not in one.cause
+
+
+async def test_a_mixed_batch_ends_as_each_document_deserves(running: Parts, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Good and broken ones of each type take turns in one asynchronous request. Judges that are not ours take the good ones."""
+    xml, pdf, other = INVOICE.encode(), invoice(2, size_bytes=20_000), bytes(range(256)) * 300
+    documents = [
+        entry("good.pdf", pdf, "PAdES", applyTimestamp=True),
+        entry("cut.pdf", pdf[: len(pdf) // 2], "PAdES"),
+        entry("good.xml", xml, applyTimestamp=True),
+        entry("cut.xml", xml[: len(xml) // 2]),
+        entry("good.bin", other, "CAdES", applyTimestamp=True),
+        entry("visible.bin", other, "CAdES", visibleSignatureInfo={}),
+        entry("encrypted.pdf", pdf.replace(b"/Root ", b"/Encrypt<</Filter/Standard>>/Root ", 1), "PAdES"),
+        entry("not-utf-8.xml", xml.replace(b"FT 2026", b"\xff\xfe")),
+        entry("one-byte.bin", b"x", "CAdES"),
+    ]
+    row, results = await signed(running, "each as it deserves", documents)
+    assert row.status is OperationStatus.EXECUTION_FAILED
+    refused = {r.row.name: r.row for r in results if r.row.status is not DocumentStatus.SIGNED}
+    assert {name: one.sign_error for name, one in refused.items()} == {
+        "cut.pdf": SignError.NOT_SIGNABLE,
+        "cut.xml": SignError.NOT_SIGNABLE,
+        "visible.bin": SignError.CONFIGURATION_SIGN_ERROR,
+        "encrypted.pdf": SignError.NOT_SIGNABLE,
+        "not-utf-8.xml": SignError.NOT_SIGNABLE,
+    }
+    files = {r.row.name: tmp_path / r.row.name for r in results if r.row.name not in refused}
+    for result in results:
+        if result.row.name in files:
+            files[result.row.name].write_bytes(b"".join(result.segments))
+    (tmp_path / "root.pem").write_bytes(await asyncio.to_thread(sandbox.root.read_bytes))
+    for name, content in (("good.bin", other), ("one-byte.bin", b"x")):
+        assert await asyncio.to_thread(openssl_cades, tmp_path, files[name].read_bytes(), None) == content
+    assert files["good.pdf"].read_bytes().startswith(pdf)
+    (verdict,) = await asyncio.to_thread(pyhanko_verify, files["good.pdf"], sandbox.root_der)
+    assert verdict.good and verdict.stamped, verdict
+    certificate = tmp_path / "certificate.pem"
+    der = etree.parse(files["good.xml"]).findtext(f".//{DS}X509Certificate")
+    certificate.write_text(f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")
+    with judging():
+        assert await asyncio.to_thread(xmlsec1_verify, files["good.xml"], certificate) == ""
+        by_pdfsig = await asyncio.to_thread(pdfsig_verify, [files["good.pdf"]], sandbox.root.read_bytes())
+        assert [one.good for one in by_pdfsig[files["good.pdf"]]] == [True]
 
 
 async def test_a_wrong_value_is_named(running: Parts) -> None:

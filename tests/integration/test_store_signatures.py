@@ -217,6 +217,8 @@ async def test_a_commit_that_carries_signatures_waits_for_the_disk(database: Dat
     assert await noted() == ["on"]
     assert await store.finish(row.id, row.created_at, fence, [DocumentOutcome(1, 9), DocumentOutcome(3, 9)])
     assert await noted() == ["on"]
+    await store.mark_fetched(row.client_service, [row.id])
+    assert await noted() == ["off"]
     # What one statement relaxed does not stay so on its connection.
     single = await database.connect(database.instance, pool_size=1)
     row, fence = await database.claimed(1, mode=Mode.SYNC)

@@ -1,4 +1,4 @@
-"""Signing with an independent CSC v1 server (certomancer)."""
+"""Signing with an independent CSC v1 server (certomancer), which stamps and answers about its certificates too."""
 
 import hashlib
 import io
@@ -19,13 +19,26 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
-from tests.support.upstream import CONTENTS, running_service
+from tests.support.certomancer import process
+from tests.support.long_term import cades_level
+from tests.support.parts import running_parts
+from tests.support.upstream import CONTENTS, Running, running_service
+from tests.support.waiting import eventually
 
 from batchseal.errors import CredentialUnusable
 from batchseal.operation import Caller, OperationStatus
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
+from batchseal.signature import Level, SignatureDefaults
+from batchseal.signer.queue import Pace
+from batchseal.store.revocation_answers import RevocationAnswers
+from batchseal.system.backoff import Backoff
+from batchseal.upstream.certification_path import CertificationPaths
+from batchseal.upstream.inquiry import Inquiry
 from batchseal.upstream.remote import RemoteUpstream
+from batchseal.upstream.revocation import Revocation
+from batchseal.upstream.transport import Route
+from batchseal.upstream.trust import Roots
 
 
 class Peer:
@@ -97,3 +110,42 @@ async def test_time_stamps_and_revocation_of_an_independent_authority(peer, tmp_
             assert status.bottom_line and status.timestamp_validity is not None
             assert status.timestamp_validity.valid and status.timestamp_validity.trusted
         assert context.ocsps and context.crls
+
+
+async def test_a_responder_that_comes_back(tmp_path, connect_store):
+    """Until then nothing is signed with the certificate; afterwards each document is signed once, and reaches its level."""
+    folder = tmp_path / "peer"
+    with process(folder, "--status-elsewhere") as signs:
+        root, services = folder / "root.pem", (folder / "services").read_text()
+        path = tmp_path / "client-services-config.json"
+        path.write_text(json.dumps({"A": {"secret": "s", "credentialId": "testing-ca/seal-ec"}}))
+        settings = Settings(service_domain=signs, timestamp_urls=f"{services}/tsa/tsa", timestamp_roots=str(root))
+        inquiry, instance = Inquiry(Route(), ["127.0.0.1"]), uuid4()
+        answers = RevocationAnswers((await connect_store(instance)).database)
+        paths = CertificationPaths(lambda: [Roots(str(root))], inquiry)
+        revocation = Revocation(inquiry, paths, answers, failed_seconds=0.2)
+        upstream = RemoteUpstream(settings, ClientServices.load(path), revocation=revocation)
+        async with running_parts(
+            connect_store,
+            upstream,
+            tmp_path,
+            instance=instance,
+            materials=revocation,
+            pace=Pace(between_tries=Backoff(0.1, 0.1)),
+            signature_defaults=lambda client_service: SignatureDefaults(Level.LTA),
+        ) as parts:
+            running = Running(parts.service, None, tmp_path, upstream, parts.ledger, parts, parts.offer)  # type: ignore[arg-type]
+            row = await running.submit("waits", [b"x" * 1000] * 3, signatureType="CAdES")
+
+            async def is_waiting():
+                found = await parts.service.status_by_id(Caller("A"), row.id)
+                return found.status is OperationStatus.EXECUTION_ERROR
+
+            await eventually(is_waiting)
+            assert (await upstream.state()).numbers["batchseal_upstream_sign_calls_total"] == 0
+            with process(folder, "--status"):
+                row, results = await running.finished(row.id)
+            assert row.status is OperationStatus.EXECUTED
+            assert [cades_level(b"".join(one.segments), b"x" * 1000) for one in results] == ["LTA"] * 3
+            assert (await upstream.state()).numbers["batchseal_upstream_sign_calls_total"] == 1
+        await upstream.close()

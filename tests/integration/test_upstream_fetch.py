@@ -1,6 +1,8 @@
 """What is fetched by GET is bounded in size and time, and comes from no other address than the one that was asked."""
 
 import asyncio
+import tracemalloc
+import zlib
 
 import pytest
 from aiohttp import web
@@ -31,7 +33,11 @@ async def server():
             await asyncio.Event().wait()
         return web.Response(body=b"content")
 
+    async def zipped(request):
+        return web.Response(body=zipped_100_mb(), headers={"Content-Encoding": "gzip"})
+
     application = web.Application()
+    application.router.add_get("/zipped", zipped)
     application.router.add_get("/large", list_of_100_mb)
     application.router.add_get("/{rest}", answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
@@ -40,6 +46,11 @@ async def server():
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}", sent, asked
     await runner.cleanup()
+
+
+def zipped_100_mb():
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return b"".join(packer.compress(PIECE) for _ in range(100)) + packer.flush()
 
 
 async def fetched(address, seconds=30.0, most=1 << 20):
@@ -58,6 +69,17 @@ async def test_a_body_of_100_mb_is_cut_at_the_limit(server):
     with pytest.raises(UpstreamError, match="larger than"):
         await fetched(server[0] + "/large")
     assert server[1][0] < 50 << 20
+
+
+async def test_a_body_that_grows_when_it_is_unpacked_is_cut_at_the_limit(server):
+    """Nobody has asked for a packed one, and 100 KB of it make 100 MB."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(UpstreamError, match="larger than"):
+            await fetched(server[0] + "/zipped")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_redirect_is_not_followed(server):

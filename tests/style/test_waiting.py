@@ -18,6 +18,7 @@ MAY_SLEEP = {
     "support/waiting.py::until": POLLS,
     "support/waiting.py::eventually": POLLS,
     "support/api_worker.py::MemoryService.wait": SLOW,
+    "support/responder.py::Responder.drip": SLOW,
     "unit/test_api_exchange.py::replied.send": SLOW,
     "unit/test_upstream_lane.py::Calls.__call__": SLOW,
     "unit/test_upstream_lane.py::test_small_orders_within_50_ms_travel_together.later": "orders arrive one after another",
@@ -33,6 +34,7 @@ MAY_SLEEP = {
         "that a statement waits for another shows only in that it has not ended"
     ),
     "adversity/drills/crashes.py::kill_random.trial": RANDOM,
+    "adversity/drills/long_term.py::kill_random_lt.trial": RANDOM,
     "adversity/drills/power.py::unsynced.cut": RANDOM,
     "adversity/drills/clock.py::jump": "the clock jumps while the operation is signed, and a round of duties has no end to see",
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,

@@ -59,8 +59,8 @@ class House:
         (folder / "roots.pem").write_bytes(responder.root.public_bytes(Encoding.PEM))
 
     def revocation(
-        self, *, hosts: tuple[str, ...] = ("127.0.0.1",), kept: Kept | None = None, **more: Any
+        self, *, hosts: tuple[str, ...] = ("127.0.0.1",), kept: Kept | None = None, seconds: float = 15.0, **more: Any
     ) -> Revocation:
-        inquiry = Inquiry(Route(), hosts)
+        inquiry = Inquiry(Route(), hosts, ocsp_seconds=seconds, file_seconds=seconds)
         paths = CertificationPaths(lambda: [Roots(str(self.folder / "roots.pem"))], inquiry)
         return Revocation(inquiry, paths, kept or self.kept, now=self.clock, failed_seconds=0.0, **more)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -15,14 +15,16 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MARK = b"a list of many bytes"
 
 
 class Responder:
     """`root` has issued `middle`, which has issued `seal` and the responder's own certificate.
 
     `asked` counts requests by what was asked for. Those in `away` get no answer that counts, with the header Retry-After if
-    `retry_after` is set. Answers last for `life`. As long as `further_responders` lasts, each answer is by a new responder, about
-    whom somebody else must be asked.
+    `retry_after` is set. Answers are of `age` ago and last for `life` from now. As long as `further_responders` lasts, each
+    answer is by a new responder, about whom somebody else must be asked. It can be hostile too: it hangs, redirects, drips
+    bytes, or sends an endless list of MARKs (`list_bytes` of them; `sent_bytes` says how much of it left).
     """
 
     def __init__(self, address: str) -> None:
@@ -32,9 +34,12 @@ class Responder:
         self.retry_after = ""
         self.hangs = False
         self.redirects = False
+        self.drips = False
+        self.list_bytes = self.sent_bytes = 0
         self.revoked: set[int] = set()
         self.unknown: set[int] = set()
         self.life: timedelta | None = DAY
+        self.age = timedelta()
         self.crl_entries = 0
         self.has_nocheck = True
         self.says_length = True  # of lists
@@ -96,6 +101,10 @@ class Responder:
             return web.Response(status=503, headers={"Retry-After": self.retry_after} if self.retry_after else {})
         if self.hangs:
             await asyncio.Event().wait()
+        if self.drips:
+            return await self.drip(request)
+        if self.list_bytes and name.endswith(".crl"):
+            return await self.send_list(request)
         if self.redirects:
             raise web.HTTPFound(f"/elsewhere/{name}")
         if name == "ocsp":
@@ -110,6 +119,26 @@ class Responder:
             found = {"Root": self.root, "Middle": self.middle}[name.removesuffix(".cer")]
             return web.Response(body=found.public_bytes(Encoding.DER), content_type="application/pkix-cert")
         return web.Response(status=404)
+
+    async def drip(self, request: web.Request) -> web.StreamResponse:
+        """A byte now and then, for ever: no pause is long enough to be noticed."""
+        reply = web.StreamResponse(headers={"Content-Type": "application/ocsp-response"})
+        await reply.prepare(request)
+        while True:
+            await reply.write(b"0")
+            await asyncio.sleep(0.02)
+
+    async def send_list(self, request: web.Request) -> web.StreamResponse:
+        """`list_bytes` that begin as a list of that length does. How many there will be is not said before."""
+        reply = web.StreamResponse(headers={"Content-Type": "application/pkix-crl"})
+        await reply.prepare(request)
+        piece = b"\x30\x84" + self.list_bytes.to_bytes(4, "big") + MARK
+        with suppress(ConnectionError):  # whoever asked has had enough
+            while self.sent_bytes < self.list_bytes:
+                await reply.write(piece)
+                self.sent_bytes += len(piece)
+                piece = MARK * 4096
+        return reply
 
     def ocsp(self, serial: int) -> bytes:
         status, now = ocsp.OCSPCertStatus.GOOD, datetime.now(UTC)
@@ -127,7 +156,7 @@ class Responder:
             self.middle,
             hashes.SHA1(),
             status,
-            now,
+            now - self.age,
             None if self.life is None else now + self.life,
             revoked_at,
             None,
@@ -148,7 +177,7 @@ class Responder:
     def crl(self, issuer: str) -> bytes:
         certificate, key = (self.root, self.root_key) if issuer == "Root" else (self.middle, self.middle_key)
         now = datetime.now(UTC)
-        made = x509.CertificateRevocationListBuilder(certificate.subject, now, now + (self.life or DAY))
+        made = x509.CertificateRevocationListBuilder(certificate.subject, now - self.age, now + (self.life or DAY))
         for serial in [*self.revoked, *range(1, self.crl_entries + 1)]:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - HOUR)
             made = made.add_revoked_certificate(entry.build())

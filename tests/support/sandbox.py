@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from batchseal.settings.client_services import make_sandbox_services
 
@@ -36,10 +37,17 @@ class Sandbox:
         (self.folder / "revoked.txt").write_text("".join(f"{line}\n" for line in lines))
 
     def status_requests(self) -> dict[str, dict[str, int]]:
-        """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer."""
+        """How often the status of certificates was asked for: "ocsp" by serial number in hex, "crl" and "issuers" by issuer.
+
+        "signatures": how many were given, by credential.
+        """
         with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=10) as reply:
             counts: dict[str, dict[str, int]] = json.load(reply)
             return counts
+
+    def signatures(self) -> int:
+        """How many signatures it has made, whoever got them."""
+        return sum(self.status_requests()["signatures"].values())
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -52,10 +60,11 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
+def running_sandbox(folder: Path, *options: str, log: BinaryIO | None = None) -> Iterator[Sandbox]:
+    """`log` gets what the process writes to standard error; None: that of this process."""
     services = make_sandbox_services(folder, folder)
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder}", f"--services={services}", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout is not None
         try:
             yield Sandbox(process.stdout.readline().strip(), services, folder / "root.pem", process)

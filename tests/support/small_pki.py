@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from asn1crypto import algos, cms, core, tsp
@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from tests.support.signing_keys import DIGESTS, Signer
+from tests.support.signing_keys import DIGESTS, Key, Signer, signer
 
-from batchseal.document import Credential, Material
+from batchseal.document import Material
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Issued:
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     certificate: x509.Certificate
 
     @property
@@ -33,13 +33,16 @@ class Issued:
 class SmallPki:
     """`Materials` as well: an OCSP response about the signer, a CRL about what the root has issued."""
 
-    def __init__(self, digest_algorithm: str = "sha256") -> None:
+    def __init__(self, digest_algorithm: str = "sha256", kind: str = "p256") -> None:
+        """`kind` is that of the signer's key, as `signing_keys.signer` names it. The others are P-256."""
         self.root = self.issued("Root", None)
-        self.leaf = self.issued("Seal", self.root)
+        self.leaf = self.issued("Seal", self.root, key=signer(kind).key)
         self.authority = self.issued("Time", self.root, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]))
         chain = (self.leaf.der, self.root.der)
         fingerprint = hashlib.sha256(b"".join(chain)).digest()
-        self.signer = Signer(self.leaf.key, Credential("seal", chain, "ec", 73, digest_algorithm, fingerprint))
+        of_kind = signer(kind).credential
+        credential = replace(of_kind, chain=chain, digest_algorithm=digest_algorithm, fingerprint=fingerprint)
+        self.signer = Signer(self.leaf.key, credential)
         self.asked = 0
         self.behind = timedelta()
         """How long ago its time stamps were given."""
@@ -49,6 +52,7 @@ class SmallPki:
         name: str,
         by: Issued | None,
         *more: x509.ExtensionType,
+        key: Key | None = None,
         is_authority: bool = False,
         ends: timedelta = 9 * DAY,
     ) -> Issued:
@@ -56,7 +60,7 @@ class SmallPki:
 
         Without `by` it signs itself, and is that of an authority.
         """
-        key, is_authority = ec.generate_private_key(ec.SECP256R1()), is_authority or by is None
+        key, is_authority = key or ec.generate_private_key(ec.SECP256R1()), is_authority or by is None
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = x509.CertificateBuilder(
             by.certificate.subject if by else subject, subject, key.public_key(), x509.random_serial_number()
@@ -83,13 +87,16 @@ class SmallPki:
             }
         )
         certificate = asn1_x509.Certificate.load(self.authority.der)
+        named = tsp.SigningCertificateV2({"certs": [{"cert_hash": hashlib.sha256(self.authority.der).digest()}]})
         attributes = cms.CMSAttributes(
             [
+                cms.CMSAttribute({"type": "signing_certificate_v2", "values": [named]}),
                 cms.CMSAttribute({"type": "content_type", "values": ["tst_info"]}),
                 cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(info.dump()).digest()]}),
             ]
         )
-        signer = cms.SignerInfo(
+        assert isinstance(self.authority.key, ec.EllipticCurvePrivateKey)
+        info_of_signer = cms.SignerInfo(
             {
                 "version": "v1",
                 "sid": cms.SignerIdentifier(
@@ -112,7 +119,7 @@ class SmallPki:
                 "digest_algorithms": [{"algorithm": "sha256"}],
                 "encap_content_info": {"content_type": "tst_info", "content": core.ParsableOctetString(info.dump())},
                 "certificates": [certificate],
-                "signer_infos": [signer],
+                "signer_infos": [info_of_signer],
             }
         )
         return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())

@@ -1,8 +1,11 @@
-"""Small XML documents, and signatures in them without a service."""
+"""Small XML documents, signatures in them without a service, and what lxml says of both."""
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+from lxml import etree
 from tests.support.signing_keys import Signer
 
 from batchseal.document import Description, Evidence, Prepared, Refusal, SignedDocument, Stretch
@@ -10,6 +13,9 @@ from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType
 from batchseal.signature import Level, SignatureOptions, SignatureType
 
+DS = "{http://www.w3.org/2000/09/xmldsig#}"
+TRANSFORMS = ("ENVELOPED", "XPATH", "XPATH2_FILTER")
+CANONICAL = ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS")
 MOMENT = datetime(2026, 11, 28, 18, 0, tzinfo=UTC)
 UBL = "urn:oasis:names:specification:ubl:schema:xsd:"
 
@@ -88,3 +94,37 @@ def signed(content: bytes, what: Description, signer: Signer, moment: datetime =
     whole = joined(document)
     assert len(whole) == document.total_bytes == len(content) + Xades().added_bytes(one, evidence)
     return whole
+
+
+def canonical(tree: Any, *, comments: bool = False) -> bytes:
+    """The exclusive canonical form of a whole document."""
+    sink = io.BytesIO()
+    tree.write_c14n(sink, exclusive=True, with_comments=comments)
+    return sink.getvalue()
+
+
+def parsed(content: bytes) -> Any:
+    return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True)).getroottree()
+
+
+def without_last_signature(content: bytes) -> Any:
+    """The tree without the signature that was added last in the document's order."""
+    tree = parsed(content)
+    signature = list(tree.iter(f"{DS}Signature"))[-1]
+    parent, before = signature.getparent(), signature.getprevious()
+    if before is not None:
+        before.tail = (before.tail or "") + (signature.tail or "")
+    else:
+        parent.text = (parent.text or "") + (signature.tail or "")
+    parent.remove(signature)
+    return tree
+
+
+def one_insertion(original: bytes, result: bytes) -> bytes:
+    """What was put into the original at one place. One character may have gone there, the slash of `<a/>`."""
+    start = next(at for at in range(len(original) + 1) if original[at : at + 1] != result[at : at + 1])
+    behind = len(original) - start
+    while not result.endswith(original[len(original) - behind :]):
+        behind -= 1
+    assert original[start : len(original) - behind].replace(b"\0", b"") in (b"", b"/")
+    return result[start : len(result) - behind]

@@ -59,7 +59,7 @@ def answer(
 
 
 def judged(data):
-    return ocsp.judge(data, LEAF, ROOT, NOW, DAY)
+    return ocsp.judge(data, LEAF, ROOT, NOW)
 
 
 def test_the_request_names_the_certificate():
@@ -74,13 +74,17 @@ def test_the_request_names_the_certificate():
 @pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA256()])
 def test_the_issuer_answers_itself(by_key, digest):
     data = answer(by_key=by_key, digest=digest)
-    assert judged(data) == ocsp.GoodAnswer(data, NOW - HOUR + DAY, None)
+    assert judged(data) == ocsp.GoodAnswer(data, NOW + DAY, None)
 
 
 def test_a_responder_that_the_issuer_has_named_belongs_to_the_material():
     good = judged(answer(responder=RESPONDER, key=OTHER_KEY, ends=NOW + HOUR))
     assert good.responder == RESPONDER.public_bytes(serialization.Encoding.DER)
     assert good.until == NOW + HOUR
+
+
+def test_an_answer_that_was_made_for_a_week_counts_on_its_last_day():
+    assert judged(answer(begins=NOW - 6 * DAY, ends=NOW + DAY)).until == NOW + DAY
 
 
 def test_without_next_update_it_counts_for_the_difference_of_clocks():
@@ -115,8 +119,7 @@ TRY_LATER = builder.OCSPResponseBuilder.build_unsuccessful(builder.OCSPResponseS
         (answer(about=NEIGHBOUR), "about another certificate"),
         (answer(about=NEIGHBOUR, status=builder.OCSPCertStatus.REVOKED), "about another certificate"),
         (answer(begins=NOW - 3 * DAY, ends=NOW - DAY), "too old"),
-        (answer(ends=None), "too old"),
-        (answer(begins=NOW - 3 * DAY, ends=NOW + DAY), "too old"),  # within its dates, but above the greatest age
+        (answer(ends=None), "too old"),  # made an hour ago, and there are newer ones
         (answer(begins=NOW + HOUR, ends=NOW + DAY), "of the future"),
         (TRY_LATER.public_bytes(serialization.Encoding.DER), "answered try_later"),
         (b"", "it is empty"),

@@ -35,7 +35,14 @@ def test_a_clang_without_its_fuzzer_runtime_will_not_do(monkeypatch: pytest.Monk
 
 
 def test_what_belongs_together_is_known() -> None:
-    for group in (tools.CLANG_FUZZER, tools.PDFSIG, tools.ITEXT, tools.SOFTHSM, tools.SMALL_VOLUME):
+    for group in (
+        tools.CLANG_FUZZER,
+        tools.PDFSIG,
+        tools.ITEXT,
+        tools.BOUNCY_CASTLE,
+        tools.SOFTHSM,
+        tools.SMALL_VOLUME,
+    ):
         assert set(group) <= set(tools.TOOLS)
 
 

@@ -1,6 +1,7 @@
 """`batchseal verify` on XML and CMS: on what this project signed, on what others signed, and after changes."""
 
 import hashlib
+import re
 import shutil
 from base64 import b64encode
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from harness.validators import judging
+from harness.validators.xml import jdk_verify, xmlsec1_verify
 from lxml import etree
 from signxml.algorithms import SignatureConstructionMethod
 from signxml.xades.xades import XAdESSigner, XAdESVerifier
@@ -82,6 +85,37 @@ def test_properties_that_nobody_signed_do_not_name_the_signer(tmp_path: Path) ->
     path.write_bytes(etree.tostring(root.getroottree()))
     verdict = check_file(path, roots())
     assert (verdict.valid, verdict.signer) == (True, "Seal rsa"), verdict.problem
+
+
+def about_the_whole_document(content: bytes, transform: str) -> bytes:
+    """A signature whose digest covers comments and whose reference is URI="", which is not about them."""
+    one = signer("rsa")
+    what = wanted(transform=transform, canonical="EXCLUSIVE_WITH_COMMENTS", covers_comments=True)
+    root = etree.fromstring(signed(content, what, one))
+    info = root.find(f".//{DS}Signature/{DS}SignedInfo")
+    reference = info.find(f"{DS}Reference")
+    assert reference.get("URI") == "#xpointer(/)"
+    reference.set("URI", "")
+    text = etree.tostring(info, method="c14n", exclusive=True, with_tail=False)
+    root.find(f".//{DS}SignatureValue").text = b64encode(one.sign(hashlib.sha256(text).digest())).decode()
+    return bytes(etree.tostring(root.getroottree()))
+
+
+def test_a_reference_to_the_whole_document_is_not_about_its_comments(tmp_path: Path) -> None:
+    """Whatever the canonical form says (XML Signature 1.1, 4.4.3.3). A filter of XPath cannot bring them back."""
+    pem = tmp_path / "certificate.pem"
+    pem.write_bytes(signer("rsa").pem(0))
+    files = {}
+    for transform in ("ENVELOPED", "XPATH", "XPATH2_FILTER"):
+        for name, text in (("with", INVOICE), ("without", re.sub("<!--.*?-->", "", INVOICE))):
+            path = tmp_path / f"{transform} {name} comments.xml"
+            path.write_bytes(about_the_whole_document(text.encode(), transform))
+            files[path] = is_right = name == "without"
+            problem = "" if is_right else "the digest of reference '' is not right"
+            assert check_file(path, roots()).problem == problem
+    with judging():
+        assert jdk_verify([(path, pem) for path in files]) == {path: [is_right] for path, is_right in files.items()}
+        assert {path: xmlsec1_verify(path, pem) == "" for path in files} == files
 
 
 def changed_text(root: Any) -> None:

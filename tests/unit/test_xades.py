@@ -1,7 +1,6 @@
 """XAdES as other people's programs judge it: xmlsec1, the JDK, lxml with cryptography; and that the original stays as it was."""
 
 import hashlib
-import io
 import itertools
 from base64 import b64decode
 from dataclasses import replace
@@ -15,7 +14,23 @@ from harness.validators import judging
 from harness.validators.xml import jdk_verify, xmlsec1_verify
 from lxml import etree
 from tests.support.signing_keys import DIGESTS, signer
-from tests.support.xml_documents import ENCODINGS, INVOICE, MOMENT, encoded, joined, prepared, refusal, signed, wanted
+from tests.support.xml_documents import (
+    CANONICAL,
+    ENCODINGS,
+    INVOICE,
+    MOMENT,
+    TRANSFORMS,
+    canonical,
+    encoded,
+    joined,
+    one_insertion,
+    parsed,
+    prepared,
+    refusal,
+    signed,
+    wanted,
+    without_last_signature,
+)
 
 from batchseal.document import Evidence
 from batchseal.errors import ItemRejected
@@ -27,44 +42,8 @@ XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus-xml"
 JUDGED = Path(__file__).parents[3] / "shared" / "reference" / "judged"
 
-TRANSFORMS = ("ENVELOPED", "XPATH", "XPATH2_FILTER")
-CANONICAL = ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS")
 LOCATIONS = ("", "ext:ExtensionContent", "/Invoice/cbc:Note")
 KEYS = ("rsa", "pss", "p256")
-
-
-def canonical(tree: Any, *, comments: bool = False) -> bytes:
-    """The exclusive canonical form of a whole document."""
-    sink = io.BytesIO()
-    tree.write_c14n(sink, exclusive=True, with_comments=comments)
-    return sink.getvalue()
-
-
-def parsed(content: bytes) -> Any:
-    return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True)).getroottree()
-
-
-def without_last_signature(content: bytes) -> Any:
-    """The tree without the signature that was added last in the document's order."""
-    tree = parsed(content)
-    signature = list(tree.iter(f"{DS}Signature"))[-1]
-    parent, before = signature.getparent(), signature.getprevious()
-    if before is not None:
-        before.tail = (before.tail or "") + (signature.tail or "")
-    else:
-        parent.text = (parent.text or "") + (signature.tail or "")
-    parent.remove(signature)
-    return tree
-
-
-def one_insertion(original: bytes, result: bytes) -> bytes:
-    """What was put into the original at one place. One character may have gone there, the slash of `<a/>`."""
-    start = next(at for at in range(len(original) + 1) if original[at : at + 1] != result[at : at + 1])
-    behind = len(original) - start
-    while not result.endswith(original[len(original) - behind :]):
-        behind -= 1
-    assert original[start : len(original) - behind].replace(b"\0", b"") in (b"", b"/")
-    return result[start : len(result) - behind]
 
 
 @pytest.fixture(scope="module")

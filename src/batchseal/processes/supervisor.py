@@ -26,6 +26,7 @@ from batchseal.processes import lean  # noqa: F401  (before anything that import
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
+from batchseal.processes.first_schema import FirstSchema
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
@@ -182,7 +183,7 @@ class Supervisor:
         if settings.database_url:
             return settings
         binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-        self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes)
+        self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes, tables=FirstSchema())
         dsn = await self._postgres.start()
         return replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
 

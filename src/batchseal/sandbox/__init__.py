@@ -11,5 +11,6 @@ behaves as the standards say; servers that misbehave are left to the tests.
 
 To revoke a certificate, write its name or serial number into `revoked.txt` in the folder (`register` has the form). The signing
 service is not told: a revoked key goes on to sign, so that it shows who asks for the status. `GET /sandbox/requests` tells how
-often it was asked for: `{"ocsp": {"4A7F00C2": 1}, "crl": {"intermediate": 2}, "issuers": {}}`, by serial number and by issuer.
+often it was asked for, by serial number and by issuer, and how many signatures were given, by credential:
+`{"ocsp": {"4A7F00C2": 1}, "crl": {"intermediate": 2}, "issuers": {}, "signatures": {"sandbox-client": 2500}}`.
 """

@@ -10,6 +10,7 @@ import base64
 import binascii
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class Sandbox:
         self.options = options
         self.authority = Authority(options.folder, options.credential, address)
         self.status = StatusAuthority(self.authority, options.status_seconds)
+        self.signatures: Counter[str] = Counter()
+        """How many signatures were given, by credential."""
         self.services = ClientServices.load(options.services_file, remarks=False)
         self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
@@ -265,6 +268,7 @@ class Sandbox:
         for start in range(0, len(digests), SIGNING_SLICE):
             part = digests[start : start + SIGNING_SLICE]
             signatures += await loop.run_in_executor(self.threads, sign_digests, signer, part)
+        self.signatures[signer.credential_id] += len(signatures)
         return {"signatures": signatures}
 
     async def stamp(self, request: web.Request) -> web.Response:
@@ -308,8 +312,9 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """Answers how often the status of certificates was asked for, for tests."""
-        return answer({kind: dict(counted) for kind, counted in self.status.requests.items()})
+        """Answers how often the status of certificates was asked for, and how many signatures were given, for tests."""
+        counts = {**self.status.requests, "signatures": self.signatures}
+        return answer({kind: dict(counted) for kind, counted in counts.items()})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:
         if body.get("credentialID") != signer.credential_id:

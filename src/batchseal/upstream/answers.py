@@ -69,7 +69,7 @@ async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> byte
     async for part in response.content.iter_any():
         size += len(part)
         if size > max_bytes:
-            raise UpstreamPermanent(f"the signing service's answer is larger than {max_bytes} bytes")
+            raise UpstreamPermanent(f"the answer is larger than {max_bytes} bytes")
         parts.append(part)
     return b"".join(parts)
 

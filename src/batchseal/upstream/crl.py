@@ -4,7 +4,7 @@ Owns the decision whether a list counts for a certificate: its issuer, signature
 takes the time as an argument. Leaves HTTP, and the bound for the size of a list, to `transport`.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 
@@ -16,9 +16,7 @@ from batchseal.upstream.ocsp import CLOCK, counts_until
 HARMLESS = (x509.AuthorityKeyIdentifier, x509.CRLNumber, x509.IssuingDistributionPoint)
 
 
-def judge(
-    data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, max_age: timedelta
-) -> datetime:
+def judge(data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> datetime:
     """Until when the list `data` (DER) says that `certificate` is not revoked (`ocsp.counts_until`).
 
     CPU-bound. Raises CertificateRevoked, and MaterialUnavailable for a list that does not count.
@@ -34,7 +32,7 @@ def judge(
         begins, ends = crl.last_update_utc, crl.next_update_utc
         if begins > now + CLOCK:
             raise MaterialUnavailable(f"the CRL for {name} is of the future ({begins})")
-        until = counts_until(begins, ends, max_age)
+        until = counts_until(begins, ends)
         if until <= now:
             raise MaterialUnavailable(f"the CRL for {name} is too old: it counted until {until}")
         revoked = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)

@@ -15,9 +15,20 @@ OCSP_SECONDS, FILE_SECONDS = 15.0, 60.0
 
 
 class Inquiry:
-    """`private_hosts` are the host names and IP addresses that may be asked although they are private."""
+    """`private_hosts` are the host names and IP addresses that may be asked although they are private.
 
-    def __init__(self, route: Route, private_hosts: Collection[str] = ()) -> None:
+    `ocsp_seconds` and `file_seconds` are how long an answer may take, from the first byte that is sent to the last that comes.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        private_hosts: Collection[str] = (),
+        *,
+        ocsp_seconds: float = OCSP_SECONDS,
+        file_seconds: float = FILE_SECONDS,
+    ) -> None:
+        self._ocsp_seconds, self._file_seconds = ocsp_seconds, file_seconds
         self._route = replace(route, client_certificate="")  # that is for the signing service alone
         self._private_hosts = frozenset(private_hosts)
 
@@ -26,7 +37,7 @@ class Inquiry:
         transport = self._transport(address)
         try:
             return await transport.exchange(
-                request, "application/ocsp-request", "application/ocsp-response", OCSP_SECONDS
+                request, "application/ocsp-request", "application/ocsp-response", self._ocsp_seconds
             )
         except UpstreamError as problem:
             raise unavailable(address, problem) from None
@@ -40,7 +51,7 @@ class Inquiry:
         """
         transport = self._transport(address)
         try:
-            return await transport.fetch(FILE_SECONDS, max_bytes, book)
+            return await transport.fetch(self._file_seconds, max_bytes, book)
         except UpstreamError as problem:
             raise unavailable(address, problem) from None
         finally:

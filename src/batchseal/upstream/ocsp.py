@@ -34,7 +34,7 @@ class GoodAnswer:
     der: bytes
     """The whole OCSPResponse."""
     until: datetime
-    """When it ceases to count."""
+    """When it ceases to count, by what it says of itself."""
     responder: bytes | None
     """The certificate (DER) of a responder that the issuer has named; None if the issuer has signed the answer itself."""
 
@@ -50,9 +50,7 @@ def request_for(certificate: x509.Certificate, issuer: x509.Certificate) -> byte
     return bytes(ocsp.OCSPRequest({"tbs_request": {"request_list": [{"req_cert": name}]}}).dump())
 
 
-def judge(
-    data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, max_age: timedelta
-) -> GoodAnswer:
+def judge(data: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> GoodAnswer:
     """What an OCSPResponse says of `certificate`. CPU-bound.
 
     Raises CertificateRevoked if it is revoked, or if the responder says that it does not know it. Raises MaterialUnavailable for
@@ -69,7 +67,7 @@ def judge(
         responder = _responder(basic, issuer, now)
         _verify(basic, responder or issuer)
         single = _about(basic, certificate, issuer)
-        until = _until(single, basic["tbs_response_data"]["produced_at"].native, now, max_age)
+        until = _until(single, basic["tbs_response_data"]["produced_at"].native, now)
         verdict = single["cert_status"].name
     if verdict == "revoked":
         raise CertificateRevoked(f"{name} was revoked, says the OCSP responder")
@@ -143,21 +141,22 @@ def _about(basic: Any, certificate: x509.Certificate, issuer: x509.Certificate) 
     raise MaterialUnavailable("the OCSP answer is about another certificate")
 
 
-def _until(single: Any, produced: datetime, now: datetime, max_age: timedelta) -> datetime:
+def _until(single: Any, produced: datetime, now: datetime) -> datetime:
     """When the answer ceases to count. Raises MaterialUnavailable if it does not count now (RFC 6960 4.2.2.1)."""
     begins, ends = single["this_update"].native, single["next_update"].native
     if max(begins, produced) > now + CLOCK:
         raise MaterialUnavailable(f"the OCSP answer is of the future ({begins})")
-    until = counts_until(begins, ends, max_age)
+    until = counts_until(begins, ends)
     if until <= now:
         raise MaterialUnavailable(f"the OCSP answer is too old: it counted until {until}")
     return until
 
 
-def counts_until(begins: datetime, ends: datetime | None, max_age: timedelta) -> datetime:
-    """When an answer or a list ceases to count: at its nextUpdate or when it is `max_age` old, whichever comes first.
+def counts_until(begins: datetime, ends: datetime | None) -> datetime:
+    """When an answer or a list ceases to count: at its nextUpdate, however long ago it was made.
 
-    Without a nextUpdate there are newer ones all the time (RFC 6960 4.2.2.1). A verifier takes such an answer only for a
-    signature that is not later, so it counts no longer than clocks may differ.
+    Many roots publish their lists every few months, and some responders make their answers for a week. Without a nextUpdate there
+    are newer ones all the time (RFC 6960 4.2.2.1). A verifier takes such an answer only for a signature that is not later, so it
+    counts no longer than clocks may differ.
     """
-    return begins + min(max_age, CLOCK) if ends is None else min(ends, begins + max_age)
+    return begins + CLOCK if ends is None else ends

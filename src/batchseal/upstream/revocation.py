@@ -75,7 +75,7 @@ class Answers(Protocol):
 
 
 class Revocation:
-    """One for the signer process. An answer counts for `max_age` at most; `now` gives the time, with its zone.
+    """One for the signer process. An answer is used for `max_age` from when it came, at most; `now` gives the time and zone.
 
     Roots are read when the first certificate is asked about.
     """
@@ -308,14 +308,23 @@ class Revocation:
     def _judge_ocsp(
         self, content: bytes, certificate: x509.Certificate, issuer: x509.Certificate, fetched_at: datetime
     ) -> Status:
-        answer = ocsp.judge(content, certificate, issuer, self._now(), self._max_age)
-        return Status(Kind.OCSP, answer.der, fetched_at, answer.until, answer.responder)
+        answer = ocsp.judge(content, certificate, issuer, self._now())
+        return Status(Kind.OCSP, answer.der, fetched_at, self._until(answer.until, fetched_at), answer.responder)
 
     def _judge_crl(
         self, content: bytes, certificate: x509.Certificate, issuer: x509.Certificate, fetched_at: datetime
     ) -> Status:
-        until = crl.judge(content, certificate, issuer, self._now(), self._max_age)
-        return Status(Kind.CRL, content, fetched_at, until)
+        until = crl.judge(content, certificate, issuer, self._now())
+        return Status(Kind.CRL, content, fetched_at, self._until(until, fetched_at))
+
+    def _until(self, ends: datetime, fetched_at: datetime) -> datetime:
+        """Until when an answer is used: to its end, for `max_age` at most. Raises MaterialUnavailable if that is over."""
+        until = min(ends, fetched_at + self._max_age)
+        if until <= self._now():
+            raise MaterialUnavailable(
+                f"the answer came on {fetched_at:%Y-%m-%d %H:%M}, which is too long ago (--revocation-max-age)"
+            )
+        return until
 
 
 class NothingKept:

@@ -1,0 +1,25 @@
+"""Makes the tables of a new embedded database, in a process that ends after that.
+
+    python -m batchseal.store.first_schema ROLE
+
+ROLE, quoted, is who uses the tables. The address of the database, as their owner, comes on standard input: until it comes, the
+process loads its code. The signer does the same work at each start and then finds nothing to do.
+"""
+
+import asyncio
+import sys
+
+from batchseal.store.database import Database
+from batchseal.store.migrations import migrate
+
+
+async def make_tables(dsn: str, role: str) -> None:
+    database = await Database.open(dsn, 1, everything=True)
+    try:
+        await migrate(database, role=role)
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(make_tables(sys.stdin.read().strip(), sys.argv[1]))
