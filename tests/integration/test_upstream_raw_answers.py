@@ -81,3 +81,51 @@ async def test_anything_else_is_a_typed_error(ask: Ask, name: str) -> None:
         await ask(HOSTILE[name])
     assert refused.value.cause
     assert "Error" not in refused.value.cause
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_neither_request_nor_token_goes_to_another_place(status: int) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        # Who follows has to connect again.
+        writer.write(b"HTTP/1.1 %d X\r\nConnection: close\r\nLocation: /elsewhere\r\n" % status + BODY)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        try:
+            with pytest.raises(UpstreamError):
+                await transport.post("/credentials/list", json={}, authorization="Bearer t", deadline_seconds=10)
+        finally:
+            await transport.close()
+    assert [request.split()[1] for request in asked] == [b"/credentials/list"]
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: %d\r\n\r\n" % (1 << 30), b"\r\n"], ids=["1 GB", "without end"])
+async def test_a_long_answer_is_cut(head: bytes) -> None:
+    sent, left = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + head)
+        try:
+            while True:
+                writer.write(b" " * (1 << 20))
+                await writer.drain()
+                sent += 1 << 20
+        except ConnectionError:
+            left.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        try:
+            with pytest.raises(UpstreamError) as refused:
+                await transport.post("/credentials/list", json={}, authorization="", deadline_seconds=10)
+            await asyncio.wait_for(left.wait(), 10)
+        finally:
+            await transport.close()
+    assert "Error" not in refused.value.cause
+    assert sent < 32 << 20  # with what the sockets hold

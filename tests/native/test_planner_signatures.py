@@ -195,7 +195,11 @@ def test_a_signature_is_found_wherever_its_field_inherits_from(
     [
         (b"/Filter/Standard/V 5/R 6/P -1", ""),
         (b"/Filter/Standard/V 5/R 6/P -2054", "printing"),
-        (b"/Filter/Standard/V 2/R 3/P -3904", "printing, editing, copying, comments and form entries"),
+        (b"/Filter/Standard/V 5/R 6/P -1028", "inserting and turning pages"),
+        (
+            b"/Filter/Standard/V 2/R 3/P -3904",
+            "printing, editing, copying, comments and form entries, inserting and turning pages",
+        ),
         (b"/Filter/Adobe.PubSec/P -3904", ""),
         (b"/Filter/Standard", ""),
     ],

@@ -1,12 +1,13 @@
 """What a multipart body may hold beside its documents, and that whatever is wrong with it is refused as the caller's mistake."""
 
 import json
+import time
 
 import pytest
 
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
 from batchseal.intake.framing import MAX_PART_HEADERS
-from batchseal.intake.multipart import MAX_BOUNDARY_BYTES, MAX_OTHER_PARTS, MultipartIntake
+from batchseal.intake.multipart import MAX_BOUNDARY_BYTES, MAX_OTHER_PARTS, QUOTED, MultipartIntake
 from batchseal.intake.schema import Limits
 
 LIMITS = Limits(max_documents=3)
@@ -99,3 +100,48 @@ def test_a_break_of_the_framing_is_named_by_its_place(caplog: pytest.LogCaptureF
 def test_a_type_without_a_boundary_is_refused(media_type: str) -> None:
     with pytest.raises(InvalidRequest):
         MultipartIntake(LIMITS, media_type)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary=b; boundary=b",
+        'multipart/form-data; charset="a;\\"b"; BOUNDARY = a ;boundary="b"',
+        'multipart/form-data; boundary="b"; x=1; Boundary=',
+    ],
+)
+def test_a_type_with_two_boundaries_is_refused(media_type: str) -> None:
+    with pytest.raises(InvalidRequest, match="more than one parameter boundary"):
+        MultipartIntake(LIMITS, media_type)
+
+
+def test_other_parameters_and_text_in_quotes_do_not_count() -> None:
+    read(whole(), media_type='multipart/form-data; charset=x; charset=y; boundary=b; title="; boundary=a"')
+    named = b'--b\r\nContent-Disposition: form-data; filename="a;name=x.pdf"; name="files"\r\n\r\n%PDF\r\n'
+    read(part("signRequest", REQUEST) + named + b"--b--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "cause"),
+    [
+        (b'Content-Disposition: form-data; name="x"; name="files"\r\n', "more than one parameter name"),
+        (b'Content-Disposition: form-data; name="files"; NAME ="x"\r\n', "more than one parameter name"),
+        (
+            b'Content-Disposition: form-data; name="x"\r\ncontent-disposition: form-data; name="files"\r\n',
+            "more than one Content-Disposition header",
+        ),
+    ],
+)
+def test_a_part_that_has_two_names_is_refused(headers: bytes, cause: str) -> None:
+    with pytest.raises(InvalidRequest, match=cause):
+        read(part("signRequest", REQUEST) + b"--b\r\n" + headers + b"\r\n%PDF\r\n--b--\r\n")
+
+
+def test_the_work_for_quotes_grows_with_their_number() -> None:
+    """Unfinished quotes, or what looks like them, are not read again from each of their bytes."""
+    began = time.process_time()
+    for filling in (b'\\"', b'"', b"\\", b'";'):
+        header = b'form-data; name="' + filling * (1 << 20)
+        QUOTED.sub(b"", header)
+    assert time.process_time() - began < 2.0

@@ -81,7 +81,10 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
 
 XREF_FORMS = ("table", "stream", "hybrid")
 # The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
-RESTRICTIONS = ((1 << 2, "printing"), (1 << 3, "editing"), (1 << 4, "copying"), (1 << 5, "comments and form entries"))
+RESTRICTIONS = (
+    *((1 << 2, "printing"), (1 << 3, "editing"), (1 << 4, "copying"), (1 << 5, "comments and form entries")),
+    (1 << 10, "inserting and turning pages"),
+)
 
 
 @cython.final

@@ -20,6 +20,8 @@ CR, LF = 0x0D, 0x0A
 # What the name of a header is made of (RFC 9110 5.6.2).
 NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 SPACES = re.compile(rb" *")
+# The header that says what a part is. Of two, readers take the first or the last one.
+ONCE = b"content-disposition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ class Framing:
             return None
         if buffer[end + 1] != LF:
             raise self._wrong(end + 1)
-        self._headers[buffer[at:name_end].lower()] = buffer[begin:end]
+        name = buffer[at:name_end].lower()
+        if name == ONCE and name in self._headers:
+            raise InvalidRequest("a part has more than one Content-Disposition header")
+        self._headers[name] = buffer[begin:end]
         self._header_count += 1
         return end + 2
 

@@ -1,5 +1,6 @@
 """Step 1, receive, for a multipart body, read as it arrives: the parts `files` (repeated) and `signRequest`, in either order."""
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ MAX_BOUNDARY_BYTES = 70
 MAX_OTHER_PARTS = 100
 # A header with parameters is taken apart by the package in a time that grows with its semicolons, those in quotes included.
 MAX_SEMICOLONS = 32
+# What a header holds in quotes, whole or cut off (RFC 9110 5.6.4).
+QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 _requests = Reader(MultipartRequest)
 
@@ -34,12 +37,11 @@ class MultipartIntake:
 
     A file that arrives before `signRequest` has no description yet; `finish` returns the descriptions of all files.
     `media_type` is the request's Content-Type, and `defaults` are those of the caller's signatures. Raises InvalidRequest if
-    there is no boundary, or one that is too long.
+    there is no boundary, more than one, or one that is too long.
     """
 
     def __init__(self, limits: Limits, media_type: str, defaults: SignatureDefaults = NO_DEFAULTS) -> None:
-        kind, options = value_and_parameters(media_type.encode("latin-1", "replace"))
-        boundary = options.get(b"boundary", b"")
+        kind, boundary = value_and_parameter(media_type.encode("latin-1", "replace"), b"boundary")
         if kind != b"multipart/form-data" or not boundary:
             raise InvalidRequest("Content-Type must be multipart/form-data with a boundary")
         if len(boundary) > MAX_BOUNDARY_BYTES:
@@ -99,8 +101,7 @@ class MultipartIntake:
         self._part, self._part_name = bytearray(), b""
 
     def _headers_finished(self, headers: dict[bytes, bytes]) -> None:
-        _, options = value_and_parameters(headers.get(b"content-disposition", b""))
-        self._part_name = options.get(b"name", b"")
+        _, self._part_name = value_and_parameter(headers.get(b"content-disposition", b""), b"name")
         if self._part_name == b"files" and len(self._sniffed) >= self._limits.max_documents:
             raise TooLarge(f"there are more than {self._limits.max_documents} documents")
         if self._part_name not in (b"files", b"signRequest"):
@@ -155,8 +156,16 @@ class MultipartIntake:
         self._ended = True
 
 
-def value_and_parameters(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """The value of a header in lower case, and its parameters by name (RFC 2183 2). Raises InvalidRequest for too many."""
+def value_and_parameter(header: bytes, name: bytes) -> tuple[bytes, bytes]:
+    """The value of a header in lower case, and its parameter of this name, or nothing (RFC 2183 2).
+
+    Raises InvalidRequest for too many parameters, and if this one stands twice: readers differ in which of the two they take, so
+    what checked the request before may have seen another body than this service.
+    """
     if header.count(b";") > MAX_SEMICOLONS:
         raise InvalidRequest(f"a header with parameters has more than {MAX_SEMICOLONS} semicolons")
-    return parse_options_header(header)
+    names = [one.partition(b"=")[0].strip(b" \t").lower() for one in QUOTED.sub(b"", header).split(b";")[1:]]
+    if names.count(name) > 1:
+        raise InvalidRequest(f"a header has more than one parameter {name.decode()}")
+    value, parameters = parse_options_header(header)
+    return value, parameters.get(name, b"")

@@ -32,8 +32,11 @@ def authorization(name: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:the secret of {name}".encode()).decode()
 
 
-def request(name: str, method: str, path: str, body: bytes = b"", media_type: str = "application/json") -> bytes:
+def request(
+    name: str, method: str, path: str, body: bytes = b"", media_type: str = "application/json", **headers: str
+) -> bytes:
     lines = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization(name)}\r\nConnection: close\r\n"
+    lines += "".join(f"{header}: {value}\r\n" for header, value in headers.items())
     if body or method == "POST":
         lines += f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
     return lines.encode() + b"\r\n" + body

@@ -3,6 +3,7 @@
 How slow they are is compared with what they take beside an ordinary batch of the same client service, in the same trial.
 """
 
+import socket
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -11,16 +12,17 @@ from pathlib import Path
 
 from harness.service import RunningService
 from tests.adversity.drills import registry
-from tests.adversity.drills.neighbours import GREEDY, Probes, Repeated, body_of, call, two_clients
+from tests.adversity.drills.neighbours import GREEDY, Probes, Repeated, body_of, call, request, two_clients
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.slow_readers import finished, reader
-from tests.support.service import ASYNC, SYNC, documents
+from tests.support.service import ASYNC, BASE, SYNC, connect, documents
 from tests.support.waiting import until
 
 PARTS = f"{SYNC.removesuffix('base64/')}"
-# Beside each of the four kinds of noise, and beside the ordinary batch.
+# Beside each of the five kinds of noise, and beside the ordinary batch.
 PROBES, QUICK_PROBES = 500, 25
 MOST_TIMES = 2.0
+WAITING, WAITED_DOCUMENTS = 400, 500
 # A machine on which these tests run is seldom idle. A probe of this time is not slow, whatever it is compared with.
 FAST_SECONDS = 0.25
 
@@ -93,6 +95,22 @@ def parts(service: RunningService, trial: int) -> AbstractContextManager[object]
     return Repeated(lambda _: call(service, GREEDY, PARTS, body, "multipart/form-data; boundary=BB"))
 
 
+def waiting(service: RunningService, trial: int) -> AbstractContextManager[object]:
+    """Callers that wait for the end of one operation, are all told at once, and wait for the next one."""
+    contents = documents(WAITED_DOCUMENTS, 2_000)
+
+    def work(number: int) -> None:
+        _, said = call(service, GREEDY, ASYNC, body_of(f"waited {trial} {number}", contents))
+        with ExitStack() as opened:
+            callers = [opened.enter_context(connect(service)) for _ in range(WAITING)]
+            for caller in callers:
+                caller.sendall(request(GREEDY, "GET", f"{BASE}/operation/status/{said['id']}", Prefer="wait=20"))
+            for caller in callers:
+                caller.recv(12, socket.MSG_WAITALL)
+
+    return Repeated(work)
+
+
 def space(service: RunningService, trial: int) -> AbstractContextManager[object]:
     """Results that nobody fetches, until no space is left, and on."""
     contents = [documents(1, size)[0] for size in (1_400_000, 300_000, 60_000, 12_000, 2_000)]
@@ -115,5 +133,6 @@ NOISES: dict[str, Noise] = {
     "readers": readers,
     "bombs": bombs,
     "parts": parts,
+    "waiting": waiting,
     "space": space,
 }
