@@ -87,7 +87,12 @@ class SmallPki:
             }
         )
         certificate = asn1_x509.Certificate.load(self.authority.der)
-        named = tsp.SigningCertificateV2({"certs": [{"cert_hash": hashlib.sha256(self.authority.der).digest()}]})
+        # SHA-512, since SHA-256 is the default, which is left out: asn1crypto encodes whatever holds a default again and again.
+        certified = {
+            "hash_algorithm": {"algorithm": "sha512"},
+            "cert_hash": hashlib.sha512(self.authority.der).digest(),
+        }
+        named = tsp.SigningCertificateV2({"certs": [certified]})
         attributes = cms.CMSAttributes(
             [
                 cms.CMSAttribute({"type": "signing_certificate_v2", "values": [named]}),
