@@ -104,3 +104,13 @@ def test_a_folder_of_somebody_else_in_memory_stays(tmp_path: Path) -> None:
         assert not run.exists()
     finally:
         stranger.rmdir()
+
+
+def test_the_same_path_of_another_container_is_another_name(tmp_path: Path) -> None:
+    """Containers may share the memory, and each has its data at the same path."""
+    data = tmp_path / "data"
+    data.mkdir()
+    first = prefix(data)
+    data.rename(tmp_path / "of another container")
+    data.mkdir()
+    assert prefix(data) != first

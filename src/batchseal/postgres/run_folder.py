@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchseal.postgres.account import Account
-from batchseal.postgres.memory import MEMORY, is_memory, memory_prefix
+from batchseal.postgres.leftovers import cluster_name
+from batchseal.postgres.memory import MEMORY, is_memory
 
 LOCK_FILE = "postmaster.pid"
 # The server makes these two anew at each start.
@@ -55,4 +56,5 @@ def remove_run_folders(data: Path, memory: Path = MEMORY) -> None:
 
 
 def prefix(data: Path) -> str:
-    return f"{memory_prefix(data)}run-"
+    """How the names begin. Containers may share `/dev/shm`, and then another one's data folder may have the same path."""
+    return f"{cluster_name(data)}-run-"
