@@ -206,11 +206,12 @@ async def test_what_is_signed_waits_for_a_store_that_is_away_when_it_must_be_dur
 ) -> None:
     """No end of a synchronous operation is written before its payload is durable."""
     await house.finished((await house.submit("the credential is known from now on", CONTENTS[:1])).id)
+    memory.payloads.faults.not_durable = True
     row = await house.submit("synchronous", CONTENTS[:1], Mode.SYNC)
-    with memory.unavailable():
-        with pytest.raises(PayloadUnavailable):
-            await house.parts.service.finished_within(CALLER, row, 0.5)
-        assert not (await house.row(row.id)).status.finished
+    with pytest.raises(PayloadUnavailable):
+        await house.parts.service.finished_within(CALLER, row, 0.5)
+    assert not (await house.row(row.id)).status.finished
+    memory.payloads.faults.not_durable = False
     finished, results = await house.finished(row.id)
     assert finished.status is OperationStatus.EXECUTED
     assert memory.payloads.stored[row.payload_id].is_durable

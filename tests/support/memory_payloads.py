@@ -21,11 +21,13 @@ CAPACITY_BYTES = 1 << 30
 class Faults:
     """What the store does wrong just now.
 
-    `slow_seconds` passes before each call. `unavailable` fails every call. `capacity_bytes` is what the store takes in all.
+    `slow_seconds` passes before each call. `unavailable` fails every call, and `not_durable` only what makes a payload durable.
+    `capacity_bytes` is what the store takes in all.
     """
 
     slow_seconds: float = 0.0
     unavailable: bool = False
+    not_durable: bool = False
     capacity_bytes: int = CAPACITY_BYTES
     refused: int = 0  # calls that failed because of these faults
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -89,6 +91,9 @@ class MemoryPayloads:
 
     def make_durable(self, record: PayloadRecord) -> None:
         self.faults.need_store()
+        if self.faults.not_durable:
+            self.faults.refused += 1
+            raise PayloadUnavailable("the store makes nothing durable just now: a test said so")
         with self.lock:
             if (found := self.stored.get(record.id)) is not None:
                 found.is_durable = True
