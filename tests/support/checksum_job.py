@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness.service import RunningService
 from tests.support.checksum_app import MODULE
+from tests.support.files_first import files_first
 
 start = partial(RunningService, module=MODULE)
 
@@ -50,13 +51,7 @@ def body(reference: str, contents: Sequence[bytes]) -> bytes:
 
 def parts(reference: str, contents: Sequence[bytes]) -> tuple[bytes, str]:
     """The same with the files before their description, and its media type."""
-    described = request(reference, contents)
-    for document in described["documents"]:
-        del document["documentRequest"]["base64Content"]
-    files = [b'Content-Disposition: form-data; name="files"; filename="t.xml"\r\n\r\n' + text for text in contents]
-    last = b'Content-Disposition: form-data; name="signRequest"\r\n\r\n' + json.dumps(described).encode()
-    made = b"".join(b"--texts\r\n" + part + b"\r\n" for part in (*files, last)) + b"--texts--\r\n"
-    return made, "multipart/form-data; boundary=texts"
+    return files_first(request(reference, contents), contents)
 
 
 def judge_signed(document: bytes, text: bytes, *, stamped: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from asn1crypto import cms
 from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
+from tests.support.files_first import files_first
 from tests.support.long_term import cades_level, xades_level
 from tests.support.sandbox import Sandbox, running_sandbox
 
@@ -63,13 +64,7 @@ def body(reference: str, documents: Sequence[bytes]) -> bytes:
 
 def parts(reference: str, documents: Sequence[bytes]) -> tuple[bytes, str]:
     """The same with the files before their description, so that reception cannot prepare them; and its media type."""
-    described = request(reference, documents)
-    for document in described["documents"]:
-        del document["documentRequest"]["base64Content"]
-    files = [b'Content-Disposition: form-data; name="files"; filename="f"\r\n\r\n' + one for one in documents]
-    last = b'Content-Disposition: form-data; name="signRequest"\r\n\r\n' + json.dumps(described).encode()
-    made = b"".join(b"--lt-part\r\n" + part + b"\r\n" for part in (*files, last)) + b"--lt-part--\r\n"
-    return made, "multipart/form-data; boundary=lt-part"
+    return files_first(request(reference, documents), documents)
 
 
 @dataclass(frozen=True, slots=True)

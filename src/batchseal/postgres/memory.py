@@ -19,5 +19,10 @@ def is_memory(folder: Path, needed_bytes: int) -> bool:
 
 
 def memory_prefix(folder: Path) -> str:
-    """How the names begin of what is made in memory for this folder."""
-    return f"batchseal-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-"
+    """How the names begin of what is made in memory for this folder, which must exist.
+
+    Containers may share the memory, and each may have a folder with this path.
+    """
+    status = folder.stat()
+    identity = b"%b\0%d\0%d" % (os.fsencode(folder), status.st_dev, status.st_ino)
+    return f"batchseal-{hashlib.sha256(identity).hexdigest()[:16]}-"

@@ -87,7 +87,7 @@ class Work:
         self.upload_may_be_named = False  # the row may name it by now
         # The payload of an asynchronous operation is durable since its registration.
         self._is_durable = claimed.row.mode is not Mode.SYNC
-        self._durable: asyncio.Future[None] | None = None  # since it is made durable
+        self._durable: asyncio.Future[None] | None = None  # ends when it is durable, once that has begun
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
@@ -114,7 +114,7 @@ class Work:
 
     @property
     def is_durable(self) -> bool:
-        """Whether the payload has survived a power cut from now on."""
+        """Whether a power cut can no longer take the payload."""
         ahead = self._durable
         return self._is_durable or (ahead is not None and ahead.done() and ahead.exception() is None)
 
