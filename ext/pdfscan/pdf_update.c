@@ -4,31 +4,20 @@
 #include <string.h>
 
 #include "pdfscan/pdf_edit.h"
-#include "pdfscan/pdf_text.h"
 #include "pdfscan/pdf_writer.h"
 
 enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 };
 
-static void begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
-    w->written[w->written_count++] = (pdf_written){num, gen, pdf_position(w)};
-    pdf_put_number(w->out, num, 1);
-    pdf_puts(w->out, " ");
-    pdf_put_number(w->out, gen, 1);
-    pdf_puts(w->out, " obj\n");
-}
-
-static void end_object(pdf_writer *w) { pdf_puts(w->out, "\nendobj\n"); }
-
-static void put_text_entry(pdf_buffer *out, const char *key, pdf_text text) {
+static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
     if (!text.utf8) return;
-    pdf_puts(out, key);
-    pdf_put_text(out, text);
+    pdf_puts(w->out, key);
+    pdf_put_text_string(w, text);
 }
 
 /* The signature dictionary (12.8.1, table 255), without /Cert as ETSI EN 319 142-1 6.3 demands. The head ends before
  * the reserved region, and the tail begins after it. */
 static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *request, pdf_plan *plan, size_t *range_at) {
-    begin_object(w, num, 0);
+    pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached\n/ByteRange ");
     *range_at = w->out->length;
     if (pdf_reserve(w->out, BYTE_RANGE_CHARS)) {
@@ -38,25 +27,25 @@ static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *r
     pdf_puts(w->out, "\n/Contents ");
     w->out = &plan->tail;
     w->out_offset += plan->head.length + plan->reserved_bytes;
-    put_text_entry(w->out, "\n/M ", request->time);
-    put_text_entry(w->out, "\n/Reason ", request->reason);
-    put_text_entry(w->out, "\n/Location ", request->location);
-    put_text_entry(w->out, "\n/Name ", request->name);
+    put_text_entry(w, "\n/M ", request->time);
+    put_text_entry(w, "\n/Reason ", request->reason);
+    put_text_entry(w, "\n/Location ", request->location);
+    put_text_entry(w, "\n/Name ", request->name);
     pdf_puts(w->out, ">>");
-    end_object(w);
+    pdf_end_object(w);
 }
 
 /* The appearance of the widget, an empty form (8.10). Nothing is shown, but PDF/A-1 (ISO 19005-1 6.9) demands it. */
 static void put_appearance(pdf_writer *w, uint32_t num) {
-    begin_object(w, num, 0);
-    pdf_puts(w->out, "<</Type/XObject/Subtype/Form/BBox[0 0 0 0]/Length 0>>\nstream\n\nendstream");
-    end_object(w);
+    pdf_begin_object(w, num, 0);
+    pdf_put_stream(w, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]", "", 0);
+    pdf_end_object(w);
 }
 
 /* The field and its only widget in one dictionary (12.7.4.1). The rectangle is empty, so it is invisible. The flags
  * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t appearance, uint32_t field_number) {
-    begin_object(w, num, 0);
+    pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
     pdf_put_number(w->out, field_number, 1);
     pdf_puts(w->out, ")/F 132/Rect[0 0 0 0]/AP<</N ");
@@ -66,7 +55,7 @@ static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t 
     pdf_puts(w->out, "/V ");
     pdf_put_ref(w->out, signature, 0);
     pdf_puts(w->out, ">>");
-    end_object(w);
+    pdf_end_object(w);
 }
 
 static bool is_own_array(const pdf_object *object) { return pdf_kind_of(object->value) == PDF_ARRAY && object->num; }
@@ -82,9 +71,9 @@ static pdf_change keep_entry(pdf_writer *w, pdf_span dict, const char *key) {
 
 /* Writes an array that is an object of its own with a reference to the new field at its end. */
 static void put_own_array(pdf_writer *w, const pdf_object *array, uint32_t field) {
-    begin_object(w, array->num, array->gen);
+    pdf_begin_object(w, array->num, array->gen);
     pdf_put_extended(w->out, array->value, field);
-    end_object(w);
+    pdf_end_object(w);
 }
 
 /* Adds the widget to /Annots of the first page. If the array is an object of its own, the page is only written where
@@ -105,9 +94,9 @@ static void put_annotation(pdf_writer *w, uint32_t widget) {
         pdf_puts(&changes[n++].value, "/S");
     }
     if (!n) return;
-    begin_object(w, s->page.num, s->page.gen);
+    pdf_begin_object(w, s->page.num, s->page.gen);
     pdf_put_changed(w->out, s->page.value, changes, n);
-    end_object(w);
+    pdf_end_object(w);
 }
 
 /* What must change in the dictionary of the form: /Fields with the new field, and /SigFlags 3 (SignaturesExist,
@@ -134,11 +123,11 @@ static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[2
 /* Makes a form that has only the new field, and writes it as an object of its own. */
 static void put_new_form(pdf_writer *w, uint32_t field, pdf_buffer *reference) {
     uint32_t form = (uint32_t)w->next_number++;
-    begin_object(w, form, 0);
+    pdf_begin_object(w, form, 0);
     pdf_puts(w->out, "<</Fields[");
     pdf_put_ref(w->out, field, 0);
     pdf_puts(w->out, "]/SigFlags 3>>");
-    end_object(w);
+    pdf_end_object(w);
     pdf_put_ref(reference, form, 0);
 }
 
@@ -155,9 +144,9 @@ static void put_form(pdf_writer *w, uint32_t field) {
         if (is_own_array(&s->fields) && !(is_own_array(&s->annots) && s->annots.num == s->fields.num)) put_own_array(w, &s->fields, field);
         unsigned n = form_changes(w, field, changes);
         if (s->form.num && n) {
-            begin_object(w, s->form.num, s->form.gen);
+            pdf_begin_object(w, s->form.num, s->form.gen);
             pdf_put_changed(w->out, s->form.value, changes, n);
-            end_object(w);
+            pdf_end_object(w);
         }
         if (s->form.num) {
             entry = keep_entry(w, s->catalog.value, "AcroForm");
@@ -167,9 +156,9 @@ static void put_form(pdf_writer *w, uint32_t field) {
         }
     }
     if (!catalog_changes) return;
-    begin_object(w, s->catalog.num, s->catalog.gen);
+    pdf_begin_object(w, s->catalog.num, s->catalog.gen);
     pdf_put_changed(w->out, s->catalog.value, &entry, 1);
-    end_object(w);
+    pdf_end_object(w);
 }
 
 /* Writes "[a b c d]" into the blanks that put_signature() left for it. */

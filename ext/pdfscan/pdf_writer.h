@@ -1,5 +1,5 @@
-/* The state of an update that is being written, shared by the file that writes objects (pdf_update.c) and the one that
- * writes the xref section (pdf_xref_write.c). Internal to pdfscan. */
+/* The state of an update that is being written, shared by the files that write objects and the one that writes the xref
+ * section (pdf_xref_write.c). Internal to pdfscan. */
 #ifndef BATCHSEAL_PDF_WRITER_H
 #define BATCHSEAL_PDF_WRITER_H
 
@@ -24,6 +24,15 @@ typedef struct {
 
 /* The offset in the signed file of the next byte that is written. */
 static inline uint64_t pdf_position(const pdf_writer *writer) { return writer->out_offset + writer->out->length; }
+
+/* Begins an indirect object: notes its place for the xref section, and writes "num gen obj". */
+void pdf_begin_object(pdf_writer *writer, uint32_t num, uint32_t gen);
+void pdf_end_object(pdf_writer *writer);
+
+/* Writes a text string, or a stream with `entries` in its dictionary beside /Length, as a part of the object that was begun
+ * last. Everything that is new in an update and is a string or a stream goes through these two. */
+void pdf_put_text_string(pdf_writer *writer, pdf_text text);
+void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, size_t length);
 
 /* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
  * trailer. */
