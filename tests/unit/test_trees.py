@@ -56,6 +56,16 @@ def test_a_tree_is_copied_with_its_modes(tree: Path, tmp_path: Path) -> None:
     assert ((target / "b").stat().st_mode & 0o777, (target / "b/c").stat().st_mode & 0o777) == (0o700, 0o640)
 
 
+def test_a_copy_leaves_out_what_a_database_server_makes_anew(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for path in (source / "base", target):
+        path.mkdir(parents=True)
+    for name in ("2619", "2619_fsm", "2619_vm", "2619_init", "pg_internal.init", "PG_VERSION"):
+        (source / "base" / name).write_bytes(b"x")
+    assert trees.main(["copy", str(source), str(target)]) == 0
+    assert sorted(path.name for path in (target / "base").iterdir()) == ["2619", "2619_init", "PG_VERSION"]
+
+
 def test_a_copy_that_does_not_fit_is_an_error(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,12 +42,14 @@ INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=reject"),
     *("--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"),
 )
-# Each line is one statement. Neither role is a superuser. The database that initdb made is taken: another one would be three
-# hundred files more.
+# Each line is one statement. Neither role is a superuser. A database is three hundred files: so the one that initdb made is
+# taken, and the spare copy of template1 is dropped.
 STATEMENTS = f"""CREATE ROLE {ROLE} LOGIN;
 CREATE ROLE {OWNER} LOGIN;
 ALTER DATABASE postgres RENAME TO {DATABASE};
 ALTER DATABASE {DATABASE} OWNER TO {OWNER};
+ALTER DATABASE template0 IS_TEMPLATE false;
+DROP DATABASE template0;
 """
 # The space that a new cluster needs in memory, WAL included. A container with less memory than LEAST_MEMORY_BYTES needs all of it
 # for the processes that start at the same time.

@@ -21,6 +21,8 @@ THREADS = 64
 COPYING_THREADS = 256
 # Caches and figures of the server that made a cluster. The next server would remove or replace them first, one by one.
 NOT_COPIED = ("pg_internal.init", "pgstat.stat", "postmaster.opts")
+# Files of a table that only help to find free space and unchanged pages. The next server makes them anew where they are missing.
+HELPERS = ("_fsm", "_vm")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def copy(source: str, target: str) -> int:
-    """Copies the content, the modes and the owners of all folders and regular files below `source`, but for NOT_COPIED.
+    """Copies the content, modes and owners of all folders and regular files below `source`, without NOT_COPIED and HELPERS.
 
     The files are fsynced, the folders are not: a file waits for the disk while others are still being made.
 
@@ -48,7 +50,7 @@ def copy(source: str, target: str) -> int:
 
     files = []
     for path in everything([source]):
-        if os.path.basename(path) in NOT_COPIED:
+        if os.path.basename(path) in NOT_COPIED or path.endswith(HELPERS):
             continue
         if os.path.isfile(path):
             files.append(path)
