@@ -22,7 +22,8 @@ from harness import tools
 from harness.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer
 
-from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
+from batchseal._native.planner import PlannedUpdate, PlanRefusal
+from batchseal.formats.pades.encryption import plan_update
 
 
 def opens(path: Path) -> bool:
@@ -34,7 +35,7 @@ def opens(path: Path) -> bool:
 
 def sign(source: Path, target: Path) -> PlannedUpdate | PlanRefusal:
     original = source.read_bytes()
-    update = plan(
+    update = plan_update(
         original,
         contents_bytes=CONTENTS_BYTES,
         reason="Fatura eletrónica",

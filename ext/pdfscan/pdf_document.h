@@ -8,12 +8,15 @@
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_xref_write.c   writes the update's xref section and trailer
  *   pdf_structure.c    finds the catalog, the first page and the form
+ *   pdf_encryption.c   reads how the document is encrypted
  *   pdf_fields.c       walks the fields of the form
  *   pdf_permission.c   reads what existing signatures permit
  *   pdf_field_names.c  collects field names that are taken
  *   pdf_rebuild.c      finds the objects by scanning the whole file
  *   pdf_xref.c         reads the xref sections
  *   pdf_object.c       loads objects and streams by number
+ *   pdf_crypt.c        encrypts and decrypts strings and streams
+ *   pdf_cipher.c       RC4, AES, MD5    pdf_string.c  bytes of strings
  *   pdf_lookup.c       answers where an object is, and what the trailers say
  *   pdf_filter.c       decodes the data of a stream
  *   pdf_inflate.c      zlib             pdf_text.c   text strings
@@ -72,6 +75,8 @@ typedef struct {
     bool compressed; /* the object is in an object stream */
 } pdf_object;
 
+typedef struct pdf_crypt pdf_crypt;
+
 typedef struct {
     pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
@@ -89,6 +94,7 @@ typedef struct {
     size_t update_limit;            /* bytes of the update */
     uint32_t visited; /* objects that were loaded, against limits->objects */
     pdf_objstm *objstms;
+    pdf_crypt *crypt; /* NULL if the document is not encrypted */
 } pdf_document;
 
 /* Counts work, on every route. A unit is about a byte that is lexed; other steps count as so many units as bytes would

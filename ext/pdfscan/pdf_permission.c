@@ -10,7 +10,7 @@ pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, 
 
 /* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate
  * it. */
-static pdf_refusal check_locks(pdf_document *doc, pdf_span parameters, pdf_field_names *names) {
+static pdf_refusal check_locks(pdf_document *doc, const pdf_object *holder, pdf_span parameters, pdf_field_names *names) {
     pdf_object action, fields, name;
     pdf_span each;
     pdf_refusal refusal = pdf_get_decisive(doc, parameters, "Action", &action);
@@ -20,12 +20,12 @@ static pdf_refusal check_locks(pdf_document *doc, pdf_span parameters, pdf_field
     pdf_members members = pdf_open(fields.value);
     while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
         if ((refusal = pdf_resolve(doc, each, &name))) return refusal;
-        pdf_note_name(names, name.value);
+        pdf_note_name(doc, names, pdf_holder(&name, pdf_holder(&fields, holder)), name.value);
     }
     return PDF_OK;
 }
 
-static pdf_refusal check_transform(pdf_document *doc, pdf_span reference, pdf_field_names *names) {
+static pdf_refusal check_transform(pdf_document *doc, const pdf_object *holder, pdf_span reference, pdf_field_names *names) {
     pdf_object method, parameters, value;
     int64_t level;
     pdf_refusal refusal = pdf_get_decisive(doc, reference, "TransformMethod", &method);
@@ -35,7 +35,7 @@ static pdf_refusal check_transform(pdf_document *doc, pdf_span reference, pdf_fi
     bool forbids = pdf_to_integer(value.value, &level) && level == 1;
     if (forbids && pdf_name_is(method.value, "DocMDP")) return PDF_REFUSE_CERTIFIED;
     if (forbids && pdf_name_is(method.value, "FieldMDP")) return PDF_REFUSE_LOCKED;
-    return pdf_name_is(method.value, "FieldMDP") ? check_locks(doc, parameters.value, names) : PDF_OK;
+    return pdf_name_is(method.value, "FieldMDP") ? check_locks(doc, pdf_holder(&parameters, holder), parameters.value, names) : PDF_OK;
 }
 
 /* 12.8.1: a /ByteRange that ends beyond the file covers whatever is appended, so that the signature would be broken by
@@ -57,7 +57,7 @@ static pdf_refusal check_byte_range(pdf_document *doc, pdf_span signature) {
     return PDF_OK;
 }
 
-pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field_names *names) {
+pdf_refusal pdf_check_signature(pdf_document *doc, const pdf_object *holder, pdf_span signature, pdf_field_names *names) {
     pdf_object list, reference;
     pdf_span each;
     pdf_refusal refusal = check_byte_range(doc, signature);
@@ -67,7 +67,7 @@ pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field
     pdf_members members = pdf_open(list.value);
     while (pdf_next(&members, &each)) {
         if ((refusal = pdf_resolve(doc, each, &reference))) return refusal;
-        if ((refusal = check_transform(doc, reference.value, names))) return refusal;
+        if ((refusal = check_transform(doc, pdf_holder(&reference, pdf_holder(&list, holder)), reference.value, names))) return refusal;
     }
     return PDF_OK;
 }

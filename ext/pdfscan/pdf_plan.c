@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_structure.h"
 #include "pdfscan/pdf_text.h"
 #include "pdfscan/pdf_update.h"
@@ -33,7 +34,12 @@ static const struct {
     [PDF_OK] = {"", ""},
     [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
     [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header: readers disagree on its offsets, so no signature would be valid for all"},
-    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: it needs a password, or it opens without one and its owner restricts what may be done with it; encrypted documents cannot be signed yet"},
+    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted, and was not given with the file key that its reading takes"},
+    [PDF_REFUSE_PASSWORD] = {"password_needed", "the PDF is encrypted and opens only with a password, so nobody else can sign it"},
+    [PDF_REFUSE_FORBIDDEN] = {"signing_forbidden", "the PDF opens without a password, but its owner forbids filling in forms and signing"},
+    [PDF_REFUSE_PUBLIC_KEY] = {"public_key_encryption", "the PDF is encrypted for the holders of certain certificates (public-key security), so nobody else can read or sign it"},
+    [PDF_REFUSE_CRYPT_METHOD] = {"unsupported_encryption", "the PDF is encrypted by a security handler or a method that is not supported"},
+    [PDF_REFUSE_BROKEN_ENCRYPTION] = {"broken_encryption", "the PDF is encrypted, and what it says of its encryption is malformed or differs from place to place"},
     [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
     [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
     [PDF_REFUSE_AMBIGUOUS] = {"ambiguous", "a key that decides whether the PDF may be signed stands twice with different values, and readers disagree on which one counts"},
@@ -102,9 +108,9 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
     pdf_structure structure = {0};
     set_limits(&doc, bytes, request);
+    if (request->unlock && !(doc.crypt = pdf_start_crypt(arena, request->unlock))) return PDF_REFUSE_MEMORY;
     pdf_refusal refusal = read_document(&doc, &structure);
-    plan->is_restricted = structure.is_restricted;
-    plan->permissions = structure.permissions;
+    plan->encryption = structure.encryption;
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
     if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);

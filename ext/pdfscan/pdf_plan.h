@@ -14,6 +14,11 @@ typedef enum {
     PDF_REFUSE_NOT_PDF,
     PDF_REFUSE_OFFSET_HEADER,
     PDF_REFUSE_ENCRYPTED,
+    PDF_REFUSE_PASSWORD,
+    PDF_REFUSE_FORBIDDEN,
+    PDF_REFUSE_PUBLIC_KEY,
+    PDF_REFUSE_CRYPT_METHOD,
+    PDF_REFUSE_BROKEN_ENCRYPTION,
     PDF_REFUSE_CERTIFIED,
     PDF_REFUSE_LOCKED,
     PDF_REFUSE_AMBIGUOUS,
@@ -61,11 +66,36 @@ typedef struct {
 size_t pdf_memory_bound(size_t bytes);
 size_t pdf_update_bound(size_t bytes);
 
+/* How strings or streams are encrypted (ISO 32000-2 7.6.6, table 25): RC4, /AESV2, /AESV3. */
+typedef enum { PDF_NOT_ENCRYPTED, PDF_RC4, PDF_AES_128, PDF_AES_256 } pdf_method;
+
+enum { PDF_MOST_KEY_BYTES = 32, PDF_SEED_BYTES = 16 };
+
+/* What an encrypted document says of its encryption by the standard security handler (7.6.4, tables 20 and 21), enough to derive
+ * its file key. The bytes are in the arena; entries that are absent are empty. */
+typedef struct {
+    int64_t version, revision, key_bits; /* /V, /R, /Length */
+    uint32_t permissions;                /* /P */
+    bool encrypts_metadata;
+    pdf_method strings, streams;
+    pdf_buffer owner, user, owner_key, user_key, confirmed_permissions; /* /O, /U, /OE, /UE, /Perms */
+    pdf_buffer file_id;                                                 /* the first element of /ID */
+} pdf_encryption;
+
+/* The file key of a document that a first plan called encrypted, and the methods that it named. */
+typedef struct {
+    uint8_t key[PDF_MOST_KEY_BYTES];
+    size_t key_bytes;
+    pdf_method strings, streams;
+    uint8_t seed[PDF_SEED_BYTES]; /* random; all initialization vectors follow from it */
+} pdf_unlock;
+
 typedef struct {
     size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */
     pdf_text reason, location, name;
     pdf_text time; /* a PDF date; becomes /M */
     pdf_limits limits;
+    const pdf_unlock *unlock; /* NULL without a file key */
 } pdf_plan_request;
 
 typedef enum { PDF_XREF_TABLE, PDF_XREF_STREAM, PDF_XREF_HYBRID } pdf_xref_form;
@@ -77,8 +107,7 @@ typedef struct {
     uint32_t field_number;   /* the new field is called Signature<field_number> */
     pdf_xref_form form;      /* form of the newest section in the original */
     bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
-    bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
-    uint32_t permissions;
+    pdf_encryption encryption; /* after PDF_REFUSE_ENCRYPTED and PDF_REFUSE_FORBIDDEN */
 } pdf_plan;
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan);

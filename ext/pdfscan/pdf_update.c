@@ -45,10 +45,14 @@ static void put_appearance(pdf_writer *w, uint32_t num) {
 /* The field and its only widget in one dictionary (12.7.4.1). The rectangle is empty, so it is invisible. The flags
  * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t appearance, uint32_t field_number) {
+    pdf_buffer name = {.arena = w->doc->arena};
+    pdf_puts(&name, "Signature");
+    pdf_put_number(&name, field_number, 1);
+    w->out->failed |= name.failed;
     pdf_begin_object(w, num, 0);
-    pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
-    pdf_put_number(w->out, field_number, 1);
-    pdf_puts(w->out, ")/F 132/Rect[0 0 0 0]/AP<</N ");
+    pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T");
+    pdf_put_text_string(w, (pdf_text){name.bytes, name.length});
+    pdf_puts(w->out, "/F 132/Rect[0 0 0 0]/AP<</N ");
     pdf_put_ref(w->out, appearance, 0);
     pdf_puts(w->out, ">>/P ");
     pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);

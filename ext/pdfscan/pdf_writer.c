@@ -1,6 +1,7 @@
 /* Writes the parts of which every object of an update consists. */
 #include "pdfscan/pdf_writer.h"
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_text.h"
 
 void pdf_begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
@@ -13,9 +14,28 @@ void pdf_begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
 
 void pdf_end_object(pdf_writer *w) { pdf_puts(w->out, "\nendobj\n"); }
 
-void pdf_put_text_string(pdf_writer *w, pdf_text text) { pdf_put_text(w->out, text); }
+/* The object that was begun last. */
+static const pdf_written *current(const pdf_writer *w) { return &w->written[w->written_count - 1]; }
+
+void pdf_put_text_string(pdf_writer *w, pdf_text text) {
+    pdf_buffer bytes = {.arena = w->doc->arena};
+    if (!w->doc->crypt) {
+        pdf_put_text(w->out, text);
+        return;
+    }
+    pdf_put_text_bytes(&bytes, text);
+    pdf_put_string(w->doc, w->out, current(w)->num, current(w)->gen, bytes.bytes, bytes.length);
+    w->out->failed |= bytes.failed;
+}
 
 void pdf_put_stream(pdf_writer *w, const char *entries, const void *bytes, size_t length) {
+    pdf_buffer encrypted = {.arena = w->doc->arena};
+    if (w->doc->crypt) {
+        pdf_encrypt_stream(w->doc, &encrypted, current(w)->num, current(w)->gen, bytes, length);
+        w->out->failed |= encrypted.failed;
+        bytes = encrypted.bytes;
+        length = encrypted.length;
+    }
     pdf_puts(w->out, "<<");
     pdf_puts(w->out, entries);
     pdf_puts(w->out, "/Length ");

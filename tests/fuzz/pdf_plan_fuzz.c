@@ -9,15 +9,27 @@
 #include "canary.h"
 #include "pdfscan/pdf_plan.h"
 
-static pdf_refusal plan_once(const uint8_t *data, size_t size, pdf_plan *plan, pdf_arena *arena) {
+/* What the texts of the request may add to the update: at most four bytes for each of theirs. */
+enum { TEXT_BOUND = 4 * 64 };
+
+static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_unlock *unlock, pdf_plan *plan, pdf_arena *arena) {
     static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z";
     pdf_plan_request request = {
         .contents_bytes = 4096,
         .reason = {(const uint8_t *)REASON, sizeof REASON - 1},
         .time = {(const uint8_t *)TIME, sizeof TIME - 1},
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
+        .unlock = unlock,
     };
     return pdf_plan_update(data, size, &request, arena, plan);
+}
+
+/* The key of all encrypted samples: what the document says of passwords is not the planner's to check. */
+static pdf_unlock unlock_of(const pdf_encryption *encryption) {
+    pdf_unlock unlock = {.strings = encryption->strings, .streams = encryption->streams, .seed = "sixteen bytes..."};
+    unlock.key_bytes = encryption->version == 5 ? 32 : encryption->version == 4 ? 16 : 5;
+    for (uint8_t i = 0; i < sizeof unlock.key; i++) unlock.key[i] = (uint8_t)('A' + i);
+    return unlock;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,8 +39,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pdf_plan plan;
     uint8_t *copy = malloc(size ? size : 1); /* its own block, so that a read beyond the end is seen */
     memcpy(copy, data, size);
-    pdf_refusal refusal = plan_once(copy, size, &plan, &arena);
+    pdf_refusal refusal = plan_once(copy, size, NULL, &plan, &arena);
+    if (refusal == PDF_REFUSE_ENCRYPTED) {
+        pdf_unlock unlock = unlock_of(&plan.encryption);
+        pdf_arena_free(&arena);
+        refusal = plan_once(copy, size, &unlock, &plan, &arena);
+        if (refusal == PDF_REFUSE_ENCRYPTED) abort();
+    }
     if (!refusal && plan.byte_range[1] != size + plan.head.length) abort();
+    if (!refusal && plan.head.length + plan.tail.length > pdf_update_bound(size) + TEXT_BOUND) abort();
     if (refusal && !*pdf_refusal_message(refusal)) abort();
     pdf_arena_free(&arena);
     free(copy);
@@ -55,7 +74,8 @@ static uint64_t draw(uint64_t below) {
 
 static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999", "-1",   "4294967295", "obj",       "endobj",   "<<", ">>",    "[",        "]",
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
-                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%"};
+                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%",
+                                    "/Encrypt 9 0 R", "/Identity", "/V 2/R 3", "/AESV2", "/Filter/Crypt"};
 
 static size_t mutate(uint8_t *data, size_t size, size_t room, const sample *other) {
     for (uint64_t n = 1 + draw(6); n--;) {

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
+from tests.support.encrypted_pdf import encrypted_samples
 
 ROOT = Path(__file__).parents[2]
 FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})
-SOURCES = [with_table(FORM), with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]), hybrid(FORM, [7, 8])]
+SOURCES = [
+    with_table(FORM),
+    with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]),
+    hybrid(FORM, [7, 8]),
+    *encrypted_samples(),
+]
 
 
 def test_mutated_documents_under_sanitizers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
+ENCRYPTION_METHODS: Final[tuple[str, str, str, str]]
 XREF_FORMS: Final[tuple[str, str, str]]
 RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
@@ -49,6 +50,69 @@ class PlanRefusal:
     @property
     def message(self) -> str: ...
 
+@final
+class Encryption:
+    """What an encrypted document says of itself: what its file key is derived from (ISO 32000-2 7.6.4)."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(
+        self,
+        version: int,
+        revision: int,
+        key_bits: int,
+        permissions: int,
+        encrypts_metadata: bool,
+        strings: str,
+        streams: str,
+        owner: bytes,
+        user: bytes,
+        owner_key: bytes,
+        user_key: bytes,
+        confirmed_permissions: bytes,
+        file_id: bytes,
+    ) -> None: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def key_bits(self) -> int: ...
+    @property
+    def permissions(self) -> int: ...
+    @property
+    def encrypts_metadata(self) -> bool: ...
+    @property
+    def strings(self) -> str: ...
+    @property
+    def streams(self) -> str: ...
+    @property
+    def owner(self) -> bytes: ...
+    @property
+    def user(self) -> bytes: ...
+    @property
+    def owner_key(self) -> bytes: ...
+    @property
+    def user_key(self) -> bytes: ...
+    @property
+    def confirmed_permissions(self) -> bytes: ...
+    @property
+    def file_id(self) -> bytes: ...
+
+@final
+class FileKey:
+    """The key of an encrypted document, the methods of its Encryption, and 16 random bytes for this document."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, key: bytes, strings: str, streams: str, seed: bytes) -> None: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def strings(self) -> str: ...
+    @property
+    def streams(self) -> str: ...
+    @property
+    def seed(self) -> bytes: ...
+
 def plan(
     original: Buffer,
     *,
@@ -57,14 +121,18 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
+    file_key: FileKey | None = None,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
-) -> PlannedUpdate | PlanRefusal:
-    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+) -> PlannedUpdate | PlanRefusal | Encryption:
+    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none.
+
+    Without `file_key` the answer for an encrypted document is its Encryption.
+    """
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
@@ -77,3 +145,12 @@ def refusal_codes() -> dict[str, str]:
 
 def inflate(data: Buffer, limit: int) -> bytes:
     """Decodes zlib data with the planner's own decoder, for tests. Raises MemoryError beyond `limit` bytes."""
+
+def rc4(key: bytes, data: bytes) -> bytes:
+    """Encrypts or decrypts with a key of any length, which `cryptography` does not."""
+
+def md5_short(data: bytes) -> bytes:
+    """Returns the planner's own MD5 of at most 55 bytes, for tests."""
+
+def aes_cbc(key: bytes, data: bytes, iv: bytes | None = None) -> bytes:
+    """Encrypts `data` with padding and writes `iv` before it, or without `iv` decrypts what was so encrypted; for tests."""

@@ -9,8 +9,8 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport SIZE_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 cimport cython
 
@@ -23,6 +23,28 @@ cdef extern from "pdfscan/pdf_arena.h" nogil:
         uint8_t *bytes
         size_t length
     void pdf_arena_free(pdf_arena *arena)
+
+cdef extern from "pdfscan/pdf_cipher.h" nogil:
+    ctypedef struct pdf_aes_tables:
+        pass
+    ctypedef struct pdf_aes_key:
+        pass
+    enum:
+        PDF_AES_BLOCK
+        PDF_MD5_BYTES
+        PDF_MD5_SHORT
+    void pdf_rc4(const uint8_t *key, size_t key_bytes, const uint8_t *data, size_t n, uint8_t *out)
+    void pdf_md5_short(const uint8_t *data, size_t n, uint8_t *digest)
+    void pdf_aes_make_tables(pdf_aes_tables *tables)
+    void pdf_aes_expand(
+        const pdf_aes_tables *tables, const uint8_t *key, size_t key_bytes, pdf_aes_key *expanded)
+    size_t pdf_aes_length(size_t n)
+    void pdf_aes_encrypt(
+        const pdf_aes_tables *tables, const pdf_aes_key *key, const uint8_t *iv,
+        const uint8_t *data, size_t n, uint8_t *out)
+    size_t pdf_aes_decrypt(
+        const pdf_aes_tables *tables, pdf_aes_key *key, const uint8_t *data, size_t n, uint8_t *out)
+    size_t pdf_aes_unpadded(const uint8_t *data, size_t n)
 
 cdef extern from "pdfscan/pdf_inflate.h" nogil:
     ctypedef enum pdf_inflate_status:
@@ -38,6 +60,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
         PDF_REFUSE_ENCRYPTED
+        PDF_REFUSE_FORBIDDEN
         PDF_REFUSALS
     const char *pdf_refusal_code(pdf_refusal refusal)
     const char *pdf_refusal_message(pdf_refusal refusal)
@@ -51,6 +74,32 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t objects
         uint32_t depth
         uint32_t sections
+    enum:
+        PDF_MOST_KEY_BYTES
+        PDF_SEED_BYTES
+    ctypedef enum pdf_method:
+        PDF_NOT_ENCRYPTED
+        PDF_AES_256
+    ctypedef struct pdf_encryption:
+        int64_t version
+        int64_t revision
+        int64_t key_bits
+        uint32_t permissions
+        bint encrypts_metadata
+        pdf_method strings
+        pdf_method streams
+        pdf_buffer owner
+        pdf_buffer user
+        pdf_buffer owner_key
+        pdf_buffer user_key
+        pdf_buffer confirmed_permissions
+        pdf_buffer file_id
+    ctypedef struct pdf_unlock:
+        uint8_t key[32]
+        size_t key_bytes
+        pdf_method strings
+        pdf_method streams
+        uint8_t seed[16]
     ctypedef struct pdf_plan_request:
         size_t contents_bytes
         pdf_text reason
@@ -58,6 +107,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_text name
         pdf_text time
         pdf_limits limits
+        const pdf_unlock *unlock
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
         PDF_XREF_STREAM
@@ -70,8 +120,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t field_number
         pdf_xref_form form
         bint rebuilt
-        bint is_restricted
-        uint32_t permissions
+        pdf_encryption encryption
     size_t pdf_memory_bound(size_t n)
     size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
@@ -79,6 +128,8 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_arena *arena, pdf_plan *plan)
 
 
+# How strings or streams are encrypted; the place in the tuple is the value of pdf_method.
+ENCRYPTION_METHODS = ("none", "RC4", "AES-128", "AES-256")
 XREF_FORMS = ("table", "stream", "hybrid")
 # The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
 RESTRICTIONS = (
@@ -115,6 +166,45 @@ cdef class PlanRefusal:
     message: str
 
 
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class Encryption:
+    """What an encrypted document says of itself: what its file key is derived from (ISO 32000-2 7.6.4).
+
+    `version`, `revision` and `key_bits` are /V, /R and /Length, `permissions` is /P as 32 bits. `strings` and `streams` are of
+    ENCRYPTION_METHODS. The entries /O, /U, /OE, /UE and /Perms are empty where they are absent, and so is the first element of /ID.
+    """
+
+    version: int
+    revision: int
+    key_bits: int
+    permissions: int
+    encrypts_metadata: bool
+    strings: str
+    streams: str
+    owner: bytes
+    user: bytes
+    owner_key: bytes
+    user_key: bytes
+    confirmed_permissions: bytes
+    file_id: bytes
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class FileKey:
+    """The key of an encrypted document, with the methods of its Encryption.
+
+    It has 5 to 16 bytes, 16 with AES-128, 32 with AES-256. All initialization vectors follow from the 16 bytes of `seed`, so
+    these must be random and used for one document only.
+    """
+
+    key: bytes
+    strings: str
+    streams: str
+    seed: bytes
+
+
 cdef bytes _utf8(text):
     # Half of a surrogate pair has no UTF-8 form and becomes a question mark.
     return None if text is None else (<str> text).encode("utf-8", "replace")
@@ -127,6 +217,8 @@ cdef void _set_text(pdf_text *text, bytes encoded):
 
 
 cdef bytes _bytes(const pdf_buffer *buffer):
+    if not buffer.length:
+        return b""
     return PyBytes_FromStringAndSize(<const char *> buffer.bytes, buffer.length)
 
 
@@ -136,13 +228,41 @@ cdef PlanRefusal _refused(pdf_refusal refusal):
     )
 
 
-cdef PlanRefusal _encrypted(const pdf_plan *plan):
-    """Tells what the document restricts, since its owner may not think of it as encrypted."""
-    refusal = _refused(PDF_REFUSE_ENCRYPTED)
-    restricted = [name for bit, name in RESTRICTIONS if not plan.permissions & bit]
-    if not plan.is_restricted or not restricted:
-        return refusal
+cdef PlanRefusal _forbidden(const pdf_plan *plan):
+    """Tells what the document restricts, since its owner may think of something else."""
+    refusal = _refused(PDF_REFUSE_FORBIDDEN)
+    restricted = [name for bit, name in RESTRICTIONS if not plan.encryption.permissions & bit]
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
+
+
+cdef Encryption _encryption(const pdf_encryption *found):
+    return Encryption(
+        found.version,
+        found.revision,
+        found.key_bits,
+        found.permissions,
+        found.encrypts_metadata,
+        ENCRYPTION_METHODS[<int> found.strings],
+        ENCRYPTION_METHODS[<int> found.streams],
+        _bytes(&found.owner),
+        _bytes(&found.user),
+        _bytes(&found.owner_key),
+        _bytes(&found.user_key),
+        _bytes(&found.confirmed_permissions),
+        _bytes(&found.file_id),
+    )
+
+
+cdef _set_unlock(pdf_unlock *unlock, FileKey key):
+    methods = (key.strings, key.streams)
+    least, most = (32, 32) if "AES-256" in methods else (16, 16) if "AES-128" in methods else (5, 16)
+    if not least <= len(key.key) <= most or len(key.seed) != PDF_SEED_BYTES:
+        raise ValueError("the file key or the seed has a wrong length")
+    unlock.strings = <pdf_method> <int> ENCRYPTION_METHODS.index(key.strings)
+    unlock.streams = <pdf_method> <int> ENCRYPTION_METHODS.index(key.streams)
+    unlock.key_bytes = len(key.key)
+    memcpy(unlock.key, <const char *> <bytes> key.key, len(key.key))
+    memcpy(unlock.seed, <const char *> <bytes> key.seed, len(key.seed))
 
 
 cdef PlannedUpdate _planned(const pdf_plan *plan):
@@ -165,6 +285,7 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
+    FileKey file_key=None,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -178,18 +299,27 @@ def plan(
     for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
 
+    Without `file_key` the answer for an encrypted document is its Encryption, from which the
+    caller derives the key. With it, everything in the update that the document's method says is
+    encrypted; the same seed gives the same update.
+
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
     """
     cdef pdf_plan_request request
     cdef pdf_plan result
+    cdef pdf_unlock unlock
     cdef pdf_arena arena
     cdef pdf_refusal refusal
     cdef Py_buffer view
     cdef bytes reason_utf8 = _utf8(reason), location_utf8 = _utf8(location)
     cdef bytes name_utf8 = _utf8(signer_name), time_utf8 = _utf8(signing_time)
     memset(&request, 0, sizeof(request))
+    memset(&unlock, 0, sizeof(unlock))
     memset(&arena, 0, sizeof(arena))
+    if file_key is not None:
+        _set_unlock(&unlock, file_key)
+        request.unlock = &unlock
     request.contents_bytes = contents_bytes
     _set_text(&request.reason, reason_utf8)
     _set_text(&request.location, location_utf8)
@@ -208,7 +338,9 @@ def plan(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
             return _planned(&result)
-        return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
+        if refusal == PDF_REFUSE_ENCRYPTED:
+            return _encryption(&result.encryption)
+        return _forbidden(&result) if refusal == PDF_REFUSE_FORBIDDEN else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
@@ -226,7 +358,8 @@ def memory_bound(size_t original_bytes):
 
 def refusal_codes():
     """Returns every code that a PlanRefusal can have, with its message."""
-    refusals = [_refused(<pdf_refusal> i) for i in range(PDF_OK + 1, PDF_REFUSALS)]
+    codes = [i for i in range(PDF_OK + 1, PDF_REFUSALS) if i != PDF_REFUSE_ENCRYPTED]
+    refusals = [_refused(<pdf_refusal> <int> i) for i in codes]
     return {refusal.code: refusal.message for refusal in refusals}
 
 
@@ -255,3 +388,42 @@ def inflate(data, size_t limit):
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
+
+
+def rc4(bytes key, bytes data):
+    """Encrypts or decrypts with a key of any length, which `cryptography` does not."""
+    out = bytearray(len(data))
+    cdef uint8_t[::1] view = out
+    if not key:
+        raise ValueError("the key is empty")
+    if data:
+        pdf_rc4(<const uint8_t *> <const char *> key, len(key), <const uint8_t *> <const char *> data, len(data), &view[0])
+    return bytes(out)
+
+
+def md5_short(bytes data):
+    """Returns the planner's own MD5 of at most 55 bytes, for tests."""
+    cdef uint8_t digest[PDF_MD5_BYTES]
+    if len(data) > PDF_MD5_SHORT:
+        raise ValueError("too long")
+    pdf_md5_short(<const uint8_t *> <const char *> data, len(data), digest)
+    return PyBytes_FromStringAndSize(<const char *> digest, PDF_MD5_BYTES)
+
+
+def aes_cbc(bytes key, bytes data, bytes iv=None):
+    """Encrypts `data` with padding and writes `iv` before it, or without `iv` decrypts what was so encrypted; for tests."""
+    cdef pdf_aes_tables tables
+    cdef pdf_aes_key expanded
+    cdef size_t n
+    if len(key) not in (16, 32) or (iv is not None and len(iv) != PDF_AES_BLOCK):
+        raise ValueError("wrong length")
+    out = bytearray(pdf_aes_length(len(data)))
+    cdef uint8_t[::1] view = out
+    pdf_aes_make_tables(&tables)
+    pdf_aes_expand(&tables, <const uint8_t *> <const char *> key, len(key), &expanded)
+    if iv is not None:
+        pdf_aes_encrypt(
+            &tables, &expanded, <const uint8_t *> <const char *> iv, <const uint8_t *> <const char *> data, len(data), &view[0])
+        return bytes(out)
+    n = pdf_aes_decrypt(&tables, &expanded, <const uint8_t *> <const char *> data, len(data), &view[0])
+    return bytes(out[:pdf_aes_unpadded(&view[0], n)])

@@ -26,6 +26,7 @@ from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
+from batchseal.formats.pades.encryption import plan_update
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
 
@@ -151,7 +152,7 @@ def plan(
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
 
     def within(memory_bytes: int) -> "planner.PlannedUpdate | planner.PlanRefusal":
-        return planner.plan(
+        return plan_update(
             content,
             contents_bytes=template.contents_bytes + room_bytes,
             reason=wanted.reason,

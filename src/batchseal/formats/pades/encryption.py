@@ -1,0 +1,131 @@
+"""PDFs that are encrypted, but open for everybody: derives the file key of the standard security handler from the empty password
+(ISO 32000-2 7.6.4), so that the planner can read them and encrypt what it adds.
+
+Public-key handlers and other passwords are left to nobody: such a document is refused.
+"""
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from batchseal._native import planner
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Algorithm 2 step a: what stands for an empty password.
+PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
+REHASHED, REENCRYPTED = 50, 19
+LEAST_KEY, MOST_KEY = 5, 16
+# /U and /O of revisions 5 and 6: a hash, then two salts, the second of which is for the key.
+HASH_BYTES, SALT_BYTES = 32, 8
+# Algorithm 2.B.
+LEAST_ROUNDS = 64
+SEED_BYTES = 16
+
+
+class Unreadable(ValueError):
+    """The document does not open with the empty password. The argument is a code of the planner's refusals."""
+
+
+def plan_update(original: "Buffer", **options: Any) -> "planner.PlannedUpdate | planner.PlanRefusal":
+    """`planner.plan`, also for encrypted documents that open without a password. Takes the options of `planner.plan`."""
+    answer = planner.plan(original, **options)
+    if not isinstance(answer, planner.Encryption):
+        return answer
+    try:
+        key = planner.FileKey(file_key(answer), answer.strings, answer.streams, os.urandom(SEED_BYTES))
+    except Unreadable as problem:
+        code = str(problem)
+        return planner.PlanRefusal(code, planner.refusal_codes()[code])
+    answer = planner.plan(original, file_key=key, **options)
+    # With its key a document is never unread again.
+    assert not isinstance(answer, planner.Encryption)
+    return answer
+
+
+def file_key(encryption: planner.Encryption) -> bytes:
+    """The file key, checked against what the document says of the empty password. Raises Unreadable."""
+    return _hashed_key(encryption) if encryption.revision < 5 else _wrapped_key(encryption)
+
+
+def _hashed_key(encryption: planner.Encryption) -> bytes:
+    """Algorithm 2, and 4 to 6 for the check; revisions 2 to 4."""
+    # Some writers leave out bytes at the end, or add some.
+    owner, user = (entry[:HASH_BYTES].ljust(HASH_BYTES, b"\0") for entry in (encryption.owner, encryption.user))
+    seen = PADDING + owner + encryption.permissions.to_bytes(4, "little") + encryption.file_id
+    if encryption.revision >= 4 and not encryption.encrypts_metadata:
+        seen += b"\xff" * 4
+    for key_bytes in _lengths(encryption):
+        key = _md5(seen)
+        for _ in range(REHASHED if encryption.revision >= 3 else 0):
+            key = _md5(key[:key_bytes])
+        key = key[:key_bytes]
+        if _opens(key, encryption, user):
+            return key
+    raise Unreadable("password_needed")
+
+
+def _lengths(encryption: planner.Encryption) -> list[int]:
+    """The lengths that the key may have in bytes. Writers disagree on where it stands and in which unit; the check decides."""
+    if "AES-128" in (encryption.strings, encryption.streams):
+        return [MOST_KEY]
+    said = (encryption.key_bits // 8, encryption.key_bits)
+    usual = (MOST_KEY, LEAST_KEY) if encryption.version > 1 else (LEAST_KEY, MOST_KEY)
+    return [length for length in dict.fromkeys((*said, *usual)) if LEAST_KEY <= length <= MOST_KEY]
+
+
+def _opens(key: bytes, encryption: planner.Encryption, user: bytes) -> bool:
+    if encryption.revision == 2:
+        return planner.rc4(key, PADDING) == user
+    check = planner.rc4(key, _md5(PADDING + encryption.file_id))
+    for number in range(1, REENCRYPTED + 1):
+        check = planner.rc4(bytes(byte ^ number for byte in key), check)
+    return check == user[: len(check)]
+
+
+def _wrapped_key(encryption: planner.Encryption) -> bytes:
+    """Algorithm 2.A for the user's password, and 13; revisions 5 and 6."""
+    hashed = _hash_6 if encryption.revision == 6 else _hash_5
+    check, salts = encryption.user[:HASH_BYTES], encryption.user[HASH_BYTES:]
+    wrapped, confirmed = encryption.user_key[:32], encryption.confirmed_permissions[:16]
+    if len(salts) < 2 * SALT_BYTES or len(wrapped) < 32 or len(confirmed) < 16:
+        raise Unreadable("broken_encryption")
+    if hashed(salts[:SALT_BYTES]) != check:
+        raise Unreadable("password_needed")
+    key = _aes_cbc(hashed(salts[SALT_BYTES : 2 * SALT_BYTES]), bytes(16), wrapped, encrypts=False)
+    # One block of CBC with zeros before it is ECB.
+    clear = _aes_cbc(key, bytes(16), confirmed, encrypts=False)
+    if clear[9:12] != b"adb" or clear[:4] != encryption.permissions.to_bytes(4, "little"):
+        raise Unreadable("broken_encryption")
+    return key
+
+
+def _hash_5(salt: bytes) -> bytes:
+    """The hash of the empty password in revision 5, which was an extension by Adobe."""
+    return hashlib.sha256(salt).digest()
+
+
+def _hash_6(salt: bytes) -> bytes:
+    """Algorithm 2.B of the empty password, without a user key; it ends after 287 rounds at most."""
+    digest, rounds, last = hashlib.sha256(salt).digest(), 0, 255
+    while rounds < LEAST_ROUNDS or last > rounds - 32:
+        encrypted = _aes_cbc(digest[:16], digest[16:32], digest * 64, encrypts=True)
+        # The first 16 bytes as a number modulo 3: 256 leaves 1.
+        kind = ("sha256", "sha384", "sha512")[sum(encrypted[:16]) % 3]
+        digest, rounds, last = hashlib.new(kind, encrypted).digest(), rounds + 1, encrypted[-1]
+    return digest[:HASH_BYTES]
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _aes_cbc(key: bytes, iv: bytes, data: bytes, *, encrypts: bool) -> bytes:
+    """Without padding."""
+    # Only processes that see such documents load it.
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    cipher = Cipher(algorithms.AES(key), modes.CBC(iv))
+    context = cipher.encryptor() if encrypts else cipher.decryptor()
+    return context.update(data) + context.finalize()
