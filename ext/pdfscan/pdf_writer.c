@@ -19,7 +19,7 @@ static const pdf_written *current(const pdf_writer *w) { return &w->written[w->w
 
 void pdf_put_text_string(pdf_writer *w, pdf_text text) {
     pdf_buffer bytes = {.arena = w->doc->arena};
-    if (!w->doc->crypt) {
+    if (!w->doc->crypt || w->doc->crypt->unlock->strings == PDF_NOT_ENCRYPTED) {
         pdf_put_text(w->out, text);
         return;
     }

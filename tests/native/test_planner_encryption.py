@@ -98,7 +98,7 @@ def test_pyhanko_takes_all_and_reads_their_texts_in_clear(files: dict[tuple[str,
         texts = [str(signature.sig_object[key]) for key in ("/Reason", "/Location", "/M")]
         assert texts == [REASON, LOCATION, "D:20261121120000Z"], (kind, name)
         assert str(form["/DA"]) == "/Helv 0 Tf", (kind, name)
-        assert [str(field["/T"]) for field in form["/Fields"]] == ["Signature1", "Signature2"], (kind, name)
+        assert [str(field.get_object()["/T"]) for field in form["/Fields"]] == ["Signature1", "Signature2"], (kind, name)
         if "nested" in name:
             assert str(reader.root["/Lang"]) == "pt-(PT)"
             assert bytes(reader.root["/Own"].original_bytes) == bytes.fromhex("46c3a9")
@@ -108,12 +108,14 @@ def test_pdfsig_and_itext_find_them_valid(files: dict[tuple[str, str], Path]) ->
     with judging():
         poppler, itext = pdfsig_verify(files.values(), local_signer().root_pem), itext_verify(files.values())
     for (kind, name), path in files.items():
+        # Both know only one method for strings and streams.
+        if KINDS[kind].strings != KINDS[kind].streams:
+            continue
         assert [v.good for v in poppler[path]] == [True], (kind, name, poppler[path])
-        # iText 5 knows no revision 6, and opens those that it knows.
-        if itext[path].pages:
+        if KINDS[kind].revision < 6:
             assert [v.good for v in itext[path].verdicts] == [True], (kind, name, itext[path])
         else:
-            assert "revision" in itext[path].detail or KINDS[kind].version == 5, (kind, name, itext[path])
+            assert "Unknown encryption type R = 6" in itext[path].detail, (kind, name, itext[path])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +125,7 @@ def test_nothing_of_the_request_is_in_clear_where_strings_are_encrypted(kind: st
         added = signed(original)[len(original) :]
         in_clear = KINDS[kind].strings == "none"
         for text in (b"(Fatura", b"FEFF65E5672C", b"(Signature2)", b"(D:2026"):
-            assert (text in added or text.lower() in added) == (in_clear or text in b""), (kind, name, text)
+            assert (text in added) == in_clear, (kind, name, text)
         # /Contents, the trailer and what it says of the encryption are not encrypted.
         assert added.count(b"/Encrypt ") == 1
         assert re.search(rb"/Contents <30[0-9a-f]{100}", added)
@@ -137,7 +139,8 @@ def test_a_second_and_a_third_signature_are_as_good(kind: str, tmp_path: Path) -
     path = tmp_path / "thrice.pdf"
     path.write_bytes(signed(signed(signed(layout(kind, "compressed, nested")))))
     with judging():
-        assert [v.valid for v in pdfsig_verify([path], local_signer().root_pem)[path]] == [True] * 3
+        if KINDS[kind].strings == KINDS[kind].streams:
+            assert [v.valid for v in pdfsig_verify([path], local_signer().root_pem)[path]] == [True] * 3
     if KINDS[kind].known_to_pyhanko:
         verdicts = pyhanko_verify(path, local_signer().root_der)
         assert [v.field for v in verdicts] == ["Signature2", "Signature3", "Signature4"]
@@ -218,7 +221,7 @@ def test_a_key_that_fits_no_method_is_a_mistake_of_the_caller(key: FileKey) -> N
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_document_that_needs_a_password_is_refused_by_that_name(kind: str) -> None:
     assert refused(layout(kind, "compressed", user="secret")).code == "password_needed"
-    assert refused(layout(kind, "table", user="secret", permissions=0xFFFFF000)).code == "password_needed"
+    assert refused(layout(kind, "table", user="secret", permissions=0xFFFFF0C0)).code == "password_needed"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,8 @@ def test_a_document_that_needs_a_password_is_refused_by_that_name(kind: str) -> 
 def test_a_document_whose_owner_forbids_signing_is_refused_by_that_name(kind: str, permissions: int, told: str) -> None:
     refusal = refused(layout(kind, "compressed", permissions=permissions))
     assert refusal.code == "signing_forbidden"
+    if KINDS[kind].revision == 2:
+        told = told.removesuffix(", inserting and turning pages")
     assert refusal.message.endswith(f"(this one restricts {told})")
 
 
@@ -293,7 +298,7 @@ def test_names_of_fields_are_read_wherever_they_stand(kind: str) -> None:
     """In the field, behind a reference, in UTF-16, in a lock; in an object of its own and in an object stream."""
     names: list[Callable[[dict[int, bytes]], None]] = [
         lambda objects: objects.update({7: text_field(b" 9 0 R"), 9: b"(Signature1)"}),
-        lambda objects: objects.update({7: text_field(b"<feff0053006900670>")}),
+        lambda objects: objects.update({7: text_field(b"<feff00530069006700>")}),
         lambda objects: objects.update({7: text_field(b"<FEFF005300690067006E006100740075007200650031>")}),
         lambda objects: objects.update(
             {

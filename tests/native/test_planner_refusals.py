@@ -75,7 +75,7 @@ def bomb() -> bytes:
 CASES = {
     "not_pdf": [b"", b"x", b"<?xml version='1.0'?>", b"%PDF", bytes(5000)],
     "offset_header": [b"junk\n" + GOOD],
-    "encrypted": [
+    "unsupported_encryption": [
         with_table(document(extra={7: b"<</Filter/Standard>>"}), trailer=b"/Encrypt 7 0 R"),
         with_table(document(), trailer=b"/Encrypt<</Filter/Standard>>"),
         b"junk\n" + with_stream(document(), trailer=b"/Encrypt<</Filter/Standard>>"),

@@ -7,7 +7,9 @@ from harness.validators.samples import document, hybrid, text_field, with_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchseal._native.planner import PlannedUpdate, inflate, plan, refusal_codes
+from tests.support.encrypted_pdf import GIVEN_KEY, encrypted_samples
+
+from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, inflate, plan, refusal_codes, update_bound
 
 FORM = document(form=b"8 0 R", annots=b"9 0 R", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>", 9: b"[7 0 R]"})
 SOURCES = [
@@ -15,6 +17,7 @@ SOURCES = [
     with_table({6: FORM[6]}, original=with_table(FORM), trailer=b"/Prev 900"),
     with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8, 9]),
     hybrid(FORM, [7, 8, 9]),
+    *encrypted_samples(),
 ]
 WORDS = [
     b"/Prev 0",
@@ -31,6 +34,9 @@ WORDS = [
     b"trailer",
     b"/W[1 9 9]",
     b"1 0 R",
+    b"/Encrypt 9 0 R",
+    b"/V 5/R 6",
+    b"/Identity",
 ]
 CODES = refusal_codes()
 
@@ -42,9 +48,17 @@ patches = st.lists(
 
 def check(original: bytes) -> None:
     answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026")
+    if isinstance(answer, Encryption):
+        methods = (answer.strings, answer.streams)
+        key = GIVEN_KEY[: 32 if "AES-256" in methods else 16 if "AES-128" in methods else 5]
+        answer = plan(
+            original, contents_bytes=64, reason="x", signing_time="D:2026", file_key=FileKey(key, *methods, bytes(16))
+        )
+        assert not isinstance(answer, Encryption)
     if not isinstance(answer, PlannedUpdate):
-        assert CODES[answer.code] == answer.message
+        assert answer.message.startswith(CODES[answer.code])
         return
+    assert len(answer.head) + len(answer.tail) <= update_bound(len(original)) + 4 * len("xD:2026")
     start = len(original) + len(answer.head)
     assert answer.byte_range == (0, start, start + answer.reserved_bytes, len(answer.tail))
     assert answer.head.endswith(b"/Contents ")

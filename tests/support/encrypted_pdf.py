@@ -155,6 +155,8 @@ def _entries(kind: Kind, user: str, permissions: int) -> tuple[bytes, dict[str, 
         )
     made: Any = handler.as_pdf_object()
     names = [name for name in ("O", "U", "OE", "UE", "Perms") if "/" + name in made]
+    # In revision 2 only the first six bits say something, and the others are 1.
+    assert made["/P"] in (signed, signed | -64)
     return handler.get_file_encryption_key(), {name: bytes(made.raw_get("/" + name).original_bytes) for name in names}
 
 
@@ -187,6 +189,7 @@ def dictionary(
 ) -> tuple[bytes, bytes]:
     """The file key, and the encryption dictionary. `entries` replace its strings; with `key` nothing is derived."""
     made = dict.fromkeys(("O", "U"), bytes(32))
+    permissions |= 0xFFFFFFC0 if kind.revision == 2 else 0
     if key is None:
         key, made = _entries(kind, user, permissions)
     strings = b"".join(b"/%s<%s>" % (name.encode(), value.hex().encode()) for name, value in (made | entries).items())

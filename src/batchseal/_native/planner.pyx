@@ -231,7 +231,9 @@ cdef PlanRefusal _refused(pdf_refusal refusal):
 cdef PlanRefusal _forbidden(const pdf_plan *plan):
     """Tells what the document restricts, since its owner may think of something else."""
     refusal = _refused(PDF_REFUSE_FORBIDDEN)
-    restricted = [name for bit, name in RESTRICTIONS if not plan.encryption.permissions & bit]
+    # Revision 2 has bits 3 to 6 alone.
+    known = RESTRICTIONS[:4] if plan.encryption.revision == 2 else RESTRICTIONS
+    restricted = [name for bit, name in known if not plan.encryption.permissions & bit]
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
 
 

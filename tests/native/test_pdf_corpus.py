@@ -1,0 +1,21 @@
+"""Real PDFs of other projects, where they are at hand: each is signed, or refused for what its author wanted."""
+
+from pathlib import Path
+
+import pytest
+from harness.validators import judging
+from harness.validators.corpus import judge
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+# One that opens may be refused for another reason.
+OTHER_REFUSALS = 1
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of PDFs is not here")
+def test_real_documents_are_signed_or_refused_by_their_authors(tmp_path: Path) -> None:
+    with judging():
+        outcomes = judge(sorted(CORPUS.glob("*.pdf")), tmp_path)
+    assert [(outcome.source.name, outcome.complaints) for outcome in outcomes if outcome.complaints] == []
+    others = [o for o in outcomes if o.opens and not o.is_valid and not o.is_refused_by_its_author]
+    assert len(others) <= OTHER_REFUSALS, [(other.source.name, other.update) for other in others]
