@@ -6,6 +6,7 @@
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
  *   pdf_edit.c         changes entries of dictionaries and arrays
+ *   pdf_mend.c         leaves out what is neither a key nor a value
  *   pdf_xref_write.c   writes the update's xref section and trailer
  *   pdf_structure.c    finds the catalog, the first page and the form
  *   pdf_encryption.c   reads how the document is encrypted

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pdfscan/pdf_crypt.h"
+#include "pdfscan/pdf_mend.h"
 #include "pdfscan/pdf_seen.h"
 
 /* Looks at the node `reference`: it is the first page, or its children are pushed as the next ones to look at. */
@@ -85,14 +86,24 @@ static pdf_refusal read_tabs(pdf_document *doc, pdf_structure *found, pdf_span m
 }
 
 /* How often a value is read while it is checked and written. */
-enum { WRITING_SEARCHES = 8 };
+enum { WRITING_SEARCHES = 9 };
 
-/* The update copies these values without repairing them, so they must be well-formed for strict readers too. */
-static pdf_refusal check_taken(pdf_document *doc, const pdf_structure *found) {
-    const pdf_object *taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
+/* Leaves out of a value what no reader takes for a part of it. */
+static pdf_refusal mend(pdf_document *doc, pdf_object *object) {
+    pdf_buffer mended = {.arena = doc->arena};
+    pdf_put_mended(&mended, object->value);
+    if (mended.failed) return PDF_REFUSE_MEMORY;
+    object->value = (pdf_span){mended.bytes, mended.bytes + mended.length};
+    return pdf_well_formed(object->value) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
+}
+
+/* The update copies these values, so they must be well-formed for strict readers too. */
+static pdf_refusal check_taken(pdf_document *doc, pdf_structure *found) {
+    pdf_object *const taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
     for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++) {
         if (!pdf_spend(doc, WRITING_SEARCHES * (size_t)(taken[i]->value.end - taken[i]->value.at))) return PDF_REFUSE_OBJECTS;
-        if (!pdf_well_formed(taken[i]->value)) return PDF_REFUSE_BROKEN_OBJECT;
+        pdf_refusal refusal = pdf_well_formed(taken[i]->value) ? PDF_OK : mend(doc, taken[i]);
+        if (refusal) return refusal;
     }
     return PDF_OK;
 }

@@ -90,7 +90,8 @@ def test_pyhanko_takes_all_and_reads_their_texts_in_clear(files: dict[tuple[str,
     for (kind, name), path in files.items():
         if not KINDS[kind].known_to_pyhanko:
             continue
-        verdicts = pyhanko_verify(path, local_signer().root_der, strict=name != "hybrid")
+        # Its strict mode takes no hybrid, and no encryption dictionary in the trailer.
+        verdicts = pyhanko_verify(path, local_signer().root_der, strict=name not in ("hybrid", "stream"))
         assert [(v.field, v.good) for v in verdicts] == [("Signature2", True)], (kind, name, verdicts)
         reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=False)
         reader.decrypt("")

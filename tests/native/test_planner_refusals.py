@@ -113,11 +113,19 @@ CASES = {
             b"2 0 R 2 0 R", b"3 0 R      "
         ),
     ],
-    "broken_object": [with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
+    "broken_object": [
+        with_table(document(catalog=b"/X 1[2]")),
+        with_table(document(catalog=b"/X 1<</Y 2>>")),
+        with_table(document(catalog=b"/X 1{2/Y nonsense")),
+with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
     "limit_depth": [nested(65)],
     "limit_inflate": [bomb()],
     "": [
         GOOD,
+        with_table({**document(), 1: b"<</Pages 2 0 R>>"}),
+        with_table(document(catalog=b"/X 1 0 R 0 R")),
+        with_table(document(form=b"<</Fields[]/DR<</A 1 }>>>>")),
+        with_table(document(catalog=b"/X<</Y 1 2.5 true (s) <00> null/Z[1]>>")),
         nested(60),
         page_tree(50),
         page_tree(66),
