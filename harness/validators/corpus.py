@@ -12,7 +12,6 @@ from pathlib import Path
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal
 from batchseal.formats.pades.encryption import plan_update
-
 from harness.tools import ITEXT, PDFSIG
 from harness.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer

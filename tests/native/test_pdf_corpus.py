@@ -9,8 +9,8 @@ from harness.validators.corpus import judge
 from batchseal._native.planner import PlanRefusal
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
-# Two have other bytes before their header. Readers then count the offsets of a signature's ByteRange from different places (poppler
-# from the first byte of the file, iText from the header), and pyHanko reads no such file.
+# Two have other bytes before their header. Readers then count the offsets of a signature's ByteRange from different places
+# (poppler from the first byte of the file, iText from the header), and pyHanko reads no such file.
 OTHERS = ["offset_header", "offset_header"]
 
 

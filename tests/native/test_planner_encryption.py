@@ -10,10 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer
-from harness.validators.samples import document, text_field, with_table
+from harness.validators.samples import document, text_field, with_stream, with_table
 from pyhanko.pdf_utils.reader import PdfFileReader
 from tests.support.encrypted_pdf import (
     ALLOWED,
+    FILE_ID,
     FILL,
     FILL_ALONE,
     GIVEN_KEY,
@@ -27,7 +28,7 @@ from tests.support.encrypted_pdf import (
 
 from batchseal._native import planner
 from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, PlanRefusal, plan
-from batchseal.formats.pades.encryption import plan_update
+from batchseal.formats.pades.encryption import file_key, plan_update
 
 APPEARANCE = b"/DA(/Helv 0 Tf)"
 CLEAR_TEXT = b"BT /F1 12 Tf 72 700 Td (seen by all) Tj ET"
@@ -78,7 +79,7 @@ def layout(kind: Kind | str, name: str, **options: Any) -> bytes:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
     folder = tmp_path_factory.mktemp("encrypted")
-    made = {}
+    made: dict[tuple[str, str], Path] = {}
     for kind in KINDS:
         for name in LAYOUTS:
             path = made[kind, name] = folder / f"{len(made)}.pdf"
@@ -99,7 +100,10 @@ def test_pyhanko_takes_all_and_reads_their_texts_in_clear(files: dict[tuple[str,
         texts = [str(signature.sig_object[key]) for key in ("/Reason", "/Location", "/M")]
         assert texts == [REASON, LOCATION, "D:20261121120000Z"], (kind, name)
         assert str(form["/DA"]) == "/Helv 0 Tf", (kind, name)
-        assert [str(field.get_object()["/T"]) for field in form["/Fields"]] == ["Signature1", "Signature2"], (kind, name)
+        assert [str(field.get_object()["/T"]) for field in form["/Fields"]] == ["Signature1", "Signature2"], (
+            kind,
+            name,
+        )
         if "nested" in name:
             assert str(reader.root["/Lang"]) == "pt-(PT)"
             assert bytes(reader.root["/Own"].original_bytes) == bytes.fromhex("46c3a9")
@@ -159,26 +163,23 @@ def test_a_broken_xref_is_rebuilt_with_what_object_streams_hold(kind: str) -> No
     assert b"/Encrypt " in update.tail
 
 
+@pytest.mark.parametrize("parameters", [b"[<</Name/Identity>> null]", b"[null null]", b"<</Name/Identity>>"])
 @pytest.mark.parametrize("kind", ["RC4-128", "AES-128", "AES-256, revision 6"])
-def test_an_object_stream_may_say_that_it_is_not_encrypted(kind: str) -> None:
+def test_an_object_stream_may_say_that_it_is_not_encrypted(kind: str, parameters: bytes) -> None:
     """7.6.6: a filter /Crypt that names /Identity, or nothing, which is the same."""
-    for parameters in (b"[<</Name/Identity>> null]", b"[null null]", b"<</Name/Identity>>"):
+    key, text = dictionary(KINDS[kind])
+    number = max(OBJECTS) + 1
+    encrypts = sealing(KINDS[kind], key, clear=frozenset({number}))
+
+    def seal(at: int, value: bytes) -> bytes:
         marked = b"/Filter[/Crypt/FlateDecode]/DecodeParms" + parameters
-        kind_, key_and_text = KINDS[kind], dictionary(KINDS[kind])
-        number = max(OBJECTS) + 1
-        from harness.validators.samples import with_stream
+        return encrypts(at, value.replace(b"/Filter/FlateDecode", marked) if b"/ObjStm" in value else value)
 
-        seal = sealing(kind_, key_and_text[0], clear=frozenset({number}))
-        objects = OBJECTS | {number: key_and_text[1]}
-
-        def mark(at: int, value: bytes, marked: bytes = marked, seal: Any = seal) -> bytes:
-            return seal(at, value.replace(b"/Filter/FlateDecode", marked) if b"/ObjStm" in value else value)  # type: ignore[no-any-return]
-
-        trailer = b"/Encrypt %d 0 R/ID[<%s><00>]" % (number, bytes(range(16)).hex().encode())
-        original = with_stream(objects, compressed=(1, 4, 7, 8), trailer=trailer, seal=mark)
-        update = plan_update(original, contents_bytes=100, signing_time="D:2026")
-        assert isinstance(update, PlannedUpdate), (parameters, update)
-        assert update.field_name == "Signature2"
+    trailer = b"/Encrypt %d 0 R/ID[<%s><00>]" % (number, FILE_ID.hex().encode())
+    original = with_stream(OBJECTS | {number: text}, compressed=(1, 4, 7, 8), trailer=trailer, seal=seal)
+    update = plan_update(original, contents_bytes=100, signing_time="D:2026")
+    assert isinstance(update, PlannedUpdate), update
+    assert update.field_name == "Signature2"
 
 
 def test_the_same_seed_gives_the_same_update_and_no_vector_twice() -> None:
@@ -186,8 +187,6 @@ def test_the_same_seed_gives_the_same_update_and_no_vector_twice() -> None:
     options: dict[str, Any] = {"contents_bytes": 100, "reason": "x", "location": "x", "signing_time": "x"}
     found = plan(original, **options)
     assert isinstance(found, Encryption)
-    from batchseal.formats.pades.encryption import file_key
-
     key = file_key(found)
 
     def update(seed: bytes) -> PlannedUpdate:
@@ -351,7 +350,9 @@ def test_the_stream_of_the_appearance_is_encrypted(method: str) -> None:
     key = FileKey(GIVEN_KEY[: kind.key_bytes], method, method, bytes(range(16)))
     update = plan(original, contents_bytes=10, signing_time="x", file_key=key)
     assert isinstance(update, PlannedUpdate)
-    found = re.search(rb"(\d+) 0 obj\n<</Type/XObject.*?/Length (\d+)>>\nstream\n(.*?)\nendstream", update.tail, re.DOTALL)
+    found = re.search(
+        rb"(\d+) 0 obj\n<</Type/XObject.*?/Length (\d+)>>\nstream\n(.*?)\nendstream", update.tail, re.DOTALL
+    )
     assert found
     assert len(found[3]) == int(found[2]) == (0 if method == "RC4" else 32)
     if method != "RC4":

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness.validators.samples import document, object_stream, text_field, with_stream, with_table
 
-from batchseal._native.planner import PlannedUpdate, plan, refusal_codes
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes
 
 GOOD = with_table(document())
 
@@ -17,6 +17,7 @@ def code(original: bytes, **options: Any) -> str:
     answer = plan(original, **given)
     if isinstance(answer, PlannedUpdate):
         return ""
+    assert isinstance(answer, PlanRefusal)
     assert answer.message.startswith(refusal_codes()[answer.code])
     return answer.code
 
@@ -117,7 +118,9 @@ CASES = {
         with_table(document(catalog=b"/X 1[2]")),
         with_table(document(catalog=b"/X 1<</Y 2>>")),
         with_table(document(catalog=b"/X 1{2/Y nonsense")),
-with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
+        with_table(document(catalog=b"/A nonsense")),
+        with_table(document(annots=b"[7 0 R }]")),
+    ],
     "limit_depth": [nested(65)],
     "limit_inflate": [bomb()],
     "": [

@@ -6,7 +6,6 @@ import pytest
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.support.encrypted_pdf import GIVEN_KEY, encrypted_samples
 
 from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, inflate, plan, refusal_codes, update_bound

@@ -1,7 +1,7 @@
 """PDFs that are encrypted by the standard security handler (ISO 32000-2 7.6), made from the small documents of the samples.
 
-pyHanko derives the keys of revisions 2, 3, 4 and 6; what it does not know, revision 5 and unusual lengths, is made here. A test may
-also give the file key itself, with entries that fit no password.
+pyHanko derives the keys of revisions 2, 3, 4 and 6; what it does not know, revision 5 and unusual lengths, is made here. A test
+may also give the file key itself, with entries that fit no password.
 """
 
 import hashlib
@@ -97,7 +97,9 @@ def encrypt(method: str, key: bytes, number: int, data: bytes, iv: bytes) -> byt
     return iv + aes_cbc(own, padder.update(data) + padder.finalize(), iv)
 
 
-def sealing(kind: Kind, key: bytes, *, clear: frozenset[int] = frozenset(), random: Callable[[int], bytes] = os.urandom) -> Seal:
+def sealing(
+    kind: Kind, key: bytes, *, clear: frozenset[int] = frozenset(), random: Callable[[int], bytes] = os.urandom
+) -> Seal:
     """Encrypts the strings and the stream of each object, except those in `clear`."""
 
     def seal(number: int, value: bytes) -> bytes:
@@ -127,7 +129,7 @@ def _crypt_filters(kind: Kind) -> bytes:
         return b""
     method = METHODS[kind.streams if kind.strings == "none" else kind.strings]
     names = [b"/StdCF" if method != "none" else b"/Identity" for method in (kind.streams, kind.strings)]
-    return b"/CF<</StdCF<</CFM/%s/Length %d>>>>/StmF%s/StrF%s" % (method, kind.key_bytes, *names)
+    return b"/CF<</StdCF<</CFM/%s/Length %d>>>>/StmF%s/StrF%s" % (method, kind.key_bytes, names[0], names[1])
 
 
 def _entries(kind: Kind, user: str, permissions: int) -> tuple[bytes, dict[str, bytes]]:
@@ -173,30 +175,45 @@ def _revision_3(user: bytes, permissions: int, key_bytes: int) -> tuple[bytes, d
 
 
 def _revision_5(user: bytes, permissions: int, encrypts_metadata: bool) -> tuple[bytes, dict[str, bytes]]:
-    key, made = os.urandom(32), {}
+    key = os.urandom(32)
+    made: dict[str, bytes] = {}
     for name, password, more in (("U", user, b""), ("O", b"owner", b"?")):
         check, salt = os.urandom(8), os.urandom(8)
         known = made["U"] if more else b""
         made[name] = hashlib.sha256(password + check + known).digest() + check + salt
         made[name + "E"] = aes_cbc(hashlib.sha256(password + salt + known).digest(), key)
-    clear = permissions.to_bytes(4, "little") + b"\xff" * 4 + (b"T" if encrypts_metadata else b"F") + b"adb" + os.urandom(4)
+    clear = (
+        permissions.to_bytes(4, "little") + b"\xff" * 4 + (b"T" if encrypts_metadata else b"F") + b"adb" + os.urandom(4)
+    )
     made["Perms"] = aes_cbc(key, clear)
     return key, made
 
 
 def dictionary(
-    kind: Kind, *, user: str = "", permissions: int = ALLOWED, key: bytes | None = None, entries: Mapping[str, bytes] = {}
+    kind: Kind,
+    *,
+    user: str = "",
+    permissions: int = ALLOWED,
+    key: bytes | None = None,
+    entries: Mapping[str, bytes] = {},
 ) -> tuple[bytes, bytes]:
     """The file key, and the encryption dictionary. `entries` replace its strings; with `key` nothing is derived."""
     made = dict.fromkeys(("O", "U"), bytes(32))
     permissions |= 0xFFFFFFC0 if kind.revision == 2 else 0
     if key is None:
         key, made = _entries(kind, user, permissions)
-    strings = b"".join(b"/%s<%s>" % (name.encode(), value.hex().encode()) for name, value in (made | entries).items())
+    strings = b"".join(
+        b"/%s<%s>" % (name.encode(), value.hex().encode()) for name, value in {**made, **entries}.items()
+    )
     signed = permissions - (1 << 32) if permissions >> 31 else permissions
     metadata = b"" if kind.encrypts_metadata else b"/EncryptMetadata false"
     numbers = (kind.version, kind.revision, 8 * kind.key_bytes, signed)
-    return key, b"<</Filter/Standard/V %d/R %d/Length %d/P %d%s%s%s>>" % (*numbers, metadata, _crypt_filters(kind), strings)
+    return key, b"<</Filter/Standard/V %d/R %d/Length %d/P %d%s%s%s>>" % (
+        *numbers,
+        metadata,
+        _crypt_filters(kind),
+        strings,
+    )
 
 
 def encrypted(

@@ -172,7 +172,7 @@ cdef class Encryption:
     """What an encrypted document says of itself: what its file key is derived from (ISO 32000-2 7.6.4).
 
     `version`, `revision` and `key_bits` are /V, /R and /Length, `permissions` is /P as 32 bits. `strings` and `streams` are of
-    ENCRYPTION_METHODS. The entries /O, /U, /OE, /UE and /Perms are empty where they are absent, and so is the first element of /ID.
+    ENCRYPTION_METHODS. The entries /O, /U, /OE, /UE and /Perms, and the first element of /ID, are empty where they are absent.
     """
 
     version: int
