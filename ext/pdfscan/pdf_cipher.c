@@ -132,10 +132,10 @@ void pdf_aes_encrypt(const pdf_aes_tables *tables, const pdf_aes_key *key, const
     uint8_t block[PDF_AES_BLOCK];
     size_t blocks = n / PDF_AES_BLOCK, rest = n % PDF_AES_BLOCK;
     memcpy(out, iv, PDF_AES_BLOCK);
-    for (size_t at = 0; at <= blocks; at++, in += PDF_AES_BLOCK, out += PDF_AES_BLOCK) {
+    for (size_t at = 0; at <= blocks; at++, out += PDF_AES_BLOCK) {
         memset(block, (int)(PDF_AES_BLOCK - rest), sizeof block);
         size_t given = at < blocks ? (size_t)PDF_AES_BLOCK : rest;
-        if (given) memcpy(block, in, given);
+        if (given) memcpy(block, in + at * PDF_AES_BLOCK, given);
         for (unsigned i = 0; i < PDF_AES_BLOCK; i++) block[i] ^= out[i];
         pdf_aes_encrypt_block(tables, key, block, out + PDF_AES_BLOCK);
     }

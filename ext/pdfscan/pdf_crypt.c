@@ -67,7 +67,7 @@ static uint8_t *encrypt(pdf_document *doc, pdf_method method, uint32_t num, uint
     pdf_crypt *crypt = doc->crypt;
     *length = method == PDF_RC4 ? n : pdf_aes_length(n);
     pdf_spend(doc, KEY_WORK + BYTE_WORK * *length);
-    uint8_t *out = pdf_alloc(doc->arena, *length);
+    uint8_t *out = pdf_alloc(doc->arena, *length + 1);
     if (!out) return NULL;
     if (method == PDF_RC4) {
         pdf_rc4(key.bytes, key.length, in, n, out);
@@ -84,6 +84,7 @@ static uint8_t *encrypt(pdf_document *doc, pdf_method method, uint32_t num, uint
 pdf_refusal pdf_decrypt_stream(pdf_document *doc, const pdf_object *holder, pdf_span *data) {
     if (!doc->crypt || doc->crypt->unlock->streams == PDF_NOT_ENCRYPTED) return PDF_OK;
     size_t n = (size_t)(data->end - data->at);
+    if (!n) return PDF_OK;
     if (!pdf_spend(doc, KEY_WORK + BYTE_WORK * n)) return PDF_REFUSE_OBJECTS;
     object_key key = key_of(doc, doc->crypt->unlock->streams, holder->num, holder->gen);
     uint8_t *out = pdf_alloc(doc->arena, n);
@@ -97,7 +98,7 @@ pdf_refusal pdf_decrypt_stream(pdf_document *doc, const pdf_object *holder, pdf_
 static void put_encrypted(pdf_document *doc, pdf_method method, pdf_buffer *out, uint32_t num, uint32_t gen, const uint8_t *bytes, size_t n, bool as_string) {
     size_t length = n;
     const uint8_t *encrypted = method == PDF_NOT_ENCRYPTED ? bytes : encrypt(doc, method, num, gen, bytes, n, &length);
-    if (!encrypted && length)
+    if (!encrypted && method != PDF_NOT_ENCRYPTED)
         out->failed = true;
     else if (as_string)
         pdf_put_hex_string(out, encrypted, length);
@@ -119,6 +120,7 @@ size_t pdf_read_string(pdf_document *doc, const pdf_object *holder, pdf_span val
     /* The bytes are decrypted up to `room`: there are few of them that are of use. */
     size_t most = key.method == PDF_RC4 ? room : (room / PDF_AES_BLOCK + 3) * PDF_AES_BLOCK, whole = (size_t)(value.end - value.at);
     if (most > whole) most = whole;
+    if (!most) return 0;
     if (!pdf_spend(doc, KEY_WORK + BYTE_WORK * most)) return 0;
     pdf_arena scratch = {.limit = 0};
     uint8_t *encrypted = pdf_alloc(&scratch, most), *clear = pdf_alloc(&scratch, most);
@@ -161,10 +163,21 @@ static pdf_refusal copy_encrypted(pdf_document *doc, const pdf_object *object, p
 
 pdf_refusal pdf_take(pdf_document *doc, pdf_object *object) {
     if (!doc->crypt || !object->compressed) return PDF_OK;
+    pdf_crypt *crypt = doc->crypt;
+    if (crypt->taken_count == PDF_MOST_TAKEN) return PDF_REFUSE_OBJECTS;
+    crypt->taken[crypt->taken_count++] = object->num;
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal = copy_encrypted(doc, object, &out);
     if (refusal) return refusal;
     object->value = (pdf_span){out.bytes, out.bytes + out.length};
     object->compressed = false;
     return PDF_OK;
+}
+
+bool pdf_is_taken(pdf_document *doc, uint32_t num) {
+    const pdf_crypt *crypt = doc->crypt;
+    if (!crypt || pdf_lookup(doc, num).type != PDF_ENTRY_COMPRESSED) return true;
+    for (unsigned i = 0; i < crypt->taken_count; i++)
+        if (crypt->taken[i] == num) return true;
+    return false;
 }

@@ -10,10 +10,14 @@
 #include "pdfscan/pdf_cipher.h"
 #include "pdfscan/pdf_document.h"
 
-/* The memory of an encrypted document's keys. Each encryption with AES takes an initialization vector of its own, which is a
+enum { PDF_MOST_TAKEN = 32 };
+
+/* The keys of an encrypted document. Each encryption with AES takes an initialization vector of its own, which is a
  * counter encrypted with the caller's seed: nobody can foresee it, and the same seed gives the same plan. */
 struct pdf_crypt {
     const pdf_unlock *unlock;
+    uint32_t taken[PDF_MOST_TAKEN]; /* numbers of compressed objects */
+    unsigned taken_count;
     pdf_aes_tables tables;
     pdf_aes_key seed;
     uint64_t vectors; /* that were made */
@@ -36,5 +40,8 @@ size_t pdf_read_string(pdf_document *doc, const pdf_object *holder, pdf_span val
 /* Makes a loaded object one that an update can copy from. A plain object stays as it is. In a compressed one of an encrypted
  * document the strings are clear; its value becomes a copy in which they are encrypted. */
 pdf_refusal pdf_take(pdf_document *doc, pdf_object *object);
+
+/* Whether an update may write object `num`: it is new, or plain, or was taken. */
+bool pdf_is_taken(pdf_document *doc, uint32_t num);
 
 #endif

@@ -5,6 +5,8 @@
 #include "pdfscan/pdf_text.h"
 
 void pdf_begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
+    /* Strings of the original would stand in the update without their encryption. */
+    if (!pdf_is_taken(w->doc, num)) w->out->failed = true;
     w->written[w->written_count++] = (pdf_written){num, gen, pdf_position(w)};
     pdf_put_number(w->out, num, 1);
     pdf_puts(w->out, " ");

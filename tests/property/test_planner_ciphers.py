@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchseal._native.planner import aes_cbc, md5_short, rc4
+from batchseal._native.pdf_ciphers import aes_cbc, md5_short, rc4
 
 KEYS = st.one_of(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32))
 

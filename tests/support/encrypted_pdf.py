@@ -5,11 +5,10 @@ may also give the file key itself, with entries that fit no password.
 """
 
 import hashlib
-import io
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -245,22 +244,6 @@ def encrypted(
     if form == "hybrid":
         return hybrid(everything, compressed, trailer=trailer, seal=seal)
     return with_stream(everything, compressed=compressed, trailer=trailer, seal=seal)
-
-
-def with_pyhanko(original: bytes, handler: StandardSecurityHandler) -> bytes:
-    """The document as pyHanko writes it with this handler."""
-    from pyhanko.pdf_utils.reader import PdfFileReader
-    from pyhanko.pdf_utils.writer import copy_into_new_writer
-
-    writer = copy_into_new_writer(PdfFileReader(io.BytesIO(original)))
-    writer._assign_security_handler(handler)
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
-
-
-def without(kind: str, **changes: Any) -> Kind:
-    return replace(KINDS[kind], **changes)
 
 
 def encrypted_samples() -> list[bytes]:

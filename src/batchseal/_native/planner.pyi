@@ -3,6 +3,7 @@ from typing import ClassVar, Final, final
 from typing_extensions import Buffer
 
 ENCRYPTION_METHODS: Final[tuple[str, str, str, str]]
+KEY_BYTES: Final[dict[str, tuple[int, int]]]
 XREF_FORMS: Final[tuple[str, str, str]]
 RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
@@ -145,12 +146,3 @@ def refusal_codes() -> dict[str, str]:
 
 def inflate(data: Buffer, limit: int) -> bytes:
     """Decodes zlib data with the planner's own decoder, for tests. Raises MemoryError beyond `limit` bytes."""
-
-def rc4(key: bytes, data: bytes) -> bytes:
-    """Encrypts or decrypts with a key of any length, which `cryptography` does not."""
-
-def md5_short(data: bytes) -> bytes:
-    """Returns the planner's own MD5 of at most 55 bytes, for tests."""
-
-def aes_cbc(key: bytes, data: bytes, iv: bytes | None = None) -> bytes:
-    """Encrypts `data` with padding and writes `iv` before it, or without `iv` decrypts what was so encrypted; for tests."""

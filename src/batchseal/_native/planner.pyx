@@ -24,28 +24,6 @@ cdef extern from "pdfscan/pdf_arena.h" nogil:
         size_t length
     void pdf_arena_free(pdf_arena *arena)
 
-cdef extern from "pdfscan/pdf_cipher.h" nogil:
-    ctypedef struct pdf_aes_tables:
-        pass
-    ctypedef struct pdf_aes_key:
-        pass
-    enum:
-        PDF_AES_BLOCK
-        PDF_MD5_BYTES
-        PDF_MD5_SHORT
-    void pdf_rc4(const uint8_t *key, size_t key_bytes, const uint8_t *data, size_t n, uint8_t *out)
-    void pdf_md5_short(const uint8_t *data, size_t n, uint8_t *digest)
-    void pdf_aes_make_tables(pdf_aes_tables *tables)
-    void pdf_aes_expand(
-        const pdf_aes_tables *tables, const uint8_t *key, size_t key_bytes, pdf_aes_key *expanded)
-    size_t pdf_aes_length(size_t n)
-    void pdf_aes_encrypt(
-        const pdf_aes_tables *tables, const pdf_aes_key *key, const uint8_t *iv,
-        const uint8_t *data, size_t n, uint8_t *out)
-    size_t pdf_aes_decrypt(
-        const pdf_aes_tables *tables, pdf_aes_key *key, const uint8_t *data, size_t n, uint8_t *out)
-    size_t pdf_aes_unpadded(const uint8_t *data, size_t n)
-
 cdef extern from "pdfscan/pdf_inflate.h" nogil:
     ctypedef enum pdf_inflate_status:
         PDF_INFLATE_DONE
@@ -130,6 +108,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
 
 # How strings or streams are encrypted; the place in the tuple is the value of pdf_method.
 ENCRYPTION_METHODS = ("none", "RC4", "AES-128", "AES-256")
+KEY_BYTES = {"none": (0, 32), "RC4": (5, 16), "AES-128": (16, 16), "AES-256": (32, 32)}
 XREF_FORMS = ("table", "stream", "hybrid")
 # The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
 RESTRICTIONS = (
@@ -257,8 +236,8 @@ cdef Encryption _encryption(const pdf_encryption *found):
 
 cdef _set_unlock(pdf_unlock *unlock, FileKey key):
     methods = (key.strings, key.streams)
-    least, most = (32, 32) if "AES-256" in methods else (16, 16) if "AES-128" in methods else (5, 16)
-    if not least <= len(key.key) <= most or len(key.seed) != PDF_SEED_BYTES:
+    allowed = [KEY_BYTES[method] for method in methods]
+    if not all(least <= len(key.key) <= most for least, most in allowed) or len(key.seed) != PDF_SEED_BYTES:
         raise ValueError("the file key or the seed has a wrong length")
     unlock.strings = <pdf_method> <int> ENCRYPTION_METHODS.index(key.strings)
     unlock.streams = <pdf_method> <int> ENCRYPTION_METHODS.index(key.streams)
@@ -390,42 +369,3 @@ def inflate(data, size_t limit):
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
-
-
-def rc4(bytes key, bytes data):
-    """Encrypts or decrypts with a key of any length, which `cryptography` does not."""
-    out = bytearray(len(data))
-    cdef uint8_t[::1] view = out
-    if not key:
-        raise ValueError("the key is empty")
-    if data:
-        pdf_rc4(<const uint8_t *> <const char *> key, len(key), <const uint8_t *> <const char *> data, len(data), &view[0])
-    return bytes(out)
-
-
-def md5_short(bytes data):
-    """Returns the planner's own MD5 of at most 55 bytes, for tests."""
-    cdef uint8_t digest[PDF_MD5_BYTES]
-    if len(data) > PDF_MD5_SHORT:
-        raise ValueError("too long")
-    pdf_md5_short(<const uint8_t *> <const char *> data, len(data), digest)
-    return PyBytes_FromStringAndSize(<const char *> digest, PDF_MD5_BYTES)
-
-
-def aes_cbc(bytes key, bytes data, bytes iv=None):
-    """Encrypts `data` with padding and writes `iv` before it, or without `iv` decrypts what was so encrypted; for tests."""
-    cdef pdf_aes_tables tables
-    cdef pdf_aes_key expanded
-    cdef size_t n
-    if len(key) not in (16, 32) or (iv is not None and len(iv) != PDF_AES_BLOCK):
-        raise ValueError("wrong length")
-    out = bytearray(pdf_aes_length(len(data)))
-    cdef uint8_t[::1] view = out
-    pdf_aes_make_tables(&tables)
-    pdf_aes_expand(&tables, <const uint8_t *> <const char *> key, len(key), &expanded)
-    if iv is not None:
-        pdf_aes_encrypt(
-            &tables, &expanded, <const uint8_t *> <const char *> iv, <const uint8_t *> <const char *> data, len(data), &view[0])
-        return bytes(out)
-    n = pdf_aes_decrypt(&tables, &expanded, <const uint8_t *> <const char *> data, len(data), &view[0])
-    return bytes(out[:pdf_aes_unpadded(&view[0], n)])

@@ -1,7 +1,7 @@
 """PDFs that are encrypted, but open for everybody: derives the file key of the standard security handler from the empty password
 (ISO 32000-2 7.6.4), so that the planner can read them and encrypt what it adds.
 
-Public-key handlers and other passwords are left to nobody: such a document is refused.
+A document that takes another password, or a key of its own, is refused.
 """
 
 import hashlib
@@ -24,32 +24,31 @@ LEAST_ROUNDS = 64
 SEED_BYTES = 16
 
 
-class Unreadable(ValueError):
-    """The document does not open with the empty password. The argument is a code of the planner's refusals."""
-
-
 def plan_update(original: "Buffer", **options: Any) -> "planner.PlannedUpdate | planner.PlanRefusal":
     """`planner.plan`, also for encrypted documents that open without a password. Takes the options of `planner.plan`."""
     answer = planner.plan(original, **options)
     if not isinstance(answer, planner.Encryption):
         return answer
-    try:
-        key = planner.FileKey(file_key(answer), answer.strings, answer.streams, os.urandom(SEED_BYTES))
-    except Unreadable as problem:
-        code = str(problem)
-        return planner.PlanRefusal(code, planner.refusal_codes()[code])
-    answer = planner.plan(original, file_key=key, **options)
+    key = file_key(answer)
+    if isinstance(key, planner.PlanRefusal):
+        return key
+    unlocked = planner.FileKey(key, answer.strings, answer.streams, os.urandom(SEED_BYTES))
+    answer = planner.plan(original, file_key=unlocked, **options)
     # With its key a document is never unread again.
     assert not isinstance(answer, planner.Encryption)
     return answer
 
 
-def file_key(encryption: planner.Encryption) -> bytes:
-    """The file key, checked against what the document says of the empty password. Raises Unreadable."""
+def file_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
+    """The file key, checked against what the document says of the empty password; or that this is not the password."""
     return _hashed_key(encryption) if encryption.revision < 5 else _wrapped_key(encryption)
 
 
-def _hashed_key(encryption: planner.Encryption) -> bytes:
+def _refusal(code: str) -> planner.PlanRefusal:
+    return planner.PlanRefusal(code, planner.refusal_codes()[code])
+
+
+def _hashed_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
     """Algorithm 2, and 4 to 6 for the check; revisions 2 to 4."""
     # Some writers leave out bytes at the end, or add some.
     owner, user = (entry[:HASH_BYTES].ljust(HASH_BYTES, b"\0") for entry in (encryption.owner, encryption.user))
@@ -63,7 +62,7 @@ def _hashed_key(encryption: planner.Encryption) -> bytes:
         key = key[:key_bytes]
         if _opens(key, encryption, user):
             return key
-    raise Unreadable("password_needed")
+    return _refusal("password_needed")
 
 
 def _lengths(encryption: planner.Encryption) -> list[int]:
@@ -76,28 +75,31 @@ def _lengths(encryption: planner.Encryption) -> list[int]:
 
 
 def _opens(key: bytes, encryption: planner.Encryption, user: bytes) -> bool:
+    # As with AES, only processes that see such documents load it.
+    from batchseal._native.pdf_ciphers import rc4
+
     if encryption.revision == 2:
-        return planner.rc4(key, PADDING) == user
-    check = planner.rc4(key, _md5(PADDING + encryption.file_id))
+        return rc4(key, PADDING) == user
+    check = rc4(key, _md5(PADDING + encryption.file_id))
     for number in range(1, REENCRYPTED + 1):
-        check = planner.rc4(bytes(byte ^ number for byte in key), check)
+        check = rc4(bytes(byte ^ number for byte in key), check)
     return check == user[: len(check)]
 
 
-def _wrapped_key(encryption: planner.Encryption) -> bytes:
+def _wrapped_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
     """Algorithm 2.A for the user's password, and 13; revisions 5 and 6."""
     hashed = _hash_6 if encryption.revision == 6 else _hash_5
     check, salts = encryption.user[:HASH_BYTES], encryption.user[HASH_BYTES:]
     wrapped, confirmed = encryption.user_key[:32], encryption.confirmed_permissions[:16]
     if len(salts) < 2 * SALT_BYTES or len(wrapped) < 32 or len(confirmed) < 16:
-        raise Unreadable("broken_encryption")
+        return _refusal("broken_encryption")
     if hashed(salts[:SALT_BYTES]) != check:
-        raise Unreadable("password_needed")
+        return _refusal("password_needed")
     key = _aes_cbc(hashed(salts[SALT_BYTES : 2 * SALT_BYTES]), bytes(16), wrapped, encrypts=False)
     # One block of CBC with zeros before it is ECB.
     clear = _aes_cbc(key, bytes(16), confirmed, encrypts=False)
     if clear[9:12] != b"adb" or clear[:4] != encryption.permissions.to_bytes(4, "little"):
-        raise Unreadable("broken_encryption")
+        return _refusal("broken_encryption")
     return key
 
 
@@ -123,7 +125,6 @@ def _md5(data: bytes) -> bytes:
 
 def _aes_cbc(key: bytes, iv: bytes, data: bytes, *, encrypts: bool) -> bytes:
     """Without padding."""
-    # Only processes that see such documents load it.
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     cipher = Cipher(algorithms.AES(key), modes.CBC(iv))
