@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer
-from harness.validators.samples import document, text_field, with_stream, with_table
+from harness.validators.samples import document, text_field, with_stream, with_table, xref_stream
 from pyhanko.pdf_utils.reader import PdfFileReader
 from tests.support.encrypted_pdf import (
     ALLOWED,
@@ -349,6 +350,41 @@ def test_short_strings_that_grow_stay_within_the_bound() -> None:
     update = plan_update(original, contents_bytes=10, signing_time="x")
     assert isinstance(update, PlannedUpdate)
     assert len(update.head) + len(update.tail) <= planner.update_bound(len(original))
+
+
+@pytest.mark.parametrize("kind", ["RC4-128", "AES-256, revision 6"])
+def test_object_streams_that_share_their_bytes_cost_no_more_than_the_file_allows(kind: str) -> None:
+    """200 of them cover the same two megabytes, which could be decrypted and held 200 times."""
+    count, first, filler = 200, 100, 2 << 20
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[%s]>>" % b" ".join(b"%d 0 R" % (first + 2 * at + 1) for at in range(count)),
+    }
+    key, objects[3] = dictionary(KINDS[kind], key=GIVEN_KEY[: KINDS[kind].key_bytes])
+    head, begun = b"<</Type/ObjStm/N 1/First 6/Length %08d>>\nstream\n", 48
+    frame = len(b"100 0 obj\n%s\nendobj\n" % (head % 0)) + begun
+    for at in range(count):
+        number = first + 2 * at
+        data = encrypt(KINDS[kind].streams, key, number, (b"%d 0 null" % (number + 1)).ljust(begun), bytes(16))[:begun]
+        after = (count - at - 1) * frame + len(b"\nendobj\n999 0 obj\n") + filler
+        objects[number] = head % (begun + after) + data
+    objects[999] = bytes(filler) + b"\nendstream"
+    original = with_table(objects, trailer=b"/Encrypt 3 0 R")
+    entries = {first + 2 * at + 1: (2, first + 2 * at, 0) for at in range(count)}
+    stream = xref_stream(1000, len(original), entries, b"/Root 1 0 R/Encrypt 3 0 R/Prev %d" % int(original.split()[-2]))
+    original += stream + b"startxref\n%d\n%%%%EOF\n" % len(original)
+    found = plan(original, contents_bytes=10, signing_time="x")
+    assert isinstance(found, Encryption)
+    start = time.process_time()
+    refusal = plan(
+        original,
+        contents_bytes=10,
+        signing_time="x",
+        file_key=FileKey(key, found.strings, found.streams, bytes(16)),
+    )
+    assert time.process_time() - start < 2
+    assert isinstance(refusal, PlanRefusal)
+    assert refusal.code in ("limit_objects", "limit_memory")
 
 
 @pytest.mark.parametrize("method", ["RC4", "AES-128", "AES-256"])
