@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
-from batchseal.postgres.cluster import sync_beside_recovery
+from batchseal.postgres.cluster import sync_beside_recovery, sync_beside_shutdown
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.store import NewDocument, NewOperation, Store
 
@@ -165,3 +165,10 @@ async def test_a_file_that_cannot_be_synced_ends_the_recovery(tmp_path: Path) ->
     """The kernel reports an error of a file once, so the server would not hear of it."""
     with pytest.raises(DatabaseUnavailable, match="cannot be brought to the disk"):
         await sync_beside_recovery(tmp_path / "missing")
+
+
+async def test_a_file_that_cannot_be_synced_while_a_server_ends_is_an_error(tmp_path: Path) -> None:
+    await sync_beside_shutdown(tmp_path / "missing")  # an older release has no folder `files`
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(DatabaseUnavailable, match="cannot be brought to the disk"):
+        await sync_beside_shutdown(tmp_path)

@@ -20,6 +20,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from urllib.parse import quote
@@ -56,6 +57,8 @@ DROP DATABASE template0;
 MEMORY_BYTES, LEAST_MEMORY_BYTES = 56 << 20, 256 << 20
 # A recovery that takes less than this needs no help.
 BESIDE_RECOVERY_SECONDS = 0.3
+# The time of a file is that of the last tick of the clock.
+CLOCK_SECONDS = 0.1
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
 STAYING = ("pg_wal", "pg_tblspc")
 # The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
@@ -188,15 +191,22 @@ async def before_recovery(folder: Path, account: Account) -> bool:
 
 
 async def sync_beside_recovery(folder: Path) -> None:
-    """Fsyncs the files of the cluster again and again, until it is cancelled.
+    """Fsyncs the files that the recovery changes again and again, until it is cancelled.
 
     A recovery ends with a checkpoint, which fsyncs each changed file, one after the other: 15 to 30 s on a busy disk. It waits
-    for nothing where the file was fsynced here. Raises DatabaseUnavailable if an fsync fails: the server must end then, since the
-    kernel reports such an error only once.
+    less where the file was fsynced here. Only changed files are: each fsync makes the disk empty its cache, for which the server
+    would wait too. Raises DatabaseUnavailable if an fsync fails: the server must end then, since the kernel reports such an error
+    only once.
     """
+    since = time.time() - CLOCK_SECONDS
     while True:
         await asyncio.sleep(BESIDE_RECOVERY_SECONDS)
-        await run_on_trees("sync", folder / "data", folder / "files")
+        await run_on_trees("changed", str(since), folder / "data", folder / "files")
+
+
+async def sync_beside_shutdown(folder: Path) -> None:
+    """Fsyncs all files once, while a server ends that was left behind. Raises DatabaseUnavailable if an fsync fails."""
+    await run_on_trees("sync", *(path for name in ("data", "files") if (path := folder / name).exists()))
 
 
 def was_shut_down(data: Path) -> bool:
@@ -214,9 +224,9 @@ async def sync_files(*folders: Path) -> None:
         await run_on_trees("sync", *folders)
 
 
-async def run_on_trees(command: str, *folders: Path) -> None:
+async def run_on_trees(command: str, *arguments: Path | str) -> None:
     """Runs `trees.py`. Raises DatabaseUnavailable if it fails."""
-    program = (sys.executable, "-I", "-S", trees.__file__, command, *map(str, folders))
+    program = (sys.executable, "-I", "-S", trees.__file__, command, *map(str, arguments))
     process = await asyncio.create_subprocess_exec(*program, stdin=DEVNULL, stderr=PIPE, process_group=0)
     try:
         _, said = await process.communicate()

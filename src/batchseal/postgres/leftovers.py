@@ -41,10 +41,7 @@ def find_processes(name: str) -> list[int]:
 async def end_processes(name: str) -> None:
     """Ends all processes of the server with this cluster name. Raises DatabaseUnavailable if one of them stays."""
     for number, seconds in STOP_SIGNALS:
-        left = find_processes(name)
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        left = signal_processes(name, number)
         deadline = asyncio.get_running_loop().time() + seconds
         while left and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
@@ -52,6 +49,15 @@ async def end_processes(name: str) -> None:
         if not left:
             return
     raise DatabaseUnavailable(f"processes of the server before this one do not end: {left}")
+
+
+def signal_processes(name: str, number: int) -> list[int]:
+    """Sends a signal to all processes of the server with this cluster name, and returns their ids."""
+    found = find_processes(name)
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+    return found
 
 
 def remove_stale_lock_files(data: Path, socket_folder: Path) -> None:

@@ -23,6 +23,7 @@ from batchseal.postgres.cluster import (
     dsn_of,
     make_cluster,
     sync_beside_recovery,
+    sync_beside_shutdown,
 )
 from batchseal.postgres.first_server import TableMaker
 from batchseal.postgres.folders import check_folders, check_server, make_folder, socket_folder
@@ -207,8 +208,7 @@ class EmbeddedPostgres:
     async def _until_ready(self, launch: Launch, name: str) -> None:
         """Starts the server and returns when it is ready. Raises DatabaseUnavailable if it ends instead."""
         while True:
-            async with said_when_long("the processes of the database server before this one to end"):
-                await leftovers.end_processes(name)
+            await self._end_leftovers(name)
             leftovers.remove_stale_lock_files(self.data, launch.socket_folder)
             recovers = await before_recovery(self.folder, launch.account)
             run_folder = await asyncio.to_thread(make_run_folder, self.data, launch.account)
@@ -220,6 +220,29 @@ class EmbeddedPostgres:
             if not self._worth_another_try():
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
             await asyncio.sleep(SHARED_MEMORY_SECONDS)
+
+    async def _end_leftovers(self, name: str) -> None:
+        """Ends the processes of the server before this one. Raises DatabaseUnavailable if one stays, or if an fsync fails.
+
+        A server that shuts down fsyncs one file after the other, and is killed when it takes too long. So it is helped, as a
+        recovery is. An error of the disk is reported only once, so the server must not take its own fsync for a success.
+        """
+        if not leftovers.find_processes(name):
+            return
+        async with said_when_long("the processes of the database server before this one to end"):
+            ending = asyncio.create_task(leftovers.end_processes(name))
+            beside = asyncio.create_task(sync_beside_shutdown(self.folder))
+            try:
+                await asyncio.wait((ending, beside), return_when=asyncio.FIRST_COMPLETED)
+                if beside.done() and beside.exception():
+                    leftovers.signal_processes(name, signal.SIGKILL)
+                await ending
+            finally:
+                for task in (ending, beside):
+                    task.cancel()
+                await asyncio.wait((ending, beside))
+        if not beside.cancelled():
+            beside.result()
 
     async def _is_ready(self, launch: Launch, process: Process, *, recovers: bool) -> bool:
         """Waits until the server is ready, or has ended. Raises DatabaseUnavailable if a file cannot be fsynced meanwhile."""
