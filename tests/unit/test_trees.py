@@ -29,17 +29,6 @@ def test_every_file_and_folder_is_synced_and_nothing_else(tree: Path, monkeypatc
     assert sorted(synced) == sorted(str(tree / name) for name in ("", "a", "b", "b/c", "b/d", "b/d/e"))
 
 
-def test_only_what_was_written_since_then_is_synced(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (tree, *tree.rglob("*")):
-        os.utime(path, (1000, 1000), follow_symlinks=False)
-    os.utime(tree / "b/c", (2000, 2000))
-    os.utime(tree / "b/d", (3000, 3000))
-    synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
-    assert trees.main(["changed", "2000", str(tree)]) == 0
-    assert sorted(synced) == [str(tree / "b/c"), str(tree / "b/d")]
-
-
 def test_what_cannot_be_synced_is_an_error(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Makes the files of a database cluster, and fsyncs them before a recovery.
+"""Makes the files of a database cluster, and brings them to the disk.
 
     data/        the cluster: its few files at the top, and symbolic links to
     files/       its folders, tables included
@@ -8,26 +8,19 @@ A new cluster is made in memory if there is room (MEMORY), and copied from there
 files one after the other, and each of these steps may wait for the disk.
 
 Only the files of the cluster are fsynced, never the whole file system, where most of the unwritten data may belong to others.
-After a crash PostgreSQL fsyncs all of its files before it recovers. It can do so with one fsync after the other, each of which
-waits long on a busy disk, or with syncfs, which waits for the writes of everybody. `before_recovery` uses many fsyncs at the same
-time instead. PostgreSQL itself then has few files left to fsync, since it does not follow those links at that point. The
-checkpoint at the end of the recovery is helped in the same way (`sync_beside_recovery`).
 """
 
 import asyncio
 import os
 import shutil
-import struct
 import sys
 import tempfile
-import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from urllib.parse import quote
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import trees
-from batchseal.postgres.account import Account
 from batchseal.postgres.first_server import TableMaker, running_on
 from batchseal.postgres.folders import PORT, make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
@@ -55,14 +48,8 @@ DROP DATABASE template0;
 # The space that a new cluster needs in memory, WAL included. A container with less memory than LEAST_MEMORY_BYTES needs all of it
 # for the processes that start at the same time.
 MEMORY_BYTES, LEAST_MEMORY_BYTES = 56 << 20, 256 << 20
-# A recovery that takes less than this needs no help.
-BESIDE_RECOVERY_SECONDS = 0.3
-# The time of a file is that of the last tick of the clock.
-CLOCK_SECONDS = 0.1
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
 STAYING = ("pg_wal", "pg_tblspc")
-# The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
-CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
 async def make_cluster(
@@ -174,59 +161,15 @@ def move_folders(data: Path, files: Path) -> bool:
     return bool(present or lost)
 
 
-async def before_recovery(folder: Path, account: Account) -> bool:
-    """Prepares a cluster that was not shut down for a quick recovery. No process of its server may be running.
-
-    Returns whether the server will recover.
-    """
-    data, files = folder / "data", folder / "files"
-    make_folder(files, account)
-    moved = move_folders(data, files)  # those of an earlier release's cluster are still in `data`
-    recovers = not was_shut_down(data)
-    if moved or recovers:
-        await sync_files(data, files)
-    if moved:
-        await asyncio.to_thread(sync, folder)
-    return recovers
-
-
-async def sync_beside_recovery(folder: Path) -> None:
-    """Fsyncs the files that the recovery changes again and again, until it is cancelled.
-
-    A recovery ends with a checkpoint, which fsyncs each changed file, one after the other: 15 to 30 s on a busy disk. It waits
-    less where the file was fsynced here. Only changed files are: each fsync makes the disk empty its cache, for which the server
-    would wait too. Raises DatabaseUnavailable if an fsync fails: the server must end then, since the kernel reports such an error
-    only once.
-    """
-    since = time.time() - CLOCK_SECONDS
-    while True:
-        await asyncio.sleep(BESIDE_RECOVERY_SECONDS)
-        await run_on_trees("changed", str(since), folder / "data", folder / "files")
-
-
-async def sync_beside_shutdown(folder: Path) -> None:
-    """Fsyncs all files once, while a server ends that was left behind. Raises DatabaseUnavailable if an fsync fails."""
-    await run_on_trees("sync", *(path for name in ("data", "files") if (path := folder / name).exists()))
-
-
-def was_shut_down(data: Path) -> bool:
-    """Whether the server was shut down in the regular way. If not, PostgreSQL recovers at its next start."""
-    try:
-        control = (data / "global" / "pg_control").read_bytes()
-    except OSError:
-        return False
-    return len(control) >= CONTROL.size and bool(CONTROL.unpack_from(control)[3] == SHUT_DOWN)
-
-
 async def sync_files(*folders: Path) -> None:
     """Fsyncs all files below the folders. Raises DatabaseUnavailable if that fails."""
     async with said_when_long("the disk to take the database's files"):
         await run_on_trees("sync", *folders)
 
 
-async def run_on_trees(command: str, *arguments: Path | str) -> None:
+async def run_on_trees(command: str, *folders: Path) -> None:
     """Runs `trees.py`. Raises DatabaseUnavailable if it fails."""
-    program = (sys.executable, "-I", "-S", trees.__file__, command, *map(str, arguments))
+    program = (sys.executable, "-I", "-S", trees.__file__, command, *map(str, folders))
     process = await asyncio.create_subprocess_exec(*program, stdin=DEVNULL, stderr=PIPE, process_group=0)
     try:
         _, said = await process.communicate()

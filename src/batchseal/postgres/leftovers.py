@@ -13,10 +13,10 @@ from pathlib import Path
 from batchseal.errors import DatabaseUnavailable
 from batchseal.postgres.folders import SOCKET
 
-# The signals for leftover processes, and the seconds that each of them gets before the next: a fast shutdown, an immediate
-# shutdown, a kill. On a busy disk it pays to wait for a shutdown that is under way: most of its time goes into the same syncing
-# that a recovery after an interrupted one would do. A killed process that waits for the disk ends when the disk has answered.
-STOP_SIGNALS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
+# The signals for leftover processes, and the seconds that each of them gets before the next: an immediate shutdown, a kill. An
+# orderly shutdown would fsync one file after the other, which the recovery after an immediate one does not (`recovery.py`). A
+# killed process that waits for the disk ends when the disk has answered.
+STOP_SIGNALS = ((signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
 
 
 def cluster_name(data: Path) -> str:
@@ -41,7 +41,10 @@ def find_processes(name: str) -> list[int]:
 async def end_processes(name: str) -> None:
     """Ends all processes of the server with this cluster name. Raises DatabaseUnavailable if one of them stays."""
     for number, seconds in STOP_SIGNALS:
-        left = signal_processes(name, number)
+        left = find_processes(name)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         deadline = asyncio.get_running_loop().time() + seconds
         while left and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
@@ -49,15 +52,6 @@ async def end_processes(name: str) -> None:
         if not left:
             return
     raise DatabaseUnavailable(f"processes of the server before this one do not end: {left}")
-
-
-def signal_processes(name: str, number: int) -> list[int]:
-    """Sends a signal to all processes of the server with this cluster name, and returns their ids."""
-    found = find_processes(name)
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return found
 
 
 def remove_stale_lock_files(data: Path, socket_folder: Path) -> None:

@@ -3,7 +3,6 @@
 This file is a program of its own, so that it can be killed, and so that its threads leave no memory behind in the service:
 
     python -I -S trees.py sync FOLDER...
-    python -I -S trees.py changed SINCE FOLDER...    fsyncs what was written after this time, in seconds of the epoch
     python -I -S trees.py copy SOURCE TARGET
 
 An fsync waits for everything that the disk has accepted before it, from whatever process, and a new file may wait for the
@@ -30,18 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     if command == "copy":
         source, target = folders
         return copy(source, target)
-    if command == "changed":
-        since, *folders = folders
-        return for_each(sync, (path for path in everything(folders) if is_newer(path, float(since))))
     return for_each(sync, everything(folders))
-
-
-def is_newer(path: str, since: float) -> bool:
-    """Whether the file is there and was written after this time."""
-    try:
-        return os.stat(path).st_mtime >= since
-    except FileNotFoundError:
-        return False
 
 
 def copy(source: str, target: str) -> int:
