@@ -403,6 +403,7 @@ pdf_refusal pdf_write_section(const pdf_long_term *section, pdf_text tail, const
     pdf_section before = {.is_stream = section->is_stream, .start = section->previous};
     pdf_refusal refusal = pdf_read_value(&doc, tail.utf8 + section->trailer, tail.utf8 + tail.bytes, &before.trailer);
     if (refusal) return refusal;
+    if (pdf_kind_of(before.trailer) != PDF_DICT) return PDF_REFUSE_BROKEN_OBJECT;
     doc.sections = &before;
     doc.section_count = 1;
     doc.trailer = before.trailer;
