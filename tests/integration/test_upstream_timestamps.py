@@ -209,7 +209,10 @@ async def test_what_a_budget_allows_is_told(tmp_path: Path) -> None:
     urls = "https://tsa.example/;21/1200 https://other.example/"
     settings = Settings(timestamp_urls=urls, timestamp_roots=Stamping(tmp_path).roots)
     told = await check_time_stamps(settings)
-    assert "https://tsa.example/ may be asked 21 times in 1200 s: 21 documents of level T or LT, or 10 of level LTA" in told
+    assert (
+        "https://tsa.example/ may be asked 21 times in 1200 s: 21 documents of level T or LT, or 10 of level LTA"
+        in told
+    )
     assert "https://other.example/ has no budget" in told
     assert "level B only" in await check_time_stamps(Settings(service_domain="https://csc.example"))
     assert "sandbox" in await check_time_stamps(Settings())

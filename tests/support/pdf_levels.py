@@ -20,6 +20,7 @@ from pyhanko_certvalidator.context import CertValidationPolicySpec
 from pyhanko_certvalidator.policy_decl import REQUIRE_REVINFO, CertRevTrustPolicy
 from pyhanko_certvalidator.registry import SimpleTrustManager
 
+
 def reader_of(whole: bytes) -> Any:
     return PdfFileReader(io.BytesIO(whole), strict=False)
 
@@ -31,7 +32,11 @@ def loaded(roots: Sequence[bytes]) -> list[Any]:
 def validation_streams(root: Any) -> set[bytes]:
     """What the DSS dictionary of a catalog holds; empty where it has none."""
     dss = root["/DSS"] if "/DSS" in root else {}
-    return {bytes(one.get_object().data) for key in ("/Certs", "/OCSPs", "/CRLs") for one in (dss[key] if key in dss else ())}
+    return {
+        bytes(one.get_object().data)
+        for key in ("/Certs", "/OCSPs", "/CRLs")
+        for one in (dss[key] if key in dss else ())
+    }
 
 
 def check_dss_alone(reader: Any, signature: Any, roots: Sequence[bytes]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from asn1crypto import cms
+
 from batchseal.client.judges.levels import Holdings, judge_levels
 from batchseal.client.judges.tokens import NOT_ABOUT_THIS, Token, certificates_in, members, read_token
 from batchseal.client.judges.verdicts import Verdict, name_of, trust_in
@@ -32,7 +34,8 @@ def judge_pdf(path: Path, reader: Any, roots: Sequence[bytes]) -> Verdict:
     if not signatures:
         return Verdict(path, False, problem="no signature")
     leaf = signatures[-1].signer_cert
-    reached = judge_levels(leaf.dump(), Dss(reader, signatures[-1]).read(), roots)
+    held = Dss(reader, signatures[-1]).read()
+    reached = judge_levels(leaf.dump(), held, roots)
     trust, later_trust = trust_in(roots), trust_in(roots, reached.signed_at, reached.certificates)
     problems, statuses = list[str](), list[Any]()
     for number, signature in enumerate(everything, 1):
@@ -47,7 +50,9 @@ def judge_pdf(path: Path, reader: Any, roots: Sequence[bytes]) -> Verdict:
     coverage = last.coverage.name if last.coverage else ""
     # Behind a signature, validation material may stand and time stamps of documents, which have signatures of their own.
     is_whole = coverage == "ENTIRE_FILE" or (
-        coverage == "ENTIRE_REVISION" and last.modification_level == ModificationLevel.LTA_UPDATES
+        (held.claims_material or held.archives)
+        and coverage == "ENTIRE_REVISION"
+        and last.modification_level == ModificationLevel.LTA_UPDATES
     )
     if not is_whole or end.coverage is None or end.coverage.name not in ("ENTIRE_FILE", "ENTIRE_REVISION"):
         problems.append("the last signature does not cover the whole file")
@@ -123,7 +128,8 @@ class Dss:
         for stamp in self._reader.embedded_signatures:
             if stamp.sig_object_type != DOCUMENT_TIME_STAMP or stamp.signed_revision <= self._signature.signed_revision:
                 continue
-            token = read_token(stamp.pkcs7_content)
+            # Behind the token, its room is filled with zeros.
+            token = read_token(cms.ContentInfo.load(stamp.pkcs7_content).dump())
             if not token.is_about(stamp.compute_digest):
                 raise ValueError(NOT_ABOUT_THIS)
             if stamp.evaluate_signature_coverage().name not in ("ENTIRE_FILE", "ENTIRE_REVISION"):
