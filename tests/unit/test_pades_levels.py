@@ -296,7 +296,8 @@ def test_without_a_section_the_update_is_the_same() -> None:
 def test_nothing_of_the_corpus_is_broken(level: Level, tmp_path: Path) -> None:
     """What can be signed at level T reaches the higher ones. pyHanko does not open all of these files, pdfsig does."""
     pki = SmallPki(kind="rsa")
-    key, reached, paths, refused = pki.signer.credential, 0, list[Path](), list[str]()
+    key, reached = pki.signer.credential, 0
+    paths, refused, unread = list[Path](), list[str](), list[str]()
     for source in sorted(CORPUS.glob("*.pdf")):
         original = source.read_bytes()
         if len(original) > 8 << 20:
@@ -308,21 +309,17 @@ def test_nothing_of_the_corpus_is_broken(level: Level, tmp_path: Path) -> None:
             continue
         paths.append(tmp_path / source.name)
         paths[-1].write_bytes(whole := signed(original, level, pki))
-        if opens(signed(original, Level.T, pki)):
+        try:
             assert pdf_level(whole, pki.root.der) == level.name, source.name
             reached += 1
+        except (KeyError, PdfReadError):
+            unread.append(source.name)
     assert not refused
     assert reached > 100
+    assert len(unread) < 0.05 * reached, unread
     with judging():
         verdicts = pdfsig_verify(paths, pem.armor("CERTIFICATE", pki.root.der))
         ours = {path.name: found[-1 if level is Level.LT else -2] for path, found in verdicts.items() if found}
         assert [name for name, verdict in ours.items() if not verdict.valid] == []
         assert len(ours) > 0.95 * len(paths)
 
-
-def opens(whole: bytes) -> bool:
-    """Whether pyHanko reads all revisions of this file."""
-    try:
-        return pdf_level(whole) == "T"
-    except (KeyError, PdfReadError, AssertionError):
-        return False
