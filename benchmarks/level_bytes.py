@@ -2,10 +2,10 @@
 
     python -m benchmarks.level_bytes
 
-The material is what a chain of three has, with a time stamp authority: five certificates with RSA keys of 2,048 bits (issuer, root,
-time stamp authority and its issuer, OCSP responder) beside those in the signature, one OCSP response with the certificate of its
-responder in it, and one list. Certificates have from 0.9 to 1 KB each, the whole material 6.7 KB: as that of a test authority with
-which files of these levels were tried with other validators.
+The material is what a chain of three has, with a time stamp authority: five certificates with RSA keys of 2,048 bits (issuer,
+root, time stamp authority and its issuer, OCSP responder) beside those in the signature, one OCSP response with the certificate
+of its responder in it, and one list. Certificates have from 0.9 to 1 KB each, the whole material 6.7 KB: as that of a test
+authority with which files of these levels were tried with other validators.
 """
 
 import hashlib

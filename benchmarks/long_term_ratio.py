@@ -4,7 +4,8 @@
 
 Everything is ours: from the original in memory to the signed document, with what the signer asks of the format in between. Left
 out is what others do: the raw signature, time stamp tokens and validation material (one OCSP response, one CRL and the
-certificates) are made before, and a token only gets the digest that it is about. Each figure is the lower one of XAdES and CAdES; PAdES has figures of its own.
+certificates) are made before, and a token only gets the digest that it is about. Each figure is the lower one of XAdES and CAdES.
+PAdES has figures of its own.
 
 Checked: every signature has what its level asks for, and each token in it is about the digest that its format asked for.
 """

@@ -35,12 +35,11 @@ def context_of(roots: Sequence[bytes]) -> ValidationContext:
 
 def validation_streams(root: Any) -> set[bytes]:
     """What the DSS dictionary of a catalog holds; empty where it has none."""
-    dss = root["/DSS"] if "/DSS" in root else {}
-    return {
-        bytes(one.get_object().data)
-        for key in ("/Certs", "/OCSPs", "/CRLs")
-        for one in (dss[key] if key in dss else ())
-    }
+    if "/DSS" not in root:
+        return set()
+    dss = root["/DSS"]
+    lists = [dss[key] for key in ("/Certs", "/OCSPs", "/CRLs") if key in dss]
+    return {bytes(one.get_object().data) for each in lists for one in each}
 
 
 def check_dss_alone(reader: Any, signature: Any, roots: Sequence[bytes]) -> None:

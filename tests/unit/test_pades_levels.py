@@ -169,9 +169,8 @@ def test_earlier_signatures_stay_valid_and_their_material_is_kept(tmp_path: Path
     dss = reader_of(whole).root["/DSS"]
     assert {pki.authority.der for pki in pkis} <= validation_streams(reader_of(whole).root)
     assert [len(dss[key]) for key in ("/Certs", "/OCSPs", "/CRLs")] == [4, 4, 4]
-    for at in range(4):
-        level = "LTA" if at < 3 else "LT"  # the last time stamp covers the first three
-        assert pdf_level(whole, *(pki.root.der for pki in pkis), at=at) == level
+    for at, reached in enumerate(("LTA", "LTA", "LTA", "LT")):  # the last time stamp covers the first three
+        assert pdf_level(whole, *(pki.root.der for pki in pkis), at=at) == reached
 
 
 @pytest.mark.parametrize("source", [name for name in SOURCES if name.startswith("old DSS")])
@@ -322,4 +321,3 @@ def test_nothing_of_the_corpus_is_broken(level: Level, tmp_path: Path) -> None:
         ours = {path.name: found[-1 if level is Level.LT else -2] for path, found in verdicts.items() if found}
         assert [name for name, verdict in ours.items() if not verdict.valid] == []
         assert len(ours) > 0.95 * len(paths)
-

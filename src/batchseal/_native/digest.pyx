@@ -147,7 +147,6 @@ cdef class _Batch:
             PyBuffer_Release(&self.views[self.view_count])
         PyMem_Free(self.allocation)
 
-
     cdef void run(self) except *:
         cdef const mbsha256_engine *engine = active_engine
         cdef mbsha256_status status

@@ -98,8 +98,10 @@ cdef pdf_buffer _view(bytes kept):
 
 
 def write_section(planned, bytes tail, SectionMaterial material, size_t token_bytes=0):
-    """Writes a planned section behind an update with this tail. `planned` has the fields of `planner.PlannedSection`. Returns its bytes around the time stamp: b"<" + hex + b">", in
-    which the token has room for `token_bytes`. Without a time stamp, all bytes are in the second part.
+    """Writes a planned section behind an update with this tail.
+
+    `planned` has the fields of `planner.PlannedSection`. Returns the bytes of the section around its time stamp, which is
+    b"<" + hex + b">" with room for a token of `token_bytes`. Without a time stamp, all bytes are in the second part.
 
     Raises ValueError if what was kept of the plan is none, or there is too much material.
     """

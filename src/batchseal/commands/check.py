@@ -22,9 +22,9 @@ from batchseal.processes.places import check_temp_folder, settle
 from batchseal.settings.load import Settings
 
 DESCRIPTION = """
-Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk, open
-files and native kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags of `batchseal serve`.
-It signs nothing and leaves nothing behind."""
+Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
+open files and native kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags
+of `batchseal serve`. It signs nothing and leaves nothing behind."""
 
 EXIT_CODES = "Exit code: 0 if every part can be used, 1 if one cannot, 2 for wrong use."
 

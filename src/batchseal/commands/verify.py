@@ -1,9 +1,9 @@
 """`batchseal verify`: checks signed files in several processes, and prints a table: PDF and CMS with pyHanko, XML with lxml.
 
-A PDF is valid if its last signature covers the whole file, but for validation material and document time stamps behind it, if the
-digest and the value of that signature are right, if its certificate leads to a given root, and if no other signature is broken. Earlier signatures may be those of others: if the
-certificate of one does not lead to a root, the remark names it and the file is still valid. If no root is given, the command
-does not judge who signed, and its last line says so.
+A PDF is valid if its last signature covers the whole file (but for validation material and document time stamps behind it), if
+the digest and the value of that signature are right, if its certificate leads to a given root, and if no other signature is
+broken. Earlier signatures may be those of others: if the certificate of one does not lead to a root, the remark names it and the
+file is still valid. If no root is given, the command does not judge who signed, and its last line says so.
 
 The level is the highest that the signature reaches. If a part of a higher level is missing, the remark says which
 and the file is still valid. If a part is broken, the file is not valid. Nothing is fetched.
@@ -28,8 +28,8 @@ Check signed files: PDF (PAdES) and CMS (CAdES, .p7m and .p7s) with pyHanko, and
 cryptography. None of them had a part in signing.
 
 A PDF is valid if its last signature covers the whole file (but for validation material behind it) and is intact, if
-the signer's certificate leads to a root of --root, and if no other signature is broken. Of XML, every signature must be right, and one must cover the
-document. Without --root, nothing is said about who signed.
+the signer's certificate leads to a root of --root, and if no other signature is broken. Of XML, every signature must
+be right, and one must cover the document. Without --root, nothing is said about who signed.
 
 The level is the highest that the signature reaches: B; T, with a time stamp; LT, if the file also tells of every
 certificate of the signer and of the time stamp authority who issued it and that it was not revoked; LTA, if an

@@ -1,4 +1,4 @@
-"""Judges PAdES signatures for `batchseal verify`, with pyHanko: the signatures of a PDF, and what the level of the last one rests on.
+"""Judges PAdES signatures for `batchseal verify`, with pyHanko: those of a PDF, and what the level of the last one rests on.
 
 Of levels LT and LTA, what the DSS dictionary holds and what document time stamps are about is read here (EN 319 142-1 5.4);
 `levels` says what that means.
@@ -145,13 +145,19 @@ class Dss:
 
 def streams(root: Any) -> list[list[bytes]]:
     """What the DSS dictionary of a catalog holds: certificates, OCSP responses, CRLs. Raises ValueError and others."""
-    dss = root["/DSS"] if "/DSS" in root else None
-    if dss is None:
-        return [[], [], []]
-    lists = [dss[name] if name in dss else () for name in LISTS]
+    dss = entry(root, "/DSS") or {}
+    lists = [entry(dss, name) or () for name in LISTS]
     if sum(map(len, lists)) > MOST_STREAMS:
         raise ValueError(f"it has more than {MOST_STREAMS} streams")
     return [[bytes(one.get_object().data) for one in each] for each in lists]
+
+
+def entry(dictionary: Any, name: str) -> Any:
+    """The value of an entry, with references followed; None where it is not there, or null."""
+    try:
+        return dictionary[name]
+    except KeyError:
+        return None
 
 
 def take(held: Holdings, material: list[list[bytes]]) -> None:
