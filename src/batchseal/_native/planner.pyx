@@ -34,6 +34,22 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
     pdf_inflate_status pdf_inflate_zlib(
         const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
 
+cdef extern from "pdfscan/pdf_section.h" nogil:
+    ctypedef struct pdf_long_term:
+        pdf_buffer objects
+        pdf_buffer rows
+        pdf_buffer lists[3]
+        pdf_buffer others
+        uint32_t dss
+        uint32_t dss_generation
+        uint64_t next_number
+        uint64_t start
+        uint64_t previous
+        uint64_t trailer
+        uint64_t range
+        bint is_stream
+        bint has_time_stamp
+
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
@@ -57,6 +73,8 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_text location
         pdf_text name
         pdf_text time
+        bint has_section
+        bint has_time_stamp
         pdf_limits limits
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
@@ -72,6 +90,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         bint rebuilt
         bint is_restricted
         uint32_t permissions
+        pdf_long_term section
     size_t pdf_memory_bound(size_t n)
     size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
@@ -89,12 +108,42 @@ RESTRICTIONS = (
 
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
+cdef class PlannedSection:
+    """The section behind an update, as far as it is known before its material. It can be kept: `section` writes it.
+
+    `objects` are whole objects, and with a time stamp the beginning of its dictionary; `rows` says where each is.
+    `certificates`, `ocsp_responses` and `crls` are references that an existing DSS dictionary holds, `others` are its other
+    entries. `dss` and `dss_generation` name the object that becomes the DSS dictionary, `next_number` is the next free
+    number. `start` and `previous` are offsets in the signed file: of this section, and of the xref section before it.
+    `trailer` is an offset in the tail of the update, `range_at` one in `objects`.
+    """
+
+    objects: bytes
+    rows: bytes
+    certificates: bytes
+    ocsp_responses: bytes
+    crls: bytes
+    others: bytes
+    dss: int
+    dss_generation: int
+    next_number: int
+    start: int
+    previous: int
+    trailer: int
+    range_at: int
+    is_stream: bool
+    has_time_stamp: bool
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
 cdef class PlannedUpdate:
-    """An update. The signed file is original + head + b"<" + hex + b">" + tail.
+    """An update. The signed file is original + head + b"<" + hex + b">" + tail, and the section behind it.
 
     `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four
     numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
     of the original was unusable; the update then lists all objects and has no /Prev.
+    `section` is a PlannedSection, or None if none was asked for.
     """
 
     head: bytes
@@ -104,6 +153,7 @@ cdef class PlannedUpdate:
     field_name: str
     xref_form: str
     rebuilt: bool
+    section: object = None
 
 
 @cython.final
@@ -145,7 +195,27 @@ cdef PlanRefusal _encrypted(const pdf_plan *plan):
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
 
 
-cdef PlannedUpdate _planned(const pdf_plan *plan):
+cdef PlannedSection _section(const pdf_long_term *section):
+    return PlannedSection(
+        _bytes(&section.objects),
+        _bytes(&section.rows),
+        _bytes(&section.lists[0]),
+        _bytes(&section.lists[1]),
+        _bytes(&section.lists[2]),
+        _bytes(&section.others),
+        section.dss,
+        section.dss_generation,
+        section.next_number,
+        section.start,
+        section.previous,
+        section.trailer,
+        section.range,
+        section.is_stream,
+        section.has_time_stamp,
+    )
+
+
+cdef PlannedUpdate _planned(const pdf_plan *plan, bint has_section):
     return PlannedUpdate(
         _bytes(&plan.head),
         plan.reserved_bytes,
@@ -154,6 +224,7 @@ cdef PlannedUpdate _planned(const pdf_plan *plan):
         f"Signature{plan.field_number}",
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
+        _section(&plan.section) if has_section else None,
     )
 
 
@@ -165,6 +236,8 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
+    bint section=False,
+    bint time_stamp=False,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -176,7 +249,8 @@ def plan(
 
     `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
     for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
-    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M. With `section`, the section for validation
+    material is planned too, with `time_stamp` also the document time stamp in it.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
@@ -195,6 +269,8 @@ def plan(
     _set_text(&request.location, location_utf8)
     _set_text(&request.name, name_utf8)
     _set_text(&request.time, time_utf8)
+    request.has_section = section
+    request.has_time_stamp = time_stamp
     request.limits.file_bytes = max_file_bytes
     request.limits.inflate_bytes = max_inflated_bytes
     request.limits.memory_bytes = max_memory_bytes
@@ -207,7 +283,7 @@ def plan(
             refusal = pdf_plan_update(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
-            return _planned(&result)
+            return _planned(&result, section)
         return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
@@ -215,7 +291,8 @@ def plan(
 
 
 def update_bound(size_t original_bytes):
-    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    """Returns how many bytes an update of an original of this size takes at most, with what is planned of a section
+    behind it, and without the caller's texts."""
     return pdf_update_bound(original_bytes)
 
 
