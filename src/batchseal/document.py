@@ -13,7 +13,7 @@ import msgspec
 
 from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
-from batchseal.signature import Level, SignatureOptions, SignatureType
+from batchseal.signature import Level, SignatureOptions, SignatureType, VisibleSignature
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -75,6 +75,7 @@ class Description:
     visible: bool = False  # whether a visible signature is wanted
     options: SignatureOptions = SignatureOptions()
     other_type: str = ""  # the media type, where `content_type` is OTHER
+    visible_signature: VisibleSignature | None = None  # what is drawn, where `visible` and the type is PAdES
 
 
 class ReceivedDocument(msgspec.Struct, frozen=True):

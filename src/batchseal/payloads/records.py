@@ -14,7 +14,14 @@ from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import Frame, PayloadReader
-from batchseal.signature import Level, SignatureOptions, SignatureType
+from batchseal.signature import (
+    Level,
+    SignatureLook,
+    SignatureOptions,
+    SignaturePlace,
+    SignatureType,
+    VisibleSignature,
+)
 
 
 class AskedDocument(msgspec.Struct, omit_defaults=True):
@@ -29,13 +36,17 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     visible: bool = False
     options: SignatureOptions | None = None
     other_type: str = ""
+    place: SignaturePlace | None = None  # of a visible signature
+    look: int = -1  # its look, by its position in `Asked.looks`
+    visible_signature: VisibleSignature | None = None  # both, put together when they are read; this is not stored
 
 
-class Asked(msgspec.Struct):
-    """The content of the one DESCRIPTIONS frame."""
+class Asked(msgspec.Struct, omit_defaults=True):
+    """The content of the one DESCRIPTIONS frame. Documents whose visible signatures look the same share one look."""
 
     documents: list[AskedDocument]
     version: int = 2
+    looks: list[SignatureLook] = []
 
 
 class PreparedRecord(msgspec.Struct, omit_defaults=True):
@@ -102,6 +113,7 @@ def credential_frame(credential: Credential) -> Frame:
 
 def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
     """`asked`: the ordinal of each document, and what its caller says of it."""
+    looks: dict[SignatureLook, int] = {}
     documents = [
         AskedDocument(
             ordinal,
@@ -113,10 +125,12 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
             visible=what.visible,
             options=None if what.options == DEFAULT_OPTIONS else what.options,
             other_type=what.other_type,
+            place=what.visible_signature.place if what.visible_signature else None,
+            look=looks.setdefault(what.visible_signature.look, len(looks)) if what.visible_signature else -1,
         )
         for ordinal, what in asked
     ]
-    return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents))
+    return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents, looks=list(looks)))
 
 
 def has_credential(reader: PayloadReader, fingerprint: bytes) -> bool:
@@ -160,8 +174,12 @@ def read_credential(reader: PayloadReader, fingerprint: bytes) -> Credential:
 def read_asked(reader: PayloadReader) -> dict[int, AskedDocument]:
     """By ordinal."""
     found = _decoded(_asked, reader.read(FrameKind.DESCRIPTIONS, 0))
-    documents = found.documents if isinstance(found, Asked) else map(_asked_of_release_0_1, found)
-    return {document.ordinal: document for document in documents}
+    if not isinstance(found, Asked):
+        return {document.ordinal: document for document in map(_asked_of_release_0_1, found)}
+    for document in found.documents:
+        if document.place is not None and 0 <= document.look < len(found.looks):
+            document.visible_signature = VisibleSignature(document.place, found.looks[document.look])
+    return {document.ordinal: document for document in found.documents}
 
 
 def description(asked: AskedDocument, external_reference: str, name: str) -> Description:
@@ -176,6 +194,7 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
         visible=asked.visible,
         options=asked.options or DEFAULT_OPTIONS,
         other_type=asked.other_type,
+        visible_signature=asked.visible_signature,
     )
 
 
