@@ -31,6 +31,7 @@ from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 
 INSTANCE = UUID(int=9)
+SEEN = {"locationType": "COORDINATE", "locationValue": "page=99,x=1,y=1"}
 PACE = Pace(between_tries=Backoff(0.05, 0.2), look_seconds=0.05)
 
 

@@ -3,14 +3,15 @@
 import base64
 import io
 import random
+from typing import Any
 
 from PIL import Image
 
 
 def picture_bytes(
-    kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), *, noise: bool = False, **more: object
+    kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), *, noise: bool = False, **more: Any
 ) -> bytes:
-    """An image of this kind and mode (Pillow's names); with `noise`, one that no compression makes smaller."""
+    """An image of this kind and mode, by Pillow's names. With `noise` no compression makes it smaller."""
     image = Image.new(mode, size)
     if noise:
         image.frombytes(random.Random(5).randbytes(len(image.tobytes())))
@@ -19,6 +20,6 @@ def picture_bytes(
     return out.getvalue()
 
 
-def picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), **more: object) -> str:
+def picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), **more: Any) -> str:
     """The same in base64."""
-    return base64.b64encode(picture_bytes(kind, mode, size, **more)).decode()  # type: ignore[arg-type]
+    return base64.b64encode(picture_bytes(kind, mode, size, **more)).decode()

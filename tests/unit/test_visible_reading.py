@@ -128,7 +128,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"locationValue": "140,35"}, "is not a pair"),
     ({"area": "width=155"}, "needs a width and a height"),
     ({"area": "width=0,height=50"}, "width=0"),
-    ({"area": "width=155;height=50"}, "width=155;height=50"),
+    ({"area": "width=155;height=50"}, "needs a width and a height"),
     ({"areaBackgroundColor": "white"}, "areaBackgroundColor: 'white' is not #RRGGBB or transparent"),
     ({"areaBackgroundColor": "#FFF"}, "'#FFF'"),
     ({"font": "color=#12345G"}, "font: color: '#12345G'"),
