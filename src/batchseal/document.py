@@ -94,7 +94,8 @@ class Prepared(msgspec.Struct, frozen=True):
     and the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the
     signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
     out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
-    longest time stamp token that the document has room for has `time_stamp_bytes`.
+    longest time stamp token that the document has room for has `time_stamp_bytes`. `shared` is what the signed file contains and
+    many documents have in common, such as an image: it is stored once, and `additional_bytes` counts it.
     """
 
     ordinal: int
@@ -107,6 +108,7 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: bytes
     time_stamp_bytes: int = 0
     is_exact: bool = True
+    shared: tuple[bytes, ...] = ()
 
 
 class ToSign(NamedTuple):

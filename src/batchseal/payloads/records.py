@@ -4,7 +4,8 @@ A release reads the records of the one before it, and ignores fields of the one 
 the last part of this module reads them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -66,6 +67,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     plan: bytes = b""
     time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES
     is_exact: bool = True
+    shared: list[bytes] = []  # the keys of SHARED frames
 
     head: bytes = b""
     tail: bytes = b""
@@ -91,7 +93,24 @@ _tries = msgspec.msgpack.Decoder(dict[int, int]).decode
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def prepared_frame(prepared: Prepared) -> Frame:
+class PreparedFrames:
+    """The frames of the prepared documents of one payload: what they share with others is written once."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, bytes] = {}  # by content
+
+    def frames(self, prepared: Iterable[Prepared]) -> Iterator[Frame]:
+        """A frame for each document, and before it one for each content that is new in this payload."""
+        for one in prepared:
+            for content in one.shared:
+                if content not in self._keys:
+                    key = self._keys[content] = shared_key(content)
+                    yield FrameKind.SHARED, _shared_ordinal(key), content
+            yield prepared_frame(one, [self._keys[content] for content in one.shared])
+
+
+def prepared_frame(prepared: Prepared, shared: Sequence[bytes] = ()) -> Frame:
+    """The frame of a document. `shared` are the keys of what it shares with others."""
     record = PreparedRecord(
         ordinal=prepared.ordinal,
         format=prepared.format,
@@ -103,6 +122,7 @@ def prepared_frame(prepared: Prepared) -> Frame:
         plan=prepared.plan,
         time_stamp_bytes=prepared.time_stamp_bytes,
         is_exact=prepared.is_exact,
+        shared=list(shared),
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -141,6 +161,15 @@ def has_credential(reader: PayloadReader, fingerprint: bytes) -> bool:
         return False
 
 
+def shared_key(content: bytes) -> bytes:
+    """What a shared content is known by. Contents that differ never have the same key: it is a digest, of 128 bits."""
+    return hashlib.sha256(content).digest()[:16]
+
+
+def _shared_ordinal(key: bytes) -> int:
+    return int.from_bytes(key[:4], "little")
+
+
 def _credential_ordinal(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:4], "little")
 
@@ -148,7 +177,24 @@ def _credential_ordinal(fingerprint: bytes) -> int:
 # --- reading: all raise PayloadDamaged and PayloadUnavailable --------------------------------------------------------
 
 
-def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
+class SharedContents:
+    """Reads what prepared documents share, each content once."""
+
+    def __init__(self, reader: PayloadReader) -> None:
+        self._reader = reader
+        self._found: dict[bytes, bytes] = {}
+
+    def read(self, key: bytes) -> bytes:
+        if key not in self._found:
+            content = self._reader.read(FrameKind.SHARED, _shared_ordinal(key))
+            if shared_key(content) != key:
+                raise PayloadDamaged("what documents share is not what was stored")
+            self._found[key] = content
+        return self._found[key]
+
+
+def read_prepared(reader: PayloadReader, ordinal: int, shared: SharedContents | None = None) -> Prepared:
+    """The prepared document. What it shares with others is read only with `shared`, for packaging."""
     raw = reader.read(FrameKind.PREPARED, ordinal)
     record = _decoded(_prepared, raw)
     if not record.format:
@@ -164,6 +210,7 @@ def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
         record.plan,
         record.time_stamp_bytes,
         record.is_exact,
+        tuple(map(shared.read, record.shared)) if shared is not None else (),
     )
 
 
