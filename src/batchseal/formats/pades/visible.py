@@ -1,7 +1,7 @@
 """Visible signatures in PDF: from what a caller wants to see to what the planner draws, for the documents of one batch.
 
-Where the signature stands is found by `locate`, which is the seam for places that lie in the document. The appearance is made once for
-all documents that show the same, and once more for those that demand one of another kind (PDF/A).
+Where the signature stands is found by `locate`, which is the seam for places that lie in the document. The appearance is made
+once for all documents that show the same, and once more for those that demand one of another kind (PDF/A).
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ NOT_DRAWN = frozenset({"no_such_page", "outside_page"})
 VARYING = frozenset({"reason", "location"})
 
 Planned = planner.PlannedUpdate | planner.OtherRules | planner.PlanRefusal
+# A plan, and the streams that the document shares with others, in the order of `inserted`.
+Drawn = tuple[planner.PlannedUpdate | planner.PlanRefusal, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Drawing:
         self._rules = 0
         self._made: dict[tuple[int, str | None, str | None, int], planner.Appearance] = {}
 
-    def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Planned | Refusal:
+    def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Drawn | Refusal:
         """The plan for a document whose signature is visible; `plan` is `planner.plan` without what is drawn."""
         assert wanted.visible_signature is not None
         try:
@@ -81,16 +83,18 @@ class Drawing:
             if isinstance(planned, planner.OtherRules):
                 self._rules = planned.rules
                 planned = placed(appearance=self._appearance(wanted))
+            objects = self._appearance(wanted).objects
         except VisibleSignatureImpossible as problem:
             return not_drawn(problem.cause)
+        if isinstance(planned, planner.PlannedUpdate):
+            return planned, tuple(
+                stream for _, number in planned.inserted if (stream := objects[number][1]) is not None
+            )
         if isinstance(planned, planner.PlanRefusal) and planned.code in NOT_DRAWN:
             return not_drawn(planned.message)
-        return planned
-
-    def shared(self, wanted: Description, planned: planner.PlannedUpdate) -> tuple[bytes, ...]:
-        """The streams that the document shares with others, in the order of `planned.inserted`."""
-        objects = self._appearance(wanted).objects
-        return tuple(stream for _, at in planned.inserted if (stream := objects[at][1]) is not None)
+        if isinstance(planned, planner.OtherRules):
+            raise AssertionError("a document demands the same rules each time")
+        return planned, ()
 
     def _appearance(self, wanted: Description) -> planner.Appearance:
         assert wanted.visible_signature is not None
