@@ -1,6 +1,6 @@
 """A PDF/A stays one when a visible signature is drawn on it.
 
-PDFBox Preflight judges PDF/A-1b, before and after. For parts 2 and 3 no judge is at hand: what the standards demand of all that is
+PDFBox Preflight judges PDF/A-1b, before and after. For parts 2 and 3 no judge is at hand: what the standards demand of what is
 new in the file is checked here by rules (ISO 19005-2 6.2 and 6.3; part 3 differs in attachments alone).
 """
 

@@ -28,7 +28,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
-        inserted: tuple[tuple[int, int], ...],
+        inserted: tuple[int, ...],
     ) -> None: ...
     @property
     def head(self) -> bytes: ...
@@ -45,8 +45,8 @@ class PlannedUpdate:
     @property
     def rebuilt(self) -> bool: ...
     @property
-    def inserted(self) -> tuple[tuple[int, int], ...]:
-        """Where the shared streams of the appearance belong: an offset in the tail, and the number of the object."""
+    def inserted(self) -> tuple[int, ...]:
+        """Where the shared streams of the appearance belong, as offsets in the tail."""
 
 @final
 class Appearance:
@@ -57,6 +57,9 @@ class Appearance:
     ) -> None: ...
     @property
     def objects(self) -> tuple[tuple[bytes, bytes | None, bool], ...]: ...
+    @property
+    def shared(self) -> tuple[bytes, ...]:
+        """The streams that are shared, in order."""
     @property
     def rules(self) -> int: ...
     @property

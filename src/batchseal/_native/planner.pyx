@@ -83,7 +83,6 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         double height
     ctypedef struct pdf_insertion:
         size_t offset
-        unsigned object
     ctypedef struct pdf_plan_request:
         size_t contents_bytes
         pdf_text reason
@@ -142,9 +141,8 @@ cdef class PlannedUpdate:
     numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
     of the original was unusable; the update then lists all objects and has no /Prev.
 
-    `inserted` has a pair for each shared stream of the appearance, in order: it belongs into
-    the tail in front of the byte with this offset, and is the stream of the object with this
-    number. The ByteRange counts it.
+    `inserted` has an offset for each stream in `Appearance.shared`, in order: the stream belongs
+    into the tail in front of the byte with this offset. The ByteRange counts it.
     """
 
     head: bytes
@@ -170,12 +168,14 @@ cdef class Appearance:
 
     cdef pdf_drawn_object objects_in_c[PDF_MOST_DRAWN]
     cdef readonly tuple objects
+    cdef readonly tuple shared
     cdef readonly int rules
     cdef readonly double width
     cdef readonly double height
 
     def __init__(self, objects, *, int rules, double width, double height):
         self.objects = tuple(objects)
+        self.shared = tuple([stream for _, stream, is_shared in self.objects if is_shared and stream is not None])
         self.rules, self.width, self.height = rules, width, height
         if not 0 < len(self.objects) <= PDF_MOST_DRAWN:
             raise ValueError("an appearance has from 1 to 12 objects")
@@ -264,7 +264,7 @@ cdef PlannedUpdate _planned(const pdf_plan *plan):
         f"Signature{plan.field_number}",
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
-        tuple([(plan.inserted[i].offset, plan.inserted[i].object) for i in range(plan.inserted_count)]),
+        tuple([plan.inserted[i].offset for i in range(plan.inserted_count)]) if plan.inserted_count else (),
     )
 
 

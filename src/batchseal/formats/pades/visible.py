@@ -6,7 +6,6 @@ once for all documents that show the same, and once more for those that demand o
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from batchseal._native import planner
@@ -78,31 +77,26 @@ class Drawing:
         assert wanted.visible_signature is not None
         try:
             at = locate(wanted.visible_signature.place, content)
-            placed = partial(plan, page=at.page, x=at.x, y=at.y, is_upper_left=at.is_upper_left)
-            planned = placed(appearance=self._appearance(wanted))
+            appearance = self._appearance(wanted, wanted.visible_signature.look)
+            planned = plan(appearance=appearance, page=at.page, x=at.x, y=at.y, is_upper_left=at.is_upper_left)
             if isinstance(planned, planner.OtherRules):
                 self._rules = planned.rules
-                planned = placed(appearance=self._appearance(wanted))
-            objects = self._appearance(wanted).objects
+                appearance = self._appearance(wanted, wanted.visible_signature.look)
+                planned = plan(appearance=appearance, page=at.page, x=at.x, y=at.y, is_upper_left=at.is_upper_left)
         except VisibleSignatureImpossible as problem:
             return not_drawn(problem.cause)
         if isinstance(planned, planner.PlannedUpdate):
-            return planned, tuple(
-                stream for _, number in planned.inserted if (stream := objects[number][1]) is not None
-            )
-        if isinstance(planned, planner.PlanRefusal) and planned.code in NOT_DRAWN:
-            return not_drawn(planned.message)
+            return planned, appearance.shared if planned.inserted else ()
         if isinstance(planned, planner.OtherRules):
             raise AssertionError("a document demands the same rules each time")
-        return planned, ()
+        return not_drawn(planned.message) if planned.code in NOT_DRAWN else (planned, ())
 
-    def _appearance(self, wanted: Description) -> planner.Appearance:
-        assert wanted.visible_signature is not None
-        look = wanted.visible_signature.look
+    def _appearance(self, wanted: Description, look: SignatureLook) -> planner.Appearance:
         key = id(look), wanted.reason, wanted.location, self._rules
-        if key not in self._made:
-            self._made[key] = self._make(look, wanted)
-        return self._made[key]
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self._make(look, wanted)
+        return found
 
     def _make(self, look: SignatureLook, wanted: Description) -> planner.Appearance:
         # What draws is loaded with the first document that is to show something.
