@@ -4,6 +4,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
+import structlog  # noqa: F401 - a worker has loaded it long before
 from benchmarks.packagers import credential, fixed
 from harness.invoices import invoice
 

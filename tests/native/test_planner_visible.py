@@ -2,15 +2,31 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from harness.validators import judging, tool
 from harness.validators.samples import Objects, with_table
 from tests.support.pictures import picture_bytes
-from tests.support.seen_pages import Page, description, icc_profile, pdf, refused, seen, sign, stream, xmp
+from tests.support.seen_pages import (
+    SIGNING_TIME,
+    Page,
+    credential,
+    description,
+    icc_profile,
+    pdf,
+    refused,
+    seen,
+    sign,
+    stream,
+    xmp,
+)
 
 from batchseal._native import planner
+from batchseal.document import Prepared
+from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
 from batchseal.signature import SignatureLook
 from batchseal.visible.picture import read
@@ -303,3 +319,21 @@ def test_refusals_that_lie_in_the_place_have_the_code_of_the_contract() -> None:
         assert refusal.cause.startswith("2.2.1: ") and refusal.cause.endswith(cause)
     other = refused(b"no PDF", description(seen(LOOK)))
     assert other.sign_error is SignError.NOT_SIGNABLE and "2.2.1" not in other.cause
+
+
+def test_a_large_image_books_the_memory_in_which_it_is_decoded() -> None:
+    booked: list[int] = []
+
+    @contextmanager
+    def memory(wanted_bytes: int) -> Iterator[int]:
+        booked.append(wanted_bytes)
+        yield wanted_bytes
+
+    for size, expected in (((40, 30), []), ((400, 300), [16 * 400 * 300])):
+        logo = read(picture_bytes("PNG", "RGB", size), "", "image")
+        look = SignatureLook("", 110, 44, picture=logo, picture_scale=0.1)
+        booked.clear()
+        batch = [(n, description(seen(look)), pdf(Page())) for n in range(3)]
+        results = Pades().prepare(batch, credential(), SIGNING_TIME, memory=memory)
+        assert all(isinstance(one, Prepared) for one in results), results
+        assert booked == expected

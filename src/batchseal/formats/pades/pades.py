@@ -82,7 +82,7 @@ class Pades:
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        drawing = visible.Drawing(credential, signing_time)
+        drawing = visible.Drawing(credential, signing_time, memory)
         updates = [
             plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing)
             for _, wanted, content in originals

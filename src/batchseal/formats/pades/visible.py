@@ -4,6 +4,7 @@ Where the signature stands is found by `locate`, which is the seam for places th
 once for all documents that show the same, and once more for those that demand one of another kind (PDF/A).
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from batchseal._native import planner
 from batchseal.document import Credential, Description, Refusal
 from batchseal.errors import VisibleSignatureImpossible
+from batchseal.formats.interface import Memory, unbooked
 from batchseal.operation import VISIBLE_CODE, SignError
 from batchseal.signature import LocationType, SignatureLook, SignaturePlace
 from batchseal.visible import velocity
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # The planner's refusals that lie in the visible signature and not in the document alone.
 NOT_DRAWN = frozenset({"no_such_page", "outside_page"})
+# A pixel of an image while it is encoded: as it was decoded, with its colours apart from its transparency, and as it is written.
+DECODED_PIXEL_BYTES, UNBOOKED_BYTES = 16, 1 << 20
 # Names whose texts differ among the documents of a batch.
 VARYING = frozenset({"reason", "location"})
 
@@ -63,9 +67,13 @@ def not_drawn(cause: str) -> Refusal:
 
 
 class Drawing:
-    """Draws the visible signatures of one batch. `signing_time` is the date that they show."""
+    """Draws the visible signatures of one batch. `signing_time` is the date that they show.
 
-    def __init__(self, credential: Credential, signing_time: datetime) -> None:
+    A large image takes the memory in which it is decoded from `memory`.
+    """
+
+    def __init__(self, credential: Credential, signing_time: datetime, memory: Memory = unbooked) -> None:
+        self._memory = memory
         self._certificate = credential.chain[0]
         self._signing_time = signing_time
         # What the documents before demanded is tried first: those of a batch are mostly alike.
@@ -104,7 +112,9 @@ class Drawing:
 
         values = template_values(self._certificate, self._signing_time, wanted.reason, wanted.location)
         varies = bool(velocity.names(look.template) & VARYING)
-        return _appearances().appearance(look, velocity.fill(look.template, values), self._rules, varies=varies)
+        decoded_bytes = DECODED_PIXEL_BYTES * look.picture.width * look.picture.height if look.picture else 0
+        with self._memory(decoded_bytes) if decoded_bytes > UNBOOKED_BYTES else nullcontext():
+            return _appearances().appearance(look, velocity.fill(look.template, values), self._rules, varies=varies)
 
 
 def _appearances() -> "Appearances":
