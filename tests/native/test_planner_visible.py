@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.validators import judging, tool
@@ -42,18 +43,18 @@ def appearance(*, rules: int = 0, shared: bool = True) -> planner.Appearance:
 
 
 def plan(
-    original: bytes, found: planner.Appearance | None = None, **place: object
+    original: bytes, found: planner.Appearance | None = None, **place: Any
 ) -> planner.PlannedUpdate | planner.OtherRules | planner.PlanRefusal:
     return planner.plan(
         original,
         contents_bytes=64,
         signing_time=TIME,
         appearance=found or appearance(),
-        **{"x": 10, "y": 15, **place},  # type: ignore[arg-type]
+        **{"x": 10, "y": 15, **place},
     )
 
 
-def planned(original: bytes, found: planner.Appearance | None = None, **place: object) -> planner.PlannedUpdate:
+def planned(original: bytes, found: planner.Appearance | None = None, **place: Any) -> planner.PlannedUpdate:
     update = plan(original, found, **place)
     assert isinstance(update, planner.PlannedUpdate), update
     return update
@@ -191,7 +192,12 @@ def test_offsets_count_what_is_left_out(kind: str, tmp_path: Path) -> None:
         with judging():
             qpdf = tool("qpdf")
         (tmp_path / "a.pdf").write_bytes(original)
-        command = [qpdf, "--object-streams=generate", "--static-id", tmp_path / "a.pdf", tmp_path / "b.pdf"]
+        command = [
+            qpdf,
+            "--object-streams=generate",
+            "--static-id",
+            *(str(tmp_path / name) for name in ("a.pdf", "b.pdf")),
+        ]
         subprocess.run(command, check=True)
         original = (tmp_path / "b.pdf").read_bytes()
     shared, alone = planned(original), planned(original, appearance(shared=False))

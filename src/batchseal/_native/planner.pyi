@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, final, overload
 
 from typing_extensions import Buffer
 
@@ -87,6 +87,7 @@ class PlanRefusal:
     @property
     def message(self) -> str: ...
 
+@overload
 def plan(
     original: Buffer,
     *,
@@ -95,7 +96,30 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
-    appearance: Appearance | None = None,
+    appearance: None = None,
+    page: int = 1,
+    x: float = 0,
+    y: float = 0,
+    is_upper_left: bool = False,
+    max_file_bytes: int = ...,
+    max_inflated_bytes: int = ...,
+    max_memory_bytes: int = ...,
+    max_objects: int = ...,
+    max_depth: int = ...,
+    max_xref_sections: int = ...,
+) -> PlannedUpdate | PlanRefusal:
+    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+
+@overload
+def plan(
+    original: Buffer,
+    *,
+    contents_bytes: int,
+    reason: str | None = None,
+    location: str | None = None,
+    signer_name: str | None = None,
+    signing_time: str,
+    appearance: Appearance,
     page: int = 1,
     x: float = 0,
     y: float = 0,
@@ -107,10 +131,7 @@ def plan(
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | OtherRules | PlanRefusal:
-    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none.
-
-    OtherRules: the appearance must be of another kind.
-    """
+    """Plans the update for a visible signature. OtherRules: the appearance must be of another kind."""
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""

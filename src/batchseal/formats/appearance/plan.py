@@ -153,7 +153,7 @@ def _cid_set(glyphs: int) -> bytes:
 
 
 def _to_unicode(glyphs: Mapping[str, int]) -> bytes:
-    characters = {number: character for character, number in reversed(glyphs.items())}
+    characters = {number: character for character, number in reversed(list(glyphs.items()))}
     pairs = [
         b"<%04X><%s>\n" % (number, character.encode("utf-16-be").hex().upper().encode())
         for number, character in sorted(characters.items())
