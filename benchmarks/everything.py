@@ -27,6 +27,7 @@ from benchmarks import (
     plots,
     scan_ratio,
     tables,
+    visible_ratio,
     xades_ratio,
 )
 from benchmarks.bodies import XML
@@ -40,6 +41,7 @@ NEEDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "packaging": {"packaging: judged by pdfsig": tools.PDFSIG, "packaging: judged by iText": tools.ITEXT},
     "xades": {"xades: judged by xmlsec1": tools.XMLSEC},
     "cades": {"cades: judged by OpenSSL": tools.OPENSSL},
+    "visible": {"visible: judged by pdfsig": tools.PDFSIG, "visible: judged by iText": tools.ITEXT},
     "end_to_end": {"end_to_end: judged by pdfsig": tools.PDFSIG, "end_to_end: judged by iText": tools.ITEXT},
     "xml_end_to_end": {"xml_end_to_end: judged by xmlsec1": tools.XMLSEC},
 }
@@ -63,6 +65,9 @@ FIGURES = (
     "lta_over_lt",
     "pades_lta_over_lt",
     "lt_bytes_kb",
+    "visible_over_invisible",
+    "visible_over_pyhanko",
+    "appearance_first_ms",
     "end_to_end_over_null",
     "xml_end_to_end_over_null",
     "peak_service_mb_1",
@@ -87,6 +92,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "xades": lambda: xades_ratio.measure(8, 1, with_judges=False),
             "cades": lambda: cades_ratio.measure(8, 1, with_judges=False),
             "long_term": lambda: long_term_ratio.measure(4, 1),
+            "visible": lambda: visible_ratio.measure(8, 1, with_judges=False),
             "database": lambda: database_size.measure(5, 2, 1),
             "latency": lambda: latency.measure(3, 20),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
@@ -102,6 +108,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "xades": xades_ratio.measure,
         "cades": cades_ratio.measure,
         "long_term": long_term_ratio.measure,
+        "visible": visible_ratio.measure,
         "database": database_size.measure,
         "latency": latency.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),

@@ -15,10 +15,22 @@ typedef struct {
     pdf_document *doc;
     const pdf_writer *update;
     const pdf_plan *plan;
+    const pdf_appearance *appearance; /* of the signature; NULL where it is invisible */
     pdf_writer out;
 } planning;
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
+
+/* Where a byte of the signed file is in the tail, which does not hold the shared data that is inserted into it. `offset` is
+ * counted from the tail's first byte, and is none of inserted data. */
+static uint64_t offset_in_tail(const pdf_plan *plan, const pdf_appearance *appearance, uint64_t offset) {
+    uint64_t inserted = 0;
+    for (unsigned i = 0; i < plan->inserted_count && plan->inserted[i].offset + inserted < offset; i++) {
+        pdf_span stream = appearance->objects[plan->inserted[i].object].stream;
+        inserted += (uint64_t)(stream.end - stream.at);
+    }
+    return offset - inserted;
+}
 
 /* Finds the text of an object that the update has written. */
 static bool find_written(const planning *p, uint32_t num, pdf_span *text) {
@@ -28,7 +40,7 @@ static bool find_written(const planning *p, uint32_t num, pdf_span *text) {
         const pdf_written *written = &p->update->written[i];
         if (written->num != num) continue;
         const pdf_buffer *part = written->offset < tail_at ? head : tail;
-        uint64_t offset = written->offset - (part == head ? head_at : tail_at);
+        uint64_t offset = part == head ? written->offset - head_at : offset_in_tail(p->plan, p->appearance, written->offset - tail_at);
         *text = (pdf_span){part->bytes + offset, part->bytes + part->length};
         return true;
     }
@@ -243,10 +255,10 @@ static pdf_refusal put_extensions(planning *p, pdf_span catalog, pdf_change *cha
 static pdf_refusal find_trailer(const planning *p, pdf_long_term *section) {
     const pdf_buffer *tail = &p->plan->tail;
     const uint8_t *end = tail->bytes + tail->length, *at = pdf_find_last(tail->bytes, end, "startxref");
-    uint64_t tail_at = section->start - tail->length, num, gen;
+    uint64_t tail_at = section->start - tail->length - p->plan->inserted_bytes, num, gen;
     if (!at || !pdf_skip_number(pdf_skip_space(at + 9, end), end, &section->previous)) return PDF_REFUSE_BROKEN_XREF;
     if (section->previous < tail_at || section->previous >= section->start) return PDF_REFUSE_BROKEN_XREF;
-    at = tail->bytes + (section->previous - tail_at);
+    at = tail->bytes + offset_in_tail(p->plan, p->appearance, section->previous - tail_at);
     section->is_stream = p->plan->form == PDF_XREF_STREAM;
     if (section->is_stream)
         at = pdf_skip_header(at, end, &num, &gen);
@@ -310,7 +322,7 @@ static bool are_different(const pdf_writer *w, uint32_t dss) {
     return true;
 }
 
-pdf_refusal pdf_plan_section(const pdf_writer *update, uint32_t appearance, pdf_plan *plan) {
+pdf_refusal pdf_plan_section(const pdf_writer *update, const pdf_plan_request *request, uint32_t stamp_appearance, pdf_plan *plan) {
     pdf_document *doc = update->doc;
     pdf_long_term *section = &plan->section;
     pdf_written written[PDF_MAX_WRITTEN];
@@ -318,12 +330,12 @@ pdf_refusal pdf_plan_section(const pdf_writer *update, uint32_t appearance, pdf_
     if (plan->head.failed || plan->tail.failed) return PDF_REFUSE_MEMORY;
     section->objects.arena = section->rows.arena = section->others.arena = doc->arena;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) section->lists[i].arena = doc->arena;
-    section->start = length + plan->head.length + plan->reserved_bytes + plan->tail.length;
-    section->has_time_stamp = appearance != 0;
-    planning p = {.doc = doc, .update = update, .plan = plan};
+    section->start = length + plan->head.length + plan->reserved_bytes + plan->tail.length + plan->inserted_bytes;
+    section->has_time_stamp = stamp_appearance != 0;
+    planning p = {.doc = doc, .update = update, .plan = plan, .appearance = request->appearance};
     p.out = (pdf_writer){.doc = doc, .structure = update->structure, .out = &section->objects, .out_offset = section->start, .next_number = update->next_number, .written = written};
     pdf_refusal refusal = find_trailer(&p, section);
-    if (refusal || (refusal = plan_objects(&p, appearance, section))) return refusal;
+    if (refusal || (refusal = plan_objects(&p, stamp_appearance, section))) return refusal;
     if (!are_different(&p.out, section->dss)) return PDF_REFUSE_BROKEN_OBJECT;
     if (section->next_number > PDF_MAX_OBJECT_NUMBER - PDF_MAX_STREAMS) return PDF_REFUSE_OBJECTS;
     put_rows(&section->rows, written, p.out.written_count);

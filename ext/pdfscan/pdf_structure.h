@@ -2,7 +2,7 @@
 #ifndef BATCHSEAL_PDF_STRUCTURE_H
 #define BATCHSEAL_PDF_STRUCTURE_H
 
-#include "pdfscan/pdf_document.h"
+#include "pdfscan/pdf_pages.h"
 
 /* Field names that are taken: "Signature" and a number. */
 enum { PDF_TRACKED_NAMES = 1024 };
@@ -33,6 +33,12 @@ typedef struct {
 /* Visits all fields, and checks all signatures among them. */
 pdf_refusal pdf_walk_fields(pdf_document *doc, pdf_span fields, pdf_fields *found);
 
+/* Where a visible signature stands: its rectangle in user space, the matrix of its form, and the page as it is shown. */
+typedef struct {
+    double rectangle[4], matrix[6];
+    double page_width, page_height;
+} pdf_place;
+
 /* What the update needs to know about the document. */
 typedef struct {
     pdf_object catalog, page, annots, form, fields;
@@ -43,8 +49,13 @@ typedef struct {
     bool annots_differ, form_differs, fields_differ, flags_differ; /* the key stands twice with values that differ */
     bool is_restricted;    /* the document is encrypted by a standard security handler with these permissions */
     uint32_t permissions;  /* /P of the encryption dictionary (7.6.4.2, table 22) */
+    uint32_t pages;        /* how many pages were seen on the way to the one with the signature */
+    unsigned rules;        /* bits of pdf_rules, for a visible signature */
+    pdf_view view;         /* of the page, for a visible signature */
+    pdf_place place;
 } pdf_structure;
 
-pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *structure);
+/* `appearance` is NULL for an invisible signature, which stands on the first page. */
+pdf_refusal pdf_read_structure(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure);
 
 #endif

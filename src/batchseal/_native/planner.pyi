@@ -1,7 +1,13 @@
-from typing import ClassVar, Final, final
+from collections.abc import Iterable
+from typing import ClassVar, Final, final, overload
 
 from typing_extensions import Buffer
 
+RULE_CALIBRATED: Final[int]
+RULE_OPAQUE: Final[int]
+RULE_CID_SET: Final[int]
+OBJECT_MARK: Final[bytes]
+TEXT_MARK: Final[bytes]
 XREF_FORMS: Final[tuple[str, str, str]]
 RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
@@ -76,6 +82,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
+        inserted: tuple[int, ...] = ...,
         section: PlannedSection | None = ...,
     ) -> None: ...
     @property
@@ -94,6 +101,37 @@ class PlannedUpdate:
     def rebuilt(self) -> bool: ...
     @property
     def section(self) -> PlannedSection | None: ...
+    @property
+    def inserted(self) -> tuple[int, ...]:
+        """Where the shared streams of the appearance belong, as offsets in the tail."""
+
+@final
+class Appearance:
+    """The objects of a visible signature's appearance: entries, data of a stream or None, whether the data is shared."""
+
+    def __init__(
+        self, objects: Iterable[tuple[bytes, bytes | None, bool]], *, rules: int, width: float, height: float
+    ) -> None: ...
+    @property
+    def objects(self) -> tuple[tuple[bytes, bytes | None, bool], ...]: ...
+    @property
+    def shared(self) -> tuple[bytes, ...]:
+        """The streams that are shared, in order."""
+    @property
+    def rules(self) -> int: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def height(self) -> float: ...
+
+@final
+class OtherRules:
+    """The document demands an appearance that keeps these rules."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, rules: int) -> None: ...
+    @property
+    def rules(self) -> int: ...
 
 @final
 class PlanRefusal:
@@ -106,6 +144,7 @@ class PlanRefusal:
     @property
     def message(self) -> str: ...
 
+@overload
 def plan(
     original: Buffer,
     *,
@@ -116,6 +155,11 @@ def plan(
     signing_time: str,
     section: bool = ...,
     time_stamp: bool = ...,
+    appearance: None = None,
+    page: int = 1,
+    x: float = 0,
+    y: float = 0,
+    is_upper_left: bool = False,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
@@ -124,6 +168,31 @@ def plan(
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
     """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+
+@overload
+def plan(
+    original: Buffer,
+    *,
+    contents_bytes: int,
+    reason: str | None = None,
+    location: str | None = None,
+    signer_name: str | None = None,
+    signing_time: str,
+    section: bool = ...,
+    time_stamp: bool = ...,
+    appearance: Appearance,
+    page: int = 1,
+    x: float = 0,
+    y: float = 0,
+    is_upper_left: bool = False,
+    max_file_bytes: int = ...,
+    max_inflated_bytes: int = ...,
+    max_memory_bytes: int = ...,
+    max_objects: int = ...,
+    max_depth: int = ...,
+    max_xref_sections: int = ...,
+) -> PlannedUpdate | OtherRules | PlanRefusal:
+    """Plans the update for a visible signature. OtherRules: the appearance must be of another kind."""
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update and what is planned behind it take at most, without the caller's texts."""

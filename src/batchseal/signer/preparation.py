@@ -79,9 +79,9 @@ class Preparation:
         plan, unprepared, named = Plan(), list[DocumentRow](), set[bytes]()
         evidence = records.read_old_evidence(reader, list(rows))
         evidence |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
-        have_prepared = reader.ordinals(FrameKind.PREPARED)
+        have_prepared, shared = reader.ordinals(FrameKind.PREPARED), records.SharedContents(reader)
         for ordinal in sorted(rows):
-            prepared = records.read_prepared(reader, ordinal) if ordinal in have_prepared else None
+            prepared = records.read_prepared(reader, ordinal, shared) if ordinal in have_prepared else None
             if prepared is not None:
                 self._formats.named(prepared.format)  # a document is not signed where nobody here can finish it
                 named.add(prepared.fingerprint)
@@ -171,16 +171,16 @@ class Preparation:
         """Blocking. None where no document could be prepared."""
         upload.begin()
         upload.append([records.credential_frame(credential)])
-        worth_keeping = not rows
+        worth_keeping, frames, signing_time = not rows, records.PreparedFrames(), datetime.now(UTC)
         for batch in batches(rows):
             originals = self._originals(reader, batch, asked, plan)
-            results = self._formats.prepare(originals, credential, datetime.now(UTC), time_stamp_bytes)
+            results = self._formats.prepare(originals, credential, signing_time, time_stamp_bytes)
             prepared = [result for result in results if isinstance(result, Prepared)]
             for (ordinal, _, _), result in zip(originals, results, strict=True):
                 if isinstance(result, Refusal):
                     plan.ended.append(DocumentOutcome(ordinal, refusal=result))
             plan.to_sign += map(to_sign, prepared)
-            upload.append(map(records.prepared_frame, prepared))
+            upload.append(frames.frames(prepared))
             worth_keeping = worth_keeping or bool(prepared)
         record = upload.commit(durable=True) if worth_keeping else None
         crash_site("further-payload-committed")

@@ -386,9 +386,10 @@ def _read_prepared(
     Credentials that are read are added to `credentials`.
     """
     found: dict[int, tuple[Prepared, Credential] | PayloadDamaged] = {}
+    shared = records.SharedContents(reader)
     for ordinal in ordinals:
         try:
-            one = records.read_prepared(reader, ordinal)
+            one = records.read_prepared(reader, ordinal, shared)
             if one.fingerprint not in credentials:
                 credentials[one.fingerprint] = records.read_credential(reader, one.fingerprint)
             found[ordinal] = one, credentials[one.fingerprint]

@@ -1,12 +1,14 @@
 """The format PAdES (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
 
-The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. At levels
-LT and LTA a section follows (`long_term`).
+The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. Streams
+of a visible signature's appearance, which many documents have in common, are put into the tail at last. At levels LT and LTA a
+section follows (`long_term`).
 """
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +29,7 @@ from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
-from batchseal.formats.pades import long_term
+from batchseal.formats.pades import long_term, visible
 from batchseal.formats.token import chain_of
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 NAME = "pades"
+# Earlier releases know no tail with gaps. They find this name unknown, and leave such documents to later ones.
+VISIBLE_NAME = "pades-visible"
 # The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
 ATTRIBUTE_BYTES = 64
 # Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
@@ -46,13 +50,15 @@ PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`.
 
-    New fields have defaults. `section` is what follows, above level T.
+    New fields have defaults. `section` is what follows, above level T. The shared content n of a visible signature belongs into
+    the tail in front of the byte `gaps[n]`.
     """
 
     head: bytes
     tail: bytes
     reserved_bytes: int
     section: long_term.Section | None = None
+    gaps: tuple[int, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -66,8 +72,7 @@ class Pades:
     signs = frozenset({(SignatureType.PADES, ContentType.PDF)})
 
     def offers(self, wanted: Description) -> Refusal | None:
-        cause = "visible signatures are not offered yet" if wanted.visible else None
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
+        return visible.offers(wanted) if wanted.visible else None
 
     def prepare(
         self,
@@ -79,35 +84,45 @@ class Pades:
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
+        drawing = visible.Drawing(credential, signing_time, memory)
         updates = [
-            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory) for _, wanted, content in originals
+            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing)
+            for _, wanted, content in originals
         ]
-        planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
+        planned = {at: update for at, update in enumerate(updates) if not isinstance(update, Refusal)}
         # The ByteRanges: everything but the reserved region.
-        parts = [(originals[at][2], update.head, update.tail) for at, update in planned]
-        kept = any(originals[at][1].level >= Level.LTA for at, _ in planned)
+        parts = [
+            (originals[at][2], update.head, *whole_tail(update.tail, update.inserted, shared))
+            for at, (update, shared) in planned.items()
+        ]
+        kept = any(originals[at][1].level >= Level.LTA for at in planned)
         digests, states = digests_of(credential.digest_algorithm, parts, keeps_states=kept)
-        digest_of = {at: found for (at, _), found in zip(planned, digests, strict=True)}
-        state_of = {at: found for (at, _), found in zip(planned, states, strict=True)}
+        found = dict(zip(planned, zip(digests, states, strict=True), strict=True))
         results: list[Prepared | Refusal] = []
-        for at, ((ordinal, wanted, _), update) in enumerate(zip(originals, updates, strict=True)):
-            if isinstance(update, Refusal):
-                results.append(update)
+        for at, (ordinal, wanted, _) in enumerate(originals):
+            if isinstance(outcome := updates[at], Refusal):
+                results.append(outcome)
                 continue
+            update, shared = outcome
+            digest, state = found[at]
             section = None
             if update.section is not None:
-                section = long_term.stored(update.section, state_of[at] if wanted.level >= Level.LTA else b"")
+                section = long_term.stored(update.section, state if wanted.level >= Level.LTA else b"")
             results.append(
                 Prepared(
                     ordinal=ordinal,
-                    format=NAME,
-                    digest=template.attributes_digest(digest_of[at]),
-                    document_digest=digest_of[at],
+                    format=VISIBLE_NAME if wanted.visible else NAME,
+                    digest=template.attributes_digest(digest),
+                    document_digest=digest,
                     fingerprint=credential.fingerprint,
                     level=wanted.level,
-                    additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
-                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, section)),
+                    additional_bytes=len(update.head)
+                    + update.reserved_bytes
+                    + len(update.tail)
+                    + sum(map(len, shared)),
+                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, section, update.inserted)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
+                    shared=shared,
                 )
             )
         return results
@@ -121,8 +136,8 @@ class Pades:
         if prepared.level >= Level.LTA and not evidence.archive_time_stamps:
             update = _plan(prepared.plan)
             section, around = section_parts(prepared, update, evidence)
-            region = contents_region(prepared, update, evidence, credential)
-            return Need(NeedKind.ARCHIVE_TIME_STAMP, long_term.stamped_digest(section, region, update.tail, *around))
+            before = contents_region(prepared, update, evidence, credential), *tail_of(prepared, update)
+            return Need(NeedKind.ARCHIVE_TIME_STAMP, long_term.stamped_digest(section, *before, *around))
         return None
 
     def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
@@ -138,19 +153,20 @@ class Pades:
     ) -> SignedDocument:
         update = _plan(prepared.plan)
         region = contents_region(prepared, update, evidence, credential)
-        segments: tuple[Buffer | Stretch, ...] = (original, update.head, region, update.tail)
+        tail = tail_of(prepared, update)
+        segments: tuple[Buffer | Stretch, ...] = (original, update.head, region, *tail)
         total_bytes = bytes_in(original) + prepared.additional_bytes
         if prepared.level >= Level.LT:
-            further = section_segments(prepared, update, evidence, region)
+            further = section_segments(prepared, update, evidence, (region, *tail))
             segments += further
             total_bytes += sum(map(len, further))
         return SignedDocument(prepared.ordinal, segments, total_bytes)
 
 
 def digests_of(
-    algorithm: str, documents: "Sequence[tuple[Buffer, Buffer, Buffer]]", *, keeps_states: bool
+    algorithm: str, documents: "Sequence[Sequence[Buffer]]", *, keeps_states: bool
 ) -> tuple[list[bytes], list[bytes]]:
-    """The digests of documents that are an original, a head and a tail each; and the SHA-256 states behind the heads."""
+    """The digests of documents that are an original, a head and the parts of a tail; and the SHA-256 states behind the heads."""
     if not keeps_states:
         return document_digests(algorithm, documents), [b""] * len(documents)
     found = long_term.states(documents)
@@ -192,8 +208,13 @@ def section_parts(
     return section, long_term.written(section, update.tail, evidence.material, prepared.time_stamp_bytes)
 
 
-def section_segments(prepared: Prepared, update: Plan, evidence: Evidence, region: bytes) -> tuple[bytes, ...]:
-    """What follows the update. Raises ItemRejected where the evidence is less than the level asks for, or about other bytes."""
+def section_segments(
+    prepared: Prepared, update: Plan, evidence: Evidence, before: "Sequence[Buffer]"
+) -> tuple[bytes, ...]:
+    """What follows the update. `before` is what stands between its head and the section.
+
+    Raises ItemRejected where the evidence is less than the level asks for, or about other bytes.
+    """
     section, around = section_parts(prepared, update, evidence)
     if hashlib.sha256(evidence.signature).digest() not in evidence.time_stamps[0]:
         raise ItemRejected("the time stamp is about another signature than the one that is written here")
@@ -202,9 +223,33 @@ def section_segments(prepared: Prepared, update: Plan, evidence: Evidence, regio
     if not evidence.archive_time_stamps:
         raise ItemRejected("the archive time stamp is missing")
     token = evidence.archive_time_stamps[0]
-    if long_term.stamped_digest(section, region, update.tail, *around) not in token:
+    if long_term.stamped_digest(section, *before, *around) not in token:
         raise ItemRejected("the archive time stamp is about another document than the one that is written here")
     return around[0], padded(token, 2 * prepared.time_stamp_bytes + 2, "archive time stamp"), around[1]
+
+
+class PadesVisible(Pades):
+    """The format of what is stored of a visible signature. Requests come to `Pades`."""
+
+    name = VISIBLE_NAME
+    signs = frozenset()
+
+
+def tail_of(prepared: Prepared, update: Plan) -> "list[Buffer]":
+    """The tail in parts. Raises ItemRejected where what it shares with other documents was not read."""
+    if len(update.gaps) != len(prepared.shared):
+        raise ItemRejected("the document was read without what it shares with others")
+    return whole_tail(update.tail, update.gaps, prepared.shared)
+
+
+def whole_tail(tail: bytes, offsets: Sequence[int], shared: Sequence[bytes]) -> "list[Buffer]":
+    """The tail in parts, with the shared contents between them."""
+    parts: list[Buffer] = []
+    view, at = memoryview(tail), 0
+    for offset, content in zip(offsets, shared, strict=True):
+        parts += (view[at:offset], content)
+        at = offset
+    return [*parts, view[at:]] if parts else [tail]
 
 
 def plan(
@@ -214,15 +259,17 @@ def plan(
     pdf_time: str,
     time_stamp_bytes: int,
     memory: Memory,
-) -> "planner.PlannedUpdate | Refusal":
-    """The incremental update that holds the signature field, or why this PDF cannot have one.
+    drawing: visible.Drawing,
+) -> "tuple[planner.PlannedUpdate, tuple[bytes, ...]] | Refusal":
+    """The incremental update that holds the signature field, with what it shares with others, or why this PDF can have none.
 
     The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
     """
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
 
-    def within(memory_bytes: int) -> "planner.PlannedUpdate | planner.PlanRefusal":
-        return planner.plan(
+    def within(memory_bytes: int) -> "visible.Drawn | Refusal":
+        invisible = partial(
+            planner.plan,
             content,
             contents_bytes=template.contents_bytes + room_bytes,
             reason=wanted.reason,
@@ -232,15 +279,21 @@ def plan(
             time_stamp=wanted.level >= Level.LTA,
             max_memory_bytes=memory_bytes,
         )
+        if wanted.visible:
+            return drawing.plan(content, wanted, invisible)
+        return invisible(), ()
 
     size = len(memoryview(content))
-    update = within(PLANNING_BYTES + size // PLANNING_PART)
-    if isinstance(update, planner.PlanRefusal) and update.code == "limit_memory":
+    found = within(PLANNING_BYTES + size // PLANNING_PART)
+    if not isinstance(found, Refusal) and isinstance(found[0], planner.PlanRefusal) and found[0].code == "limit_memory":
         # The answer is a copy of what the plan holds, so both are there for a moment.
         with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
-            update = within(max(1, granted - planner.update_bound(size)))
+            found = within(max(1, granted - planner.update_bound(size)))
+    if isinstance(found, Refusal):
+        return found
+    update, shared = found
     if isinstance(update, planner.PlanRefusal):
         # All other refusals follow from the document alone.
         ours = update.code == "no_memory"
         return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR if ours else SignError.NOT_SIGNABLE, update.message)
-    return update
+    return update, shared
