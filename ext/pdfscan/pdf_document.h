@@ -5,8 +5,11 @@
  *
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
+ *   pdf_field_update.c writes what changes in a field that exists and is signed
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_xref_write.c   writes the update's xref section and trailer
+ *   pdf_seed_values.c  copies what a field demands of its signature
+ *   pdf_existing_field.c  finds the field that is to be signed
  *   pdf_structure.c    finds the catalog, the first page and the form
  *   pdf_fields.c       walks the fields of the form
  *   pdf_permission.c   reads what existing signatures permit
@@ -16,6 +19,7 @@
  *   pdf_object.c       loads objects and streams by number
  *   pdf_lookup.c       answers where an object is, and what the trailers say
  *   pdf_filter.c       decodes the data of a stream
+ *   pdf_string.c       reads strings
  *   pdf_inflate.c      zlib             pdf_text.c   text strings
  *   pdf_lexer.c        values           pdf_seen.c   sets of numbers
  *   pdf_arena.c        memory
@@ -76,6 +80,7 @@ typedef struct {
     pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
     const pdf_limits *limits;
+    pdf_text field;     /* the full name of the field that is to be signed; utf8 is NULL where it will be a new one */
     pdf_section *sections; /* newest first */
     uint32_t section_count;
     pdf_span trailer; /* of the newest section, or of the rebuilt one */

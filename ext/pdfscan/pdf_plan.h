@@ -1,5 +1,5 @@
-/* Plans the incremental update that adds an invisible signature to a PDF (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN
- * 319 142-1).
+/* Plans the incremental update that adds a signature to a PDF, in a new field that is invisible or in an existing one
+ * (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN 319 142-1).
  *
  * The original is only read, never copied. All offsets in the result are final, so the signed file is
  *     original + head + '<' hex digits '>' + tail
@@ -16,6 +16,11 @@ typedef enum {
     PDF_REFUSE_ENCRYPTED,
     PDF_REFUSE_CERTIFIED,
     PDF_REFUSE_LOCKED,
+    PDF_REFUSE_FIELD_MISSING,
+    PDF_REFUSE_FIELD_SIGNED,
+    PDF_REFUSE_FIELD_TYPE,
+    PDF_REFUSE_FIELD_TWICE,
+    PDF_REFUSE_FIELD_LOCK,
     PDF_REFUSE_AMBIGUOUS,
     PDF_REFUSE_BEYOND_END,
     PDF_REFUSE_BROKEN_XREF,
@@ -65,6 +70,8 @@ typedef struct {
     size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */
     pdf_text reason, location, name;
     pdf_text time; /* a PDF date; becomes /M */
+    pdf_text field; /* the full name of an existing field to sign (12.7.4.2); utf8 is NULL for a new one */
+    const char *digest_method; /* of locks that the field demands, as a name in PDF: "SHA256" */
     pdf_limits limits;
 } pdf_plan_request;
 
@@ -79,6 +86,9 @@ typedef struct {
     bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
     bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
     uint32_t permissions;
+    pdf_buffer seed_values;  /* what the existing field demands of its signature, and /P of its lock or 0; see pdf_seed_values.c */
+    pdf_buffer open_fields;  /* after a refusal of the field: names of signature fields that can be signed, each with a 0 behind it */
+    uint32_t open_count;     /* how many there are; only the first of them are named */
 } pdf_plan;
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan);

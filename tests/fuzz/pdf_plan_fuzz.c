@@ -10,13 +10,16 @@
 #include "pdfscan/pdf_plan.h"
 
 static pdf_refusal plan_once(const uint8_t *data, size_t size, pdf_plan *plan, pdf_arena *arena) {
-    static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z";
+    static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z", FIELD[] = "p.s";
     pdf_plan_request request = {
         .contents_bytes = 4096,
         .reason = {(const uint8_t *)REASON, sizeof REASON - 1},
         .time = {(const uint8_t *)TIME, sizeof TIME - 1},
+        .digest_method = "SHA256",
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
     };
+    /* Half of the inputs are signed in a field that they must have. */
+    if (size % 2) request.field = (pdf_text){(const uint8_t *)FIELD, sizeof FIELD - 1};
     return pdf_plan_update(data, size, &request, arena, plan);
 }
 
@@ -29,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(copy, data, size);
     pdf_refusal refusal = plan_once(copy, size, &plan, &arena);
     if (!refusal && plan.byte_range[1] != size + plan.head.length) abort();
+    if (!refusal && plan.head.length + plan.tail.length > pdf_update_bound(size) + 256) abort();
     if (refusal && !*pdf_refusal_message(refusal)) abort();
     pdf_arena_free(&arena);
     free(copy);
@@ -55,7 +59,7 @@ static uint64_t draw(uint64_t below) {
 
 static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999", "-1",   "4294967295", "obj",       "endobj",   "<<", ">>",    "[",        "]",
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
-                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%"};
+                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "/T(s)", "/FT/Sig", "/Lock 8 0 R", "/SV 11 0 R", "0000000000 65535 f", "%"};
 
 static size_t mutate(uint8_t *data, size_t size, size_t room, const sample *other) {
     for (uint64_t n = 1 + draw(6); n--;) {

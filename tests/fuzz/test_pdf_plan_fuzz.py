@@ -9,7 +9,19 @@ from harness.validators.samples import document, hybrid, text_field, with_stream
 
 ROOT = Path(__file__).parents[2]
 FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})
-SOURCES = [with_table(FORM), with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]), hybrid(FORM, [7, 8])]
+SIGNATURE_FIELD = (
+    b"<</Type/Annot/Subtype/Widget/FT/Sig/T<FEFF0073>/Rect[1 2.5 3 4]/Lock<</Action/Include/Fields[(x)]/P 2>>"
+    b"/SV<</Ff 1/Filter/X>>>>"
+)
+FIELDS = FORM | {8: b"<</Fields[7 0 R 10 0 R]>>", 10: b"<</T(p)/Kids[11 0 R]>>", 11: SIGNATURE_FIELD}
+# The driver asks for the field "p.s" in inputs of an odd length.
+SOURCES = [
+    with_table(FIELDS),
+    with_stream(FIELDS, compressed=[7, 8, 10, 11]),
+    with_table(FORM),
+    with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]),
+    hybrid(FORM, [7, 8]),
+]
 
 
 def test_mutated_documents_under_sanitizers(tmp_path: Path) -> None:

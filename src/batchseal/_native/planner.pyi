@@ -22,6 +22,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
+        seed_values: bytes,
     ) -> None: ...
     @property
     def head(self) -> bytes: ...
@@ -37,6 +38,8 @@ class PlannedUpdate:
     def xref_form(self) -> str: ...
     @property
     def rebuilt(self) -> bool: ...
+    @property
+    def seed_values(self) -> bytes: ...
 
 @final
 class PlanRefusal:
@@ -57,6 +60,8 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
+    field: str | None = None,
+    digest_algorithm: str = "sha256",
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
@@ -64,7 +69,7 @@ def plan(
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
-    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none."""
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""

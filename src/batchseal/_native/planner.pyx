@@ -38,6 +38,10 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
         PDF_REFUSE_ENCRYPTED
+        PDF_REFUSE_FIELD_MISSING
+        PDF_REFUSE_FIELD_SIGNED
+        PDF_REFUSE_FIELD_TYPE
+        PDF_REFUSE_FIELD_TWICE
         PDF_REFUSALS
     const char *pdf_refusal_code(pdf_refusal refusal)
     const char *pdf_refusal_message(pdf_refusal refusal)
@@ -57,6 +61,8 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_text location
         pdf_text name
         pdf_text time
+        pdf_text field
+        const char *digest_method
         pdf_limits limits
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
@@ -72,6 +78,9 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         bint rebuilt
         bint is_restricted
         uint32_t permissions
+        pdf_buffer seed_values
+        pdf_buffer open_fields
+        uint32_t open_count
     size_t pdf_memory_bound(size_t n)
     size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
@@ -95,6 +104,8 @@ cdef class PlannedUpdate:
     `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four
     numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
     of the original was unusable; the update then lists all objects and has no /Prev.
+    `seed_values` is what an existing field demands of its signature (/SV), and /P of its lock
+    or 0, in the form that ext/pdfscan/pdf_seed_values.c describes; empty where it demands nothing.
     """
 
     head: bytes
@@ -104,6 +115,7 @@ cdef class PlannedUpdate:
     field_name: str
     xref_form: str
     rebuilt: bool
+    seed_values: bytes
 
 
 @cython.final
@@ -145,15 +157,27 @@ cdef PlanRefusal _encrypted(const pdf_plan *plan):
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
 
 
-cdef PlannedUpdate _planned(const pdf_plan *plan):
+cdef PlanRefusal _field_refused(pdf_refusal refusal, const pdf_plan *plan):
+    """Tells which fields the caller could have named."""
+    refused = _refused(refusal)
+    if not plan.open_count:
+        return PlanRefusal(refused.code, f"{refused.message}; it has no signature field that can be signed")
+    names = [name.decode("utf-8", "replace") for name in _bytes(&plan.open_fields).removesuffix(b"\0").split(b"\0")]
+    more = f" and {plan.open_count - len(names)} more" if plan.open_count > len(names) else ""
+    told = ", ".join([repr(name) for name in names])
+    return PlanRefusal(refused.code, f"{refused.message}; its signature fields that can be signed: {told}{more}")
+
+
+cdef PlannedUpdate _planned(const pdf_plan *plan, field):
     return PlannedUpdate(
         _bytes(&plan.head),
         plan.reserved_bytes,
         _bytes(&plan.tail),
         tuple([plan.byte_range[i] for i in range(4)]),
-        f"Signature{plan.field_number}",
+        f"Signature{plan.field_number}" if field is None else field,
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
+        _bytes(&plan.seed_values),
     )
 
 
@@ -165,6 +189,8 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
+    str field=None,
+    str digest_algorithm="sha256",
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -172,11 +198,15 @@ def plan(
     uint32_t max_depth=64,
     uint32_t max_xref_sections=1024,
 ):
-    """Plans the update that adds an invisible PAdES signature, or tells why there can be none.
+    """Plans the update that adds a PAdES signature, or tells why there can be none.
 
     `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
     for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+
+    `field` is the full name of a signature field that the document has and that is not
+    signed (12.7.4.2). Without it the signature gets a new field, which is invisible.
+    `digest_algorithm` is that of the signature; the lock of an existing field names it.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
@@ -188,6 +218,7 @@ def plan(
     cdef Py_buffer view
     cdef bytes reason_utf8 = _utf8(reason), location_utf8 = _utf8(location)
     cdef bytes name_utf8 = _utf8(signer_name), time_utf8 = _utf8(signing_time)
+    cdef bytes field_utf8 = _utf8(field), digest_method = digest_algorithm.upper().encode("ascii")
     memset(&request, 0, sizeof(request))
     memset(&arena, 0, sizeof(arena))
     request.contents_bytes = contents_bytes
@@ -195,6 +226,8 @@ def plan(
     _set_text(&request.location, location_utf8)
     _set_text(&request.name, name_utf8)
     _set_text(&request.time, time_utf8)
+    _set_text(&request.field, field_utf8)
+    request.digest_method = digest_method
     request.limits.file_bytes = max_file_bytes
     request.limits.inflate_bytes = max_inflated_bytes
     request.limits.memory_bytes = max_memory_bytes
@@ -207,7 +240,9 @@ def plan(
             refusal = pdf_plan_update(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
-            return _planned(&result)
+            return _planned(&result, field)
+        if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
+            return _field_refused(refusal, &result)
         return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
