@@ -6,11 +6,15 @@
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
  *   pdf_field_update.c writes what changes in a field that exists and is signed
+ *   pdf_appearance.c   places and writes the appearance of a visible signature
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_xref_write.c   writes the update's xref section and trailer
+ *   pdf_writer.c       writes the parts of which every object consists
  *   pdf_seed_values.c  copies what a field demands of its signature
  *   pdf_existing_field.c  finds the field that is to be signed
- *   pdf_structure.c    finds the catalog, the first page and the form
+ *   pdf_structure.c    finds the catalog, the page and the form
+ *   pdf_rules.c        finds what PDF/A demands of an appearance
+ *   pdf_pages.c        walks the tree of pages
  *   pdf_fields.c       walks the fields of the form
  *   pdf_permission.c   reads what existing signatures permit
  *   pdf_field_names.c  collects field names that are taken

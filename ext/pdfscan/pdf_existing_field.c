@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_pages.h"
 #include "pdfscan/pdf_seen.h"
 #include "pdfscan/pdf_string.h"
 
@@ -135,39 +136,55 @@ static pdf_refusal walk(search *s, pdf_span fields) {
     return refusal ? refusal : s->levels.failed ? PDF_REFUSE_MEMORY : PDF_OK;
 }
 
-/* Reads a number of a rectangle in thousandths, without an exponent (7.3.3). What is no number is 0. */
-static int64_t thousandths(pdf_span value) {
-    int64_t whole = 0, unit = 1000;
-    bool is_negative = value.at < value.end && *value.at == '-', has_point = false;
-    if (pdf_kind_of(value) != PDF_NUMBER) return 0;
-    for (const uint8_t *at = value.at + (is_negative || *value.at == '+'); at < value.end && unit; at++) {
-        if (*at == '.' && !has_point) {
-            has_point = true;
-        } else if (!pdf_is_digit(*at)) {
-            break;
-        } else if (has_point) {
-            whole += (unit /= 10) * (*at - '0');
-        } else if (whole < INT64_MAX / 100) {
-            whole = whole * 10 + (*at - '0') * (int64_t)1000;
-        }
+/* How the page of the widget turns it, and the length of its unit. A widget that does not name its page may say itself how it
+ * is turned (12.5.6.19). */
+static pdf_refusal read_turn(pdf_document *doc, pdf_existing_field *found, double *unit) {
+    enum { MAX_PAGE_LEVELS = 64 };
+    static const char *const KEYS_OF_PAGE[] = {"Rotate", "Parent"};
+    pdf_object node, entry, look;
+    pdf_span entries[2];
+    int64_t turned = 0;
+    pdf_refusal refusal = pdf_get_resolved(doc, found->widget.value, "P", &node);
+    if (refusal) return refusal;
+    if (pdf_kind_of(node.value) != PDF_DICT) {
+        if ((refusal = pdf_get_resolved(doc, found->widget.value, "MK", &look))) return refusal;
+        if ((refusal = pdf_get_resolved(doc, look.value, "R", &entry))) return refusal;
+        pdf_to_integer(entry.value, &turned);
+    } else {
+        if ((refusal = pdf_get_resolved(doc, node.value, "UserUnit", &entry))) return refusal;
+        if (!pdf_to_real(entry.value, unit) || *unit <= 0) *unit = 1;
     }
-    return is_negative ? -whole : whole;
+    for (unsigned n = 0; n < MAX_PAGE_LEVELS && pdf_kind_of(node.value) == PDF_DICT; n++) {
+        if (!pdf_get_entries(doc, node.value, KEYS_OF_PAGE, entries, 2, NULL)) return PDF_REFUSE_OBJECTS;
+        if ((refusal = pdf_resolve(doc, entries[0], &entry))) return refusal;
+        if (pdf_to_integer(entry.value, &turned)) break;
+        if ((refusal = pdf_resolve(doc, entries[1], &node))) return refusal;
+    }
+    found->rotation = turned % 90 ? 0 : (unsigned)((turned % 360 + 360) % 360);
+    return PDF_OK;
 }
 
 /* 12.7.5.5: a signature field whose rectangle has no area is invisible. */
 static pdf_refusal read_rectangle(pdf_document *doc, pdf_existing_field *found) {
     pdf_object rectangle, number;
     pdf_span each;
-    int64_t corners[4];
+    double corners[4], unit = 1;
     unsigned n = 0;
     pdf_refusal refusal = pdf_get_resolved(doc, found->widget.value, "Rect", &rectangle);
     if (refusal || pdf_kind_of(rectangle.value) != PDF_ARRAY) return refusal;
     pdf_members members = pdf_open(rectangle.value);
     for (; n < 4 && pdf_next(&members, &each); n++) {
         if ((refusal = pdf_resolve(doc, each, &number))) return refusal;
-        corners[n] = thousandths(number.value);
+        if (!pdf_to_real(number.value, &corners[n])) return PDF_OK;
     }
-    found->is_visible = n == 4 && corners[0] != corners[2] && corners[1] != corners[3];
+    if (n < 4 || (refusal = read_turn(doc, found, &unit))) return refusal;
+    double width = (corners[2] - corners[0]) * unit, height = (corners[3] - corners[1]) * unit;
+    bool is_turned = found->rotation % 180 != 0;
+    if (width < 0) width = -width;
+    if (height < 0) height = -height;
+    found->width = is_turned ? height : width;
+    found->height = is_turned ? width : height;
+    found->is_visible = width > 0 && height > 0;
     return PDF_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_appearance.h"
 #include "pdfscan/pdf_existing_field.h"
 #include "pdfscan/pdf_structure.h"
 #include "pdfscan/pdf_text.h"
@@ -59,6 +60,10 @@ static const struct {
     [PDF_REFUSE_UPDATE] = {"limit_update", "what must be added to sign the PDF is larger than the limit allows"},
     [PDF_REFUSE_MEMORY_LIMIT] = {"limit_memory", "planning the signature takes more memory than the limit allows"},
     [PDF_REFUSE_MEMORY] = {"no_memory", "there was not enough memory to plan the signature"},
+    [PDF_REFUSE_NO_SUCH_PAGE] = {"no_such_page", "the PDF does not have the page on which the visible signature is to stand"},
+    [PDF_REFUSE_OUTSIDE_PAGE] = {"outside_page", "the area of the visible signature does not lie on the page as a whole"},
+    [PDF_REFUSE_OTHER_RULES] = {"other_rules", "the PDF demands an appearance of another kind"},
+    [PDF_REFUSE_OTHER_AREA] = {"other_area", "the field demands an appearance of another size"},
 };
 
 const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
@@ -71,19 +76,30 @@ static bool repairable(pdf_refusal refusal) {
 }
 
 /* Finds the parts of the document, and the field that is to be signed if the caller names one. */
-static pdf_refusal read_parts(pdf_document *doc, pdf_structure *structure, pdf_plan *plan) {
-    pdf_refusal refusal = pdf_read_structure(doc, structure);
+static pdf_refusal read_parts(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+    pdf_refusal refusal = pdf_read_structure(doc, appearance, structure);
     return refusal || !doc->field.utf8 ? refusal : pdf_find_field(doc, structure, plan);
 }
 
-static pdf_refusal read_document(pdf_document *doc, pdf_structure *structure, pdf_plan *plan) {
+static pdf_refusal read_document(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
     pdf_refusal refusal = pdf_read_xref(doc);
-    if (!refusal) refusal = read_parts(doc, structure, plan);
+    if (!refusal) refusal = read_parts(doc, appearance, structure, plan);
     if (!repairable(refusal)) return refusal;
     pdf_refusal again = pdf_rebuild_xref(doc);
-    if (!again) again = read_parts(doc, structure, plan);
+    if (!again) again = read_parts(doc, appearance, structure, plan);
     if (!again && structure->has_signatures) again = PDF_REFUSE_REPAIR_WOULD_BREAK_SIGNATURES;
     return repairable(again) ? refusal : again;
+}
+
+/* The bytes of an appearance that a plan holds. */
+static size_t appearance_bytes(const pdf_appearance *appearance) {
+    size_t total = 0;
+    for (unsigned i = 0; i < appearance->count; i++) {
+        const pdf_drawn_object *object = &appearance->objects[i];
+        total += (size_t)(object->entries.end - object->entries.at);
+        if (object->has_stream && !object->is_shared) total += (size_t)(object->stream.end - object->stream.at);
+    }
+    return total;
 }
 
 /* Limits that do not depend on the content. */
@@ -91,18 +107,35 @@ static bool is_too_large(size_t bytes, const pdf_plan_request *request) {
     const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time, &request->field};
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i]->bytes > MAX_TEXT_BYTES) return true;
+    if (request->appearance && (request->appearance->count > PDF_MOST_DRAWN || appearance_bytes(request->appearance) > PDF_MOST_DRAWN_BYTES)) return true;
     return bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES || request->contents_bytes > MAX_CONTENTS_BYTES;
 }
 
 static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *request) {
     const pdf_limits *limits = doc->limits;
     size_t text_bytes = request->reason.bytes + request->location.bytes + request->name.bytes + request->time.bytes;
+    if (request->appearance) text_bytes += appearance_bytes(request->appearance);
     size_t memory = pdf_memory_bound(bytes);
     doc->arena->limit = limits->memory_bytes && limits->memory_bytes < memory ? limits->memory_bytes : memory;
     doc->inflate_limit = in_proportion(bytes, INFLATE_FACTOR, INFLATE_BASE, limits->inflate_bytes > INFLATE_BASE ? limits->inflate_bytes : INFLATE_BASE);
     if (doc->inflate_limit > limits->inflate_bytes) doc->inflate_limit = limits->inflate_bytes;
     doc->update_limit = pdf_update_bound(bytes) + TEXT_FACTOR * text_bytes;
     doc->work_limit = in_proportion(bytes, WORK_FACTOR, WORK_BASE, SIZE_MAX / 2);
+}
+
+/* Finds the place of a visible signature, and whether its appearance keeps the document's rules. */
+static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+    const pdf_existing_field *existing = &structure->existing;
+    bool has_field = existing->field.num != 0;
+    structure->draws = !has_field || (existing->is_visible && !(appearance->yields && existing->has_appearance));
+    if (!structure->draws) return PDF_OK;
+    pdf_refusal refusal = has_field ? pdf_place_in_field(appearance, existing, &structure->place) : pdf_place_area(appearance, &structure->view, &structure->place);
+    plan->area_width = existing->width;
+    plan->area_height = existing->height;
+    plan->page_width = structure->place.page_width;
+    plan->page_height = structure->place.page_height;
+    plan->rules = structure->rules;
+    return !refusal && structure->rules != appearance->rules ? PDF_REFUSE_OTHER_RULES : refusal;
 }
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
@@ -114,11 +147,13 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits, .field = request->field};
     pdf_structure structure = {0};
     set_limits(&doc, bytes, request);
-    pdf_refusal refusal = read_document(&doc, &structure, plan);
+    pdf_refusal refusal = read_document(&doc, request->appearance, &structure, plan);
     plan->is_restricted = structure.is_restricted;
     plan->permissions = structure.permissions;
+    plan->pages = structure.pages;
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
+    if (!refusal && request->appearance) refusal = place_appearance(request->appearance, &structure, plan);
     if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);
     return refusal == PDF_REFUSE_MEMORY && arena->exceeded ? PDF_REFUSE_MEMORY_LIMIT : refusal;
 }

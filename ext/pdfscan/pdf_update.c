@@ -3,11 +3,12 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_appearance.h"
 #include "pdfscan/pdf_edit.h"
 #include "pdfscan/pdf_field_update.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 };
+enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 + PDF_MOST_DRAWN };
 
 static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
     if (!text.utf8) return;
@@ -37,20 +38,24 @@ static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *r
     pdf_end_object(w);
 }
 
-/* The appearance of the widget, an empty form (8.10). Nothing is shown, but PDF/A-1 (ISO 19005-1 6.9) demands it. */
-static void put_appearance(pdf_writer *w, uint32_t num) {
+/* The appearance of an invisible widget, an empty form (8.10). Nothing is shown, but PDF/A-1 (ISO 19005-1 6.9) demands it. */
+static uint32_t put_empty_appearance(pdf_writer *w) {
+    uint32_t num = (uint32_t)w->next_number++;
     pdf_begin_object(w, num, 0);
     pdf_put_stream(w, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]", "", 0);
     pdf_end_object(w);
+    return num;
 }
 
-/* The field and its only widget in one dictionary (12.7.4.1). The rectangle is empty, so it is invisible. The flags
+/* The field and its only widget in one dictionary (12.7.4.1). The rectangle of an invisible signature is empty. The flags
  * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t appearance, uint32_t field_number) {
     pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
     pdf_put_number(w->out, field_number, 1);
-    pdf_puts(w->out, ")/F 132/Rect[0 0 0 0]/AP<</N ");
+    pdf_puts(w->out, ")/F 132/Rect");
+    pdf_put_box(w->out, w->structure->place.rectangle);
+    pdf_puts(w->out, "/AP<</N ");
     pdf_put_ref(w->out, appearance, 0);
     pdf_puts(w->out, ">>/P ");
     pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);
@@ -198,15 +203,14 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     plan->form = newest->is_stream ? PDF_XREF_STREAM : newest->hidden ? PDF_XREF_HYBRID : PDF_XREF_TABLE;
     plan->rebuilt = doc->rebuilt;
     if (doc->size > PDF_MAX_OBJECT_NUMBER - MOST_NEW_OBJECTS) return PDF_REFUSE_OBJECTS;
-    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .out_offset = length, .next_number = doc->size};
+    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .plan = plan, .out_offset = length, .next_number = doc->size};
     const pdf_existing_field *existing = &structure->existing;
-    bool is_new = !existing->field.num, needs_appearance = is_new || (existing->widget.num && !existing->has_appearance);
+    bool is_new = !existing->field.num, needs_empty = is_new || (existing->widget.num && !existing->has_appearance);
     uint32_t signature = (uint32_t)w.next_number++, field = is_new ? (uint32_t)w.next_number++ : 0;
-    uint32_t appearance = needs_appearance ? (uint32_t)w.next_number++ : 0;
     size_t range_at;
     if (length && doc->file.end[-1] != '\n' && doc->file.end[-1] != '\r') pdf_puts(&plan->head, "\n");
     put_signature(&w, signature, request, plan, &range_at);
-    if (appearance) put_appearance(&w, appearance);
+    uint32_t appearance = structure->draws ? pdf_put_appearance(&w, request->appearance) : needs_empty ? put_empty_appearance(&w) : 0;
     if (is_new) {
         put_field(&w, field, signature, appearance, plan->field_number);
         put_annotation(&w, field);
@@ -218,7 +222,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     if (refusal) return refusal;
     if (plan->head.length + plan->tail.length > doc->update_limit) return PDF_REFUSE_UPDATE;
     uint64_t gap = length + plan->head.length;
-    uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};
+    uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length + plan->inserted_bytes};
     memcpy(plan->byte_range, range, sizeof range);
     if (range[2] + range[3] > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
     if (!plan->head.failed) patch_byte_range(plan, doc->arena, range_at);

@@ -10,12 +10,13 @@ typedef struct {
     uint64_t offset;
 } pdf_written;
 
-enum { PDF_MAX_WRITTEN = 12 };
+enum { PDF_MAX_WRITTEN = 12 + PDF_MOST_DRAWN };
 
 typedef struct {
     pdf_document *doc;
     const pdf_structure *structure;
     pdf_buffer *out;      /* the head first, then the tail */
+    pdf_plan *plan;
     uint64_t out_offset;  /* offset in the signed file of out's first byte */
     uint64_t next_number; /* the next free object number */
     pdf_written written[PDF_MAX_WRITTEN];
@@ -33,6 +34,9 @@ void pdf_end_object(pdf_writer *writer);
  * last. Everything that is new in an update and is a string or a stream goes through these two. */
 void pdf_put_text_string(pdf_writer *writer, pdf_text text);
 void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, size_t length);
+
+/* The same for a stream of an appearance. Data that is shared is left out, and noted in the plan; the offsets count it. */
+void pdf_put_drawn_stream(pdf_writer *writer, const char *entries, unsigned index, const pdf_drawn_object *object);
 
 /* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
  * trailer. */

@@ -32,7 +32,7 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
-from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
@@ -133,7 +133,13 @@ def signature_defaults(settings: Settings, services: ClientServices, client_serv
     """What the configuration says of the signatures of a client service. The higher of two levels holds."""
     service = services.get(client_service)
     own = service.signature if service is not None else NO_DEFAULTS
-    return replace(own, level=max(own.level, Level[settings.signature_level]))
+    visible = VisibleDefaults(
+        settings.visible_area,
+        settings.visible_template,
+        settings.visible_pixels_per_point,
+        service.visible if service is not None else None,
+    )
+    return replace(own, level=max(own.level, Level[settings.signature_level]), visible=visible)
 
 
 def admission_of(

@@ -327,7 +327,7 @@ def test_a_misspelt_key_beside_the_secret_is_refused(path, key, meant):
 def test_other_keys_of_the_original_are_ignored(path):
     table = {
         "secret": "s",
-        "visibleSignature": {"level": "T"},
+        "logo": {"level": "T"},
         "alias": "a",
         "cron": "0 0/5 * * * ?",
         "clientName": "x",

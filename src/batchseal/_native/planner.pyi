@@ -1,7 +1,13 @@
+from collections.abc import Iterable
 from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
 
+RULE_CALIBRATED: Final[int]
+RULE_OPAQUE: Final[int]
+RULE_CID_SET: Final[int]
+OBJECT_MARK: Final[bytes]
+TEXT_MARK: Final[bytes]
 XREF_FORMS: Final[tuple[str, str, str]]
 RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
@@ -22,6 +28,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
+        inserted: tuple[tuple[int, int], ...],
         seed_values: bytes,
     ) -> None: ...
     @property
@@ -39,7 +46,46 @@ class PlannedUpdate:
     @property
     def rebuilt(self) -> bool: ...
     @property
+    def inserted(self) -> tuple[tuple[int, int], ...]:
+        """Where the shared streams of the appearance belong: an offset in the tail, and the number of the object."""
+    @property
     def seed_values(self) -> bytes: ...
+
+@final
+class Appearance:
+    """The objects of a visible signature's appearance: entries, data of a stream or None, whether the data is shared."""
+
+    def __init__(
+        self, objects: Iterable[tuple[bytes, bytes | None, bool]], *, rules: int, width: float, height: float
+    ) -> None: ...
+    @property
+    def objects(self) -> tuple[tuple[bytes, bytes | None, bool], ...]: ...
+    @property
+    def rules(self) -> int: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def height(self) -> float: ...
+
+@final
+class OtherRules:
+    """The document demands an appearance that keeps these rules."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, rules: int) -> None: ...
+    @property
+    def rules(self) -> int: ...
+
+@final
+class OtherArea:
+    """The field demands an appearance with these sides, in points."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, width: float, height: float) -> None: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def height(self) -> float: ...
 
 @final
 class PlanRefusal:
@@ -62,14 +108,23 @@ def plan(
     signing_time: str,
     field: str | None = None,
     digest_algorithm: str = "sha256",
+    appearance: Appearance | None = None,
+    page: int = 1,
+    x: float = 0,
+    y: float = 0,
+    is_upper_left: bool = False,
+    yields: bool = False,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
-) -> PlannedUpdate | PlanRefusal:
-    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none."""
+) -> PlannedUpdate | OtherRules | OtherArea | PlanRefusal:
+    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none.
+
+    OtherRules, OtherArea: the appearance must be of another kind, or of another size.
+    """
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""

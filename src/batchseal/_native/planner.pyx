@@ -8,7 +8,7 @@ to the callers.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -23,6 +23,11 @@ cdef extern from "pdfscan/pdf_arena.h" nogil:
         uint8_t *bytes
         size_t length
     void pdf_arena_free(pdf_arena *arena)
+
+cdef extern from "pdfscan/pdf_lexer.h" nogil:
+    ctypedef struct pdf_span:
+        const uint8_t *at
+        const uint8_t *end
 
 cdef extern from "pdfscan/pdf_inflate.h" nogil:
     ctypedef enum pdf_inflate_status:
@@ -42,6 +47,10 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         PDF_REFUSE_FIELD_SIGNED
         PDF_REFUSE_FIELD_TYPE
         PDF_REFUSE_FIELD_TWICE
+        PDF_REFUSE_NO_SUCH_PAGE
+        PDF_REFUSE_OUTSIDE_PAGE
+        PDF_REFUSE_OTHER_RULES
+        PDF_REFUSE_OTHER_AREA
         PDF_REFUSALS
     const char *pdf_refusal_code(pdf_refusal refusal)
     const char *pdf_refusal_message(pdf_refusal refusal)
@@ -55,6 +64,32 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t objects
         uint32_t depth
         uint32_t sections
+    enum:
+        PDF_RULE_CALIBRATED
+        PDF_RULE_OPAQUE
+        PDF_RULE_CID_SET
+        PDF_OBJECT_MARK
+        PDF_TEXT_MARK
+        PDF_MOST_DRAWN
+    ctypedef struct pdf_drawn_object:
+        pdf_span entries
+        pdf_span stream
+        bint has_stream
+        bint is_shared
+    ctypedef struct pdf_appearance:
+        const pdf_drawn_object *objects
+        unsigned count
+        unsigned rules
+        uint32_t page
+        double x
+        double y
+        bint is_upper_left
+        double width
+        double height
+        bint yields
+    ctypedef struct pdf_insertion:
+        size_t offset
+        unsigned object
     ctypedef struct pdf_plan_request:
         size_t contents_bytes
         pdf_text reason
@@ -64,6 +99,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_text field
         const char *digest_method
         pdf_limits limits
+        const pdf_appearance *appearance
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
         PDF_XREF_STREAM
@@ -71,6 +107,8 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef struct pdf_plan:
         pdf_buffer head
         pdf_buffer tail
+        pdf_insertion *inserted
+        unsigned inserted_count
         uint64_t byte_range[4]
         uint64_t reserved_bytes
         uint32_t field_number
@@ -81,6 +119,12 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_buffer seed_values
         pdf_buffer open_fields
         uint32_t open_count
+        uint32_t pages
+        double page_width
+        double page_height
+        double area_width
+        double area_height
+        unsigned rules
     size_t pdf_memory_bound(size_t n)
     size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
@@ -88,6 +132,12 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_arena *arena, pdf_plan *plan)
 
 
+# What a document demands of an appearance (bits), and what stands in entries: see Appearance.
+RULE_CALIBRATED = <int> PDF_RULE_CALIBRATED
+RULE_OPAQUE = <int> PDF_RULE_OPAQUE
+RULE_CID_SET = <int> PDF_RULE_CID_SET
+OBJECT_MARK = bytes([<int> PDF_OBJECT_MARK])
+TEXT_MARK = bytes([<int> PDF_TEXT_MARK])
 XREF_FORMS = ("table", "stream", "hybrid")
 # The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
 RESTRICTIONS = (
@@ -106,6 +156,10 @@ cdef class PlannedUpdate:
     of the original was unusable; the update then lists all objects and has no /Prev.
     `seed_values` is what an existing field demands of its signature (/SV), and /P of its lock
     or 0, in the form that ext/pdfscan/pdf_seed_values.c describes; empty where it demands nothing.
+
+    `inserted` has a pair for each shared stream of the appearance, in order: it belongs into
+    the tail in front of the byte with this offset, and is the stream of the object with this
+    number. The ByteRange counts it.
     """
 
     head: bytes
@@ -115,7 +169,56 @@ cdef class PlannedUpdate:
     field_name: str
     xref_form: str
     rebuilt: bool
+    inserted: tuple
     seed_values: bytes
+
+
+@cython.final
+cdef class Appearance:
+    """The objects of a visible signature's appearance, ready to be copied into updates.
+
+    `objects` are triples: the entries of a dictionary; the encoded data of a stream, or None;
+    whether the data is shared, which leaves it out of the plan. The first one is the form. In
+    entries, OBJECT_MARK and the letter 65 + i stand for a reference to object i, and a text
+    string stands between two of TEXT_MARK. `rules` are
+    those that the objects keep. `width` and `height` are the sides of the form's box, in points.
+    """
+
+    cdef pdf_drawn_object objects_in_c[PDF_MOST_DRAWN]
+    cdef readonly tuple objects
+    cdef readonly int rules
+    cdef readonly double width
+    cdef readonly double height
+
+    def __init__(self, objects, *, int rules, double width, double height):
+        self.objects = tuple(objects)
+        self.rules, self.width, self.height = rules, width, height
+        if not 0 < len(self.objects) <= PDF_MOST_DRAWN:
+            raise ValueError("an appearance has from 1 to 12 objects")
+        memset(self.objects_in_c, 0, sizeof(self.objects_in_c))
+        for i, (entries, stream, is_shared) in enumerate(self.objects):
+            _set_span(&self.objects_in_c[i].entries, entries)
+            self.objects_in_c[i].has_stream = stream is not None
+            self.objects_in_c[i].is_shared = is_shared
+            if stream is not None:
+                _set_span(&self.objects_in_c[i].stream, stream)
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class OtherRules:
+    """The document demands an appearance that keeps these rules."""
+
+    rules: int
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class OtherArea:
+    """The field demands an appearance with these sides, in points."""
+
+    width: float
+    height: float
 
 
 @cython.final
@@ -125,6 +228,12 @@ cdef class PlanRefusal:
 
     code: str
     message: str
+
+
+cdef void _set_span(pdf_span *span, bytes content):
+    # The caller keeps the bytes.
+    span.at = <const uint8_t *> PyBytes_AS_STRING(content)
+    span.end = span.at + len(content)
 
 
 cdef bytes _utf8(text):
@@ -168,6 +277,24 @@ cdef PlanRefusal _field_refused(pdf_refusal refusal, const pdf_plan *plan):
     return PlanRefusal(refused.code, f"{refused.message}; its signature fields that can be signed: {told}{more}")
 
 
+cdef _not_planned(pdf_refusal refusal, const pdf_plan *plan, uint32_t page):
+    if refusal == PDF_REFUSE_ENCRYPTED:
+        return _encrypted(plan)
+    if refusal == PDF_REFUSE_OTHER_RULES:
+        return OtherRules(<int> plan.rules)
+    if refusal == PDF_REFUSE_OTHER_AREA:
+        return OtherArea(plan.area_width, plan.area_height)
+    if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
+        return _field_refused(refusal, plan)
+    refused = _refused(refusal)
+    detail = ""
+    if refusal == PDF_REFUSE_NO_SUCH_PAGE:
+        detail = f" (page {page} of {plan.pages})"
+    elif refusal == PDF_REFUSE_OUTSIDE_PAGE:
+        detail = f" (page {page} has {plan.page_width:g} x {plan.page_height:g} points)"
+    return PlanRefusal(refused.code, refused.message + detail) if detail else refused
+
+
 cdef PlannedUpdate _planned(const pdf_plan *plan, field):
     return PlannedUpdate(
         _bytes(&plan.head),
@@ -177,6 +304,7 @@ cdef PlannedUpdate _planned(const pdf_plan *plan, field):
         f"Signature{plan.field_number}" if field is None else field,
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
+        tuple([(plan.inserted[i].offset, plan.inserted[i].object) for i in range(plan.inserted_count)]),
         _bytes(&plan.seed_values),
     )
 
@@ -191,6 +319,12 @@ def plan(
     str signing_time,
     str field=None,
     str digest_algorithm="sha256",
+    Appearance appearance=None,
+    uint32_t page=1,
+    double x=0,
+    double y=0,
+    bint is_upper_left=False,
+    bint yields=False,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -207,11 +341,18 @@ def plan(
     `field` is the full name of a signature field that the document has and that is not
     signed (12.7.4.2). Without it the signature gets a new field, which is invisible.
     `digest_algorithm` is that of the signature; the lock of an existing field names it.
+    With an `appearance` the signature is visible: on this `page`, from 1, and with its lower left
+    corner at x and y, in points of 1/72 inch from that of the page as it is shown. With
+    `is_upper_left` they are the area's upper left corner instead, in the user space of the page.
+    In an existing field only its size counts: where the field has another one, the answer is
+    OtherArea. With `yields` a field that has an appearance keeps it.
+    If the document demands an appearance of another kind, the answer is OtherRules.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
     """
     cdef pdf_plan_request request
+    cdef pdf_appearance seen
     cdef pdf_plan result
     cdef pdf_arena arena
     cdef pdf_refusal refusal
@@ -234,6 +375,13 @@ def plan(
     request.limits.objects = max_objects
     request.limits.depth = max_depth
     request.limits.sections = max_xref_sections
+    if appearance is not None:
+        memset(&seen, 0, sizeof(seen))
+        seen.objects = appearance.objects_in_c
+        seen.count, seen.rules = len(appearance.objects), appearance.rules
+        seen.page, seen.x, seen.y, seen.is_upper_left = page, x, y, is_upper_left
+        seen.width, seen.height, seen.yields = appearance.width, appearance.height, yields
+        request.appearance = &seen
     PyObject_GetBuffer(original, &view, PyBUF_SIMPLE)
     try:
         with nogil:
@@ -241,16 +389,17 @@ def plan(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
             return _planned(&result, field)
-        if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
-            return _field_refused(refusal, &result)
-        return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
+        return _not_planned(refusal, &result, page)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
 
 
 def update_bound(size_t original_bytes):
-    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts.
+
+    These and the appearance, as far as it is not shared, add four times their bytes at most.
+    """
     return pdf_update_bound(original_bytes)
 
 

@@ -104,6 +104,7 @@ class Reception:
         self._digests: dict[int, bytes] = {}
         self._to_sign: list[ToSign] = []
         self._asked: list[tuple[int, Description]] = []
+        self._frames = records.PreparedFrames()
         # Documents of a multipart body that come before their description: ordinal to the bytes of the content.
         self._undescribed: dict[int, int] = {}
 
@@ -189,7 +190,7 @@ class Reception:
         # Making the place takes the file system about as long as preparing a document takes, so it is needed only now.
         self._begun.result()
         self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
-        self.upload.append(map(records.prepared_frame, prepared))
+        self.upload.append(self._frames.frames(prepared))
 
     def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:
         """By ordinal, for the documents of which the description is known."""

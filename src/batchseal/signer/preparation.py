@@ -171,16 +171,16 @@ class Preparation:
         """Blocking. None where no document could be prepared."""
         upload.begin()
         upload.append([records.credential_frame(credential)])
-        worth_keeping = not rows
+        worth_keeping, frames, signing_time = not rows, records.PreparedFrames(), datetime.now(UTC)
         for batch in batches(rows):
             originals = self._originals(reader, batch, asked, plan)
-            results = self._formats.prepare(originals, credential, datetime.now(UTC), time_stamp_bytes)
+            results = self._formats.prepare(originals, credential, signing_time, time_stamp_bytes)
             prepared = [result for result in results if isinstance(result, Prepared)]
             for (ordinal, _, _), result in zip(originals, results, strict=True):
                 if isinstance(result, Refusal):
                     plan.ended.append(DocumentOutcome(ordinal, refusal=result))
             plan.to_sign += map(to_sign, prepared)
-            upload.append(map(records.prepared_frame, prepared))
+            upload.append(frames.frames(prepared))
             worth_keeping = worth_keeping or bool(prepared)
         record = upload.commit(durable=True) if worth_keeping else None
         crash_site("further-payload-committed")

@@ -1,11 +1,13 @@
 """The format PAdES, levels B and T (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
 
-The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update.
+The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. Streams of a
+visible signature's appearance, which many documents have in common, are put into the tail at last.
 """
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +28,7 @@ from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
+from batchseal.formats.pades import visible
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 NAME = "pades"
+# Earlier releases know no tail with gaps. They find this name unknown, and leave such documents to later ones.
+VISIBLE_NAME = "pades-visible"
 # The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
 ATTRIBUTE_BYTES = 64
 # Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
@@ -41,11 +46,15 @@ PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`."""
+    """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`.
+
+    The shared content n of a visible signature belongs into the tail in front of the byte `gaps[n]`.
+    """
 
     head: bytes
     tail: bytes
     reserved_bytes: int
+    gaps: tuple[int, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -59,12 +68,9 @@ class Pades:
     signs = frozenset({(SignatureType.PADES, ContentType.PDF)})
 
     def offers(self, wanted: Description) -> Refusal | None:
-        cause = None
-        if wanted.visible:
-            cause = "visible signatures are not offered yet"
-        elif wanted.level > Level.T:
-            cause = f"PAdES B-{wanted.level.name} is not offered yet"
-        return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
+        if wanted.level > Level.T:
+            return Refusal(SignError.CONFIGURATION_SIGN_ERROR, f"PAdES B-{wanted.level.name} is not offered yet")
+        return visible.offers(wanted) if wanted.visible else None
 
     def prepare(
         self,
@@ -76,9 +82,16 @@ class Pades:
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        updates = [
-            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory) for _, wanted, content in originals
-        ]
+        drawing = visible.Drawing(credential, signing_time)
+        updates, shared = list[planner.PlannedUpdate | Refusal](), list[tuple[bytes, ...]]()
+        for _, wanted, content in originals:
+            update = plan(
+                content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing, credential.digest_algorithm
+            )
+            updates.append(update)
+            # What the next document demands of its appearance may be something else.
+            is_drawn = isinstance(update, planner.PlannedUpdate) and update.inserted
+            shared.append(drawing.shared(wanted, update) if is_drawn else ())  # type: ignore[arg-type]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
         digests = dict(
             zip(
@@ -86,7 +99,10 @@ class Pades:
                 # The ByteRanges: everything but the reserved region.
                 document_digests(
                     credential.digest_algorithm,
-                    [(originals[at][2], update.head, update.tail) for at, update in planned],
+                    [
+                        (originals[at][2], update.head, *whole_tail(update.tail, gaps(update), shared[at]))
+                        for at, update in planned
+                    ],
                 ),
                 strict=True,
             )
@@ -96,17 +112,19 @@ class Pades:
             if isinstance(update, Refusal):
                 results.append(update)
                 continue
+            shared_bytes = sum(map(len, shared[at]))
             results.append(
                 Prepared(
                     ordinal=ordinal,
-                    format=NAME,
+                    format=VISIBLE_NAME if wanted.visible else NAME,
                     digest=template.attributes_digest(digests[at]),
                     document_digest=digests[at],
                     fingerprint=credential.fingerprint,
                     level=wanted.level,
-                    additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
-                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes)),
+                    additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail) + shared_bytes,
+                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, gaps(update))),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
+                    shared=shared[at],
                 )
             )
         return results
@@ -132,8 +150,31 @@ class Pades:
         if len(contents) > room:  # ISO 32000-2 12.8.1
             raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
         region = b"<" + contents.ljust(room, b"0") + b">"
-        segments = (original, update.head, region, update.tail)
+        if len(update.gaps) != len(prepared.shared):
+            raise ItemRejected("the document was read without what it shares with others")
+        segments = (original, update.head, region, *whole_tail(update.tail, update.gaps, prepared.shared))
         return SignedDocument(prepared.ordinal, segments, bytes_in(original) + prepared.additional_bytes)
+
+
+class PadesVisible(Pades):
+    """The format of what is stored of a visible signature. Requests come to `Pades`."""
+
+    name = VISIBLE_NAME
+    signs = frozenset()
+
+
+def gaps(update: "planner.PlannedUpdate") -> tuple[int, ...]:
+    return tuple(offset for offset, _ in update.inserted)
+
+
+def whole_tail(tail: bytes, offsets: Sequence[int], shared: Sequence[bytes]) -> "list[Buffer]":
+    """The tail in parts, with the shared contents between them."""
+    parts: list[Buffer] = []
+    view, at = memoryview(tail), 0
+    for offset, content in zip(offsets, shared, strict=True):
+        parts += (view[at:offset], content)
+        at = offset
+    return [*parts, view[at:]] if parts else [tail]
 
 
 def plan(
@@ -143,6 +184,8 @@ def plan(
     pdf_time: str,
     time_stamp_bytes: int,
     memory: Memory,
+    drawing: visible.Drawing,
+    digest_algorithm: str,
 ) -> "planner.PlannedUpdate | Refusal":
     """The incremental update that holds the signature field, or why this PDF cannot have one.
 
@@ -150,15 +193,18 @@ def plan(
     """
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
 
-    def within(memory_bytes: int) -> "planner.PlannedUpdate | planner.PlanRefusal":
-        return planner.plan(
+    def within(memory_bytes: int) -> "visible.Planned | Refusal":
+        invisible = partial(
+            planner.plan,
             content,
             contents_bytes=template.contents_bytes + room_bytes,
             reason=wanted.reason,
             location=wanted.location,
             signing_time=pdf_time,
+            digest_algorithm=digest_algorithm,
             max_memory_bytes=memory_bytes,
         )
+        return drawing.plan(content, wanted, invisible) if wanted.visible else invisible()
 
     size = len(memoryview(content))
     update = within(PLANNING_BYTES + size // PLANNING_PART)
@@ -166,6 +212,8 @@ def plan(
         # The answer is a copy of what the plan holds, so both are there for a moment.
         with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
             update = within(max(1, granted - planner.update_bound(size)))
+    if isinstance(update, (planner.OtherRules, planner.OtherArea)):  # the same document demanded other rules a moment ago
+        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, "the PDF's demands on what is drawn are not clear")
     if isinstance(update, planner.PlanRefusal):
         # All other refusals follow from the document alone.
         ours = update.code == "no_memory"
