@@ -80,6 +80,8 @@ TOOLS = {
         program("javac", "default-jdk-headless"),
         program("pdfsig", "poppler-utils"),
         program("pdfinfo", "poppler-utils"),
+        program("pdftoppm", "poppler-utils"),
+        program("pdftotext", "poppler-utils"),
         program("certutil", "libnss3-tools"),
         program("vfychain", "libnss3-tools"),
         program("xmlsec1", "xmlsec1"),

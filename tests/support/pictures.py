@@ -23,3 +23,10 @@ def picture_bytes(
 def picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), **more: Any) -> str:
     """The same in base64."""
     return base64.b64encode(picture_bytes(kind, mode, size, **more)).decode()
+
+
+def picture_of(image: Image.Image, kind: str) -> bytes:
+    """The image as a PNG, or without its transparency as a JPEG."""
+    out = io.BytesIO()
+    image.convert("RGBA" if kind == "PNG" else "RGB").save(out, kind)
+    return out.getvalue()

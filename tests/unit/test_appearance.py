@@ -88,7 +88,7 @@ def test_a_font_has_the_names_of_its_twins(asked: str, found: str, known: bool) 
 
 def test_lines_are_broken_where_the_text_says_and_between_words() -> None:
     found = lay_out(look(), clean("Digitally signed by\nTest signer of a house with a long name", SANS), SANS)
-    assert [line.text for line in found.lines][0] == "Digitally signed by"
+    assert found.lines[0].text == "Digitally signed by"
     assert " ".join(line.text for line in found.lines[1:]) == "Test signer of a house with a long name"
     for line in found.lines:
         assert SANS.width(line.text) * found.font_size / 1000 + line.x <= 155
@@ -149,8 +149,9 @@ def test_what_can_be_composed_is_and_what_is_not_seen_is_left_out() -> None:
 def samples(encoded: image.EncodedImage) -> Image.Image:
     """The image as a PDF reader has it: a PNG is put around its rows again."""
     width, height, depth = (
-        int(re.search(rb"/%s (\d+)" % key, encoded.entries)[1]) for key in (b"Width", b"Height", b"BitsPerComponent")
-    )  # type: ignore[index]
+        int(re.search(rb"/%s (\d+)" % key, encoded.entries)[1])  # type: ignore[index]
+        for key in (b"Width", b"Height", b"BitsPerComponent")
+    )
     kind = 3 if encoded.palette else 0 if encoded.is_gray else 2
 
     def chunk(name: bytes, data: bytes) -> bytes:

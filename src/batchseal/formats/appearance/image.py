@@ -1,8 +1,8 @@
 """Encodes the picture of a visible signature as image XObjects (ISO 32000-2 8.9.5).
 
-A JPEG is taken as it is, unless its colours are CMYK. A PNG becomes rows with the filters of PNG, which PDF knows as predictors, and
-its transparency a soft mask; where none is allowed, it is drawn onto its background first. Pillow decodes; it is imported with the
-first picture, and sees only what `visible/picture.py` has found to be what it says, within its limits.
+A JPEG is taken as it is, unless its colours are CMYK. A PNG becomes rows with the filters of PNG, which PDF knows as predictors,
+and its transparency a soft mask; where none is allowed, it is drawn onto its background first. Pillow decodes. It is imported
+with the first picture, and sees only what `visible/picture.py` has found to be what it says, within its limits.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Puts text and image into the area of a visible signature.
 
-An image keeps its size, and stands at the left. The text stands to its right, or over the image where that leaves too little room.
-Lines are broken between words, and a text that is too long becomes smaller, down to four points.
+An image keeps its size, and stands at the left. The text stands to its right, or over the image where that leaves too little
+room. Lines are broken between words, and a text that is too long becomes smaller, down to four points.
 """
 
 import unicodedata
@@ -105,7 +105,7 @@ def _sizes(wanted: float) -> Iterator[float]:
 
 
 def _wrapped(text: str, font: Font, width: float, *, breaks_words: bool) -> list[str] | None:
-    """The lines of a text; `width` is in thousandths of the font's size. None where a word is too long and is not to be broken."""
+    """The lines of a text; `width` is in thousandths of the font's size. None where a word is too long to stay whole."""
     space, lines = font.width(" "), list[str]()
     for paragraph in text.split("\n"):
         line, used = "", 0.0

@@ -1,7 +1,7 @@
 """The format PAdES, levels B and T (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
 
-The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. Streams of a
-visible signature's appearance, which many documents have in common, are put into the tail at last.
+The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. Streams
+of a visible signature's appearance, which many documents have in common, are put into the tail at last.
 """
 
 import hashlib
@@ -83,36 +83,26 @@ class Pades:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
         drawing = visible.Drawing(credential, signing_time)
-        updates, shared = list[planner.PlannedUpdate | Refusal](), list[tuple[bytes, ...]]()
-        for _, wanted, content in originals:
-            update = plan(
-                content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing, credential.digest_algorithm
-            )
-            updates.append(update)
-            # What the next document demands of its appearance may be something else.
-            is_drawn = isinstance(update, planner.PlannedUpdate) and update.inserted
-            shared.append(drawing.shared(wanted, update) if is_drawn else ())  # type: ignore[arg-type]
-        planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
-        digests = dict(
-            zip(
-                (at for at, _ in planned),
-                # The ByteRanges: everything but the reserved region.
-                document_digests(
-                    credential.digest_algorithm,
-                    [
-                        (originals[at][2], update.head, *whole_tail(update.tail, gaps(update), shared[at]))
-                        for at, update in planned
-                    ],
-                ),
-                strict=True,
-            )
+        updates = [
+            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing, credential.digest_algorithm)
+            for _, wanted, content in originals
+        ]
+        planned = {at: update for at, update in enumerate(updates) if not isinstance(update, Refusal)}
+        # Over the ByteRanges: everything but the reserved region.
+        found = document_digests(
+            credential.digest_algorithm,
+            [
+                (originals[at][2], update.head, *whole_tail(update.tail, gaps(update), shared))
+                for at, (update, shared) in planned.items()
+            ],
         )
+        digests = dict(zip(planned, found, strict=True))
         results: list[Prepared | Refusal] = []
-        for at, ((ordinal, wanted, _), update) in enumerate(zip(originals, updates, strict=True)):
-            if isinstance(update, Refusal):
-                results.append(update)
+        for at, (ordinal, wanted, _) in enumerate(originals):
+            if isinstance(outcome := updates[at], Refusal):
+                results.append(outcome)
                 continue
-            shared_bytes = sum(map(len, shared[at]))
+            update, shared = outcome
             results.append(
                 Prepared(
                     ordinal=ordinal,
@@ -121,10 +111,13 @@ class Pades:
                     document_digest=digests[at],
                     fingerprint=credential.fingerprint,
                     level=wanted.level,
-                    additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail) + shared_bytes,
+                    additional_bytes=len(update.head)
+                    + update.reserved_bytes
+                    + len(update.tail)
+                    + sum(map(len, shared)),
                     plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, gaps(update))),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
-                    shared=shared[at],
+                    shared=shared,
                 )
             )
         return results
@@ -186,14 +179,14 @@ def plan(
     memory: Memory,
     drawing: visible.Drawing,
     digest_algorithm: str,
-) -> "planner.PlannedUpdate | Refusal":
-    """The incremental update that holds the signature field, or why this PDF cannot have one.
+) -> "tuple[planner.PlannedUpdate, tuple[bytes, ...]] | Refusal":
+    """The incremental update that holds the signature field, with what it shares with others, or why this PDF can have none.
 
     The time stamp comes after the document was digested, so the reserved region must have room for it and its attribute.
     """
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
 
-    def within(memory_bytes: int) -> "visible.Planned | Refusal":
+    def within(memory_bytes: int) -> "visible.Drawn | Refusal":
         invisible = partial(
             planner.plan,
             content,
@@ -204,18 +197,23 @@ def plan(
             digest_algorithm=digest_algorithm,
             max_memory_bytes=memory_bytes,
         )
-        return drawing.plan(content, wanted, invisible) if wanted.visible else invisible()
+        if wanted.visible:
+            return drawing.plan(content, wanted, invisible)
+        planned = invisible()
+        assert not isinstance(planned, (planner.OtherRules, planner.OtherArea))
+        return planned, ()
 
     size = len(memoryview(content))
-    update = within(PLANNING_BYTES + size // PLANNING_PART)
-    if isinstance(update, planner.PlanRefusal) and update.code == "limit_memory":
+    found = within(PLANNING_BYTES + size // PLANNING_PART)
+    if not isinstance(found, Refusal) and isinstance(found[0], planner.PlanRefusal) and found[0].code == "limit_memory":
         # The answer is a copy of what the plan holds, so both are there for a moment.
         with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
-            update = within(max(1, granted - planner.update_bound(size)))
-    if isinstance(update, (planner.OtherRules, planner.OtherArea)):  # the same document demanded other rules a moment ago
-        return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, "the PDF's demands on what is drawn are not clear")
+            found = within(max(1, granted - planner.update_bound(size)))
+    if isinstance(found, Refusal):
+        return found
+    update, shared = found
     if isinstance(update, planner.PlanRefusal):
         # All other refusals follow from the document alone.
         ours = update.code == "no_memory"
         return Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR if ours else SignError.NOT_SIGNABLE, update.message)
-    return update
+    return update, shared

@@ -1,7 +1,7 @@
 """Visible signatures in PDF: from what a caller wants to see to what the planner draws, for the documents of one batch.
 
-The appearance is made once for all documents that show the same, and once more for those that demand one of another kind (PDF/A) or
-whose field has another size. The signature must meet what an existing field demands. The words of places are looked for before
+The appearance is made once for all documents that show the same, and once more for those that demand one of another kind (PDF/A),
+or whose field has another size. The signature must meet what an existing field demands. The words of places are looked for before
 (`placeholder`).
 """
 
@@ -36,6 +36,8 @@ SIZELESS = planner.Appearance([(b"", None, False)], rules=0, width=-1, height=-1
 VARYING = frozenset({"reason", "location"})
 
 Planned = planner.PlannedUpdate | planner.OtherRules | planner.OtherArea | planner.PlanRefusal
+# A plan, and the streams that the document shares with others, in the order of `inserted`.
+Drawn = tuple[planner.PlannedUpdate | planner.PlanRefusal, tuple[bytes, ...]]
 
 
 def position(place: SignaturePlace) -> dict[str, Any]:
@@ -66,32 +68,44 @@ class Drawing:
         self._signing_time = signing_time
         # What the documents before demanded is tried first: those of a batch are mostly alike.
         self._rules = 0
-        self._area: tuple[float, float] | None = None  # of the fields
+        # The size of the field in which a look was drawn last, by its identity.
+        self._areas: dict[int, tuple[float, float]] = {}
         self._made: dict[tuple[object, ...], planner.Appearance] = {}
 
-    def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Planned | Refusal:
+    def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Drawn | Refusal:
         """The plan for a document whose signature is visible; `plan` is `planner.plan` without what is drawn."""
         assert wanted.visible_signature is not None
+        place, look = wanted.visible_signature.place, wanted.visible_signature.look
+        area = self._areas.get(id(look)) if place.kind is LocationType.SIGN_FIELD else None
         try:
-            placed = partial(plan, **position(wanted.visible_signature.place))
+            placed = partial(plan, **position(place))
             for _ in range(MOST_TRIES):
-                planned = placed(appearance=self._appearance(wanted))
+                is_sizeless = area is None and place.kind is LocationType.SIGN_FIELD
+                appearance = SIZELESS if is_sizeless else self._appearance(wanted, area)
+                planned = placed(appearance=appearance)
                 if isinstance(planned, planner.OtherRules):
                     self._rules = planned.rules
                 elif isinstance(planned, planner.OtherArea):
-                    self._area = planned.width, planned.height
+                    area = planned.width, planned.height
                 else:
                     break
         except VisibleSignatureImpossible as problem:
             return not_drawn(problem.cause)
-        if isinstance(planned, planner.PlanRefusal) and planned.code in NOT_DRAWN:
-            return not_drawn(planned.message)
-        if isinstance(planned, planner.PlannedUpdate) and planned.seed_values:
-            return self._unmet_demand(planned, wanted) or planned
-        return planned
+        if isinstance(planned, (planner.OtherRules, planner.OtherArea)):
+            raise AssertionError("a document demands the same each time")
+        if isinstance(planned, planner.PlanRefusal):
+            return not_drawn(planned.message) if planned.code in NOT_DRAWN else (planned, ())
+        if (unmet := self._unmet_demand(planned, wanted)) is not None:
+            return unmet
+        if area is not None:
+            self._areas[id(look)] = area
+        streams = (appearance.objects[number][1] for _, number in planned.inserted)
+        return planned, tuple(stream for stream in streams if stream is not None)
 
     def _unmet_demand(self, planned: planner.PlannedUpdate, wanted: Description) -> Refusal | None:
         """Why the signature is not what its field demands; None where it is."""
+        if not planned.seed_values:
+            return None
         from batchseal.formats.pades.existing_field import SignatureFacts, unmet_demand
 
         credential = self._credential
@@ -99,17 +113,9 @@ class Drawing:
         cause = unmet_demand(planned.seed_values, facts)
         return not_drawn(cause) if cause is not None else None
 
-    def shared(self, wanted: Description, planned: planner.PlannedUpdate) -> tuple[bytes, ...]:
-        """The streams that the document shares with others, in the order of `planned.inserted`."""
-        objects = self._appearance(wanted).objects
-        return tuple(stream for _, at in planned.inserted if (stream := objects[at][1]) is not None)
-
-    def _appearance(self, wanted: Description) -> planner.Appearance:
+    def _appearance(self, wanted: Description, area: tuple[float, float] | None) -> planner.Appearance:
         assert wanted.visible_signature is not None
-        look, place = wanted.visible_signature.look, wanted.visible_signature.place
-        area = self._area if place.kind is LocationType.SIGN_FIELD else None
-        if area is None and place.kind is LocationType.SIGN_FIELD:
-            return SIZELESS
+        look = wanted.visible_signature.look
         key = id(look), wanted.reason, wanted.location, self._rules, area
         if key not in self._made:
             self._made[key] = self._make(_sized(look, area), wanted)
