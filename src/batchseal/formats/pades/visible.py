@@ -44,7 +44,7 @@ def position(place: SignaturePlace) -> dict[str, Any]:
     """Where the signature stands, as `planner.plan` takes it. Raises VisibleSignatureImpossible where nobody has looked for it."""
     if place.kind is LocationType.SIGN_FIELD:
         return {"field": place.name, "yields": place.keeps_look}
-    if place.kind is LocationType.PLACEHOLDER and not place.in_user_space:
+    if place.is_sought:
         raise VisibleSignatureImpossible("the word of the place was not looked for")
     return {"page": place.page, "x": place.x, "y": place.y, "is_upper_left": place.in_user_space}
 
@@ -76,6 +76,10 @@ class Drawing:
         """The plan for a document whose signature is visible; `plan` is `planner.plan` without what is drawn."""
         assert wanted.visible_signature is not None
         place, look = wanted.visible_signature.place, wanted.visible_signature.look
+        if place.missing:
+            # A document that cannot be signed at all is refused for that.
+            planned = plan()
+            return (planned, ()) if isinstance(planned, planner.PlanRefusal) else not_drawn(place.missing)
         area = self._areas.get(id(look)) if place.kind is LocationType.SIGN_FIELD else None
         try:
             placed = partial(plan, **position(place))
