@@ -81,6 +81,7 @@ TOOLS = {
         program("pdfsig", "poppler-utils"),
         program("pdfinfo", "poppler-utils"),
         program("pdftoppm", "poppler-utils"),
+        program("qpdf", "qpdf"),
         program("pdftotext", "poppler-utils"),
         program("certutil", "libnss3-tools"),
         program("vfychain", "libnss3-tools"),

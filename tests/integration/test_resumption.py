@@ -247,8 +247,8 @@ async def test_a_document_that_was_refused_after_it_was_stored_is_refused_for_th
         operation, delivered = await running.finished(row.id)
         assert operation.status is OperationStatus.EXECUTION_FAILED
         assert delivered[0].row.status is DocumentStatus.SIGNED
-        assert delivered[1].row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
-        assert "visible signatures" in delivered[1].row.cause
+        assert delivered[1].row.sign_error is SignError.NOT_DRAWABLE
+        assert delivered[1].row.cause.startswith("2.2.1: the PDF does not have the page")
 
 
 async def test_a_synchronous_operation_that_is_handed_in_again_is_durable_when_it_is_acknowledged(

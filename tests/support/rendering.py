@@ -1,4 +1,4 @@
-"""Pages as two readers show them: poppler (pdftoppm) and PDFium. For both, a unit of user space is a point: they ignore /UserUnit."""
+"""Pages as two readers show them: poppler (pdftoppm) and PDFium. Both ignore /UserUnit."""
 
 import subprocess
 from pathlib import Path
