@@ -36,11 +36,17 @@ def document(contents: Sequence[bytes], more: bytes = b"", extra: Objects | None
 
 
 def text(word: str = WORD, x: float = 140, y: float = 60, *, before: bytes = b"", size: int = 12) -> bytes:
-    return b"BT /F1 %d Tf %s %g %g Td (%s) Tj ET" % (size, before, x, y, word.encode("cp1252"))
+    return b"BT /F1 %d Tf %s %g %g Td (%s) Tj ET\n" % (size, before, x, y, word.encode("cp1252"))
 
 
-def slow(pages: int = 3) -> bytes:
-    """Forms that draw each other: ten times ten times ten ... texts on each page."""
+def endless(pages: int = 200_000) -> bytes:
+    """One page with much text that the document has again and again: minutes of work, and little memory."""
+    content = b"BT /F1 1 Tf 1 1 Td " + b"(many words of no meaning) Tj " * 400 + b"ET"
+    return document([content]).replace(b"/Count 1/Kids[100 0 R ]", b"/Count %d/Kids[%s]" % (pages, b"100 0 R " * pages))
+
+
+def many_forms() -> bytes:
+    """Forms that draw each other: ten times ten times ten ... texts, all of which PDFium keeps."""
     forms: dict[int, bytes] = {}
     for number in range(9):
         body = (b"/X Do " * 10) if number else b"BT /F1 1 Tf 1 1 Td (x) Tj ET " * 10
@@ -50,7 +56,7 @@ def slow(pages: int = 3) -> bytes:
             % (below, len(body), body)
         )
     more = b"/Resources<</XObject<</X 58 0 R>>/Font<</F1 3 0 R>>>>"
-    return document([b"/X Do " * 10] * pages, more, forms)
+    return document([b"/X Do " * 10], more, forms)
 
 
 def memory_bomb() -> bytes:

@@ -26,8 +26,12 @@ def original(page: Page, rectangle: bytes = b"[40 60 140 90]", more: bytes = b""
     return content
 
 
-def wanted(look: SignatureLook = LOOK, *, name: str = "sig", keeps_look: bool = False, reason: str | None = None) -> Description:
-    return description(VisibleSignature(SignaturePlace(LocationType.SIGN_FIELD, name=name, keeps_look=keeps_look), look), reason)
+def wanted(
+    look: SignatureLook = LOOK, *, name: str = "sig", keeps_look: bool = False, reason: str | None = None
+) -> Description:
+    return description(
+        VisibleSignature(SignaturePlace(LocationType.SIGN_FIELD, name=name, keeps_look=keeps_look), look), reason
+    )
 
 
 def appearance(content: bytes) -> tuple[object, bytes, object]:
@@ -99,7 +103,9 @@ def test_documents_of_a_batch_may_have_fields_of_all_sizes_and_rules() -> None:
         ("sig", b"/SV<</Ff 8/Reasons[(one)]>>", "2.2.1: the field demands Reasons of its signature"),
     ],
 )
-def test_a_field_that_cannot_be_signed_is_refused_with_the_code_of_the_contract(name: str, more: bytes, told: str) -> None:
+def test_a_field_that_cannot_be_signed_is_refused_with_the_code_of_the_contract(
+    name: str, more: bytes, told: str
+) -> None:
     refusal = refused(original(Page(), more=more), wanted(name=name, reason="another"))
     assert refusal.sign_error is SignError.NOT_DRAWABLE
     assert refusal.cause.startswith(told)

@@ -177,7 +177,12 @@ class Reception:
         located = list[ReceivedDocument]()
         for document in batch:
             wanted = document.description
-            if self._locate is not None and wanted is not None and wanted.seeks_place and self._is_prepared_here(wanted):
+            if (
+                self._locate is not None
+                and wanted is not None
+                and wanted.seeks_place
+                and self._is_prepared_here(wanted)
+            ):
                 wanted = await self._locate(wanted, document.content)
                 document = msgspec.structs.replace(document, description=wanted)
             located.append(document)

@@ -96,7 +96,9 @@ class FairQueue:
         """Counts searching time. A client service without work is forgotten once the others have used as much."""
         if client in self._shares:
             self._shares[client].used_seconds += seconds
-        for name in [n for n, one in self._shares.items() if not one.jobs and one.used_seconds <= self._reached_seconds]:
+        for name in [
+            n for n, one in self._shares.items() if not one.jobs and one.used_seconds <= self._reached_seconds
+        ]:
             del self._shares[name]
 
 

@@ -6,7 +6,7 @@ text: a word whose parts were placed one by one is found. Invisible text counts,
 
 import ctypes
 import unicodedata
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2.raw as pdfium
 
@@ -22,23 +22,22 @@ def search(content: Any, content_bytes: int, word: str) -> Answer:
     if not document:
         return Answer(Found.UNREADABLE)
     try:
-        wanted = plain(word)
         for number in range(pdfium.FPDF_GetPageCount(document)):
-            if (corner := _on_page_number(document, number, wanted)) is not None:
+            if (corner := _on_page_number(document, number, word)) is not None:
                 return Answer(Found.FOUND, number + 1, *corner)
         return Answer(Found.NOT_FOUND)
     finally:
         pdfium.FPDF_CloseDocument(document)
 
 
-def _on_page_number(document: Any, number: int, wanted: str) -> tuple[float, float] | None:
+def _on_page_number(document: Any, number: int, word: str) -> tuple[float, float] | None:
     if not (page := pdfium.FPDF_LoadPage(document, number)):
         return None
     try:
         if not (text := pdfium.FPDFText_LoadPage(page)):
             return None
         try:
-            return _on_page(page, text, wanted)
+            return _on_page(page, text, word)
         finally:
             pdfium.FPDFText_ClosePage(text)
     finally:
@@ -50,9 +49,9 @@ def plain(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
-def _on_page(page: Any, text: Any, wanted: str) -> tuple[float, float] | None:
+def _on_page(page: Any, text: Any, word: str) -> tuple[float, float] | None:
     """The lower left corner of the first occurrence, as the page is shown, in user space."""
-    count = min(pdfium.FPDFText_CountChars(text), MOST_CHARACTERS)
+    count, wanted = min(pdfium.FPDFText_CountChars(text), MOST_CHARACTERS), plain(word)
     if count <= 0 or not wanted:
         return None
     buffer = ctypes.create_string_buffer(2 * count + 2)
@@ -60,13 +59,22 @@ def _on_page(page: Any, text: Any, wanted: str) -> tuple[float, float] | None:
     # This is fast, and nearly all pages end here. It may find what is none: two words with a space between them.
     if wanted not in plain(buffer.raw[: 2 * max(0, units - 1)].decode("utf-16-le", "replace")):
         return None
-    return _corner(page, text, *_spelled(text, count), wanted)
+    return _corner(page, _found(_spelled(text, count), word), text)
 
 
-def _spelled(text: Any, count: int) -> tuple[str, list[int]]:
-    """The letters of the page, and for each the number of its character. A space that is none in the document is left out."""
-    letters, numbers = [], list[int]()
-    high = 0
+class Letter(NamedTuple):
+    """A letter of the page: the number of its character, and what stands before it."""
+
+    letter: str
+    number: int
+    has_space: bool  # a space of the document
+    may_have_space: bool  # PDFium takes two runs of text for two words; they may be one
+
+
+def _spelled(text: Any, count: int) -> list[Letter]:
+    """The letters of the page, without white space."""
+    letters = list[Letter]()
+    high, has_space, may_have_space = 0, False, False
     for number in range(count):
         unit = pdfium.FPDFText_GetUnicode(text, number)
         if 0xD800 <= unit < 0xDC00:
@@ -75,20 +83,36 @@ def _spelled(text: Any, count: int) -> tuple[str, list[int]]:
         if 0xDC00 <= unit < 0xE000 and high:
             unit = 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00)
         high = 0
-        if pdfium.FPDFText_IsGenerated(text, number) == 1 or unit in (0, 0xFFFE, 0xFFFF) or 0xD800 <= unit < 0xE000:
+        if pdfium.FPDFText_IsGenerated(text, number) == 1:
+            may_have_space = True
+        elif unit in (0, 0xFFFE, 0xFFFF) or 0xD800 <= unit < 0xE000:
             continue
-        part = unicodedata.normalize("NFKC", chr(unit))
-        letters.append(part)
-        numbers += [number] * len(part)
-    return "".join(letters), numbers
+        elif chr(unit).isspace():
+            has_space = True
+        else:
+            for letter in unicodedata.normalize("NFKC", chr(unit)):
+                letters.append(Letter(letter, number, has_space, has_space or may_have_space))
+                has_space = may_have_space = False
+    return letters
 
 
-def _corner(page: Any, text: Any, letters: str, numbers: list[int], wanted: str) -> tuple[float, float] | None:
-    at = letters.find(wanted)
-    if at < 0:
-        return None
+def _found(letters: list[Letter], word: str) -> list[int]:
+    """The characters of the first occurrence. Where the word has a space there is one, and where it has none there is none."""
+    parts = unicodedata.normalize("NFKC", word).split()
+    wanted, spelled = "".join(parts), "".join(one.letter for one in letters)
+    starts = {sum(map(len, parts[:n])) for n in range(1, len(parts))}
+    at = spelled.find(wanted)
+    while at >= 0:
+        hit = letters[at : at + len(wanted)]
+        if all(one.may_have_space if n in starts else not one.has_space for n, one in enumerate(hit) if n):
+            return list(dict.fromkeys(one.number for one in hit))
+        at = spelled.find(wanted, at + 1)
+    return []
+
+
+def _corner(page: Any, numbers: list[int], text: Any) -> tuple[float, float] | None:
     sides: list[tuple[float, float, float, float]] = []
-    for number in dict.fromkeys(numbers[at : at + len(wanted)]):
+    for number in numbers:
         left, right, bottom, top = (ctypes.c_double() for _ in range(4))
         if pdfium.FPDFText_GetCharBox(text, number, left, right, bottom, top):
             sides.append((left.value, right.value, bottom.value, top.value))

@@ -13,7 +13,16 @@ from uuid import uuid4
 
 import msgspec
 
-from batchseal.document import Credential, Description, DocumentOutcome, Evidence, Prepared, Refusal, storage_refusal, to_sign
+from batchseal.document import (
+    Credential,
+    Description,
+    DocumentOutcome,
+    Evidence,
+    Prepared,
+    Refusal,
+    storage_refusal,
+    to_sign,
+)
 from batchseal.errors import NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
@@ -183,7 +192,9 @@ class Preparation:
             try:
                 large = COPIES * row.content_bytes if row.content_bytes > BATCH_BYTES else 0
                 async with self._reserve(work.row.client_service, large) if large else nullcontext():
-                    content = await work.read(partial(OperationReader.read, kind=FrameKind.DOCUMENT, ordinal=row.ordinal))
+                    content = await work.read(
+                        partial(OperationReader.read, kind=FrameKind.DOCUMENT, ordinal=row.ordinal)
+                    )
                     found = await self._locate(work.row.client_service, wanted, content)
                     del content
             except PayloadDamaged:
