@@ -41,13 +41,13 @@ from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
-    from batchseal.admission.admission import Admission, MakeRoom
-    from batchseal.api.guard import Guard
-    from batchseal.formats.material import Materials
-    from batchseal.intake.schema import Limits
     from typing_extensions import Buffer
 
+    from batchseal.admission.admission import Admission, MakeRoom
+    from batchseal.api.guard import Guard
     from batchseal.document import Description
+    from batchseal.formats.material import Materials
+    from batchseal.intake.schema import Limits
     from batchseal.placeholder.finder import Finder
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.queue import SigningQueue
@@ -108,7 +108,7 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
     """What finds the places of visible signatures in documents. Its code is loaded with the first such document."""
     finders: list[Finder] = []
 
-    async def located(client: str, wanted: Description, content: "Buffer") -> Description:
+    async def located(client: str, wanted: "Description", content: "Buffer") -> "Description":
         if not finders:
             from batchseal.placeholder.finder import Finder
 

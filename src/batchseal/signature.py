@@ -71,9 +71,10 @@ class SignaturePlace:
     """Where a visible signature stands.
 
     `page` counts from 1; `x` and `y` are points of 1/72 inch from the lower left corner of the page as it is shown. They hold for
-    COORDINATE, and for a word that was found. `name` is the name of the field, or the word. `keeps_look`: the caller says nothing of
-    how the signature looks, so a field that has an appearance keeps it. `in_user_space`: the word was found; `x` and `y` are its lower
-    left corner in the page's own coordinates, and the upper left one of the area. `missing`: why it was not found.
+    COORDINATE, and for a word that was found. `name` is the name of the field, or the word. `keeps_look`: the caller says
+    nothing of how the signature looks, so a field that has an appearance keeps it. `in_user_space`: the word was found; `x`
+    and `y` are its lower left corner in the page's own coordinates, and the upper left one of the area. `missing`: why it was
+    not found.
     """
 
     kind: LocationType

@@ -139,6 +139,10 @@ def cpu_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
 
 
+def peak_kilobytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
 @pytest.mark.parametrize("bomb", [memory_bomb, many_forms])
 async def test_a_document_that_takes_all_memory_is_refused_and_others_are_searched(bomb, running: Running) -> None:
     harmless = document([text()])
@@ -149,8 +153,7 @@ async def test_a_document_that_takes_all_memory_is_refused_and_others_are_search
     assert bad.found is Found.DIED
     assert good.found is Found.FOUND
     assert (await running.finder.find("good", harmless, WORD)).found is Found.FOUND
-    peak = Path(f"/proc/{searcher_of(running)}/status").read_text()
-    assert int(peak.partition("VmHWM:")[2].split()[0]) < 100 << 10, "a new searcher, which has taken little"
+    assert peak_kilobytes(searcher_of(running)) < 100 << 10, "a new searcher, which has taken little"
 
 
 async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_than_one(running: Running) -> None:
@@ -165,7 +168,7 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
         return found
 
     # Two of one client service at a time: its finders know nothing of each other, as in several workers.
-    others = [Finder(running.finder._path, lambda client, size: asyncio.Lock()) for _ in range(1)]  # type: ignore[arg-type,return-value]
+    others = [Finder(running.path, lambda client, size: asyncio.Lock()) for _ in range(1)]  # type: ignore[arg-type,return-value]
     slow = [asyncio.create_task(search("slow", content))]
     slow += [asyncio.create_task(one.find("slow", content, WORD)) for one in others]
     await eventually(lambda: cpu_ticks(searcher_of(running)) > 20, 20)
@@ -220,7 +223,7 @@ async def test_the_memory_of_a_search_is_booked_while_it_lasts(running: Running)
         booked.append((client, -memory_bytes))
 
     content = document([text()]).ljust(3 << 20)
-    finder = Finder(running.finder._path, reserve)
+    finder = Finder(running.path, reserve)
     assert (await finder.find("a", content, WORD)).found is Found.FOUND
     assert booked == [("a", memory_needed(3 << 20)), ("a", -memory_needed(3 << 20))]
 

@@ -1,4 +1,4 @@
-"""PDFs with a word in them that is placed, split or drawn in some way, those that harm who looks for it, and a keeper for tests."""
+"""PDFs with a word in them that is placed, split or drawn in some way, PDFs that harm who looks for it, and a keeper."""
 
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -71,6 +71,7 @@ class Running:
 
     finder: Finder
     process: OnDemandProcess
+    path: Path
 
 
 @asynccontextmanager
@@ -79,7 +80,9 @@ async def keeper(folder: Path, *, idle_seconds: float = 30.0) -> AsyncIterator[R
     process = OnDemandProcess("placeholder", MODULE, path, (f"--idle-seconds={idle_seconds}",))
     process.listen()
     try:
-        yield Running(Finder(path, lambda client, size: booked(client, size), FinderPace(answer_seconds=60)), process)
+        yield Running(
+            Finder(path, lambda client, size: booked(client, size), FinderPace(answer_seconds=60)), process, path
+        )
     finally:
         await process.stop()
 

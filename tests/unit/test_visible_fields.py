@@ -1,4 +1,4 @@
-"""Visible signatures in existing fields: drawn in the field's own rectangle, or not at all where the field is to stay as it is."""
+"""Visible signatures in existing fields: drawn in the field's own rectangle, or not at all where it is to stay as it is."""
 
 import io
 from pathlib import Path

@@ -75,8 +75,8 @@ class Reception:
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
-    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory. `locate` looks for the place
-    of a visible signature in a document that is prepared here.
+    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory. `locate` looks for
+    the place of a visible signature in a document that is prepared here.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ TOLD_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class FinderPace:
-    """How long an answer may take, the documents of others before it included, and how often a keeper that ends is asked again."""
+    """How long an answer may take, the documents of others before it included, and how often a keeper is asked again."""
 
     answer_seconds: float = 300.0
     tries: int = 3

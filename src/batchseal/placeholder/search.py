@@ -1,7 +1,8 @@
 """The search itself, by PDFium. It runs in a searcher alone: PDFium is not thread safe, and may die of a document.
 
-The text is compared in compatibility form (NFKC), so that a ligature is its letters, and without what PDFium makes up between runs of
-text: a word whose parts were placed one by one is found. Invisible text counts, since placeholders are often white or invisible.
+The text is compared in compatibility form (NFKC), so that a ligature is its letters, and without what PDFium makes up between
+runs of text: a word whose parts were placed one by one is found. Invisible text counts, since placeholders are often white or
+invisible.
 """
 
 import ctypes

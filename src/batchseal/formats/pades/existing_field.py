@@ -1,7 +1,7 @@
 """What an existing signature field demands of its signature: the seed values of ISO 32000-2 12.7.5.5, tables 237 to 239.
 
-The author of a document decides which seed values are required. Each of them is met, or the document is refused by the name of the
-one that is not. Seed values that are only recommended are passed over: our signatures are always of one kind.
+The author of a document decides which seed values are required. Each of them is met, or the document is refused by the name of
+the one that is not. Seed values that are only recommended are passed over: our signatures are always of one kind.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def unmet_demand(seed_values: bytes, facts: SignatureFacts) -> str | None:
         return None
     reader = _Reader(seed_values)
     demands, lock_level = reader.value(), reader.value()
-    if not isinstance(demands, dict):
+    if not isinstance(demands, dict) or not isinstance(lock_level, float):
         return "the field's seed values (/SV) are malformed"
     required = _flags(demands.get("Ff"), FLAGS)
     for name in required:
@@ -72,7 +72,7 @@ def unmet_demand(seed_values: bytes, facts: SignatureFacts) -> str | None:
             return _refusal(name, "it is not known what it demands")
         if value is None and name != "Reasons":
             continue
-        if (why := judge(value, facts, int(lock_level or 0))) is not None:
+        if (why := judge(value, facts, int(lock_level))) is not None:
             return _refusal(name, why)
     # These two are demands without a flag beside the others.
     for name, one in (("MDP", _mdp(demands.get("MDP"))), ("TimeStamp", _time_stamp(demands.get("TimeStamp"), facts))):

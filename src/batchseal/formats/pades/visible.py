@@ -1,8 +1,8 @@
 """Visible signatures in PDF: from what a caller wants to see to what the planner draws, for the documents of one batch.
 
-The appearance is made once for all documents that show the same, and once more for those that demand one of another kind (PDF/A),
-or whose field has another size. The signature must meet what an existing field demands. The words of places are looked for before
-(`placeholder`).
+The appearance is made once for all documents that show the same, and once more for those that demand one of another kind
+(PDF/A), or whose field has another size. The signature must meet what an existing field demands. The words of places are looked
+for before (`placeholder`).
 """
 
 from dataclasses import replace
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 NOT_DRAWN = frozenset(
     {"no_such_page", "outside_page", "field_missing", "field_signed", "field_type", "field_twice", "field_lock"}
 )
-# An appearance is made for the size of the field, then for the rules of the document. The first one stands for any: a field that
-# is not drawn on takes it, and any other one tells its size.
+# An appearance is made for the size of the field, then for the rules of the document. The first one stands for any: a field
+# that is not drawn on takes it, and any other one tells its size.
 MOST_TRIES = 3
 SIZELESS = planner.Appearance([(b"", None, False)], rules=0, width=-1, height=-1)
 # Names whose texts differ among the documents of a batch.
