@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
+from tests.support.seen_pages import Page, pdf
 
 ROOT = Path(__file__).parents[2]
 FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})
@@ -21,6 +22,8 @@ SOURCES = [
     with_table(FORM),
     with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]),
     hybrid(FORM, [7, 8]),
+    pdf(Page(rotation=90, crops=True, unit=1.5, inherits=True, profile="1b")),
+    pdf(Page(rotation=180, profile="2b", colours=1), pages=3),
 ]
 
 

@@ -76,19 +76,25 @@ def page_of(case: Case) -> Page:
     return Page(**{name: case[name] for name in ("rotation", "crops", "unit", "inherits", "profile")})  # type: ignore[arg-type]
 
 
+def place_of(case: Case) -> tuple[float, float]:
+    place = case["place"]
+    assert isinstance(place, tuple)
+    return place
+
+
 def signed(case: Case) -> tuple[bytes, bytes]:
     """The page before and after, with an area of 110 x 44 points."""
     kind = str(case["image"])
     found = read(picture_of(logo(), kind), "", "image") if kind else None
     look = SignatureLook(TEMPLATE, 110, 44, font_size=9, background=GROUND, picture=found)
-    x, y = case["place"]  # type: ignore[misc]
+    x, y = place_of(case)
     original = pdf(page_of(case))
     return original, sign(original, description(seen(look, x=x, y=y), location="Óbidos"))
 
 
 def expected(case: Case) -> tuple[float, float, float, float]:
     """Where the contract puts the area, in the points of a reader that does not know /UserUnit."""
-    x, y = case["place"]  # type: ignore[misc]
+    x, y = place_of(case)
     unit = float(case["unit"])  # type: ignore[arg-type]
     return x / unit, y / unit, (x + 110) / unit, (y + 44) / unit
 

@@ -1,6 +1,6 @@
 """A PDF/A stays one when a visible signature is drawn on it.
 
-PDFBox Preflight judges PDF/A-1b, before and after. For parts 2 and 3 no judge is at hand: what the standards demand of all that is
+PDFBox Preflight judges PDF/A-1b, before and after. For parts 2 and 3 no judge is at hand: what the standards demand of what is
 new in the file is checked here by rules (ISO 19005-2 6.2 and 6.3; part 3 differs in attachments alone).
 """
 
@@ -123,7 +123,12 @@ def broken_rules(content: bytes, *, has_rgb: bool, has_intent: bool) -> list[str
                 found.append(f"{number}: 6.2.4.3: DeviceGray without an intent")
             if "/SMask" in value and not has_intent:
                 found.append(f"{number}: 6.2.10: transparency without a space to blend in")
-        if subtype == "/Form" and re.search(rb"\brg\b|\bRG\b", value.data) and not has_rgb:
+        if (
+            isinstance(value, generic.StreamObject)
+            and subtype == "/Form"
+            and re.search(rb"\brg\b|\bRG\b", value.data)
+            and not has_rgb
+        ):
             found.append(f"{number}: 6.2.4.3: DeviceRGB in a form without an intent for it")
         if subtype in ("/CIDFontType2",):
             if "/FontFile2" not in value["/FontDescriptor"]:

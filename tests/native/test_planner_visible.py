@@ -2,15 +2,32 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.validators import judging, tool
 from harness.validators.samples import Objects, with_table
 from tests.support.pictures import picture_bytes
-from tests.support.seen_pages import Page, description, icc_profile, pdf, refused, seen, sign, stream, xmp
+from tests.support.seen_pages import (
+    SIGNING_TIME,
+    Page,
+    credential,
+    description,
+    icc_profile,
+    pdf,
+    refused,
+    seen,
+    sign,
+    stream,
+    xmp,
+)
 
 from batchseal._native import planner
+from batchseal.document import Prepared
+from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
 from batchseal.signature import SignatureLook
 from batchseal.visible.picture import read
@@ -26,18 +43,18 @@ def appearance(*, rules: int = 0, shared: bool = True) -> planner.Appearance:
 
 
 def plan(
-    original: bytes, found: planner.Appearance | None = None, **place: object
+    original: bytes, found: planner.Appearance | None = None, **place: Any
 ) -> planner.PlannedUpdate | planner.OtherRules | planner.PlanRefusal:
     return planner.plan(
         original,
         contents_bytes=64,
         signing_time=TIME,
         appearance=found or appearance(),
-        **{"x": 10, "y": 15, **place},  # type: ignore[arg-type]
+        **{"x": 10, "y": 15, **place},
     )
 
 
-def planned(original: bytes, found: planner.Appearance | None = None, **place: object) -> planner.PlannedUpdate:
+def planned(original: bytes, found: planner.Appearance | None = None, **place: Any) -> planner.PlannedUpdate:
     update = plan(original, found, **place)
     assert isinstance(update, planner.PlannedUpdate), update
     return update
@@ -45,8 +62,7 @@ def planned(original: bytes, found: planner.Appearance | None = None, **place: o
 
 def whole(original: bytes, update: planner.PlannedUpdate, shared: bytes = IMAGE[1] or b"") -> bytes:
     tail, at = b"", 0
-    for offset, number in update.inserted:
-        assert number == 1
+    for offset in update.inserted:
         tail += update.tail[at:offset] + shared
         at = offset
     return original + update.head + b"<" + b"0" * (update.reserved_bytes - 2) + b">" + tail + update.tail[at:]
@@ -176,7 +192,12 @@ def test_offsets_count_what_is_left_out(kind: str, tmp_path: Path) -> None:
         with judging():
             qpdf = tool("qpdf")
         (tmp_path / "a.pdf").write_bytes(original)
-        command = [qpdf, "--object-streams=generate", "--static-id", tmp_path / "a.pdf", tmp_path / "b.pdf"]
+        command = [
+            qpdf,
+            "--object-streams=generate",
+            "--static-id",
+            *(str(tmp_path / name) for name in ("a.pdf", "b.pdf")),
+        ]
         subprocess.run(command, check=True)
         original = (tmp_path / "b.pdf").read_bytes()
     shared, alone = planned(original), planned(original, appearance(shared=False))
@@ -304,3 +325,21 @@ def test_refusals_that_lie_in_the_place_have_the_code_of_the_contract() -> None:
         assert refusal.cause.startswith("2.2.1: ") and refusal.cause.endswith(cause)
     other = refused(b"no PDF", description(seen(LOOK)))
     assert other.sign_error is SignError.NOT_SIGNABLE and "2.2.1" not in other.cause
+
+
+def test_a_large_image_books_the_memory_in_which_it_is_decoded() -> None:
+    booked: list[int] = []
+
+    @contextmanager
+    def memory(wanted_bytes: int) -> Iterator[int]:
+        booked.append(wanted_bytes)
+        yield wanted_bytes
+
+    for size, expected in (((40, 30), []), ((400, 300), [16 * 400 * 300])):
+        logo = read(picture_bytes("PNG", "RGB", size), "", "image")
+        look = SignatureLook("", 110, 44, picture=logo, picture_scale=0.1)
+        booked.clear()
+        batch = [(n, description(seen(look)), pdf(Page())) for n in range(3)]
+        results = Pades().prepare(batch, credential(), SIGNING_TIME, memory=memory)
+        assert all(isinstance(one, Prepared) for one in results), results
+        assert booked == expected

@@ -13,7 +13,7 @@ from functools import cache
 from harness.validators.local_signer import local_signer
 from harness.validators.samples import Objects, with_table
 
-from batchseal.document import Credential, Description, Evidence, Prepared, Refusal
+from batchseal.document import Credential, Description, Evidence, Prepared, Refusal, Stretch
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import ContentType
 from batchseal.signature import LocationType, SignatureLook, SignaturePlace, VisibleSignature
@@ -163,7 +163,7 @@ def signed(original: bytes, prepared: Prepared) -> bytes:
 
     raw = local_signer().key.sign(prepared.digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
     document = Pades().package(original, prepared, Evidence(raw), credential())
-    content = b"".join(bytes(part) for part in document.segments if not isinstance(part, type(None)))
+    content = b"".join(bytes(part) for part in document.segments if not isinstance(part, Stretch))
     assert len(content) == document.total_bytes == len(original) + prepared.additional_bytes
     return content
 

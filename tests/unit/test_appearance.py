@@ -3,6 +3,7 @@
 import io
 import re
 import zlib
+from typing import Any
 
 import pytest
 from fontTools.ttLib import TTFont
@@ -28,7 +29,7 @@ def look(width: float = 155, height: float = 50, size: float = 11, picture: Pict
     return SignatureLook("", width, height, font_size=size, picture=picture)
 
 
-def a_picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), **more: object) -> Picture:
+def a_picture(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (40, 20), **more: Any) -> Picture:
     return read(picture_bytes(kind, mode, size, **more), "", "image")
 
 
@@ -184,7 +185,7 @@ def test_sixteen_bits_a_sample_become_eight() -> None:
     out = io.BytesIO()
     grey.save(out, "PNG")
     encoded = image.encode(read(out.getvalue(), "", "x"), is_opaque=False, background=None)
-    assert encoded.is_gray and [p[0] for p in samples(encoded).get_flattened_data()] == [0, 0, 0x80, 0xFF]
+    assert encoded.is_gray and list(samples(encoded).getchannel("R").get_flattened_data()) == [0, 0, 0x80, 0xFF]
 
 
 def test_where_no_transparency_is_allowed_the_image_is_drawn_onto_the_background() -> None:
@@ -228,7 +229,7 @@ def test_the_objects_of_an_appearance_refer_to_each_other_and_large_data_is_shar
     assert b"(" not in entries, "text strings are written by the planner"
     assert b"/SMask" in entries and b"/CIDSet" not in entries and b"CalRGB" not in entries
     large = [len(stream) for _, stream, is_shared in found.objects if stream is not None and is_shared]
-    assert len(large) >= 3
+    assert len(large) >= 2
     assert sum(len(one) + (0 if shared else len(stream or b"")) for one, stream, shared in found.objects) < 3000
 
 

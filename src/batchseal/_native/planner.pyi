@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, final, overload
 
 from typing_extensions import Buffer
 
@@ -28,7 +28,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
-        inserted: tuple[tuple[int, int], ...],
+        inserted: tuple[int, ...],
         seed_values: bytes,
     ) -> None: ...
     @property
@@ -46,8 +46,8 @@ class PlannedUpdate:
     @property
     def rebuilt(self) -> bool: ...
     @property
-    def inserted(self) -> tuple[tuple[int, int], ...]:
-        """Where the shared streams of the appearance belong: an offset in the tail, and the number of the object."""
+    def inserted(self) -> tuple[int, ...]:
+        """Where the shared streams of the appearance belong, as offsets in the tail."""
     @property
     def seed_values(self) -> bytes: ...
 
@@ -60,6 +60,9 @@ class Appearance:
     ) -> None: ...
     @property
     def objects(self) -> tuple[tuple[bytes, bytes | None, bool], ...]: ...
+    @property
+    def shared(self) -> tuple[bytes, ...]:
+        """The streams that are shared, in order."""
     @property
     def rules(self) -> int: ...
     @property
@@ -98,6 +101,7 @@ class PlanRefusal:
     @property
     def message(self) -> str: ...
 
+@overload
 def plan(
     original: Buffer,
     *,
@@ -108,7 +112,33 @@ def plan(
     signing_time: str,
     field: str | None = None,
     digest_algorithm: str = "sha256",
-    appearance: Appearance | None = None,
+    appearance: None = None,
+    page: int = 1,
+    x: float = 0,
+    y: float = 0,
+    is_upper_left: bool = False,
+    yields: bool = False,
+    max_file_bytes: int = ...,
+    max_inflated_bytes: int = ...,
+    max_memory_bytes: int = ...,
+    max_objects: int = ...,
+    max_depth: int = ...,
+    max_xref_sections: int = ...,
+) -> PlannedUpdate | PlanRefusal:
+    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none."""
+
+@overload
+def plan(
+    original: Buffer,
+    *,
+    contents_bytes: int,
+    reason: str | None = None,
+    location: str | None = None,
+    signer_name: str | None = None,
+    signing_time: str,
+    field: str | None = None,
+    digest_algorithm: str = "sha256",
+    appearance: Appearance,
     page: int = 1,
     x: float = 0,
     y: float = 0,
@@ -121,7 +151,7 @@ def plan(
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | OtherRules | OtherArea | PlanRefusal:
-    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none.
+    """Plans the update for a visible signature.
 
     OtherRules, OtherArea: the appearance must be of another kind, or of another size.
     """

@@ -58,8 +58,15 @@ def _on_page(page: Any, text: Any, word: str) -> tuple[float, float] | None:
     buffer = ctypes.create_string_buffer(2 * count + 2)
     units = pdfium.FPDFText_GetText(text, 0, count, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)))
     # This is fast, and nearly all pages end here. It may find what is none: two words with a space between them.
-    if wanted not in plain(buffer.raw[: 2 * max(0, units - 1)].decode("utf-16-le", "replace")):
+    whole = buffer.raw[: 2 * max(0, units - 1)].decode("utf-16-le", "replace")
+    first = plain(whole).find(wanted)
+    if first < 0:
         return None
+    # Mostly the word stands there as it is. Two calls of PDFium for each letter of the page would take longer than all the rest.
+    at = whole.find(word)
+    if at >= 0 and len(plain(whole[:at])) == first and len(whole) == units - 1:
+        numbers = [pdfium.FPDFText_GetCharIndexFromTextIndex(text, at + n) for n in range(len(word))]
+        return _corner(page, [number for number in numbers if number >= 0], text)
     return _corner(page, _found(_spelled(text, count), word), text)
 
 

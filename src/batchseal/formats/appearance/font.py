@@ -68,7 +68,7 @@ class Font:
             for tag, _, at, length in (struct.unpack_from(">4sIII", self._data, 12 + 16 * n) for n in range(count))
         }
         head = self._tables[b"head"][0]
-        (self._units,) = struct.unpack_from(">H", self._data, head + 18)
+        self._units = int(struct.unpack_from(">H", self._data, head + 18)[0])
         self._box = struct.unpack_from(">4h", self._data, head + 36)
         (self._long_offsets,) = struct.unpack_from(">h", self._data, head + 50)
         (self._long_metrics,) = struct.unpack_from(">H", self._data, self._tables[b"hhea"][0] + 34)
@@ -204,11 +204,11 @@ class Font:
 
     def _table(self, tag: bytes) -> bytes:
         at, length = self._tables[tag]
-        return self._data[at : at + length]
+        return bytes(self._data[at : at + length])
 
 
 def _checksum(data: bytes) -> int:
-    words = struct.unpack(f">{len(data) // 4}I", data)
+    words: tuple[int, ...] = struct.unpack(f">{len(data) // 4}I", data)
     return sum(words) & 0xFFFFFFFF
 
 

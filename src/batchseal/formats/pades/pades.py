@@ -82,7 +82,7 @@ class Pades:
     ) -> list[Prepared | Refusal]:
         template = CmsTemplate.cached(credential)
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
-        drawing = visible.Drawing(credential, signing_time)
+        drawing = visible.Drawing(credential, signing_time, memory)
         updates = [
             plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing, credential.digest_algorithm)
             for _, wanted, content in originals
@@ -92,7 +92,7 @@ class Pades:
         found = document_digests(
             credential.digest_algorithm,
             [
-                (originals[at][2], update.head, *whole_tail(update.tail, gaps(update), shared))
+                (originals[at][2], update.head, *whole_tail(update.tail, update.inserted, shared))
                 for at, (update, shared) in planned.items()
             ],
         )
@@ -115,7 +115,7 @@ class Pades:
                     + update.reserved_bytes
                     + len(update.tail)
                     + sum(map(len, shared)),
-                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, gaps(update))),
+                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, update.inserted)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
                     shared=shared,
                 )
@@ -154,10 +154,6 @@ class PadesVisible(Pades):
 
     name = VISIBLE_NAME
     signs = frozenset()
-
-
-def gaps(update: "planner.PlannedUpdate") -> tuple[int, ...]:
-    return tuple(offset for offset, _ in update.inserted)
 
 
 def whole_tail(tail: bytes, offsets: Sequence[int], shared: Sequence[bytes]) -> "list[Buffer]":
@@ -199,9 +195,7 @@ def plan(
         )
         if wanted.visible:
             return drawing.plan(content, wanted, invisible)
-        planned = invisible()
-        assert not isinstance(planned, (planner.OtherRules, planner.OtherArea))
-        return planned, ()
+        return invisible(), ()
 
     size = len(memoryview(content))
     found = within(PLANNING_BYTES + size // PLANNING_PART)

@@ -5,6 +5,7 @@ The appearance is made once for all documents that show the same, and once more 
 for before (`placeholder`).
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batchseal._native import planner
 from batchseal.document import Credential, Description, Refusal
 from batchseal.errors import VisibleSignatureImpossible
+from batchseal.formats.interface import Memory, unbooked
 from batchseal.operation import VISIBLE_CODE, SignError
 from batchseal.signature import LocationType, SignatureLook, SignaturePlace
 from batchseal.visible import velocity
@@ -32,6 +34,8 @@ NOT_DRAWN = frozenset(
 # that is not drawn on takes it, and any other one tells its size.
 MOST_TRIES = 3
 SIZELESS = planner.Appearance([(b"", None, False)], rules=0, width=-1, height=-1)
+# A pixel of an image while it is encoded: as it was decoded, with its colours apart from its transparency, and as it is written.
+DECODED_PIXEL_BYTES, UNBOOKED_BYTES = 16, 1 << 20
 # Names whose texts differ among the documents of a batch.
 VARYING = frozenset({"reason", "location"})
 
@@ -41,7 +45,7 @@ Drawn = tuple[planner.PlannedUpdate | planner.PlanRefusal, tuple[bytes, ...]]
 
 
 def position(place: SignaturePlace) -> dict[str, Any]:
-    """Where the signature stands, as `planner.plan` takes it. Raises VisibleSignatureImpossible where nobody has looked for it."""
+    """Where the signature stands, as `planner.plan` takes it. Raises VisibleSignatureImpossible if nobody has looked for it."""
     if place.kind is LocationType.SIGN_FIELD:
         return {"field": place.name, "yields": place.keeps_look}
     if place.is_sought:
@@ -61,9 +65,13 @@ def not_drawn(cause: str) -> Refusal:
 
 
 class Drawing:
-    """Draws the visible signatures of one batch. `signing_time` is the date that they show."""
+    """Draws the visible signatures of one batch. `signing_time` is the date that they show.
 
-    def __init__(self, credential: Credential, signing_time: datetime) -> None:
+    A large image takes the memory in which it is decoded from `memory`.
+    """
+
+    def __init__(self, credential: Credential, signing_time: datetime, memory: Memory = unbooked) -> None:
+        self._memory = memory
         self._credential = credential
         self._signing_time = signing_time
         # What the documents before demanded is tried first: those of a batch are mostly alike.
@@ -103,8 +111,7 @@ class Drawing:
             return unmet
         if area is not None:
             self._areas[id(look)] = area
-        streams = (appearance.objects[number][1] for _, number in planned.inserted)
-        return planned, tuple(stream for stream in streams if stream is not None)
+        return planned, appearance.shared if planned.inserted else ()
 
     def _unmet_demand(self, planned: planner.PlannedUpdate, wanted: Description) -> Refusal | None:
         """Why the signature is not what its field demands; None where it is."""
@@ -131,7 +138,9 @@ class Drawing:
 
         values = template_values(self._credential.chain[0], self._signing_time, wanted.reason, wanted.location)
         varies = bool(velocity.names(look.template) & VARYING)
-        return _appearances().appearance(look, velocity.fill(look.template, values), self._rules, varies=varies)
+        decoded_bytes = DECODED_PIXEL_BYTES * look.picture.width * look.picture.height if look.picture else 0
+        with self._memory(decoded_bytes) if decoded_bytes > UNBOOKED_BYTES else nullcontext():
+            return _appearances().appearance(look, velocity.fill(look.template, values), self._rules, varies=varies)
 
 
 def _sized(look: SignatureLook, area: tuple[float, float] | None) -> SignatureLook:
