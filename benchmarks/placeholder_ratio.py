@@ -107,6 +107,7 @@ async def measured(documents: Sequence[tuple[bytes, str]], rounds: int) -> dict[
                     theirs(document, word)
                 rates["pdfminer"].append(min(THEIRS, len(documents)) / (time.process_time() - began))
         finally:
+            finder.close()
             await process.stop()
     mine, other = (statistics.median(rates[name]) for name in ("ours", "pdfminer"))
     return {

@@ -176,6 +176,8 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
     assert {one.found for one in results} == {Found.FOUND}
     assert order[:20].count("good") >= 19, "the fast ones were not behind the slow ones of another"
     assert {one.found for one in await asyncio.gather(*slow)} == {Found.TOO_LONG}
+    for one in others:
+        one.close()
 
 
 async def test_a_searcher_that_is_killed_is_replaced_and_the_document_is_tried_once_more(running: Running) -> None:
@@ -225,6 +227,7 @@ async def test_the_memory_of_a_search_is_booked_while_it_lasts(running: Running)
     content = document([text()]).ljust(3 << 20)
     finder = Finder(running.path, reserve)
     assert (await finder.find("a", content, WORD)).found is Found.FOUND
+    finder.close()
     assert booked == [("a", memory_needed(3 << 20)), ("a", -memory_needed(3 << 20))]
 
 

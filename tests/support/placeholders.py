@@ -79,11 +79,11 @@ async def keeper(folder: Path, *, idle_seconds: float = 30.0) -> AsyncIterator[R
     path = folder / "placeholder.sock"
     process = OnDemandProcess("placeholder", MODULE, path, (f"--idle-seconds={idle_seconds}",))
     process.listen()
+    finder = Finder(path, booked, FinderPace(answer_seconds=60))
     try:
-        yield Running(
-            Finder(path, lambda client, size: booked(client, size), FinderPace(answer_seconds=60)), process, path
-        )
+        yield Running(finder, process, path)
     finally:
+        finder.close()
         await process.stop()
 
 

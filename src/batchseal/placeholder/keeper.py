@@ -49,7 +49,7 @@ MOST_CONNECTIONS = 1024
 
 @dataclass(slots=True)
 class Job:
-    """A document that waits, or is being searched. `descriptor` is its memfd."""
+    """A document that waits, or is being searched. `descriptor` is its memfd. A connection has one of them at a time."""
 
     connection: socket.socket
     query: Query
@@ -143,7 +143,8 @@ class Keeper:
         self._connections = 0
         self._searcher: Searcher | None = None
         self._job: Job | None = None
-        self._began = self._cpu_before = 0.0
+        self._began = 0.0
+        self._cpu_before: float | None = None
         self._last_work = time.monotonic()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -152,7 +153,7 @@ class Keeper:
         while self._is_needed():
             for key, _ in self._selector.select(LOOK_SECONDS if self._job else self._idle_seconds):
                 key.data()
-            if self._job:
+            if self._job and time.monotonic() - self._began > LOOK_SECONDS / 2:
                 self._check_limits()
             if not self._job:
                 self._start()
@@ -160,7 +161,7 @@ class Keeper:
             self._searcher.end()
 
     def _is_needed(self) -> bool:
-        if self._job or self._connections:
+        if self._job or len(self._queue):
             self._last_work = time.monotonic()
         return time.monotonic() - self._last_work < self._idle_seconds
 
@@ -174,7 +175,10 @@ class Keeper:
             if self._connections > MOST_CONNECTIONS:
                 self._close(connection)
                 return
-            self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(connection))
+            self._listen_to(connection)
+
+    def _listen_to(self, connection: socket.socket) -> None:
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(connection))
 
     def _receive(self, connection: socket.socket) -> None:
         """A request, or the end of a caller that has none or waits no more."""
@@ -195,9 +199,11 @@ class Keeper:
 
     def _answer(self, job: Job, answer: Answer) -> None:
         os.close(job.descriptor)
-        with suppress(OSError):  # the caller waits no more
+        try:
             job.connection.send(encode(answer))
-        self._close(job.connection)
+            self._listen_to(job.connection)  # for the next one
+        except OSError:  # the caller waits no more
+            self._close(job.connection)
 
     def _close(self, connection: socket.socket) -> None:
         connection.close()
@@ -214,7 +220,7 @@ class Keeper:
             job.tries += 1
             self._job, self._began = job, time.monotonic()
             try:
-                self._cpu_before = self._searcher.cpu_seconds()
+                self._cpu_before = None
                 socket.send_fds(self._searcher.socket, [encode(job.query)], [job.descriptor])
                 return
             except OSError:
@@ -259,7 +265,11 @@ class Keeper:
     def _check_limits(self) -> None:
         assert self._searcher is not None and self._job is not None
         allowed = seconds_allowed(self._job.query.content_bytes)
-        used = self._searcher.cpu_seconds() - self._cpu_before
+        # Nearly all searches end before the first look, which is when counting begins.
+        used_in_all = self._searcher.cpu_seconds()
+        if self._cpu_before is None:
+            self._cpu_before = used_in_all
+        used = used_in_all - self._cpu_before
         if used > allowed or time.monotonic() - self._began > PATIENCE_FACTOR * allowed:
             self._died(Found.TOO_LONG)
 
