@@ -109,10 +109,10 @@ async def measured(documents: Sequence[tuple[bytes, str]], rounds: int) -> dict[
         finally:
             finder.close()
             await process.stop()
-    mine, other = (statistics.median(rates[name]) for name in ("ours", "pdfminer"))
+    ours_rate, their_rate = (statistics.median(rates[name]) for name in ("ours", "pdfminer"))
     return {
-        "documents_per_cpu_second": {"ours": round(mine, 1), "pdfminer": round(other, 1)},
-        "placeholder_over_pdfminer": round(mine / other, 1),
+        "documents_per_cpu_second": {"ours": round(ours_rate, 1), "pdfminer": round(their_rate, 1)},
+        "placeholder_over_pdfminer": round(ours_rate / their_rate, 1),
     }
 
 

@@ -168,7 +168,7 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
         return found
 
     # Two of one client service at a time: its finders know nothing of each other, as in several workers.
-    others = [Finder(running.path, lambda client, size: asyncio.Lock()) for _ in range(1)]  # type: ignore[arg-type,return-value]
+    others = [Finder(running.path, lambda client, size: asyncio.Lock()) for _ in range(1)]
     slow = [asyncio.create_task(search("slow", content))]
     slow += [asyncio.create_task(one.find("slow", content, WORD)) for one in others]
     await eventually(lambda: cpu_ticks(searcher_of(running)) > 20, 20)
@@ -244,7 +244,7 @@ async def test_a_caller_is_told_that_nobody_can_search(tmp_path: Path) -> None:
 async def test_a_program_that_cannot_start_is_started_again_in_vain(tmp_path: Path) -> None:
     process = OnDemandProcess("placeholder", f"{MODULE}_of_nobody", tmp_path / "p.sock")
     process.listen()
-    finder = Finder(tmp_path / "p.sock", lambda client, size: asyncio.Lock(), FinderPace(answer_seconds=1, tries=1))  # type: ignore[arg-type,return-value]
+    finder = Finder(tmp_path / "p.sock", lambda client, size: asyncio.Lock(), FinderPace(answer_seconds=1, tries=1))
     began = time.monotonic()
     with pytest.raises(NoRoom):
         await finder.find("a", document([text()]), WORD)

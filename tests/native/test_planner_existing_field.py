@@ -4,14 +4,15 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.validators import itext_verify, judging, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign import fields
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
 
@@ -61,14 +62,14 @@ CASES: dict[str, tuple[dict[int, bytes], str]] = {
 }
 
 
-def planned(original: bytes, name: str, **more: str) -> PlannedUpdate:
+def planned(original: bytes, name: str, **more: Any) -> PlannedUpdate:
     update = plan(original, contents_bytes=CONTENTS_BYTES, signing_time=TIME, field=name, **more)
     assert isinstance(update, PlannedUpdate), update
     assert update.field_name == name
     return update
 
 
-def signed(original: bytes, name: str | None, **more: str) -> bytes:
+def signed(original: bytes, name: str | None, **more: Any) -> bytes:
     update = plan(original, contents_bytes=CONTENTS_BYTES, signing_time=TIME, field=name, **more)
     assert isinstance(update, PlannedUpdate), update
     return local_signer().complete(original, update.head, update.reserved_bytes, update.tail)
@@ -88,7 +89,7 @@ FORMS: dict[str, Callable[[dict[int, bytes]], bytes]] = {
 
 
 def test_pyhanko_and_pdfsig_accept_a_signature_in_a_field_that_was_there(tmp_path: Path) -> None:
-    paths = {}
+    paths: dict[str, Path] = {}
     for form_name, make in FORMS.items():
         for name, (objects, wanted) in CASES.items():
             path = paths[f"{form_name}: {name}"] = tmp_path / f"{len(paths)}.pdf"
@@ -116,7 +117,7 @@ def test_the_field_keeps_what_it_had(name: str) -> None:
     changed = update.head + update.tail
     assert changed.count(b"/Type/Annot/Subtype/Widget") == 1, "no field is added, and no widget is written twice"
     reader = PdfFileReader(io.BytesIO(whole), strict=True)
-    kept = reader.get_object(fields.generic.Reference(8, 0, reader))
+    kept = reader.get_object(generic.Reference(8, 0, reader))
     assert kept["/F"] == 4
     assert len(kept["/Rect"]) == 4
     assert "/AP" in kept, "PDF/A demands an appearance, if only an empty one"
@@ -149,7 +150,7 @@ def filled(original: bytes, value: str) -> bytes:
     """The document with another value of its text field, as a form filler would save it."""
     writer = IncrementalPdfFileWriter(io.BytesIO(original))
     text = writer.root["/AcroForm"]["/Fields"][0].get_object()
-    text["/V"] = fields.pdf_string(value)
+    text["/V"] = generic.pdf_string(value)
     writer.update_container(text)
     out = io.BytesIO()
     writer.write(out)

@@ -34,7 +34,7 @@ def wanted(
     )
 
 
-def appearance(content: bytes) -> tuple[object, bytes, object]:
+def appearance(content: bytes) -> tuple[list[float], bytes, list[float]]:
     """The box, the content and the matrix of what the field shows."""
     form = PdfFileReader(io.BytesIO(content)).root["/AcroForm"]["/Fields"][0]["/AP"]["/N"]
     return [float(side) for side in form["/BBox"]], form.data, [float(n) for n in form.get("/Matrix", [])]
