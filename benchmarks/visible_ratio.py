@@ -71,7 +71,8 @@ def visible() -> Contender:
 
 
 def pyhanko() -> Contender:
-    from pyhanko.pdf_utils.font.opentype import GlyphAccumulatorFactory
+    from pyhanko.pdf_utils.font.api import FontEngineFactory
+    from pyhanko.pdf_utils.font.opentype import GlyphAccumulator
     from pyhanko.pdf_utils.images import PdfImage
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
     from pyhanko.pdf_utils.text import TextBoxStyle
@@ -87,10 +88,19 @@ def pyhanko() -> Contender:
         subfilter=SigSeedSubFilter.PADES,
     )
     field = SigFieldSpec("Signature1", on_page=0, box=(140, 35, 140 + WIDTH, 35 + HEIGHT))
-    font = GlyphAccumulatorFactory(str(FOLDER / "LiberationSans-Regular.ttf"))
+    font_file = (FOLDER / "LiberationSans-Regular.ttf").read_bytes()
+
+    class InMemory(FontEngineFactory):
+        """pyHanko's own opens the file for each document, and leaves it open."""
+
+        def create_font_engine(self, writer: Any, obj_stream: Any = None) -> Any:
+            if obj_stream is None and writer.stream_xrefs:
+                obj_stream = writer.prepare_object_stream()
+            return GlyphAccumulator(writer, io.BytesIO(font_file), font_size=10, obj_stream=obj_stream)
+
     style = TextStampStyle(
         stamp_text="Digitally signed by %(signer)s\n%(ts)s",
-        text_box_style=TextBoxStyle(font=font),
+        text_box_style=TextBoxStyle(font=InMemory()),
         background=PdfImage(Image.open(io.BytesIO(image()))),
         background_opacity=1,
     )
