@@ -29,6 +29,7 @@ GOALS = {
     "visible_over_invisible": (0.7, 0.9, True),
     "visible_over_pyhanko": (50, 200, True),
     "appearance_first_ms": (100, 40, False),
+    "placeholder_over_pdfminer": (15, 30, True),
     "end_to_end_over_null": (3.0, 1.5, False),
     "xml_end_to_end_over_null": (2.2, 1.6, False),
     "peak_service_mb_1": (200, 120, False),

@@ -23,6 +23,23 @@ static void to_shown(const pdf_view *view, double x, double y, double *shown_x, 
     *shown_y *= view->unit;
 }
 
+/* The appearance is upright where its x axis points to the right of the page as it is shown. A reader then fits the turned
+ * box into the rectangle, whatever its size (12.5.5, algorithm "appearance streams"). */
+static void turn_upright(const pdf_appearance *appearance, unsigned rotation, pdf_place *place) {
+    static const double TURNS[4][4] = {{1, 0, 0, 1}, {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0}};
+    const double *turn = TURNS[rotation / 90];
+    for (unsigned i = 0; i < 4; i++) place->matrix[i] = turn[i];
+    place->matrix[4] = rotation == 90 ? appearance->height : rotation == 180 ? appearance->width : 0;
+    place->matrix[5] = rotation == 180 ? appearance->height : rotation == 270 ? appearance->width : 0;
+}
+
+static bool is_close(double a, double b) { return a - b < TOLERANCE && b - a < TOLERANCE; }
+
+pdf_refusal pdf_place_in_field(const pdf_appearance *appearance, const pdf_existing_field *field, pdf_place *place) {
+    turn_upright(appearance, field->rotation, place);
+    return is_close(appearance->width, field->width) && is_close(appearance->height, field->height) ? PDF_OK : PDF_REFUSE_OTHER_AREA;
+}
+
 pdf_refusal pdf_place_area(const pdf_appearance *appearance, const pdf_view *view, pdf_place *place) {
     double width = view->right - view->left, height = view->top - view->bottom, x = appearance->x, y = appearance->y;
     double wide = appearance->width, high = appearance->height, unit = view->unit;
@@ -36,13 +53,7 @@ pdf_refusal pdf_place_area(const pdf_appearance *appearance, const pdf_view *vie
         return PDF_REFUSE_OUTSIDE_PAGE;
     x /= unit, y /= unit, wide /= unit, high /= unit;
     double left = x, bottom = y;
-    /* The appearance is upright where its x axis points to the right of the page as it is shown. A reader then fits the
-     * turned box into the rectangle, whatever its size (12.5.5, algorithm "appearance streams"). */
-    static const double TURNS[4][4] = {{1, 0, 0, 1}, {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0}};
-    const double *turn = TURNS[view->rotation / 90];
-    for (unsigned i = 0; i < 4; i++) place->matrix[i] = turn[i];
-    place->matrix[4] = view->rotation == 90 ? appearance->height : view->rotation == 180 ? appearance->width : 0;
-    place->matrix[5] = view->rotation == 180 ? appearance->height : view->rotation == 270 ? appearance->width : 0;
+    turn_upright(appearance, view->rotation, place);
     if (view->rotation == 90) left = width - y - high, bottom = x;
     if (view->rotation == 180) left = width - x - wide, bottom = height - y - high;
     if (view->rotation == 270) left = y, bottom = height - x - wide;

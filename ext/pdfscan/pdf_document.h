@@ -6,10 +6,13 @@
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
  *   pdf_section.c      plans and writes the section behind the signature
+ *   pdf_field_update.c writes what changes in a field that exists and is signed
  *   pdf_appearance.c   places and writes the appearance of a visible signature
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_xref_write.c   writes the update's xref section and trailer
  *   pdf_writer.c       writes the parts of which every object consists
+ *   pdf_seed_values.c  copies what a field demands of its signature
+ *   pdf_existing_field.c  finds the field that is to be signed
  *   pdf_structure.c    finds the catalog, the page and the form
  *   pdf_rules.c        finds what PDF/A demands of an appearance
  *   pdf_pages.c        walks the tree of pages
@@ -21,6 +24,7 @@
  *   pdf_object.c       loads objects and streams by number
  *   pdf_lookup.c       answers where an object is, and what the trailers say
  *   pdf_filter.c       decodes the data of a stream
+ *   pdf_string.c       reads strings
  *   pdf_inflate.c      zlib             pdf_text.c   text strings
  *   pdf_lexer.c        values           pdf_seen.c   sets of numbers
  *   pdf_arena.c        memory
@@ -81,6 +85,7 @@ typedef struct {
     pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
     const pdf_limits *limits;
+    pdf_text field;     /* the full name of the field that is to be signed; utf8 is NULL where it will be a new one */
     pdf_section *sections; /* newest first */
     uint32_t section_count;
     pdf_span trailer; /* of the newest section, or of the rebuilt one */

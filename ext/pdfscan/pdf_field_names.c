@@ -1,46 +1,14 @@
 /* Collects the names of fields that the new field must not have: "Signature" and a number without leading zeros. */
 #include <string.h>
 
+#include "pdfscan/pdf_string.h"
 #include "pdfscan/pdf_structure.h"
-
-/* Decodes a string object, at most `room` bytes of it. Returns the number of bytes. */
-static size_t string_bytes(pdf_span value, uint8_t *out, size_t room) {
-    size_t n = 0;
-    if (pdf_kind_of(value) != PDF_STRING) return 0;
-    if (*value.at == '<') {
-        int high = -1;
-        for (const uint8_t *at = value.at + 1; at < value.end && n < room; at++) {
-            int digit = pdf_hex_digit(*at);
-            if (digit < 0) continue;
-            if (high >= 0) out[n++] = (uint8_t)(high << 4 | digit);
-            high = high < 0 ? digit : -1;
-        }
-        return n;
-    }
-    for (const uint8_t *at = value.at + 1; at < value.end - 1 && n < room; at++) {
-        uint8_t c = *at;
-        if (c == '\\' && at + 1 < value.end - 1) {
-            c = *++at;
-            if (c >= '0' && c <= '7') {
-                unsigned code = 0, digits = 0;
-                for (; digits < 3 && at < value.end - 1 && *at >= '0' && *at <= '7'; digits++) code = code * 8 + (unsigned)(*at++ - '0');
-                at--;
-                c = (uint8_t)code;
-            } else if (c == '\n' || c == '\r') {
-                if (c == '\r' && at + 1 < value.end - 1 && at[1] == '\n') at++;
-                continue;
-            }
-        }
-        out[n++] = c;
-    }
-    return n;
-}
 
 void pdf_note_name(pdf_field_names *names, pdf_span value) {
     static const char PREFIX[] = "Signature";
     enum { PREFIX_CHARS = sizeof PREFIX - 1, MAX_DIGITS = 9 };
     uint8_t bytes[2 * (PREFIX_CHARS + MAX_DIGITS + 1) + 2];
-    size_t n = string_bytes(value, bytes, sizeof bytes), from = 0, step = 1;
+    size_t n = pdf_string_bytes(value, bytes, sizeof bytes), from = 0, step = 1;
     if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) from = 3, step = 2; /* UTF-16BE: take the low bytes */
     if (n >= 3 && bytes[0] == 0xef && bytes[1] == 0xbb && bytes[2] == 0xbf) from = 3;
     char name[PREFIX_CHARS + MAX_DIGITS + 2];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pdfscan/pdf_appearance.h"
+#include "pdfscan/pdf_existing_field.h"
 #include "pdfscan/pdf_structure.h"
 #include "pdfscan/pdf_text.h"
 #include "pdfscan/pdf_update.h"
@@ -37,6 +38,11 @@ static const struct {
     [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: it needs a password, or it opens without one and its owner restricts what may be done with it; encrypted documents cannot be signed yet"},
     [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
     [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
+    [PDF_REFUSE_FIELD_MISSING] = {"field_missing", "the PDF has no signature field of the name that was given"},
+    [PDF_REFUSE_FIELD_SIGNED] = {"field_signed", "the field of the name that was given is signed already"},
+    [PDF_REFUSE_FIELD_TYPE] = {"field_type", "the field of the name that was given is no signature field"},
+    [PDF_REFUSE_FIELD_TWICE] = {"field_twice", "the PDF has several fields of the name that was given"},
+    [PDF_REFUSE_FIELD_LOCK] = {"field_lock", "the field says what its signature locks (/Lock), but not in a way that readers know, so no signature can respect it"},
     [PDF_REFUSE_AMBIGUOUS] = {"ambiguous", "a key that decides whether the PDF may be signed stands twice with different values, and readers disagree on which one counts"},
     [PDF_REFUSE_BEYOND_END] = {"signature_beyond_end", "an existing signature of the PDF covers bytes beyond the end of the file (its ByteRange is too long): any addition would break it"},
     [PDF_REFUSE_BROKEN_XREF] = {"broken_xref", "the PDF's cross-reference data is damaged and could not be rebuilt from its objects"},
@@ -57,6 +63,7 @@ static const struct {
     [PDF_REFUSE_NO_SUCH_PAGE] = {"no_such_page", "the PDF does not have the page on which the visible signature is to stand"},
     [PDF_REFUSE_OUTSIDE_PAGE] = {"outside_page", "the area of the visible signature does not lie on the page as a whole"},
     [PDF_REFUSE_OTHER_RULES] = {"other_rules", "the PDF demands an appearance of another kind"},
+    [PDF_REFUSE_OTHER_AREA] = {"other_area", "the field demands an appearance of another size"},
 };
 
 const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
@@ -68,12 +75,18 @@ static bool repairable(pdf_refusal refusal) {
            refusal == PDF_REFUSE_FILTER;
 }
 
-static pdf_refusal read_document(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure) {
+/* Finds the parts of the document, and the field that is to be signed if the caller names one. */
+static pdf_refusal read_parts(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+    pdf_refusal refusal = pdf_read_structure(doc, appearance, structure);
+    return refusal || !doc->field.utf8 ? refusal : pdf_find_field(doc, structure, plan);
+}
+
+static pdf_refusal read_document(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
     pdf_refusal refusal = pdf_read_xref(doc);
-    if (!refusal) refusal = pdf_read_structure(doc, appearance, structure);
+    if (!refusal) refusal = read_parts(doc, appearance, structure, plan);
     if (!repairable(refusal)) return refusal;
     pdf_refusal again = pdf_rebuild_xref(doc);
-    if (!again) again = pdf_read_structure(doc, appearance, structure);
+    if (!again) again = read_parts(doc, appearance, structure, plan);
     if (!again && structure->has_signatures) again = PDF_REFUSE_REPAIR_WOULD_BREAK_SIGNATURES;
     return repairable(again) ? refusal : again;
 }
@@ -91,8 +104,8 @@ static size_t appearance_bytes(const pdf_appearance *appearance) {
 
 /* Limits that do not depend on the content. */
 static bool is_too_large(size_t bytes, const pdf_plan_request *request) {
-    const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time};
-    for (unsigned i = 0; i < 4; i++)
+    const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time, &request->field};
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i]->bytes > MAX_TEXT_BYTES) return true;
     if (request->appearance && (request->appearance->count > PDF_MOST_DRAWN || appearance_bytes(request->appearance) > PDF_MOST_DRAWN_BYTES)) return true;
     return bytes > request->limits.file_bytes || bytes > PDF_MAX_FILE_BYTES || request->contents_bytes > MAX_CONTENTS_BYTES;
@@ -112,7 +125,13 @@ static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *
 
 /* Finds the place of a visible signature, and whether its appearance keeps the document's rules. */
 static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
-    pdf_refusal refusal = pdf_place_area(appearance, &structure->view, &structure->place);
+    const pdf_existing_field *existing = &structure->existing;
+    bool has_field = existing->field.num != 0;
+    structure->draws = !has_field || (existing->is_visible && !(appearance->yields && existing->has_appearance));
+    if (!structure->draws) return PDF_OK;
+    pdf_refusal refusal = has_field ? pdf_place_in_field(appearance, existing, &structure->place) : pdf_place_area(appearance, &structure->view, &structure->place);
+    plan->area_width = existing->width;
+    plan->area_height = existing->height;
     plan->page_width = structure->place.page_width;
     plan->page_height = structure->place.page_height;
     plan->rules = structure->rules;
@@ -125,10 +144,10 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     const uint8_t *end = file + bytes;
     const uint8_t *header = pdf_find(file, bytes > HEADER_SEARCH_BYTES ? file + HEADER_SEARCH_BYTES : end, "%PDF-");
     if (!header) return PDF_REFUSE_NOT_PDF;
-    pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits};
+    pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits, .field = request->field};
     pdf_structure structure = {0};
     set_limits(&doc, bytes, request);
-    pdf_refusal refusal = read_document(&doc, request->appearance, &structure);
+    pdf_refusal refusal = read_document(&doc, request->appearance, &structure, plan);
     plan->is_restricted = structure.is_restricted;
     plan->permissions = structure.permissions;
     plan->pages = structure.pages;

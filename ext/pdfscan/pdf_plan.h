@@ -1,5 +1,5 @@
-/* Plans the incremental update that adds a signature, visible or not, to a PDF (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN
- * 319 142-1), and the section behind it (pdf_section.h).
+/* Plans the incremental update that adds a signature, visible or not, to a PDF, in a new field or in an existing one (ISO
+ * 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN 319 142-1), and the section behind it (pdf_section.h).
  *
  * The original is only read, never copied. All offsets in the result are final, so the signed file is
  *     original + head + '<' hex digits '>' + tail, and behind it what pdf_write_section() makes of a planned section
@@ -17,6 +17,11 @@ typedef enum {
     PDF_REFUSE_ENCRYPTED,
     PDF_REFUSE_CERTIFIED,
     PDF_REFUSE_LOCKED,
+    PDF_REFUSE_FIELD_MISSING,
+    PDF_REFUSE_FIELD_SIGNED,
+    PDF_REFUSE_FIELD_TYPE,
+    PDF_REFUSE_FIELD_TWICE,
+    PDF_REFUSE_FIELD_LOCK,
     PDF_REFUSE_AMBIGUOUS,
     PDF_REFUSE_BEYOND_END,
     PDF_REFUSE_BROKEN_XREF,
@@ -37,6 +42,7 @@ typedef enum {
     PDF_REFUSE_NO_SUCH_PAGE,
     PDF_REFUSE_OUTSIDE_PAGE,
     PDF_REFUSE_OTHER_RULES,
+    PDF_REFUSE_OTHER_AREA,
     PDF_REFUSALS
 } pdf_refusal;
 
@@ -87,6 +93,7 @@ typedef struct {
     double x, y;           /* the area's lower left corner, from that of the page as it is shown */
     bool is_upper_left;    /* x and y are in user space instead, and are the area's upper left corner as the page is shown */
     double width, height;
+    bool yields;           /* an existing field that has an appearance keeps it */
 } pdf_appearance;
 
 typedef struct {
@@ -94,6 +101,8 @@ typedef struct {
     pdf_text reason, location, name;
     pdf_text time; /* a PDF date; becomes /M */
     bool has_section, has_time_stamp; /* whether a section follows, and whether that has a document time stamp */
+    pdf_text field; /* the full name of an existing field to sign (12.7.4.2); utf8 is NULL for a new one */
+    const char *digest_method; /* of locks that the field demands, as a name in PDF: "SHA256" */
     pdf_limits limits;
     const pdf_appearance *appearance; /* NULL: the signature is invisible */
 } pdf_plan_request;
@@ -119,8 +128,12 @@ typedef struct {
     bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
     uint32_t permissions;
     pdf_long_term section;   /* empty unless it was asked for */
+    pdf_buffer seed_values;  /* what the existing field demands of its signature, and /P of its lock or 0; see pdf_seed_values.c */
+    pdf_buffer open_fields;  /* after a refusal of the field: names of signature fields that can be signed, each with a 0 behind it */
+    uint32_t open_count;     /* how many there are; only the first of them are named */
     uint32_t pages;                 /* after PDF_REFUSE_NO_SUCH_PAGE: how many there are */
     double page_width, page_height; /* after PDF_REFUSE_OUTSIDE_PAGE: the page as it is shown, in points */
+    double area_width, area_height; /* after PDF_REFUSE_OTHER_AREA: the field as it is shown, in points */
     unsigned rules;                 /* after PDF_REFUSE_OTHER_RULES: those of the document */
 } pdf_plan;
 

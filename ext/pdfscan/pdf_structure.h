@@ -33,6 +33,19 @@ typedef struct {
 /* Visits all fields, and checks all signatures among them. */
 pdf_refusal pdf_walk_fields(pdf_document *doc, pdf_span fields, pdf_fields *found);
 
+/* A field that is there, has no value yet, and is to be signed. */
+typedef struct {
+    pdf_object field;  /* its dictionary; num is 0 where the signature gets a new field */
+    pdf_object widget; /* the field's own dictionary, or its first kid; num is 0 where nothing is shown anywhere */
+    bool is_visible;   /* the rectangle of the widget has an area */
+    double width, height; /* of the widget as it is shown, in points */
+    unsigned rotation; /* of its page */
+    bool has_appearance, appearances_differ; /* /AP is there; it stands twice with values that differ */
+    enum { PDF_LOCK_NONE, PDF_LOCK_ALL, PDF_LOCK_INCLUDE, PDF_LOCK_EXCLUDE } lock; /* /Lock (12.7.5.5, table 236) */
+    uint32_t lock_level;      /* its /P, the changes that stay permitted: 1 to 3; 0 if it says nothing */
+    const pdf_text *locked;   /* the names of fields that it includes or excludes */
+    size_t locked_count;
+} pdf_existing_field;
 /* Where a visible signature stands: its rectangle in user space, the matrix of its form, and the page as it is shown. */
 typedef struct {
     double rectangle[4], matrix[6];
@@ -41,6 +54,7 @@ typedef struct {
 
 /* What the update needs to know about the document. */
 typedef struct {
+    pdf_existing_field existing;
     pdf_object catalog, page, annots, form, fields;
     uint32_t field_number; /* the new field can be called Signature<field_number> */
     uint32_t stamp_number; /* and that of a document time stamp Signature<stamp_number> */
@@ -53,6 +67,7 @@ typedef struct {
     unsigned rules;        /* bits of pdf_rules, for a visible signature */
     pdf_view view;         /* of the page, for a visible signature */
     pdf_place place;
+    bool draws;            /* the appearance of the request is drawn */
 } pdf_structure;
 
 /* `appearance` is NULL for an invisible signature, which stands on the first page. */

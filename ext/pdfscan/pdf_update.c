@@ -5,6 +5,7 @@
 
 #include "pdfscan/pdf_appearance.h"
 #include "pdfscan/pdf_edit.h"
+#include "pdfscan/pdf_field_update.h"
 #include "pdfscan/pdf_writer.h"
 
 enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 6 + PDF_MOST_DRAWN };
@@ -32,6 +33,7 @@ static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *r
     put_text_entry(w, "\n/Reason ", request->reason);
     put_text_entry(w, "\n/Location ", request->location);
     put_text_entry(w, "\n/Name ", request->name);
+    pdf_put_lock(w, request->digest_method);
     pdf_puts(w->out, ">>");
     pdf_end_object(w);
 }
@@ -104,17 +106,28 @@ static void put_annotation(pdf_writer *w, uint32_t widget) {
     pdf_end_object(w);
 }
 
-/* What must change in the dictionary of the form: /Fields with the new field, and /SigFlags 3 (SignaturesExist,
- * AppendOnly). Returns the number of changes. */
-static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[2]) {
+/* Whether the form asks readers to draw all fields anew. They would draw the signature's field too, and not as it is. */
+static bool needs_appearances(pdf_writer *w) {
+    pdf_object value;
+    return w->structure->existing.field.num && !pdf_get_resolved(w->doc, w->structure->form.value, "NeedAppearances", &value) &&
+           pdf_skip_word(value.value.at, value.value.end, "true");
+}
+
+/* What must change in the dictionary of the form: /Fields with the new field (0: there is none), and /SigFlags 3
+ * (SignaturesExist, AppendOnly). Returns the number of changes. */
+static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[3]) {
     pdf_span form = w->structure->form.value, old;
     const pdf_object *fields = &w->structure->fields;
     unsigned n = 0;
-    if (!is_own_array(fields)) {
+    if (field && !is_own_array(fields)) {
         changes[n] = (pdf_change){"Fields", {.arena = w->doc->arena}};
         pdf_put_extended(&changes[n++].value, fields->value, field);
     } else if (w->structure->fields_differ) {
         changes[n++] = keep_entry(w, form, "Fields");
+    }
+    if (needs_appearances(w)) {
+        changes[n] = (pdf_change){"NeedAppearances", {.arena = w->doc->arena}};
+        pdf_puts(&changes[n++].value, "false");
     }
     int64_t bits = 0;
     bool direct = pdf_get(form, "SigFlags", &old) && pdf_to_integer(old, &bits);
@@ -136,17 +149,18 @@ static void put_new_form(pdf_writer *w, uint32_t field, pdf_buffer *reference) {
     pdf_put_ref(reference, form, 0);
 }
 
-/* Writes /Fields, /AcroForm and the catalog, but only those of them that must change in this document. */
+/* Writes /Fields, /AcroForm and the catalog, but only those of them that must change in this document. `field` is the new
+ * one, or 0. */
 static void put_form(pdf_writer *w, uint32_t field) {
     const pdf_structure *s = w->structure;
-    pdf_change entry = {"AcroForm", {.arena = w->doc->arena}}, changes[2];
+    pdf_change entry = {"AcroForm", {.arena = w->doc->arena}}, changes[3];
     bool has_form = pdf_kind_of(s->form.value) == PDF_DICT, catalog_changes = s->form_differs;
     if (!has_form) {
         put_new_form(w, field, &entry.value);
         catalog_changes = true;
     } else {
         /* One array may be both /Annots and /Fields. Then it was written already. */
-        if (is_own_array(&s->fields) && !(is_own_array(&s->annots) && s->annots.num == s->fields.num)) put_own_array(w, &s->fields, field);
+        if (field && is_own_array(&s->fields) && !(is_own_array(&s->annots) && s->annots.num == s->fields.num)) put_own_array(w, &s->fields, field);
         unsigned n = form_changes(w, field, changes);
         if (s->form.num && n) {
             pdf_begin_object(w, s->form.num, s->form.gen);
@@ -191,13 +205,19 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     if (doc->size > PDF_MAX_OBJECT_NUMBER - MOST_NEW_OBJECTS) return PDF_REFUSE_OBJECTS;
     pdf_written written[PDF_MAX_WRITTEN];
     pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .plan = plan, .out_offset = length, .next_number = doc->size, .written = written};
-    uint32_t signature = (uint32_t)w.next_number++, field = (uint32_t)w.next_number++;
+    const pdf_existing_field *existing = &structure->existing;
+    bool is_new = !existing->field.num, needs_empty = is_new || (existing->widget.num && !existing->has_appearance);
+    uint32_t signature = (uint32_t)w.next_number++, field = is_new ? (uint32_t)w.next_number++ : 0;
     size_t range_at;
     if (length && doc->file.end[-1] != '\n' && doc->file.end[-1] != '\r') pdf_puts(&plan->head, "\n");
     put_signature(&w, signature, request, plan, &range_at);
-    uint32_t appearance = request->appearance ? pdf_put_appearance(&w, request->appearance) : put_empty_appearance(&w);
-    put_field(&w, field, signature, appearance, plan->field_number);
-    put_annotation(&w, field);
+    uint32_t appearance = structure->draws ? pdf_put_appearance(&w, request->appearance) : needs_empty ? put_empty_appearance(&w) : 0;
+    if (is_new) {
+        put_field(&w, field, signature, appearance, plan->field_number);
+        put_annotation(&w, field);
+    } else {
+        pdf_put_existing_field(&w, signature, appearance);
+    }
     put_form(&w, field);
     uint32_t stamp_appearance = request->has_section && request->has_time_stamp ? put_empty_appearance(&w) : 0;
     pdf_refusal refusal = pdf_write_xref(&w, request);

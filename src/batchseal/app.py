@@ -41,11 +41,15 @@ from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
+    from batchseal.document import Description
     from batchseal.formats.material import Materials
     from batchseal.intake.schema import Limits
-    from batchseal.signer.preparation import Reserve
+    from batchseal.placeholder.finder import Finder
+    from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
@@ -98,6 +102,20 @@ def limits_of(settings: Settings) -> "Limits":
 def formats_of(settings: Settings, memory: Memory) -> Formats:
     """The signature formats, with what the settings allow. Documents that need more memory than usual book it in `memory`."""
     return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
+
+
+def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
+    """What finds the places of visible signatures in documents. Its code is loaded with the first such document."""
+    finders: list[Finder] = []
+
+    async def located(client: str, wanted: "Description", content: "Buffer") -> "Description":
+        if not finders:
+            from batchseal.placeholder.finder import Finder
+
+            finders.append(Finder(settings.placeholder_path, reserve))
+        return await finders[0].located(client, wanted, content)
+
+    return located
 
 
 def payload_store(settings: Settings) -> Payloads:
@@ -185,6 +203,7 @@ async def build_service(
         advertised=settings.advertised,
         admission=admission,
         signature_defaults=partial(signature_defaults, settings, services),
+        locate=finding_places(settings, admission.reserved),
     )
 
     async def close() -> None:
@@ -241,6 +260,7 @@ def signing_queue(
         reserve=reserve,
         materials=materials,
         check_revocation=settings.check_revocation,
+        locate=finding_places(settings, reserve),
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)

@@ -77,6 +77,11 @@ class Description:
     other_type: str = ""  # the media type, where `content_type` is OTHER
     visible_signature: VisibleSignature | None = None  # what is drawn, where `visible` and the type is PAdES
 
+    @property
+    def seeks_place(self) -> bool:
+        """Whether the document must be searched for the place of the visible signature before it is prepared."""
+        return self.visible_signature is not None and self.visible_signature.place.is_sought
+
 
 class ReceivedDocument(msgspec.Struct, frozen=True):
     """A document as it arrived. `description` is None if a multipart body describes its files only after it has sent them."""

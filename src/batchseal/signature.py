@@ -71,7 +71,10 @@ class SignaturePlace:
     """Where a visible signature stands.
 
     `page` counts from 1; `x` and `y` are points of 1/72 inch from the lower left corner of the page as it is shown. They hold for
-    COORDINATE alone. `name` is the name of the field, or the word.
+    COORDINATE, and for a word that was found. `name` is the name of the field, or the word. `keeps_look`: the caller says
+    nothing of how the signature looks, so a field that has an appearance keeps it. `in_user_space`: the word was found; `x`
+    and `y` are its lower left corner in the page's own coordinates, and the upper left one of the area. `missing`: why it was
+    not found.
     """
 
     kind: LocationType
@@ -79,6 +82,14 @@ class SignaturePlace:
     x: float = 0.0
     y: float = 0.0
     name: str = ""
+    keeps_look: bool = False
+    in_user_space: bool = False
+    missing: str = ""
+
+    @property
+    def is_sought(self) -> bool:
+        """Whether the word of this place has to be looked for in the document."""
+        return self.kind is LocationType.PLACEHOLDER and not self.in_user_space and not self.missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@
 #include "canary.h"
 #include "pdfscan/pdf_plan.h"
 
-static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z";
+static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z", FIELD[] = "p.s";
 static const char FORM[] = "/Subtype/Form/Resources<</XObject<</I0 \1B>>>>/Name\2a(b\2", IMAGE[] = "/Subtype/Image/SMask \1A";
 static uint8_t pixels[5000];
 
@@ -22,10 +22,13 @@ static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_appeara
         .contents_bytes = 4096,
         .reason = {(const uint8_t *)REASON, sizeof REASON - 1},
         .time = {(const uint8_t *)TIME, sizeof TIME - 1},
-        .has_section = size % 4 != 0,
-        .has_time_stamp = size % 4 > 1,
+        .has_section = size % 8 > 1,
+        .has_time_stamp = size % 8 > 3,
+        .digest_method = "SHA256",
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
     };
+    /* Half of the inputs are signed in a field that they must have. */
+    if (size % 2) request.field = (pdf_text){(const uint8_t *)FIELD, sizeof FIELD - 1};
     return pdf_plan_update(data, size, &request, arena, plan);
 }
 
@@ -64,18 +67,24 @@ static void plan_visible(const uint8_t *data, size_t size) {
         {span_of("/Type/Font/Next \1B", 18), {0}, false, false},
     };
     uint8_t chosen = size ? data[size / 2] : 0;
-    pdf_appearance appearance = {.objects = objects, .count = 3, .page = 1u + (chosen & 1), .x = chosen, .y = chosen / 4.0, .is_upper_left = chosen & 2, .width = 20, .height = 10};
+    pdf_appearance appearance = {
+        .objects = objects, .count = 3, .page = 1u + (chosen & 1), .x = chosen, .y = chosen / 4.0,
+        .is_upper_left = chosen & 2, .yields = chosen & 4, .width = 20, .height = 10};
     for (unsigned tries = 0;; tries++) {
         pdf_arena arena = {0};
         pdf_plan plan;
         pdf_refusal refusal = plan_once(data, size, &appearance, &plan, &arena);
         if (!refusal) check_lengths(size, sizeof FORM + sizeof IMAGE + 18 + 3, &plan);
         if (!refusal && plan.section.start) write_section(&plan, size);
-        if (!refusal && (plan.inserted_count != 1 || plan.inserted_bytes != sizeof pixels)) abort();
+        /* A field that has an appearance, or no area, may be left as it is. */
+        if (!refusal && !(size % 2 && !plan.inserted_count) && (plan.inserted_count != 1 || plan.inserted_bytes != sizeof pixels)) abort();
         pdf_arena_free(&arena);
-        if (refusal != PDF_REFUSE_OTHER_RULES) return;
-        if (tries || plan.rules > 7) abort(); /* a document demands the same each time */
-        appearance.rules = plan.rules;
+        if (refusal != PDF_REFUSE_OTHER_RULES && refusal != PDF_REFUSE_OTHER_AREA) return;
+        if (tries > 1 || plan.rules > 7) abort(); /* a document demands the same each time */
+        if (refusal == PDF_REFUSE_OTHER_RULES)
+            appearance.rules = plan.rules;
+        else
+            appearance.width = plan.area_width, appearance.height = plan.area_height;
     }
 }
 
@@ -117,7 +126,7 @@ static uint64_t draw(uint64_t below) {
 
 static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999", "-1",   "4294967295", "obj",       "endobj",   "<<", ">>",    "[",        "]",
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
-                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%",
+                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "/T(s)", "/FT/Sig", "/Lock 8 0 R", "/SV 11 0 R", "0000000000 65535 f", "%",
                                     "/DSS 5 0 R",   "/DSS<<",         "/Certs[3 0 R]",   "/VRI 1 0 R", "/Extensions 7 0 R", "/ESIC",
                                     "/Rotate 90", "/CropBox[1 2 33 44]", "/MediaBox[0 0 99999999999 9]", "/UserUnit 1.5", "/OutputIntents[9 0 R]", "/Metadata 9 0 R", "pdfaid:part='1'", "/Parent 2 0 R"};
 

@@ -44,7 +44,7 @@ def appearance(*, rules: int = 0, shared: bool = True) -> planner.Appearance:
 
 def plan(
     original: bytes, found: planner.Appearance | None = None, **place: Any
-) -> planner.PlannedUpdate | planner.OtherRules | planner.PlanRefusal:
+) -> planner.PlannedUpdate | planner.OtherRules | planner.OtherArea | planner.PlanRefusal:
     return planner.plan(
         original,
         contents_bytes=64,

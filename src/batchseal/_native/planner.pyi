@@ -83,6 +83,7 @@ class PlannedUpdate:
         xref_form: str,
         rebuilt: bool,
         inserted: tuple[int, ...] = ...,
+        seed_values: bytes = ...,
         section: PlannedSection | None = ...,
     ) -> None: ...
     @property
@@ -104,6 +105,8 @@ class PlannedUpdate:
     @property
     def inserted(self) -> tuple[int, ...]:
         """Where the shared streams of the appearance belong, as offsets in the tail."""
+    @property
+    def seed_values(self) -> bytes: ...
 
 @final
 class Appearance:
@@ -134,6 +137,17 @@ class OtherRules:
     def rules(self) -> int: ...
 
 @final
+class OtherArea:
+    """The field demands an appearance with these sides, in points."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(self, width: float, height: float) -> None: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def height(self) -> float: ...
+
+@final
 class PlanRefusal:
     """Why a document cannot be signed: a code that never changes, and a message for a person."""
 
@@ -155,11 +169,14 @@ def plan(
     signing_time: str,
     section: bool = ...,
     time_stamp: bool = ...,
+    field: str | None = None,
+    digest_algorithm: str = "sha256",
     appearance: None = None,
     page: int = 1,
     x: float = 0,
     y: float = 0,
     is_upper_left: bool = False,
+    yields: bool = False,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
@@ -167,7 +184,7 @@ def plan(
     max_depth: int = ...,
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
-    """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
+    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none."""
 
 @overload
 def plan(
@@ -180,19 +197,25 @@ def plan(
     signing_time: str,
     section: bool = ...,
     time_stamp: bool = ...,
+    field: str | None = None,
+    digest_algorithm: str = "sha256",
     appearance: Appearance,
     page: int = 1,
     x: float = 0,
     y: float = 0,
     is_upper_left: bool = False,
+    yields: bool = False,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
-) -> PlannedUpdate | OtherRules | PlanRefusal:
-    """Plans the update for a visible signature. OtherRules: the appearance must be of another kind."""
+) -> PlannedUpdate | OtherRules | OtherArea | PlanRefusal:
+    """Plans the update for a visible signature.
+
+    OtherRules, OtherArea: the appearance must be of another kind, or of another size.
+    """
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update and what is planned behind it take at most, without the caller's texts."""

@@ -9,132 +9,10 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t
 from libc.string cimport memset
 
 cimport cython
-
-
-cdef extern from "pdfscan/pdf_arena.h" nogil:
-    ctypedef struct pdf_arena:
-        pass
-    ctypedef struct pdf_buffer:
-        pdf_arena *arena
-        uint8_t *bytes
-        size_t length
-    void pdf_arena_free(pdf_arena *arena)
-
-cdef extern from "pdfscan/pdf_lexer.h" nogil:
-    ctypedef struct pdf_span:
-        const uint8_t *at
-        const uint8_t *end
-
-cdef extern from "pdfscan/pdf_inflate.h" nogil:
-    ctypedef enum pdf_inflate_status:
-        PDF_INFLATE_DONE
-        PDF_INFLATE_CUT
-        PDF_INFLATE_LIMIT
-        PDF_INFLATE_MEMORY
-        PDF_INFLATE_WORK
-    pdf_inflate_status pdf_inflate_zlib(
-        const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
-
-cdef extern from "pdfscan/pdf_section.h" nogil:
-    ctypedef struct pdf_long_term:
-        pdf_buffer objects
-        pdf_buffer rows
-        pdf_buffer lists[3]
-        pdf_buffer others
-        uint32_t dss
-        uint32_t dss_generation
-        uint64_t next_number
-        uint64_t start
-        uint64_t previous
-        uint64_t trailer
-        uint64_t range
-        bint is_stream
-        bint has_time_stamp
-
-cdef extern from "pdfscan/pdf_plan.h" nogil:
-    ctypedef enum pdf_refusal:
-        PDF_OK
-        PDF_REFUSE_ENCRYPTED
-        PDF_REFUSE_NO_SUCH_PAGE
-        PDF_REFUSE_OUTSIDE_PAGE
-        PDF_REFUSE_OTHER_RULES
-        PDF_REFUSALS
-    const char *pdf_refusal_code(pdf_refusal refusal)
-    const char *pdf_refusal_message(pdf_refusal refusal)
-    ctypedef struct pdf_text:
-        const uint8_t *utf8
-        size_t bytes
-    ctypedef struct pdf_limits:
-        size_t file_bytes
-        size_t inflate_bytes
-        size_t memory_bytes
-        uint32_t objects
-        uint32_t depth
-        uint32_t sections
-    enum:
-        PDF_RULE_CALIBRATED
-        PDF_RULE_OPAQUE
-        PDF_RULE_CID_SET
-        PDF_OBJECT_MARK
-        PDF_TEXT_MARK
-        PDF_MOST_DRAWN
-    ctypedef struct pdf_drawn_object:
-        pdf_span entries
-        pdf_span stream
-        bint has_stream
-        bint is_shared
-    ctypedef struct pdf_appearance:
-        const pdf_drawn_object *objects
-        unsigned count
-        unsigned rules
-        uint32_t page
-        double x
-        double y
-        bint is_upper_left
-        double width
-        double height
-    ctypedef struct pdf_insertion:
-        size_t offset
-    ctypedef struct pdf_plan_request:
-        size_t contents_bytes
-        pdf_text reason
-        pdf_text location
-        pdf_text name
-        pdf_text time
-        bint has_section
-        bint has_time_stamp
-        pdf_limits limits
-        const pdf_appearance *appearance
-    ctypedef enum pdf_xref_form:
-        PDF_XREF_TABLE
-        PDF_XREF_STREAM
-        PDF_XREF_HYBRID
-    ctypedef struct pdf_plan:
-        pdf_buffer head
-        pdf_buffer tail
-        pdf_insertion *inserted
-        unsigned inserted_count
-        uint64_t byte_range[4]
-        uint64_t reserved_bytes
-        uint32_t field_number
-        pdf_xref_form form
-        bint rebuilt
-        bint is_restricted
-        uint32_t permissions
-        pdf_long_term section
-        uint32_t pages
-        double page_width
-        double page_height
-        unsigned rules
-    size_t pdf_memory_bound(size_t n)
-    size_t pdf_update_bound(size_t n)
-    pdf_refusal pdf_plan_update(
-        const uint8_t *file, size_t n, const pdf_plan_request *request,
-        pdf_arena *arena, pdf_plan *plan)
 
 
 # What a document demands of an appearance (bits), and what stands in entries: see Appearance.
@@ -189,6 +67,8 @@ cdef class PlannedUpdate:
     numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
     of the original was unusable; the update then lists all objects and has no /Prev.
     `section` is a PlannedSection, or None if none was asked for.
+    `seed_values` is what an existing field demands of its signature (/SV), and /P of its lock
+    or 0, in the form that ext/pdfscan/pdf_seed_values.c describes; empty where it demands nothing.
 
     `inserted` has an offset for each stream in `Appearance.shared`, in order: the stream belongs
     into the tail in front of the byte with this offset. The ByteRange counts it.
@@ -202,6 +82,7 @@ cdef class PlannedUpdate:
     xref_form: str
     rebuilt: bool
     inserted: tuple = ()
+    seed_values: bytes = b""
     section: object = None
 
 
@@ -244,6 +125,15 @@ cdef class OtherRules:
     """The document demands an appearance that keeps these rules."""
 
     rules: int
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
+cdef class OtherArea:
+    """The field demands an appearance with these sides, in points."""
+
+    width: float
+    height: float
 
 
 @cython.final
@@ -311,11 +201,26 @@ cdef PlannedSection _section(const pdf_long_term *section):
     )
 
 
+cdef PlanRefusal _field_refused(pdf_refusal refusal, const pdf_plan *plan):
+    """Tells which fields the caller could have named."""
+    refused = _refused(refusal)
+    if not plan.open_count:
+        return PlanRefusal(refused.code, f"{refused.message}; it has no signature field that can be signed")
+    names = [name.decode("utf-8", "replace") for name in _bytes(&plan.open_fields).removesuffix(b"\0").split(b"\0")]
+    more = f" and {plan.open_count - len(names)} more" if plan.open_count > len(names) else ""
+    told = ", ".join([repr(name) for name in names])
+    return PlanRefusal(refused.code, f"{refused.message}; its signature fields that can be signed: {told}{more}")
+
+
 cdef _not_planned(pdf_refusal refusal, const pdf_plan *plan, uint32_t page):
     if refusal == PDF_REFUSE_ENCRYPTED:
         return _encrypted(plan)
     if refusal == PDF_REFUSE_OTHER_RULES:
         return OtherRules(<int> plan.rules)
+    if refusal == PDF_REFUSE_OTHER_AREA:
+        return OtherArea(plan.area_width, plan.area_height)
+    if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
+        return _field_refused(refusal, plan)
     refused = _refused(refusal)
     detail = ""
     if refusal == PDF_REFUSE_NO_SUCH_PAGE:
@@ -325,16 +230,17 @@ cdef _not_planned(pdf_refusal refusal, const pdf_plan *plan, uint32_t page):
     return PlanRefusal(refused.code, refused.message + detail) if detail else refused
 
 
-cdef PlannedUpdate _planned(const pdf_plan *plan, bint has_section):
+cdef PlannedUpdate _planned(const pdf_plan *plan, field, bint has_section):
     return PlannedUpdate(
         _bytes(&plan.head),
         plan.reserved_bytes,
         _bytes(&plan.tail),
         tuple([plan.byte_range[i] for i in range(4)]),
-        f"Signature{plan.field_number}",
+        f"Signature{plan.field_number}" if field is None else field,
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
         tuple([plan.inserted[i].offset for i in range(plan.inserted_count)]) if plan.inserted_count else (),
+        _bytes(&plan.seed_values),
         _section(&plan.section) if has_section else None,
     )
 
@@ -349,11 +255,14 @@ def plan(
     str signing_time,
     bint section=False,
     bint time_stamp=False,
+    str field=None,
+    str digest_algorithm="sha256",
     Appearance appearance=None,
     uint32_t page=1,
     double x=0,
     double y=0,
     bint is_upper_left=False,
+    bint yields=False,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -368,9 +277,14 @@ def plan(
     ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M. With `section`, the section for validation
     material is planned too, with `time_stamp` also the document time stamp in it.
 
+    `field` is the full name of a signature field that the document has and that is not
+    signed (12.7.4.2). Without it the signature gets a new field, which is invisible.
+    `digest_algorithm` is that of the signature; the lock of an existing field names it.
     With an `appearance` the signature is visible: on this `page`, from 1, and with its lower left
     corner at x and y, in points of 1/72 inch from that of the page as it is shown. With
     `is_upper_left` they are the area's upper left corner instead, in the user space of the page.
+    In an existing field only its size counts: where the field has another one, the answer is
+    OtherArea. With `yields` a field that has an appearance keeps it.
     If the document demands an appearance of another kind, the answer is OtherRules.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
@@ -384,6 +298,7 @@ def plan(
     cdef Py_buffer view
     cdef bytes reason_utf8 = _utf8(reason), location_utf8 = _utf8(location)
     cdef bytes name_utf8 = _utf8(signer_name), time_utf8 = _utf8(signing_time)
+    cdef bytes field_utf8 = _utf8(field), digest_method = digest_algorithm.upper().encode("ascii")
     memset(&request, 0, sizeof(request))
     memset(&arena, 0, sizeof(arena))
     request.contents_bytes = contents_bytes
@@ -393,6 +308,8 @@ def plan(
     _set_text(&request.time, time_utf8)
     request.has_section = section
     request.has_time_stamp = time_stamp
+    _set_text(&request.field, field_utf8)
+    request.digest_method = digest_method
     request.limits.file_bytes = max_file_bytes
     request.limits.inflate_bytes = max_inflated_bytes
     request.limits.memory_bytes = max_memory_bytes
@@ -404,7 +321,7 @@ def plan(
         seen.objects = appearance.objects_in_c
         seen.count, seen.rules = len(appearance.objects), appearance.rules
         seen.page, seen.x, seen.y, seen.is_upper_left = page, x, y, is_upper_left
-        seen.width, seen.height = appearance.width, appearance.height
+        seen.width, seen.height, seen.yields = appearance.width, appearance.height, yields
         request.appearance = &seen
     PyObject_GetBuffer(original, &view, PyBUF_SIMPLE)
     try:
@@ -412,7 +329,7 @@ def plan(
             refusal = pdf_plan_update(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
-            return _planned(&result, section)
+            return _planned(&result, field, section)
         return _not_planned(refusal, &result, page)
     finally:
         pdf_arena_free(&arena)

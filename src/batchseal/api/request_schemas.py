@@ -16,7 +16,10 @@ class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
 class VisibleSignatureInfo(Struct):
     """Where and how a visible signature is drawn, in PDF alone. A pixel is a point of 1/72 inch, if nothing else is set.
 
-    `locationValue` is `page=1,x=140,y=35` for COORDINATE: the lower left corner of the area, from that of the page as shown.
+    `locationValue` is `page=1,x=140,y=35` for COORDINATE: the lower left corner of the area, from that of the page as shown. For
+    SIGN_FIELD it is the full name of an unsigned signature field, in whose rectangle the signature is drawn; if a request has
+    neither `templateType` nor `oneOffTemplate` nor an image, a field that has an appearance keeps it. For PLACEHOLDER it is a
+    word of the document: the lower left corner of its first occurrence is the upper left one of the area.
     `oneOffTemplate` is a text with names in the spelling of Velocity, such as `Digitally signed by
     $certificate.getCommonName()`; a line ends at a line break or at `\\n`. Names are `$certificate.getCommonName()`,
     `getOrganization()`, `getSerialNumber()`, `getIssuerCommonName()`, `getNotBefore()`, `getNotAfter()`, `$date`, `$reason` and

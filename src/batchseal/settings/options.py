@@ -342,6 +342,11 @@ class Settings(UpstreamOptions):
         """The Unix socket of the signer process (processes/link.py)."""
         return self.temp_folder / "signer.sock"
 
+    @property
+    def placeholder_path(self) -> Path:
+        """The Unix socket of the process that looks for words in documents (batchseal/placeholder)."""
+        return self.temp_folder / "placeholder.sock"
+
 
 # In the order of `--help`: what concerns the service itself comes first.
 OPTIONS = {

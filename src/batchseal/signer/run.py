@@ -36,7 +36,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signature import Level
 from batchseal.signer.durable_ahead import DurableAhead
-from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
+from batchseal.signer.preparation import Locate, Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, SignatureRow
@@ -78,6 +78,7 @@ class Signing:
         reserve: Reserve = unbounded,
         materials: Materials | None = None,
         check_revocation: bool = False,
+        locate: Locate | None = None,
     ) -> None:
         self._materials = materials
         self._check_revocation = check_revocation
@@ -89,7 +90,7 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve)
+        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve, locate)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:

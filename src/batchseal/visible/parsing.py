@@ -137,7 +137,9 @@ def read_place(asked: VisibleTexts, place: str, pixels_per_point: float) -> Sign
     one_of(asked.location_type, LOCATION_TYPES, f"{place}.locationType")
     kind = LocationType[asked.location_type]
     if kind is not LocationType.COORDINATE:
-        return SignaturePlace(kind, name=asked.location_value)
+        says_nothing = not (asked.template_type or asked.one_off_template or asked.image_value)
+        keeps_look = kind is LocationType.SIGN_FIELD and says_nothing
+        return SignaturePlace(kind, name=asked.location_value, keeps_look=keeps_look)
     at = f"{place}.locationValue"
     values = pairs(asked.location_value, ("page", "x", "y"), at, example="page=1,x=140,y=35")
     if missing := [key for key in ("page", "x", "y") if key not in values]:

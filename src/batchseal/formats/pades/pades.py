@@ -86,7 +86,7 @@ class Pades:
         pdf_time = signing_time.strftime("D:%Y%m%d%H%M%SZ")
         drawing = visible.Drawing(credential, signing_time, memory)
         updates = [
-            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing)
+            plan(content, wanted, template, pdf_time, time_stamp_bytes, memory, drawing, credential.digest_algorithm)
             for _, wanted, content in originals
         ]
         planned = {at: update for at, update in enumerate(updates) if not isinstance(update, Refusal)}
@@ -260,6 +260,7 @@ def plan(
     time_stamp_bytes: int,
     memory: Memory,
     drawing: visible.Drawing,
+    digest_algorithm: str,
 ) -> "tuple[planner.PlannedUpdate, tuple[bytes, ...]] | Refusal":
     """The incremental update that holds the signature field, with what it shares with others, or why this PDF can have none.
 
@@ -277,6 +278,7 @@ def plan(
             signing_time=pdf_time,
             section=wanted.level >= Level.LT,
             time_stamp=wanted.level >= Level.LTA,
+            digest_algorithm=digest_algorithm,
             max_memory_bytes=memory_bytes,
         )
         if wanted.visible:
