@@ -9,7 +9,7 @@
 enum { BYTE_WORK = 8, KEY_WORK = 1024 };
 
 /* A key with the number and the generation of the object, and "sAlT" (7.6.3.2 algorithm 1). */
-enum { NUMBER_BYTES = 5, SALT_BYTES = 4, MOST_OBJECT_KEY = 16 };
+enum { NUMBER_BYTES = 5, SALT_BYTES = 4, LEAST_KEY_BYTES = 5, MOST_OBJECT_KEY = 16 };
 
 typedef struct {
     pdf_method method;
@@ -23,6 +23,39 @@ pdf_crypt *pdf_start_crypt(pdf_arena *arena, const pdf_unlock *unlock) {
     crypt->unlock = unlock;
     pdf_aes_make_tables(&crypt->tables);
     pdf_aes_expand(&crypt->tables, unlock->seed, PDF_SEED_BYTES, &crypt->seed);
+    return crypt;
+}
+
+/* What is kept: the two methods, the number of vectors with the most significant byte first, the seed, the key. */
+enum { METHODS_BYTES = 2, VECTORS_BYTES = 8, KEPT_BYTES = METHODS_BYTES + VECTORS_BYTES + PDF_SEED_BYTES };
+
+void pdf_keep_crypt(const pdf_crypt *crypt, pdf_buffer *out) {
+    const pdf_unlock *unlock = crypt->unlock;
+    uint8_t first[METHODS_BYTES + VECTORS_BYTES] = {(uint8_t)unlock->strings, (uint8_t)unlock->streams};
+    for (unsigned i = 0; i < VECTORS_BYTES; i++) first[METHODS_BYTES + i] = (uint8_t)(crypt->vectors >> (56 - 8 * i));
+    pdf_put(out, first, sizeof first);
+    pdf_put(out, unlock->seed, PDF_SEED_BYTES);
+    pdf_put(out, unlock->key, unlock->key_bytes);
+}
+
+static bool has_key(pdf_method method, size_t key_bytes) {
+    if (method == PDF_AES_128) return key_bytes == MOST_OBJECT_KEY;
+    if (method == PDF_AES_256) return key_bytes == PDF_MOST_KEY_BYTES;
+    return method == PDF_NOT_ENCRYPTED || (method == PDF_RC4 && key_bytes >= LEAST_KEY_BYTES && key_bytes <= MOST_OBJECT_KEY);
+}
+
+pdf_crypt *pdf_restart_crypt(pdf_arena *arena, const uint8_t *kept, size_t n) {
+    if (n < KEPT_BYTES || n > KEPT_BYTES + PDF_MOST_KEY_BYTES || kept[0] > PDF_AES_256 || kept[1] > PDF_AES_256) return NULL;
+    pdf_unlock *unlock = pdf_alloc_zeroed(arena, sizeof *unlock);
+    if (!unlock) return NULL;
+    unlock->strings = (pdf_method)kept[0];
+    unlock->streams = (pdf_method)kept[1];
+    unlock->key_bytes = n - KEPT_BYTES;
+    memcpy(unlock->seed, kept + KEPT_BYTES - PDF_SEED_BYTES, PDF_SEED_BYTES);
+    memcpy(unlock->key, kept + KEPT_BYTES, unlock->key_bytes);
+    if (!has_key(unlock->strings, unlock->key_bytes) || !has_key(unlock->streams, unlock->key_bytes)) return NULL;
+    pdf_crypt *crypt = pdf_start_crypt(arena, unlock);
+    for (unsigned i = 0; crypt && i < VECTORS_BYTES; i++) crypt->vectors = crypt->vectors << 8 | kept[METHODS_BYTES + i];
     return crypt;
 }
 
@@ -61,24 +94,22 @@ static void next_vector(pdf_crypt *crypt, uint8_t vector[PDF_AES_BLOCK]) {
     pdf_aes_encrypt_block(&crypt->tables, &crypt->seed, counter, vector);
 }
 
-/* Gives the encrypted bytes in a block of the arena; NULL if memory runs out. */
-static uint8_t *encrypt(pdf_document *doc, pdf_method method, uint32_t num, uint32_t gen, const uint8_t *in, size_t n, size_t *length) {
+static size_t encrypted_length(pdf_method method, size_t n) { return method == PDF_NOT_ENCRYPTED || method == PDF_RC4 ? n : pdf_aes_length(n); }
+
+/* Encrypts to `out`, which has room for encrypted_length() bytes. */
+static void encrypt(pdf_document *doc, pdf_method method, uint32_t num, uint32_t gen, const uint8_t *in, size_t n, uint8_t *out) {
     object_key key = key_of(doc, method, num, gen);
     pdf_crypt *crypt = doc->crypt;
-    *length = method == PDF_RC4 ? n : pdf_aes_length(n);
-    pdf_spend(doc, KEY_WORK + BYTE_WORK * *length);
-    uint8_t *out = pdf_alloc(doc->arena, *length + 1);
-    if (!out) return NULL;
+    pdf_spend(doc, KEY_WORK + BYTE_WORK * encrypted_length(method, n));
     if (method == PDF_RC4) {
         pdf_rc4(key.bytes, key.length, in, n, out);
-        return out;
+        return;
     }
     pdf_aes_key expanded;
     uint8_t vector[PDF_AES_BLOCK];
     next_vector(crypt, vector);
     pdf_aes_expand(&crypt->tables, key.bytes, method == PDF_AES_256 ? 32 : 16, &expanded);
     pdf_aes_encrypt(&crypt->tables, &expanded, vector, in, n, out);
-    return out;
 }
 
 pdf_refusal pdf_decrypt_stream(pdf_document *doc, const pdf_object *holder, pdf_span *data) {
@@ -95,23 +126,33 @@ pdf_refusal pdf_decrypt_stream(pdf_document *doc, const pdf_object *holder, pdf_
     return PDF_OK;
 }
 
-static void put_encrypted(pdf_document *doc, pdf_method method, pdf_buffer *out, uint32_t num, uint32_t gen, const uint8_t *bytes, size_t n, bool as_string) {
-    size_t length = n;
-    const uint8_t *encrypted = method == PDF_NOT_ENCRYPTED ? bytes : encrypt(doc, method, num, gen, bytes, n, &length);
-    if (!encrypted && method != PDF_NOT_ENCRYPTED)
+void pdf_put_string(pdf_document *doc, pdf_buffer *out, uint32_t num, uint32_t gen, const uint8_t *bytes, size_t n) {
+    pdf_method method = doc->crypt ? doc->crypt->unlock->strings : PDF_NOT_ENCRYPTED;
+    size_t length = encrypted_length(method, n);
+    if (method == PDF_NOT_ENCRYPTED) {
+        pdf_put_hex_string(out, bytes, n);
+        return;
+    }
+    uint8_t *encrypted = pdf_alloc(doc->arena, length + 1);
+    if (!encrypted) {
         out->failed = true;
-    else if (as_string)
-        pdf_put_hex_string(out, encrypted, length);
-    else
-        pdf_put(out, encrypted, length);
+        return;
+    }
+    encrypt(doc, method, num, gen, bytes, n, encrypted);
+    pdf_put_hex_string(out, encrypted, length);
 }
 
-void pdf_put_string(pdf_document *doc, pdf_buffer *out, uint32_t num, uint32_t gen, const uint8_t *bytes, size_t n) {
-    put_encrypted(doc, doc->crypt ? doc->crypt->unlock->strings : PDF_NOT_ENCRYPTED, out, num, gen, bytes, n, true);
-}
+size_t pdf_encrypted_length(const pdf_document *doc, size_t n) { return encrypted_length(doc->crypt ? doc->crypt->unlock->streams : PDF_NOT_ENCRYPTED, n); }
 
 void pdf_encrypt_stream(pdf_document *doc, pdf_buffer *out, uint32_t num, uint32_t gen, const uint8_t *bytes, size_t n) {
-    put_encrypted(doc, doc->crypt ? doc->crypt->unlock->streams : PDF_NOT_ENCRYPTED, out, num, gen, bytes, n, false);
+    if (!pdf_encrypts_streams(doc)) {
+        pdf_put(out, bytes, n);
+        return;
+    }
+    size_t length = pdf_encrypted_length(doc, n);
+    if (!length || !pdf_reserve(out, length)) return;
+    encrypt(doc, doc->crypt->unlock->streams, num, gen, bytes, n, out->bytes + out->length);
+    out->length += length;
 }
 
 size_t pdf_read_string(pdf_document *doc, const pdf_object *holder, pdf_span value, uint8_t *out, size_t room) {
@@ -136,10 +177,27 @@ size_t pdf_read_string(pdf_document *doc, const pdf_object *holder, pdf_span val
     return n;
 }
 
-/* Copies a value and encrypts its strings. */
-static pdf_refusal copy_encrypted(pdf_document *doc, const pdf_object *object, pdf_buffer *out) {
-    const uint8_t *at = object->value.at, *end = object->value.end, *copied = at;
-    while ((at = pdf_skip_space(at, end)) < end) {
+bool pdf_append_string(pdf_document *doc, const pdf_object *holder, pdf_span value, pdf_buffer *out) {
+    size_t most = (size_t)(value.end - value.at);
+    if (pdf_kind_of(value) != PDF_STRING) return true;
+    if (!pdf_spend(doc, most) || !pdf_reserve(out, most + PDF_AES_BLOCK)) return false;
+    uint8_t *at = out->bytes + out->length;
+    if (!doc->crypt || doc->crypt->unlock->strings == PDF_NOT_ENCRYPTED || holder->compressed) {
+        out->length += pdf_decode_string(value, at, most);
+        return true;
+    }
+    if (!pdf_spend(doc, KEY_WORK + BYTE_WORK * most)) return false;
+    object_key key = key_of(doc, doc->crypt->unlock->strings, holder->num, holder->gen);
+    /* Each block is written one block before the place from which it was read. */
+    size_t given = pdf_decode_string(value, at + PDF_AES_BLOCK, most), n = decrypt(doc, &key, at + PDF_AES_BLOCK, given, at);
+    out->length += key.method == PDF_RC4 ? n : pdf_aes_unpadded(at, n);
+    return true;
+}
+
+pdf_refusal pdf_put_moved(pdf_document *doc, const pdf_object *holder, pdf_span value, pdf_buffer *out, uint32_t num, uint32_t gen) {
+    const uint8_t *at = value.at, *end = value.end, *copied = at;
+    pdf_buffer bytes = {.arena = doc->arena};
+    while (doc->crypt && (at = pdf_skip_space(at, end)) < end) {
         bool too_deep = false, opens_or_closes = *at == '[' || *at == ']' || *at == '>' || (*at == '<' && end - at > 1 && at[1] == '<');
         pdf_span token = {at, at};
         if (opens_or_closes) {
@@ -149,11 +207,10 @@ static pdf_refusal copy_encrypted(pdf_document *doc, const pdf_object *object, p
         if (!pdf_skip_value(&token.end, end, 1, &too_deep)) return PDF_REFUSE_BROKEN_OBJECT;
         at = token.end;
         if (pdf_kind_of(token) != PDF_STRING) continue;
-        size_t n = (size_t)(token.end - token.at);
-        uint8_t *bytes = pdf_alloc(doc->arena, n);
-        if (!bytes) return PDF_REFUSE_MEMORY;
+        bytes.length = 0;
+        if (!pdf_append_string(doc, holder, token, &bytes)) return bytes.failed ? PDF_REFUSE_MEMORY : PDF_REFUSE_OBJECTS;
         pdf_put(out, copied, (size_t)(token.at - copied));
-        pdf_put_string(doc, out, object->num, object->gen, bytes, pdf_decode_string(token, bytes, n));
+        pdf_put_string(doc, out, num, gen, bytes.bytes, bytes.length);
         if (!pdf_spend(doc, 0)) return PDF_REFUSE_OBJECTS;
         copied = token.end;
     }
@@ -167,7 +224,7 @@ pdf_refusal pdf_take(pdf_document *doc, pdf_object *object) {
     if (crypt->taken_count == PDF_MOST_TAKEN) return PDF_REFUSE_OBJECTS;
     crypt->taken[crypt->taken_count++] = object->num;
     pdf_buffer out = {.arena = doc->arena};
-    pdf_refusal refusal = copy_encrypted(doc, object, &out);
+    pdf_refusal refusal = pdf_put_moved(doc, object, object->value, &out, object->num, object->gen);
     if (refusal) return refusal;
     object->value = (pdf_span){out.bytes, out.bytes + out.length};
     object->compressed = false;

@@ -5,14 +5,23 @@
  *
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
+ *   pdf_section.c      plans and writes the section behind the signature
+ *   pdf_field_update.c writes what changes in a field that exists and is signed
+ *   pdf_appearance.c   places and writes the appearance of a visible signature
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_mend.c         leaves out what is neither a key nor a value
  *   pdf_xref_write.c   writes the update's xref section and trailer
- *   pdf_structure.c    finds the catalog, the first page and the form
+ *   pdf_writer.c       writes the parts of which every object consists
+ *   pdf_seed_values.c  copies what a field demands of its signature
+ *   pdf_existing_field.c  finds the field that is to be signed
+ *   pdf_structure.c    finds the catalog, the page and the form
  *   pdf_encryption.c   reads how the document is encrypted
+ *   pdf_rules.c        finds what PDF/A demands of an appearance
+ *   pdf_pages.c        walks the tree of pages
  *   pdf_fields.c       walks the fields of the form
  *   pdf_permission.c   reads what existing signatures permit
  *   pdf_field_names.c  collects field names that are taken
+ *   pdf_text_read.c    reads text strings and the names of fields
  *   pdf_rebuild.c      finds the objects by scanning the whole file
  *   pdf_xref.c         reads the xref sections
  *   pdf_object.c       loads objects and streams by number
@@ -82,6 +91,7 @@ typedef struct {
     pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
     const pdf_limits *limits;
+    pdf_text field;     /* the full name of the field that is to be signed; utf8 is NULL where it will be a new one */
     pdf_section *sections; /* newest first */
     uint32_t section_count;
     pdf_span trailer; /* of the newest section, or of the rebuilt one */
@@ -128,6 +138,9 @@ bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, 
 
 /* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);
+
+/* Decrypts the raw bytes of the object's stream if they are encrypted, then there are filters to undo. */
+pdf_refusal pdf_decrypt_data(pdf_document *doc, const pdf_object *holder, pdf_span dict, pdf_span *raw);
 pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data);
 
 /* Replaces `data` by what one filter with these parameters makes of it. Both must be resolved. */

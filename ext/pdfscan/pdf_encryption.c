@@ -107,7 +107,7 @@ static pdf_refusal read_dictionary(pdf_document *doc, pdf_span dict, pdf_encrypt
 
 /* 7.6.4.2, table 22, whose bits count from 1: bit 6 permits filling in forms and, from revision 3 on, bit 9 does so alone. Forms
  * include signature fields. Readers that make a field for a signature want bit 4 too, but whoever lets others fill in and sign
- * has nothing against a field that shows nothing. */
+ * has nothing against the field of a signature. */
 static bool may_sign(const pdf_encryption *encryption) {
     bool fill = encryption->permissions >> 5 & 1, fill_alone = encryption->permissions >> 8 & 1;
     return fill || (encryption->revision > 2 && fill_alone);
@@ -130,6 +130,7 @@ pdf_refusal pdf_check_encryption(pdf_document *doc, pdf_span entry, pdf_encrypti
     if ((refusal = read_dictionary(doc, encryption.value, found))) return refusal;
     if (!doc->crypt) return PDF_REFUSE_ENCRYPTED;
     const pdf_unlock *unlock = doc->crypt->unlock;
+    doc->crypt->keeps_metadata_clear = !found->encrypts_metadata;
     if (unlock->strings != found->strings || unlock->streams != found->streams) return PDF_REFUSE_BROKEN_ENCRYPTION;
     return may_sign(found) ? PDF_OK : PDF_REFUSE_FORBIDDEN;
 }

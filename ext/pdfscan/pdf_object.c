@@ -93,19 +93,18 @@ static pdf_refusal reads_as_identity(pdf_document *doc, pdf_span dict, bool *is_
     return PDF_OK;
 }
 
-/* The bytes of an object stream before its filters. */
-static pdf_refusal decrypted(pdf_document *doc, pdf_span dict, uint32_t num, pdf_span *raw) {
-    const pdf_object holder = {.num = num};
+pdf_refusal pdf_decrypt_data(pdf_document *doc, const pdf_object *holder, pdf_span dict, pdf_span *raw) {
     bool is_identity;
     if (!doc->crypt) return PDF_OK;
     pdf_refusal refusal = reads_as_identity(doc, dict, &is_identity);
-    return refusal || is_identity ? refusal : pdf_decrypt_stream(doc, &holder, raw);
+    return refusal || is_identity ? refusal : pdf_decrypt_stream(doc, holder, raw);
 }
 
 pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_objstm *stream) {
     pdf_object value;
+    const pdf_object holder = {.num = stream->num};
     int64_t n, first;
-    pdf_refusal refusal = decrypted(doc, dict, stream->num, &raw);
+    pdf_refusal refusal = pdf_decrypt_data(doc, &holder, dict, &raw);
     if (refusal || (refusal = pdf_decode_stream(doc, dict, raw, &stream->data))) return refusal;
     size_t length = (size_t)(stream->data.end - stream->data.at);
     if ((refusal = pdf_get_resolved(doc, dict, "N", &value))) return refusal;

@@ -1,5 +1,6 @@
 /* Reads what existing signatures permit (ISO 32000-2 12.8.1, 12.8.2). */
 #include "pdfscan/pdf_structure.h"
+#include "pdfscan/pdf_text_read.h"
 
 pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
     pdf_span value;
@@ -8,21 +9,37 @@ pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, 
     return ambiguous ? PDF_REFUSE_AMBIGUOUS : pdf_resolve(doc, value, object);
 }
 
-/* 12.8.2.4: whether an existing signature locks fields that do not exist yet. The new field would then invalidate
- * it. */
+/* Notes a name in the list of a lock: for a new field as one that is taken, for an existing one in `is_listed`. */
+static pdf_refusal note_locked(pdf_document *doc, const pdf_object *holder, pdf_span value, pdf_field_names *names, pdf_buffer texts[2], bool *is_listed) {
+    if (!doc->field.utf8) {
+        pdf_note_name(doc, names, holder, value);
+        return PDF_OK;
+    }
+    texts[1].length = 0;
+    if (pdf_kind_of(value) != PDF_STRING) return PDF_OK;
+    if (!pdf_append_text(doc, holder, value, &texts[0], &texts[1])) return texts[0].failed || texts[1].failed ? PDF_REFUSE_MEMORY : PDF_REFUSE_OBJECTS;
+    *is_listed |= pdf_is_name_or_below(doc->field, (pdf_text){texts[1].bytes, texts[1].length});
+    return PDF_OK;
+}
+
+/* 12.8.2.4: whether an existing signature locks the field that would be signed. One that does not exist yet is locked by
+ * any signature that names only what it leaves open. */
 static pdf_refusal check_locks(pdf_document *doc, const pdf_object *holder, pdf_span parameters, pdf_field_names *names) {
     pdf_object action, fields, name;
     pdf_span each;
+    pdf_buffer texts[2] = {{.arena = doc->arena}, {.arena = doc->arena}};
+    bool is_listed = false;
     pdf_refusal refusal = pdf_get_decisive(doc, parameters, "Action", &action);
     if (refusal) return refusal;
-    if (pdf_name_is(action.value, "All") || pdf_name_is(action.value, "Exclude")) return PDF_REFUSE_LOCKED;
+    bool excludes = pdf_name_is(action.value, "Exclude");
+    if (pdf_name_is(action.value, "All") || (excludes && !doc->field.utf8)) return PDF_REFUSE_LOCKED;
     if ((refusal = pdf_get_decisive(doc, parameters, "Fields", &fields))) return refusal;
     pdf_members members = pdf_open(fields.value);
     while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
         if ((refusal = pdf_resolve(doc, each, &name))) return refusal;
-        pdf_note_name(doc, names, pdf_holder(&name, pdf_holder(&fields, holder)), name.value);
+        if ((refusal = note_locked(doc, pdf_holder(&name, pdf_holder(&fields, holder)), name.value, names, texts, &is_listed))) return refusal;
     }
-    return PDF_OK;
+    return doc->field.utf8 && is_listed != excludes ? PDF_REFUSE_LOCKED : PDF_OK;
 }
 
 static pdf_refusal check_transform(pdf_document *doc, const pdf_object *holder, pdf_span reference, pdf_field_names *names) {

@@ -1,4 +1,4 @@
-/* Finds the parts of a document that a signature changes: the catalog, the first page, and the form with its fields (ISO
+/* Finds the parts of a document that a signature changes: the catalog, its page, and the form with its fields (ISO
  * 32000-2 7.7, 12.7). */
 #include "pdfscan/pdf_structure.h"
 
@@ -6,49 +6,7 @@
 
 #include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_mend.h"
-#include "pdfscan/pdf_seen.h"
-
-/* Looks at the node `reference`: it is the first page, or its children are pushed as the next ones to look at. */
-static pdf_refusal look_at_node(pdf_document *doc, pdf_span reference, pdf_buffer *levels, pdf_seen *seen, pdf_object *page) {
-    static const char *const KEYS[] = {"Type", "Kids"};
-    pdf_object node, kids;
-    pdf_span entries[2];
-    pdf_refusal refusal = pdf_resolve(doc, reference, &node);
-    if (refusal) return refusal;
-    if (pdf_kind_of(node.value) != PDF_DICT || !node.num) return PDF_OK;
-    if (!pdf_get_entries(doc, node.value, KEYS, entries, 2, NULL)) return PDF_REFUSE_OBJECTS;
-    if (entries[1].at == entries[1].end || pdf_name_is(entries[0], "Page")) {
-        *page = node;
-        return PDF_OK;
-    }
-    /* A node that was seen before is on the way to this one, or has no page. */
-    if (!pdf_is_first_time(seen, node.num)) return PDF_OK;
-    if ((refusal = pdf_resolve(doc, entries[1], &kids))) return refusal;
-    pdf_members members = pdf_open(kids.value);
-    if (pdf_kind_of(kids.value) == PDF_ARRAY) pdf_put(levels, &members, sizeof members);
-    return levels->failed ? PDF_REFUSE_MEMORY : PDF_OK;
-}
-
-/* Finds the first page in the tree under `root`, which may have any number of levels. */
-static pdf_refusal first_page(pdf_document *doc, pdf_span root, pdf_object *page) {
-    pdf_buffer levels = {.arena = doc->arena}; /* a stack of pdf_members */
-    pdf_seen seen;
-    pdf_object kids;
-    pdf_span each;
-    pdf_refusal refusal = pdf_get_resolved(doc, root, "Kids", &kids);
-    if (refusal) return refusal;
-    pdf_members members = pdf_open(kids.value);
-    if (!pdf_start_seen(&seen, doc->arena, doc->size)) return PDF_REFUSE_MEMORY;
-    if (pdf_kind_of(kids.value) == PDF_ARRAY) pdf_put(&levels, &members, sizeof members);
-    while (levels.length && !refusal && !page->num) {
-        pdf_members *top = (pdf_members *)(void *)(levels.bytes + levels.length - sizeof *top);
-        if (pdf_next(top, &each))
-            refusal = look_at_node(doc, each, &levels, &seen, page);
-        else
-            levels.length -= sizeof *top;
-    }
-    return refusal;
-}
+#include "pdfscan/pdf_rules.h"
 
 /* Reads the form, and checks all signatures. `permissions` is the value of /Perms in the catalog. */
 static pdf_refusal read_form(pdf_document *doc, pdf_structure *found, pdf_span form, pdf_span permissions) {
@@ -68,6 +26,7 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found, pdf_span f
     if ((refusal = pdf_resolve(doc, entries[0], &found->fields))) return refusal;
     if ((refusal = pdf_walk_fields(doc, pdf_holder(&found->fields, pdf_holder(&found->form, &found->catalog)), found->fields.value, &fields))) return refusal;
     found->field_number = pdf_free_name(&fields.names);
+    found->stamp_number = pdf_free_name_after(&fields.names, found->field_number);
     found->has_signatures = fields.has_signatures || pdf_kind_of(certification.value) == PDF_DICT;
     return PDF_OK;
 }
@@ -144,7 +103,7 @@ static pdf_refusal read_catalog(pdf_document *doc, pdf_structure *found) {
     return pdf_kind_of(found->catalog.value) == PDF_DICT && found->catalog.num ? PDF_OK : PDF_REFUSE_NO_CATALOG;
 }
 
-pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *found) {
+pdf_refusal pdf_read_structure(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *found) {
     enum { PAGES, PERMISSIONS, FORM, MARK_INFO, CATALOG_KEYS };
     static const char *const IN_CATALOG[CATALOG_KEYS] = {"Pages", "Perms", "AcroForm", "MarkInfo"}, *const IN_PAGE[] = {"Annots", "Tabs"};
     pdf_span entries[CATALOG_KEYS], in_page[2];
@@ -157,8 +116,9 @@ pdf_refusal pdf_read_structure(pdf_document *doc, pdf_structure *found) {
     found->form_differs = ambiguous >> FORM & 1;
     if ((refusal = pdf_resolve(doc, entries[PAGES], &pages))) return refusal;
     if (pdf_kind_of(pages.value) != PDF_DICT) return PDF_REFUSE_NO_PAGES;
-    if ((refusal = first_page(doc, pages.value, &found->page))) return refusal;
-    if (!found->page.num) return PDF_REFUSE_NO_PAGES;
+    if ((refusal = pdf_find_page(doc, pages.value, appearance ? appearance->page : 1, &found->page, &found->pages, appearance ? &found->view : NULL))) return refusal;
+    if (!found->page.num) return found->pages ? PDF_REFUSE_NO_SUCH_PAGE : PDF_REFUSE_NO_PAGES;
+    if (appearance && (refusal = pdf_read_rules(doc, found->catalog.value, &found->rules))) return refusal;
     if (ambiguous >> PERMISSIONS & 1) return PDF_REFUSE_AMBIGUOUS;
     if (!pdf_get_entries(doc, found->page.value, IN_PAGE, in_page, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
     found->annots_differ = ambiguous & 1;

@@ -3,10 +3,12 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_appearance.h"
 #include "pdfscan/pdf_edit.h"
+#include "pdfscan/pdf_field_update.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 };
+enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 6 + PDF_MOST_DRAWN };
 
 static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
     if (!text.utf8) return;
@@ -31,18 +33,21 @@ static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *r
     put_text_entry(w, "\n/Reason ", request->reason);
     put_text_entry(w, "\n/Location ", request->location);
     put_text_entry(w, "\n/Name ", request->name);
+    pdf_put_lock(w, request->digest_method);
     pdf_puts(w->out, ">>");
     pdf_end_object(w);
 }
 
-/* The appearance of the widget, an empty form (8.10). Nothing is shown, but PDF/A-1 (ISO 19005-1 6.9) demands it. */
-static void put_appearance(pdf_writer *w, uint32_t num) {
+/* The appearance of an invisible widget, an empty form (8.10). Nothing is shown, but PDF/A-1 (ISO 19005-1 6.9) demands it. */
+static uint32_t put_empty_appearance(pdf_writer *w) {
+    uint32_t num = (uint32_t)w->next_number++;
     pdf_begin_object(w, num, 0);
     pdf_put_stream(w, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]", "", 0);
     pdf_end_object(w);
+    return num;
 }
 
-/* The field and its only widget in one dictionary (12.7.4.1). The rectangle is empty, so it is invisible. The flags
+/* The field and its only widget in one dictionary (12.7.4.1). The rectangle of an invisible signature is empty. The flags
  * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t appearance, uint32_t field_number) {
     pdf_buffer name = {.arena = w->doc->arena};
@@ -52,7 +57,9 @@ static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t 
     pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T");
     pdf_put_text_string(w, (pdf_text){name.bytes, name.length});
-    pdf_puts(w->out, "/F 132/Rect[0 0 0 0]/AP<</N ");
+    pdf_puts(w->out, "/F 132/Rect");
+    pdf_put_box(w->out, w->structure->place.rectangle);
+    pdf_puts(w->out, "/AP<</N ");
     pdf_put_ref(w->out, appearance, 0);
     pdf_puts(w->out, ">>/P ");
     pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);
@@ -103,17 +110,28 @@ static void put_annotation(pdf_writer *w, uint32_t widget) {
     pdf_end_object(w);
 }
 
-/* What must change in the dictionary of the form: /Fields with the new field, and /SigFlags 3 (SignaturesExist,
- * AppendOnly). Returns the number of changes. */
-static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[2]) {
+/* Whether the form asks readers to draw all fields anew. They would draw the signature's field too, and not as it is. */
+static bool needs_appearances(pdf_writer *w) {
+    pdf_object value;
+    return w->structure->existing.field.num && !pdf_get_resolved(w->doc, w->structure->form.value, "NeedAppearances", &value) &&
+           pdf_skip_word(value.value.at, value.value.end, "true");
+}
+
+/* What must change in the dictionary of the form: /Fields with the new field (0: there is none), and /SigFlags 3
+ * (SignaturesExist, AppendOnly). Returns the number of changes. */
+static unsigned form_changes(pdf_writer *w, uint32_t field, pdf_change changes[3]) {
     pdf_span form = w->structure->form.value, old;
     const pdf_object *fields = &w->structure->fields;
     unsigned n = 0;
-    if (!is_own_array(fields)) {
+    if (field && !is_own_array(fields)) {
         changes[n] = (pdf_change){"Fields", {.arena = w->doc->arena}};
         pdf_put_extended(&changes[n++].value, fields->value, field);
     } else if (w->structure->fields_differ) {
         changes[n++] = keep_entry(w, form, "Fields");
+    }
+    if (needs_appearances(w)) {
+        changes[n] = (pdf_change){"NeedAppearances", {.arena = w->doc->arena}};
+        pdf_puts(&changes[n++].value, "false");
     }
     int64_t bits = 0;
     bool direct = pdf_get(form, "SigFlags", &old) && pdf_to_integer(old, &bits);
@@ -135,17 +153,18 @@ static void put_new_form(pdf_writer *w, uint32_t field, pdf_buffer *reference) {
     pdf_put_ref(reference, form, 0);
 }
 
-/* Writes /Fields, /AcroForm and the catalog, but only those of them that must change in this document. */
+/* Writes /Fields, /AcroForm and the catalog, but only those of them that must change in this document. `field` is the new
+ * one, or 0. */
 static void put_form(pdf_writer *w, uint32_t field) {
     const pdf_structure *s = w->structure;
-    pdf_change entry = {"AcroForm", {.arena = w->doc->arena}}, changes[2];
+    pdf_change entry = {"AcroForm", {.arena = w->doc->arena}}, changes[3];
     bool has_form = pdf_kind_of(s->form.value) == PDF_DICT, catalog_changes = s->form_differs;
     if (!has_form) {
         put_new_form(w, field, &entry.value);
         catalog_changes = true;
     } else {
         /* One array may be both /Annots and /Fields. Then it was written already. */
-        if (is_own_array(&s->fields) && !(is_own_array(&s->annots) && s->annots.num == s->fields.num)) put_own_array(w, &s->fields, field);
+        if (field && is_own_array(&s->fields) && !(is_own_array(&s->annots) && s->annots.num == s->fields.num)) put_own_array(w, &s->fields, field);
         unsigned n = form_changes(w, field, changes);
         if (s->form.num && n) {
             pdf_begin_object(w, s->form.num, s->form.gen);
@@ -188,20 +207,29 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     plan->form = newest->is_stream ? PDF_XREF_STREAM : newest->hidden ? PDF_XREF_HYBRID : PDF_XREF_TABLE;
     plan->rebuilt = doc->rebuilt;
     if (doc->size > PDF_MAX_OBJECT_NUMBER - MOST_NEW_OBJECTS) return PDF_REFUSE_OBJECTS;
-    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .out_offset = length, .next_number = doc->size};
-    uint32_t signature = (uint32_t)w.next_number++, field = (uint32_t)w.next_number++, appearance = (uint32_t)w.next_number++;
+    pdf_written written[PDF_MAX_WRITTEN];
+    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .plan = plan, .out_offset = length, .next_number = doc->size, .written = written};
+    const pdf_existing_field *existing = &structure->existing;
+    bool is_new = !existing->field.num, needs_empty = is_new || (existing->widget.num && !existing->has_appearance);
+    uint32_t signature = (uint32_t)w.next_number++, field = is_new ? (uint32_t)w.next_number++ : 0;
     size_t range_at;
     if (length && doc->file.end[-1] != '\n' && doc->file.end[-1] != '\r') pdf_puts(&plan->head, "\n");
     put_signature(&w, signature, request, plan, &range_at);
-    put_appearance(&w, appearance);
-    put_field(&w, field, signature, appearance, plan->field_number);
-    put_annotation(&w, field);
+    uint32_t appearance = structure->draws ? pdf_put_appearance(&w, request->appearance) : needs_empty ? put_empty_appearance(&w) : 0;
+    if (is_new) {
+        put_field(&w, field, signature, appearance, plan->field_number);
+        put_annotation(&w, field);
+    } else {
+        pdf_put_existing_field(&w, signature, appearance);
+    }
     put_form(&w, field);
+    uint32_t stamp_appearance = request->has_section && request->has_time_stamp ? put_empty_appearance(&w) : 0;
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
-    if (plan->head.length + plan->tail.length > doc->update_limit) return PDF_REFUSE_UPDATE;
+    if (request->has_section && (refusal = pdf_plan_section(&w, request, stamp_appearance, plan))) return refusal;
+    if (plan->head.length + plan->tail.length + pdf_section_bytes(&plan->section) > doc->update_limit) return PDF_REFUSE_UPDATE;
     uint64_t gap = length + plan->head.length;
-    uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};
+    uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length + plan->inserted_bytes};
     memcpy(plan->byte_range, range, sizeof range);
     if (range[2] + range[3] > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
     if (!plan->head.failed) patch_byte_range(plan, doc->arena, range_at);

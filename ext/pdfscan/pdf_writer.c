@@ -30,19 +30,29 @@ void pdf_put_text_string(pdf_writer *w, pdf_text text) {
     w->out->failed |= bytes.failed;
 }
 
-void pdf_put_stream(pdf_writer *w, const char *entries, const void *bytes, size_t length) {
-    pdf_buffer encrypted = {.arena = w->doc->arena};
-    if (w->doc->crypt) {
-        pdf_encrypt_stream(w->doc, &encrypted, current(w)->num, current(w)->gen, bytes, length);
-        w->out->failed |= encrypted.failed;
-        bytes = encrypted.bytes;
-        length = encrypted.length;
-    }
+static void begin_stream(pdf_writer *w, const char *entries, size_t length) {
     pdf_puts(w->out, "<<");
     pdf_puts(w->out, entries);
     pdf_puts(w->out, "/Length ");
     pdf_put_number(w->out, length, 1);
     pdf_puts(w->out, ">>\nstream\n");
-    pdf_put(w->out, bytes, length);
+}
+
+void pdf_put_stream(pdf_writer *w, const char *entries, const void *bytes, size_t length) {
+    begin_stream(w, entries, pdf_encrypted_length(w->doc, length));
+    pdf_encrypt_stream(w->doc, w->out, current(w)->num, current(w)->gen, bytes, length);
+    pdf_puts(w->out, "\nendstream");
+}
+
+void pdf_put_drawn_stream(pdf_writer *w, const char *entries, unsigned index, const pdf_drawn_object *object) {
+    size_t length = (size_t)(object->stream.end - object->stream.at);
+    if (!object->is_shared || pdf_encrypts_streams(w->doc)) {
+        pdf_put_stream(w, entries, object->stream.at, length);
+        return;
+    }
+    begin_stream(w, entries, length);
+    w->plan->inserted[w->plan->inserted_count++] = (pdf_insertion){w->out->length, index};
+    w->plan->inserted_bytes += length;
+    w->out_offset += length;
     pdf_puts(w->out, "\nendstream");
 }

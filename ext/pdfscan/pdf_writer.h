@@ -10,15 +10,16 @@ typedef struct {
     uint64_t offset;
 } pdf_written;
 
-enum { PDF_MAX_WRITTEN = 12 };
+enum { PDF_MAX_WRITTEN = 12 + PDF_MOST_DRAWN }; /* of a section, without the material */
 
 typedef struct {
     pdf_document *doc;
     const pdf_structure *structure;
     pdf_buffer *out;      /* the head first, then the tail */
+    pdf_plan *plan;
     uint64_t out_offset;  /* offset in the signed file of out's first byte */
     uint64_t next_number; /* the next free object number */
-    pdf_written written[PDF_MAX_WRITTEN];
+    pdf_written *written; /* has room for all objects and the xref section */
     unsigned written_count;
 } pdf_writer;
 
@@ -35,8 +36,16 @@ void pdf_end_object(pdf_writer *writer);
 void pdf_put_text_string(pdf_writer *writer, pdf_text text);
 void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, size_t length);
 
+/* The same for a stream of an appearance. Data that is shared is left out, and noted in the plan; the offsets count it. */
+void pdf_put_drawn_stream(pdf_writer *writer, const char *entries, unsigned index, const pdf_drawn_object *object);
+
 /* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
  * trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);
+
+/* Plans the section behind an update that is written as a whole, into plan->section. `stamp_appearance` is an empty one in the
+ * update, for the field of a document time stamp; 0: there is no time stamp. */
+pdf_refusal pdf_plan_section(const pdf_writer *update, const pdf_plan_request *request, uint32_t stamp_appearance, pdf_plan *plan);
+size_t pdf_section_bytes(const pdf_long_term *section);
 
 #endif

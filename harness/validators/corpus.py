@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal
-from batchseal.formats.pades.encryption import plan_update
+from batchseal.formats.pades.encryption import Planning
 from harness.tools import ITEXT, PDFSIG
 from harness.validators import ITextReport, Verdict, itext_verify, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import CONTENTS_BYTES, local_signer
@@ -50,8 +50,7 @@ def opens(path: Path) -> bool:
 
 def sign(source: Path, target: Path) -> PlannedUpdate | PlanRefusal:
     original = source.read_bytes()
-    update = plan_update(
-        original,
+    update = Planning(original)(
         contents_bytes=CONTENTS_BYTES,
         reason="Fatura eletrónica",
         location="Oeiras",

@@ -32,7 +32,7 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
-from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
@@ -41,11 +41,15 @@ from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from batchseal.admission.admission import Admission, MakeRoom
     from batchseal.api.guard import Guard
+    from batchseal.document import Description
     from batchseal.formats.material import Materials
     from batchseal.intake.schema import Limits
-    from batchseal.signer.preparation import Reserve
+    from batchseal.placeholder.finder import Finder
+    from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
@@ -100,6 +104,20 @@ def formats_of(settings: Settings, memory: Memory) -> Formats:
     return Formats(has_time_stamps=bool(settings.timestamp_urls), memory=memory)
 
 
+def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
+    """What finds the places of visible signatures in documents. Its code is loaded with the first such document."""
+    finders: list[Finder] = []
+
+    async def located(client: str, wanted: "Description", content: "Buffer") -> "Description":
+        if not finders:
+            from batchseal.placeholder.finder import Finder
+
+            finders.append(Finder(settings.placeholder_path, reserve))
+        return await finders[0].located(client, wanted, content)
+
+    return located
+
+
 def payload_store(settings: Settings) -> Payloads:
     """The payload store."""
     return LocalPayloads(settings.spill_folder)
@@ -133,7 +151,13 @@ def signature_defaults(settings: Settings, services: ClientServices, client_serv
     """What the configuration says of the signatures of a client service. The higher of two levels holds."""
     service = services.get(client_service)
     own = service.signature if service is not None else NO_DEFAULTS
-    return replace(own, level=max(own.level, Level[settings.signature_level]))
+    visible = VisibleDefaults(
+        settings.visible_area,
+        settings.visible_template,
+        settings.visible_pixels_per_point,
+        service.visible if service is not None else None,
+    )
+    return replace(own, level=max(own.level, Level[settings.signature_level]), visible=visible)
 
 
 def admission_of(
@@ -179,6 +203,7 @@ async def build_service(
         advertised=settings.advertised,
         admission=admission,
         signature_defaults=partial(signature_defaults, settings, services),
+        locate=finding_places(settings, admission.reserved),
     )
 
     async def close() -> None:
@@ -235,6 +260,7 @@ def signing_queue(
         reserve=reserve,
         materials=materials,
         check_revocation=settings.check_revocation,
+        locate=finding_places(settings, reserve),
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)

@@ -13,7 +13,7 @@ import msgspec
 
 from batchseal.errors import BatchsealError
 from batchseal.operation import ContentType, SignError
-from batchseal.signature import Level, SignatureOptions, SignatureType
+from batchseal.signature import Level, SignatureOptions, SignatureType, VisibleSignature
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -75,6 +75,12 @@ class Description:
     visible: bool = False  # whether a visible signature is wanted
     options: SignatureOptions = SignatureOptions()
     other_type: str = ""  # the media type, where `content_type` is OTHER
+    visible_signature: VisibleSignature | None = None  # what is drawn, where `visible` and the type is PAdES
+
+    @property
+    def seeks_place(self) -> bool:
+        """Whether the document must be searched for the place of the visible signature before it is prepared."""
+        return self.visible_signature is not None and self.visible_signature.place.is_sought
 
 
 class ReceivedDocument(msgspec.Struct, frozen=True):
@@ -93,7 +99,8 @@ class Prepared(msgspec.Struct, frozen=True):
     and the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the
     signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
     out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
-    longest time stamp token that the document has room for has `time_stamp_bytes`.
+    longest time stamp token that the document has room for has `time_stamp_bytes`. `shared` is what the signed file contains and
+    many documents have in common, such as an image: it is stored once, and `additional_bytes` counts it.
     """
 
     ordinal: int
@@ -106,6 +113,7 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: bytes
     time_stamp_bytes: int = 0
     is_exact: bool = True
+    shared: tuple[bytes, ...] = ()
 
 
 class ToSign(NamedTuple):

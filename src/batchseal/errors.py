@@ -7,7 +7,7 @@ code has to read them from a message.
 
 from typing import ClassVar
 
-from batchseal.operation import SignError
+from batchseal.operation import VISIBLE_CODE, SignError
 
 
 class BatchsealError(Exception):
@@ -109,6 +109,12 @@ class ValueNotAllowed(ApiError):
     """An attribute has a value that is not allowed."""
 
     code, status, vendor_status = "0.0.6", 400, 500
+
+
+class VisibleSignatureImpossible(ApiError):
+    """The visible signature cannot be drawn."""
+
+    code, status, vendor_status = VISIBLE_CODE, 400, 400
 
 
 class ReferenceTaken(ApiError):

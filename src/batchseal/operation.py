@@ -15,6 +15,8 @@ from enum import IntEnum
 from typing import Literal
 
 Form = Literal["json", "multipart"]  # the form of a request's body
+# The code of the contract for a visible signature that cannot be drawn. The cause of such a document begins with it.
+VISIBLE_CODE = "2.2.1"
 
 
 class OperationStatus(IntEnum):
@@ -42,7 +44,8 @@ class DocumentStatus(IntEnum):
 class SignError(IntEnum):
     """Why a document could not be signed. `label` is the `signError` of the wire contract.
 
-    NOT_SIGNABLE lies in the document itself, so that another try cannot help. The contract has no name of its own for it.
+    NOT_SIGNABLE lies in the document itself, so that another try cannot help. NOT_DRAWABLE is a visible signature that this
+    document has no room for. The contract has no names of its own for them.
     """
 
     INVALID_CERT_SERVICE_CREDS = 1
@@ -54,11 +57,24 @@ class SignError(IntEnum):
     STORAGE_SERVICE_GLOBAL_ERROR = 7
     SIGN_OPERATION_INTERNAL_ERROR = 8
     NOT_SIGNABLE = 9
+    NOT_DRAWABLE = 10
 
     @property
     def label(self) -> str:
         """The name that callers see."""
-        return SignError.SIGN_OPERATION_INTERNAL_ERROR.name if self is SignError.NOT_SIGNABLE else self.name
+        return {9: "SIGN_OPERATION_INTERNAL_ERROR", 10: "CONFIGURATION_SIGN_ERROR"}.get(self, self.name)
+
+    @property
+    def stored(self) -> "SignError":
+        """How it is stored: releases that do not know NOT_DRAWABLE read the name that callers see."""
+        return SignError.CONFIGURATION_SIGN_ERROR if self is SignError.NOT_DRAWABLE else self
+
+    @classmethod
+    def read(cls, stored: int, cause: str) -> "SignError | None":
+        """The one that was stored beside this cause; None for no error."""
+        found = cls(stored) if stored else None
+        is_drawing = found is cls.CONFIGURATION_SIGN_ERROR and cause.startswith(VISIBLE_CODE)
+        return cls.NOT_DRAWABLE if is_drawing else found
 
 
 class ContentType(IntEnum):

@@ -9,18 +9,27 @@
 #include "canary.h"
 #include "pdfscan/pdf_plan.h"
 
-/* What the texts of the request may add to the update: at most four bytes for each of theirs. */
-enum { TEXT_BOUND = 4 * 64 };
+static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z", FIELD[] = "p.s";
+static const char FORM[] = "/Subtype/Form/Resources<</XObject<</I0 \1B>>>>/Name\2a(b\2", IMAGE[] = "/Subtype/Image/SMask \1A";
+static uint8_t pixels[5000];
 
-static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_unlock *unlock, pdf_plan *plan, pdf_arena *arena) {
-    static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z";
+static pdf_span span_of(const void *bytes, size_t length) { return (pdf_span){bytes, (const uint8_t *)bytes + length}; }
+
+/* Whether a section follows depends on the length, so that every input is tried with and without one by a byte at its end. */
+static pdf_refusal plan_with(const uint8_t *data, size_t size, const pdf_unlock *unlock, const pdf_appearance *appearance, pdf_plan *plan, pdf_arena *arena) {
     pdf_plan_request request = {
+        .appearance = appearance,
         .contents_bytes = 4096,
         .reason = {(const uint8_t *)REASON, sizeof REASON - 1},
         .time = {(const uint8_t *)TIME, sizeof TIME - 1},
+        .has_section = size % 8 > 1,
+        .has_time_stamp = size % 8 > 3,
+        .digest_method = "SHA256",
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
         .unlock = unlock,
     };
+    /* Half of the inputs are signed in a field that they must have. */
+    if (size % 2) request.field = (pdf_text){(const uint8_t *)FIELD, sizeof FIELD - 1};
     return pdf_plan_update(data, size, &request, arena, plan);
 }
 
@@ -32,6 +41,77 @@ static pdf_unlock unlock_of(const pdf_encryption *encryption) {
     return unlock;
 }
 
+/* Plans an encrypted document again, with its key. `*shares` says whether its streams are clear, so that data can be shared. */
+static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_appearance *appearance, pdf_plan *plan, pdf_arena *arena, bool *shares) {
+    pdf_refusal refusal = plan_with(data, size, NULL, appearance, plan, arena);
+    *shares = true;
+    if (refusal != PDF_REFUSE_ENCRYPTED) return refusal;
+    pdf_unlock unlock = unlock_of(&plan->encryption);
+    *shares = unlock.streams == PDF_NOT_ENCRYPTED;
+    pdf_arena_free(arena);
+    refusal = plan_with(data, size, &unlock, appearance, plan, arena);
+    if (refusal == PDF_REFUSE_ENCRYPTED) abort();
+    return refusal;
+}
+
+/* Writes the planned section, and looks at what must be true of it. */
+static void write_section(const pdf_plan *plan, size_t size) {
+    static const uint8_t SOME[] = "material";
+    const pdf_material materials[2] = {{SOME, sizeof SOME - 1, false}, {SOME, 4, true}};
+    const pdf_material_list lists[PDF_MATERIALS] = {{materials, 2}, {materials, 1}, {materials, 0}};
+    pdf_arena arena = {0};
+    pdf_buffer head, rest;
+    uint64_t start = size + plan->head.length + plan->reserved_bytes + plan->tail.length + plan->inserted_bytes;
+    pdf_refusal refusal = pdf_write_section(&plan->section, (pdf_text){plan->tail.bytes, plan->tail.length}, lists, 1000, &arena, &head, &rest);
+    if (refusal || plan->section.start != start || rest.length < 6 || memcmp(rest.bytes + rest.length - 6, "%%EOF\n", 6) != 0) abort();
+    if ((head.length > 0) != plan->section.has_time_stamp) abort();
+    pdf_arena_free(&arena);
+}
+
+/* A byte of the texts of a request, or of its appearance, takes four at most. */
+enum { TEXT_FACTOR = 4 };
+
+/* The lengths of what was planned fit together, and are within the bound that callers book. */
+static void check_lengths(size_t size, size_t own_bytes, const pdf_plan *plan) {
+    if (plan->byte_range[1] != size + plan->head.length) abort();
+    if (plan->byte_range[3] != plan->tail.length + plan->inserted_bytes) abort();
+    size_t section = plan->section.objects.length + plan->section.rows.length + plan->section.others.length + plan->section.cipher.length;
+    if (plan->head.length + plan->tail.length + section > pdf_update_bound(size) + TEXT_FACTOR * (own_bytes + sizeof REASON + sizeof TIME - 2)) abort();
+    for (unsigned i = 0; i < plan->inserted_count; i++)
+        if (plan->inserted[i].offset > plan->tail.length || (i && plan->inserted[i].offset < plan->inserted[i - 1].offset)) abort();
+}
+
+/* Plans a visible signature on a page and in a place that the data choose, with the rules that the document demands. */
+static void plan_visible(const uint8_t *data, size_t size) {
+    const pdf_drawn_object objects[] = {
+        {span_of(FORM, sizeof FORM - 1), span_of("q Q", 3), true, false},
+        {span_of(IMAGE, sizeof IMAGE - 1), span_of(pixels, sizeof pixels), true, true},
+        {span_of("/Type/Font/Next \1B", 18), {0}, false, false},
+    };
+    uint8_t chosen = size ? data[size / 2] : 0;
+    pdf_appearance appearance = {
+        .objects = objects, .count = 3, .page = 1u + (chosen & 1), .x = chosen, .y = chosen / 4.0,
+        .is_upper_left = chosen & 2, .yields = chosen & 4, .width = 20, .height = 10};
+    for (unsigned tries = 0;; tries++) {
+        pdf_arena arena = {0};
+        pdf_plan plan;
+        bool shares;
+        pdf_refusal refusal = plan_once(data, size, &appearance, &plan, &arena, &shares);
+        if (!refusal) check_lengths(size, sizeof FORM + sizeof IMAGE + 18 + 3 + (shares ? 0 : sizeof pixels), &plan);
+        if (!refusal && plan.section.start) write_section(&plan, size);
+        /* A field that has an appearance, or no area, may be left as it is. */
+        if (!refusal && shares && !(size % 2 && !plan.inserted_count) && (plan.inserted_count != 1 || plan.inserted_bytes != sizeof pixels)) abort();
+        if (!refusal && !shares && plan.inserted_count) abort();
+        pdf_arena_free(&arena);
+        if (refusal != PDF_REFUSE_OTHER_RULES && refusal != PDF_REFUSE_OTHER_AREA) return;
+        if (tries > 1 || plan.rules > 7) abort(); /* a document demands the same each time */
+        if (refusal == PDF_REFUSE_OTHER_RULES)
+            appearance.rules = plan.rules;
+        else
+            appearance.width = plan.area_width, appearance.height = plan.area_height;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -39,17 +119,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pdf_plan plan;
     uint8_t *copy = malloc(size ? size : 1); /* its own block, so that a read beyond the end is seen */
     memcpy(copy, data, size);
-    pdf_refusal refusal = plan_once(copy, size, NULL, &plan, &arena);
-    if (refusal == PDF_REFUSE_ENCRYPTED) {
-        pdf_unlock unlock = unlock_of(&plan.encryption);
-        pdf_arena_free(&arena);
-        refusal = plan_once(copy, size, &unlock, &plan, &arena);
-        if (refusal == PDF_REFUSE_ENCRYPTED) abort();
-    }
-    if (!refusal && plan.byte_range[1] != size + plan.head.length) abort();
-    if (!refusal && plan.head.length + plan.tail.length > pdf_update_bound(size) + TEXT_BOUND) abort();
+    bool shares;
+    pdf_refusal refusal = plan_once(copy, size, NULL, &plan, &arena, &shares);
+    if (!refusal) check_lengths(size, 0, &plan);
+    if (!refusal && plan.inserted_count) abort();
     if (refusal && !*pdf_refusal_message(refusal)) abort();
+    if (!refusal && plan.section.start) write_section(&plan, size);
     pdf_arena_free(&arena);
+    plan_visible(copy, size);
     free(copy);
     canary(data, size);
 #ifdef LIBFUZZER
@@ -74,7 +151,9 @@ static uint64_t draw(uint64_t below) {
 
 static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999", "-1",   "4294967295", "obj",       "endobj",   "<<", ">>",    "[",        "]",
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
-                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%",
+                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "/T(s)", "/FT/Sig", "/Lock 8 0 R", "/SV 11 0 R", "0000000000 65535 f", "%",
+                                    "/DSS 5 0 R",   "/DSS<<",         "/Certs[3 0 R]",   "/VRI 1 0 R", "/Extensions 7 0 R", "/ESIC",
+                                    "/Rotate 90", "/CropBox[1 2 33 44]", "/MediaBox[0 0 99999999999 9]", "/UserUnit 1.5", "/OutputIntents[9 0 R]", "/Metadata 9 0 R", "pdfaid:part='1'", "/Parent 2 0 R",
                                     "/Encrypt 9 0 R", "/Identity", "/V 2/R 3", "/AESV2", "/Filter/Crypt"};
 
 static size_t mutate(uint8_t *data, size_t size, size_t room, const sample *other) {

@@ -102,7 +102,7 @@ async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) ->
         entry(0, good),
         entry(1, b"not a PDF at all"),
         entry(2, good, applyTimestamp=True),
-        entry(3, good, visibleSignatureInfo={"locationType": "COORDINATE", "locationValue": "page=1,x=1,y=1"}),
+        entry(3, good, visibleSignatureInfo={"locationType": "COORDINATE", "locationValue": "page=9,x=1,y=1"}),
         entry(4, good, signatureType="XAdES"),
         entry(5, good),
     ]
@@ -111,7 +111,8 @@ async def test_refused_documents_do_not_hurt_their_neighbours(running: Parts) ->
     statuses = [r.row.status for r in results]
     failed, signed = DocumentStatus.ERROR_SIGNING, DocumentStatus.SIGNED
     assert statuses == [signed, failed, failed, failed, failed, signed]
-    assert [r.row.sign_error for r in results[2:5]] == [SignError.CONFIGURATION_SIGN_ERROR] * 3
+    refusals = [SignError.CONFIGURATION_SIGN_ERROR, SignError.NOT_DRAWABLE, SignError.CONFIGURATION_SIGN_ERROR]
+    assert [r.row.sign_error for r in results[2:5]] == refusals
     for result in results[1:5]:
         assert result.segments == ()
         assert (

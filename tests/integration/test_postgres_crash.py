@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import json
 import os
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,38 +11,14 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.support.database import launch
 from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
-from batchseal.postgres.cluster import sync_beside_recovery
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.store import NewDocument, NewOperation, Store
-
-SUPERVISOR = """
-import asyncio, json, sys
-from pathlib import Path
-from batchseal.postgres import EmbeddedPostgres
-async def main():
-    server = EmbeddedPostgres(Path(sys.argv[1]))
-    await server.start()
-    print(json.dumps(server.owner_dsn), flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-
-
-async def launch(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
-    """A supervisor in a process of its own, and the DSN that it says."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SUPERVISOR, folder, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        line = await process.stdout.readline()
-    assert line, "the supervisor did not start"
-    return process, json.loads(line)
 
 
 def operation(reference: str) -> NewOperation:
@@ -159,9 +133,3 @@ async def test_a_full_or_broken_data_folder_is_an_error_with_words(service_folde
     with pytest.raises(DatabaseUnavailable, match="pg_control"):
         await server.start()
     assert find_processes(cluster_name(service_folder / "data")) == []
-
-
-async def test_a_file_that_cannot_be_synced_ends_the_recovery(tmp_path: Path) -> None:
-    """The kernel reports an error of a file once, so the server would not hear of it."""
-    with pytest.raises(DatabaseUnavailable, match="cannot be brought to the disk"):
-        await sync_beside_recovery(tmp_path / "missing")

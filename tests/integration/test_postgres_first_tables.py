@@ -1,5 +1,6 @@
 """The tables of a new embedded database are made before it is copied to the disk."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -57,6 +58,8 @@ async def test_the_tables_are_there_at_the_first_start_and_no_recovery_makes_the
         "SELECT pg_current_wal_lsn() - '0/0' - (redo_lsn - '0/0') FROM pg_control_checkpoint()"
     )
     assert since < 100_000, since
+    day = "batchseal.signatures_" + datetime.now(UTC).strftime("%Y_%m_%d")
+    assert await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", day)
     await connection.close()
     await server.stop()
     assert not list(MEMORY.glob(memory_prefix(service_folder) + "*"))

@@ -15,10 +15,10 @@ import pytest
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher
 from batchseal.postgres.account import account_of
-from batchseal.postgres.cluster import was_shut_down
 from batchseal.postgres.launch import Launch, spawn
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import copy_programs, find_programs
+from batchseal.postgres.recovery import was_shut_down
 from batchseal.system.waits import Patience
 
 HANGING = """#!/bin/sh

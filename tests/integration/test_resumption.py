@@ -31,6 +31,7 @@ from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 
 INSTANCE = UUID(int=9)
+SEEN = {"locationType": "COORDINATE", "locationValue": "page=99,x=1,y=1"}
 PACE = Pace(between_tries=Backoff(0.05, 0.2), look_seconds=0.05)
 
 
@@ -222,7 +223,7 @@ async def test_a_document_that_was_refused_after_it_was_stored_is_refused_for_th
     running: Running,
 ) -> None:
     """A multipart body may describe its files at its end, so a file that cannot be signed as wanted is stored by then."""
-    entries = [entry_of(0, b""), entry_of(1, b"", visibleSignatureInfo={"locationType": "COORDINATE"})]
+    entries = [entry_of(0, b""), entry_of(1, b"", visibleSignatureInfo=SEEN)]
     for entry in entries:
         del entry["documentRequest"]["base64Content"]
     request = json.dumps({"externalReference": "last", "description": "d", "documents": entries}).encode()
@@ -246,8 +247,8 @@ async def test_a_document_that_was_refused_after_it_was_stored_is_refused_for_th
         operation, delivered = await running.finished(row.id)
         assert operation.status is OperationStatus.EXECUTION_FAILED
         assert delivered[0].row.status is DocumentStatus.SIGNED
-        assert delivered[1].row.sign_error is SignError.CONFIGURATION_SIGN_ERROR
-        assert "visible signatures" in delivered[1].row.cause
+        assert delivered[1].row.sign_error is SignError.NOT_DRAWABLE
+        assert delivered[1].row.cause.startswith("2.2.1: the PDF does not have the page")
 
 
 async def test_a_synchronous_operation_that_is_handed_in_again_is_durable_when_it_is_acknowledged(

@@ -48,6 +48,35 @@ async def test_migrate_is_idempotent_and_concurrent(postgres: EmbeddedPostgres, 
     await connection.close()
 
 
+@pytest.mark.parametrize("role", ["batchseal", 'an "odd" o\'role'])
+async def test_migrating_again_grants_what_is_missing_and_nothing_twice(
+    postgres: EmbeddedPostgres, database_url: str, role: str
+) -> None:
+    """Each grant is a new row of the catalog: after a crash, each file of the catalog is one more for the disk."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    superuser = await asyncpg.connect(postgres.dsn_of("postgres", database_url.rpartition("/")[2].partition("?")[0]))
+    if role != "batchseal":
+        await superuser.execute(f"CREATE ROLE {quoted} LOGIN")
+    rows = (
+        "SELECT array_agg(xmin::text || ' ' || ctid::text ORDER BY oid) FROM pg_class"
+        " WHERE relnamespace = 'batchseal'::regnamespace"
+    )
+    store = await Store.connect(owner_of(database_url), instance=uuid4())
+    try:
+        await store.migrate(role=quoted)
+        granted = await superuser.fetchval(rows)
+        await store.migrate(role=quoted)
+        assert await superuser.fetchval(rows) == granted
+        await superuser.execute(f"REVOKE UPDATE ON batchseal.operations FROM {quoted}")
+        await store.migrate(role=quoted)
+        assert await superuser.fetchval("SELECT has_table_privilege($1, 'batchseal.operations', 'UPDATE')", role)
+    finally:
+        await store.close()
+        if role != "batchseal":
+            await superuser.execute(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+        await superuser.close()
+
+
 async def test_a_new_month_makes_its_partitions(connect_store: Connect, database_url: str) -> None:
     """As if the process had started two months ago: the first registrations of the month make what is missing, at once."""
     stores = [await connect_store() for _ in range(3)]

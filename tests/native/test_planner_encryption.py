@@ -27,7 +27,7 @@ from tests.support.encrypted_pdf import (
 
 from batchseal._native import planner
 from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, PlanRefusal, plan
-from batchseal.formats.pades.encryption import file_key, plan_update
+from batchseal.formats.pades.encryption import Planning, file_key
 
 APPEARANCE = b"/DA(/Helv 0 Tf)"
 CLEAR_TEXT = b"BT /F1 12 Tf 72 700 Td (seen by all) Tj ET"
@@ -58,7 +58,7 @@ REASON, LOCATION = "Fatura eletrónica (1)", "日本"
 
 def signed(original: bytes, **options: Any) -> bytes:
     given: dict[str, Any] = {"reason": REASON, "location": LOCATION, "signing_time": "D:20261121120000Z"} | options
-    update = plan_update(original, contents_bytes=CONTENTS_BYTES, **given)
+    update = Planning(original)(contents_bytes=CONTENTS_BYTES, **given)
     assert isinstance(update, PlannedUpdate), update
     return local_signer().complete(original, update.head, update.reserved_bytes, update.tail)
 
@@ -148,7 +148,7 @@ def test_a_second_and_a_third_signature_are_as_good(kind: str, tmp_path: Path) -
 def test_a_broken_xref_is_rebuilt_with_what_object_streams_hold(kind: str) -> None:
     original = layout(kind, "compressed")
     at = original.rindex(b"startxref\n") + 10
-    update = plan_update(original[:at] + b"7\n%%EOF\n", contents_bytes=100, signing_time="D:2026")
+    update = Planning(original[:at] + b"7\n%%EOF\n")(contents_bytes=100, signing_time="D:2026")
     assert isinstance(update, PlannedUpdate), update
     assert update.rebuilt
     assert update.field_name == "Signature2"
@@ -169,7 +169,7 @@ def test_an_object_stream_may_say_that_it_is_not_encrypted(kind: str, parameters
 
     trailer = b"/Encrypt %d 0 R/ID[<%s><00>]" % (number, FILE_ID.hex().encode())
     original = with_stream(OBJECTS | {number: text}, compressed=(1, 4, 7, 8), trailer=trailer, seal=seal)
-    update = plan_update(original, contents_bytes=100, signing_time="D:2026")
+    update = Planning(original)(contents_bytes=100, signing_time="D:2026")
     assert isinstance(update, PlannedUpdate), update
     assert update.field_name == "Signature2"
 
@@ -231,8 +231,8 @@ def test_names_of_fields_are_read_wherever_they_stand(kind: str) -> None:
             objects = dict(OBJECTS)
             change(objects)
             more = tuple(at for at in (9, 10) if at in objects) if compressed else ()
-            update = plan_update(
-                encrypted(kind, objects, "stream", compressed=compressed + more), contents_bytes=10, signing_time="x"
+            update = Planning(encrypted(kind, objects, "stream", compressed=compressed + more))(
+                contents_bytes=10, signing_time="x"
             )
             assert isinstance(update, PlannedUpdate), update
             assert update.field_name == ("Signature1" if number == 1 else "Signature2"), (number, compressed)
@@ -252,12 +252,12 @@ def test_short_strings_that_grow_stay_within_the_bound() -> None:
     objects = dict(NESTED)
     objects[1] = objects[1].replace(b"/Own<46c3a9>", b"/Own[" + b"()" * 30_000 + b"]")
     original = encrypted("AES-128", objects, "stream", compressed=(1, 4, 7))
-    refusal = plan_update(original, contents_bytes=10, signing_time="x")
+    refusal = Planning(original)(contents_bytes=10, signing_time="x")
     assert isinstance(refusal, PlanRefusal)
     assert refusal.code == "limit_update"
     objects[1] = objects[1].replace(b"()" * 30_000, b"()" * 300)
     original = encrypted("AES-128", objects, "stream", compressed=(1, 4, 7))
-    update = plan_update(original, contents_bytes=10, signing_time="x")
+    update = Planning(original)(contents_bytes=10, signing_time="x")
     assert isinstance(update, PlannedUpdate)
     assert len(update.head) + len(update.tail) <= planner.update_bound(len(original))
 

@@ -9,7 +9,7 @@ from tests.support.encrypted_pdf import ALLOWED, FILL, FILL_ALONE, KINDS, dictio
 
 from batchseal._native import planner
 from batchseal._native.planner import PlannedUpdate, PlanRefusal
-from batchseal.formats.pades.encryption import plan_update
+from batchseal.formats.pades.encryption import Planning
 
 OBJECTS = document()
 
@@ -19,11 +19,11 @@ def document_of(kind: str, **options: Any) -> bytes:
 
 
 def accepted(original: bytes) -> bool:
-    return isinstance(plan_update(original, contents_bytes=100, signing_time="D:2026"), PlannedUpdate)
+    return isinstance(Planning(original)(contents_bytes=100, signing_time="D:2026"), PlannedUpdate)
 
 
 def refused(original: bytes) -> PlanRefusal:
-    refusal = plan_update(original, contents_bytes=100, signing_time="D:2026")
+    refusal = Planning(original)(contents_bytes=100, signing_time="D:2026")
     assert isinstance(refusal, PlanRefusal), refusal
     assert refusal.message.startswith(planner.refusal_codes()[refusal.code])
     return refusal

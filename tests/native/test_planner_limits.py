@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness.validators.samples import document, with_stream, with_table
-from tests.support.pdf_bombs import BOMBS, check, cost
+from tests.support.pdf_bombs import BOMBS, BOMBS_OF_FIELDS, check, cost
 
 from batchseal._native.planner import PlannedUpdate, PlanRefusal, memory_bound, plan, update_bound
 
@@ -28,6 +28,16 @@ def test_a_bomb_stays_within_the_bounds(name: str, size: int, folder: Path) -> N
     found = cost(original, folder)
     check(original, found)
     if name in HARMLESS:
+        assert found.code == ""
+
+
+@pytest.mark.parametrize("size", [64 << 10, SIZE])
+@pytest.mark.parametrize("name", sorted(BOMBS_OF_FIELDS))
+def test_the_search_of_a_field_stays_within_the_bounds(name: str, size: int, folder: Path) -> None:
+    original = BOMBS_OF_FIELDS[name](size)
+    found = cost(original, folder, "s")
+    check(original, found)
+    if name == "named fields":
         assert found.code == ""
 
 

@@ -187,7 +187,7 @@ def test_large_objects_that_are_asked_for_again_and_again_end() -> None:
 
 def test_callers_mistakes_are_exceptions() -> None:
     with pytest.raises(TypeError):
-        plan("text", contents_bytes=1, signing_time="")  # type: ignore[arg-type]
+        plan("text", contents_bytes=1, signing_time="")  # type: ignore[call-overload]
     with pytest.raises(OverflowError):
         plan(GOOD, contents_bytes=-1, signing_time="")
     assert code(GOOD, contents_bytes=1 << 40) == "limit_size"

@@ -8,15 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.encrypted_pdf import GIVEN_KEY, encrypted_samples
 
-from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, inflate, plan, refusal_codes, update_bound
+from batchseal._native.planner import (
+    Encryption,
+    FileKey,
+    PlannedUpdate,
+    PlanRefusal,
+    inflate,
+    plan,
+    refusal_codes,
+    update_bound,
+)
+from batchseal.formats.pades.existing_field import SignatureFacts, unmet_demand
+from batchseal.signature import Level
 
 FORM = document(form=b"8 0 R", annots=b"9 0 R", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>", 9: b"[7 0 R]"})
+LOCK = b"<</Action/Include/Fields[(x)]/P 2>>"
+SIGNATURE_FIELD = (
+    b"<</Type/Annot/Subtype/Widget/FT/Sig/T<FEFF0073>/Rect[1 2.5 3 4]/Lock %s/SV<</Ff 1/Filter/X>>>>" % LOCK
+)
+FIELDS = FORM | {8: b"<</Fields[7 0 R 10 0 R]>>", 10: b"<</T(p)/Kids[11 0 R]>>", 11: SIGNATURE_FIELD}
 SOURCES = [
     with_table(FORM),
     with_table({6: FORM[6]}, original=with_table(FORM), trailer=b"/Prev 900"),
     with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8, 9]),
     hybrid(FORM, [7, 8, 9]),
     *encrypted_samples(),
+    with_table(FIELDS),
+    with_stream(FIELDS, compressed=[7, 8, 9, 10, 11]),
 ]
 WORDS = [
     b"/Prev 0",
@@ -46,18 +64,25 @@ patches = st.lists(
 
 
 def check(original: bytes) -> None:
-    answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026")
-    if isinstance(answer, Encryption):
-        methods = (answer.strings, answer.streams)
-        key = GIVEN_KEY[: 32 if "AES-256" in methods else 16 if "AES-128" in methods else 5]
-        answer = plan(
-            original, contents_bytes=64, reason="x", signing_time="D:2026", file_key=FileKey(key, *methods, bytes(16))
-        )
+    for field in (None, "p.s"):
+        answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026", field=field)
+        if isinstance(answer, Encryption):
+            methods = (answer.strings, answer.streams)
+            key = FileKey(
+                GIVEN_KEY[: 32 if "AES-256" in methods else 16 if "AES-128" in methods else 5], *methods, bytes(16)
+            )
+            answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026", field=field, file_key=key)
         assert not isinstance(answer, Encryption)
+        check_planned(original, answer)
+
+
+def check_planned(original: bytes, answer: PlannedUpdate | PlanRefusal) -> None:
     if not isinstance(answer, PlannedUpdate):
         assert answer.message.startswith(CODES[answer.code])
         return
     assert len(answer.head) + len(answer.tail) <= update_bound(len(original)) + 4 * len("xD:2026")
+    facts = SignatureFacts(Level.B, "sha256", "x", (b"",))
+    assert unmet_demand(answer.seed_values, facts) is None or answer.seed_values
     start = len(original) + len(answer.head)
     assert answer.byte_range == (0, start, start + answer.reserved_bytes, len(answer.tail))
     assert answer.head.endswith(b"/Contents ")
@@ -74,6 +99,13 @@ def test_mutated_documents(source: bytes, changes: list[tuple[float, int, bytes]
         at = int(place * len(source))
         source = source[:at] + text + source[at + removed :]
     check(source if cut > 0.1 else source[: int(cut * 10 * len(source))])
+
+
+@pytest.mark.parametrize("source", SOURCES[-2:])
+def test_a_field_that_is_not_damaged_is_found(source: bytes) -> None:
+    found = plan(source, contents_bytes=64, signing_time="D:2026", field="p.s")
+    assert isinstance(found, PlannedUpdate)
+    assert unmet_demand(found.seed_values, SignatureFacts(Level.B, "sha256", None, (b"",))) is not None
 
 
 @given(data=st.binary(max_size=200))

@@ -33,7 +33,8 @@ def kilobytes(name):
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 before, began = kilobytes("VmRSS:"), time.thread_time()
-answer = planner.plan(original, contents_bytes=8192, signing_time="D:20261121120000Z")
+field = sys.argv[2] if len(sys.argv) > 2 else None
+answer = planner.plan(original, contents_bytes=8192, signing_time="D:20261121120000Z", field=field)
 took, added = time.thread_time() - began, (kilobytes("VmHWM:") - before) * 1024
 signed = isinstance(answer, planner.PlannedUpdate)
 update = len(answer.head) + len(answer.tail) if signed else 0
@@ -51,12 +52,16 @@ class Cost:
     update: int
 
 
-def cost(original: bytes, folder: Path) -> Cost:
-    """Plans `original` in a process of its own, so that its memory is seen alone."""
+def cost(original: bytes, folder: Path, field: str = "") -> Cost:
+    """Plans `original` in a process of its own, so that its memory is seen alone. `field` is one that is to be signed."""
     path = folder / "bomb.pdf"
     path.write_bytes(original)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", MEASURE, str(path), *([field] if field else [])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return Cost(**json.loads(done.stdout))
 
@@ -272,6 +277,73 @@ def hexadecimal(size: int) -> bytes:
     return HEAD + CATALOG + PAGES + object_stream(4, 1, 4, packed, filters) + TRAILER
 
 
+# --- for the search of a field that is to be signed, which is called "s" ----------------------------------------------------
+
+FORM = b"1 0 obj\n<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[%s]>>>>\nendobj\n"
+
+
+def named_fields(size: int) -> bytes:
+    """Very many signature fields, and the one that is asked for at their end."""
+    count = size // 60
+    fields = b"".join(b"%d 0 obj<</FT/Sig/T(%d)>>endobj\n" % (n, n) for n in range(9, 9 + count))
+    roots = b"".join(b"%d 0 R " % n for n in range(9, 9 + count))
+    return HEAD + FORM % (roots + b"4 0 R") + PAGES + b"4 0 obj<</FT/Sig/T(s)>>endobj\n" + fields + TRAILER
+
+
+def one_long_name(size: int) -> bytes:
+    """A tree of fields, all of which have the same long name."""
+    levels = size // 100
+    name = b"8 0 obj(" + b"x" * (size // 2) + b")endobj\n"
+    tree = b"".join(b"%d 0 obj<</T 8 0 R/FT/Sig/Kids[%d 0 R]>>endobj\n" % (n, n + 1) for n in range(9, 9 + levels))
+    return HEAD + FORM % b"9 0 R" + PAGES + name + tree + TRAILER
+
+
+def kids_in_a_circle(size: int) -> bytes:
+    """Fields that are each other's kids, in very many ways."""
+    count = 64
+    kids = b"".join(b"%d 0 R " % n for n in range(9, 9 + count)) * (size // count // 500)
+    fields = b"".join(b"%d 0 obj<</T(%d)/Kids[%s]>>endobj\n" % (n, n, kids) for n in range(9, 9 + count))
+    return HEAD + FORM % b"9 0 R" + PAGES + fields + TRAILER
+
+
+def many_kids(size: int) -> bytes:
+    """The field that is asked for has very many kids, none of which is there."""
+    kids = b"9 0 R " * (size // 6)
+    return HEAD + FORM % b"4 0 R" + PAGES + b"4 0 obj<</FT/Sig/T(s)/Kids[%s]>>endobj\n" % kids + TRAILER
+
+
+def long_lock(size: int) -> bytes:
+    """The lock of the field names one long text very often."""
+    name = b"8 0 obj(" + b"\xe9\x80" * (size // 4) + b")endobj\n"
+    lock = b"<</Action/Include/Fields[%s]>>" % (b"8 0 R " * (size // 12))
+    return HEAD + FORM % b"4 0 R" + PAGES + name + b"4 0 obj<</FT/Sig/T(s)/Lock%s>>endobj\n" % lock + TRAILER
+
+
+def short_locks(size: int) -> bytes:
+    """The lock of the field names very many fields without a name."""
+    lock = b"<</Action/Include/Fields[%s]>>" % (b"()" * (size // 2))
+    return HEAD + FORM % b"4 0 R" + PAGES + b"4 0 obj<</FT/Sig/T(s)/Lock%s>>endobj\n" % lock + TRAILER
+
+
+def seed_values(size: int) -> bytes:
+    """Seed values that refer to themselves, very often."""
+    seeds = b"8 0 obj<</A[%s]>>endobj\n" % (b"8 0 R " * (size // 6))
+    return HEAD + FORM % b"4 0 R" + PAGES + seeds + b"4 0 obj<</FT/Sig/T(s)/SV 8 0 R>>endobj\n" + TRAILER
+
+
+BOMBS_OF_FIELDS: dict[str, Callable[[int], bytes]] = {
+    "named fields": named_fields,
+    "one long name": one_long_name,
+    "kids in a circle": kids_in_a_circle,
+    "many kids": many_kids,
+    "long lock": long_lock,
+    "short locks": short_locks,
+    "seed values": seed_values,
+    "locked names": locked_names,
+    "field levels": field_levels,
+    "repeated reference": repeated_reference,
+    "subsections": subsections,
+}
 BOMBS: dict[str, Callable[[int], bytes]] = {
     "numbers": numbers(1),
     "spread numbers": numbers(4),

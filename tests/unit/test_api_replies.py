@@ -67,6 +67,9 @@ class Row:
         (["NOT_SIGNABLE"], errors.NotSignable),
         (["NOT_SIGNABLE", "NOT_SIGNABLE"], errors.NotSignable),
         (["CONFIGURATION_SIGN_ERROR"], errors.ValueNotAllowed),
+        (["NOT_DRAWABLE"], errors.VisibleSignatureImpossible),
+        (["NOT_DRAWABLE", "CONFIGURATION_SIGN_ERROR"], errors.VisibleSignatureImpossible),
+        (["NOT_DRAWABLE", "NOT_SIGNABLE"], errors.NotSignable),
         (["CONFIGURATION_SIGN_ERROR", "NOT_SIGNABLE"], errors.NotSignable),
         # Another try may help one of these, so the reply may not say that none does.
         (["NOT_SIGNABLE", "CERT_SERVICE_GLOBAL_ERROR"], errors.SigningUnavailable),
@@ -99,7 +102,19 @@ def test_the_name_stands_in_front_of_a_cause_once() -> None:
 
 
 def test_callers_see_only_the_sign_errors_of_the_contract() -> None:
-    assert {reason.label for reason in SignError} == {name for name in SignError.__members__ if name != "NOT_SIGNABLE"}
+    assert {reason.label for reason in SignError} == SignError.__members__.keys() - {
+        "NOT_SIGNABLE",
+        "NOT_DRAWABLE",
+    }
+
+
+def test_a_reason_that_earlier_releases_do_not_know_is_stored_as_one_that_they_know() -> None:
+    cause = "2.2.1: the PDF does not have the page"
+    for reason in SignError:
+        words = cause if reason is SignError.NOT_DRAWABLE else "why"
+        assert SignError.read(reason.stored, words) is reason
+    assert SignError.NOT_DRAWABLE.stored is SignError.CONFIGURATION_SIGN_ERROR
+    assert SignError.read(0, cause) is None
 
 
 def test_a_taken_reference_tells_whose_it_is() -> None:

@@ -17,7 +17,13 @@ from batchseal.settings.load import (
     parse_value,
 )
 
-SAMPLES = {bool: ("true", True), int: ("17", 17), Path: ("/a/b", Path("/a/b")), str: ("some", "some")}
+SAMPLES = {
+    bool: ("true", True),
+    int: ("17", 17),
+    float: ("1.5", 1.5),
+    Path: ("/a/b", Path("/a/b")),
+    str: ("some", "some"),
+}
 
 
 def sample(name: str) -> tuple[str, object]:
@@ -26,7 +32,12 @@ def sample(name: str) -> tuple[str, object]:
     if choices := option.metadata["choices"]:
         other = next(choice for choice in choices if choice != option.default)
         return other, other
-    special = {"service_domain": "https://s", "advertised_address": "h:1", "trusted_proxies": "10.0.0.0/8 ::1"}
+    special = {
+        "service_domain": "https://s",
+        "advertised_address": "h:1",
+        "trusted_proxies": "10.0.0.0/8 ::1",
+        "visible_area": "width=1,height=2",
+    }
     if name in special:
         return special[name], special[name]
     assert isinstance(option.type, type)
@@ -94,7 +105,8 @@ def test_booleans(text: str) -> None:
     ("name", "text"),
     [("port", "1.5"), ("port", "-1"), ("port", "65536"), ("workers", "-1"), ("log_level", "loud"),
      ("sandbox_credential", "RSA"), ("hot_folder_enabled", "on!"), ("service_domain", "ftp://s"),
-     ("advertised_address", "host"), ("advertised_address", "host:http")],
+     ("advertised_address", "host"), ("advertised_address", "host:http"), ("visible_pixels_per_point", "much"),
+     ("visible_pixels_per_point", "0"), ("visible_area", "width=3"), ("visible_template", "$nobody")],
 )  # fmt: skip
 def test_wrong_values_are_refused(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError):

@@ -9,7 +9,7 @@ import pytest
 from harness import tools
 from harness.provenance import TAKEN, provenance
 from tests.adversity.drills import __main__ as program
-from tests.adversity.drills.__main__ import merge
+from tests.adversity.drills.__main__ import LONG_FORMS, SHORT_FORMS, merge
 from tests.adversity.drills.registry import DRILLS, Drill, Figures, Trial, run
 
 WITHOUT_CLANG = "needs clang (Debian: clang), libclang_rt.fuzzer (Debian: libclang-rt-dev)"
@@ -88,12 +88,14 @@ def test_what_does_not_hold_in_the_end_has_failed(tmp_path: Path) -> None:
 
 def test_an_entry_replaces_its_own_and_no_other(tmp_path: Path) -> None:
     path, taken = tmp_path / "results" / "drills.json", {"commit": "1"}
-    merge(path, "a", {"trials": 1, "failures": 1}, {"commit": "0"})
-    merge(path, "b", {"trials": 2, "failures": 0}, taken)
-    merge(path, "a", {"trials": 3, "failures": 0}, taken)
+    merge(path, SHORT_FORMS, "a", {"trials": 1, "failures": 1}, {"commit": "0"})
+    merge(path, SHORT_FORMS, "b", {"trials": 2, "failures": 0}, taken)
+    merge(path, LONG_FORMS, "a", {"trials": 30, "failures": 0}, taken)
+    merge(path, SHORT_FORMS, "a", {"trials": 3, "failures": 0}, taken)
     assert json.loads(path.read_text()) == {
         "drills": {
             "a": {"trials": 3, "failures": 0, TAKEN: taken},
             "b": {"trials": 2, "failures": 0, TAKEN: taken},
-        }
+        },
+        "long_forms": {"a": {"trials": 30, "failures": 0, TAKEN: taken}},
     }

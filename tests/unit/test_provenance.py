@@ -59,8 +59,8 @@ def test_without_a_repository_the_commit_is_unknown(tmp_path: Path, monkeypatch:
 
 def test_each_entry_of_a_drill_says_what_it_was_taken_from(tmp_path: Path) -> None:
     path = tmp_path / "drills.json"
-    merge(path, "a", {"trials": 1}, {"commit": "1", "date": "2026-01-01"})
-    merge(path, "b", {"trials": 2}, {"commit": "2", "date": "2026-01-02"})
+    merge(path, "drills", "a", {"trials": 1}, {"commit": "1", "date": "2026-01-01"})
+    merge(path, "drills", "b", {"trials": 2}, {"commit": "2", "date": "2026-01-02"})
     entries = json.loads(path.read_text())["drills"]
     assert entries["a"][TAKEN] == {"commit": "1", "date": "2026-01-01"}
     assert entries["b"][TAKEN] == {"commit": "2", "date": "2026-01-02"}

@@ -327,7 +327,7 @@ def test_a_misspelt_key_beside_the_secret_is_refused(path, key, meant):
 def test_other_keys_of_the_original_are_ignored(path):
     table = {
         "secret": "s",
-        "visibleSignature": {"level": "T"},
+        "logo": {"level": "T"},
         "alias": "a",
         "cron": "0 0/5 * * * ?",
         "clientName": "x",
@@ -350,3 +350,33 @@ def test_levels_that_no_signature_can_have_are_named(path):
     assert all("--timestamp-urls" in problem for problem in without)
     assert unreachable_levels("LTA", services, has_time_stamps=True) == []
     assert unreachable_levels("T", [], has_time_stamps=False)[0].startswith("--signature-level asks for level T")
+
+
+# --- visible signatures -------------------------------------------------------------------------------------------------
+
+
+def test_the_template_of_a_client_service_is_read(path):
+    table = {"A": {"secret": "s", "visibleSignature": {"oneOffTemplate": "By $certificate.commonName", "font": None}}}
+    service = ClientServices.load(write(path, table)).get("A")
+    assert service is not None and service.visible is not None
+    assert service.visible.one_off_template == "By $certificate.commonName" and service.visible.font == ""
+
+
+@pytest.mark.parametrize(
+    ("visible", "cause"),
+    [
+        ([], "visibleSignature is not an object"),
+        ({"template": "x"}, "visibleSignature has the unknown key 'template'"),
+        ({"area": 155}, "visibleSignature.area is not a text"),
+        ({"oneOffTemplate": "$nobody"}, "visibleSignature.oneOffTemplate: the template has '$nobody'"),
+        ({"font": "size=1000"}, "visibleSignature.font: size=1000"),
+        ({"imageValue": "R0lGODlh"}, "visibleSignature.imageValue is neither a PNG nor a JPEG"),
+        ({"locationType": "COORDINATE", "locationValue": "left"}, "visibleSignature.locationValue: 'left'"),
+        ({"locationValue": "page=1,x=1,y=1"}, "stands without a locationType"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused_at_the_start(path, visible, cause):
+    write(path, {"A": {"secret": "s", "visibleSignature": visible}})
+    with pytest.raises(ConfigurationError) as refusal:
+        ClientServices.load(path)
+    assert cause in refusal.value.cause and "client service 'A'" in refusal.value.cause

@@ -15,6 +15,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.services_files import CONFIG_KEYS, FILE_NAME, OWN_FILE_NAME, OWN_KEYS, read_config, read_own
 from batchseal.settings.signatures import KEYS, POLICY_KEYS
+from batchseal.visible.parsing import KEYS as VISIBLE_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -88,6 +89,7 @@ def test_the_example_is_whole_and_is_read(tmp_path: Path) -> None:
     entry = EXAMPLE["my-client"]
     assert set(entry) == {*CONFIG_KEYS, *OWN_KEYS}
     assert set(entry["signature"]) == KEYS and set(entry["signature"]["signaturePolicy"]) == POLICY_KEYS
+    assert set(entry["visibleSignature"]) == set(VISIBLE_KEYS)
     assert fits(EXAMPLE) and is_read(EXAMPLE, tmp_path)
 
 
@@ -96,6 +98,7 @@ def test_the_schema_knows_every_key_that_is_read_and_no_other() -> None:
     assert set(SCHEMA["$defs"]["ownEntry"]["properties"]) == set(OWN_KEYS)
     signature = SCHEMA["$defs"]["signature"]["properties"]
     assert set(signature) == KEYS and set(signature["signaturePolicy"]["properties"]) == POLICY_KEYS
+    assert set(SCHEMA["$defs"]["visibleSignature"]["properties"]) == set(VISIBLE_KEYS)
 
 
 @pytest.mark.parametrize("place", list(places(EXAMPLE)), ids="/".join)

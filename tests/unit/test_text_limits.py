@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.pictures import picture
 
 from batchseal.errors import TooLarge
 from batchseal.intake.json_body import JsonIntake
@@ -16,11 +17,15 @@ LIMITS = Limits(
     max_reference_characters=10, max_name_characters=20, max_description_characters=40, max_text_characters=30
 )
 CONTENT = b"%PDF-1.7 not much"
+IMAGE = picture("PNG", "RGB", (90, 60), noise=True)
 
 
 def request() -> dict[str, Any]:
     """A request whose texts have the greatest length that the limits allow. None of the letters is ASCII."""
-    visible = {"locationType": "COORDINATE", "oneOffTemplate": "é" * 30, "imageValue": "A" * 5000, "font": "é" * 30}
+    visible = {
+        **{"locationType": "COORDINATE", "locationValue": "page=1,x=140.00000,y=350.00000"},
+        **{"oneOffTemplate": "é" * 30, "imageValue": IMAGE, "font": "size=11,color=#000000,name=aaa"},
+    }
     entry = {
         "documentRequest": {"externalReference": "é" * 10, "name": "é" * 20, "contentType": "application/pdf"},
         "signatureInfo": {

@@ -27,6 +27,7 @@ from batchseal.errors import (
     SigningUnavailable,
     UnknownClientService,
     ValueNotAllowed,
+    VisibleSignatureImpossible,
 )
 from batchseal.operation import DocumentStatus, SignError
 
@@ -56,6 +57,7 @@ NOTHING_SIGNED: tuple[tuple[type[ApiError], frozenset[SignError]], ...] = (
         ),
     ),
     (NotSignable, frozenset({SignError.NOT_SIGNABLE})),
+    (VisibleSignatureImpossible, frozenset({SignError.NOT_DRAWABLE})),
     (ValueNotAllowed, frozenset({SignError.CONFIGURATION_SIGN_ERROR})),
 )
 PAUSE_SECONDS = 5

@@ -14,7 +14,19 @@ class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
 
 
 class VisibleSignatureInfo(Struct):
-    """Where and how a visible signature is drawn. This is not built yet: a document that asks for it is refused."""
+    """Where and how a visible signature is drawn, in PDF alone. A pixel is a point of 1/72 inch, if nothing else is set.
+
+    `locationValue` is `page=1,x=140,y=35` for COORDINATE: the lower left corner of the area, from that of the page as shown. For
+    SIGN_FIELD it is the full name of an unsigned signature field, in whose rectangle the signature is drawn; if a request has
+    neither `templateType` nor `oneOffTemplate` nor an image, a field that has an appearance keeps it. For PLACEHOLDER it is a
+    word of the document: the lower left corner of its first occurrence is the upper left one of the area.
+    `oneOffTemplate` is a text with names in the spelling of Velocity, such as `Digitally signed by
+    $certificate.getCommonName()`; a line ends at a line break or at `\\n`. Names are `$certificate.getCommonName()`,
+    `getOrganization()`, `getSerialNumber()`, `getIssuerCommonName()`, `getNotBefore()`, `getNotAfter()`, `$date`, `$reason` and
+    `$location`. SERVICE_CUSTOMIZATION takes the text, and all that the request leaves out, from the configuration. `area` is
+    `width=155,height=50`, `areaBackgroundColor` is `#RRGGBB` or `transparent`, `font` is `color=#000000,size=11,name=arial`. An
+    image has one point a pixel and must not be larger than the area. A mistake here ends the request with 2.2.1.
+    """
 
     location_type: Literal["SIGN_FIELD", "COORDINATE", "PLACEHOLDER"]
     location_value: str

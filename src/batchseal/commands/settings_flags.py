@@ -68,7 +68,7 @@ def values_of(option: "Field[Any]") -> dict[str, Any]:
         return {"nargs": "?", "const": "true", "metavar": "true|false"}
     if choices := option.metadata["choices"]:
         return {"metavar": "|".join(choices)}
-    return {"metavar": "N" if option.type is int else "FOLDER" if option.type is Path else "TEXT"}
+    return {"metavar": "N" if option.type in (int, float) else "FOLDER" if option.type is Path else "TEXT"}
 
 
 def help_of(name: str, option: "Field[Any]") -> str:

@@ -7,7 +7,7 @@ from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Memory, Original, SignatureFormat, unbooked
 from batchseal.formats.on_demand import OnDemand
-from batchseal.formats.pades.pades import Pades
+from batchseal.formats.pades.pades import Pades, PadesVisible
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
 
@@ -28,6 +28,7 @@ XML = ContentType.TEXT_XML, ContentType.APPLICATION_XML
 # A new format is added here.
 ALL: tuple[SignatureFormat, ...] = (
     Pades(),
+    PadesVisible(),
     OnDemand("xades", frozenset((SignatureType.XADES, kind) for kind in XML), _xades),
     OnDemand("cades", frozenset((SignatureType.CADES, kind) for kind in ContentType), _cades),
 )

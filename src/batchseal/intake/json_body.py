@@ -12,6 +12,7 @@ from batchseal.errors import ApiError, InvalidRequest, TooLarge
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import DocumentEntry, Limits, Request, bound_texts, bounded, describe, required, sniff
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.visible.parsing import VisibleReader
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -32,6 +33,7 @@ class JsonIntake:
     def __init__(self, limits: Limits, defaults: SignatureDefaults = NO_DEFAULTS) -> None:
         self._limits = limits
         self._defaults = defaults
+        self._visible = VisibleReader(defaults.visible)
         self._scanner = RequestScanner(
             max_depth=limits.max_depth,
             max_documents=limits.max_documents,
@@ -84,7 +86,7 @@ class JsonIntake:
             if entry.document_request is None:
                 raise InvalidRequest(f"{place}.documentRequest is missing")
             raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
-        what = describe(entry, place, self._limits, sniff(memoryview(content)), self._defaults)
+        what = describe(entry, place, self._limits, sniff(memoryview(content)), self._defaults, self._visible)
         return ReceivedDocument(scanned.ordinal, content, len(content), what)
 
 

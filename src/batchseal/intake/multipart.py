@@ -15,6 +15,7 @@ from batchseal.intake.reading import Reader
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff
 from batchseal.operation import ContentType
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.visible.parsing import VisibleReader
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -48,6 +49,7 @@ class MultipartIntake:
             raise InvalidRequest(f"the boundary has {len(boundary)} bytes, the limit is {MAX_BOUNDARY_BYTES}")
         self._limits = limits
         self._defaults = defaults
+        self._visible = VisibleReader(defaults.visible)
         self._documents: list[ReceivedDocument] = []
         self._sniffed: list[ContentType | None] = []
         self._request: MultipartRequest | None = None
@@ -93,7 +95,7 @@ class MultipartIntake:
         assert self._request is not None and self._request.documents is not None
         place = f"documents[{ordinal}]"
         entry = self._request.documents[ordinal]
-        return describe(entry, place, self._limits, self._sniffed[ordinal], self._defaults)
+        return describe(entry, place, self._limits, self._sniffed[ordinal], self._defaults, self._visible)
 
     # --- what the framing calls -----------------------------------------------------------------------------------
 

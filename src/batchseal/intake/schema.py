@@ -14,7 +14,14 @@ import msgspec
 from batchseal.document import Description
 from batchseal.errors import InvalidRequest, TooLarge, ValueNotAllowed
 from batchseal.operation import ContentType
-from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, SignatureOptions, SignatureType
+from batchseal.signature import (
+    Level,
+    SignatureDefaults,
+    SignatureOptions,
+    SignatureType,
+    VisibleTexts,
+)
+from batchseal.visible.parsing import KEYS, VisibleReader
 
 # Generated multipart clients send this text, because the vendor's schema names the three types in one literal. The type is
 # then found from the content.
@@ -36,12 +43,24 @@ ADVANCED = {
 }
 
 
+class VisibleInfo(msgspec.Struct, rename="camel", kw_only=True):
+    template_type: str | None = None
+    one_off_template: str | None = None
+    location_type: str | None = None
+    location_value: str | None = None
+    area: str | None = None
+    area_background_color: str | None = None
+    font: str | None = None
+    image_type: str | None = None
+    image_value: str | None = None
+
+
 class SignatureInfo(msgspec.Struct, rename="camel", kw_only=True):
     signature_type: str | None = None
     reason: str | None = None
     location: str | None = None
     apply_timestamp: bool | None = None
-    visible_signature_info: dict[str, Any] | None = None
+    visible_signature_info: VisibleInfo | None = None
     advanced_signature_info: dict[str, Any] | None = None
     # These two are ours: the contract has no words for them.
     signature_level: str | None = None
@@ -126,12 +145,13 @@ def describe(
     place: str,
     limits: Limits,
     sniffed: ContentType | None,
-    defaults: SignatureDefaults = NO_DEFAULTS,
+    defaults: SignatureDefaults,
+    visible: VisibleReader,
 ) -> Description:
     """Checks the attributes of the document at `place` in the body, such as `documents[3]`.
 
-    `sniffed` is the content type that its first bytes show, or None. `defaults` are those of the caller. Raises ApiError that
-    names the attribute.
+    `sniffed` is the content type that its first bytes show, or None. `defaults` are those of the caller. `visible` reads what the
+    documents of this request say of visible signatures. Raises ApiError that names the attribute.
     """
     if entry.document_request is None:
         raise InvalidRequest(f"{place}.documentRequest is missing")
@@ -150,11 +170,11 @@ def describe(
     for key, value in (
         ("reason", info.reason),
         ("location", info.location),
-        ("visibleSignatureInfo", info.visible_signature_info),
         ("advancedSignatureInfo", info.advanced_signature_info),
     ):
         if value is not None:
             bound_texts(value, f"{place}.signatureInfo.{key}", limits)
+    seen = _visible(info.visible_signature_info, f"{place}.signatureInfo.visibleSignatureInfo", limits)
     kind, options = SIGNATURE_TYPES[signature_type], defaults.options
     content_type, other_type = _content_type(
         type_text, f"{at}.contentType", sniffed, any_type=kind is SignatureType.CADES
@@ -176,10 +196,25 @@ def describe(
         location=info.location or None,
         signature_type=kind,
         level=level,
-        visible=info.visible_signature_info is not None,
+        visible=seen is not None,
         options=options,
         other_type=other_type,
+        # Other formats have nothing to draw on, and refuse the document for that.
+        visible_signature=visible.read(seen, f"{place}.signatureInfo.visibleSignatureInfo")
+        if seen is not None and kind is SignatureType.PADES
+        else None,
     )
+
+
+def _visible(info: VisibleInfo | None, place: str, limits: Limits) -> VisibleTexts | None:
+    """The attributes of a visible signature. Raises TooLarge."""
+    if info is None:
+        return None
+    texts = {name: value for name in KEYS.values() if (value := getattr(info, name)) is not None}
+    for key, name in KEYS.items():
+        if key != IMAGE:
+            bounded(texts.get(name, ""), f"{place}.{key}", limits.max_text_characters)
+    return VisibleTexts(**texts)
 
 
 def _advanced(info: dict[str, Any], place: str, defaults: SignatureOptions) -> SignatureOptions:

@@ -36,6 +36,7 @@ class FrameKind(IntEnum):
     DESCRIPTIONS = 5  # what was asked for each document
     TRIES = 6  # release 0.1: how many sign calls each open document was in
     TIMESTAMP = 7  # release 0.1: a time stamp token
+    SHARED = 8  # what several prepared documents have in common
 
 
 KINDS = {kind.value: kind for kind in FrameKind}

@@ -4,7 +4,8 @@ A release reads the records of the one before it, and ignores fields of the one 
 the last part of this module reads them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,14 @@ from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import Frame, PayloadReader
-from batchseal.signature import Level, SignatureOptions, SignatureType
+from batchseal.signature import (
+    Level,
+    SignatureLook,
+    SignatureOptions,
+    SignaturePlace,
+    SignatureType,
+    VisibleSignature,
+)
 
 
 class AskedDocument(msgspec.Struct, omit_defaults=True):
@@ -29,13 +37,17 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     visible: bool = False
     options: SignatureOptions | None = None
     other_type: str = ""
+    place: SignaturePlace | None = None  # of a visible signature
+    look: int = -1  # its look, by its position in `Asked.looks`
+    visible_signature: VisibleSignature | None = None  # both, put together when they are read; this is not stored
 
 
-class Asked(msgspec.Struct):
-    """The content of the one DESCRIPTIONS frame."""
+class Asked(msgspec.Struct, omit_defaults=True):
+    """The content of the one DESCRIPTIONS frame. Documents whose visible signatures look the same share one look."""
 
     documents: list[AskedDocument]
     version: int = 2
+    looks: list[SignatureLook] = []
 
 
 class PreparedRecord(msgspec.Struct, omit_defaults=True):
@@ -55,6 +67,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     plan: bytes = b""
     time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES
     is_exact: bool = True
+    shared: list[bytes] = []  # the keys of SHARED frames
 
     head: bytes = b""
     tail: bytes = b""
@@ -80,7 +93,24 @@ _tries = msgspec.msgpack.Decoder(dict[int, int]).decode
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def prepared_frame(prepared: Prepared) -> Frame:
+class PreparedFrames:
+    """The frames of the prepared documents of one payload: what they share with others is written once."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, bytes] = {}  # by content
+
+    def frames(self, prepared: Iterable[Prepared]) -> Iterator[Frame]:
+        """A frame for each document, and before it one for each content that is new in this payload."""
+        for one in prepared:
+            for content in one.shared:
+                if content not in self._keys:
+                    key = self._keys[content] = shared_key(content)
+                    yield FrameKind.SHARED, _shared_ordinal(key), content
+            yield prepared_frame(one, [self._keys[content] for content in one.shared])
+
+
+def prepared_frame(prepared: Prepared, shared: Sequence[bytes] = ()) -> Frame:
+    """The frame of a document. `shared` are the keys of what it shares with others."""
     record = PreparedRecord(
         ordinal=prepared.ordinal,
         format=prepared.format,
@@ -92,6 +122,7 @@ def prepared_frame(prepared: Prepared) -> Frame:
         plan=prepared.plan,
         time_stamp_bytes=prepared.time_stamp_bytes,
         is_exact=prepared.is_exact,
+        shared=list(shared),
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -102,6 +133,7 @@ def credential_frame(credential: Credential) -> Frame:
 
 def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
     """`asked`: the ordinal of each document, and what its caller says of it."""
+    looks: dict[SignatureLook, int] = {}
     documents = [
         AskedDocument(
             ordinal,
@@ -113,10 +145,12 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
             visible=what.visible,
             options=None if what.options == DEFAULT_OPTIONS else what.options,
             other_type=what.other_type,
+            place=what.visible_signature.place if what.visible_signature else None,
+            look=looks.setdefault(what.visible_signature.look, len(looks)) if what.visible_signature else -1,
         )
         for ordinal, what in asked
     ]
-    return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents))
+    return FrameKind.DESCRIPTIONS, 0, _encode(Asked(documents, looks=list(looks)))
 
 
 def has_credential(reader: PayloadReader, fingerprint: bytes) -> bool:
@@ -127,6 +161,15 @@ def has_credential(reader: PayloadReader, fingerprint: bytes) -> bool:
         return False
 
 
+def shared_key(content: bytes) -> bytes:
+    """What a shared content is known by. Contents that differ never have the same key: it is a digest, of 128 bits."""
+    return hashlib.sha256(content).digest()[:16]
+
+
+def _shared_ordinal(key: bytes) -> int:
+    return int.from_bytes(key[:4], "little")
+
+
 def _credential_ordinal(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:4], "little")
 
@@ -134,7 +177,24 @@ def _credential_ordinal(fingerprint: bytes) -> int:
 # --- reading: all raise PayloadDamaged and PayloadUnavailable --------------------------------------------------------
 
 
-def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
+class SharedContents:
+    """Reads what prepared documents share, each content once."""
+
+    def __init__(self, reader: PayloadReader) -> None:
+        self._reader = reader
+        self._found: dict[bytes, bytes] = {}
+
+    def read(self, key: bytes) -> bytes:
+        if key not in self._found:
+            content = self._reader.read(FrameKind.SHARED, _shared_ordinal(key))
+            if shared_key(content) != key:
+                raise PayloadDamaged("what documents share is not what was stored")
+            self._found[key] = content
+        return self._found[key]
+
+
+def read_prepared(reader: PayloadReader, ordinal: int, shared: SharedContents | None = None) -> Prepared:
+    """The prepared document. What it shares with others is read only with `shared`."""
     raw = reader.read(FrameKind.PREPARED, ordinal)
     record = _decoded(_prepared, raw)
     if not record.format:
@@ -150,6 +210,7 @@ def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
         record.plan,
         record.time_stamp_bytes,
         record.is_exact,
+        tuple(map(shared.read, record.shared)) if shared is not None else (),
     )
 
 
@@ -160,8 +221,12 @@ def read_credential(reader: PayloadReader, fingerprint: bytes) -> Credential:
 def read_asked(reader: PayloadReader) -> dict[int, AskedDocument]:
     """By ordinal."""
     found = _decoded(_asked, reader.read(FrameKind.DESCRIPTIONS, 0))
-    documents = found.documents if isinstance(found, Asked) else map(_asked_of_release_0_1, found)
-    return {document.ordinal: document for document in documents}
+    if not isinstance(found, Asked):
+        return {document.ordinal: document for document in map(_asked_of_release_0_1, found)}
+    for document in found.documents:
+        if document.place is not None and 0 <= document.look < len(found.looks):
+            document.visible_signature = VisibleSignature(document.place, found.looks[document.look])
+    return {document.ordinal: document for document in found.documents}
 
 
 def description(asked: AskedDocument, external_reference: str, name: str) -> Description:
@@ -176,6 +241,7 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
         visible=asked.visible,
         options=asked.options or DEFAULT_OPTIONS,
         other_type=asked.other_type,
+        visible_signature=asked.visible_signature,
     )
 
 

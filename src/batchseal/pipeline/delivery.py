@@ -165,6 +165,7 @@ class StoredDocuments:
         self._formats = formats
         self._encoding = encoding
         self._credentials: dict[bytes, Credential] = {}  # by fingerprint
+        self._shared = records.SharedContents(reader)
 
     def documents(self, rows: Sequence[DocumentRow], evidence: Mapping[int, Evidence]) -> list[Delivered]:
         return [self.document(row, evidence) for row in rows]
@@ -189,7 +190,7 @@ class StoredDocuments:
             return undelivered(row, storage_refusal(problem))
 
     def _package(self, row: DocumentRow, original: bytes | Stretch, evidence: Mapping[int, Evidence]) -> SignedDocument:
-        prepared = records.read_prepared(self._reader, row.ordinal)
+        prepared = records.read_prepared(self._reader, row.ordinal, self._shared)
         return self._formats.named(prepared.format).package(
             original, prepared, self._evidence(row, evidence), self._credential(prepared.fingerprint)
         )

@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
 from batchseal.document import (
@@ -32,6 +33,9 @@ from batchseal.signature import Level
 from batchseal.store.rows import NewDocument
 from batchseal.system.futures import in_pool
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 # A batch also ends where it is as large as memory should see at once.
 BATCH_BYTES = 4 << 20
 # Dirty pages are flushed while the body still arrives, so that the acknowledgement waits for the last of them only.
@@ -40,6 +44,9 @@ FLUSH_BYTES = 32 << 20
 HANDED_DOCUMENTS = 100
 
 log = structlog.get_logger("reception")
+
+# Finds the place of a visible signature in a document: see `placeholder/finder.py`.
+Locate = Callable[[Description, "Buffer"], Awaitable[Description]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ class Reception:
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
-    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory.
+    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory. `locate` looks for
+    the place of a visible signature in a document that is prepared here.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Reception:
         time_stamp_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
+        locate: "Locate | None" = None,
     ) -> None:
         self.upload = payloads.create(uuid4())
         self._formats = formats
@@ -91,6 +100,7 @@ class Reception:
         self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
         self._when_stored = when_stored
+        self._locate = locate
         self._received_at = datetime.now(UTC)
         self._batch: list[ReceivedDocument] = []
         self._bytes_in_batch = 0
@@ -104,6 +114,7 @@ class Reception:
         self._digests: dict[int, bytes] = {}
         self._to_sign: list[ToSign] = []
         self._asked: list[tuple[int, Description]] = []
+        self._frames = records.PreparedFrames()
         # Documents of a multipart body that come before their description: ordinal to the bytes of the content.
         self._undescribed: dict[int, int] = {}
 
@@ -124,6 +135,7 @@ class Reception:
         for future in (self._working, self._flushing):
             if future is not None:
                 await asyncio.shield(future)
+        self._batch = await self._located(self._batch)
         ending = self._working = in_pool(self._pool, lambda: self._end(facts))
         record = await asyncio.shield(ending)
         await asyncio.shield(self._making_place)
@@ -149,7 +161,7 @@ class Reception:
     async def _start_batch(self) -> None:
         if self._working is not None:
             await asyncio.shield(self._working)
-        batch, self._batch, self._bytes_in_batch = self._batch, [], 0
+        batch, self._batch, self._bytes_in_batch = await self._located(self._batch), [], 0
         if batch:
             self._working = in_pool(self._pool, partial(self._store, batch))
             # The sizes alone: whoever waits for the end of this must not keep the documents.
@@ -159,6 +171,26 @@ class Reception:
         if unflushed > FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
             self._flushed_bytes = self.upload.stored_bytes
             self._flushing = in_pool(None, self.upload.flush)
+
+    async def _located(self, batch: list[ReceivedDocument]) -> list[ReceivedDocument]:
+        """The documents, those with a place that has to be found with that place. Raises NoRoom."""
+        located = list[ReceivedDocument]()
+        for document in batch:
+            wanted = document.description
+            if (
+                self._locate is not None
+                and wanted is not None
+                and wanted.seeks_place
+                and self._is_prepared_here(wanted)
+            ):
+                wanted = await self._locate(wanted, document.content)
+                document = msgspec.structs.replace(document, description=wanted)
+            located.append(document)
+        return located
+
+    def _is_prepared_here(self, wanted: Description) -> bool:
+        has_room = self._time_stamp_bytes is not None or wanted.level is Level.B
+        return self._credential is not None and has_room and self._formats.refusal(wanted) is None
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +221,7 @@ class Reception:
         # Making the place takes the file system about as long as preparing a document takes, so it is needed only now.
         self._begun.result()
         self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
-        self.upload.append(map(records.prepared_frame, prepared))
+        self.upload.append(self._frames.frames(prepared))
 
     def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:
         """By ordinal, for the documents of which the description is known."""

@@ -1,4 +1,4 @@
-"""Makes the files of a database cluster, and fsyncs them before a recovery.
+"""Makes the files of a database cluster, and brings them to the disk.
 
     data/        the cluster: its few files at the top, and symbolic links to
     files/       its folders, tables included
@@ -8,16 +8,11 @@ A new cluster is made in memory if there is room (MEMORY), and copied from there
 files one after the other, and each of these steps may wait for the disk.
 
 Only the files of the cluster are fsynced, never the whole file system, where most of the unwritten data may belong to others.
-After a crash PostgreSQL fsyncs all of its files before it recovers. It can do so with one fsync after the other, each of which
-waits long on a busy disk, or with syncfs, which waits for the writes of everybody. `before_recovery` uses many fsyncs at the same
-time instead. PostgreSQL itself then has few files left to fsync, since it does not follow those links at that point. The
-checkpoint at the end of the recovery is helped in the same way (`sync_beside_recovery`).
 """
 
 import asyncio
 import os
 import shutil
-import struct
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
@@ -26,7 +21,6 @@ from urllib.parse import quote
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import trees
-from batchseal.postgres.account import Account
 from batchseal.postgres.first_server import TableMaker, running_on
 from batchseal.postgres.folders import PORT, make_folder
 from batchseal.postgres.launch import Launch, kill, run_once
@@ -54,12 +48,8 @@ DROP DATABASE template0;
 # The space that a new cluster needs in memory, WAL included. A container with less memory than LEAST_MEMORY_BYTES needs all of it
 # for the processes that start at the same time.
 MEMORY_BYTES, LEAST_MEMORY_BYTES = 56 << 20, 256 << 20
-# A recovery that takes less than this needs no help.
-BESIDE_RECOVERY_SECONDS = 0.3
 # PostgreSQL fsyncs what is behind links at these two places, so moving them would gain nothing.
 STAYING = ("pg_wal", "pg_tblspc")
-# The beginning of `pg_control`: the system identifier, two versions, the state. State 1: shut down, and all data is on the disk.
-CONTROL, SHUT_DOWN = struct.Struct("=QIIi"), 1
 
 
 async def make_cluster(
@@ -169,43 +159,6 @@ def move_folders(data: Path, files: Path) -> bool:
     for name in lost:
         (data / name).symlink_to(Path("..", files.name, name))
     return bool(present or lost)
-
-
-async def before_recovery(folder: Path, account: Account) -> bool:
-    """Prepares a cluster that was not shut down for a quick recovery. No process of its server may be running.
-
-    Returns whether the server will recover.
-    """
-    data, files = folder / "data", folder / "files"
-    make_folder(files, account)
-    moved = move_folders(data, files)  # those of an earlier release's cluster are still in `data`
-    recovers = not was_shut_down(data)
-    if moved or recovers:
-        await sync_files(data, files)
-    if moved:
-        await asyncio.to_thread(sync, folder)
-    return recovers
-
-
-async def sync_beside_recovery(folder: Path) -> None:
-    """Fsyncs the files of the cluster again and again, until it is cancelled.
-
-    A recovery ends with a checkpoint, which fsyncs each changed file, one after the other: 15 to 30 s on a busy disk. It waits
-    for nothing where the file was fsynced here. Raises DatabaseUnavailable if an fsync fails: the server must end then, since the
-    kernel reports such an error only once.
-    """
-    while True:
-        await asyncio.sleep(BESIDE_RECOVERY_SECONDS)
-        await run_on_trees("sync", folder / "data", folder / "files")
-
-
-def was_shut_down(data: Path) -> bool:
-    """Whether the server was shut down in the regular way. If not, PostgreSQL recovers at its next start."""
-    try:
-        control = (data / "global" / "pg_control").read_bytes()
-    except OSError:
-        return False
-    return len(control) >= CONTROL.size and bool(CONTROL.unpack_from(control)[3] == SHUT_DOWN)
 
 
 async def sync_files(*folders: Path) -> None:

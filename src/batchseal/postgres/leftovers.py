@@ -13,10 +13,10 @@ from pathlib import Path
 from batchseal.errors import DatabaseUnavailable
 from batchseal.postgres.folders import SOCKET
 
-# The signals for leftover processes, and the seconds that each of them gets before the next: a fast shutdown, an immediate
-# shutdown, a kill. On a busy disk it pays to wait for a shutdown that is under way: most of its time goes into the same syncing
-# that a recovery after an interrupted one would do. A killed process that waits for the disk ends when the disk has answered.
-STOP_SIGNALS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
+# The signals for leftover processes, and the seconds that each of them gets before the next: an immediate shutdown, a kill. An
+# orderly shutdown would fsync one file after the other, which the recovery after an immediate one does not (`recovery.py`). A
+# killed process that waits for the disk ends when the disk has answered.
+STOP_SIGNALS = ((signal.SIGQUIT, 1.0), (signal.SIGKILL, 30.0))
 
 
 def cluster_name(data: Path) -> str:

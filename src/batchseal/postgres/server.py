@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,15 +19,15 @@ from batchseal.postgres.cluster import (
     DATABASE,
     OWNER,
     ROLE,
-    before_recovery,
     dsn_of,
     make_cluster,
-    sync_beside_recovery,
 )
 from batchseal.postgres.first_server import TableMaker
 from batchseal.postgres.folders import check_folders, check_server, make_folder, socket_folder
-from batchseal.postgres.launch import Launch, spawn
+from batchseal.postgres.launch import Launch, kill, spawn
 from batchseal.postgres.programs import Programs, find_programs, programs_for
+from batchseal.postgres.recovery import SETTINGS as RECOVERY_SETTINGS
+from batchseal.postgres.recovery import recover
 from batchseal.postgres.run_folder import make_run_folder, remove_run_folders
 from batchseal.postgres.settings import server_arguments
 from batchseal.system.backoff import Backoff
@@ -206,41 +206,57 @@ class EmbeddedPostgres:
 
     async def _until_ready(self, launch: Launch, name: str) -> None:
         """Starts the server and returns when it is ready. Raises DatabaseUnavailable if it ends instead."""
-        while True:
-            async with said_when_long("the processes of the database server before this one to end"):
-                await leftovers.end_processes(name)
-            leftovers.remove_stale_lock_files(self.data, launch.socket_folder)
-            recovers = await before_recovery(self.folder, launch.account)
-            run_folder = await asyncio.to_thread(make_run_folder, self.data, launch.account)
-            process = await self._spawn(launch, name, run_folder)
-            self._process = process
-            if await self._is_ready(launch, process, recovers=recovers):
-                return
-            # The shared memory of a killed server may exist a moment longer than its processes. Then another try helps.
-            if not self._worth_another_try():
+        async with said_when_long("the processes of the database server before this one to end"):
+            await leftovers.end_processes(name)
+
+        async def start() -> None:
+            self._process = await self._spawn(launch, name)
+            if not await self._is_ready(launch, self._process):
                 raise DatabaseUnavailable(f"the embedded database does not start: {self._last_words()}")
+
+        await self._until_memory_is_free(
+            lambda: recover(self.folder, launch.account, lambda: self._recover(launch, name))
+        )
+        await self._until_memory_is_free(start)
+
+    async def _until_memory_is_free(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """The shared memory of a killed server may exist a moment longer than its processes. Then another try helps."""
+        while True:
+            try:
+                await attempt()
+                return
+            except DatabaseUnavailable:
+                if "pre-existing shared memory block" not in self._last_words():
+                    raise
             await asyncio.sleep(SHARED_MEMORY_SECONDS)
 
-    async def _is_ready(self, launch: Launch, process: Process, *, recovers: bool) -> bool:
-        """Waits until the server is ready, or has ended. Raises DatabaseUnavailable if a file cannot be fsynced meanwhile."""
-        beside = asyncio.create_task(sync_beside_recovery(self.folder)) if recovers else None
+    async def _recover(self, launch: Launch, name: str) -> None:
+        """Lets a server recover alone and shut down, with the settings of `recovery`."""
+        process = await self._spawn(launch, name, alone=True)
         try:
-            while process.returncode is None and not (beside and beside.done()):
-                if leftovers.is_ready(self.data, process.pid):
-                    with suppress(OSError):  # it has just ended
-                        await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
-                        return True
-                await asyncio.sleep(0.01)
-        finally:
-            if beside is not None:
-                beside.cancel()
-                await asyncio.wait([beside])
-                if not beside.cancelled():
-                    beside.result()
+            await process.wait()
+        except BaseException:
+            await kill(process)
+            raise
+        if process.returncode:
+            raise DatabaseUnavailable(f"the embedded database does not recover: {self._last_words()}")
+
+    async def _is_ready(self, launch: Launch, process: Process) -> bool:
+        """Waits until the server is ready, or has ended."""
+        while process.returncode is None:
+            if leftovers.is_ready(self.data, process.pid):
+                with suppress(OSError):  # it has just ended
+                    await asyncio.to_thread(check_server, launch.socket_folder, process.pid)
+                    return True
+            await asyncio.sleep(0.01)
         return False
 
-    async def _spawn(self, launch: Launch, name: str, run_folder: Path) -> Process:
-        arguments = server_arguments(launch.programs, name, launch.socket_folder, self._sizes)
+    async def _spawn(self, launch: Launch, name: str, *, alone: bool = False) -> Process:
+        """Starts the server. `alone`: nobody can connect, and it ends when it has recovered."""
+        leftovers.remove_stale_lock_files(self.data, launch.socket_folder)
+        run_folder = await asyncio.to_thread(make_run_folder, self.data, launch.account)
+        sizes = {**self._sizes, **RECOVERY_SETTINGS} if alone else self._sizes
+        arguments = server_arguments(launch.programs, name, launch.socket_folder, sizes)
         with suppress(FileNotFoundError):
             if self.log_file.stat().st_size > MAX_LOG_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))
@@ -249,11 +265,13 @@ class EmbeddedPostgres:
             return await spawn(
                 launch,
                 launch.programs.postgres,
+                *(("--single",) if alone else ()),
                 "-D",
                 run_folder,
                 *arguments,
+                *((DATABASE,) if alone else ()),
                 stdin=DEVNULL,
-                stdout=log_file,
+                stdout=DEVNULL if alone else log_file,  # it would only be the prompt
                 stderr=log_file,
             )
         finally:
@@ -293,6 +311,3 @@ class EmbeddedPostgres:
             lines = self.log_file.read_text("utf-8", "replace").splitlines()[-3:]
             return " / ".join(lines) or "it said nothing"
         return "it said nothing"
-
-    def _worth_another_try(self) -> bool:
-        return "pre-existing shared memory block" in self._last_words()

@@ -27,9 +27,8 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    # All files are fsynced before a recovery, most of them by `cluster.before_recovery` and the few others by the server itself.
-    # So the server must not recover by itself when one of its processes has crashed: it ends, and is started again from here.
-    "recovery_init_sync_method": "fsync",
+    # Recoveries are made by `recovery.py`. So the server must not recover by itself when one of its processes has crashed: it
+    # ends, and is started again from here.
     "restart_after_crash": "off",
     "huge_pages": "off",
     "update_process_title": "off",

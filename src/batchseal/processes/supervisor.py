@@ -3,7 +3,8 @@
     supervisor ─┬─ postgres   (embedded; not with --database.url)
                 ├─ sandbox    (only without a service domain)
                 ├─ signer     (all upstream calls)
-                └─ worker × N (HTTP)
+                ├─ worker × N (HTTP)
+                └─ placeholder (looks for words in documents; starts with the first one, ends when it is idle)
 
 Every process is a child of this one, and none becomes a daemon. Each child asks the kernel to kill it when this process dies.
 """
@@ -27,6 +28,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
 from batchseal.processes.first_schema import FirstSchema
+from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
@@ -42,6 +44,7 @@ from batchseal.system.waits import said_when_long, say
 # How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
 STOP_SECONDS = 27
 APPLICATION = "batchseal.app"
+PLACEHOLDER = "batchseal.placeholder.keeper"
 
 
 class Supervisor:
@@ -56,6 +59,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._stopping = False
         self._postgres: EmbeddedPostgres | None = None
+        self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
         self._lock = -1
 
@@ -119,6 +123,8 @@ class Supervisor:
         self._children += [signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
         settings = await making_files
+        self._placeholder = OnDemandProcess("placeholder", PLACEHOLDER, settings.placeholder_path)
+        self._placeholder.listen()
         sandbox = self._sandbox(settings) if settings.uses_sandbox else None
         if sandbox:
             self._children.insert(0, sandbox)
@@ -211,6 +217,8 @@ class Supervisor:
         for child in self._children:
             if child.watcher:
                 child.watcher.cancel()
+        if self._placeholder:
+            await self._placeholder.stop()
         if self._postgres:
             await self._postgres.stop()
         if self._port:

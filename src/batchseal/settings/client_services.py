@@ -25,7 +25,7 @@ from batchseal.settings.services_files import (
     read_config,
     read_own,
 )
-from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults
+from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleTexts
 from batchseal.system.disk import create_once
 
 log = structlog.get_logger("services")
@@ -41,7 +41,7 @@ class ClientService:
     """One client service.
 
     `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
-    where its requests say nothing else.
+    where its requests say nothing else. `visible` is its template for visible signatures.
     """
 
     id: str
@@ -51,6 +51,7 @@ class ClientService:
     active: bool = True
     previous_secret: str | None = field(default=None, repr=False)
     signature: SignatureDefaults = NO_DEFAULTS
+    visible: VisibleTexts | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:

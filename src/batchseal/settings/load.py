@@ -59,6 +59,11 @@ def parse_value(name: str, text: str) -> Any:
             return int(text.replace("_", ""))
         except ValueError:
             raise ConfigurationError(f"{modern_flag(name)}: {text!r} is not a whole number") from None
+    if kind is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigurationError(f"{modern_flag(name)}: {text!r} is not a number") from None
     return Path(text) if kind is Path else text
 
 
@@ -146,6 +151,7 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"{modern_flag(name)}: {number} must be {least} or more")
     if settings.workers < 0:
         raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
+    _check_visible(settings)
     try:
         _ = settings.advertised
     except ValueError:
@@ -170,6 +176,26 @@ def check_settings(settings: Settings) -> None:
         raise ConfigurationError(
             f"--sandbox has the built-in sandbox sign, but {settings.upstream_address} is to sign too; leave one of them out"
         )
+
+
+def _check_visible(settings: Settings) -> None:
+    """Raises ConfigurationError for the defaults of visible signatures."""
+    names = ("visible_pixels_per_point", "visible_area", "visible_template")
+    if all(getattr(settings, name) == OPTIONS[name].default for name in names):
+        return  # the health probe does without what the rest needs
+    from batchseal.errors import ApiError
+    from batchseal.signature import VisibleDefaults, VisibleTexts
+    from batchseal.visible.parsing import read_look
+
+    if not 0.01 <= settings.visible_pixels_per_point <= 100:
+        raise ConfigurationError("--visible-pixels-per-point: must be from 0.01 to 100")
+    defaults = VisibleDefaults(
+        settings.visible_area, settings.visible_template, settings.visible_pixels_per_point, service=None
+    )
+    try:
+        read_look(VisibleTexts(), "--visible", defaults)
+    except ApiError as problem:
+        raise ConfigurationError(f"--visible-area or --visible-template cannot be used: {problem.cause}") from None
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

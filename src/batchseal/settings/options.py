@@ -55,6 +55,14 @@ class Settings(UpstreamOptions):
         dotted="signature.level",
         choices=("B", "T", "LT", "LTA"),
     )
+    visible_pixels_per_point: float = option(
+        1.0, "pixels of areas, coordinates and images of visible signatures that make a point of 1/72 inch"
+    )
+    visible_area: str = option("width=155,height=50", "area of a visible signature whose request names none, in pixels")
+    visible_template: str = option(
+        r"Digitally signed by $certificate.getCommonName()\n$date",
+        r"text of a visible signature that has no other template, in the spelling of Velocity; \n ends a line",
+    )
 
     database_url: str = option(
         "",
@@ -333,6 +341,11 @@ class Settings(UpstreamOptions):
     def link_path(self) -> Path:
         """The Unix socket of the signer process (processes/link.py)."""
         return self.temp_folder / "signer.sock"
+
+    @property
+    def placeholder_path(self) -> Path:
+        """The Unix socket of the process that looks for words in documents (batchseal/placeholder)."""
+        return self.temp_folder / "placeholder.sock"
 
 
 # In the order of `--help`: what concerns the service itself comes first.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from batchseal.errors import ConfigurationError
-from batchseal.settings.signatures import read_signature
+from batchseal.settings.signatures import read_signature, read_visible
 
 FILE_NAME = "client-services-config.json"
 OWN_FILE_NAME = "batchseal-services.json"
@@ -28,6 +28,7 @@ OWN_KEYS = {
     "active": "active",
     "previousSecret": "previous_secret",
     "signature": "signature",
+    "visibleSignature": "visible",
 }
 # The keys of the original product's file. The folders are for its hot folders.
 CONFIG_KEYS = ("secret", "inputFolder", "backupFolder", "outputFolder")
@@ -124,6 +125,8 @@ def _own_values(path: Path, name: str, entry: Mapping[str, Any]) -> dict[str, An
         raise ConfigurationError(f"{place}: active is neither true nor false")
     if (signature := entry.get("signature")) is not None:
         values["signature"] = read_signature(signature, lambda what: ConfigurationError(f"{place}: {what}"))
+    if (visible := entry.get("visibleSignature")) is not None:
+        values["visible"] = read_visible(visible, lambda what: ConfigurationError(f"{place}: {what}"))
     return {field: value for field, value in values.items() if value is not None}
 
 

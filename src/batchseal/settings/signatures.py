@@ -1,6 +1,6 @@
-"""What an entry of the client services file says of signatures: the object `signature`, and how it becomes SignatureDefaults.
+"""What an entry of the client services file says of signatures: the objects `signature` and `visibleSignature`.
 
-Every key in it is ours, so one that is not known is refused: a misspelt level must not mean level B.
+A key in them that is not known is refused: a misspelt level must not mean level B.
 """
 
 import binascii
@@ -8,8 +8,16 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from batchseal.errors import ConfigurationError
-from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, SignatureOptions, SignaturePolicy
+from batchseal.errors import ApiError, ConfigurationError
+from batchseal.signature import (
+    NO_DEFAULTS,
+    Level,
+    SignatureDefaults,
+    SignatureOptions,
+    SignaturePolicy,
+    VisibleDefaults,
+    VisibleTexts,
+)
 
 LEVELS = tuple(level.name for level in Level)
 PACKAGINGS = ("attached", "detached")
@@ -48,6 +56,27 @@ def read_signature(entry: Any, wrong: Wrong) -> SignatureDefaults:
             detached=_one_of(table, "packaging", PACKAGINGS, wrong) == "detached",
         ),
     )
+
+
+def read_visible(entry: Any, wrong: Wrong) -> VisibleTexts:
+    """The template for visible signatures, with the keys of `visibleSignatureInfo`. Raises ConfigurationError."""
+    # What checks it is loaded where a client service has one: it takes regular expressions that hardly any process needs.
+    from batchseal.visible.parsing import KEYS as VISIBLE_KEYS
+    from batchseal.visible.parsing import check_service
+
+    table = _object(entry, "visibleSignature", frozenset(VISIBLE_KEYS), wrong)
+    texts: dict[str, str] = {}
+    for key, field in VISIBLE_KEYS.items():
+        value = table.get(key)
+        if not isinstance(value, str | None):
+            raise wrong(f"visibleSignature.{key} is not a text")
+        texts[field] = value or ""
+    visible = VisibleTexts(**texts)
+    try:
+        check_service(visible, VisibleDefaults(), "visibleSignature")
+    except ApiError as problem:
+        raise wrong(problem.cause) from None
+    return visible
 
 
 def _policy(entry: Any, wrong: Wrong) -> SignaturePolicy | None:

@@ -4,13 +4,25 @@ What is prepared here goes into a further payload of the operation. The payload 
 in it is signed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, storage_refusal, to_sign
+import msgspec
+
+from batchseal.document import (
+    Credential,
+    Description,
+    DocumentOutcome,
+    Evidence,
+    Prepared,
+    Refusal,
+    storage_refusal,
+    to_sign,
+)
 from batchseal.errors import NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.interface import BATCH_DOCUMENTS, Original
 from batchseal.formats.registry import Formats
@@ -24,6 +36,9 @@ from batchseal.signer.work import Plan, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, DocumentRow, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.crash_sites import crash_site
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # What the signer reads of originals at once.
 BATCH_BYTES = 4 << 20
@@ -40,12 +55,23 @@ def unbounded(client: str, memory_bytes: int) -> AbstractAsyncContextManager[Non
     return nullcontext()
 
 
+# Finds the place of a visible signature in a document of a client service: see `placeholder/finder.py`.
+Locate = Callable[[str, Description, "Buffer"], Awaitable[Description]]
+
+
 class Preparation:
-    """`reserve` is asked for the memory of a document that is larger than a batch."""
+    """`reserve` is asked for the memory of a document that is larger than a batch, `locate` for places that must be found."""
 
     def __init__(
-        self, store: Store, payloads: Payloads, formats: Formats, stamp_room: StampRoom, reserve: Reserve = unbounded
+        self,
+        store: Store,
+        payloads: Payloads,
+        formats: Formats,
+        stamp_room: StampRoom,
+        reserve: Reserve = unbounded,
+        locate: Locate | None = None,
     ) -> None:
+        self._locate = locate
         self._reserve = reserve
         self._store = store
         self._payloads = payloads
@@ -79,9 +105,9 @@ class Preparation:
         plan, unprepared, named = Plan(), list[DocumentRow](), set[bytes]()
         evidence = records.read_old_evidence(reader, list(rows))
         evidence |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
-        have_prepared = reader.ordinals(FrameKind.PREPARED)
+        have_prepared, shared = reader.ordinals(FrameKind.PREPARED), records.SharedContents(reader)
         for ordinal in sorted(rows):
-            prepared = records.read_prepared(reader, ordinal) if ordinal in have_prepared else None
+            prepared = records.read_prepared(reader, ordinal, shared) if ordinal in have_prepared else None
             if prepared is not None:
                 self._formats.named(prepared.format)  # a document is not signed where nobody here can finish it
                 named.add(prepared.fingerprint)
@@ -118,7 +144,7 @@ class Preparation:
 
         Without `rows` it holds the credential alone.
         """
-        asked = await work.read(read_asked) if rows else {}
+        asked = await self._located(work, rows, await work.read(read_asked) if rows else {})
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
@@ -148,6 +174,36 @@ class Preparation:
             raise lease_lost(work.row)
         work.payload_added(record_bytes(record), self._payloads)
 
+    async def _located(
+        self, work: Work, rows: Sequence[DocumentRow], asked: dict[int, records.AskedDocument]
+    ) -> dict[int, records.AskedDocument]:
+        """What was asked, with the places that must be found in the documents. One document at a time is in memory for it.
+
+        Raises PayloadUnavailable where others have the memory, or nobody can look just now: the operation is tried again later.
+        """
+        located = dict(asked)
+        for row in rows:
+            one = asked.get(row.ordinal)
+            if one is None or self._locate is None:
+                continue
+            wanted = records.description(one, row.external_reference, row.name)
+            if not wanted.seeks_place or self._formats.refusal(wanted) is not None:
+                continue
+            try:
+                large = COPIES * row.content_bytes if row.content_bytes > BATCH_BYTES else 0
+                async with self._reserve(work.row.client_service, large) if large else nullcontext():
+                    content = await work.read(
+                        partial(OperationReader.read, kind=FrameKind.DOCUMENT, ordinal=row.ordinal)
+                    )
+                    found = await self._locate(work.row.client_service, wanted, content)
+                    del content
+            except PayloadDamaged:
+                continue  # the preparation meets it again, and ends the document
+            except NoRoom as problem:
+                raise PayloadUnavailable(f"a visible signature cannot be placed just now: {problem.cause}") from None
+            located[row.ordinal] = msgspec.structs.replace(one, visible_signature=found.visible_signature)
+        return located
+
     async def _prepare_large(
         self, work: Work, prepare: Callable[[OperationReader], PayloadRecord | None], memory_bytes: int
     ) -> PayloadRecord | None:
@@ -171,16 +227,16 @@ class Preparation:
         """Blocking. None where no document could be prepared."""
         upload.begin()
         upload.append([records.credential_frame(credential)])
-        worth_keeping = not rows
+        worth_keeping, frames, signing_time = not rows, records.PreparedFrames(), datetime.now(UTC)
         for batch in batches(rows):
             originals = self._originals(reader, batch, asked, plan)
-            results = self._formats.prepare(originals, credential, datetime.now(UTC), time_stamp_bytes)
+            results = self._formats.prepare(originals, credential, signing_time, time_stamp_bytes)
             prepared = [result for result in results if isinstance(result, Prepared)]
             for (ordinal, _, _), result in zip(originals, results, strict=True):
                 if isinstance(result, Refusal):
                     plan.ended.append(DocumentOutcome(ordinal, refusal=result))
             plan.to_sign += map(to_sign, prepared)
-            upload.append(map(records.prepared_frame, prepared))
+            upload.append(frames.frames(prepared))
             worth_keeping = worth_keeping or bool(prepared)
         record = upload.commit(durable=True) if worth_keeping else None
         crash_site("further-payload-committed")

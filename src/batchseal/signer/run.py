@@ -36,7 +36,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signature import Level
 from batchseal.signer.durable_ahead import DurableAhead
-from batchseal.signer.preparation import Preparation, Reserve, handed_plan, unbounded
+from batchseal.signer.preparation import Locate, Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
 from batchseal.store.rows import ClaimedOperation, SignatureRow
@@ -78,6 +78,7 @@ class Signing:
         reserve: Reserve = unbounded,
         materials: Materials | None = None,
         check_revocation: bool = False,
+        locate: Locate | None = None,
     ) -> None:
         self._materials = materials
         self._check_revocation = check_revocation
@@ -89,7 +90,7 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve)
+        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve, locate)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:
@@ -230,7 +231,7 @@ class Signing:
                     outcomes.append(self._signed(*one, evidence))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
-                elif needs[ordinal].kind is NeedKind.TIME_STAMP and len(answer) > one[0].time_stamp_bytes:
+                elif needs[ordinal].kind is not NeedKind.VALIDATION_MATERIAL and len(answer) > one[0].time_stamp_bytes:
                     outcomes += self._outgrown(work, one[0], len(answer))
                 else:
                     more = _with(evidence, needs[ordinal].kind, answer)
@@ -260,25 +261,26 @@ class Signing:
             answers |= zip(stamped, await self._upstream.stamp([needs[at].imprint for at in stamped]), strict=True)
             await self.stamp_room.learn()
         # Documents of one credential and one authority share their material.
-        shared: dict[tuple[tuple[bytes, ...], ...], bytes | UpstreamError] = {}
+        shared: dict[Need, bytes | UpstreamError] = {}
         for at, need in enumerate(needs):
             if at not in answers:
-                if need.chains not in shared:
-                    shared[need.chains] = await self._material(need.chains)
-                answers[at] = shared[need.chains]
+                if need not in shared:
+                    shared[need] = await self._material(need)
+                answers[at] = shared[need]
         return [answers[at] for at in range(len(needs))]
 
-    async def _material(self, chains: tuple[tuple[bytes, ...], ...]) -> bytes | UpstreamError:
-        """The material for these chains, the first of which stands in the signature already."""
+    async def _material(self, need: Need) -> bytes | UpstreamError:
+        """The material that is needed. The first of its chains stands in the signature already."""
         if self._materials is None:
             return MaterialImpossible("validation material is not set up here")
         try:
-            found = await self._materials.material(chains)
+            found = await self._materials.material(need.chains)
         except UpstreamError as problem:
             return problem
         if not found.ocsp_responses and not found.crls:
             return MaterialImpossible("there is no revocation data about any of its certificates")
-        return encoded(found, chains[0])
+        # A list that is embedded may be long enough for its compression to be noticed.
+        return await asyncio.to_thread(encoded, found, need.chains[0], deflates=need.deflates)
 
     def _is_too_short(self, work: Work, item: ToSign) -> bool:
         """Whether the document goes the way of others whose time stamp was too long. Then no time stamp is spent on it."""
@@ -385,9 +387,10 @@ def _read_prepared(
     Credentials that are read are added to `credentials`.
     """
     found: dict[int, tuple[Prepared, Credential] | PayloadDamaged] = {}
+    shared = records.SharedContents(reader)
     for ordinal in ordinals:
         try:
-            one = records.read_prepared(reader, ordinal)
+            one = records.read_prepared(reader, ordinal, shared)
             if one.fingerprint not in credentials:
                 credentials[one.fingerprint] = records.read_credential(reader, one.fingerprint)
             found[ordinal] = one, credentials[one.fingerprint]

@@ -52,7 +52,7 @@ def document_columns(client_service: str, documents: Sequence[NewDocument]) -> t
         [reference_key(client_service, document.external_reference) for document in documents],
         [DocumentStatus.ERROR_SIGNING if refusal else DocumentStatus.RECEIVED for refusal in refusals],
         [document.content_type.stored for document in documents],
-        [refusal.sign_error if refusal else 0 for refusal in refusals],
+        [refusal.sign_error.stored if refusal else 0 for refusal in refusals],
         [document.external_reference for document in documents],
         [document.name for document in documents],
         [storable_cause(refusal.cause) if refusal else "" for refusal in refusals],
@@ -67,7 +67,7 @@ def outcome_columns(
     return (
         [outcome.ordinal for outcome in outcomes],
         [DocumentStatus.ERROR_SIGNING if outcome.refusal else DocumentStatus.SIGNED for outcome in outcomes],
-        [outcome.refusal.sign_error if outcome.refusal else 0 for outcome in outcomes],
+        [outcome.refusal.sign_error.stored if outcome.refusal else 0 for outcome in outcomes],
         [storable_cause(outcome.refusal.cause) if outcome.refusal else "" for outcome in outcomes],
         [outcome.additional_bytes for outcome in outcomes],
         [outcome.level or 0 for outcome in outcomes],

@@ -11,12 +11,21 @@ import sys
 
 from batchseal.store.database import Database
 from batchseal.store.migrations import migrate
+from batchseal.store.queries import QUERIES
 
 
 async def make_tables(dsn: str, role: str) -> None:
+    """Makes the tables, and whatever a first day of work would add or change in the catalogs of the database.
+
+    All that is done here is in no recovery after a crash. The vacuum sets the marks that the first readers of new rows would set.
+    """
     database = await Database.open(dsn, 1, everything=True)
     try:
         await migrate(database, role=role)
+        async with database.connection() as connection:
+            today = await connection.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
+            await connection.execute(QUERIES["make_signatures_partition"], today)
+            await connection.execute("VACUUM (FREEZE)")
     finally:
         await database.close()
 

@@ -1,19 +1,41 @@
 -- name: grants
 -- Lets the role that the service connects as use the tables. It owns none of them, and can only append to the audit trail.
-GRANT USAGE ON SCHEMA batchseal TO {role};
-GRANT SELECT, INSERT, UPDATE ON operations, housekeeping, time_stamp_sizes TO {role};
-GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON revocation_answers TO {role};
-GRANT SELECT, UPDATE ON documents TO {role};
-GRANT SELECT, INSERT, UPDATE ON signatures TO {role};
-GRANT SELECT, INSERT ON audit, audit_anchors, validation_materials TO {role};
-GRANT SELECT ON migrations TO {role};
-GRANT USAGE ON SEQUENCE operations_id_seq TO {role};
+-- What the role may already do is not granted again: each grant would be a new row of the catalog.
 DO $$
-DECLARE name text;
+DECLARE
+    grantee regrole := $role${role}$role$;
+    name text;
+    wanted text;
 BEGIN
-    FOR name IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent IN ('documents'::regclass, 'audit'::regclass) LOOP
-        EXECUTE format('GRANT INSERT ON %s TO {role}', name);
+    IF NOT has_schema_privilege(grantee, 'batchseal', 'USAGE') THEN
+        GRANT USAGE ON SCHEMA batchseal TO {role};
+    END IF;
+    IF NOT has_sequence_privilege(grantee, 'operations_id_seq', 'USAGE') THEN
+        GRANT USAGE ON SEQUENCE operations_id_seq TO {role};
+    END IF;
+    FOR name, wanted IN
+        SELECT object, privilege
+        FROM (VALUES
+            ('operations', 'SELECT, INSERT, UPDATE'),
+            ('housekeeping', 'SELECT, INSERT, UPDATE'),
+            ('time_stamp_sizes', 'SELECT, INSERT, UPDATE'),
+            ('external_references', 'SELECT, INSERT, DELETE'),
+            ('audit_pending', 'SELECT, INSERT, DELETE'),
+            ('revocation_answers', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('documents', 'SELECT, UPDATE'),
+            ('signatures', 'SELECT, INSERT, UPDATE'),
+            ('audit', 'SELECT, INSERT'),
+            ('audit_anchors', 'SELECT, INSERT'),
+            ('validation_materials', 'SELECT, INSERT'),
+            ('migrations', 'SELECT')
+        ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
+        UNION ALL
+        SELECT inhrelid::regclass::text, 'INSERT'
+        FROM pg_inherits WHERE inhparent IN ('documents'::regclass, 'audit'::regclass)
+    LOOP
+        IF NOT has_table_privilege(grantee, name, wanted) THEN
+            EXECUTE format('GRANT %s ON %s TO %s', wanted, name, grantee);
+        END IF;
     END LOOP;
 END $$;
 

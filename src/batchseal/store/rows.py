@@ -230,7 +230,7 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
         name=record["name"],
         content_type=ContentType.read(record["content_type"], record["media_type"]),
         status=DocumentStatus(record["status"]),
-        sign_error=SignError(record["sign_error"]) if record["sign_error"] else None,
+        sign_error=SignError.read(record["sign_error"], record["cause"]),
         cause=record["cause"] or None,
         content_bytes=record["content_bytes"],
         additional_bytes=record["additional_bytes"],

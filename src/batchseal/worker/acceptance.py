@@ -5,8 +5,10 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -14,7 +16,7 @@ import structlog
 from batchseal.admission.admission import Ticket
 from batchseal.admission.growth import UploadMemory
 from batchseal.audit.chain import documents_digest
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, Mode
@@ -28,6 +30,9 @@ from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.handover import Handover
 from batchseal.worker.resubmission import Resubmission
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 DATABASE_RETRY_SECONDS = 2
 
 log = structlog.get_logger("service")
@@ -40,6 +45,10 @@ class Registered:
     row: OperationRow
     is_new: bool
     asked_at: float  # monotonic, before the registration was asked for
+
+
+# Finds the place of a visible signature in a document of a client service: see `placeholder/finder.py`.
+LocateFor = Callable[[str, Description, "Buffer"], Awaitable[Description]]
 
 
 class Acceptance:
@@ -57,6 +66,7 @@ class Acceptance:
         instance: UUID,
         advertised: tuple[str, int],
         window_bytes: int,
+        locate: LocateFor | None = None,
     ) -> None:
         self._store = store
         self._payloads = payloads
@@ -67,6 +77,7 @@ class Acceptance:
         self._instance = instance
         self._advertised = advertised
         self._window_bytes = window_bytes
+        self._locate = locate
         self._resubmission = Resubmission(store, payloads, pool, instance)
 
     async def take_in(
@@ -94,6 +105,7 @@ class Acceptance:
             durable=mode is Mode.ASYNC,
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
+            locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
         )
         received = await self._store_documents(ticket, reception, facts, documents)
         if mode is Mode.SYNC:

@@ -24,7 +24,7 @@ from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
-from batchseal.worker.acceptance import Acceptance
+from batchseal.worker.acceptance import Acceptance, LocateFor
 from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
@@ -38,7 +38,8 @@ RETRY_SECONDS = 2
 class Service:
     """One for each worker process. It holds no truth: operations live in the database, payloads in their store.
 
-    `signature_defaults` gives what the configuration says of the signatures of a client service.
+    `signature_defaults` gives what the configuration says of the signatures of a client service. `locate` finds the places of
+    visible signatures in documents.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Service:
         advertised: tuple[str, int],
         admission: Admission,
         signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
+        locate: LocateFor | None = None,
     ) -> None:
         self._store = store
         self._link = link
@@ -74,6 +76,7 @@ class Service:
             instance=instance,
             advertised=advertised,
             window_bytes=admission.budgets.window_bytes,
+            locate=locate,
         )
         self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
         self._readiness = Readiness(store, link)

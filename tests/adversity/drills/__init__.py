@@ -2,7 +2,7 @@
 
     python -m tests.adversity.drills                    all short forms, into benchmarks/results/drills.json
     python -m tests.adversity.drills kill-random        one of them
-    python -m tests.adversity.drills kill-random --long
+    python -m tests.adversity.drills kill-random --long its long form, which has an entry of its own
 
 The suite runs a few trials of each (`test_drills.py`). A drill opens what its trials share and gives the function of one
 trial, which raises AssertionError where something does not hold and may return figures, of which the worst is kept.

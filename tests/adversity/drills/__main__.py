@@ -14,6 +14,7 @@ from tests.adversity.drills import catalogue, registry  # noqa: F401
 from tests.adversity.drills.registry import DRILLS, run
 
 RESULTS = Path("benchmarks/results/drills.json")
+SHORT_FORMS, LONG_FORMS = "drills", "long_forms"
 
 
 def main() -> int:
@@ -40,23 +41,22 @@ def main() -> int:
             result = run(one, trials, Path(folder), say)
         failures += result["failures"]
         say(f"{name}: {json.dumps(result)}")
-        if not arguments.long:
-            merge(arguments.out, name, result, taken)
+        merge(arguments.out, LONG_FORMS if arguments.long else SHORT_FORMS, name, result, taken)
     tools.say(left_out)
     # A run in which nothing could be tried has shown nothing.
     return 1 if failures or len(left_out) == len(names) else 0
 
 
-def merge(path: Path, name: str, result: dict[str, Any], taken: dict[str, str]) -> None:
+def merge(path: Path, forms: str, name: str, result: dict[str, Any], taken: dict[str, str]) -> None:
     """Replaces the entry of one drill; others that run beside it lose nothing. `taken` says from which sources it is."""
-    result = {**result, TAKEN: taken}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        results = json.loads(file.read() or '{"drills": {}}')["drills"]
+        kept = json.loads(file.read() or "{}")
+        kept[forms] = kept.get(forms, {}) | {name: {**result, TAKEN: taken}}
         file.truncate(0)
-        file.write(json.dumps({"drills": results | {name: result}}, indent=2, sort_keys=True) + "\n")
+        file.write(json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 def say(text: str) -> None:

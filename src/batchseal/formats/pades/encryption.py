@@ -23,20 +23,36 @@ HASH_BYTES, SALT_BYTES = 32, 8
 LEAST_ROUNDS = 64
 SEED_BYTES = 16
 
+Planned = planner.PlannedUpdate | planner.OtherRules | planner.OtherArea | planner.PlanRefusal
 
-def plan_update(original: "Buffer", **options: Any) -> "planner.PlannedUpdate | planner.PlanRefusal":
-    """`planner.plan`, also for encrypted documents that open without a password. Takes the options of `planner.plan`."""
-    answer = planner.plan(original, **options)
-    if not isinstance(answer, planner.Encryption):
+
+class Planning:
+    """Plans updates of one document, as `planner.plan` does, also where it is encrypted and opens without a password.
+
+    A call takes the options of `planner.plan`. The key is derived once; only one of the plans may be used.
+    """
+
+    def __init__(self, original: "Buffer") -> None:
+        self._original = original
+        self._key: planner.FileKey | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a call has found that the document is encrypted, and opens."""
+        return self._key is not None
+
+    def __call__(self, **options: Any) -> Planned:
+        answer = planner.plan(self._original, file_key=self._key, **options)
+        if not isinstance(answer, planner.Encryption):
+            return answer
+        key = file_key(answer)
+        if isinstance(key, planner.PlanRefusal):
+            return key
+        self._key = planner.FileKey(key, answer.strings, answer.streams, os.urandom(SEED_BYTES))
+        answer = planner.plan(self._original, file_key=self._key, **options)
+        # With its key a document is never unread again.
+        assert not isinstance(answer, planner.Encryption)
         return answer
-    key = file_key(answer)
-    if isinstance(key, planner.PlanRefusal):
-        return key
-    unlocked = planner.FileKey(key, answer.strings, answer.streams, os.urandom(SEED_BYTES))
-    answer = planner.plan(original, file_key=unlocked, **options)
-    # With its key a document is never unread again.
-    assert not isinstance(answer, planner.Encryption)
-    return answer
 
 
 def file_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
