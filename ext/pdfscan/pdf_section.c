@@ -224,8 +224,10 @@ static pdf_refusal take_dss(planning *p, const pdf_object *catalog, pdf_long_ter
         if (i < PDF_MATERIALS) continue;
         put_span(&section->others, key);
         pdf_puts(&section->others, " ");
-        const pdf_object *holder = pdf_holder(&dss, catalog);
-        if ((refusal = pdf_put_moved(p->doc, holder, value, &section->others, section->dss, section->dss_generation))) return refusal;
+        if (dss.num)
+            put_span(&section->others, value);
+        else if ((refusal = pdf_put_moved(p->doc, catalog, value, &section->others, section->dss, section->dss_generation)))
+            return refusal;
     }
     return PDF_OK;
 }

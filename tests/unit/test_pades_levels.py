@@ -74,8 +74,9 @@ def wanted(level: Level) -> Description:
     return Description("ref", "name", ContentType.PDF, "Reason", "Place", level=level)
 
 
-def signed(original: bytes, level: Level, pki: SmallPki) -> bytes:
-    prepared, evidence, kinds = complete(Pades(), original, wanted(level), pki)
+def signed(original: bytes, level: Level, pki: SmallPki, what: Description | None = None) -> bytes:
+    what = wanted(level) if what is None else replace(what, level=level)
+    prepared, evidence, kinds = complete(Pades(), original, what, pki)
     assert kinds == NEEDS[: level - 1]
     found = Pades().package(original, prepared, evidence, pki.signer.credential)
     whole = joined(found)
