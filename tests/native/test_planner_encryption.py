@@ -26,7 +26,8 @@ from tests.support.encrypted_pdf import (
 )
 
 from batchseal._native import planner
-from batchseal._native.planner import Encryption, FileKey, PlannedUpdate, PlanRefusal, plan
+from batchseal._native.pdf_encryption import Encryption, FileKey
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan
 from batchseal.formats.pades.encryption import Planning, file_key
 
 APPEARANCE = b"/DA(/Helv 0 Tf)"

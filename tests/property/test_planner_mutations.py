@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.encrypted_pdf import GIVEN_KEY, encrypted_samples
 
-from batchseal._native.planner import (
-    Encryption,
-    FileKey,
-    PlannedUpdate,
-    PlanRefusal,
-    inflate,
-    plan,
-    refusal_codes,
-    update_bound,
-)
+from batchseal._native.pdf_encryption import Encryption, FileKey
+from batchseal._native.pdf_inflate import inflate
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes, update_bound
 from batchseal.formats.pades.existing_field import SignatureFacts, unmet_demand
 from batchseal.signature import Level
 

@@ -1,4 +1,4 @@
-"""Encrypted documents with what else a signature may bring: a picture, levels LT and LTA, an existing field, a place at a word."""
+"""Encrypted documents with what else a signature may bring: a picture, LT and LTA, an existing field, a place at a word."""
 
 import ctypes
 import re
@@ -188,7 +188,9 @@ def test_levels_are_reached(kind: str, form: str, level: Level, tmp_path: Path) 
 @pytest.mark.parametrize("form", ["table", "stream"])
 def test_strings_of_an_existing_dss_dictionary_keep_their_meaning(kind: str | None, place: str, form: str) -> None:
     """One that stands in the catalog becomes an object of its own, and so gets another key."""
-    text = b"<</Certs[20 0 R]/VRI<</%s<</Cert[20 0 R]/TU(D:20200101000000Z)/Own[<00ff> 22 0 R]>>>>>>" % (b"0123456789" * 4)
+    text = b"<</Certs[20 0 R]/VRI<</%s<</Cert[20 0 R]/TU(D:20200101000000Z)/Own[<00ff> 22 0 R]>>>>>>" % (
+        b"0123456789" * 4
+    )
     objects = document(
         catalog=b"/DSS" + (text if place == "in the catalog" else b" 15 0 R"),
         extra={20: OLD[20], 22: b"(x)", 15 if place == "an object" else 30: text},
@@ -261,7 +263,8 @@ def test_a_field_whose_widget_is_an_object_of_its_own(kind: str, form: str, tmp_
     whole = sign(made(kind, form, objects), in_field())
     path = tmp_path / "signed.pdf"
     path.write_bytes(whole)
-    (verdict,) = pyhanko_verify(path, local_signer().root_der)  # pdfsig takes a field for unsigned whose widget stands apart
+    # pdfsig takes a field for unsigned whose widget stands apart.
+    (verdict,) = pyhanko_verify(path, local_signer().root_der)
     assert verdict.good
     field = reader_of(whole).root["/AcroForm"]["/Fields"][1]
     widget = field["/Kids"][0]

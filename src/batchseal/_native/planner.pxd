@@ -17,16 +17,6 @@ cdef extern from "pdfscan/pdf_lexer.h" nogil:
         const uint8_t *at
         const uint8_t *end
 
-cdef extern from "pdfscan/pdf_inflate.h" nogil:
-    ctypedef enum pdf_inflate_status:
-        PDF_INFLATE_DONE
-        PDF_INFLATE_CUT
-        PDF_INFLATE_LIMIT
-        PDF_INFLATE_MEMORY
-        PDF_INFLATE_WORK
-    pdf_inflate_status pdf_inflate_zlib(
-        const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
-
 cdef extern from "pdfscan/pdf_section.h" nogil:
     ctypedef struct pdf_long_term:
         pdf_buffer objects

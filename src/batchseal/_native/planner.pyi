@@ -3,15 +3,14 @@ from typing import ClassVar, Final, final, overload
 
 from typing_extensions import Buffer
 
-ENCRYPTION_METHODS: Final[tuple[str, str, str, str]]
-KEY_BYTES: Final[dict[str, tuple[int, int]]]
+from batchseal._native.pdf_encryption import Encryption, FileKey
+
 RULE_CALIBRATED: Final[int]
 RULE_OPAQUE: Final[int]
 RULE_CID_SET: Final[int]
 OBJECT_MARK: Final[bytes]
 TEXT_MARK: Final[bytes]
 XREF_FORMS: Final[tuple[str, str, str]]
-RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
 @final
 class PlannedSection:
@@ -163,69 +162,6 @@ class PlanRefusal:
     @property
     def message(self) -> str: ...
 
-@final
-class Encryption:
-    """What an encrypted document says of itself: what its file key is derived from (ISO 32000-2 7.6.4)."""
-
-    __match_args__: ClassVar[tuple[str, ...]]
-    def __init__(
-        self,
-        version: int,
-        revision: int,
-        key_bits: int,
-        permissions: int,
-        encrypts_metadata: bool,
-        strings: str,
-        streams: str,
-        owner: bytes,
-        user: bytes,
-        owner_key: bytes,
-        user_key: bytes,
-        confirmed_permissions: bytes,
-        file_id: bytes,
-    ) -> None: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def key_bits(self) -> int: ...
-    @property
-    def permissions(self) -> int: ...
-    @property
-    def encrypts_metadata(self) -> bool: ...
-    @property
-    def strings(self) -> str: ...
-    @property
-    def streams(self) -> str: ...
-    @property
-    def owner(self) -> bytes: ...
-    @property
-    def user(self) -> bytes: ...
-    @property
-    def owner_key(self) -> bytes: ...
-    @property
-    def user_key(self) -> bytes: ...
-    @property
-    def confirmed_permissions(self) -> bytes: ...
-    @property
-    def file_id(self) -> bytes: ...
-
-@final
-class FileKey:
-    """The key of an encrypted document, the methods of its Encryption, and 16 random bytes for this document."""
-
-    __match_args__: ClassVar[tuple[str, ...]]
-    def __init__(self, key: bytes, strings: str, streams: str, seed: bytes) -> None: ...
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def strings(self) -> str: ...
-    @property
-    def streams(self) -> str: ...
-    @property
-    def seed(self) -> bytes: ...
-
 @overload
 def plan(
     original: Buffer,
@@ -298,6 +234,3 @@ def memory_bound(original_bytes: int) -> int:
 
 def refusal_codes() -> dict[str, str]:
     """Returns every code that a PlanRefusal can have, with its message."""
-
-def inflate(data: Buffer, limit: int) -> bytes:
-    """Decodes zlib data with the planner's own decoder, for tests. Raises MemoryError beyond `limit` bytes."""

@@ -9,7 +9,7 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 cimport cython
@@ -21,15 +21,7 @@ RULE_OPAQUE = <int> PDF_RULE_OPAQUE
 RULE_CID_SET = <int> PDF_RULE_CID_SET
 OBJECT_MARK = bytes([<int> PDF_OBJECT_MARK])
 TEXT_MARK = bytes([<int> PDF_TEXT_MARK])
-# How strings or streams are encrypted; the place in the tuple is the value of pdf_method.
-ENCRYPTION_METHODS = ("none", "RC4", "AES-128", "AES-256")
-KEY_BYTES = {"none": (0, 32), "RC4": (5, 16), "AES-128": (16, 16), "AES-256": (32, 32)}
 XREF_FORMS = ("table", "stream", "hybrid")
-# The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
-RESTRICTIONS = (
-    *((1 << 2, "printing"), (1 << 3, "editing"), (1 << 4, "copying"), (1 << 5, "comments and form entries")),
-    (1 << 10, "inserting and turning pages"),
-)
 
 
 @cython.final
@@ -150,45 +142,6 @@ cdef class PlanRefusal:
     message: str
 
 
-@cython.final
-@cython.dataclasses.dataclass(frozen=True)
-cdef class Encryption:
-    """What an encrypted document says of itself: what its file key is derived from (ISO 32000-2 7.6.4).
-
-    `version`, `revision` and `key_bits` are /V, /R and /Length, `permissions` is /P as 32 bits. `strings` and `streams` are of
-    ENCRYPTION_METHODS. The entries /O, /U, /OE, /UE and /Perms, and the first element of /ID, are empty where they are absent.
-    """
-
-    version: int
-    revision: int
-    key_bits: int
-    permissions: int
-    encrypts_metadata: bool
-    strings: str
-    streams: str
-    owner: bytes
-    user: bytes
-    owner_key: bytes
-    user_key: bytes
-    confirmed_permissions: bytes
-    file_id: bytes
-
-
-@cython.final
-@cython.dataclasses.dataclass(frozen=True)
-cdef class FileKey:
-    """The key of an encrypted document, with the methods of its Encryption.
-
-    It has 5 to 16 bytes, 16 with AES-128, 32 with AES-256. All initialization vectors follow from the 16 bytes of `seed`, so
-    these must be random and used for one document only.
-    """
-
-    key: bytes
-    strings: str
-    streams: str
-    seed: bytes
-
-
 cdef void _set_span(pdf_span *span, bytes content):
     # The caller keeps the bytes.
     span.at = <const uint8_t *> PyBytes_AS_STRING(content)
@@ -213,13 +166,13 @@ cdef bytes _bytes(const pdf_buffer *buffer):
 
 
 cdef PlanRefusal _refused(pdf_refusal refusal):
-    return PlanRefusal(
-        pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode()
-    )
+    return PlanRefusal(pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode())
 
 
 cdef PlanRefusal _forbidden(const pdf_plan *plan):
     """Tells what the document restricts, since its owner may think of something else."""
+    from batchseal._native.pdf_encryption import RESTRICTIONS
+
     refusal = _refused(PDF_REFUSE_FORBIDDEN)
     # Revision 2 has bits 3 to 6 alone.
     known = RESTRICTIONS[:4] if plan.encryption.revision == 2 else RESTRICTIONS
@@ -227,13 +180,12 @@ cdef PlanRefusal _forbidden(const pdf_plan *plan):
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
 
 
-cdef Encryption _encryption(const pdf_encryption *found):
+cdef _encryption(const pdf_encryption *found):
+    # Only processes that see encrypted documents load this.
+    from batchseal._native.pdf_encryption import ENCRYPTION_METHODS, Encryption
+
     return Encryption(
-        found.version,
-        found.revision,
-        found.key_bits,
-        found.permissions,
-        found.encrypts_metadata,
+        *(found.version, found.revision, found.key_bits, found.permissions, found.encrypts_metadata),
         ENCRYPTION_METHODS[<int> found.strings],
         ENCRYPTION_METHODS[<int> found.streams],
         _bytes(&found.owner),
@@ -245,7 +197,9 @@ cdef Encryption _encryption(const pdf_encryption *found):
     )
 
 
-cdef _set_unlock(pdf_unlock *unlock, FileKey key):
+cdef _set_unlock(pdf_unlock *unlock, key):
+    from batchseal._native.pdf_encryption import ENCRYPTION_METHODS, KEY_BYTES
+
     methods = (key.strings, key.streams)
     allowed = [KEY_BYTES[method] for method in methods]
     if not all(least <= len(key.key) <= most for least, most in allowed) or len(key.seed) != PDF_SEED_BYTES:
@@ -300,8 +254,7 @@ cdef _not_planned(pdf_refusal refusal, const pdf_plan *plan, uint32_t page):
         return OtherArea(plan.area_width, plan.area_height)
     if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
         return _field_refused(refusal, plan)
-    refused = _refused(refusal)
-    detail = ""
+    refused, detail = _refused(refusal), ""
     if refusal == PDF_REFUSE_NO_SUCH_PAGE:
         detail = f" (page {page} of {plan.pages})"
     elif refusal == PDF_REFUSE_OUTSIDE_PAGE:
@@ -332,7 +285,7 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
-    FileKey file_key=None,
+    file_key=None,
     bint section=False,
     bint time_stamp=False,
     str field=None,
@@ -444,30 +397,3 @@ def refusal_codes():
     codes = [i for i in range(PDF_OK + 1, PDF_REFUSALS) if i != PDF_REFUSE_ENCRYPTED]
     refusals = [_refused(<pdf_refusal> <int> i) for i in codes]
     return {refusal.code: refusal.message for refusal in refusals}
-
-
-def inflate(data, size_t limit):
-    """Decodes zlib data with the planner's own decoder, so that tests can compare it with others.
-
-    Returns what can be decoded before the data ends or becomes invalid. Raises
-    MemoryError if that is more than `limit` bytes.
-    """
-    cdef pdf_arena arena
-    cdef pdf_buffer out
-    cdef pdf_inflate_status status
-    cdef size_t work = SIZE_MAX
-    cdef Py_buffer view
-    memset(&arena, 0, sizeof(arena))
-    memset(&out, 0, sizeof(out))
-    out.arena = &arena
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    try:
-        with nogil:
-            status = pdf_inflate_zlib(
-                <const uint8_t *> view.buf, view.len, limit, &work, &out)
-        if status == PDF_INFLATE_LIMIT or status == PDF_INFLATE_MEMORY:
-            raise MemoryError(f"more than {limit} bytes")
-        return _bytes(&out)
-    finally:
-        pdf_arena_free(&arena)
-        PyBuffer_Release(&view)

@@ -6,12 +6,14 @@ A document that takes another password, or a key of its own, is refused.
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from batchseal._native import planner
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from batchseal._native.pdf_encryption import Encryption, FileKey
 
 # Algorithm 2 step a: what stands for an empty password.
 PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
@@ -34,28 +36,35 @@ class Planning:
 
     def __init__(self, original: "Buffer") -> None:
         self._original = original
-        self._key: planner.FileKey | None = None
+        self._key: FileKey | None = None
 
     @property
     def is_encrypted(self) -> bool:
         """Whether a call has found that the document is encrypted, and opens."""
         return self._key is not None
 
+    @overload
+    def __call__(self, *, appearance: None = None, **options: Any) -> "planner.PlannedUpdate | planner.PlanRefusal": ...
+    @overload
+    def __call__(self, *, appearance: planner.Appearance, **options: Any) -> Planned: ...
     def __call__(self, **options: Any) -> Planned:
         answer = planner.plan(self._original, file_key=self._key, **options)
-        if not isinstance(answer, planner.Encryption):
+        if isinstance(answer, Planned):
             return answer
+        # Only processes that see encrypted documents load this.
+        from batchseal._native.pdf_encryption import FileKey
+
         key = file_key(answer)
         if isinstance(key, planner.PlanRefusal):
             return key
-        self._key = planner.FileKey(key, answer.strings, answer.streams, os.urandom(SEED_BYTES))
+        self._key = FileKey(key, answer.strings, answer.streams, os.urandom(SEED_BYTES))
         answer = planner.plan(self._original, file_key=self._key, **options)
         # With its key a document is never unread again.
-        assert not isinstance(answer, planner.Encryption)
+        assert isinstance(answer, Planned)
         return answer
 
 
-def file_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
+def file_key(encryption: "Encryption") -> "bytes | planner.PlanRefusal":
     """The file key, checked against what the document says of the empty password; or that this is not the password."""
     return _hashed_key(encryption) if encryption.revision < 5 else _wrapped_key(encryption)
 
@@ -64,7 +73,7 @@ def _refusal(code: str) -> planner.PlanRefusal:
     return planner.PlanRefusal(code, planner.refusal_codes()[code])
 
 
-def _hashed_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
+def _hashed_key(encryption: "Encryption") -> "bytes | planner.PlanRefusal":
     """Algorithm 2, and 4 to 6 for the check; revisions 2 to 4."""
     # Some writers leave out bytes at the end, or add some.
     owner, user = (entry[:HASH_BYTES].ljust(HASH_BYTES, b"\0") for entry in (encryption.owner, encryption.user))
@@ -81,7 +90,7 @@ def _hashed_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal"
     return _refusal("password_needed")
 
 
-def _lengths(encryption: planner.Encryption) -> list[int]:
+def _lengths(encryption: "Encryption") -> list[int]:
     """The lengths that the key may have in bytes. Writers disagree on where it stands and in which unit; the check decides."""
     if "AES-128" in (encryption.strings, encryption.streams):
         return [MOST_KEY]
@@ -90,7 +99,7 @@ def _lengths(encryption: planner.Encryption) -> list[int]:
     return [length for length in dict.fromkeys((*said, *usual)) if LEAST_KEY <= length <= MOST_KEY]
 
 
-def _opens(key: bytes, encryption: planner.Encryption, user: bytes) -> bool:
+def _opens(key: bytes, encryption: "Encryption", user: bytes) -> bool:
     # As with AES, only processes that see such documents load it.
     from batchseal._native.pdf_ciphers import rc4
 
@@ -102,7 +111,7 @@ def _opens(key: bytes, encryption: planner.Encryption, user: bytes) -> bool:
     return check == user[: len(check)]
 
 
-def _wrapped_key(encryption: planner.Encryption) -> "bytes | planner.PlanRefusal":
+def _wrapped_key(encryption: "Encryption") -> "bytes | planner.PlanRefusal":
     """Algorithm 2.A for the user's password, and 13; revisions 5 and 6."""
     hashed = _hash_6 if encryption.revision == 6 else _hash_5
     check, salts = encryption.user[:HASH_BYTES], encryption.user[HASH_BYTES:]
