@@ -247,16 +247,25 @@ def encrypted(
 
 
 def encrypted_samples() -> list[bytes]:
-    """One document of each method with GIVEN_KEY, always the same, for the fuzz harness of the planner."""
+    """One document of each method with GIVEN_KEY, always the same, for the fuzz harness of the planner.
+
+    They have a field "p.s" that can be signed, and a DSS dictionary.
+    """
     objects = document(
         form=b"8 0 R",
         annots=b"[7 0 R]",
-        catalog=b"/Lang(pt-PT)",
-        extra={7: text_field(b"(Signature1)"), 8: b"<</Fields[7 0 R]/DA(/Helv 0 Tf)>>"},
+        catalog=b"/Lang(pt-PT)/DSS<</Certs[6 0 R]/VRI<</A<</TU(D:2020)>>>>>>",
+        extra={
+            7: text_field(b"(Signature1)"),
+            8: b"<</Fields[7 0 R 10 0 R]/DA(/Helv 0 Tf)>>",
+            10: b"<</T(p)/Kids[11 0 R]>>",
+            11: b"<</Type/Annot/Subtype/Widget/FT/Sig/T<FEFF0073>/Rect[1 2.5 3 4]/Lock<</Action/Include/Fields[(x)]/P 2>>"
+            b"/SV<</Ff 1/Filter/X/Reasons[(y)]>>>>",
+        },
     )
     samples = []
     for name in ("RC4-40, revision 2", "AES-128", "AES-256, revision 6"):
-        for form, compressed in (("table", ()), ("stream", (1, 2, 3, 4, 7, 8))):
+        for form, compressed in (("table", ()), ("stream", (1, 2, 3, 4, 7, 8, 10, 11))):
             key = GIVEN_KEY[: KINDS[name].key_bytes]
             samples.append(encrypted(name, objects, form, compressed=compressed, key=key, random=bytes))
     return samples

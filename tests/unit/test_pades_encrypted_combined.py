@@ -2,26 +2,37 @@
 
 import ctypes
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from asn1crypto import pem
 from harness.validators import judging, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import local_signer
 from harness.validators.samples import document, text_field, with_stream, with_table
 from pyhanko.sign.validation import validate_pdf_signature, validate_pdf_timestamp
-from tests.support.encrypted_pdf import encrypted
+from tests.support.encrypted_pdf import FILE_ID, dictionary, encrypted, sealing
+from tests.support.encrypted_pdf import KINDS as KINDS_OF_ENCRYPTION
 from tests.support.pdf_levels import context_of, pdf_level, reader_of, validation_streams
 from tests.support.pictures import picture_bytes
 from tests.support.rendering import by_pdfium, by_poppler, changed, text_of
-from tests.support.seen_pages import description, refused, seen, sign
+from tests.support.seen_pages import SIGNING_TIME, credential, description, refused, seen, sign, stream, xmp
 from tests.support.small_pki import SmallPki
+from tests.unit.test_long_term import complete
 from tests.unit.test_pades_levels import OLD, OLD_CERTIFICATE
 from tests.unit.test_pades_levels import signed as signed_at
+from tests.unit.test_pades_levels import wanted as wanted_at
 
-from batchseal.document import Description
+from batchseal._native.planner import RULE_CID_SET, Appearance, OtherRules, memory_bound, update_bound
+from batchseal.document import Description, Prepared
+from batchseal.errors import ItemRejected
+from batchseal.formats.pades.encryption import Planning
+from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
 from batchseal.placeholder.finder import place_of
 from batchseal.placeholder.search import search
@@ -317,3 +328,60 @@ def test_a_field_at_level_lta_with_a_picture(kind: str) -> None:
     assert pdf_level(whole, pki.root.der) == "LTA"
     field = reader_of(whole).root["/AcroForm"]["/Fields"][1]["/Kids"][0]
     assert len(drawn(field["/AP"]["/N"]["/Resources"])) >= 4
+
+
+@contextmanager
+def booking(asked: list[int], memory_bytes: int) -> Iterator[int]:
+    asked.append(memory_bytes)
+    yield memory_bytes
+
+
+def test_memory_is_booked_for_what_cannot_be_shared() -> None:
+    picture = read(picture_bytes("PNG", "RGB", (500, 500), noise=True), "", "image")
+    wanted = description(seen(SignatureLook("", 400, 400, picture=picture, picture_scale=0.8)), "Reason")
+    for kind in (None, "AES-128"):
+        asked: list[int] = []
+        original = made(kind, "table", document())
+        (found,) = Pades().prepare([(0, wanted, original)], credential(), SIGNING_TIME, memory=partial(booking, asked))
+        assert isinstance(found, Prepared)
+        assert bool(found.shared) == (kind is None)
+        planning = [each for each in asked if each > memory_bound(len(original))]
+        assert bool(planning) == (kind is not None)
+        if planning:
+            assert planning[0] >= memory_bound(len(original)) + update_bound(len(original)) + 5 * 750_000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"x", b"\x09\x02" + bytes(40), b"\x02\x02" + bytes(39), b"\x01\x01" + bytes(24), b"\x03\x03" + bytes(80)],
+)
+def test_a_kept_key_that_cannot_be_one_gives_no_document(damage: bytes) -> None:
+    pki, original = SmallPki(), made("AES-128", "table", document())
+    prepared, evidence, _ = complete(Pades(), original, wanted_at(Level.LTA), pki)
+    record = msgspec.msgpack.decode(prepared.plan)
+    assert record["section"]["cipher"][:2] == b"\x02\x02"
+    record["section"]["cipher"] = damage
+    damaged = msgspec.structs.replace(prepared, plan=msgspec.msgpack.encode(record))
+    with pytest.raises(ItemRejected):
+        Pades().package(original, damaged, evidence, pki.signer.credential)
+
+
+@pytest.mark.parametrize("kind", [*USUAL, "AES-128, metadata in clear", "AES-256, metadata in clear"])
+def test_what_metadata_say_of_pdf_a_is_read_in_clear(kind: str) -> None:
+    """Nobody may encrypt PDF/A, but whoever did so is given an appearance by its rules all the same."""
+    description_of_part = zlib.compress(xmp("1", "B"))
+    key, text = dictionary(KINDS_OF_ENCRYPTION[kind])
+    objects = document(catalog=b"/Metadata 7 0 R") | {
+        7: stream(description_of_part, b"/Type/Metadata/Subtype/XML/Filter/FlateDecode"),
+        8: text,
+    }
+    clear = frozenset({8} if KINDS_OF_ENCRYPTION[kind].encrypts_metadata else {7, 8})
+    original = with_table(
+        objects,
+        trailer=b"/Encrypt 8 0 R/ID[<%s><00>]" % FILE_ID.hex().encode(),
+        seal=sealing(KINDS_OF_ENCRYPTION[kind], key, clear=clear),
+    )
+    appearance = Appearance([(b"/Subtype/Form", b"", False)], rules=0, width=10, height=10)
+    answer = Planning(original)(contents_bytes=10, signing_time="D:2026", appearance=appearance)
+    assert isinstance(answer, OtherRules)
+    assert answer.rules & RULE_CID_SET

@@ -80,6 +80,11 @@ class Drawing:
         self._areas: dict[int, tuple[float, float]] = {}
         self._made: dict[tuple[object, ...], planner.Appearance] = {}
 
+    @property
+    def shared_bytes(self) -> int:
+        """What the largest appearance that was made shares among documents."""
+        return max((sum(map(len, one.shared)) for one in self._made.values()), default=0)
+
     def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Drawn | Refusal:
         """The plan for a document whose signature is visible; `plan` is `planner.plan` without what is drawn."""
         assert wanted.visible_signature is not None
