@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from batchseal.intake.schema import Limits
     from batchseal.signer.preparation import Reserve
     from batchseal.signer.queue import SigningQueue
+    from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
     from batchseal.worker.service import Service
@@ -218,6 +219,7 @@ def signing_queue(
     pool: SharedPool,
     reserve: "Reserve",
     materials: "Materials",
+    recording: "Recording",
 ) -> "SigningQueue":
     """The queue of the signer process, with what signs."""
     from batchseal.signer.queue import Pace, SigningQueue
@@ -237,7 +239,9 @@ def signing_queue(
         check_revocation=settings.check_revocation,
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+    return SigningQueue(
+        store, upstream, signing, pace=pace, is_alone=lambda: services.has_one, recording=recording
+    )
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
@@ -247,7 +251,9 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.evidence_records import EvidenceTable
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
@@ -263,7 +269,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
-        log.warning("documents will be refused for their level", cause=problem)
+        log.warning("documents will be refused for what the configuration asks", cause=problem)
     ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
@@ -285,7 +291,11 @@ async def run_signer(settings: Settings, ready: int) -> None:
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
+    table, pace = EvidenceTable(store.database, instance), RecordingPace(patience_seconds=settings.upstream_patience)
+    recording = Recording(table, store, payloads, formats, upstream, pool, pace)
+    queue = signing_queue(
+        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, recording
+    )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
@@ -293,7 +303,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), watch(upstream), rounds.run())]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -306,6 +316,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
         task.cancel()
     await server.stop()
     await queue.stop(DRAIN_SECONDS)
+    await recording.stop()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()

@@ -75,6 +75,7 @@ class Description:
     visible: bool = False  # whether a visible signature is wanted
     options: SignatureOptions = SignatureOptions()
     other_type: str = ""  # the media type, where `content_type` is OTHER
+    evidence_record: bool = False  # whether the digest of the signed document will be needed
 
 
 class ReceivedDocument(msgspec.Struct, frozen=True):
@@ -86,6 +87,18 @@ class ReceivedDocument(msgspec.Struct, frozen=True):
     description: Description | None
 
 
+class BegunDigest(msgspec.Struct, frozen=True):
+    """The SHA-256 of a signed document as far as it is known before it is signed, so that its original is not read again.
+
+    `state` is a kept `Sha256State` over the first `covered_bytes` of the signed document. `rest` are the last bytes of the
+    original, where they come behind that and are few.
+    """
+
+    state: bytes
+    covered_bytes: int
+    rest: bytes = b""
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
@@ -93,7 +106,8 @@ class Prepared(msgspec.Struct, frozen=True):
     and the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the
     signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
     out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
-    longest time stamp token that the document has room for has `time_stamp_bytes`.
+    longest time stamp token that the document has room for has `time_stamp_bytes`. `begun` is what is known ahead of the digest of
+    the signed document, where an evidence record will need it.
     """
 
     ordinal: int
@@ -106,6 +120,7 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: bytes
     time_stamp_bytes: int = 0
     is_exact: bool = True
+    begun: BegunDigest | None = None
 
 
 class ToSign(NamedTuple):

@@ -83,14 +83,14 @@ def root_of(lists: Sequence[Sequence[bytes]], digest: bytes) -> bytes:
 def verify(encoded: bytes, document: bytes, authority: bytes | None = None) -> Verified:
     """Raises ValueError or InvalidSignature unless the record is about the document and its stamp is signed.
 
-    `authority`: the certificate (DER) that the signer's must be issued by.
+    `authority`: the root certificate (DER) that the signer's must lead to, by those in the token.
     """
     lists, stamp = read_record(encoded)
-    root = root_of(lists, hashlib.sha256(document).digest())
+    node = root_of(lists, hashlib.sha256(document).digest())
     signed = stamp["content"]
     content = signed["encap_content_info"]["content"]
     info = content.parsed
-    if info["message_imprint"]["hashed_message"].native != root:
+    if info["message_imprint"]["hashed_message"].native != node:
         raise ValueError("the time stamp is about another root")
     (signer,) = signed["signer_infos"]
     serial = signer["sid"].chosen["serial_number"].native
@@ -108,5 +108,11 @@ def verify(encoded: bytes, document: bytes, authority: bytes | None = None) -> V
         assert isinstance(key, rsa.RSAPublicKey)
         key.verify(value, text, PKCS1v15(), algorithm)
     if authority is not None:
-        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority))
+        root = x509.load_der_x509_certificate(authority)
+        others = [x509.load_der_x509_certificate(one.chosen.dump()) for one in signed["certificates"]]
+        while certificate.issuer != root.subject:
+            (issuer,) = [one for one in others if one.subject == certificate.issuer]
+            certificate.verify_directly_issued_by(issuer)
+            certificate = issuer
+        certificate.verify_directly_issued_by(root)
     return Verified(stamp.dump(), lists, info)

@@ -179,6 +179,7 @@ def describe(
         visible=info.visible_signature_info is not None,
         options=options,
         other_type=other_type,
+        evidence_record=defaults.evidence_record,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Evidence, Prepared
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, BegunDigest, Credential, Description, Evidence, Prepared
 from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
@@ -29,6 +29,7 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     visible: bool = False
     options: SignatureOptions | None = None
     other_type: str = ""
+    evidence_record: bool = False
 
 
 class Asked(msgspec.Struct):
@@ -55,6 +56,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     plan: bytes = b""
     time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES
     is_exact: bool = True
+    begun: BegunDigest | None = None
 
     head: bytes = b""
     tail: bytes = b""
@@ -92,6 +94,7 @@ def prepared_frame(prepared: Prepared) -> Frame:
         plan=prepared.plan,
         time_stamp_bytes=prepared.time_stamp_bytes,
         is_exact=prepared.is_exact,
+        begun=prepared.begun,
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -113,6 +116,7 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
             visible=what.visible,
             options=None if what.options == DEFAULT_OPTIONS else what.options,
             other_type=what.other_type,
+            evidence_record=what.evidence_record,
         )
         for ordinal, what in asked
     ]
@@ -150,6 +154,7 @@ def read_prepared(reader: PayloadReader, ordinal: int) -> Prepared:
         record.plan,
         record.time_stamp_bytes,
         record.is_exact,
+        record.begun,
     )
 
 
@@ -176,6 +181,7 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
         visible=asked.visible,
         options=asked.options or DEFAULT_OPTIONS,
         other_type=asked.other_type,
+        evidence_record=asked.evidence_record,
     )
 
 

@@ -5,7 +5,7 @@ GRANT SELECT, INSERT, UPDATE ON operations, housekeeping, time_stamp_sizes TO {r
 GRANT SELECT, INSERT, DELETE ON external_references, audit_pending TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON revocation_answers TO {role};
 GRANT SELECT, UPDATE ON documents TO {role};
-GRANT SELECT, INSERT, UPDATE ON signatures TO {role};
+GRANT SELECT, INSERT, UPDATE ON signatures, evidence_records TO {role};
 GRANT SELECT, INSERT ON audit, audit_anchors, validation_materials TO {role};
 GRANT SELECT ON migrations TO {role};
 GRANT USAGE ON SEQUENCE operations_id_seq TO {role};

@@ -13,6 +13,7 @@ import msgspec
 from batchseal._native import planner
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
+    BegunDigest,
     Credential,
     Description,
     Evidence,
@@ -24,7 +25,7 @@ from batchseal.document import (
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.digests import document_digests
+from batchseal.formats.digests import begun_digest, document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
@@ -80,17 +81,16 @@ class Pades:
             plan(content, wanted, template, pdf_time, time_stamp_bytes, memory) for _, wanted, content in originals
         ]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
-        digests = dict(
-            zip(
-                (at for at, _ in planned),
-                # The ByteRanges: everything but the reserved region.
-                document_digests(
-                    credential.digest_algorithm,
-                    [(originals[at][2], update.head, update.tail) for at, update in planned],
-                ),
-                strict=True,
-            )
-        )
+        # The ByteRanges: everything but the reserved region.
+        ranges = {at: (originals[at][2], update.head, update.tail) for at, update in planned}
+        begun: dict[int, BegunDigest] = {}
+        digests: dict[int, bytes] = {}
+        for at, parts in ranges.items():
+            if originals[at][1].evidence_record:
+                digests[at], begun[at] = begun_digest(credential.digest_algorithm, parts[:2], parts[2:])
+        others = {at: parts for at, parts in ranges.items() if at not in digests}
+        found = document_digests(credential.digest_algorithm, list(others.values()))
+        digests |= zip(others, found, strict=True)
         results: list[Prepared | Refusal] = []
         for at, ((ordinal, wanted, _), update) in enumerate(zip(originals, updates, strict=True)):
             if isinstance(update, Refusal):
@@ -107,6 +107,7 @@ class Pades:
                     additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
                     plan=_encode(Plan(update.head, update.tail, update.reserved_bytes)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
+                    begun=begun.get(at),
                 )
             )
         return results
