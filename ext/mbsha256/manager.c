@@ -17,6 +17,7 @@ typedef struct {
     size_t rest_bytes;
     size_t next_segment;
     uint64_t blocks_left; /* of the whole job, including the run */
+    uint64_t kept_left;   /* how many blocks are left where the state is kept; 0: it is not, or has been */
     bool padded;
     uint32_t state[8];          /* used only while the lane is parked */
     uint8_t staging[2 * BLOCK]; /* a block that spans segments, or the last blocks with their padding */
@@ -114,8 +115,10 @@ static bool next_run(lane *l) {
     if (l->rest_bytes >= BLOCK) {
         l->run = l->rest;
         l->run_blocks = l->rest_bytes / BLOCK;
+        /* A run ends where the state is kept. The last block of a job is behind that, so it is not padded by then. */
+        if (l->kept_left && l->run_blocks > l->blocks_left - l->kept_left) l->run_blocks = (size_t)(l->blocks_left - l->kept_left);
         l->rest += l->run_blocks * BLOCK;
-        l->rest_bytes %= BLOCK;
+        l->rest_bytes -= l->run_blocks * BLOCK;
         return true;
     }
     size_t staged = stage_bytes(l);
@@ -138,17 +141,40 @@ static void load_state(const manager *m, size_t at, uint32_t words[8]) {
     for (size_t w = 0; w < 8; w++) words[w] = state[w * m->kernel->word_stride];
 }
 
+/* Copies the last bytes of the first kept_segments segments, those that do not fill a block. */
+static void keep_rest(const mbsha256_job *job) {
+    mbsha256_stream *kept = job->kept;
+    size_t missing = kept->bytes % BLOCK;
+    for (size_t i = job->kept_segments; missing > 0; i--) {
+        const mbsha256_segment *segment = &job->segments[i - 1];
+        size_t take = segment->bytes < missing ? segment->bytes : missing;
+        missing -= take;
+        if (take) memcpy(kept->rest + missing, segment->data + segment->bytes - take, take);
+    }
+}
+
+/* Keeps the state if the job in kernel lane `at` has come to where it is wanted. */
+static void keep_state(const manager *m, size_t at) {
+    lane *l = m->busy[at];
+    if (!l->kept_left || l->blocks_left != l->kept_left) return;
+    load_state(m, at, l->job->kept->state);
+    keep_rest(l->job);
+    l->kept_left = 0;
+}
+
 /* --- all lanes ---------------------------------------------------------------------------------------------------- */
 
 static void start_job(manager *m, size_t at) {
     lane *l = m->busy[at];
     l->job = take_longest(m);
     l->blocks_left = job_blocks(l->job);
+    l->kept_left = l->job->kept ? l->blocks_left - l->job->kept->bytes / BLOCK : 0;
     l->rest_bytes = 0;
     l->next_segment = 0;
     l->padded = false;
-    next_run(l); /* never false here, because every job has a block with padding */
     store_state(m, at, mbsha256_initial_state);
+    keep_state(m, at);
+    next_run(l); /* never false here, because every job has a block with padding */
 }
 
 static void finish_job(const manager *m, size_t at) {
@@ -199,7 +225,9 @@ static void step(manager *m) {
         l->run += blocks * BLOCK;
         l->run_blocks -= blocks;
         l->blocks_left -= blocks;
-        if (l->run_blocks > 0 || next_run(l)) continue;
+        if (l->run_blocks > 0) continue;
+        keep_state(m, i);
+        if (next_run(l)) continue;
         finish_job(m, i);
         refill(m, i);
     }
@@ -224,9 +252,11 @@ static mbsha256_status measure(mbsha256_job *jobs, size_t job_count) {
     if (job_count > UINT32_MAX) return MBSHA256_TOO_MANY_JOBS;
     for (size_t i = 0; i < job_count; i++) {
         uint64_t bytes = 0;
+        if (jobs[i].kept) jobs[i].kept->bytes = 0;
         for (size_t s = 0; s < jobs[i].segment_count; s++) {
             if (jobs[i].segments[s].bytes >= MAX_BYTES - bytes) return MBSHA256_TOO_LONG;
             bytes += jobs[i].segments[s].bytes;
+            if (jobs[i].kept && s < jobs[i].kept_segments) jobs[i].kept->bytes = bytes;
         }
         jobs[i].bytes = bytes;
     }

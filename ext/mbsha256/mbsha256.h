@@ -28,11 +28,21 @@ typedef struct {
     size_t bytes;
 } mbsha256_segment;
 
+/* The state between two bytes of a message. It is plain data: it can be kept, copied and continued later, also by another
+ * engine (stream.h). */
+typedef struct {
+    uint32_t state[8]; /* after all whole blocks */
+    uint64_t bytes;    /* of the message so far */
+    uint8_t rest[MBSHA256_BLOCK_BYTES]; /* its last bytes % MBSHA256_BLOCK_BYTES bytes */
+} mbsha256_stream;
+
 typedef struct {
     const mbsha256_segment *segments;
     size_t segment_count;
     uint8_t *digest; /* out: MBSHA256_DIGEST_BYTES */
     uint64_t bytes;  /* out: length of the whole message */
+    mbsha256_stream *kept; /* out: the state behind the first kept_segments segments; may be NULL */
+    size_t kept_segments;  /* at most segment_count */
 } mbsha256_job;
 
 typedef struct mbsha256_engine mbsha256_engine;

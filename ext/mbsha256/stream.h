@@ -1,16 +1,8 @@
-/* SHA-256 of one message that comes piece by piece.
- *
- * The state between two pieces is plain data: it can be kept, copied and continued later, also by another engine. */
+/* SHA-256 of one message that comes piece by piece, from its beginning or from a state that mbsha256_digest_many() kept. */
 #ifndef BATCHSEAL_MBSHA256_STREAM_H
 #define BATCHSEAL_MBSHA256_STREAM_H
 
 #include "mbsha256/mbsha256.h"
-
-typedef struct {
-    uint32_t state[8]; /* after all whole blocks */
-    uint64_t bytes;    /* of the message so far */
-    uint8_t rest[MBSHA256_BLOCK_BYTES]; /* its last bytes % MBSHA256_BLOCK_BYTES bytes */
-} mbsha256_stream;
 
 void mbsha256_stream_begin(mbsha256_stream *s);
 /* Adds bytes. The message must stay below 2^61 bytes (FIPS 180-4 section 1). */

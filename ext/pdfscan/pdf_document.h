@@ -5,6 +5,7 @@
  *
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
+ *   pdf_section.c      plans and writes the section behind the signature
  *   pdf_edit.c         changes entries of dictionaries and arrays
  *   pdf_xref_write.c   writes the update's xref section and trailer
  *   pdf_structure.c    finds the catalog, the first page and the form

@@ -59,8 +59,10 @@ void pdf_note_name(pdf_field_names *names, pdf_span value) {
     if (number > names->highest) names->highest = number;
 }
 
-uint32_t pdf_free_name(const pdf_field_names *names) {
-    for (uint32_t n = 1; n < PDF_TRACKED_NAMES; n++)
+uint32_t pdf_free_name_after(const pdf_field_names *names, uint32_t number) {
+    for (uint32_t n = number + 1; n < PDF_TRACKED_NAMES; n++)
         if (!(names->used[n / 64] >> n % 64 & 1)) return n;
-    return names->highest + 1;
+    return (names->highest > number ? names->highest : number) + 1;
 }
+
+uint32_t pdf_free_name(const pdf_field_names *names) { return pdf_free_name_after(names, 0); }

@@ -1,13 +1,13 @@
 /* Plans the incremental update that adds an invisible signature to a PDF (ISO 32000-2 7.5.6, 12.7.5.5, 12.8; ETSI EN
- * 319 142-1).
+ * 319 142-1), and the section behind it (pdf_section.h).
  *
  * The original is only read, never copied. All offsets in the result are final, so the signed file is
- *     original + head + '<' hex digits '>' + tail
+ *     original + head + '<' hex digits '>' + tail, and behind it what pdf_write_section() makes of a planned section
  * Nothing here does I/O. Each call has its own arena and shares no state with other calls. */
 #ifndef BATCHSEAL_PDF_PLAN_H
 #define BATCHSEAL_PDF_PLAN_H
 
-#include "pdfscan/pdf_arena.h"
+#include "pdfscan/pdf_section.h"
 
 typedef enum {
     PDF_OK,
@@ -56,8 +56,8 @@ typedef struct {
     uint32_t sections;    /* xref sections */
 } pdf_limits;
 
-/* The most memory that the plan of an original of so many bytes takes, and the longest update that it has. The update's
- * length does not count the texts of the request. */
+/* The most memory that the plan of an original of so many bytes takes, and the longest update that it has, with what is
+ * planned of a section behind it. The texts of the request do not count, and nor does the material. */
 size_t pdf_memory_bound(size_t bytes);
 size_t pdf_update_bound(size_t bytes);
 
@@ -65,6 +65,7 @@ typedef struct {
     size_t contents_bytes; /* room for the CMS; its hex digits take twice as many bytes */
     pdf_text reason, location, name;
     pdf_text time; /* a PDF date; becomes /M */
+    bool has_section, has_time_stamp; /* whether a section follows, and whether that has a document time stamp */
     pdf_limits limits;
 } pdf_plan_request;
 
@@ -79,8 +80,15 @@ typedef struct {
     bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
     bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
     uint32_t permissions;
+    pdf_long_term section;   /* empty unless it was asked for */
 } pdf_plan;
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan);
+
+/* Writes a planned section with this material: certificates, OCSP responses and CRLs. `tail` is that of the update before it.
+ * With a time stamp of at most token_bytes, the section is `head`, '<' hex digits '>', `rest`, and its /ByteRange begins with
+ * the original; without one, `head` is empty. What a caller has kept of a plan is not trusted: if it cannot be one, the
+ * answer is a refusal. */
+pdf_refusal pdf_write_section(const pdf_long_term *section, pdf_text tail, const pdf_material_list lists[PDF_MATERIALS], size_t token_bytes, pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest);
 
 #endif

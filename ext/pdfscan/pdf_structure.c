@@ -66,6 +66,7 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found, pdf_span f
     if ((refusal = pdf_resolve(doc, entries[0], &found->fields))) return refusal;
     if ((refusal = pdf_walk_fields(doc, found->fields.value, &fields))) return refusal;
     found->field_number = pdf_free_name(&fields.names);
+    found->stamp_number = pdf_free_name_after(&fields.names, found->field_number);
     found->has_signatures = fields.has_signatures || pdf_kind_of(certification.value) == PDF_DICT;
     return PDF_OK;
 }

@@ -14,6 +14,7 @@ typedef struct {
 /* Remembers a field name that the new field must not have. */
 void pdf_note_name(pdf_field_names *names, pdf_span value);
 uint32_t pdf_free_name(const pdf_field_names *names);
+uint32_t pdf_free_name_after(const pdf_field_names *names, uint32_t number);
 
 /* Whether an existing signature permits a further one (12.8.2.2, 12.8.2.4), and whether it can stay valid at all. Notes
  * the names of fields that it locks. */
@@ -36,6 +37,7 @@ pdf_refusal pdf_walk_fields(pdf_document *doc, pdf_span fields, pdf_fields *foun
 typedef struct {
     pdf_object catalog, page, annots, form, fields;
     uint32_t field_number; /* the new field can be called Signature<field_number> */
+    uint32_t stamp_number; /* and that of a document time stamp Signature<stamp_number> */
     bool has_signatures;
     bool wants_tabs;       /* the page must say that its annotations follow the structure (PDF/UA) */
     bool annots_differ, form_differs, fields_differ, flags_differ; /* the key stands twice with values that differ */

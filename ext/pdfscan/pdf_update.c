@@ -184,7 +184,8 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     plan->form = newest->is_stream ? PDF_XREF_STREAM : newest->hidden ? PDF_XREF_HYBRID : PDF_XREF_TABLE;
     plan->rebuilt = doc->rebuilt;
     if (doc->size > PDF_MAX_OBJECT_NUMBER - MOST_NEW_OBJECTS) return PDF_REFUSE_OBJECTS;
-    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .out_offset = length, .next_number = doc->size};
+    pdf_written written[PDF_MAX_WRITTEN];
+    pdf_writer w = {.doc = doc, .structure = structure, .out = &plan->head, .out_offset = length, .next_number = doc->size, .written = written};
     uint32_t signature = (uint32_t)w.next_number++, field = (uint32_t)w.next_number++, appearance = (uint32_t)w.next_number++;
     size_t range_at;
     if (length && doc->file.end[-1] != '\n' && doc->file.end[-1] != '\r') pdf_puts(&plan->head, "\n");
@@ -195,7 +196,8 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     put_form(&w, field);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
-    if (plan->head.length + plan->tail.length > doc->update_limit) return PDF_REFUSE_UPDATE;
+    if (request->has_section && (refusal = pdf_plan_section(&w, request->has_time_stamp, plan))) return refusal;
+    if (plan->head.length + plan->tail.length + pdf_section_bytes(&plan->section) > doc->update_limit) return PDF_REFUSE_UPDATE;
     uint64_t gap = length + plan->head.length;
     uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};
     memcpy(plan->byte_range, range, sizeof range);

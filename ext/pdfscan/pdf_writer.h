@@ -10,7 +10,7 @@ typedef struct {
     uint64_t offset;
 } pdf_written;
 
-enum { PDF_MAX_WRITTEN = 12 };
+enum { PDF_MAX_WRITTEN = 12 }; /* of a section, without the material */
 
 typedef struct {
     pdf_document *doc;
@@ -18,7 +18,7 @@ typedef struct {
     pdf_buffer *out;      /* the head first, then the tail */
     uint64_t out_offset;  /* offset in the signed file of out's first byte */
     uint64_t next_number; /* the next free object number */
-    pdf_written written[PDF_MAX_WRITTEN];
+    pdf_written *written; /* has room for all objects and the xref section */
     unsigned written_count;
 } pdf_writer;
 
@@ -37,5 +37,9 @@ void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, 
 /* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
  * trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);
+
+/* Plans the section behind an update that is written as a whole, into plan->section. */
+pdf_refusal pdf_plan_section(const pdf_writer *update, bool has_time_stamp, pdf_plan *plan);
+size_t pdf_section_bytes(const pdf_long_term *section);
 
 #endif

@@ -29,7 +29,7 @@ static row_source first_row(const pdf_writer *w) {
 /* About how many rows there are. */
 static size_t expected_rows(const row_source *source) {
     const pdf_document *doc = source->writer->doc;
-    return (source->lists_free ? (size_t)doc->size : doc->found_count) + PDF_MAX_WRITTEN;
+    return (source->lists_free ? (size_t)doc->size : doc->found_count) + source->writer->written_count;
 }
 
 static bool next_row(row_source *source, row *out) {

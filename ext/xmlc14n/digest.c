@@ -114,7 +114,7 @@ static void run_one(xmlc14n *c, batch *b, xmlc14n_job *job) {
     } else {
         size_t at = b->waiting_count++;
         b->segments[at] = (mbsha256_segment){out.bytes, out.used};
-        b->waiting[at] = (mbsha256_job){&b->segments[at], 1, job->digest, 0};
+        b->waiting[at] = (mbsha256_job){.segments = &b->segments[at], .segment_count = 1, .digest = job->digest};
         b->used = (size_t)(out.bytes - b->buffer) + ((out.used + ALIGN - 1) & ~(size_t)(ALIGN - 1));
     }
 }

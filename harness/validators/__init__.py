@@ -130,22 +130,31 @@ def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Ver
 
 
 def pyhanko_verify(path: Path, *roots_der: bytes, strict: bool = True) -> list[Verdict]:
-    """pyHanko's verdicts, with its difference analysis of what came after each signature. A time stamp must be valid too."""
+    """pyHanko's verdicts, with its difference analysis of what came after each signature. A time stamp must be valid too.
+
+    A document time stamp has a verdict of its own.
+    """
     from asn1crypto import x509
     from pyhanko.pdf_utils.reader import PdfFileReader
-    from pyhanko.sign.validation import SignatureCoverageLevel, validate_pdf_signature
+    from pyhanko.sign.validation import SignatureCoverageLevel, validate_pdf_signature, validate_pdf_timestamp
     from pyhanko_certvalidator import ValidationContext
 
     verdicts = []
     reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=strict)
     for signature in reader.embedded_signatures:
         context = ValidationContext(trust_roots=[x509.Certificate.load(der) for der in roots_der], allow_fetching=False)
+        whole_file = SignatureCoverageLevel.ENTIRE_FILE
+        if signature.sig_object_type == "/DocTimeStamp":
+            stamped = validate_pdf_timestamp(signature, context)
+            valid, whole = stamped.intact and stamped.valid, stamped.coverage == whole_file
+            verdicts.append(Verdict(signature.field_name, valid, stamped.trusted, whole, stamped.summary(), False))
+            continue
         status = validate_pdf_signature(signature, context)
         valid = status.intact and status.valid and status.docmdp_ok is not False
         stamp = status.timestamp_validity
         if stamp is not None:
             valid = valid and stamp.intact and stamp.valid
-        whole = status.coverage == SignatureCoverageLevel.ENTIRE_FILE
+        whole = status.coverage == whole_file
         detail = f"{status.summary()} {status.coverage} docmdp_ok={status.docmdp_ok}"
         verdicts.append(Verdict(signature.field_name, valid, status.trusted, whole, detail, stamp is not None))
     return verdicts

@@ -133,6 +133,55 @@ def test_any_batch_equals_hashlib_and_the_portable_kernel(cuts: list[list[tuple[
 
 def test_no_jobs(isa: str) -> None:
     assert digest.sha256_many([]) == []
+    assert digest.sha256_many_kept([], 3) == []
+
+
+@pytest.mark.parametrize("segments", [0, 1, 2])
+def test_the_state_is_kept_at_every_place(isa: str, segments: int) -> None:
+    """Of short messages that a kernel does together, at each byte of a block and beside it."""
+    whole = message(400, 3)
+    jobs = [[whole[:at], whole[at : at + 17], whole[at + 17 :]] for at in range(0, 383)]
+    for job, (found, kept) in zip(jobs, digest.sha256_many_kept(jobs, segments), strict=True):
+        assert found == hashlib.sha256(whole).digest()
+        before = b"".join(job[:segments])
+        state = digest.Sha256State(kept)
+        assert state.digest() == hashlib.sha256(before).digest()
+        for further in job[segments:]:
+            state.update(further)
+        assert state.digest() == found
+        assert state.kept() != kept or len(before) == len(whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 700)), min_size=2, max_size=5), max_size=40),
+    st.integers(0, 2),
+    st.sampled_from(SUPPORTED),
+    st.sampled_from(SUPPORTED),
+)
+def test_a_kept_state_goes_on_under_any_kernel(
+    cuts: list[list[tuple[int, int]]], segments: int, isa: str, other: str
+) -> None:
+    jobs = [[message(length, start) for start, length in job] for job in cuts]
+    try:
+        digest.use_kernels(isa)
+        results = digest.sha256_many_kept(jobs, segments)
+        digest.use_kernels(other)
+        assert [found for found, _ in results] == expected(jobs)
+        for job, (found, kept) in zip(jobs, results, strict=True):
+            begun = digest.Sha256State()
+            for part in job[:segments]:
+                begun.update(part)
+            assert begun.kept() == kept
+            begun.update(b"".join(job[segments:]))
+            assert begun.digest() == found
+    finally:
+        digest.use_kernels(None)
+
+
+def test_a_state_is_not_kept_behind_segments_that_are_not_there() -> None:
+    with pytest.raises(ValueError, match="fewer than 2 segments"):
+        digest.sha256_many_kept([[b"a", b"b"], [b"a"]], 2)
 
 
 def test_input_may_be_any_contiguous_buffer() -> None:

@@ -31,11 +31,18 @@ cdef extern from "mbsha256/mbsha256.h" nogil:
         const uint8_t *data
         size_t bytes
 
+    ctypedef struct mbsha256_stream:
+        uint32_t state[8]
+        uint64_t bytes
+        uint8_t rest[64]
+
     ctypedef struct mbsha256_job:
         const mbsha256_segment *segments
         size_t segment_count
         uint8_t *digest
         uint64_t bytes
+        mbsha256_stream *kept
+        size_t kept_segments
 
     ctypedef struct mbsha256_engine:
         pass
@@ -48,11 +55,6 @@ cdef extern from "mbsha256/mbsha256.h" nogil:
 
 
 cdef extern from "mbsha256/stream.h" nogil:
-    ctypedef struct mbsha256_stream:
-        uint32_t state[8]
-        uint64_t bytes
-        uint8_t rest[64]
-
     void mbsha256_stream_begin(mbsha256_stream *s)
     void mbsha256_stream_add(const mbsha256_engine *engine, mbsha256_stream *s, const uint8_t *data, size_t n)
     void mbsha256_stream_digest(const mbsha256_engine *engine, const mbsha256_stream *s, uint8_t *digest)
@@ -129,6 +131,7 @@ cdef class _Batch:
         job.segments = &self.segments[self.view_count]
         job.segment_count = len(buffers)
         job.digest = <uint8_t *> PyBytes_AS_STRING(digest)  # it can be written to, because nobody else has it yet
+        job.kept = NULL
         for buffer in buffers:
             view = &self.views[self.view_count]
             PyObject_GetBuffer(buffer, view, PyBUF_SIMPLE)
@@ -145,6 +148,15 @@ cdef class _Batch:
         PyMem_Free(self.allocation)
 
 
+    cdef void run(self) except *:
+        cdef const mbsha256_engine *engine = active_engine
+        cdef mbsha256_status status
+        with nogil:
+            status = mbsha256_digest_many(engine, self.jobs, self.job_count, self.scratch)
+        if status != MBSHA256_OK:
+            raise OverflowError(STATUS_MESSAGES[status])
+
+
 cdef inline size_t align_up(size_t size) noexcept:
     return (size + MBSHA256_SCRATCH_ALIGN - 1) & ~(<size_t> MBSHA256_SCRATCH_ALIGN - 1)
 
@@ -156,13 +168,30 @@ def sha256_many(jobs: Sequence[Sequence["Buffer"]]) -> list[bytes]:
     the whole batch. Raises TypeError or BufferError for any other object.
     """
     cdef _Batch batch = _Batch([tuple(job) for job in jobs])
-    cdef const mbsha256_engine *engine = active_engine
-    cdef mbsha256_status status
-    with nogil:
-        status = mbsha256_digest_many(engine, batch.jobs, batch.job_count, batch.scratch)
-    if status != MBSHA256_OK:
-        raise OverflowError(STATUS_MESSAGES[status])
+    batch.run()
     return batch.digests
+
+
+def sha256_many_kept(jobs: Sequence[Sequence["Buffer"]], size_t segments) -> list[tuple[bytes, bytes]]:
+    """Returns for each job its digest, and its state behind the first `segments` segments, as `Sha256State` keeps it.
+
+    The rest is as with `sha256_many`. Raises ValueError for a job that has fewer segments.
+    """
+    cdef _Batch batch = _Batch([tuple(job) for job in jobs])
+    cdef mbsha256_stream *kept = <mbsha256_stream *> PyMem_Malloc((batch.job_count + 1) * sizeof(mbsha256_stream))
+    cdef size_t i
+    if kept == NULL:
+        raise MemoryError
+    try:
+        for i in range(batch.job_count):
+            if batch.jobs[i].segment_count < segments:
+                raise ValueError(f"a message of fewer than {segments} segments")
+            batch.jobs[i].kept = &kept[i]
+            batch.jobs[i].kept_segments = segments
+        batch.run()
+        return [(batch.digests[i], as_bytes(&kept[i])) for i in range(batch.job_count)]
+    finally:
+        PyMem_Free(kept)
 
 
 def sha256(data: "Buffer") -> bytes:
@@ -174,6 +203,12 @@ def sha256(data: "Buffer") -> bytes:
 cdef enum:
     STATE_BYTES = 8 * 4 + 8
     BLOCK_BYTES = 64
+
+
+cdef bytes as_bytes(const mbsha256_stream *stream):
+    cdef size_t i
+    words = b"".join([(<object> stream.state[i]).to_bytes(4, "big") for i in range(8)])
+    return words + (<object> stream.bytes).to_bytes(8, "big") + stream.rest[:stream.bytes % BLOCK_BYTES]
 
 
 @cython.final
@@ -222,9 +257,7 @@ cdef class Sha256State:
 
     def kept(self) -> bytes:
         """Returns the state, 40 to 103 bytes."""
-        words = b"".join([(<object> self.stream.state[i]).to_bytes(4, "big") for i in range(8)])
-        length = (<object> self.stream.bytes).to_bytes(8, "big")
-        return words + length + self.stream.rest[:self.stream.bytes % BLOCK_BYTES]
+        return as_bytes(&self.stream)
 
 
 use_kernels(None)

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
@@ -6,8 +7,62 @@ XREF_FORMS: Final[tuple[str, str, str]]
 RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
 @final
+class PlannedSection:
+    """The section behind an update, as far as it is known before its material. It can be kept."""
+
+    __match_args__: ClassVar[tuple[str, ...]]
+    def __init__(
+        self,
+        objects: bytes,
+        rows: bytes,
+        certificates: bytes,
+        ocsp_responses: bytes,
+        crls: bytes,
+        others: bytes,
+        dss: int,
+        dss_generation: int,
+        next_number: int,
+        start: int,
+        previous: int,
+        trailer: int,
+        range_at: int,
+        is_stream: bool,
+        has_time_stamp: bool,
+    ) -> None: ...
+    @property
+    def objects(self) -> bytes: ...
+    @property
+    def rows(self) -> bytes: ...
+    @property
+    def certificates(self) -> bytes: ...
+    @property
+    def ocsp_responses(self) -> bytes: ...
+    @property
+    def crls(self) -> bytes: ...
+    @property
+    def others(self) -> bytes: ...
+    @property
+    def dss(self) -> int: ...
+    @property
+    def dss_generation(self) -> int: ...
+    @property
+    def next_number(self) -> int: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def previous(self) -> int: ...
+    @property
+    def trailer(self) -> int: ...
+    @property
+    def range_at(self) -> int: ...
+    @property
+    def is_stream(self) -> bool: ...
+    @property
+    def has_time_stamp(self) -> bool: ...
+
+@final
 class PlannedUpdate:
-    """An update. The signed file is original + head + b"<" + hex + b">" + tail.
+    """An update. The signed file is original + head + b"<" + hex + b">" + tail, and the section behind it.
 
     `reserved_bytes` is the length of b"<" + hex + b">".
     """
@@ -22,6 +77,7 @@ class PlannedUpdate:
         field_name: str,
         xref_form: str,
         rebuilt: bool,
+        section: PlannedSection | None = ...,
     ) -> None: ...
     @property
     def head(self) -> bytes: ...
@@ -37,6 +93,8 @@ class PlannedUpdate:
     def xref_form(self) -> str: ...
     @property
     def rebuilt(self) -> bool: ...
+    @property
+    def section(self) -> PlannedSection | None: ...
 
 @final
 class PlanRefusal:
@@ -57,6 +115,8 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
+    section: bool = ...,
+    time_stamp: bool = ...,
     max_file_bytes: int = ...,
     max_inflated_bytes: int = ...,
     max_memory_bytes: int = ...,
@@ -66,8 +126,24 @@ def plan(
 ) -> PlannedUpdate | PlanRefusal:
     """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
 
+@final
+class SectionMaterial:
+    """The streams of a DSS dictionary, each bytes and whether they are zlib data."""
+
+    def __init__(
+        self,
+        certificates: Iterable[tuple[bytes, bool]],
+        ocsp_responses: Iterable[tuple[bytes, bool]],
+        crls: Iterable[tuple[bytes, bool]],
+    ) -> None: ...
+
+def write_section(
+    planned: PlannedSection, tail: bytes, material: SectionMaterial, token_bytes: int = 0
+) -> tuple[bytes, bytes]:
+    """Writes the section around its time stamp. Raises ValueError for what cannot be a plan."""
+
 def update_bound(original_bytes: int) -> int:
-    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    """Returns how many bytes an update and what is planned behind it take at most, without the caller's texts."""
 
 def memory_bound(original_bytes: int) -> int:
     """Returns how many bytes of memory the plan of an original of this size takes at most."""

@@ -9,6 +9,7 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -34,6 +35,31 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
     pdf_inflate_status pdf_inflate_zlib(
         const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
 
+cdef extern from "pdfscan/pdf_section.h" nogil:
+    enum:
+        PDF_MATERIALS
+    ctypedef struct pdf_long_term:
+        pdf_buffer objects
+        pdf_buffer rows
+        pdf_buffer lists[3]
+        pdf_buffer others
+        uint32_t dss
+        uint32_t dss_generation
+        uint64_t next_number
+        uint64_t start
+        uint64_t previous
+        uint64_t trailer
+        uint64_t range
+        bint is_stream
+        bint has_time_stamp
+    ctypedef struct pdf_material:
+        const uint8_t *bytes
+        size_t length
+        bint is_deflated
+    ctypedef struct pdf_material_list:
+        const pdf_material *materials
+        size_t count
+
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
@@ -57,6 +83,8 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         pdf_text location
         pdf_text name
         pdf_text time
+        bint has_section
+        bint has_time_stamp
         pdf_limits limits
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
@@ -72,11 +100,15 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         bint rebuilt
         bint is_restricted
         uint32_t permissions
+        pdf_long_term section
     size_t pdf_memory_bound(size_t n)
     size_t pdf_update_bound(size_t n)
     pdf_refusal pdf_plan_update(
         const uint8_t *file, size_t n, const pdf_plan_request *request,
         pdf_arena *arena, pdf_plan *plan)
+    pdf_refusal pdf_write_section(
+        const pdf_long_term *section, pdf_text tail, const pdf_material_list *lists, size_t token_bytes,
+        pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest)
 
 
 XREF_FORMS = ("table", "stream", "hybrid")
@@ -89,12 +121,42 @@ RESTRICTIONS = (
 
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
+cdef class PlannedSection:
+    """The section behind an update, as far as it is known before its material. It can be kept: `write_section` writes it.
+
+    `objects` are whole objects, and with a time stamp the beginning of its dictionary; `rows` says where each is.
+    `certificates`, `ocsp_responses` and `crls` are references that an existing DSS dictionary holds, `others` are its other
+    entries. `dss` and `dss_generation` name the object that becomes the DSS dictionary, `next_number` is the next free
+    number. `start` and `previous` are offsets in the signed file: of this section, and of the xref section before it.
+    `trailer` is an offset in the tail of the update, `range_at` one in `objects`.
+    """
+
+    objects: bytes
+    rows: bytes
+    certificates: bytes
+    ocsp_responses: bytes
+    crls: bytes
+    others: bytes
+    dss: int
+    dss_generation: int
+    next_number: int
+    start: int
+    previous: int
+    trailer: int
+    range_at: int
+    is_stream: bool
+    has_time_stamp: bool
+
+
+@cython.final
+@cython.dataclasses.dataclass(frozen=True)
 cdef class PlannedUpdate:
-    """An update. The signed file is original + head + b"<" + hex + b">" + tail.
+    """An update. The signed file is original + head + b"<" + hex + b">" + tail, and the section behind it.
 
     `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four
     numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
     of the original was unusable; the update then lists all objects and has no /Prev.
+    `section` is a PlannedSection, or None if none was asked for.
     """
 
     head: bytes
@@ -104,6 +166,7 @@ cdef class PlannedUpdate:
     field_name: str
     xref_form: str
     rebuilt: bool
+    section: object = None
 
 
 @cython.final
@@ -145,7 +208,27 @@ cdef PlanRefusal _encrypted(const pdf_plan *plan):
     return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
 
 
-cdef PlannedUpdate _planned(const pdf_plan *plan):
+cdef PlannedSection _section(const pdf_long_term *section):
+    return PlannedSection(
+        _bytes(&section.objects),
+        _bytes(&section.rows),
+        _bytes(&section.lists[0]),
+        _bytes(&section.lists[1]),
+        _bytes(&section.lists[2]),
+        _bytes(&section.others),
+        section.dss,
+        section.dss_generation,
+        section.next_number,
+        section.start,
+        section.previous,
+        section.trailer,
+        section.range,
+        section.is_stream,
+        section.has_time_stamp,
+    )
+
+
+cdef PlannedUpdate _planned(const pdf_plan *plan, bint has_section):
     return PlannedUpdate(
         _bytes(&plan.head),
         plan.reserved_bytes,
@@ -154,6 +237,7 @@ cdef PlannedUpdate _planned(const pdf_plan *plan):
         f"Signature{plan.field_number}",
         XREF_FORMS[<int> plan.form],
         plan.rebuilt,
+        _section(&plan.section) if has_section else None,
     )
 
 
@@ -165,6 +249,8 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
+    bint section=False,
+    bint time_stamp=False,
     size_t max_file_bytes=4 << 30,
     size_t max_inflated_bytes=64 << 20,
     size_t max_memory_bytes=0,
@@ -176,7 +262,8 @@ def plan(
 
     `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
     for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
-    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M.
+    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M. With `section`, the section for validation
+    material is planned too, with `time_stamp` also the document time stamp in it.
 
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
@@ -195,6 +282,8 @@ def plan(
     _set_text(&request.location, location_utf8)
     _set_text(&request.name, name_utf8)
     _set_text(&request.time, time_utf8)
+    request.has_section = section
+    request.has_time_stamp = time_stamp
     request.limits.file_bytes = max_file_bytes
     request.limits.inflate_bytes = max_inflated_bytes
     request.limits.memory_bytes = max_memory_bytes
@@ -207,15 +296,90 @@ def plan(
             refusal = pdf_plan_update(
                 <const uint8_t *> view.buf, view.len, &request, &arena, &result)
         if refusal == PDF_OK:
-            return _planned(&result)
+            return _planned(&result, section)
         return _encrypted(&result) if refusal == PDF_REFUSE_ENCRYPTED else _refused(refusal)
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
 
 
+@cython.final
+cdef class SectionMaterial:
+    """The streams of a DSS dictionary: certificates, OCSP responses and CRLs, each bytes and whether they are zlib data.
+
+    It is made once for all documents that share the material. Immutable; safe in threads.
+    """
+
+    cdef pdf_material_list[3] lists
+    cdef pdf_material *materials
+    cdef tuple kept
+
+    def __cinit__(self, certificates, ocsp_responses, crls) -> None:
+        cdef size_t at = 0, i
+        cdef bytes content
+        all_lists = [list(certificates), list(ocsp_responses), list(crls)]
+        self.kept = tuple([bytes(one[0]) for each in all_lists for one in each])
+        self.materials = <pdf_material *> PyMem_Malloc((len(self.kept) + 1) * sizeof(pdf_material))
+        if self.materials == NULL:
+            raise MemoryError
+        for i in range(PDF_MATERIALS):
+            self.lists[i] = pdf_material_list(materials=self.materials + at, count=len(all_lists[i]))
+            for _, is_deflated in all_lists[i]:
+                content = self.kept[at]
+                self.materials[at] = pdf_material(
+                    bytes=<const uint8_t *> <const char *> content, length=len(content), is_deflated=is_deflated)
+                at += 1
+
+    def __dealloc__(self) -> None:
+        PyMem_Free(self.materials)
+
+
+cdef pdf_buffer _view(bytes kept):
+    return pdf_buffer(arena=NULL, bytes=<uint8_t *> <const char *> kept, length=len(kept))
+
+
+def write_section(PlannedSection planned, bytes tail, SectionMaterial material, size_t token_bytes=0):
+    """Writes the section behind an update with this tail. Returns its bytes around the time stamp: b"<" + hex + b">", in
+    which the token has room for `token_bytes`. Without a time stamp, all bytes are in the second part.
+
+    Raises ValueError if what was kept of the plan is none, or there is too much material.
+    """
+    cdef pdf_long_term section
+    cdef pdf_arena arena
+    cdef pdf_refusal refusal
+    cdef pdf_buffer head, rest
+    cdef pdf_text before
+    memset(&section, 0, sizeof(section))
+    memset(&arena, 0, sizeof(arena))
+    section.objects = _view(planned.objects)
+    section.rows = _view(planned.rows)
+    section.lists[0] = _view(planned.certificates)
+    section.lists[1] = _view(planned.ocsp_responses)
+    section.lists[2] = _view(planned.crls)
+    section.others = _view(planned.others)
+    section.dss = planned.dss
+    section.dss_generation = planned.dss_generation
+    section.next_number = planned.next_number
+    section.start = planned.start
+    section.previous = planned.previous
+    section.trailer = planned.trailer
+    section.range = planned.range_at
+    section.is_stream = planned.is_stream
+    section.has_time_stamp = planned.has_time_stamp
+    _set_text(&before, tail)
+    try:
+        with nogil:
+            refusal = pdf_write_section(&section, before, material.lists, token_bytes, &arena, &head, &rest)
+        if refusal != PDF_OK:
+            raise ValueError(pdf_refusal_message(refusal).decode())
+        return _bytes(&head), _bytes(&rest)
+    finally:
+        pdf_arena_free(&arena)
+
+
 def update_bound(size_t original_bytes):
-    """Returns how many bytes an update of an original of this size takes at most, without the caller's texts."""
+    """Returns how many bytes an update of an original of this size takes at most, with what is planned of a section
+    behind it, and without the caller's texts."""
     return pdf_update_bound(original_bytes)
 
 

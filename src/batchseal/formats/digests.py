@@ -29,19 +29,6 @@ def _library_digest(algorithm: str, segments: "Sequence[Buffer]") -> bytes:
     return state.digest()
 
 
-def begun_digest(
-    algorithm: str, first: "Sequence[Buffer]", rest: "Sequence[Buffer]" = ()
-) -> tuple[bytes, BegunDigest]:
-    """The digest of all parts in order, and the state of SHA-256 behind the `first` of them, with which a file begins."""
-    stream = digest.StreamDigest(algorithm, True)
-    for part in first:
-        stream.update(part)
-    begun = BegunDigest(stream.kept(), sum(memoryview(part).nbytes for part in first))
-    for part in rest:
-        stream.update(part)
-    return stream.digest(), begun
-
-
 def signed_digest(
     signed: SignedDocument, begun: BegunDigest | None, original_bytes: int, read: "Callable[[int, int], Buffer]"
 ) -> bytes:

@@ -56,12 +56,14 @@ class Need:
     """The next thing that a document needs.
 
     For a time stamp, `imprint` is the SHA-256 digest that the token must be about. For validation material, `chains` are the
-    certificates that it is about, in DER and the one of the signer or the authority first.
+    certificates that it is about, in DER and the one of the signer or the authority first. `deflates`: the material is wanted
+    as zlib data too.
     """
 
     kind: NeedKind
     imprint: bytes = b""
     chains: tuple[tuple[bytes, ...], ...] = ()
+    deflates: bool = False
 
 
 class SignatureFormat(Protocol):

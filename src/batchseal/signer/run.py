@@ -230,7 +230,9 @@ class Signing:
                     outcomes.append(self._signed(*one, evidence))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
-                elif needs[ordinal].kind is NeedKind.TIME_STAMP and len(answer) > one[0].time_stamp_bytes:
+                elif (
+                    needs[ordinal].kind is not NeedKind.VALIDATION_MATERIAL and len(answer) > one[0].time_stamp_bytes
+                ):
                     outcomes += self._outgrown(work, one[0], len(answer))
                 else:
                     more = _with(evidence, needs[ordinal].kind, answer)
@@ -260,25 +262,26 @@ class Signing:
             answers |= zip(stamped, await self._upstream.stamp([needs[at].imprint for at in stamped]), strict=True)
             await self.stamp_room.learn()
         # Documents of one credential and one authority share their material.
-        shared: dict[tuple[tuple[bytes, ...], ...], bytes | UpstreamError] = {}
+        shared: dict[Need, bytes | UpstreamError] = {}
         for at, need in enumerate(needs):
             if at not in answers:
-                if need.chains not in shared:
-                    shared[need.chains] = await self._material(need.chains)
-                answers[at] = shared[need.chains]
+                if need not in shared:
+                    shared[need] = await self._material(need)
+                answers[at] = shared[need]
         return [answers[at] for at in range(len(needs))]
 
-    async def _material(self, chains: tuple[tuple[bytes, ...], ...]) -> bytes | UpstreamError:
-        """The material for these chains, the first of which stands in the signature already."""
+    async def _material(self, need: Need) -> bytes | UpstreamError:
+        """The material that is needed. The first of its chains stands in the signature already."""
         if self._materials is None:
             return MaterialImpossible("validation material is not set up here")
         try:
-            found = await self._materials.material(chains)
+            found = await self._materials.material(need.chains)
         except UpstreamError as problem:
             return problem
         if not found.ocsp_responses and not found.crls:
             return MaterialImpossible("there is no revocation data about any of its certificates")
-        return encoded(found, chains[0])
+        # A list that is embedded may be long enough for its compression to be noticed.
+        return await asyncio.to_thread(encoded, found, need.chains[0], deflates=need.deflates)
 
     def _is_too_short(self, work: Work, item: ToSign) -> bool:
         """Whether the document goes the way of others whose time stamp was too long. Then no time stamp is spent on it."""

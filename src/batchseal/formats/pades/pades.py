@@ -1,6 +1,7 @@
-"""The format PAdES, levels B and T (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
+"""The format PAdES (ETSI EN 319 142-1 6): an incremental update of the PDF with a CMS in its reserved region.
 
-The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update.
+The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. At levels
+LT and LTA a section follows (`long_term`).
 """
 
 import hashlib
@@ -25,8 +26,10 @@ from batchseal.document import (
 )
 from batchseal.errors import ItemRejected
 from batchseal.formats.cms import CmsTemplate
-from batchseal.formats.digests import begun_digest, document_digests
+from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
+from batchseal.formats.pades import long_term
+from batchseal.formats.token import chain_of
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
 
@@ -41,12 +44,16 @@ ATTRIBUTE_BYTES = 64
 PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`."""
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`.
+
+    New fields have defaults. `section` is what follows, above level T.
+    """
 
     head: bytes
     tail: bytes
     reserved_bytes: int
+    section: long_term.Section | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,11 +67,7 @@ class Pades:
     signs = frozenset({(SignatureType.PADES, ContentType.PDF)})
 
     def offers(self, wanted: Description) -> Refusal | None:
-        cause = None
-        if wanted.visible:
-            cause = "visible signatures are not offered yet"
-        elif wanted.level > Level.T:
-            cause = f"PAdES B-{wanted.level.name} is not offered yet"
+        cause = "visible signatures are not offered yet" if wanted.visible else None
         return Refusal(SignError.CONFIGURATION_SIGN_ERROR, cause) if cause else None
 
     def prepare(
@@ -82,32 +85,34 @@ class Pades:
         ]
         planned = [(at, update) for at, update in enumerate(updates) if not isinstance(update, Refusal)]
         # The ByteRanges: everything but the reserved region.
-        ranges = {at: (originals[at][2], update.head, update.tail) for at, update in planned}
-        begun: dict[int, BegunDigest] = {}
-        digests: dict[int, bytes] = {}
-        for at, parts in ranges.items():
-            if originals[at][1].evidence_record:
-                digests[at], begun[at] = begun_digest(credential.digest_algorithm, parts[:2], parts[2:])
-        others = {at: parts for at, parts in ranges.items() if at not in digests}
-        found = document_digests(credential.digest_algorithm, list(others.values()))
-        digests |= zip(others, found, strict=True)
+        parts = [(originals[at][2], update.head, update.tail) for at, update in planned]
+        wishes = [originals[at][1] for at, _ in planned]
+        kept = any(wanted.level >= Level.LTA or wanted.evidence_record for wanted in wishes)
+        digests, states = digests_of(credential.digest_algorithm, parts, keeps_states=kept)
+        digest_of = {at: found for (at, _), found in zip(planned, digests, strict=True)}
+        state_of = {at: found for (at, _), found in zip(planned, states, strict=True)}
         results: list[Prepared | Refusal] = []
         for at, ((ordinal, wanted, _), update) in enumerate(zip(originals, updates, strict=True)):
             if isinstance(update, Refusal):
                 results.append(update)
                 continue
+            section, begun = None, None
+            if update.section is not None:
+                section = long_term.stored(update.section, state_of[at] if wanted.level >= Level.LTA else b"")
+            if wanted.evidence_record:
+                begun = BegunDigest(state_of[at], memoryview(originals[at][2]).nbytes + len(update.head))
             results.append(
                 Prepared(
                     ordinal=ordinal,
                     format=NAME,
-                    digest=template.attributes_digest(digests[at]),
-                    document_digest=digests[at],
+                    digest=template.attributes_digest(digest_of[at]),
+                    document_digest=digest_of[at],
                     fingerprint=credential.fingerprint,
                     level=wanted.level,
                     additional_bytes=len(update.head) + update.reserved_bytes + len(update.tail),
-                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes)),
+                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, section)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
-                    begun=begun.get(at),
+                    begun=begun,
                 )
             )
         return results
@@ -115,26 +120,98 @@ class Pades:
     def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
         if prepared.level >= Level.T and not evidence.time_stamps:
             return Need(NeedKind.TIME_STAMP, hashlib.sha256(evidence.signature).digest())
+        if prepared.level >= Level.LT and not evidence.material:
+            chains = (credential.chain, chain_of(evidence.time_stamps[0]))
+            return Need(NeedKind.VALIDATION_MATERIAL, chains=chains, deflates=True)
+        if prepared.level >= Level.LTA and not evidence.archive_time_stamps:
+            update = _plan(prepared.plan)
+            section, around = section_parts(prepared, update, evidence)
+            region = contents_region(prepared, update, evidence, credential)
+            return Need(
+                NeedKind.ARCHIVE_TIME_STAMP, long_term.stamped_digest(section, region, update.tail, *around)
+            )
         return None
 
     def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
-        return prepared.additional_bytes  # the reserved region is as long, whatever is in it
+        added = prepared.additional_bytes  # the reserved region is as long, whatever is in it
+        if prepared.level >= Level.LT:
+            update = _plan(prepared.plan)
+            section = section_of(update)
+            added += long_term.section_bytes(section, update.tail, evidence.material, prepared.time_stamp_bytes)
+        return added
 
     def package(
         self, original: "Buffer | Stretch", prepared: Prepared, evidence: Evidence, credential: Credential
     ) -> SignedDocument:
-        template, update = CmsTemplate.cached(credential), _plan(prepared.plan)
-        time_stamp = evidence.time_stamps[0] if evidence.time_stamps else b""
-        if prepared.level >= Level.T and not time_stamp:
-            raise ItemRejected("the time stamp is missing")
-        signed_data = template.signed_data(prepared.document_digest, evidence.signature, time_stamp)
-        contents = signed_data.hex().encode("ascii")
-        room = update.reserved_bytes - 2
-        if len(contents) > room:  # ISO 32000-2 12.8.1
-            raise ItemRejected(f"the CMS takes {len(contents)} hex digits, {room} are reserved")
-        region = b"<" + contents.ljust(room, b"0") + b">"
-        segments = (original, update.head, region, update.tail)
-        return SignedDocument(prepared.ordinal, segments, bytes_in(original) + prepared.additional_bytes)
+        update = _plan(prepared.plan)
+        region = contents_region(prepared, update, evidence, credential)
+        segments: tuple[Buffer | Stretch, ...] = (original, update.head, region, update.tail)
+        total_bytes = bytes_in(original) + prepared.additional_bytes
+        if prepared.level >= Level.LT:
+            further = section_segments(prepared, update, evidence, region)
+            segments += further
+            total_bytes += sum(map(len, further))
+        return SignedDocument(prepared.ordinal, segments, total_bytes)
+
+
+def digests_of(
+    algorithm: str, documents: "Sequence[tuple[Buffer, Buffer, Buffer]]", *, keeps_states: bool
+) -> tuple[list[bytes], list[bytes]]:
+    """The digests of documents that are an original, a head and a tail each; and the SHA-256 states behind the heads."""
+    if not keeps_states:
+        return document_digests(algorithm, documents), [b""] * len(documents)
+    found = long_term.states(documents)
+    # Time stamps use SHA-256, whatever the signature uses.
+    digests = [each for each, _ in found] if algorithm == "sha256" else document_digests(algorithm, documents)
+    return digests, [state for _, state in found]
+
+
+def contents_region(prepared: Prepared, update: Plan, evidence: Evidence, credential: Credential) -> bytes:
+    """The value of /Contents: the CMS in the room that is reserved for it. Raises ItemRejected."""
+    template = CmsTemplate.cached(credential)
+    time_stamp = evidence.time_stamps[0] if evidence.time_stamps else b""
+    if prepared.level >= Level.T and not time_stamp:
+        raise ItemRejected("the time stamp is missing")
+    signed_data = template.signed_data(prepared.document_digest, evidence.signature, time_stamp)
+    return padded(signed_data, update.reserved_bytes, "CMS")
+
+
+def padded(der: bytes, reserved_bytes: int, name: str) -> bytes:
+    """A hexadecimal string of so many bytes with `der` and zeros behind it (ISO 32000-2 12.8.1). Raises ItemRejected."""
+    contents, room = der.hex().encode("ascii"), reserved_bytes - 2
+    if len(contents) > room:
+        raise ItemRejected(f"the {name} takes {len(contents)} hex digits, {room} are reserved")
+    return b"<" + contents.ljust(room, b"0") + b">"
+
+
+def section_of(update: Plan) -> long_term.Section:
+    """What is planned behind the update. Raises ItemRejected."""
+    if update.section is None:
+        raise ItemRejected("the document was prepared without room for validation material")
+    return update.section
+
+
+def section_parts(
+    prepared: Prepared, update: Plan, evidence: Evidence
+) -> tuple[long_term.Section, tuple[bytes, bytes]]:
+    """The plan of the section, and its bytes around the token. Raises ItemRejected."""
+    section = section_of(update)
+    return section, long_term.written(section, update.tail, evidence.material, prepared.time_stamp_bytes)
+
+
+def section_segments(prepared: Prepared, update: Plan, evidence: Evidence, region: bytes) -> tuple[bytes, ...]:
+    """What follows the update. Raises ItemRejected where the evidence is less than the level asks for, or about other bytes."""
+    section, around = section_parts(prepared, update, evidence)
+    if hashlib.sha256(evidence.signature).digest() not in evidence.time_stamps[0]:
+        raise ItemRejected("the time stamp is about another signature than the one that is written here")
+    if prepared.level < Level.LTA:
+        return around[1:]
+    if not evidence.archive_time_stamps:
+        raise ItemRejected("the archive time stamp is missing")
+    token = evidence.archive_time_stamps[0]
+    if long_term.stamped_digest(section, region, update.tail, *around) not in token:
+        raise ItemRejected("the archive time stamp is about another document than the one that is written here")
+    return around[0], padded(token, 2 * prepared.time_stamp_bytes + 2, "archive time stamp"), around[1]
 
 
 def plan(
@@ -158,6 +235,8 @@ def plan(
             reason=wanted.reason,
             location=wanted.location,
             signing_time=pdf_time,
+            section=wanted.level >= Level.LT,
+            time_stamp=wanted.level >= Level.LTA,
             max_memory_bytes=memory_bytes,
         )
 

@@ -1,0 +1,429 @@
+/* Plans the section behind the signature, and writes it once its material is there. */
+#include <string.h>
+
+#include "pdfscan/pdf_edit.h"
+#include "pdfscan/pdf_update.h"
+#include "pdfscan/pdf_writer.h"
+
+enum { BYTE_RANGE_CHARS = 40, REFERENCE_HOPS = 8, COPY_WORK = 4 };
+
+static const char *const MATERIAL_KEYS[PDF_MATERIALS] = {"Certs", "OCSPs", "CRLs"};
+
+/* The document as it is once the signature's update stands behind it: objects that the update has written, and those of
+ * the original. */
+typedef struct {
+    pdf_document *doc;
+    const pdf_writer *update;
+    const pdf_plan *plan;
+    pdf_writer out;
+} planning;
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+/* Finds the text of an object that the update has written. */
+static bool find_written(const planning *p, uint32_t num, pdf_span *text) {
+    const pdf_buffer *head = &p->plan->head, *tail = &p->plan->tail;
+    uint64_t head_at = (uint64_t)(p->doc->file.end - p->doc->file.at), tail_at = head_at + head->length + p->plan->reserved_bytes;
+    for (unsigned i = 0; i < p->update->written_count; i++) {
+        const pdf_written *written = &p->update->written[i];
+        if (written->num != num) continue;
+        const pdf_buffer *part = written->offset < tail_at ? head : tail;
+        uint64_t offset = written->offset - (part == head ? head_at : tail_at);
+        *text = (pdf_span){part->bytes + offset, part->bytes + part->length};
+        return true;
+    }
+    return false;
+}
+
+static pdf_refusal load(const planning *p, uint32_t num, uint32_t gen, pdf_object *object) {
+    pdf_span text;
+    uint64_t found_num, found_gen;
+    if (!find_written(p, num, &text)) return pdf_load(p->doc, num, gen, object);
+    memset(object, 0, sizeof *object);
+    object->num = num;
+    object->gen = gen;
+    const uint8_t *at = pdf_skip_header(text.at, text.end, &found_num, &found_gen);
+    if (!at || found_num != num || found_gen != gen) return PDF_REFUSE_BROKEN_OBJECT;
+    return pdf_read_value(p->doc, at, text.end, &object->value);
+}
+
+/* Follows a reference, as pdf_resolve() does in the original. */
+static pdf_refusal resolve(const planning *p, pdf_span value, pdf_object *object) {
+    uint32_t num, gen;
+    memset(object, 0, sizeof *object);
+    object->value = value;
+    for (unsigned hops = 0; pdf_to_ref(object->value, &num, &gen); hops++) {
+        if (hops == REFERENCE_HOPS) return PDF_REFUSE_BROKEN_OBJECT;
+        pdf_refusal refusal = load(p, num, gen, object);
+        if (refusal) return refusal;
+    }
+    return PDF_OK;
+}
+
+static pdf_refusal get(const planning *p, pdf_span dict, const char *key, pdf_object *object) {
+    pdf_span value;
+    if (!pdf_get_entries(p->doc, dict, &key, &value, 1, NULL)) return PDF_REFUSE_OBJECTS;
+    return resolve(p, value, object);
+}
+
+/* Whether a value can be copied without repairing it. Its bytes are read a few times until they are written. */
+static pdf_refusal check_taken(const planning *p, pdf_span value) {
+    if (!pdf_spend(p->doc, COPY_WORK * (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
+    return pdf_well_formed(value) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
+}
+
+/* --- planning ----------------------------------------------------------------------------------------------------- */
+
+static void put_span(pdf_buffer *out, pdf_span text) { pdf_put(out, text.at, (size_t)(text.end - text.at)); }
+
+static void put_changed_object(planning *p, const pdf_object *object, const pdf_change *changes, unsigned n) {
+    pdf_begin_object(&p->out, object->num, object->gen);
+    pdf_put_changed(p->out.out, object->value, changes, n);
+    pdf_end_object(&p->out);
+}
+
+/* Adds a reference to the array `key` of a dictionary: in an object of its own, which is written, or else in the dictionary,
+ * as the change that is returned in `change`. */
+static pdf_refusal extend(planning *p, pdf_span dict, const char *key, uint32_t num, uint32_t written_array, pdf_change *change, uint32_t *array_num) {
+    pdf_object array;
+    pdf_refusal refusal = get(p, dict, key, &array);
+    if (refusal || (refusal = check_taken(p, array.value))) return refusal;
+    *change = (pdf_change){NULL, {.arena = p->doc->arena}};
+    bool is_own = array.num && pdf_kind_of(array.value) == PDF_ARRAY;
+    *array_num = is_own ? array.num : 0;
+    if (!is_own) {
+        change->key = key;
+        pdf_put_extended(&change->value, array.value, num);
+    } else if (array.num != written_array) { /* one array may be both /Annots and /Fields */
+        pdf_begin_object(&p->out, array.num, array.gen);
+        pdf_put_extended(p->out.out, array.value, num);
+        pdf_end_object(&p->out);
+    }
+    return PDF_OK;
+}
+
+/* Adds the field of the time stamp to the page and to the form. Where the form is a part of the catalog, its new text
+ * becomes a change of that. */
+static pdf_refusal put_places(planning *p, pdf_span catalog, uint32_t field, pdf_change *form_change) {
+    pdf_object page, form;
+    pdf_change change;
+    uint32_t annots, fields;
+    pdf_refusal refusal = load(p, p->out.structure->page.num, p->out.structure->page.gen, &page);
+    if (refusal || (refusal = check_taken(p, page.value))) return refusal;
+    if ((refusal = extend(p, page.value, "Annots", field, 0, &change, &annots))) return refusal;
+    if (change.key) put_changed_object(p, &page, &change, 1);
+    if ((refusal = get(p, catalog, "AcroForm", &form)) || (refusal = check_taken(p, form.value))) return refusal;
+    if (pdf_kind_of(form.value) != PDF_DICT) return PDF_REFUSE_BROKEN_OBJECT;
+    if ((refusal = extend(p, form.value, "Fields", field, annots, &change, &fields))) return refusal;
+    if (change.key && form.num) put_changed_object(p, &form, &change, 1);
+    if (change.key && !form.num) {
+        *form_change = (pdf_change){"AcroForm", {.arena = p->doc->arena}};
+        pdf_put_changed(&form_change->value, form.value, &change, 1);
+    }
+    return PDF_OK;
+}
+
+/* The field of the time stamp with its only widget, which is invisible as that of a signature can be (pdf_update.c). */
+static void put_stamp_field(pdf_writer *w, uint32_t num, uint32_t appearance, uint32_t stamp, uint32_t field_number) {
+    char name[32] = "Signature";
+    pdf_buffer digits = {.arena = w->doc->arena};
+    pdf_put_number(&digits, field_number, 1);
+    if (digits.failed) w->out->failed = true;
+    else memcpy(name + strlen(name), digits.bytes, digits.length);
+    pdf_begin_object(w, appearance, 0);
+    pdf_put_stream(w, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]", "", 0);
+    pdf_end_object(w);
+    pdf_begin_object(w, num, 0);
+    pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T");
+    pdf_put_text_string(w, (pdf_text){(const uint8_t *)name, strlen(name)});
+    pdf_puts(w->out, "/F 132/Rect[0 0 0 0]/AP<</N ");
+    pdf_put_ref(w->out, appearance, 0);
+    pdf_puts(w->out, ">>/P ");
+    pdf_put_ref(w->out, w->structure->page.num, w->structure->page.gen);
+    pdf_puts(w->out, "/V ");
+    pdf_put_ref(w->out, stamp, 0);
+    pdf_puts(w->out, ">>");
+    pdf_end_object(w);
+}
+
+/* The dictionary of the time stamp (12.8.5, table 255) as far as its token, and blanks for its /ByteRange. */
+static void begin_stamp(pdf_writer *w, uint32_t num, pdf_long_term *section) {
+    pdf_begin_object(w, num, 0);
+    pdf_puts(w->out, "<</Type/DocTimeStamp/Filter/Adobe.PPKLite/SubFilter/ETSI.RFC3161\n/ByteRange ");
+    section->range = w->out->length;
+    if (pdf_reserve(w->out, BYTE_RANGE_CHARS)) {
+        memset(w->out->bytes + w->out->length, ' ', BYTE_RANGE_CHARS);
+        w->out->length += BYTE_RANGE_CHARS;
+    }
+    pdf_puts(w->out, "\n/Contents ");
+}
+
+/* Takes the references of an array of an existing DSS dictionary, or the one that stands in its place. */
+static pdf_refusal take_list(planning *p, pdf_span value, pdf_buffer *list) {
+    pdf_object array;
+    pdf_span each;
+    pdf_refusal refusal = resolve(p, value, &array);
+    if (refusal || (refusal = check_taken(p, array.value))) return refusal;
+    if (pdf_kind_of(array.value) == PDF_DICT && pdf_kind_of(value) == PDF_REF) {
+        pdf_puts(list, " ");
+        put_span(list, value);
+    }
+    pdf_members members = pdf_open(array.value);
+    while (pdf_kind_of(array.value) == PDF_ARRAY && pdf_next(&members, &each)) {
+        if (pdf_kind_of(each) != PDF_REF) continue;
+        pdf_puts(list, " ");
+        put_span(list, each);
+    }
+    return PDF_OK;
+}
+
+/* Whether a dictionary is an object of its own that can be written anew: one of the original, and not that of a stream, whose
+ * data would be lost. */
+static bool is_own_dict(const planning *p, const pdf_object *object) {
+    pdf_span text;
+    if (pdf_kind_of(object->value) != PDF_DICT || !object->num || find_written(p, object->num, &text)) return false;
+    if (object->compressed) return true;
+    return !pdf_skip_word(pdf_skip_space(object->value.end, p->doc->file.end), p->doc->file.end, "stream");
+}
+
+/* Takes over what an existing DSS dictionary refers to. It stays the same object, if it is one. */
+static pdf_refusal take_dss(planning *p, pdf_span catalog, pdf_long_term *section) {
+    pdf_object dss;
+    pdf_span values[PDF_MATERIALS], key, value;
+    pdf_refusal refusal = get(p, catalog, "DSS", &dss);
+    if (refusal || (refusal = check_taken(p, dss.value))) return refusal;
+    bool is_dict = pdf_kind_of(dss.value) == PDF_DICT;
+    if (is_dict && dss.num && !is_own_dict(p, &dss)) return PDF_REFUSE_BROKEN_OBJECT;
+    if (is_dict && dss.num) {
+        section->dss = dss.num;
+        section->dss_generation = dss.gen;
+    } else {
+        section->dss = (uint32_t)p->out.next_number++;
+    }
+    if (!is_dict) return PDF_OK;
+    if (!pdf_get_entries(p->doc, dss.value, MATERIAL_KEYS, values, PDF_MATERIALS, NULL)) return PDF_REFUSE_OBJECTS;
+    for (unsigned i = 0; i < PDF_MATERIALS; i++)
+        if ((refusal = take_list(p, values[i], &section->lists[i]))) return refusal;
+    pdf_members members = pdf_open(dss.value);
+    while (pdf_next_pair(&members, &key, &value)) {
+        unsigned i = 0;
+        while (i < PDF_MATERIALS && !pdf_name_is(key, MATERIAL_KEYS[i])) i++;
+        if (i < PDF_MATERIALS) continue;
+        put_span(&section->others, key);
+        pdf_puts(&section->others, " ");
+        put_span(&section->others, value);
+    }
+    return PDF_OK;
+}
+
+/* Says in the catalog which extension of PDF 1.7 the document uses (7.12), unless it does already. Where the dictionary of
+ * extensions is an object of its own, that is written. */
+static pdf_refusal put_extensions(planning *p, pdf_span catalog, pdf_change *changes, unsigned *n) {
+    pdf_object extensions, ours;
+    pdf_change change = {"ESIC", {.arena = p->doc->arena}};
+    pdf_refusal refusal = get(p, catalog, "Extensions", &extensions);
+    if (refusal || (refusal = check_taken(p, extensions.value))) return refusal;
+    bool is_dict = pdf_kind_of(extensions.value) == PDF_DICT;
+    if (is_dict) {
+        if ((refusal = get(p, extensions.value, "ESIC", &ours))) return refusal;
+        if (pdf_kind_of(ours.value) != PDF_NULL) return PDF_OK;
+    }
+    pdf_puts(&change.value, "<</BaseVersion/1.7/ExtensionLevel 1>>");
+    if (is_dict && extensions.num && !is_own_dict(p, &extensions)) return PDF_REFUSE_BROKEN_OBJECT;
+    if (is_dict && extensions.num) {
+        put_changed_object(p, &extensions, &change, 1);
+        return PDF_OK;
+    }
+    static const uint8_t EMPTY[] = "<<>>";
+    pdf_span before = is_dict ? extensions.value : (pdf_span){EMPTY, EMPTY + 4};
+    changes[*n] = (pdf_change){"Extensions", {.arena = p->doc->arena}};
+    pdf_put_changed(&changes[(*n)++].value, before, &change, 1);
+    return PDF_OK;
+}
+
+/* Where the trailer dictionary of the update begins, and its xref section. */
+static pdf_refusal find_trailer(const planning *p, pdf_long_term *section) {
+    const pdf_buffer *tail = &p->plan->tail;
+    const uint8_t *end = tail->bytes + tail->length, *at = pdf_find_last(tail->bytes, end, "startxref");
+    uint64_t tail_at = section->start - tail->length, num, gen;
+    if (!at || !pdf_skip_number(pdf_skip_space(at + 9, end), end, &section->previous)) return PDF_REFUSE_BROKEN_XREF;
+    if (section->previous < tail_at || section->previous >= section->start) return PDF_REFUSE_BROKEN_XREF;
+    at = tail->bytes + (section->previous - tail_at);
+    section->is_stream = p->plan->form == PDF_XREF_STREAM;
+    if (section->is_stream)
+        at = pdf_skip_header(at, end, &num, &gen);
+    else if ((at = pdf_find(at, end, "trailer"))) /* before it, there are rows only */
+        at += 7;
+    if (!at) return PDF_REFUSE_BROKEN_XREF;
+    section->trailer = (uint64_t)(pdf_skip_space(at, end) - tail->bytes);
+    return PDF_OK;
+}
+
+static pdf_refusal plan_objects(planning *p, bool has_time_stamp, pdf_long_term *section) {
+    const pdf_object *root = &p->out.structure->catalog;
+    pdf_object catalog;
+    pdf_change changes[PDF_MAX_CHANGES], form = {NULL, {NULL}};
+    unsigned n = 0;
+    uint32_t stamp = 0, field = 0, appearance = 0;
+    pdf_refusal refusal = load(p, root->num, root->gen, &catalog);
+    if (refusal || (refusal = check_taken(p, catalog.value))) return refusal;
+    if (has_time_stamp) {
+        stamp = (uint32_t)p->out.next_number++, field = (uint32_t)p->out.next_number++, appearance = (uint32_t)p->out.next_number++;
+        if ((refusal = put_places(p, catalog.value, field, &form))) return refusal;
+        if (form.key) changes[n++] = form;
+    }
+    if ((refusal = take_dss(p, catalog.value, section))) return refusal;
+    if ((refusal = put_extensions(p, catalog.value, changes, &n))) return refusal;
+    changes[n] = (pdf_change){"DSS", {.arena = p->doc->arena}};
+    pdf_put_ref(&changes[n++].value, section->dss, section->dss_generation);
+    put_changed_object(p, &catalog, changes, n);
+    if (has_time_stamp) {
+        put_stamp_field(&p->out, field, appearance, stamp, p->out.structure->stamp_number);
+        begin_stamp(&p->out, stamp, section);
+    }
+    section->next_number = p->out.next_number;
+    return PDF_OK;
+}
+
+static void put_rows(pdf_buffer *rows, const pdf_written *written, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        const uint64_t fields[2] = {(uint64_t)written[i].num << 32 | written[i].gen, written[i].offset};
+        uint8_t row[PDF_SECTION_ROW_BYTES];
+        for (unsigned b = 0; b < PDF_SECTION_ROW_BYTES; b++) row[b] = (uint8_t)(fields[b / 8] >> (56 - 8 * (b % 8)));
+        pdf_put(rows, row, sizeof row);
+    }
+}
+
+static void read_rows(const pdf_buffer *rows, pdf_written *written, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t fields[2] = {0, 0};
+        for (unsigned b = 0; b < PDF_SECTION_ROW_BYTES; b++) fields[b / 8] = fields[b / 8] << 8 | rows->bytes[i * PDF_SECTION_ROW_BYTES + b];
+        written[i] = (pdf_written){(uint32_t)(fields[0] >> 32), (uint32_t)fields[0], fields[1]};
+    }
+}
+
+/* Whether each object is written once. Parts of the document may claim to be the same object. */
+static bool are_different(const pdf_writer *w, uint32_t dss) {
+    for (unsigned i = 0; i < w->written_count; i++) {
+        if (w->written[i].num == dss) return false;
+        for (unsigned k = 0; k < i; k++)
+            if (w->written[i].num == w->written[k].num) return false;
+    }
+    return true;
+}
+
+pdf_refusal pdf_plan_section(const pdf_writer *update, bool has_time_stamp, pdf_plan *plan) {
+    pdf_document *doc = update->doc;
+    pdf_long_term *section = &plan->section;
+    pdf_written written[PDF_MAX_WRITTEN];
+    uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
+    if (plan->head.failed || plan->tail.failed) return PDF_REFUSE_MEMORY;
+    section->objects.arena = section->rows.arena = section->others.arena = doc->arena;
+    for (unsigned i = 0; i < PDF_MATERIALS; i++) section->lists[i].arena = doc->arena;
+    section->start = length + plan->head.length + plan->reserved_bytes + plan->tail.length;
+    section->has_time_stamp = has_time_stamp;
+    planning p = {.doc = doc, .update = update, .plan = plan};
+    p.out = (pdf_writer){.doc = doc, .structure = update->structure, .out = &section->objects, .out_offset = section->start, .next_number = update->next_number, .written = written};
+    pdf_refusal refusal = find_trailer(&p, section);
+    if (refusal || (refusal = plan_objects(&p, has_time_stamp, section))) return refusal;
+    if (!are_different(&p.out, section->dss)) return PDF_REFUSE_BROKEN_OBJECT;
+    if (section->next_number > PDF_MAX_OBJECT_NUMBER - PDF_MAX_STREAMS) return PDF_REFUSE_OBJECTS;
+    put_rows(&section->rows, written, p.out.written_count);
+    bool failed = section->objects.failed || section->rows.failed || section->others.failed;
+    for (unsigned i = 0; i < PDF_MATERIALS; i++) failed |= section->lists[i].failed;
+    return failed ? PDF_REFUSE_MEMORY : PDF_OK;
+}
+
+size_t pdf_section_bytes(const pdf_long_term *section) {
+    size_t bytes = section->objects.length + section->rows.length + section->others.length;
+    for (unsigned i = 0; i < PDF_MATERIALS; i++) bytes += section->lists[i].length;
+    return bytes;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+/* The DSS dictionary. The streams that are new get the numbers from `first` on, in their order. */
+static void put_dss(pdf_writer *w, const pdf_long_term *section, const pdf_material_list lists[PDF_MATERIALS], uint64_t first) {
+    pdf_begin_object(w, section->dss, section->dss_generation);
+    pdf_puts(w->out, "<<");
+    pdf_put(w->out, section->others.bytes, section->others.length);
+    for (unsigned i = 0; i < PDF_MATERIALS; i++) {
+        if (!lists[i].count && !section->lists[i].length) continue;
+        pdf_puts(w->out, "/");
+        pdf_puts(w->out, MATERIAL_KEYS[i]);
+        pdf_puts(w->out, "[");
+        pdf_put(w->out, section->lists[i].bytes, section->lists[i].length);
+        for (size_t k = 0; k < lists[i].count; k++) {
+            if (k || section->lists[i].length) pdf_puts(w->out, " ");
+            pdf_put_ref(w->out, first++, 0);
+        }
+        pdf_puts(w->out, "]");
+    }
+    pdf_puts(w->out, ">>");
+    pdf_end_object(w);
+}
+
+static void put_streams(pdf_writer *w, const pdf_material_list lists[PDF_MATERIALS]) {
+    for (unsigned i = 0; i < PDF_MATERIALS; i++)
+        for (size_t k = 0; k < lists[i].count; k++) {
+            const pdf_material *one = &lists[i].materials[k];
+            pdf_begin_object(w, (uint32_t)w->next_number++, 0);
+            pdf_put_stream(w, one->is_deflated ? "/Filter/FlateDecode" : "", one->bytes, one->length);
+            pdf_end_object(w);
+        }
+}
+
+/* Writes "[0 b c d]" into the blanks. */
+static pdf_refusal put_byte_range(const pdf_long_term *section, pdf_buffer *head, const pdf_buffer *rest, uint64_t reserved_bytes) {
+    pdf_buffer text = {.arena = head->arena};
+    uint64_t gap = section->start + head->length;
+    pdf_puts(&text, "[0 ");
+    pdf_put_number(&text, gap, 1);
+    pdf_puts(&text, " ");
+    pdf_put_number(&text, gap + reserved_bytes, 1);
+    pdf_puts(&text, " ");
+    pdf_put_number(&text, rest->length, 1);
+    pdf_puts(&text, "]");
+    if (text.failed || head->failed) return PDF_REFUSE_MEMORY;
+    if (text.length > BYTE_RANGE_CHARS || section->range > head->length || head->length - section->range < BYTE_RANGE_CHARS) return PDF_REFUSE_BROKEN_OBJECT;
+    memcpy(head->bytes + section->range, text.bytes, text.length);
+    return PDF_OK;
+}
+
+pdf_refusal pdf_write_section(const pdf_long_term *section, pdf_text tail, const pdf_material_list lists[PDF_MATERIALS], size_t token_bytes, pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest) {
+    const pdf_limits limits = {.depth = PDF_MAX_DEPTH};
+    size_t streams = 0, planned = section->rows.length / PDF_SECTION_ROW_BYTES, room = 0;
+    for (unsigned i = 0; i < PDF_MATERIALS; i++) {
+        streams += lists[i].count;
+        for (size_t k = 0; k < lists[i].count; k++) room += lists[i].materials[k].length + 160;
+    }
+    if (streams > PDF_MAX_STREAMS || section->trailer >= tail.bytes) return PDF_REFUSE_OBJECTS;
+    *head = *rest = (pdf_buffer){.arena = arena};
+    pdf_document doc = {.arena = arena, .limits = &limits, .work_limit = SIZE_MAX};
+    pdf_section before = {.is_stream = section->is_stream, .start = section->previous};
+    pdf_refusal refusal = pdf_read_value(&doc, tail.utf8 + section->trailer, tail.utf8 + tail.bytes, &before.trailer);
+    if (refusal) return refusal;
+    if (pdf_kind_of(before.trailer) != PDF_DICT) return PDF_REFUSE_BROKEN_OBJECT;
+    doc.sections = &before;
+    doc.section_count = 1;
+    doc.trailer = before.trailer;
+    pdf_writer w = {.doc = &doc, .out = rest, .out_offset = section->start, .next_number = section->next_number};
+    w.written = pdf_alloc(arena, (planned + streams + 2) * sizeof *w.written);
+    if (!w.written || !pdf_reserve(rest, section->objects.length + room + 1024)) return PDF_REFUSE_MEMORY;
+    read_rows(&section->rows, w.written, planned);
+    w.written_count = (unsigned)planned;
+    uint64_t reserved_bytes = section->has_time_stamp ? 2 * (uint64_t)token_bytes + 2 : 0;
+    pdf_put(section->has_time_stamp ? head : rest, section->objects.bytes, section->objects.length);
+    if (section->has_time_stamp) {
+        w.out_offset += head->length + reserved_bytes;
+        pdf_puts(rest, ">>");
+        pdf_end_object(&w);
+    }
+    put_dss(&w, section, lists, w.next_number);
+    put_streams(&w, lists);
+    const pdf_plan_request request = {0};
+    if ((refusal = pdf_write_xref(&w, &request))) return refusal;
+    if (section->start + head->length + reserved_bytes + rest->length > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
+    if (section->has_time_stamp && (refusal = put_byte_range(section, head, rest, reserved_bytes))) return refusal;
+    return head->failed || rest->failed ? PDF_REFUSE_MEMORY : PDF_OK;
+}
