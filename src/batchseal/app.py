@@ -239,9 +239,7 @@ def signing_queue(
         check_revocation=settings.check_revocation,
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    return SigningQueue(
-        store, upstream, signing, pace=pace, is_alone=lambda: services.has_one, recording=recording
-    )
+    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one, recording=recording)
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
@@ -315,8 +313,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     for task in looking:
         task.cancel()
     await server.stop()
-    await queue.stop(DRAIN_SECONDS)
-    await recording.stop()
+    await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()

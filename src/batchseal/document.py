@@ -106,8 +106,8 @@ class Prepared(msgspec.Struct, frozen=True):
     and the audit trail keeps it. What is sent back is at most `additional_bytes` longer than the original, or, where the
     signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
     out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
-    longest time stamp token that the document has room for has `time_stamp_bytes`. `begun` is what is known ahead of the digest of
-    the signed document, where an evidence record will need it.
+    longest time stamp token that the document has room for has `time_stamp_bytes`. `begun` is what is known ahead of the digest
+    of the signed document, where an evidence record will need it.
     """
 
     ordinal: int

@@ -236,7 +236,9 @@ def test_a_record_that_was_given_up_says_so(sandbox: Sandbox, gate: Gate) -> Non
         until(lambda: get(service, record_path(operation, 0)).status_code == 410, 30, 0.1)
         reply = get(service, record_path(operation, 0)).json()
         assert reply["errorCode"] == "batchseal.record_given_up"
-        assert "batchseal_evidence_records_given_up_total 1.0" in requests.get(f"{service.url}/metrics", timeout=10).text
+        assert (
+            "batchseal_evidence_records_given_up_total 1.0" in requests.get(f"{service.url}/metrics", timeout=10).text
+        )
         assert "an evidence record was given up" in service.log.read_text()
         assert len(archive_of(service, operation)) == 1
 

@@ -224,7 +224,7 @@ async def test_without_an_authority_the_request_is_refused(connect_store: Connec
     async with running(connect_store, tmp_path / "s", None, "") as house:
         with pytest.raises(NotConfigured, match="--timestamp-urls"):
             await house.submit("no", PDFS)
-        row, documents = await house.finished((await house.submit("no", PDFS, evidence_record=False)).id)
+        _, documents = await house.finished((await house.submit("no", PDFS, evidence_record=False)).id)
         assert len(documents) == len(PDFS)
 
 

@@ -3,8 +3,8 @@
 It parses JSON bodies with the standard library and "signs" a document by appending SUFFIX. The beginning of a document's name
 says what happens to it: "refused" asks for what is not offered, "encrypted" cannot be signed, "unstamped" gets no time stamp,
 "damaged" is returned damaged by storage, "away" cannot be read now,
-"breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces. The first document
-may be called "recorded" (it has an evidence record), "late-record" or "no-record" (it was given up).
+"breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces. The
+first document may be called "recorded" (it has an evidence record), "late-record" or "no-record" (it was given up).
 Run as a program, this file is one worker process.
 """
 

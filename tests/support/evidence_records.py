@@ -1,4 +1,4 @@
-"""A verifier of evidence records (RFC 4998 4.3) that shares nothing with the code that writes them: asn1crypto reads the record."""
+"""A verifier of evidence records (RFC 4998 4.3) that shares nothing with the code that writes them."""
 
 import hashlib
 from collections.abc import Sequence

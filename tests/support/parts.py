@@ -136,7 +136,7 @@ async def running_parts(
         await link.stop()
         await server.stop()
         await queue.stop(1)
-        await recording.stop()
+        await recording.stop(1)
         pool.shutdown()
         ledger.close()
 

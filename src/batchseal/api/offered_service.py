@@ -122,8 +122,8 @@ class OfferedService(Protocol):
         """Accepts a sign request and returns its operation. A request that is refused leaves nothing behind.
 
         `body_bytes` is the Content-Length, or None for a chunked body. In asynchronous mode the operation is durable when
-        this returns. In synchronous mode it is durable when `finished_within` returns. With `evidence_record` the request asks for
-        one.
+        this returns. In synchronous mode it is durable when `finished_within` returns. With `evidence_record` the request asks
+        for one.
         """
 
     async def wait(self, operation_id: int, seconds: float) -> bool:

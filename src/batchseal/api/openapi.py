@@ -182,7 +182,7 @@ def record_parameter(contract: Contract) -> dict[str, Any]:
         "name": contract.record_query,
         "in": "query",
         "required": False,
-        "description": "true: an evidence record (RFC 4998) is made of the signed documents, with one time stamp for all of them.",
+        "description": "true: an evidence record (RFC 4998) is made of the signed documents: one time stamp for all of them.",
         "schema": {"type": "boolean"},
     }
 

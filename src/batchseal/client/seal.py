@@ -169,7 +169,9 @@ def unpack_archive(
 
     for name, content in read_entries(reply, size_of):
         ordinal, is_record = ordinal_of(name), bool(before) and name == before + RECORD
-        target = target.with_name(target.name + RECORD) if is_record else out / (documents[ordinal].name + suffix_of(name))
+        target = (
+            target.with_name(target.name + RECORD) if is_record else out / (documents[ordinal].name + suffix_of(name))
+        )
         with PartFile(target) as file:
             for piece in content:
                 file.write(piece)

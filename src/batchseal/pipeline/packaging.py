@@ -25,9 +25,7 @@ class Packaging:
         self._formats = formats
         self._credentials: dict[bytes, Credential] = {}  # by fingerprint
 
-    def package(
-        self, ordinal: int, original: "Buffer | Stretch", evidence: Mapping[int, Evidence]
-    ) -> SignedDocument:
+    def package(self, ordinal: int, original: "Buffer | Stretch", evidence: Mapping[int, Evidence]) -> SignedDocument:
         return self.with_plan(ordinal, original, evidence)[0]
 
     def with_plan(

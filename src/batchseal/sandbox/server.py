@@ -315,7 +315,7 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """Answers how often the status of certificates was asked for, and how many signatures and stamps were given, for tests."""
+        """For tests: how often the status of certificates was asked for, and how many signatures and stamps were given."""
         counts = {**self.status.requests, "signatures": self.signatures, "stamps": self.stamps}
         return answer({kind: dict(counted) for kind, counted in counts.items()})
 

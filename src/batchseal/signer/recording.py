@@ -5,9 +5,9 @@
     3 stamp    the root of the tree of these digests
     4 end      the row keeps the time stamp; from it and the digests, the record of each document is made when it is asked for
 
-Results are delivered meanwhile: a record that is late follows. While no authority gives a time stamp the record is tried again, and
-is given up once its operation has been over for as long as operations are waited for. A kill between 3 and 4 costs one more time
-stamp, and nothing else costs any.
+Results are delivered meanwhile: a record that is late follows. While no authority gives a time stamp the record is tried again,
+and is given up once its operation has been over for as long as operations are waited for. A kill between 3 and 4 costs one more
+time stamp, and nothing else costs any.
 """
 
 import asyncio
@@ -59,7 +59,9 @@ class RecordingPace:
 
     records: int = 8
     look_seconds: float = 30.0  # between two looks, where nobody says that there is work
-    claim_seconds: float = 300.0  # nobody else claims a record for so long; a new start of the signer does not wait for it
+    claim_seconds: float = (
+        300.0  # nobody else claims a record for so long; a new start of the signer does not wait for it
+    )
     between_tries: Backoff = Backoff(1.0, 60.0)
     patience_seconds: float = 86_400.0  # after the end of the operation
     unexpected_failures: int = 5
@@ -114,8 +116,10 @@ class Recording:
                 async with asyncio.timeout(self._pace.look_seconds):
                     await self._look.wait()
 
-    async def stop(self) -> None:
-        """Leaves what is under way to the next start."""
+    async def stop(self, seconds: float) -> None:
+        """Lets what is under way go on for `seconds`, since a time stamp may be on its way, then leaves it to the next start."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=seconds)
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -143,6 +147,8 @@ class Recording:
 
     async def _take_on(self) -> None:
         """Claims as many records as there is room for, and begins to make them."""
+        if self._late and not await self._table.to_make():
+            self._late.clear()  # their operations were erased
         if room := self._pace.records - len(self._tasks):
             claimed = await self._table.claim(room, self._pace.claim_seconds, at_work=self._tasks)
             for one in claimed:
@@ -253,7 +259,9 @@ class Recording:
                 break
             except DatabaseUnavailable as problem:
                 failures += 1
-                log.info("an evidence record waits for the database", operation=claimed.operation.id, cause=problem.cause)
+                log.info(
+                    "an evidence record waits for the database", operation=claimed.operation.id, cause=problem.cause
+                )
             await asyncio.sleep(self._pace.between_tries.pause_seconds(failures))
         if not ended:
             return self._overtaken(claimed)

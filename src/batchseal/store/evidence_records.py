@@ -1,9 +1,8 @@
 """The table `evidence_records`: of each operation that asked for it, the time stamp over its signed documents.
 
-A row comes with the end of its operation (`record_outcomes` in documents.sql), and again where failed documents were handed in once
-more and have ended. Whoever makes the record claims the row, and every write names the fence of that claim, as for operations. The
-process of an instance that claims is one at a time, so a claim is only given back where the process is found dead, or where so
-much time has passed that it must have lost the row.
+A row comes with the end of its operation (`record_outcomes` in documents.sql), and again where failed documents were handed in
+once more and have ended. Whoever makes the record claims the row, and every write names the fence of that claim, as for
+operations. A claim ends by itself after a time, and at once where the signer of its instance starts anew.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -116,7 +115,9 @@ class EvidenceTable:
         if record is None:
             return None
         fields = dict(record)
-        return RecordRow(**{**fields, "state": RecordState(fields["state"]), "due_seconds": fields["due_seconds"] or 0.0})
+        return RecordRow(
+            **{**fields, "state": RecordState(fields["state"]), "due_seconds": fields["due_seconds"] or 0.0}
+        )
 
 
 def _claimed(record: Mapping[str, Any]) -> ClaimedRecord:

@@ -103,8 +103,8 @@ class Service:
     ) -> OperationRow:
         """Takes a request in; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
-        `body_bytes` is what the request says of the length of its body, None where it says nothing. `evidence_record`: the request
-        asks for one, whatever the configuration says.
+        `body_bytes` is what the request says of the length of its body, None where it says nothing. `evidence_record`: the
+        request asks for one, whatever the configuration says.
         """
         defaults = self._signature_defaults(caller.client_service)
         defaults = replace(defaults, evidence_record=defaults.evidence_record or evidence_record)

@@ -15,8 +15,8 @@ from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import (
     FINISHED_SECONDS,
     HOUSEKEEPING_SITES,
-    RECORD_SITES,
     READY_SECONDS,
+    RECORD_SITES,
     Job,
     judge_ended,
     made,

@@ -127,9 +127,7 @@ class Pades:
             update = _plan(prepared.plan)
             section, around = section_parts(prepared, update, evidence)
             region = contents_region(prepared, update, evidence, credential)
-            return Need(
-                NeedKind.ARCHIVE_TIME_STAMP, long_term.stamped_digest(section, region, update.tail, *around)
-            )
+            return Need(NeedKind.ARCHIVE_TIME_STAMP, long_term.stamped_digest(section, region, update.tail, *around))
         return None
 
     def added_bytes(self, prepared: Prepared, evidence: Evidence, credential: Credential | None = None) -> int:
