@@ -208,7 +208,7 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
                     continue
 
 
-def signing_queue(
+def signing(
     settings: Settings,
     services: ClientServices,
     store: Store,
@@ -219,14 +219,15 @@ def signing_queue(
     pool: SharedPool,
     reserve: "Reserve",
     materials: "Materials",
-    recording: "Recording",
-) -> "SigningQueue":
-    """The queue of the signer process, with what signs."""
+) -> tuple["SigningQueue", "Recording"]:
+    """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
     from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
+    from batchseal.store.evidence_records import EvidenceTable
 
     tries = settings.upstream_tries
-    signing = Signing(
+    run = Signing(
         store,
         upstream,
         payloads,
@@ -239,7 +240,11 @@ def signing_queue(
         check_revocation=settings.check_revocation,
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one, recording=recording)
+    table = EvidenceTable(store.database, UUID(settings.instance))
+    recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
+    recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
+    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=lambda: services.has_one, recording=recording)
+    return queue, recording
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
@@ -249,9 +254,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
-    from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.stamp_room import StampRoom
-    from batchseal.store.evidence_records import EvidenceTable
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
@@ -289,11 +292,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    table, pace = EvidenceTable(store.database, instance), RecordingPace(patience_seconds=settings.upstream_patience)
-    recording = Recording(table, store, payloads, formats, upstream, pool, pace)
-    queue = signing_queue(
-        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, recording
-    )
+    queue, recording = signing(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()

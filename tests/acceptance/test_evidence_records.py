@@ -259,13 +259,13 @@ def test_our_own_client_stores_the_records_beside_the_documents(sandbox: Sandbox
         record_of(service, result.operation_id)
         again = send(service, b"".join(body), ASYNC)
         assert again.status_code == 409
-        result = fetched_again(client, body, tmp_path / "out", result.operation_id)
+        signed = fetched_again(client, body, tmp_path / "out", result.operation_id)
         client.close()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         name + end for name in ("a.pdf", "b.bin.p7m", "c.ers.p7m") for end in ("", ".ers")
     }
-    assert [path.name for path in result] == ["a.pdf", "b.bin.p7m", "c.ers.p7m"]
-    for path in result:
+    assert [path.name for path in signed] == ["a.pdf", "b.bin.p7m", "c.ers.p7m"]
+    for path in signed:
         verify(path.with_name(path.name + ".ers").read_bytes(), path.read_bytes(), sandbox.root_der)
 
 

@@ -90,18 +90,6 @@ class Names:
         if key not in self._taken:
             self._taken.add(key)
             return wanted
-        return self._numbered(wanted, key)
-
-    def beside(self, entry: str, suffix: str) -> str:
-        """The name of an entry that belongs to another one: its name and a suffix, which has a number where a document has it."""
-        wanted = entry + suffix
-        key = wanted.casefold()
-        if key not in self._taken:
-            self._taken.add(key)
-            return wanted
-        return self._numbered(wanted, key)
-
-    def _numbered(self, wanted: str, key: str) -> str:
         stem, dot, extension = wanted.rpartition(".")
         number = self._numbers.get(key, 1)
         while True:
@@ -111,6 +99,18 @@ class Names:
                 self._numbers[key] = number
                 self._taken.add(folded)
                 return entry
+
+    def beside(self, entry: str, suffix: str) -> str:
+        """The name of an entry that belongs to another one: its name and a suffix, with a number where a document has that name.
+
+        A name that stands in the way is met once here too, since it is the numbered form for one entry only.
+        """
+        wanted, number = entry + suffix, 1
+        while (key := wanted.casefold()) in self._taken:
+            number += 1
+            wanted = f"{entry} ({number}){suffix}"
+        self._taken.add(key)
+        return wanted
 
 
 def safe(name: str) -> str:
