@@ -78,18 +78,8 @@ async def running_parts(
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(
-        store,
-        upstream,
-        payloads,
-        formats,
-        room,
-        pool,
-        tries=5,
-        reserve=reserve,
-        materials=materials,
-        check_revocation=check_revocation,
-    )
+    parts = store, upstream, payloads, formats, room, pool
+    signing = Signing(*parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation)
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     queue = SigningQueue(store, upstream, signing, pace=pace, recording=recording)
@@ -117,18 +107,8 @@ async def running_parts(
 
     service = offer(instance)
     try:
-        yield Parts(
-            service,
-            queue,
-            Sweeping(store, payloads, instance),
-            store,
-            payloads,
-            upstream,
-            ledger,
-            folder,
-            recording,
-            offer,
-        )
+        sweeping = Sweeping(store, payloads, instance)
+        yield Parts(service, queue, sweeping, store, payloads, upstream, ledger, folder, recording, offer)
     finally:
         for task in looking:
             task.cancel()
