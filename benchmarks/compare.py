@@ -121,6 +121,8 @@ FIGURES = {
     "packaging_b": Figure("packaging", ("rates", "b", "batchseal"), lower_is_better=False),
     "xades_20k_over_lxml": Figure("packaging of XML", ("xades_20k_over_lxml",), lower_is_better=False),
     "lt_over_t": Figure("levels", ("lt_over_t",), lower_is_better=False),
+    "pades_lta_over_lt": Figure("levels", ("pades_lta_over_lt",), lower_is_better=False),
+    "lt_bytes_kb": Figure("levels", ("lt_bytes_kb",)),
     "db_mb_per_1000_documents": Figure("database", ("db_mb_per_1000_documents",)),
 }
 

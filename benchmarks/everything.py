@@ -61,6 +61,8 @@ FIGURES = (
     "cades_over_pyhanko",
     "lt_over_t",
     "lta_over_lt",
+    "pades_lta_over_lt",
+    "lt_bytes_kb",
     "end_to_end_over_null",
     "xml_end_to_end_over_null",
     "peak_service_mb_1",

@@ -1,10 +1,10 @@
 """Levels LT and LTA beside the level below: documents per CPU second of one core, with fixed evidence.
 
-    python -m benchmarks.long_term_ratio            XAdES and CAdES, 200 KB, medians of interleaved rounds
+    python -m benchmarks.long_term_ratio            PAdES, XAdES and CAdES, 200 KB, medians of interleaved rounds
 
 Everything is ours: from the original in memory to the signed document, with what the signer asks of the format in between. Left
 out is what others do: the raw signature, time stamp tokens and validation material (one OCSP response, one CRL and the
-certificates) are made before, and a token only gets the digest that it is about. Each figure is the lower one of both formats.
+certificates) are made before, and a token only gets the digest that it is about. Each figure is the lower one of XAdES and CAdES; PAdES has figures of its own.
 
 Checked: every signature has what its level asks for, and each token in it is about the digest that its format asked for.
 """
@@ -21,13 +21,14 @@ from typing import Any
 
 from asn1crypto import algos, keys, tsp
 from asn1crypto import x509 as asn1_x509
-from benchmarks import cades_ratio, xades_ratio
+from benchmarks import cades_ratio, level_bytes, xades_ratio
 from benchmarks.packagers import Contender, RawSign, credential, fixed
 from benchmarks.packaging_ratio import measure_corpus
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
+from harness.invoices import invoice
 from harness.validators.local_signer import local_signer
 from harness.xml_invoices import xml_invoice
 from pyhanko.sign.timestamps import DummyTimeStamper
@@ -37,7 +38,9 @@ from batchseal.document import Credential, Description, Evidence, Material, Prep
 from batchseal.formats import material
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import BATCH_DOCUMENTS, NeedKind, SignatureFormat
+from batchseal.formats.pades.pades import Pades
 from batchseal.formats.xades.xades import Xades
+from batchseal.operation import ContentType
 from batchseal.signature import Level
 
 DOCUMENT_BYTES = 200_000
@@ -67,7 +70,7 @@ def token(digest: bytes) -> bytes:
 
 
 @cache
-def stored_material() -> bytes:
+def stored_material(*, deflates: bool) -> bytes:
     """One answer of a responder, one list and the certificates, as evidence holds them."""
     one, now = local_signer(), datetime.now(UTC)
     leaf, root = (x509.load_der_x509_certificate(der) for der in (one.certificate.dump(), one.root_der))
@@ -83,7 +86,7 @@ def stored_material() -> bytes:
         (response.public_bytes(Encoding.DER),),
         (listed.public_bytes(Encoding.DER),),
     )
-    return material.encoded(found, credential().chain)
+    return material.encoded(found, credential().chain, deflates=deflates)
 
 
 def signed(form: SignatureFormat, content: bytes, prepared: Prepared, key: Credential, sign: RawSign) -> Sequence[Any]:
@@ -93,7 +96,7 @@ def signed(form: SignatureFormat, content: bytes, prepared: Prepared, key: Crede
         if need.kind is NeedKind.TIME_STAMP:
             evidence = replace(evidence, time_stamps=(token(need.imprint),))
         elif need.kind is NeedKind.VALIDATION_MATERIAL:
-            evidence = replace(evidence, material=stored_material())
+            evidence = replace(evidence, material=stored_material(deflates=need.deflates))
         else:
             evidence = replace(evidence, archive_time_stamps=(token(need.imprint),))
     form.added_bytes(prepared, evidence, key)
@@ -123,6 +126,9 @@ def check(name: str, form: SignatureFormat, description: Description, document: 
     if name == "xades":
         parts = (b"<xades:SignatureTimeStamp", b"<xades:RevocationValues", b"ArchiveTimeStamp")
         found = [[part in whole for part in parts] for whole in wholes]
+    elif name == "pades":
+        stamp = asn1_x509.ObjectIdentifier("1.2.840.113549.1.9.16.2.14").dump().hex().encode()
+        found = [[part in whole for part in (stamp, b"/OCSPs[", b"/DocTimeStamp")] for whole in wholes]
     else:  # the names of the objects that hold them (RFC 3161, RFC 5652 10.2.1 and RFC 5940, EN 319 122-1 5.5.3)
         objects = ("1.2.840.113549.1.9.16.2.14", "1.3.6.1.5.5.7.16.2", "0.4.0.1733.2.4")
         ders = [asn1_x509.ObjectIdentifier(one).dump() for one in objects]
@@ -134,6 +140,11 @@ def check(name: str, form: SignatureFormat, description: Description, document: 
 def measure(count: int = 96, rounds: int = ROUNDS) -> dict[str, Any]:
     """Figures, and the rates of each format and level that they come from."""
     corpora: dict[str, tuple[SignatureFormat, Description, list[bytes]]] = {
+        "pades": (
+            Pades(),
+            Description("bench", "bench.pdf", ContentType.PDF, "Fatura", "Oeiras"),
+            [invoice(number, size_bytes=DOCUMENT_BYTES) for number in range(1, count + 1)],
+        ),
         "xades": (
             Xades(),
             xades_ratio.DESCRIPTION,
@@ -150,10 +161,13 @@ def measure(count: int = 96, rounds: int = ROUNDS) -> dict[str, Any]:
         check(name, form, description, documents[0])
         levels = [contender(form, description, level) for level in LEVELS]
         result["rates"][name] = measure_corpus(documents, rounds, levels)
-    rates = result["rates"].values()
+    rates = [result["rates"][name] for name in ("xades", "cades")]
     result["lt_over_t"] = round(min(one["LT"] / one["T"] for one in rates), 3)
     result["lta_over_lt"] = round(min(one["LTA"] / one["LT"] for one in rates), 3)
-    return result
+    pades = result["rates"]["pades"]
+    result["pades_lt_over_t"] = round(pades["LT"] / pades["T"], 3)
+    result["pades_lta_over_lt"] = round(pades["LTA"] / pades["LT"], 3)
+    return result | {"lt_bytes_kb": level_bytes.measure()["lt_bytes_kb"]}
 
 
 def main() -> None:

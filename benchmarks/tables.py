@@ -24,6 +24,8 @@ GOALS = {
     "cades_over_pyhanko": (20, 60, True),
     "lt_over_t": (0.8, 0.95, True),
     "lta_over_lt": (0.5, 0.8, True),
+    "pades_lta_over_lt": (0.5, 0.8, True),
+    "lt_bytes_kb": (8.5, 7, False),
     "end_to_end_over_null": (3.0, 1.5, False),
     "xml_end_to_end_over_null": (2.2, 1.6, False),
     "peak_service_mb_1": (200, 120, False),

@@ -123,16 +123,14 @@ static pdf_refusal put_places(planning *p, pdf_span catalog, uint32_t field, pdf
     return PDF_OK;
 }
 
-/* The field of the time stamp with its only widget, which is invisible as that of a signature can be (pdf_update.c). */
+/* The field of the time stamp with its only widget, which is invisible. Its empty appearance stands in the signature's own
+ * update: validators that compare revisions take a new field of a time stamp for what it is, but not a new appearance. */
 static void put_stamp_field(pdf_writer *w, uint32_t num, uint32_t appearance, uint32_t stamp, uint32_t field_number) {
     char name[32] = "Signature";
     pdf_buffer digits = {.arena = w->doc->arena};
     pdf_put_number(&digits, field_number, 1);
     if (digits.failed) w->out->failed = true;
     else memcpy(name + strlen(name), digits.bytes, digits.length);
-    pdf_begin_object(w, appearance, 0);
-    pdf_put_stream(w, "/Type/XObject/Subtype/Form/BBox[0 0 0 0]", "", 0);
-    pdf_end_object(w);
     pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T");
     pdf_put_text_string(w, (pdf_text){(const uint8_t *)name, strlen(name)});
@@ -259,16 +257,16 @@ static pdf_refusal find_trailer(const planning *p, pdf_long_term *section) {
     return PDF_OK;
 }
 
-static pdf_refusal plan_objects(planning *p, bool has_time_stamp, pdf_long_term *section) {
+static pdf_refusal plan_objects(planning *p, uint32_t appearance, pdf_long_term *section) {
     const pdf_object *root = &p->out.structure->catalog;
     pdf_object catalog;
     pdf_change changes[PDF_MAX_CHANGES], form = {NULL, {NULL}};
     unsigned n = 0;
-    uint32_t stamp = 0, field = 0, appearance = 0;
+    uint32_t stamp = 0, field = 0;
     pdf_refusal refusal = load(p, root->num, root->gen, &catalog);
     if (refusal || (refusal = check_taken(p, catalog.value))) return refusal;
-    if (has_time_stamp) {
-        stamp = (uint32_t)p->out.next_number++, field = (uint32_t)p->out.next_number++, appearance = (uint32_t)p->out.next_number++;
+    if (section->has_time_stamp) {
+        stamp = (uint32_t)p->out.next_number++, field = (uint32_t)p->out.next_number++;
         if ((refusal = put_places(p, catalog.value, field, &form))) return refusal;
         if (form.key) changes[n++] = form;
     }
@@ -277,7 +275,7 @@ static pdf_refusal plan_objects(planning *p, bool has_time_stamp, pdf_long_term 
     changes[n] = (pdf_change){"DSS", {.arena = p->doc->arena}};
     pdf_put_ref(&changes[n++].value, section->dss, section->dss_generation);
     put_changed_object(p, &catalog, changes, n);
-    if (has_time_stamp) {
+    if (section->has_time_stamp) {
         put_stamp_field(&p->out, field, appearance, stamp, p->out.structure->stamp_number);
         begin_stamp(&p->out, stamp, section);
     }
@@ -312,7 +310,7 @@ static bool are_different(const pdf_writer *w, uint32_t dss) {
     return true;
 }
 
-pdf_refusal pdf_plan_section(const pdf_writer *update, bool has_time_stamp, pdf_plan *plan) {
+pdf_refusal pdf_plan_section(const pdf_writer *update, uint32_t appearance, pdf_plan *plan) {
     pdf_document *doc = update->doc;
     pdf_long_term *section = &plan->section;
     pdf_written written[PDF_MAX_WRITTEN];
@@ -321,11 +319,11 @@ pdf_refusal pdf_plan_section(const pdf_writer *update, bool has_time_stamp, pdf_
     section->objects.arena = section->rows.arena = section->others.arena = doc->arena;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) section->lists[i].arena = doc->arena;
     section->start = length + plan->head.length + plan->reserved_bytes + plan->tail.length;
-    section->has_time_stamp = has_time_stamp;
+    section->has_time_stamp = appearance != 0;
     planning p = {.doc = doc, .update = update, .plan = plan};
     p.out = (pdf_writer){.doc = doc, .structure = update->structure, .out = &section->objects, .out_offset = section->start, .next_number = update->next_number, .written = written};
     pdf_refusal refusal = find_trailer(&p, section);
-    if (refusal || (refusal = plan_objects(&p, has_time_stamp, section))) return refusal;
+    if (refusal || (refusal = plan_objects(&p, appearance, section))) return refusal;
     if (!are_different(&p.out, section->dss)) return PDF_REFUSE_BROKEN_OBJECT;
     if (section->next_number > PDF_MAX_OBJECT_NUMBER - PDF_MAX_STREAMS) return PDF_REFUSE_OBJECTS;
     put_rows(&section->rows, written, p.out.written_count);

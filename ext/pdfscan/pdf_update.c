@@ -6,7 +6,7 @@
 #include "pdfscan/pdf_edit.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 5 };
+enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 6 };
 
 static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
     if (!text.utf8) return;
@@ -194,9 +194,11 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     put_field(&w, field, signature, appearance, plan->field_number);
     put_annotation(&w, field);
     put_form(&w, field);
+    uint32_t stamp_appearance = request->has_section && request->has_time_stamp ? (uint32_t)w.next_number++ : 0;
+    if (stamp_appearance) put_appearance(&w, stamp_appearance);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
-    if (request->has_section && (refusal = pdf_plan_section(&w, request->has_time_stamp, plan))) return refusal;
+    if (request->has_section && (refusal = pdf_plan_section(&w, stamp_appearance, plan))) return refusal;
     if (plan->head.length + plan->tail.length + pdf_section_bytes(&plan->section) > doc->update_limit) return PDF_REFUSE_UPDATE;
     uint64_t gap = length + plan->head.length;
     uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length};

@@ -38,8 +38,9 @@ void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, 
  * trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);
 
-/* Plans the section behind an update that is written as a whole, into plan->section. */
-pdf_refusal pdf_plan_section(const pdf_writer *update, bool has_time_stamp, pdf_plan *plan);
+/* Plans the section behind an update that is written as a whole, into plan->section. `appearance` is an empty one in the update,
+ * for the field of a document time stamp; 0: there is no time stamp. */
+pdf_refusal pdf_plan_section(const pdf_writer *update, uint32_t appearance, pdf_plan *plan);
 size_t pdf_section_bytes(const pdf_long_term *section);
 
 #endif

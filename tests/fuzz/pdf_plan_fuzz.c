@@ -9,15 +9,35 @@
 #include "canary.h"
 #include "pdfscan/pdf_plan.h"
 
+/* Whether a section follows depends on the length, so that every input is tried with and without one by a byte at its end. */
 static pdf_refusal plan_once(const uint8_t *data, size_t size, pdf_plan *plan, pdf_arena *arena) {
     static const char REASON[] = "Motivo (\xc3\xa9)", TIME[] = "D:20261121120000Z";
     pdf_plan_request request = {
         .contents_bytes = 4096,
         .reason = {(const uint8_t *)REASON, sizeof REASON - 1},
         .time = {(const uint8_t *)TIME, sizeof TIME - 1},
+        .has_section = size % 4 != 0,
+        .has_time_stamp = size % 4 > 1,
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
     };
     return pdf_plan_update(data, size, &request, arena, plan);
+}
+
+/* A byte of the texts of a request takes four at most. */
+enum { TEXT_FACTOR = 4, TEXT_BYTES = 64 };
+
+/* Writes the planned section, and looks at what must be true of it. */
+static void write_section(const pdf_plan *plan, size_t size) {
+    static const uint8_t SOME[] = "material";
+    const pdf_material materials[2] = {{SOME, sizeof SOME - 1, false}, {SOME, 4, true}};
+    const pdf_material_list lists[PDF_MATERIALS] = {{materials, 2}, {materials, 1}, {materials, 0}};
+    pdf_arena arena = {0};
+    pdf_buffer head, rest;
+    uint64_t start = size + plan->head.length + plan->reserved_bytes + plan->tail.length;
+    pdf_refusal refusal = pdf_write_section(&plan->section, (pdf_text){plan->tail.bytes, plan->tail.length}, lists, 1000, &arena, &head, &rest);
+    if (refusal || plan->section.start != start || rest.length < 6 || memcmp(rest.bytes + rest.length - 6, "%%EOF\n", 6) != 0) abort();
+    if ((head.length > 0) != plan->section.has_time_stamp) abort();
+    pdf_arena_free(&arena);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,6 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pdf_refusal refusal = plan_once(copy, size, &plan, &arena);
     if (!refusal && plan.byte_range[1] != size + plan.head.length) abort();
     if (refusal && !*pdf_refusal_message(refusal)) abort();
+    size_t planned = plan.head.length + plan.tail.length + plan.section.objects.length + plan.section.rows.length + plan.section.others.length;
+    if (!refusal && planned > pdf_update_bound(size) + TEXT_FACTOR * TEXT_BYTES) abort();
+    if (!refusal && plan.section.start) write_section(&plan, size);
     pdf_arena_free(&arena);
     free(copy);
     canary(data, size);
@@ -55,7 +78,8 @@ static uint64_t draw(uint64_t below) {
 
 static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999", "-1",   "4294967295", "obj",       "endobj",   "<<", ">>",    "[",        "]",
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
-                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%"};
+                                    "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "0000000000 65535 f", "%",
+                                    "/DSS 5 0 R",   "/DSS<<",         "/Certs[3 0 R]",   "/VRI 1 0 R", "/Extensions 7 0 R", "/ESIC"};
 
 static size_t mutate(uint8_t *data, size_t size, size_t room, const sample *other) {
     for (uint64_t n = 1 + draw(6); n--;) {

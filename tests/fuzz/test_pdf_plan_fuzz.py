@@ -9,7 +9,15 @@ from harness.validators.samples import document, hybrid, text_field, with_stream
 
 ROOT = Path(__file__).parents[2]
 FORM = document(form=b"8 0 R", annots=b"[7 0 R]", extra={7: text_field(b"(x)"), 8: b"<</Fields[7 0 R]>>"})
-SOURCES = [with_table(FORM), with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]), hybrid(FORM, [7, 8])]
+DSS = {9: b"<</Certs[10 0 R]/VRI<<>>>>", 10: b"<</Length 1>>\nstream\nx\nendstream", 11: b"<</ADBE<<>>>>"}
+LONG_TERM = document(catalog=b"/DSS 9 0 R/Extensions 11 0 R", extra=DSS)
+SOURCES = [
+    with_table(LONG_TERM),
+    with_stream(LONG_TERM, compressed=[1, 9, 11]),
+    with_table(FORM),
+    with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8]),
+    hybrid(FORM, [7, 8]),
+]
 
 
 def test_mutated_documents_under_sanitizers(tmp_path: Path) -> None:

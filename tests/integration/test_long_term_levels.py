@@ -1,22 +1,26 @@
-"""Levels LT and LTA through the real parts, over the sandbox: its signatures, time stamps, OCSP answers and lists."""
+"""Levels LT and LTA of PDF, XML and CMS through the real parts, over the sandbox: its signatures, time stamps, OCSP answers and
+lists."""
 
 import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from asn1crypto import pem
 from cryptography import x509
-from harness.validators import judging
+from harness.invoices import invoice
+from harness.validators import judging, pdfsig_verify
 from harness.validators.xml import xmlsec1_verify
 from lxml import etree
 from tests.support.long_term import cades_level, xades_level
 from tests.support.parts import Connect, Parts, running_parts
+from tests.support.pdf_levels import pdf_level
 from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.waiting import eventually
 from tests.support.xml_documents import INVOICE
@@ -37,7 +41,8 @@ from batchseal.upstream.transport import Route
 from batchseal.upstream.trust import Roots
 
 CALLER = Caller(SANDBOX_SERVICE)
-XML, FILE = INVOICE.encode(), bytes(range(256)) * 300
+XML, FILE, PDF = INVOICE.encode(), bytes(range(256)) * 300, invoice(1, size_bytes=20_000)
+CONTENTS = {"XAdES": (XML, "text/xml"), "CAdES": (FILE, "x/y"), "PAdES": (PDF, "application/pdf")}
 CERTIFICATE = "{http://www.w3.org/2000/09/xmldsig#}X509Certificate"
 
 
@@ -75,14 +80,14 @@ class Running:
     revocation: Revocation
     door: Door
 
-    async def register(self, reference: str, documents: list[dict[str, Any]]) -> int:
+    async def register(self, reference: str, documents: list[dict[str, Any]], mode: Mode = Mode.ASYNC) -> int:
         data = json.dumps({"externalReference": reference, "description": "d", "documents": documents}).encode()
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
         options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
-        return (await self.parts.service.receive(CALLER, Mode.ASYNC, chunks=chunks(), **options)).id
+        return (await self.parts.service.receive(CALLER, mode, chunks=chunks(), **options)).id
 
     async def finished(self, operation: int) -> tuple[Any, list[Any]]:
         assert await self.parts.service.wait(operation, 30)
@@ -93,8 +98,15 @@ class Running:
         chain = (await self.parts.upstream.credential(CALLER)).chain
         await asyncio.to_thread(sandbox.revoke, f"{x509.load_der_x509_certificate(chain[0]).serial_number:X}")
 
-    async def signed(self, reference: str, documents: list[dict[str, Any]]) -> tuple[Any, list[Any]]:
-        return await self.finished(await self.register(reference, documents))
+    async def signed(
+        self, reference: str, documents: list[dict[str, Any]], mode: Mode = Mode.ASYNC
+    ) -> tuple[Any, list[Any]]:
+        return await self.finished(await self.register(reference, documents, mode))
+
+
+async def root_of(sandbox: Sandbox) -> bytes:
+    """The sandbox's root in DER."""
+    return bytes(pem.unarmor(await asyncio.to_thread(sandbox.root.read_bytes))[2])
 
 
 async def given(sandbox: Sandbox) -> int:
@@ -140,7 +152,7 @@ async def running(
 
 
 def entry(name: str, kind: str, **info: Any) -> dict[str, Any]:
-    content, media_type = (XML, "text/xml") if kind == "XAdES" else (FILE, "x/y")
+    content, media_type = CONTENTS[kind]
     return {
         "documentRequest": {
             "externalReference": name,
@@ -182,10 +194,75 @@ async def test_every_document_reaches_its_level(
             assert await asyncio.to_thread(xmlsec1_verify, first, pem) == ""
 
 
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+@pytest.mark.parametrize("level", [Level.LT, Level.LTA])
+async def test_pdf_reaches_its_level(
+    connect_store: Connect, sandbox: Sandbox, tmp_path: Path, level: Level, mode: Mode
+) -> None:
+    root, before = await root_of(sandbox), await asyncio.to_thread(sandbox.status_requests)
+    async with running(connect_store, sandbox, tmp_path, level) as service:
+        documents = [entry(f"{n}.pdf", "PAdES", reason="end to end") for n in range(20)]
+        row, results = await service.signed("pdf", documents, mode)
+        assert row.status is OperationStatus.EXECUTED, [one.row.cause for one in results]
+        for number, result in enumerate(results):
+            whole = b"".join(result.segments)
+            assert result.row.level is level
+            assert len(whole) == len(PDF) + result.row.additional_bytes
+            assert whole.startswith(PDF)
+            if number % 10 == 0:
+                assert await asyncio.to_thread(pdf_level, whole, root) == level.name
+            (tmp_path / f"{number}.pdf").write_bytes(whole)
+    after = await asyncio.to_thread(sandbox.status_requests)
+    assert all(after["ocsp"][one] - before["ocsp"].get(one, 0) <= 1 for one in after["ocsp"])
+    with judging():
+        paths = [tmp_path / f"{number}.pdf" for number in range(20)]
+        verdicts = await asyncio.to_thread(pdfsig_verify, paths, pem.armor("CERTIFICATE", root))
+        assert all(one[0].valid and one[0].trusted for one in verdicts.values())
+
+
+async def test_the_budget_counts_both_time_stamps_of_level_lta(
+    connect_store: Connect, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Of three, one is asked for to learn the room. The other two are enough for one document; the second one waits."""
+    instance = uuid4()
+    answers = RevocationAnswers((await connect_store(instance)).database)
+    inquiry = Inquiry(Route(), ["127.0.0.1"])
+    revocation = Revocation(inquiry, CertificationPaths(lambda: [Roots(str(sandbox.root))], inquiry), answers)
+    budget = replace(settings_of(sandbox), timestamp_urls=f"{sandbox.address}/tsa;3/1200")
+    upstream = RemoteUpstream(budget, ClientServices.load(sandbox.services), revocation=revocation)
+    async with running_parts(
+        connect_store,
+        upstream,
+        tmp_path,
+        instance=instance,
+        materials=revocation,
+        pace=Pace(between_tries=Backoff(0.1, 0.1)),
+        signature_defaults=lambda client_service: SignatureDefaults(Level.LTA),
+    ) as parts:
+        service = Running(parts, revocation, Door(Route(), ["127.0.0.1"]))
+        row, (result,) = await service.signed("first", [entry("a.pdf", "PAdES")])
+        assert row.status is OperationStatus.EXECUTED
+        assert await asyncio.to_thread(pdf_level, b"".join(result.segments), await root_of(sandbox)) == "LTA"
+        operation = await service.register("second", [entry("b.pdf", "PAdES")])
+
+        async def is_waiting() -> bool:
+            found = await parts.service.status_by_id(CALLER, operation)
+            return found.status is OperationStatus.EXECUTION_ERROR
+
+        await eventually(is_waiting)
+        found = await parts.service.status_by_id(CALLER, operation)
+        (kept,) = (await parts.store.evidence(found.id, found.created_at, [0])).values()
+        assert kept.evidence is not None
+        assert kept.evidence.time_stamps == ()  # the signature is kept, and no time stamp was left for it
+    await upstream.close()
+
+
 async def test_a_revoked_certificate_signs_nothing(connect_store: Connect, sandbox: Sandbox, tmp_path: Path) -> None:
     async with running(connect_store, sandbox, tmp_path, Level.LT) as service:
         await service.revoke_signer(sandbox)
-        row, results = await service.signed("revoked", [entry("a.xml", "XAdES"), entry("a.bin", "CAdES")])
+        row, results = await service.signed(
+            "revoked", [entry("a.xml", "XAdES"), entry("a.bin", "CAdES"), entry("a.pdf", "PAdES")]
+        )
         assert row.status is OperationStatus.EXECUTION_FAILED
         for result in results:
             assert result.row.status is DocumentStatus.ERROR_SIGNING
@@ -212,7 +289,9 @@ async def test_without_material_a_document_waits_and_is_signed_once(
     before = await given(sandbox)
     async with running(connect_store, sandbox, tmp_path, Level.LT) as service:
         service.door.is_closed = True
-        operation = await service.register("waits", [entry("a.xml", "XAdES"), entry("b.bin", "CAdES")])
+        operation = await service.register(
+            "waits", [entry("a.xml", "XAdES"), entry("b.bin", "CAdES"), entry("c.pdf", "PAdES")]
+        )
 
         async def status() -> OperationStatus:
             return (await service.parts.service.status_by_id(CALLER, operation)).status
@@ -224,9 +303,10 @@ async def test_without_material_a_document_waits_and_is_signed_once(
         service.door.is_closed = False
         row, results = await service.finished(operation)
         assert row.status is OperationStatus.EXECUTED
-        xml, other = (b"".join(one.segments) for one in results)
+        xml, other, pdf = (b"".join(one.segments) for one in results)
         assert (xades_level(xml), cades_level(other, FILE)) == ("LT", "LT")
-    assert await given(sandbox) - before == 2
+        assert await asyncio.to_thread(pdf_level, pdf, await root_of(sandbox)) == "LT"
+    assert await given(sandbox) - before == 3
 
 
 async def test_a_signature_that_was_made_is_kept_until_there_is_material(

@@ -27,6 +27,7 @@ from pyhanko_certvalidator import ValidationContext
 from tests.support.upstream import CONTENTS, Running, running_service
 from tests.support.waiting import eventually
 
+from batchseal.commands.check import check_time_stamps
 from batchseal.errors import ConfigurationError, TimestampFailed
 from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
@@ -202,6 +203,19 @@ async def test_a_budget_is_kept(tmp_path: Path) -> None:
         assert sum(isinstance(answer, TimestampFailed) for answer in answers) >= 5
         assert small.calls <= 11
         await stamps.close()
+
+
+async def test_what_a_budget_allows_is_told(tmp_path: Path) -> None:
+    urls = "https://tsa.example/;21/1200 https://other.example/"
+    settings = Settings(timestamp_urls=urls, timestamp_roots=Stamping(tmp_path).roots)
+    told = await check_time_stamps(settings)
+    assert (
+        "https://tsa.example/ may be asked 21 times in 1200 s: 21 documents of level T or LT, or 10 of level LTA"
+        in told
+    )
+    assert "https://other.example/ has no budget" in told
+    assert "level B only" in await check_time_stamps(Settings(service_domain="https://csc.example"))
+    assert "sandbox" in await check_time_stamps(Settings())
 
 
 async def test_requests_run_side_by_side_over_few_connections(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asn1crypto import cms
+from asn1crypto import cms, pem
+from harness.invoices import invoice
 from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
 from tests.support.files_first import files_first
 from tests.support.long_term import cades_level, xades_level
+from tests.support.pdf_levels import pdf_level
 from tests.support.sandbox import Sandbox, running_sandbox
 
 from batchseal.commands.verify import check_file, load_roots
@@ -23,24 +25,28 @@ LEVEL = "LT"
 
 
 def contents(count: int, size_bytes: int = 8_000) -> list[bytes]:
-    """Invoices in XML; every fourth content is a binary file. No two are alike, so that each needs a signature of its own."""
-    return [
-        bytes(range(256)) * (size_bytes >> 8) + b"%d" % number
-        if number % 4 == 3
-        else xml_invoice(number, size_bytes=size_bytes)
-        for number in range(count)
-    ]
+    """Invoices in XML and in PDF, and binary files. No two are alike, so that each needs a signature of its own."""
+    return [content(number, size_bytes) for number in range(count)]
 
 
-def is_xml(content: bytes) -> bool:
-    return content.startswith(b"<")
+def content(number: int, size_bytes: int) -> bytes:
+    if number % 4 == 3:
+        return bytes(range(256)) * (size_bytes >> 8) + b"%d" % number
+    return (invoice if number % 2 else xml_invoice)(number, size_bytes=size_bytes)
+
+
+def kind_of(content: bytes) -> tuple[str, str, str]:
+    """The type of its signature, its media type and the suffix of its name."""
+    if content.startswith(b"<"):
+        return "XAdES", "text/xml", "xml"
+    return ("PAdES", "application/pdf", "pdf") if content.startswith(b"%PDF") else ("CAdES", "x/y", "bin")
 
 
 def entry(number: int, content: bytes) -> dict[str, Any]:
-    """XAdES for XML, in the element that UBL has for it; CAdES for any other file."""
-    kind, media_type, suffix = ("XAdES", "text/xml", "xml") if is_xml(content) else ("CAdES", "x/y", "bin")
+    """XAdES for XML, in the element that UBL has for it; PAdES for PDF; CAdES for any other file."""
+    kind, media_type, suffix = kind_of(content)
     info: dict[str, Any] = {"signatureType": kind}
-    if is_xml(content):
+    if kind == "XAdES":
         info["advancedSignatureInfo"] = {"signatureLocation": "ext:ExtensionContent"}
     return {
         "documentRequest": {
@@ -100,17 +106,23 @@ class Outside:
                 said = {each["attributeKey"]: each["attributeValue"] for each in one["documentAttributes"]}
                 assert said == {"signatureLevel": LEVEL}, said
                 signed = base64.b64decode(one["signedContent"])
-                judge_content(signed, original)
+                judge_content(signed, original, pem.unarmor(self.sandbox.root.read_bytes())[2])
                 if number < verified:
-                    path = Path(folder, f"{number}.{'xml' if is_xml(original) else 'p7m'}")
+                    path = Path(folder, f"{number}.{kind_of(original)[2]}")
                     path.write_bytes(signed)
                     verdict = check_file(path, roots)
                     assert (verdict.valid, verdict.level) == (True, LEVEL), verdict
 
 
-def judge_content(signed: bytes, original: bytes) -> None:
-    """The original stands in it untouched, and the signature has all that its level needs (by the standards alone)."""
-    if is_xml(original):
+def judge_content(signed: bytes, original: bytes, root: bytes) -> None:
+    """The original stands in it untouched, and the signature has all that its level needs. `root` is that of the sandbox (DER).
+
+    PDF is judged by pyHanko, the others by the standards alone.
+    """
+    if original.startswith(b"%PDF"):
+        assert signed.startswith(original)
+        level = pdf_level(signed, root)
+    elif original.startswith(b"<"):
         before = original.index(b"<ext:ExtensionContent/>") + len(b"<ext:ExtensionContent")
         assert signed.startswith(original[:before] + b">")
         assert signed.endswith(b"</ext:ExtensionContent>" + original[before + 2 :])

@@ -16,9 +16,10 @@ from pyhanko.sign.validation.policy_decl import (
     RevocationInfoGatheringSpec,
     SignatureValidationSpec,
 )
-from pyhanko_certvalidator.context import CertValidationPolicySpec
+from pyhanko_certvalidator.context import CertValidationPolicySpec, ValidationContext
 from pyhanko_certvalidator.policy_decl import REQUIRE_REVINFO, CertRevTrustPolicy
 from pyhanko_certvalidator.registry import SimpleTrustManager
+
 
 def reader_of(whole: bytes) -> Any:
     return PdfFileReader(io.BytesIO(whole), strict=False)
@@ -28,10 +29,18 @@ def loaded(roots: Sequence[bytes]) -> list[Any]:
     return [x509.Certificate.load(root) for root in roots]
 
 
+def context_of(roots: Sequence[bytes]) -> ValidationContext:
+    return ValidationContext(trust_roots=loaded(roots), allow_fetching=False)
+
+
 def validation_streams(root: Any) -> set[bytes]:
     """What the DSS dictionary of a catalog holds; empty where it has none."""
     dss = root["/DSS"] if "/DSS" in root else {}
-    return {bytes(one.get_object().data) for key in ("/Certs", "/OCSPs", "/CRLs") for one in (dss[key] if key in dss else ())}
+    return {
+        bytes(one.get_object().data)
+        for key in ("/Certs", "/OCSPs", "/CRLs")
+        for one in (dss[key] if key in dss else ())
+    }
 
 
 def check_dss_alone(reader: Any, signature: Any, roots: Sequence[bytes]) -> None:
@@ -80,7 +89,7 @@ def pdf_level(whole: bytes, *roots: bytes, at: int = -1) -> str:
     signature = reader.embedded_regular_signatures[at]
     stamps = reader.embedded_timestamp_signatures
     if not dss_is_behind(reader, signature):
-        status = validate_pdf_signature(signature, None)
+        status = validate_pdf_signature(signature, context_of(roots))
         assert status.intact
         return "T" if status.timestamp_validity is not None and status.timestamp_validity.valid else "B"
     check_dss_alone(reader, signature, roots)

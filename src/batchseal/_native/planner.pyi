@@ -1,4 +1,3 @@
-from collections.abc import Iterable
 from typing import ClassVar, Final, final
 
 from typing_extensions import Buffer
@@ -125,22 +124,6 @@ def plan(
     max_xref_sections: int = ...,
 ) -> PlannedUpdate | PlanRefusal:
     """Plans the update that adds an invisible PAdES signature to `original`, or tells why there can be none."""
-
-@final
-class SectionMaterial:
-    """The streams of a DSS dictionary, each bytes and whether they are zlib data."""
-
-    def __init__(
-        self,
-        certificates: Iterable[tuple[bytes, bool]],
-        ocsp_responses: Iterable[tuple[bytes, bool]],
-        crls: Iterable[tuple[bytes, bool]],
-    ) -> None: ...
-
-def write_section(
-    planned: PlannedSection, tail: bytes, material: SectionMaterial, token_bytes: int = 0
-) -> tuple[bytes, bytes]:
-    """Writes the section around its time stamp. Raises ValueError for what cannot be a plan."""
 
 def update_bound(original_bytes: int) -> int:
     """Returns how many bytes an update and what is planned behind it take at most, without the caller's texts."""

@@ -9,7 +9,6 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -36,8 +35,6 @@ cdef extern from "pdfscan/pdf_inflate.h" nogil:
         const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
 
 cdef extern from "pdfscan/pdf_section.h" nogil:
-    enum:
-        PDF_MATERIALS
     ctypedef struct pdf_long_term:
         pdf_buffer objects
         pdf_buffer rows
@@ -52,13 +49,6 @@ cdef extern from "pdfscan/pdf_section.h" nogil:
         uint64_t range
         bint is_stream
         bint has_time_stamp
-    ctypedef struct pdf_material:
-        const uint8_t *bytes
-        size_t length
-        bint is_deflated
-    ctypedef struct pdf_material_list:
-        const pdf_material *materials
-        size_t count
 
 cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
@@ -106,9 +96,6 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     pdf_refusal pdf_plan_update(
         const uint8_t *file, size_t n, const pdf_plan_request *request,
         pdf_arena *arena, pdf_plan *plan)
-    pdf_refusal pdf_write_section(
-        const pdf_long_term *section, pdf_text tail, const pdf_material_list *lists, size_t token_bytes,
-        pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest)
 
 
 XREF_FORMS = ("table", "stream", "hybrid")
@@ -122,7 +109,7 @@ RESTRICTIONS = (
 @cython.final
 @cython.dataclasses.dataclass(frozen=True)
 cdef class PlannedSection:
-    """The section behind an update, as far as it is known before its material. It can be kept: `write_section` writes it.
+    """The section behind an update, as far as it is known before its material. It can be kept: `section` writes it.
 
     `objects` are whole objects, and with a time stamp the beginning of its dictionary; `rows` says where each is.
     `certificates`, `ocsp_responses` and `crls` are references that an existing DSS dictionary holds, `others` are its other
@@ -301,80 +288,6 @@ def plan(
     finally:
         pdf_arena_free(&arena)
         PyBuffer_Release(&view)
-
-
-@cython.final
-cdef class SectionMaterial:
-    """The streams of a DSS dictionary: certificates, OCSP responses and CRLs, each bytes and whether they are zlib data.
-
-    It is made once for all documents that share the material. Immutable; safe in threads.
-    """
-
-    cdef pdf_material_list[3] lists
-    cdef pdf_material *materials
-    cdef tuple kept
-
-    def __cinit__(self, certificates, ocsp_responses, crls) -> None:
-        cdef size_t at = 0, i
-        cdef bytes content
-        all_lists = [list(certificates), list(ocsp_responses), list(crls)]
-        self.kept = tuple([bytes(one[0]) for each in all_lists for one in each])
-        self.materials = <pdf_material *> PyMem_Malloc((len(self.kept) + 1) * sizeof(pdf_material))
-        if self.materials == NULL:
-            raise MemoryError
-        for i in range(PDF_MATERIALS):
-            self.lists[i] = pdf_material_list(materials=self.materials + at, count=len(all_lists[i]))
-            for _, is_deflated in all_lists[i]:
-                content = self.kept[at]
-                self.materials[at] = pdf_material(
-                    bytes=<const uint8_t *> <const char *> content, length=len(content), is_deflated=is_deflated)
-                at += 1
-
-    def __dealloc__(self) -> None:
-        PyMem_Free(self.materials)
-
-
-cdef pdf_buffer _view(bytes kept):
-    return pdf_buffer(arena=NULL, bytes=<uint8_t *> <const char *> kept, length=len(kept))
-
-
-def write_section(PlannedSection planned, bytes tail, SectionMaterial material, size_t token_bytes=0):
-    """Writes the section behind an update with this tail. Returns its bytes around the time stamp: b"<" + hex + b">", in
-    which the token has room for `token_bytes`. Without a time stamp, all bytes are in the second part.
-
-    Raises ValueError if what was kept of the plan is none, or there is too much material.
-    """
-    cdef pdf_long_term section
-    cdef pdf_arena arena
-    cdef pdf_refusal refusal
-    cdef pdf_buffer head, rest
-    cdef pdf_text before
-    memset(&section, 0, sizeof(section))
-    memset(&arena, 0, sizeof(arena))
-    section.objects = _view(planned.objects)
-    section.rows = _view(planned.rows)
-    section.lists[0] = _view(planned.certificates)
-    section.lists[1] = _view(planned.ocsp_responses)
-    section.lists[2] = _view(planned.crls)
-    section.others = _view(planned.others)
-    section.dss = planned.dss
-    section.dss_generation = planned.dss_generation
-    section.next_number = planned.next_number
-    section.start = planned.start
-    section.previous = planned.previous
-    section.trailer = planned.trailer
-    section.range = planned.range_at
-    section.is_stream = planned.is_stream
-    section.has_time_stamp = planned.has_time_stamp
-    _set_text(&before, tail)
-    try:
-        with nogil:
-            refusal = pdf_write_section(&section, before, material.lists, token_bytes, &arena, &head, &rest)
-        if refusal != PDF_OK:
-            raise ValueError(pdf_refusal_message(refusal).decode())
-        return _bytes(&head), _bytes(&rest)
-    finally:
-        pdf_arena_free(&arena)
 
 
 def update_bound(size_t original_bytes):

@@ -22,8 +22,8 @@ from batchseal.processes.places import check_temp_folder, settle
 from batchseal.settings.load import Settings
 
 DESCRIPTION = """
-Try everything that the service needs: configuration, address, signing service, database, disk, open files and native
-kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags of `batchseal serve`.
+Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk, open
+files and native kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags of `batchseal serve`.
 It signs nothing and leaves nothing behind."""
 
 EXIT_CODES = "Exit code: 0 if every part can be used, 1 if one cannot, 2 for wrong use."
@@ -45,6 +45,7 @@ def run_checks(settings: Settings) -> int:
         "configuration": check_configuration,
         "address": check_address,
         "upstream": check_upstream,
+        "time stamps": check_time_stamps,
         "temp folder": check_folder,
         "database": check_database,
         "disk": check_disk,
@@ -153,6 +154,21 @@ async def check_upstream(settings: Settings) -> str:
     if hosts:
         remarks = [*remarks, f"certificates are asked about at {', '.join(sorted(hosts))}"]
     return "; ".join([f"{settings.upstream_address} signs for {len(services.ids())} client services", *remarks])
+
+
+async def check_time_stamps(settings: Settings) -> str:
+    """What the budgets allow. No time stamp is asked for, since authorities give few of them to a customer."""
+    if not settings.timestamp_urls:
+        if settings.uses_sandbox:
+            return "the built-in sandbox, without a budget"
+        return "not set up (--timestamp-urls); documents can have level B only"
+    from batchseal.upstream.timestamps import Timestamps
+
+    timestamps = Timestamps(settings)
+    try:
+        return "; ".join(timestamps.allowances())
+    finally:
+        await timestamps.close()
 
 
 async def check_folder(settings: Settings) -> str:

@@ -1,11 +1,11 @@
 """`batchseal verify`: checks signed files in several processes, and prints a table: PDF and CMS with pyHanko, XML with lxml.
 
-A PDF is valid if its last signature covers the whole file, if the digest and the value of that signature are right, if its
-certificate leads to a given root, and if no earlier signature is broken. Earlier signatures may be those of others: if the
+A PDF is valid if its last signature covers the whole file, but for validation material and document time stamps behind it, if the
+digest and the value of that signature are right, if its certificate leads to a given root, and if no other signature is broken. Earlier signatures may be those of others: if the
 certificate of one does not lead to a root, the remark names it and the file is still valid. If no root is given, the command
 does not judge who signed, and its last line says so.
 
-The level of XML and CMS is the highest that the signature reaches. If a part of a higher level is missing, the remark says which
+The level is the highest that the signature reaches. If a part of a higher level is missing, the remark says which
 and the file is still valid. If a part is broken, the file is not valid. Nothing is fetched.
 """
 
@@ -15,11 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from batchseal.client.batch import find_files
 from batchseal.client.judges.cms import judge_cms
-from batchseal.client.judges.verdicts import Verdict, keep_library_logs_quiet, name_of, trust_in
+from batchseal.client.judges.pdf import judge_pdf
+from batchseal.client.judges.verdicts import Verdict, keep_library_logs_quiet
 from batchseal.client.judges.xml import judge_xml
 from batchseal.errors import ConfigurationError
 
@@ -27,14 +27,14 @@ DESCRIPTION = """
 Check signed files: PDF (PAdES) and CMS (CAdES, .p7m and .p7s) with pyHanko, and XML (XAdES) with lxml and
 cryptography. None of them had a part in signing.
 
-A PDF is valid if its last signature covers the whole file and is intact, if the signer's certificate leads to a
-root of --root, and if no earlier signature is broken. Of XML, every signature must be right, and one must cover the
+A PDF is valid if its last signature covers the whole file (but for validation material behind it) and is intact, if
+the signer's certificate leads to a root of --root, and if no other signature is broken. Of XML, every signature must be right, and one must cover the
 document. Without --root, nothing is said about who signed.
 
 The level is the highest that the signature reaches: B; T, with a time stamp; LT, if the file also tells of every
 certificate of the signer and of the time stamp authority who issued it and that it was not revoked; LTA, if an
 archive time stamp covers all of that. What is lacking for a higher level is a remark; a part of it that is broken
-makes the file not valid. PDF files are judged up to level T. Nothing is fetched from the network."""
+makes the file not valid. Nothing is fetched from the network."""
 
 # What a folder is searched for.
 SIGNED_SUFFIXES = (".pdf", ".xml", ".p7m", ".p7s")
@@ -60,43 +60,9 @@ def check_file(path: Path, roots: Sequence[bytes], originals: Path | None = None
         if start.lstrip()[:1] == b"<" or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return judge_xml(path, roots)
         with path.open("rb") as file:
-            signatures = PdfFileReader(file, strict=False).embedded_signatures
-            if not signatures:
-                return Verdict(path, False, problem="no signature")
-            return judge(path, signatures, roots)
+            return judge_pdf(path, PdfFileReader(file, strict=False), roots)
     except Exception as problem:  # A broken file can raise any exception in the parser.
         return Verdict(path, False, problem=f"{type(problem).__name__}: {problem}")
-
-
-def judge(path: Path, signatures: Sequence[Any], roots: Sequence[bytes]) -> Verdict:
-    """The verdict on a file with these signatures (pyHanko's `EmbeddedPdfSignature`), of which there is at least one."""
-    from pyhanko.sign.validation import validate_pdf_signature
-
-    trust = trust_in(roots)
-    statuses = [validate_pdf_signature(signature, trust) for signature in signatures]
-    last = statuses[-1]
-    coverage = last.coverage.name if last.coverage else ""
-    problems = [f"signature {n} is broken" for n, s in enumerate(statuses, 1) if not (s.intact and s.valid)]
-    if coverage != "ENTIRE_FILE":
-        problems.append("the last signature does not cover the whole file")
-    if roots and not last.bottom_line and not problems:
-        problems.append("the certificate does not lead to the root" if not last.trusted else last.summary())
-    foreign = [
-        f"signature {n} by {name_of(s.signing_cert)}: its certificate does not lead to the root"
-        for n, s in enumerate(statuses[:-1], 1)
-        if roots and s.intact and s.valid and not s.trusted
-    ]
-    stamp = last.timestamp_validity
-    return Verdict(
-        path,
-        not problems,
-        name_of(last.signing_cert),
-        coverage,
-        "; ".join(problems),
-        len(statuses),
-        "; ".join(foreign),
-        "T" if stamp is not None and stamp.intact and stamp.valid else "B",
-    )
 
 
 def check_files(

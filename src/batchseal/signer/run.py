@@ -230,9 +230,7 @@ class Signing:
                     outcomes.append(self._signed(*one, evidence))
                 elif isinstance(answer, UpstreamError):
                     outcomes += self._unmet(work, items[ordinal], answer)
-                elif (
-                    needs[ordinal].kind is not NeedKind.VALIDATION_MATERIAL and len(answer) > one[0].time_stamp_bytes
-                ):
+                elif needs[ordinal].kind is not NeedKind.VALIDATION_MATERIAL and len(answer) > one[0].time_stamp_bytes:
                     outcomes += self._outgrown(work, one[0], len(answer))
                 else:
                     more = _with(evidence, needs[ordinal].kind, answer)

@@ -65,6 +65,13 @@ class Authority:
         self.failure = ""  # the cause of the failure, while the pause after it lasts
         self.token_bytes = 0  # the longest token so far
 
+    def allowance(self) -> str:
+        """How many documents the budget allows. Level LTA takes two time stamps for each, the levels below it one."""
+        if not self._requests:
+            return f"{self.address} has no budget"
+        documents = f"{self._requests} documents of level T or LT, or {self._requests // 2} of level LTA"
+        return f"{self.address} may be asked {self._requests} times in {self._seconds:g} s: {documents}"
+
     def wait_seconds(self) -> float:
         """The time until the next request may be sent; 0 or less: now. It has to wait for its budget, or after a failure."""
         now, wait = time.monotonic(), 0.0
@@ -134,6 +141,10 @@ class Timestamps:
             return Authority(address, route, roots, int(requests), float(seconds), pause_seconds=self._pause_seconds)
         except ValueError:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
+
+    def allowances(self) -> list[str]:
+        """For each authority how many time stamps its budget allows, and how many documents these are enough for."""
+        return [authority.allowance() for authority in self._authorities]
 
     async def stamp_all(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         """For each SHA-256 digest, in order: a verified token (DER), or the error that prevented it."""

@@ -1,4 +1,4 @@
-"""kill -9 while XML and other files are signed at level LT: at a random time, and at each named site.
+"""kill -9 while PDF, XML and other files are signed at level LT: at a random time, and at each named site.
 
 A document of this level is stored in rounds: signature, time stamp, validation material. The sandbox goes on when the service is
 killed, as a signing service does, so it knows how many signatures were asked for.

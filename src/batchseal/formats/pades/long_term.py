@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchseal._native import digest, planner
+from batchseal._native import digest, planner, section
 from batchseal._native.digest import Sha256State
 from batchseal.errors import ItemRejected
 from batchseal.formats.material import streams
@@ -58,36 +58,35 @@ def states(updates: "Sequence[tuple[Buffer, Buffer, Buffer]]") -> list[tuple[byt
 
 
 @lru_cache(maxsize=16)
-def section_material(material: bytes) -> planner.SectionMaterial:
+def section_material(material: bytes) -> section.SectionMaterial:
     """The streams of material as evidence holds it. They are made once for all documents that share it."""
-    return planner.SectionMaterial(*streams(material))
+    return section.SectionMaterial(*streams(material))
 
 
-def written(section: Section, tail: bytes, material: bytes, token_bytes: int) -> tuple[bytes, bytes]:
+def written(planned: Section, tail: bytes, material: bytes, token_bytes: int) -> tuple[bytes, bytes]:
     """The section around the hexadecimal digits of its time stamp. `tail` is that of the update. Raises ItemRejected."""
     if not material:
         raise ItemRejected("the validation material is missing")
-    planned = planner.PlannedSection(*(getattr(section, name) for name in FIELDS))
     try:
-        return planner.write_section(planned, tail, section_material(material), token_bytes)
+        return section.write_section(planned, tail, section_material(material), token_bytes)
     except (ValueError, OverflowError) as problem:
         raise ItemRejected(f"the section for validation material cannot be written: {problem}") from None
 
 
-def section_bytes(section: Section, tail: bytes, material: bytes, token_bytes: int) -> int:
+def section_bytes(planned: Section, tail: bytes, material: bytes, token_bytes: int) -> int:
     """The length of the section. Raises ItemRejected."""
-    around = sum(map(len, written(section, tail, material, token_bytes)))
-    return around + (2 * token_bytes + 2 if section.has_time_stamp else 0)
+    around = sum(map(len, written(planned, tail, material, token_bytes)))
+    return around + (2 * token_bytes + 2 if planned.has_time_stamp else 0)
 
 
-def stamped_digest(section: Section, *behind: "Buffer") -> bytes:
+def stamped_digest(planned: Section, *behind: "Buffer") -> bytes:
     """The SHA-256 that a document time stamp is about. `behind` are the parts of the file that follow the update's head.
 
     Raises ItemRejected.
     """
-    if not section.state:
+    if not planned.state:
         raise ItemRejected("the document was prepared without what a document time stamp needs")
-    state = Sha256State(section.state)
+    state = Sha256State(planned.state)
     for part in behind:
         state.update(part)
     return state.digest()
