@@ -33,22 +33,23 @@ async def test_only_the_last_who_claimed_a_record_can_write_it(connect_store: Co
     ):
         row, _ = await house.finished((await house.submit("fenced", PDFS)).id)
         await eventually(lambda: house.parts.recording.numbers()["batchseal_evidence_records_late"] == 1, 20)
-        table = EvidenceTable((await connect_store(INSTANCE)).database, INSTANCE)
-        assert await table.take_back() == 1
-        (first,) = await table.claim(5, 60.0)
-        assert first.operation.id == row.id and first.ordinals == tuple(range(5)) and len(first.digests) == 5 * 32
-        assert await table.claim(5, 60.0) == []
-        assert await table.take_back() == 1
-        assert await table.claim(5, 60.0, at_work=[row.id]) == []
-        (second,) = await table.claim(5, 60.0)
-        assert not await table.end(first, RecordState.MADE, b"token", b"", Event.RECORDED)
-        assert not await table.postpone(first, 1.0) and not await table.keep_digests(first, [], b"")
-        assert await table.to_make() == 1
-        assert await table.end(second, RecordState.GIVEN_UP, b"", b"", Event.RECORD_GIVEN_UP)
-        assert not await table.end(second, RecordState.MADE, b"token", b"", Event.RECORDED)
-        assert await table.to_make() == 0
-        other = EvidenceTable((await connect_store(uuid4())).database, uuid4())
-        assert await other.claim(5, 60.0) == []
+    # The signer has ended, so that it claims nothing in between.
+    table = EvidenceTable((await connect_store(INSTANCE)).database, INSTANCE)
+    assert await table.take_back() == 1
+    (first,) = await table.claim(5, 60.0)
+    assert first.operation.id == row.id and first.ordinals == tuple(range(5)) and len(first.digests) == 5 * 32
+    assert await table.claim(5, 60.0) == []
+    assert await table.take_back() == 1
+    assert await table.claim(5, 60.0, at_work=[row.id]) == []
+    (second,) = await table.claim(5, 60.0)
+    assert not await table.end(first, RecordState.MADE, b"token", b"", Event.RECORDED)
+    assert not await table.postpone(first, 1.0) and not await table.keep_digests(first, [], b"")
+    assert await table.to_make() == 1
+    assert await table.end(second, RecordState.GIVEN_UP, b"", b"", Event.RECORD_GIVEN_UP)
+    assert not await table.end(second, RecordState.MADE, b"token", b"", Event.RECORDED)
+    assert await table.to_make() == 0
+    other = EvidenceTable((await connect_store(uuid4())).database, uuid4())
+    assert await other.claim(5, 60.0) == []
 
 
 async def test_no_caller_sees_the_record_of_another(connect_store: Connect, tmp_path: Path) -> None:
