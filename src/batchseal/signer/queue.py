@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
+from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
 from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
@@ -79,11 +80,13 @@ class SigningQueue:
         *,
         pace: Pace = DEFAULT_PACE,
         is_alone: Callable[[], bool] = lambda: True,
+        recording: Recording | None = None,
     ) -> None:
         self._store = store
         self._upstream = upstream
         self._signing = signing
         self._pace = pace
+        self._recording = recording
         self._endings = Endings(store.is_finished)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._at_work = AtWork(pace.operations, pace.documents, pace.share_percent, is_alone)
@@ -159,7 +162,11 @@ class SigningQueue:
         return "ok"
 
     async def upstream_state(self) -> Any:
-        return msgspec.to_builtins(await self._upstream.state())
+        state = await self._upstream.state()
+        if self._recording is not None:
+            remarks, numbers = self._recording.remarks(), self._recording.numbers()
+            state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
+        return msgspec.to_builtins(state)
 
     async def run(self) -> None:
         """Looks for work until cancelled."""
@@ -277,6 +284,8 @@ class SigningQueue:
         )
         self._tokens.pop(row.id, None)
         self._endings.finished(row.id, result)
+        if row.evidence_record and self._recording is not None:
+            self._recording.wake()
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds

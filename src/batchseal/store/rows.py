@@ -33,6 +33,7 @@ class NewOperation:
     documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
     payload_record: bytes = b""  # what the payload store needs to find the payload again
     stored_bytes: int = 0  # what the payload takes in its store
+    evidence_record: bool = False  # whether one is to be made of its signed documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class OperationRow:
     payload_purged: bool
     payload_record: bytes = b""
     further_payloads: tuple[bytes, ...] = ()
+    evidence_record: bool = False  # whether one was asked for
 
     @property
     def payloads(self) -> PayloadColumns:
@@ -214,6 +216,7 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         payload_purged=record["payload_purged"],
         payload_record=record["payload_record"],
         further_payloads=tuple(record["further_payloads"]),
+        evidence_record=record["evidence_record"],
     )
 
 

@@ -11,6 +11,9 @@ signatures-unrecorded       signatures have come, but are stored nowhere
 outcomes-recorded           signatures are durable and documents are SIGNED, but the operation has no final status yet
 finish-uncommitted          the final status is about to be committed
 finished                    the final status is committed
+record-digested             the digests for an evidence record are kept, but no time stamp was asked for
+record-stamped              the time stamp for an evidence record has come, but is stored nowhere
+record-ended                the evidence record is made, and its commit has reached the disk
 purge-marked                the row says that the payload was purged, but it is still there
 purge-removed               the payload was deleted
 month-exported              the audit entries of a month are in their file, but still in the database too

@@ -6,7 +6,7 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -88,11 +88,13 @@ class Acceptance:
         mode: Mode,
         facts: Callable[[], RequestFacts],
         documents: AsyncIterator[Sequence[ReceivedDocument]],
+        *,
+        evidence_record: bool = False,
     ) -> OperationRow:
         """The operation of a request; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
         `facts` is asked after the last of the `documents`, since a body may name its reference at its end. `ticket` is what the
-        request has reserved, `memory` what of it is for large documents.
+        request has reserved, `memory` what of it is for large documents. `evidence_record`: one is to be made of the operation.
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
         target = await self._credentials.of(caller)
@@ -110,7 +112,7 @@ class Acceptance:
         received = await self._store_documents(ticket, reception, facts, documents)
         if mode is Mode.SYNC:
             self._handover.announce(caller, received)
-        registered = await self._register(caller, mode, reception, received)
+        registered = await self._register(caller, mode, reception, received, evidence_record)
         self._settle(ticket, registered, received)
         if registered.is_new:
             self._handover.new(registered.row, caller, received, registered.asked_at)
@@ -139,14 +141,19 @@ class Acceptance:
             log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
         return received
 
-    async def _register(self, caller: Caller, mode: Mode, reception: Reception, received: Received) -> Registered:
+    async def _register(
+        self, caller: Caller, mode: Mode, reception: Reception, received: Received, evidence_record: bool
+    ) -> Registered:
         """Writes the operation into the database, or finds the failed one that goes on."""
         asked_at = time.monotonic()
         try:
-            row = await self._store.register(self._new_operation(caller, mode, received), received.documents)
+            new = replace(self._new_operation(caller, mode, received), evidence_record=evidence_record)
+            row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
-                row = await self._resubmission.resume(caller, taken, received.payload, received.documents)
+                row = await self._resubmission.resume(
+                    caller, taken, received.payload, received.documents, evidence_record=evidence_record
+                )
                 return Registered(row, False, asked_at)
             finally:
                 await asyncio.shield(reception.abandon())
