@@ -169,7 +169,7 @@ class Pades:
 
 
 def digests_of(
-    algorithm: str, documents: "Sequence[Sequence[Buffer]]", *, keeps_states: bool
+    algorithm: str, documents: "Sequence[tuple[Buffer, ...]]", *, keeps_states: bool
 ) -> tuple[list[bytes], list[bytes]]:
     """The digests of documents that are an original, a head and the parts of a tail; and the SHA-256 states behind the heads."""
     if not keeps_states:
