@@ -68,7 +68,8 @@ class Reception:
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
-    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory.
+    `finish` returns. `expected_bytes` is about what the documents will have, None where nobody knows. `when_stored` is called
+    with the sizes of documents that are no longer in memory.
     """
 
     def __init__(
@@ -80,10 +81,11 @@ class Reception:
         *,
         durable: bool,
         time_stamp_bytes: int | None = None,
+        expected_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
     ) -> None:
-        self.upload = payloads.create(uuid4())
+        self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
         self._credential = credential
         self._pool = pool
@@ -99,7 +101,11 @@ class Reception:
         self._flushed_bytes = 0
         # The place of the payload is made while the body arrives, so that nothing of it is left for the end.
         self._begun: Future[None] = Future()
-        self._making_place = in_pool(None, self._make_place)
+        self._making_place: asyncio.Future[None] | None = None
+        if self.upload.begins_at_once:
+            self._make_place()
+        else:
+            self._making_place = in_pool(None, self._make_place)
         self._documents: dict[int, NewDocument] = {}
         self._digests: dict[int, bytes] = {}
         self._to_sign: list[ToSign] = []
@@ -126,7 +132,8 @@ class Reception:
                 await asyncio.shield(future)
         ending = self._working = in_pool(self._pool, lambda: self._end(facts))
         record = await asyncio.shield(ending)
-        await asyncio.shield(self._making_place)
+        if self._making_place is not None:
+            await asyncio.shield(self._making_place)
         ordinals = sorted(self._documents)
         return Received(
             facts=facts,

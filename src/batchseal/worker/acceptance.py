@@ -77,11 +77,13 @@ class Acceptance:
         mode: Mode,
         facts: Callable[[], RequestFacts],
         documents: AsyncIterator[Sequence[ReceivedDocument]],
+        expected_bytes: int | None = None,
     ) -> OperationRow:
         """The operation of a request; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
         `facts` is asked after the last of the `documents`, since a body may name its reference at its end. `ticket` is what the
-        request has reserved, `memory` what of it is for large documents.
+        request has reserved, `memory` what of it is for large documents, `expected_bytes` what the documents will have, as far as
+        that is known.
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
         target = await self._credentials.of(caller)
@@ -92,6 +94,7 @@ class Acceptance:
             self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
             durable=mode is Mode.ASYNC,
+            expected_bytes=expected_bytes,
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
         )

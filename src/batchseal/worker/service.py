@@ -118,7 +118,9 @@ class Service:
             feeding = self._turns.feeding(caller.client_service, intake)
             encoded = form == "json"
             async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
-                return await self._acceptance.take_in(ticket, memory, caller, mode, intake.finish, documents)
+                return await self._acceptance.take_in(
+                    ticket, memory, caller, mode, intake.finish, documents, decoded_bytes
+                )
         finally:
             ticket.release()
 
