@@ -32,7 +32,7 @@ class PayloadsBySize:
 
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> SmallUpload | FileUpload:
         """While there is no room in a segment, a small payload becomes a file too."""
-        if expected_bytes is None or expected_bytes > self._small_bytes or not self.writer.has_room(expected_bytes):
+        if expected_bytes is None or expected_bytes > self._small_bytes or not self.writer.is_ready_for(expected_bytes):
             return self.files.create(payload_id)
         return SmallUpload(self.writer, payload_id, self._small_bytes * MOST_FACTOR, self.files.create)
 

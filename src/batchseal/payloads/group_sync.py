@@ -11,6 +11,7 @@ class _Sync:
     def __init__(self) -> None:
         self.ended = threading.Event()
         self.failure: BaseException | None = None
+        self.sharers = 0
 
 
 class GroupSync:
@@ -36,12 +37,19 @@ class GroupSync:
                 mine = self._following.get(path) or _Sync()
                 is_leader = path not in self._following
                 self._following[path] = mine
+            mine.sharers += 1
         if not is_leader:
             mine.ended.wait()
         else:
             self._lead(path, mine, before, sync)
         if mine.failure is not None:
             raise mine.failure
+
+    def waiting(self, path: Path) -> int:
+        """How many threads wait for a sync that has not begun yet."""
+        with self._lock:
+            following = self._following.get(path)
+            return following.sharers if following is not None else 0
 
     def _lead(self, path: Path, mine: _Sync, before: _Sync | None, sync: Callable[[], None]) -> None:
         if before is not None:

@@ -37,6 +37,8 @@ MADE_AHEAD_SHARE = 2
 # What the volume must have free beside a segment, so that making one ahead never takes the space of a request.
 LEFT_FREE_BYTES = 256 << 20
 RETRY_SECONDS = 30.0
+# So long after a request has taken its place the next segment is begun.
+PAUSE_SECONDS = 0.05
 # Linux takes at most 1,024 buffers in one pwritev.
 MAX_BUFFERS = 1024
 
@@ -147,8 +149,12 @@ class Place:
 class SegmentWriter:
     """The segments of one process. Any thread may use it. Segments are made in a thread of their own, which nobody waits for."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
         self.folder = folder
+        self._pause_seconds = pause_seconds
+        self._asked = threading.Event()  # somebody waits for a segment
         self.segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._present: Segment | None = None
@@ -156,14 +162,19 @@ class SegmentWriter:
         self._making: threading.Thread | None = None
         self._retry_at = 0.0
 
-    def has_room(self, length: int) -> bool:
-        """Whether a payload whose frames have this length has a place now. Otherwise there soon is one, if it can be had."""
-        needed = taken_bytes(length)
+    def is_ready_for(self, length: int) -> bool:
+        """Whether others find what is written here, and `has_room`. If not, there soon is room, where it can be had."""
         with self._lock:
             self._drop_missing()
-            found = any(one is not None and one.left_bytes >= needed for one in (self._present, self._next))
-            self._make_ahead()
-        return found
+            if self._present is None:
+                self._make_ahead()
+        return self.has_room(length)
+
+    def has_room(self, length: int) -> bool:
+        """Whether a payload whose frames have this length has a place now."""
+        needed = taken_bytes(length)
+        with self._lock:
+            return any(one is not None and one.left_bytes >= needed for one in (self._present, self._next))
 
     def place(self, payload_id: UUID, length: int) -> Place | None:
         """A place for a payload, or None where there is none just now. Raises OSError."""
@@ -189,13 +200,16 @@ class SegmentWriter:
         with self._lock:
             self._make_ahead()
             making = self._making
+        self._asked.set()
         if making is not None:
             making.join()
+        self._asked.clear()
         with self._lock:
             return self._present is not None or self._next is not None
 
     def close(self) -> None:
         """No payload is put into the present segments any more. What is left of them goes back to the disk."""
+        self._asked.set()
         if (making := self._making) is not None:
             making.join()
         with self._lock:
@@ -241,6 +255,8 @@ class SegmentWriter:
     def _make(self) -> None:
         made: Segment | None = None
         try:
+            # The request that has taken the place goes first: it is on its way to the signer.
+            self._asked.wait(self._pause_seconds)
             volume = os.statvfs(self.folder)
             if volume.f_bavail * volume.f_frsize >= self.segment_bytes + LEFT_FREE_BYTES:
                 segment_id = uuid4()

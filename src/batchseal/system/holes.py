@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 
 # Flags of fallocate(2).
 KEEP_SIZE, PUNCH_HOLE = 1, 2
@@ -11,12 +12,13 @@ ZEROS = bytes(64 << 10)
 CANNOT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-def punch(descriptor: int, start: int, length: int) -> None:
-    """This part of the file reads as zeros afterwards. The file keeps its length. Raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
-    try:
-        call = library.fallocate
-    except AttributeError:
+def punch(descriptor: int, start: int, length: int, fallocate: Callable[..., int] | None = None) -> None:
+    """This part of the file reads as zeros afterwards. The file keeps its length. Raises OSError.
+
+    `fallocate` is that of the C library, unless another one is given. It sets `ctypes.set_errno`.
+    """
+    call = fallocate or getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if call is None:
         return write_zeros(descriptor, start, length)
     offset, count = ctypes.c_int64(start), ctypes.c_int64(length)
     while call(descriptor, PUNCH_HOLE | KEEP_SIZE, offset, count) != 0:
@@ -36,5 +38,5 @@ def write_zeros(descriptor: int, start: int, length: int) -> None:
 
 
 def _pieces(length: int) -> int:
-    """How many buffers are written at once: at most 1 MB, and never more than `length`."""
-    return max(1, min(16, length // len(ZEROS)))
+    """How many buffers are written in one call: never more than `length`, nor than the system takes."""
+    return max(1, min(1024, length // len(ZEROS)))
