@@ -370,13 +370,6 @@ async def test_a_segment_that_is_swept_before_its_lock_is_made_again(
     assert read(store, stored(store, b"content")) == b"content"
 
 
-async def test_files_of_other_names_are_left_alone(store: PayloadsBySize) -> None:
-    other = store.folder / "notes.segment"
-    other.write_text("somebody else's")
-    assert await swept(store) == set()
-    assert other.read_text() == "somebody else's"
-
-
 def test_nothing_is_done_through_a_link(tmp_path: Path) -> None:
     segment = uuid4()
     (tmp_path / "elsewhere").write_bytes(b"precious" * 1000)
