@@ -187,6 +187,9 @@ class MemoryUpload:
             self._stored.is_committed, self._stored.is_durable = True, durable
         return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes)
 
+    def sync_ahead(self) -> None:
+        return None
+
     def release(self) -> None:
         if self._stored is not None:
             self._stored.is_written = False

@@ -84,6 +84,13 @@ class Upload(Protocol):
         """
         ...
 
+    def sync_ahead(self) -> Callable[[], None] | None:
+        """After a commit without `durable`: what makes the payload durable, for another thread, whatever becomes of the upload.
+
+        It raises OSError or PayloadUnavailable where it could not. None where `Payloads.make_durable` does it as well.
+        """
+        ...
+
     def release(self) -> None:
         """Says that the payload's row is committed, or that nobody knows whether it is. Until then no sweep removes it."""
         ...

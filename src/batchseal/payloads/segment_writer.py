@@ -8,7 +8,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from batchseal.payloads.extents import (
     release_writing,
     taken_bytes,
 )
+from batchseal.payloads.group_sync import GroupSync
 from batchseal.system.disk import sync
 from batchseal.system.folders import SAFE, own_folder
 from batchseal.system.holes import punch, write_zeros
@@ -121,9 +122,25 @@ class Place:
         for first in range(0, len(pieces), MAX_BUFFERS):
             offset = _pwritev_all(self.segment.descriptor, pieces[first : first + MAX_BUFFERS], offset)
 
-    def sync(self) -> None:
-        """Raises OSError."""
-        os.fdatasync(self.segment.descriptor)
+    def sync_ahead(self, buffers: "Sequence[Buffer]") -> Callable[[], None]:
+        """What makes the payload durable, for any thread; it may outlast the place, and is to be called once. Raises OSError.
+
+        `buffers` is what was written. It is written once more where the sync fails: the system reports such a failure once, and
+        the next sync, by whatever process, would find nothing left to do.
+        """
+        self._writer.begin_use(self.segment)
+        kept = list(buffers)
+
+        def sync() -> None:
+            try:
+                self._writer.syncs.run(self.segment.path, lambda: os.fdatasync(self.segment.descriptor))
+            except OSError:
+                self.write(kept)
+                raise
+            finally:
+                self._writer.end_use(self.segment)
+
+        return sync
 
     def release(self) -> None:
         """The payload is not written any more, and its row is committed or never will be."""
@@ -156,6 +173,7 @@ class SegmentWriter:
         self._pause_seconds = pause_seconds
         self._asked = threading.Event()  # somebody waits for a segment
         self.segment_bytes = segment_bytes
+        self.syncs = GroupSync()
         self._lock = threading.Lock()
         self._present: Segment | None = None
         self._next: Segment | None = None
@@ -190,6 +208,10 @@ class SegmentWriter:
             segment.next_offset += needed
             segment.uses += 1
         return Place(self, segment, extent)
+
+    def begin_use(self, segment: Segment) -> None:
+        with self._lock:
+            segment.uses += 1
 
     def end_use(self, segment: Segment) -> None:
         with self._lock:

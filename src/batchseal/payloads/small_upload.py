@@ -87,7 +87,7 @@ class SmallUpload:
         assert self._place is not None
         if durable:
             self._sync(self._place)
-        self._is_committed, self._buffers = True, []
+        self._is_committed = True
         crash_site("payload-committed")
         extent = self._place.extent
         return PayloadRecord(
@@ -129,12 +129,16 @@ class SmallUpload:
 
     def _sync(self, place: Place) -> None:
         try:
-            place.sync()
+            place.sync_ahead(self._buffers)()
         except OSError as problem:
             cause = f"the temporary space cannot be written: {problem.strerror}"
             raise NoSpace(cause, retry_after_seconds=SPACE_RETRY_SECONDS) from None
 
+    def sync_ahead(self) -> Callable[[], None] | None:
+        return self._place.sync_ahead(self._buffers) if self._place is not None else None
+
     def release(self) -> None:
+        self._buffers = []
         if self._file is not None:
             self._file.release()
         if self._place is not None:

@@ -116,6 +116,9 @@ class FileUpload:
     def _no_space(self, what: str, problem: OSError) -> NoSpace:
         return NoSpace(f"{what}: {problem.strerror}", retry_after_seconds=SPACE_RETRY_SECONDS)
 
+    def sync_ahead(self) -> None:
+        return None
+
     def release(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -47,7 +47,8 @@ class Received:
     """A whole request whose documents are stored: what is needed to register it and to begin signing.
 
     `document_digests` are for the audit trail, in the order of the request. `to_sign` holds what was prepared for the credential
-    with this `fingerprint`; it is incomplete for operations of more than HANDED_DOCUMENTS documents.
+    with this `fingerprint`; it is incomplete for operations of more than HANDED_DOCUMENTS documents. `syncing` ends when the
+    payload is durable, if that was begun here.
     """
 
     facts: RequestFacts
@@ -56,6 +57,13 @@ class Received:
     document_digests: list[bytes]
     to_sign: list[ToSign]
     fingerprint: bytes
+    syncing: "Future[None] | None" = None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the payload has become durable since it was committed."""
+        syncing = self.syncing
+        return syncing is not None and syncing.done() and syncing.exception() is None
 
     @property
     def is_handed_whole(self) -> bool:
@@ -69,7 +77,7 @@ class Reception:
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
     `finish` returns. `expected_bytes` is about what the documents will have, None where nobody knows. `when_stored` is called
-    with the sizes of documents that are no longer in memory.
+    with the sizes of documents that are no longer in memory. What is not to be durable yet may become so in threads of `syncs`.
     """
 
     def __init__(
@@ -84,12 +92,15 @@ class Reception:
         expected_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
+        syncs: Executor | None = None,
     ) -> None:
         self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
         self._credential = credential
         self._pool = pool
         self._durable = durable
+        self._syncs = syncs
+        self._syncing: Future[None] | None = None
         self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
         self._when_stored = when_stored
@@ -142,6 +153,7 @@ class Reception:
             document_digests=[self._digests[ordinal] for ordinal in ordinals],
             to_sign=self._to_sign,
             fingerprint=self._credential.fingerprint if self._credential is not None else b"",
+            syncing=self._syncing,
         )
 
     def release(self) -> None:
@@ -239,7 +251,11 @@ class Reception:
         if self._credential is not None:
             frames.append(records.credential_frame(self._credential))
         self.upload.append(frames)
-        return self.upload.commit(durable=self._durable)
+        record = self.upload.commit(durable=self._durable)
+        if not self._durable and self._syncs is not None and (sync := self.upload.sync_ahead()) is not None:
+            # The disk works while the operation is registered, and nobody has to be woken for its end.
+            self._syncing = self._syncs.submit(sync)
+        return record
 
 
 def _document_digests(batch: Sequence[ReceivedDocument], prepared: Sequence[Prepared]) -> dict[int, bytes]:

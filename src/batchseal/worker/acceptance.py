@@ -6,6 +6,7 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from batchseal.worker.handover import Handover
 from batchseal.worker.resubmission import Resubmission
 
 DATABASE_RETRY_SECONDS = 2
+# So many small payloads of synchronous operations wait for the disk at once; those that wait for the same file share a sync.
+SYNCS_AT_ONCE = 4
 
 log = structlog.get_logger("service")
 
@@ -67,7 +70,12 @@ class Acceptance:
         self._instance = instance
         self._advertised = advertised
         self._window_bytes = window_bytes
+        # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
+        self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
         self._resubmission = Resubmission(store, payloads, pool, instance)
+
+    def close(self) -> None:
+        self._syncs.shutdown(wait=False)
 
     async def take_in(
         self,
@@ -95,6 +103,7 @@ class Acceptance:
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
             durable=mode is Mode.ASYNC,
             expected_bytes=expected_bytes,
+            syncs=self._syncs,
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
         )

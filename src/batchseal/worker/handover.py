@@ -33,7 +33,7 @@ class Handover:
     def announce(self, caller: Caller, received: Received) -> None:
         """Lets the signer prepare while the operation is being registered. Nothing is signed by that.
 
-        It asks for leave to sign, and makes the payload durable.
+        It asks for leave to sign, and makes the payload durable if that was not begun here.
         """
         digests = [item.digest for item in received.to_sign]
         if digests and received.is_handed_whole:
@@ -44,7 +44,8 @@ class Handover:
                     caller.token,
                     received.fingerprint,
                     digests,
-                    received.payload,
+                    None if received.syncing is not None else received.payload,
+                    str(received.payload.id),
                 )
 
     def new(self, row: OperationRow, caller: Caller, received: Received, asked_at: float) -> None:
@@ -52,7 +53,9 @@ class Handover:
         if not received.is_handed_whole:
             return self.wake(row, caller)
         rows = [registered_document(document) for document in received.documents]
-        handed = Registration(row, rows, received.to_sign, received.fingerprint, asked_at)
+        handed = Registration(
+            row, rows, received.to_sign, received.fingerprint, asked_at, is_durable=received.is_synced
+        )
         try:
             if row.mode is Mode.SYNC:
                 # One message hands the operation over and asks for its end.

@@ -81,6 +81,7 @@ class Service:
         self._turns = Turns()
 
     async def close(self) -> None:
+        self._acceptance.close()
         await self._fetched.close()
 
     # --- taking in ----------------------------------------------------------------------------------------------------
