@@ -9,6 +9,7 @@ import pytest
 from tests.support.house import CALLER, House, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
+from tests.support.waiting import until
 
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.by_size import PayloadsBySize
@@ -81,6 +82,23 @@ async def test_the_payload_is_durable_before_the_end_is_committed(
     record = await sealed(house, "single")
     assert record.segment is not None
     assert order.seen.index("synced") < order.seen.index("finished")
+
+
+async def test_leave_to_sign_is_asked_for_while_the_documents_are_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, pwritev = house.double.calls, os.pwritev
+    calls.clear()
+
+    def written_late(*arguments: Any) -> int:
+        until(lambda: calls.get("authorize"))
+        assert "signHash" not in calls
+        return pwritev(*arguments)
+
+    monkeypatch.setattr(os, "pwritev", written_late)
+    record = await sealed(house, "single")
+    assert record.segment is not None
+    assert (calls["authorize"], calls["signHash"]) == (1, 1)
 
 
 async def test_a_sync_that_fails_is_made_up_for_by_the_signer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

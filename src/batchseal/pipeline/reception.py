@@ -78,6 +78,8 @@ class Reception:
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
     `finish` returns. `expected_bytes` is about what the documents will have, None where nobody knows. `when_stored` is called
     with the sizes of documents that are no longer in memory. What is not to be durable yet may become so in threads of `syncs`.
+    `when_prepared` is called with what is to be signed, and the fingerprint of the credential, once all documents of a small
+    request are prepared, while they are stored.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Reception:
         batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
         syncs: Executor | None = None,
+        when_prepared: Callable[[list[ToSign], bytes], None] | None = None,
     ) -> None:
         self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
@@ -100,6 +103,8 @@ class Reception:
         self._pool = pool
         self._durable = durable
         self._syncs = syncs
+        self._when_prepared = when_prepared
+        self._loop = asyncio.get_running_loop()
         self._syncing: Future[None] | None = None
         self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
@@ -123,6 +128,15 @@ class Reception:
         self._asked: list[tuple[int, Description]] = []
         # Documents of a multipart body that come before their description: ordinal to the bytes of the content.
         self._undescribed: dict[int, int] = {}
+
+    @property
+    def is_announced_early(self) -> bool:
+        """Whether `when_prepared` is called. The payload need not be there for that, only be small and quickly stored."""
+        return self.upload.begins_at_once and self._when_prepared is not None
+
+    @property
+    def _fingerprint(self) -> bytes:
+        return self._credential.fingerprint if self._credential is not None else b""
 
     @property
     def payload_id(self) -> UUID:
@@ -152,7 +166,7 @@ class Reception:
             documents=[self._documents[ordinal] for ordinal in ordinals],
             document_digests=[self._digests[ordinal] for ordinal in ordinals],
             to_sign=self._to_sign,
-            fingerprint=self._credential.fingerprint if self._credential is not None else b"",
+            fingerprint=self._fingerprint,
             syncing=self._syncing,
         )
 
@@ -191,13 +205,16 @@ class Reception:
         if self._durable:
             self.upload.publish()
 
-    def _store(self, batch: list[ReceivedDocument]) -> None:
+    def _store(self, batch: list[ReceivedDocument], *, is_last: bool = False) -> None:
         """2 store and 3 prepare."""
         results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
         if len(self._to_sign) <= HANDED_DOCUMENTS:
             self._to_sign += map(to_sign, prepared)
+        if is_last and self.is_announced_early:
+            assert self._when_prepared is not None
+            self._loop.call_soon_threadsafe(self._when_prepared, list(self._to_sign), self._fingerprint)
         self._digests |= _document_digests(batch, prepared)
         for document in batch:
             if document.description is None:
@@ -239,7 +256,7 @@ class Reception:
     def _end(self, facts: RequestFacts) -> PayloadRecord:
         """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each."""
         batch, self._batch = self._batch, []
-        self._store(batch)
+        self._store(batch, is_last=True)
         for ordinal, content_bytes in self._undescribed.items():
             wanted = facts.descriptions[ordinal]
             refusal = self._formats.refusal(wanted)

@@ -15,7 +15,7 @@ import structlog
 from batchseal.admission.admission import Ticket
 from batchseal.admission.growth import UploadMemory
 from batchseal.audit.chain import documents_digest
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import ReceivedDocument, RequestFacts, ToSign
 from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, Mode
@@ -95,6 +95,10 @@ class Acceptance:
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
         target = await self._credentials.of(caller)
+
+        def announce(to_sign: list[ToSign], fingerprint: bytes) -> None:
+            self._handover.announce_prepared(caller, reception.payload_id, to_sign, fingerprint)
+
         reception = Reception(
             self._payloads,
             self._formats,
@@ -104,11 +108,12 @@ class Acceptance:
             durable=mode is Mode.ASYNC,
             expected_bytes=expected_bytes,
             syncs=self._syncs,
+            when_prepared=announce if mode is Mode.SYNC else None,
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
         )
         received = await self._store_documents(ticket, reception, facts, documents)
-        if mode is Mode.SYNC:
+        if mode is Mode.SYNC and not reception.is_announced_early:
             self._handover.announce(caller, received)
         registered = await self._register(caller, mode, reception, received)
         self._settle(ticket, registered, received)
