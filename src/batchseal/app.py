@@ -25,8 +25,8 @@ from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnam
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
+from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
@@ -121,7 +121,7 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
 
 def payload_store(settings: Settings) -> Payloads:
     """The payload store."""
-    return LocalPayloads(settings.spill_folder)
+    return PayloadsBySize(settings.spill_folder)
 
 
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:

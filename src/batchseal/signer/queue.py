@@ -110,13 +110,24 @@ class SigningQueue:
         }
 
     async def announce(
-        self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], payload: Any
+        self,
+        client_service: str,
+        token: str | None,
+        fingerprint: bytes,
+        digests: list[bytes],
+        payload: Any,
+        request_key: str,
     ) -> None:
-        """These digests will be signed if their operation can be registered. `payload` is the whole record of its payload."""
-        record = msgspec.convert(payload, PayloadRecord)
-        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=str(record.id))
-        # The call goes out in this round of the event loop, before a thread of ours can delay it.
-        asyncio.get_running_loop().call_soon(self._signing.durable_ahead.begin, client_service, record)
+        """These digests will be signed if their operation can be registered.
+
+        `payload` is the whole record of its payload where it is to be made durable, None where its worker does that.
+        `request_key` is the id of the payload.
+        """
+        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=request_key)
+        if payload is not None:
+            record = msgspec.convert(payload, PayloadRecord)
+            # The call goes out in this round of the event loop, before a thread of ours can delay it.
+            asyncio.get_running_loop().call_soon(self._signing.durable_ahead.begin, client_service, record)
 
     async def wake(
         self, operation_id: int, token: str | None, registered: Any = None, client_service: str = ""

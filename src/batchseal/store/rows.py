@@ -125,6 +125,7 @@ class ClaimedOperation:
     documents: Sequence[DocumentRow] | None = None  # None: they must be read from the database
     to_sign: Sequence[ToSign] = ()  # prepared for `fingerprint`; what is missing here must be read from the payload
     fingerprint: bytes = b""
+    is_durable: bool = False  # whether its worker made the payload of a synchronous operation durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class OperationEnd(NamedTuple):
 class Registration:
     """A new operation as its worker hands it to the signer, which then works under the lease that the registration gave.
 
-    `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered.
+    `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered. `is_durable` says that the
+    payload of a synchronous operation has survived a power cut by now, without the signer.
     """
 
     row: OperationRow
@@ -158,12 +160,15 @@ class Registration:
     to_sign: list[ToSign]
     fingerprint: bytes  # of the credential that `to_sign` was prepared for
     asked_at: float
+    is_durable: bool = False
 
     def claimed(self) -> ClaimedOperation | None:
         """The operation with its lease. None if so much time has passed that another `claim` may have taken the lease."""
         if time.monotonic() - self.asked_at > WAKE_SECONDS:
             return None
-        return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint)
+        return ClaimedOperation(
+            self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint, self.is_durable
+        )
 
 
 @dataclass(frozen=True, slots=True)

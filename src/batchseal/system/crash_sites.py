@@ -1,6 +1,6 @@
 """Named places in the code where a crash matters. Tests kill the process exactly there. In service a place costs one comparison.
 
-payload-created             the payload has a name, but is empty
+payload-created             the payload has a place, but is empty
 payload-appended            documents are written, but not fsynced
 payload-committed           the payload is durable if it must be, but no row names it
 registered                  the operation is committed, but the signer was not woken and the caller got no reply

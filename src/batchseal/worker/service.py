@@ -89,6 +89,7 @@ class Service:
         self._turns = Turns()
 
     async def close(self) -> None:
+        self._acceptance.close()
         await self._fetched.close()
 
     # --- taking in ----------------------------------------------------------------------------------------------------
@@ -132,7 +133,9 @@ class Service:
             encoded = form == "json"
             async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
                 return await self._acceptance.take_in(
-                    ticket, memory, caller, mode, intake.finish, documents, evidence_record=defaults.evidence_record
+                    *(ticket, memory, caller, mode, intake.finish, documents),
+                    expected_bytes=decoded_bytes,
+                    evidence_record=defaults.evidence_record,
                 )
         finally:
             ticket.release()
