@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from batchseal.payloads.extents import extents_of
 from batchseal.payloads.frames import HEADER_BYTES, unpack_header
 
 
@@ -39,11 +42,41 @@ def signatures_by_operation(temp_folder: Path) -> dict[int, Counter[int]]:
     return found
 
 
-def torn_bytes(payload: Path) -> int:
-    """How many bytes at the end of a payload file belong to no whole frame."""
-    data, offset = payload.read_bytes(), 0
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], UUID(payload.stem), offset):
-        if offset + HEADER_BYTES + header.stored_bytes > len(data):
-            break
-        offset += HEADER_BYTES + header.stored_bytes
-    return len(data) - offset
+@dataclass(frozen=True, slots=True)
+class StoredPayload:
+    """A payload as it lies on the disk: all of a file, or a part of a segment."""
+
+    id: UUID
+    path: Path
+    offset: int
+    length: int
+
+    def content(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+    def torn_bytes(self) -> int:
+        """How many bytes at its end belong to no whole frame."""
+        data, offset = self.content(), 0
+        while header := unpack_header(data[offset : offset + HEADER_BYTES], self.id, offset):
+            if offset + HEADER_BYTES + header.stored_bytes > len(data):
+                break
+            offset += HEADER_BYTES + header.stored_bytes
+        return len(data) - offset
+
+
+def stored_payloads(temp_folder: Path) -> list[StoredPayload]:
+    """All payloads, in no order. Files that go while this looks are left out."""
+    found = []
+    for path in sorted((temp_folder / "spill").iterdir()):
+        with suppress(FileNotFoundError):
+            if path.suffix == ".spill":
+                found.append(StoredPayload(UUID(path.stem), path, 0, path.stat().st_size))
+            elif path.suffix == ".segment":
+                with path.open("rb") as file:
+                    found += [
+                        StoredPayload(one.payload_id, path, one.frames_offset, one.length)
+                        for one in extents_of(file.fileno(), UUID(path.stem))
+                    ]
+    return found

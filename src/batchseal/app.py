@@ -25,8 +25,8 @@ from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnam
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
+from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from batchseal.placeholder.finder import Finder
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.queue import SigningQueue
+    from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.upstream.interface import Upstream
     from batchseal.worker.service import Service
@@ -120,7 +121,7 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
 
 def payload_store(settings: Settings) -> Payloads:
     """The payload store."""
-    return LocalPayloads(settings.spill_folder)
+    return PayloadsBySize(settings.spill_folder)
 
 
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
@@ -232,7 +233,7 @@ async def check_credentials(upstream: "Upstream", services: ClientServices) -> N
                     continue
 
 
-def signing_queue(
+def signing(
     settings: Settings,
     services: ClientServices,
     store: Store,
@@ -243,13 +244,15 @@ def signing_queue(
     pool: SharedPool,
     reserve: "Reserve",
     materials: "Materials",
-) -> "SigningQueue":
-    """The queue of the signer process, with what signs."""
+) -> tuple["SigningQueue", "Recording"]:
+    """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
     from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
+    from batchseal.store.evidence_records import EvidenceTable
 
     tries = settings.upstream_tries
-    signing = Signing(
+    run = Signing(
         store,
         upstream,
         payloads,
@@ -263,7 +266,11 @@ def signing_queue(
         locate=finding_places(settings, reserve),
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    return SigningQueue(store, upstream, signing, pace=pace, is_alone=lambda: services.has_one)
+    table = EvidenceTable(store.database, UUID(settings.instance))
+    recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
+    recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
+    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=lambda: services.has_one, recording=recording)
+    return queue, recording
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
@@ -289,7 +296,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
-        log.warning("documents will be refused for their level", cause=problem)
+        log.warning("documents will be refused for what the configuration asks", cause=problem)
     ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
@@ -311,7 +318,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    queue = signing_queue(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
+    queue, recording = signing(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await sweeping.sweep()
@@ -319,7 +326,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), watch(upstream), rounds.run())]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -331,7 +338,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     for task in looking:
         task.cancel()
     await server.stop()
-    await queue.stop(DRAIN_SECONDS)
+    await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()

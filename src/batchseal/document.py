@@ -76,6 +76,7 @@ class Description:
     options: SignatureOptions = SignatureOptions()
     other_type: str = ""  # the media type, where `content_type` is OTHER
     visible_signature: VisibleSignature | None = None  # what is drawn, where `visible` and the type is PAdES
+    evidence_record: bool = False  # whether the digest of the signed document will be needed
 
     @property
     def seeks_place(self) -> bool:
@@ -92,6 +93,18 @@ class ReceivedDocument(msgspec.Struct, frozen=True):
     description: Description | None
 
 
+class BegunDigest(msgspec.Struct, frozen=True):
+    """The SHA-256 of a signed document as far as it is known before it is signed, so that its original is not read again.
+
+    `state` is a kept `Sha256State` over the first `covered_bytes` of the signed document. `rest` are the last bytes of the
+    original, where they come behind that and are few.
+    """
+
+    state: bytes
+    covered_bytes: int
+    rest: bytes = b""
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """A document that is ready to be signed. It is stored, so that after a crash the same digest is signed again.
 
@@ -100,7 +113,8 @@ class Prepared(msgspec.Struct, frozen=True):
     signature is a file of its own, at most so long. `is_exact` says that it will be so long however the signature value turns
     out; a time stamp may still change it, and what levels above T add comes on top. Only the format can read `plan`. The
     longest time stamp token that the document has room for has `time_stamp_bytes`. `shared` is what the signed file contains and
-    many documents have in common, such as an image: it is stored once, and `additional_bytes` counts it.
+    many documents have in common, such as an image: it is stored once, and `additional_bytes` counts it. `begun` is what is known
+    ahead of the digest of the signed document, where an evidence record will need it.
     """
 
     ordinal: int
@@ -114,6 +128,7 @@ class Prepared(msgspec.Struct, frozen=True):
     time_stamp_bytes: int = 0
     is_exact: bool = True
     shared: tuple[bytes, ...] = ()
+    begun: BegunDigest | None = None
 
 
 class ToSign(NamedTuple):

@@ -195,6 +195,18 @@ class ResultExpired(ApiError):
     code, status, vendor_status = "batchseal.result_expired", 410, 410
 
 
+class RecordPending(ApiError):
+    """The evidence record is not made yet."""
+
+    code, status, vendor_status = "batchseal.record_pending", 409, 409
+
+
+class RecordGivenUp(ApiError):
+    """The evidence record was given up; asking again does not help."""
+
+    code, status, vendor_status = "batchseal.record_given_up", 410, 410
+
+
 class BodyStalled(ApiError):
     """The body stopped arriving."""
 

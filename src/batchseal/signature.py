@@ -160,11 +160,15 @@ class VisibleDefaults:
 
 @dataclass(frozen=True, slots=True)
 class SignatureDefaults:
-    """What the configuration says of the signatures of a client service. `level` is the lowest one that its documents get."""
+    """What the configuration says of the signatures of a client service. `level` is the lowest one that its documents get.
+
+    `evidence_record`: each of its operations gets an evidence record.
+    """
 
     level: Level = Level.B
     options: SignatureOptions = SignatureOptions()
     visible: VisibleDefaults = VisibleDefaults()
+    evidence_record: bool = False
 
 
 NO_DEFAULTS = SignatureDefaults()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from harness.invoices import write_invoices
 from harness.service import RunningService
+from harness.stored import StoredPayload, stored_payloads
 
 from batchseal.client.http import Client
 from batchseal.settings.client_services import ClientServices
@@ -25,8 +26,8 @@ class Running:
     def client(self) -> Client:
         return Client(self.service.url, self.client_id, self.secret)
 
-    def spill_files(self) -> list[Path]:
-        return list((self.service.folder / "temp" / "spill").iterdir())
+    def stored_payloads(self) -> list[StoredPayload]:
+        return stored_payloads(self.service.folder / "temp")
 
 
 @pytest.fixture(scope="session")

@@ -85,12 +85,12 @@ CASES: dict[str, tuple[Change, int, str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_code_and_the_place(running: Running, invoices: list[Path], name: str) -> None:
     change, status, code, place = CASES[name]
-    before = running.spill_files()
+    before = running.stored_payloads()
     got, answer = post(running, change(good_body(invoices[0].read_bytes(), f"bad {name}")))
     assert (got, answer["errorCode"]) == (status, code), answer
     assert place in answer["causeMessage"]
     assert answer["errorCodeDescription"]
-    assert running.spill_files() == before
+    assert running.stored_payloads() == before
 
 
 ENCRYPTED = b"""%PDF-1.4
@@ -139,10 +139,10 @@ def test_nothing_is_left_and_nothing_grows(running: Running, invoices: list[Path
     bodies = [change(good_body(content, f"grow {name}")) for name, (change, *_) in CASES.items()]
     for body in bodies * 5:  # what is allocated once
         post(running, body)
-    files, memory = running.spill_files(), measure(running.service.process.pid)["service"]
+    files, memory = running.stored_payloads(), measure(running.service.process.pid)["service"]
     for body in bodies * 100:
         post(running, body)
-    assert running.spill_files() == files
+    assert running.stored_payloads() == files
     client = running.client()
     for name in CASES:
         with pytest.raises(Exception, match="no operation"):

@@ -13,7 +13,10 @@ from uuid import UUID, uuid4
 
 from tests.support.memory_payloads import MemoryPayloads
 
-from batchseal.payloads.frames import HEADER_BYTES, FrameKind, unpack_header
+from batchseal.payloads import local, segment_writer
+from batchseal.payloads.by_size import PayloadsBySize
+from batchseal.payloads.extents import extents_of
+from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind, unpack_header
 from batchseal.payloads.interface import Frame, PayloadRecord, Payloads, Upload
 from batchseal.payloads.local import LocalPayloads
 
@@ -23,6 +26,15 @@ class StoreUnderTest(Protocol):
 
     @property
     def payloads(self) -> Payloads: ...
+
+    finds_by_id: bool
+    """Whether an id stands for one place, so that a second payload of the same id has none."""
+    shows_uploads: bool
+    """Whether an upload is there to be seen before its commit."""
+
+    def create(self, payload_id: UUID) -> Upload:
+        """An upload that the store takes in the way that is tried here."""
+        ...
 
     def ids(self) -> set[UUID]:
         """Everything that the store holds, unfinished uploads included."""
@@ -52,10 +64,15 @@ class StoreUnderTest(Protocol):
 class Local:
     """Files in a folder. What fails is failed by the operating system itself."""
 
+    finds_by_id = shows_uploads = True
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "payloads"
         self.folder.mkdir()
         self.payloads = LocalPayloads(self.folder)
+
+    def create(self, payload_id: UUID) -> Upload:
+        return self.payloads.create(payload_id)
 
     def ids(self) -> set[UUID]:
         return {UUID(path.stem) for path in self.folder.iterdir()}
@@ -97,11 +114,87 @@ class Local:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+class Segmented(Local):
+    """The same folder, in which small payloads share segments. These are so small here that some payloads find no place."""
+
+    finds_by_id = shows_uploads = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.by_size = PayloadsBySize(self.folder, segment_bytes=64 << 10)
+        self.payloads = self.by_size  # type: ignore[assignment]
+
+    def create(self, payload_id: UUID) -> Upload:
+        self.by_size.writer.make_ready()
+        return self.by_size.create(payload_id, 1000)
+
+    def _places(self) -> dict[UUID, tuple[Path, int, int]]:
+        """The file, the first byte and the length of each payload, without the header of its place."""
+        found = {UUID(path.stem): (path, 0, path.stat().st_size) for path in self.folder.glob(f"*{local.SUFFIX}")}
+        for path in self.folder.glob(f"*{segment_writer.SUFFIX}"):
+            with path.open("rb") as file:
+                for extent in extents_of(file.fileno(), UUID(path.stem)):
+                    found[extent.payload_id] = path, extent.frames_offset, extent.length
+        return found
+
+    def ids(self) -> set[UUID]:
+        return set(self._places())
+
+    def content(self, payload_id: UUID) -> bytes:
+        path, offset, length = self._places()[payload_id]
+        with path.open("rb") as file:
+            return os.pread(file.fileno(), length, offset)
+
+    def damage(self, payload_id: UUID, kind: FrameKind, ordinal: int) -> None:
+        path, base, _ = self._places()[payload_id]
+        for header, offset in headers_of(self.content(payload_id), payload_id):
+            if (header.kind, header.ordinal) == (kind, ordinal):
+                overwrite(path, base + offset + HEADER_BYTES, lambda byte: byte ^ 1)
+
+    def cut_off(self, payload_id: UUID) -> None:
+        """Zeros are what the segment held before."""
+        path, base, length = self._places()[payload_id]
+        *_, (_, offset) = headers_of(self.content(payload_id), payload_id)
+        for at in range(offset + HEADER_BYTES // 2, length):
+            overwrite(path, base + at, lambda _: 0)
+
+    @contextmanager
+    def full(self, room_bytes: int) -> Iterator[None]:
+        """There is no room for more segments, and files get so many bytes."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def headers_of(data: bytes, payload_id: UUID) -> Iterator[tuple[FrameHeader, int]]:
+    """The headers of frames, each with its offset."""
+    offset = 0
+    while header := unpack_header(data[offset : offset + HEADER_BYTES], payload_id, offset):
+        yield header, offset
+        offset += HEADER_BYTES + header.stored_bytes
+
+
+def overwrite(path: Path, offset: int, change: Callable[[int], int]) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([change(byte)]))
+
+
 class Memory:
     """The store that exists only in the tests."""
 
+    finds_by_id = shows_uploads = True
+
     def __init__(self, _: Path) -> None:
         self.payloads = MemoryPayloads()
+
+    def create(self, payload_id: UUID) -> Upload:
+        return self.payloads.create(payload_id)
 
     def ids(self) -> set[UUID]:
         return set(self.payloads.stored)
@@ -133,11 +226,11 @@ class Memory:
             faults.capacity_bytes = before
 
 
-STORES: dict[str, Callable[[Path], StoreUnderTest]] = {"local": Local, "memory": Memory}
+STORES: dict[str, Callable[[Path], StoreUnderTest]] = {"local": Local, "segmented": Segmented, "memory": Memory}
 
 
 def begun(store: StoreUnderTest) -> Upload:
-    upload = store.payloads.create(uuid4())
+    upload = store.create(uuid4())
     upload.begin()
     return upload
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -50,7 +51,11 @@ def test_a_record_of_a_later_release_is_read(store: StoreUnderTest) -> None:
 
 
 def test_a_record_of_an_earlier_release_has_defaults(store: StoreUnderTest) -> None:
-    record = stored(store, documents(b"content"))
+    upload = store.payloads.create(uuid4())  # nobody said how small it would be
+    upload.begin()
+    upload.append(documents(b"content"))
+    record = upload.commit(durable=True)
+    upload.release()
     bare = msgspec.msgpack.encode({"id": record.id})
     for first in (b"", bare):  # release 0.1 kept none
         (found,) = records_of(PayloadColumns(record.id, first, ()))
@@ -141,7 +146,7 @@ def test_what_was_replaced_does_not_come_back_when_the_later_frame_is_damaged(st
 
 def test_of_several_payloads_each_must_be_there(store: StoreUnderTest) -> None:
     first, second = [stored(store, documents(b"content")) for _ in range(2)]
-    store.payloads.delete([second.id])
+    store.payloads.delete([second])
     with pytest.raises(PayloadDamaged):
         OperationReader(store.payloads, [first, second]).open()
     with store.unavailable(), pytest.raises(PayloadUnavailable):

@@ -82,6 +82,16 @@ async def connect_store(database_url: str) -> AsyncIterator[Callable[..., Awaita
 
 
 @pytest.fixture
+async def sees_all_rows(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the role that owns the tables."""
+    url = database_url.replace("//batchseal@", "//batchseal_owner@")
+    settings = {"batchseal.scope": "*", "search_path": "batchseal"}
+    connection = await asyncpg.connect(url, server_settings=settings)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 def service_folder(tmp_path: Path) -> Path:
     return tmp_path / "service"
 

@@ -1,5 +1,7 @@
 """The replies of the service match its OpenAPI document."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import jsonschema
 import pytest
 import requests
 from tests.support.api_service import BASE, Service, sign_request
+from tests.support.api_worker import RECORD
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def document(service: Service) -> dict[str, Any]:
 
 
 # What the document calls application/octet-stream has the type of what it holds.
-REAL_BINARY_TYPES = ("application/pdf", "text/xml", "application/xml", "application/zip")
+REAL_BINARY_TYPES = ("application/pdf", "text/xml", "application/xml", "application/zip", "application/octet-stream")
 
 
 def check(document: dict[str, Any], operation_id: str, reply: requests.Response) -> None:
@@ -53,6 +56,10 @@ def test_replies_fit_the_document(service: Service, document: dict[str, Any]) ->
     registered = service.post("/async/document/sign/base64/", json=sign_request("async", "a.pdf"))
     detail = f"/operation/sign/detail/{registered.json()['id']}"
     part = {"Range": "bytes=0-1"}
+    recorded = [
+        service.post("/async/document/sign/base64/?evidenceRecord=true", json=sign_request(name, name, "a.pdf"))
+        for name in ("recorded", "late-record", "no-record", "plain")
+    ]
     replies = {
         "sign_json": [sync, service.post("/document/sign/base64/", json={})],
         "register_json": [registered, service.post("/async/document/sign/base64/", json=sign_request("async", "a"))],
@@ -72,6 +79,11 @@ def test_replies_fit_the_document(service: Service, document: dict[str, Any]) ->
             service.get(f"{detail}/documents/0", headers=part),
             service.get(f"{detail}/documents/0", headers={"Range": "bytes=99999999-"}),
         ],
+        "evidence_record": [
+            service.get(f"/operation/sign/detail/{made.json()['id']}/documents/{ordinal}/evidenceRecord")
+            for made in recorded
+            for ordinal in (0, 1)
+        ],
         "operation_of_document": [service.get("/operation/id/withDocumentExternalReference/Ext_Ref_constant")],
         "live": [requests.get(service.url + "/health/live")],
         "ready": [requests.get(service.url + "/health/ready")],
@@ -82,6 +94,13 @@ def test_replies_fit_the_document(service: Service, document: dict[str, Any]) ->
     for operation_id, of_operation in replies.items():
         for reply in of_operation:
             check(document, operation_id, reply)
+    records = replies["evidence_record"]
+    assert [one.status_code for one in records] == [200, 404, 409, 409, 410, 410, 404, 404]
+    assert records[0].content == RECORD and records[2].headers["Retry-After"] == "7"
+    archive = service.get(f"/operation/sign/detail/{recorded[0].json()['id']}/documents")
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as entries:
+        (first, record, other), content = entries.namelist(), entries.read(entries.namelist()[1])
+    assert (record, content) == (f"{first}.ers", RECORD) and not other.endswith(".ers")
 
 
 def test_the_document_names_the_address_that_replies_advertise(tmp_path: Path) -> None:

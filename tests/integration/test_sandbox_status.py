@@ -306,7 +306,7 @@ def test_what_is_no_base64_and_who_is_no_issuer_is_refused(sandbox: Sandbox) -> 
 
 def test_requests_are_counted_by_certificate_and_by_issuer(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--credential=p256") as sandbox:
-        assert sandbox.status_requests() == {"ocsp": {}, "crl": {}, "issuers": {}, "signatures": {}}
+        assert sandbox.status_requests() == {"ocsp": {}, "crl": {}, "issuers": {}, "signatures": {}, "stamps": {}}
         for name in ("signer", "signer", "timestamp"):
             ask(sandbox, name)
         ask(sandbox, "signer", "-serial", "7")

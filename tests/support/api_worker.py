@@ -3,7 +3,8 @@
 It parses JSON bodies with the standard library and "signs" a document by appending SUFFIX. The beginning of a document's name
 says what happens to it: "refused" asks for what is not offered, "encrypted" cannot be signed, "unstamped" gets no time stamp,
 "damaged" is returned damaged by storage, "away" cannot be read now,
-"breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces.
+"breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces. The
+first document may be called "recorded" (it has an evidence record), "late-record" or "no-record" (it was given up).
 Run as a program, this file is one worker process.
 """
 
@@ -23,7 +24,15 @@ from batchseal.api.application import create_application
 from batchseal.api.authentication import Authenticator
 from batchseal.api.guard import GuardPace
 from batchseal.api.tokens import Tokens
-from batchseal.errors import InvalidRequest, NotFinished, NotFound, PayloadUnavailable, ReferenceTaken
+from batchseal.errors import (
+    InvalidRequest,
+    NotFinished,
+    NotFound,
+    PayloadUnavailable,
+    RecordGivenUp,
+    RecordPending,
+    ReferenceTaken,
+)
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
@@ -89,6 +98,12 @@ class Delivered:
 
 
 LARGE_SEGMENT_BYTES = 3 << 18
+RECORD = bytes.fromhex("3003020101")
+
+
+class Records:
+    def of(self, ordinal: int) -> bytes | None:
+        return RECORD if ordinal == 0 else None
 
 
 class MemoryService:
@@ -108,6 +123,7 @@ class MemoryService:
         media_type: str,
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
+        evidence_record: bool = False,
     ) -> Operation:
         size, head = 0, b""
         self.counts["receiving"] += 1
@@ -249,6 +265,16 @@ class MemoryService:
                 await asyncio.sleep(0)
         finally:
             self.counts["delivering"] -= 1
+
+    async def evidence_records(self, operation: Operation) -> "Records":
+        name = self.documents[operation.id][0][0].name
+        if name.startswith("late-record"):
+            raise RecordPending("it waits for its time stamp", retry_after_seconds=7)
+        if name.startswith("no-record"):
+            raise RecordGivenUp("no time stamp could be had")
+        if not name.startswith("recorded"):
+            raise NotFound(f"no evidence record was asked for operation {operation.id}")
+        return Records()
 
     async def probe(self, token: str) -> str | None:
         return {"foreign-one": "one", "foreign-stranger": "stranger"}.get(token)

@@ -5,13 +5,13 @@ It shows that the service needs nothing of a payload store but what `payloads/in
 
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import KINDS, FrameKind
-from batchseal.payloads.interface import Frame, PayloadRecord
+from batchseal.payloads.interface import Frame, Live, PayloadRecord
 
 FRAME_BYTES = 40  # what a frame takes beside its content, as in a file
 CAPACITY_BYTES = 1 << 30
@@ -78,7 +78,7 @@ class MemoryPayloads:
         self.stored: dict[UUID, Stored] = {}
         self.lock = threading.Lock()
 
-    def create(self, payload_id: UUID) -> "MemoryUpload":
+    def create(self, payload_id: UUID, expected_bytes: int | None = None) -> "MemoryUpload":
         return MemoryUpload(self, payload_id)
 
     def open(self, record: PayloadRecord) -> "MemoryReader":
@@ -98,10 +98,10 @@ class MemoryPayloads:
             if (found := self.stored.get(record.id)) is not None:
                 found.is_durable = True
 
-    def delete(self, payload_ids: Iterable[UUID]) -> int:
+    def delete(self, records: Iterable[PayloadRecord]) -> int:
         self.faults.need_store()
         with self.lock:
-            return sum(gone.stored_bytes for one in payload_ids if (gone := self.stored.pop(one, None)) is not None)
+            return sum(gone.stored_bytes for one in records if (gone := self.stored.pop(one.id, None)) is not None)
 
     def stored_bytes(self) -> int:
         self.faults.need_store()
@@ -113,12 +113,12 @@ class MemoryPayloads:
             raise PayloadUnavailable("the store is away just now: a test said so")
         return self.room_bytes()
 
-    async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+    async def sweep(self, live: Live) -> list[UUID]:
         if self.faults.unavailable:
             return []
         with self.lock:
             unwritten = {payload_id for payload_id, one in self.stored.items() if not one.is_written}
-        orphans = list(unwritten - await live())
+        orphans = list(unwritten - {record.id for record in await live()})
         with self.lock:
             for payload_id in orphans:
                 self.stored.pop(payload_id, None)
@@ -145,6 +145,10 @@ class MemoryUpload:
         self.stored_bytes = 0
         self._payloads = payloads
         self._stored: Stored | None = None
+
+    @property
+    def begins_at_once(self) -> bool:
+        return False
 
     def begin(self) -> None:
         self._payloads.faults.need_store()
@@ -182,6 +186,9 @@ class MemoryUpload:
         with self._payloads.lock:
             self._stored.is_committed, self._stored.is_durable = True, durable
         return PayloadRecord(id=self.payload_id, stored_bytes=self.stored_bytes)
+
+    def sync_ahead(self) -> None:
+        return None
 
     def release(self) -> None:
         if self._stored is not None:

@@ -26,15 +26,19 @@ from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.preparation import Reserve, unbounded
 from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
+from batchseal.signer.recording import Recording, RecordingPace
 from batchseal.signer.run import Signing
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.store import Store
+from batchseal.store.evidence_records import EvidenceTable
 from batchseal.store.time_stamp_sizes import TimeStampSizes
+from batchseal.system.backoff import Backoff
 from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 from batchseal.worker.service import Service
 
 Connect = Callable[..., Awaitable[Store]]
+QUICK_RECORDING = RecordingPace(between_tries=Backoff(0.02, 0.1))
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Parts:
     upstream: Upstream
     ledger: Ledger
     folder: Path
+    recording: Recording
     offer: Callable[[UUID], Service]  # the service as an instance of this id has it
 
 
@@ -65,6 +70,7 @@ async def running_parts(
     reserve: Reserve = unbounded,
     materials: Materials | None = None,
     check_revocation: bool = False,
+    recording_pace: RecordingPace = QUICK_RECORDING,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
@@ -72,24 +78,16 @@ async def running_parts(
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    signing = Signing(
-        store,
-        upstream,
-        payloads,
-        formats,
-        room,
-        pool,
-        tries=5,
-        reserve=reserve,
-        materials=materials,
-        check_revocation=check_revocation,
-    )
-    queue = SigningQueue(store, upstream, signing, pace=pace)
+    parts = store, upstream, payloads, formats, room, pool
+    signing = Signing(*parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation)
+    table = EvidenceTable(store.database, instance)
+    recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
+    queue = SigningQueue(store, upstream, signing, pace=pace, recording=recording)
     server, link = LinkServer(folder / "link", queue.handlers()), Link(folder / "link")
     await server.start()
     link.start()
     await connected(link)
-    looking = asyncio.create_task(queue.run())
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run())]
     ledger = Ledger(folder / "ledger")
     admission = Admission(ledger, budgets_of(Settings()), payloads.free_bytes)
 
@@ -109,15 +107,16 @@ async def running_parts(
 
     service = offer(instance)
     try:
-        yield Parts(
-            service, queue, Sweeping(store, payloads, instance), store, payloads, upstream, ledger, folder, offer
-        )
+        sweeping = Sweeping(store, payloads, instance)
+        yield Parts(service, queue, sweeping, store, payloads, upstream, ledger, folder, recording, offer)
     finally:
-        looking.cancel()
+        for task in looking:
+            task.cancel()
         await service.close()
         await link.stop()
         await server.stop()
         await queue.stop(1)
+        await recording.stop(1)
         pool.shutdown()
         ledger.close()
 

@@ -49,6 +49,10 @@ class Sandbox:
         """How many signatures it has made, whoever got them."""
         return sum(self.status_requests()["signatures"].values())
 
+    def stamps(self) -> int:
+        """How many time stamps it has given."""
+        return sum(self.status_requests()["stamps"].values())
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Stops the process (SIGSTOP) inside the `with` block: the kernel accepts connections, but nothing answers."""

@@ -131,4 +131,10 @@ def finished(service: RunningService, reference: str, seconds: float = 20) -> An
 
 
 def spill_files(folder: Path) -> list[Path]:
+    """Payloads that are files of their own."""
+    return sorted((folder / "temp" / "spill").glob("*.spill"))
+
+
+def payload_files(folder: Path) -> list[Path]:
+    """All files that payloads lie in."""
     return sorted((folder / "temp" / "spill").glob("*"))

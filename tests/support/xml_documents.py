@@ -16,7 +16,8 @@ from batchseal.signature import Level, SignatureOptions, SignatureType
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 TRANSFORMS = ("ENVELOPED", "XPATH", "XPATH2_FILTER")
 CANONICAL = ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS")
-MOMENT = datetime(2026, 11, 28, 18, 0, tzinfo=UTC)
+# When documents are signed. Certificates of the tests are valid from the day before they are made.
+MOMENT = datetime.now(UTC).replace(microsecond=0)
 UBL = "urn:oasis:names:specification:ubl:schema:xsd:"
 
 # What canonicalization changes: line ends, white space in attributes, references, CDATA, the order of attributes and

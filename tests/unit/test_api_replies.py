@@ -161,6 +161,20 @@ def test_no_name_escapes_or_is_empty(name: str) -> None:
     assert made not in (".", "..")
 
 
+def test_a_record_has_the_name_of_its_document_or_a_number() -> None:
+    names = Names()
+    first = names.entry("r", "a.pdf")
+    assert (first, names.beside(first, ".ers")) == ("r.a.pdf", "r.a.pdf.ers")
+    again = names.entry("r", "a.pdf")
+    assert names.beside(again, ".ers") == "r.a (2).pdf.ers"
+    taken = names.entry("r", "A.PDF.ERS")  # on some systems the same as the first record
+    assert taken == "r.A.PDF (2).ERS"
+    assert names.entry("r", "b.pdf.ers") == "r.b.pdf.ers"
+    assert names.beside(names.entry("r", "b.pdf"), ".ers") == "r.b.pdf (2).ers"
+    longest = names.entry("r", "x" * 300 + ".pdf")
+    assert len(names.beside(longest, ".ers").encode()) <= 255
+
+
 def test_names_in_an_archive_are_unique() -> None:
     names = Names()
     made = [names.entry("r", name) for name in ("a.pdf", "A.pdf", "a.pdf", "a (2).pdf", "b")]

@@ -6,6 +6,7 @@ import struct
 import zipfile
 
 import pytest
+from asn1crypto import core
 
 from batchseal.client.archive import has_zip64, read_entries
 from batchseal.errors import RequestFailed
@@ -49,6 +50,28 @@ def archive(*, stream: bool, wide: bool = False, method: int = zipfile.ZIP_STORE
 def read(data: bytes, most: int = 1 << 30) -> dict[str, bytes]:
     sizes = {name: len(content) for name, content in FILES.items()}
     return {name: b"".join(content) for name, content in read_entries(Slow(data, most), sizes.__getitem__)}
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 255, 256, 70_000])
+def test_a_value_in_der_tells_its_own_length(length: int) -> None:
+    content = core.OctetString(bytes(length)).dump()
+    sink = Unseekable()
+    with zipfile.ZipFile(sink, "w") as target:
+        target.writestr("a.ers", content)
+        target.writestr("b", b"behind it")
+    sizes = {"a.ers": None, "b": 9}
+    found = {name: b"".join(pieces) for name, pieces in read_entries(Slow(bytes(sink.data), 997), sizes.__getitem__)}
+    assert found == {"a.ers": content, "b": b"behind it"}
+
+
+@pytest.mark.parametrize("content", [b"\x30\x80\x00\x00", b"\x30\x85\x00\x00\x00\x00\x01x", b"\x30\x05abc", b"\x30"])
+def test_what_is_not_in_der_is_refused(content: bytes) -> None:
+    sink = Unseekable()
+    with zipfile.ZipFile(sink, "w") as target:
+        target.writestr("a.ers", content)
+    entries = read_entries(io.BytesIO(bytes(sink.data)), lambda name: None)
+    with pytest.raises(RequestFailed):
+        list(entries)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -215,7 +215,7 @@ def test_other_calls_that_fail_are_tried_again(
     record = stored(payloads, [b"content"])
     attempts: dict[str, Callable[[], object]] = {
         "fsync": lambda: payloads.make_durable(record),
-        "unlink": lambda: payloads.delete([record.id]),
+        "unlink": lambda: payloads.delete([record]),
         "statvfs": payloads.free_bytes,
         "stat": payloads.stored_bytes,
     }
@@ -260,7 +260,7 @@ def test_a_read_that_stops_in_the_middle_is_no_damage(payloads: LocalPayloads, m
 
 def test_several_payloads_that_cannot_all_be_opened_leave_none_open(payloads: LocalPayloads) -> None:
     first, second = stored(payloads, [b"first"]), stored(payloads, [b"second"])
-    payloads.delete([first.id])
+    payloads.delete([first])
     with no_descriptor_lost(payloads.folder), pytest.raises(PayloadDamaged):
         OperationReader(payloads, [first, second]).open()
 
@@ -307,11 +307,11 @@ def unlocked(payloads: LocalPayloads) -> FileUpload:
     return upload
 
 
-async def swept(payloads: LocalPayloads, *answers: Callable[[], set[UUID]]) -> list[UUID]:
+async def swept(payloads: LocalPayloads, *answers: Callable[[], set[PayloadRecord]]) -> list[UUID]:
     """A sweep that is told what is live by each of `answers` in turn."""
     said = iter(answers)
 
-    async def live() -> set[UUID]:
+    async def live() -> set[PayloadRecord]:
         return next(said)()
 
     return await payloads.sweep(live)
@@ -320,7 +320,7 @@ async def swept(payloads: LocalPayloads, *answers: Callable[[], set[UUID]]) -> l
 async def test_an_upload_that_was_seen_before_its_lock_stays(payloads: LocalPayloads) -> None:
     uploading, descriptors = unlocked(payloads), list[int]()
 
-    def none_yet() -> set[UUID]:
+    def none_yet() -> set[PayloadRecord]:
         descriptors.append(os.open(uploading.path, os.O_WRONLY))
         fcntl.flock(descriptors[0], fcntl.LOCK_EX)
         return set()
@@ -332,7 +332,7 @@ async def test_an_upload_that_was_seen_before_its_lock_stays(payloads: LocalPayl
 
 async def test_one_that_is_registered_by_then_stays(payloads: LocalPayloads) -> None:
     registered = unlocked(payloads)
-    assert await swept(payloads, set, lambda: {registered.payload_id}) == []
+    assert await swept(payloads, set, lambda: {PayloadRecord(registered.payload_id)}) == []
     assert registered.path.exists()
 
 

@@ -157,7 +157,7 @@ def test_payloads_are_neither_written_nor_deleted_through_a_link(tmp_path: Path)
     (tmp_path / "spill").symlink_to("elsewhere")
     store = LocalPayloads(tmp_path / "spill")
     upload = store.create(uuid4())
-    for act in (upload.begin, lambda: store.delete([payload]), store.stored_bytes):
+    for act in (upload.begin, lambda: store.delete([PayloadRecord(payload)]), store.stored_bytes):
         with pytest.raises(BatchsealError):
             act()
     upload.abandon()

@@ -64,6 +64,7 @@ def test_binary_replies_are_described_once_and_in_one_way() -> None:
         "documents_by_id 200": "application/octet-stream",
         "document_by_id 200": "application/octet-stream",
         "document_by_id 206": "application/octet-stream",
+        "evidence_record 200": "application/octet-stream",
     }
     files = OPERATIONS["sign_files"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["files"]
     assert files == {"type": "array", "items": {"type": "string", "format": "binary"}}

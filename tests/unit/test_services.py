@@ -242,6 +242,7 @@ def test_the_defaults_of_signatures(path):
         "signatureTransform": "XPATH2_FILTER",
         "canonicalTransform": "EXCLUSIVE_WITH_COMMENTS",
         "coverComments": True,
+        "evidenceRecord": True,
         "signaturePolicy": {
             "identifier": "http://example.test/policy",
             "digestAlgorithm": "sha1",
@@ -255,6 +256,7 @@ def test_the_defaults_of_signatures(path):
     assert service is not None
     read = service.signature
     assert read.level is Level.T
+    assert read.evidence_record is True
     assert read.options == SignatureOptions(
         "ext:ExtensionContent",
         "XPATH2_FILTER",
@@ -281,6 +283,7 @@ def test_the_defaults_of_signatures(path):
         ({"canonicalTransform": "INCLUSIVE"}, "signature.canonicalTransform is not one of"),
         ({"coverComments": "yes"}, "signature.coverComments is neither true nor false"),
         ({"coverComments": 0}, "signature.coverComments is neither true nor false"),
+        ({"evidenceRecord": "true"}, "signature.evidenceRecord is neither true nor false"),
         ({"signerRole": "a\nb"}, "signature.signerRole is not a text in one line"),
         ({"signatureLocation": 7}, "signature.signatureLocation is not a text"),
         ({"signaturePolicy": "urn:p"}, "signature.signaturePolicy is not an object"),
@@ -349,6 +352,11 @@ def test_levels_that_no_signature_can_have_are_named(path):
     assert [problem.partition(" asks")[0] for problem in without] == ["client service A", "client service B"]
     assert all("--timestamp-urls" in problem for problem in without)
     assert unreachable_levels("LTA", services, has_time_stamps=True) == []
+    recorded = {"A": {"secret": "s", "signature": {"evidenceRecord": True}}, "B": {"secret": "s"}}
+    services = ClientServices.load(write(path, recorded))
+    (problem,) = unreachable_levels("B", services, has_time_stamps=False)
+    assert problem.startswith("client service A asks for evidence records") and "--timestamp-urls" in problem
+    assert unreachable_levels("B", services, has_time_stamps=True) == []
     assert unreachable_levels("T", [], has_time_stamps=False)[0].startswith("--signature-level asks for level T")
 
 

@@ -6,11 +6,12 @@ import unicodedata
 import zipfile
 from collections.abc import AsyncIterable, AsyncIterator
 
-from batchseal.api.offered_service import Delivered, Operation
+from batchseal.api.offered_service import Delivered, Operation, Records
 from batchseal.api.result import LARGE_BYTES, Pieces
 
 MAX_NAME_BYTES = 240
 MAX_EXTENSION_CHARACTERS = 10
+RECORD_SUFFIX = ".ers"
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
@@ -36,12 +37,14 @@ class Sink(io.RawIOBase):
         return taken
 
 
-async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivered]) -> AsyncIterator[bytes]:
+async def stream_archive(
+    operation: Operation, delivered: AsyncIterable[Delivered], records: Records | None = None
+) -> AsyncIterator[bytes]:
     """Yields the bytes of a zip file with the signed documents in the order of the request.
 
     An entry is called `<externalRef>.<documentName>`, with `.p7m` or `.p7s` behind it for a CAdES signature. It is stored
     without compression. `delivered` must give raw documents (not base64). A document that is not signed, or that storage returns
-    damaged, gets no entry.
+    damaged, gets no entry. The evidence record of a document follows it, with `.ers` behind the name of its entry.
     """
     sink, pieces, names = Sink(), Pieces(), Names()
     moment = operation.created_at.timetuple()[:6]
@@ -59,6 +62,10 @@ async def stream_archive(operation: Operation, delivered: AsyncIterable[Delivere
                     file.write(content)
                     for piece in [p for data in sink.take() for p in pieces.add(data, pass_on=large)]:
                         yield piece
+            if records is not None and (record := records.of(document.row.ordinal)) is not None:
+                beside = zipfile.ZipInfo(names.beside(entry.filename, RECORD_SUFFIX), moment)
+                beside.external_attr = 0o644 << 16
+                archive.writestr(beside, record)
             for piece in [p for data in sink.take() for p in pieces.add(data)]:
                 yield piece
     for piece in [*(p for data in sink.take() for p in pieces.add(data)), *pieces.flush()]:
@@ -92,6 +99,18 @@ class Names:
                 self._numbers[key] = number
                 self._taken.add(folded)
                 return entry
+
+    def beside(self, entry: str, suffix: str) -> str:
+        """The name of an entry that belongs to another one: its name and a suffix, with a number where a document has that name.
+
+        A name that stands in the way is met once here too, since it is the numbered form for one entry only.
+        """
+        wanted, number = entry + suffix, 1
+        while (key := wanted.casefold()) in self._taken:
+            number += 1
+            wanted = f"{entry} ({number}){suffix}"
+        self._taken.add(key)
+        return wanted
 
 
 def safe(name: str) -> str:

@@ -46,7 +46,8 @@ class Contract:
     """The contract in force.
 
     All paths begin with a slash. `status` and `document` map our field names to the names that are sent, for status
-    entries and for entries of documentList. `reference_query` is the query parameter that may carry the external reference.
+    entries and for entries of documentList. `reference_query` is the query parameter that may carry the external reference,
+    `record_query` the one that asks for an evidence record.
     """
 
     bases: tuple[str, ...]
@@ -60,6 +61,7 @@ class Contract:
     openapi: str
     routes: dict[str, Route]
     reference_query: str
+    record_query: str
     status: dict[str, str]
     document: dict[str, str]
 
@@ -85,6 +87,7 @@ def load_contract(replacement: str = "") -> Contract:
         bases=tuple(checked_path("bases", base) for base in address["bases"]),
         routes=routes,
         reference_query=table["query"]["externalReference"],
+        record_query=table["query"]["evidenceRecord"],
         status=table["status"],
         document=table["document"],
         **paths,

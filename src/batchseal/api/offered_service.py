@@ -95,6 +95,13 @@ class Delivered(Protocol):
         """
 
 
+class Records(Protocol):
+    """The evidence records of one operation."""
+
+    def of(self, ordinal: int) -> bytes | None:
+        """The record of a document (a DER EvidenceRecord of RFC 4998); None for a document that it is not about."""
+
+
 class OfferedService(Protocol):
     """The service behind the API, in production `worker.service.Service`.
 
@@ -110,11 +117,13 @@ class OfferedService(Protocol):
         media_type: str,
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
+        evidence_record: bool = False,
     ) -> Operation:
         """Accepts a sign request and returns its operation. A request that is refused leaves nothing behind.
 
         `body_bytes` is the Content-Length, or None for a chunked body. In asynchronous mode the operation is durable when
-        this returns. In synchronous mode it is durable when `finished_within` returns.
+        this returns. In synchronous mode it is durable when `finished_within` returns. With `evidence_record` the request asks
+        for one.
         """
 
     async def wait(self, operation_id: int, seconds: float) -> bool:
@@ -155,6 +164,12 @@ class OfferedService(Protocol):
         self, operation: Any, documents: Sequence[Any], *, encoding: Literal["base64", "raw"]
     ) -> AsyncIterator[Delivered]:
         """Yields the documents in the order given. Raises PayloadUnavailable if the payload cannot be read now."""
+
+    async def evidence_records(self, operation: Any) -> Records:
+        """The evidence records of a finished operation.
+
+        Raises NotFound where none was asked for, RecordPending, RecordGivenUp.
+        """
 
     async def probe(self, token: str) -> str | None:
         """Asks the signing service about a foreign token: see `Authenticator`."""

@@ -55,6 +55,7 @@ RESULTS_AS_ZIP = ("result_by_reference", "result_by_id")
 BINARY_REPLIES = {
     "zip": "The zip file. Its Content-Type is application/zip.",
     "raw": "The document. Its Content-Type is that of the document, such as application/pdf.",
+    "record": "The record, in DER. Another type of content was never registered for it.",
 }
 
 # For each route: its summary, its reply, and its HTTP statuses besides 401, 403 and 500, which all routes have.
@@ -81,6 +82,11 @@ SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "One signed document, or a range of it",
         "raw",
         ("200", "206", "404", "409", "410", "416", "503"),
+    ),
+    "evidence_record": (
+        "Evidence record of one signed document (RFC 4998)",
+        "record",
+        ("200", "404", "409", "410"),
     ),
     "operation_of_document": (
         "Id of the newest operation that has a document with an external reference",
@@ -161,6 +167,7 @@ def operation(contract: Contract, route: Route) -> dict[str, Any]:
         described["parameters"].append(
             header("Prefer", "respond-async: reply with 202 as soon as the request is registered.")
         )
+        described["parameters"].append(record_parameter(contract))
     elif route.name.startswith("status_"):
         described["parameters"].append(
             header("Prefer", "wait=N: reply when the operation has finished, after N seconds at most.")
@@ -168,6 +175,16 @@ def operation(contract: Contract, route: Route) -> dict[str, Any]:
     elif route.name == "document_by_id":
         described["parameters"].append(header("Range", "One range of bytes, such as bytes=0-99."))
     return described
+
+
+def record_parameter(contract: Contract) -> dict[str, Any]:
+    return {
+        "name": contract.record_query,
+        "in": "query",
+        "required": False,
+        "description": "true: an evidence record (RFC 4998) is made of the signed documents: one time stamp for all of them.",
+        "schema": {"type": "boolean"},
+    }
 
 
 def header(name: str, description: str) -> dict[str, Any]:

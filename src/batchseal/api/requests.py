@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from email.message import Message as Headers
 from email.utils import collapse_rfc2231_value
+from urllib.parse import parse_qs
 
 from batchseal.errors import InvalidRequest, NotFound, ValueNotAllowed
 
@@ -71,11 +72,17 @@ def parse_id(text: str) -> int:
     return int(text)
 
 
-def parse_boolean(text: str) -> bool:
+def parse_boolean(text: str, name: str = "contentInResponse") -> bool:
     """Reads `true` or `false`, in upper or lower case: a client in use sends Python's `True`. Raises ValueNotAllowed."""
     if text.lower() not in ("true", "false"):
-        raise ValueNotAllowed(f"contentInResponse is {text[:40]!r}; it must be true or false")
+        raise ValueNotAllowed(f"{name} is {text[:40]!r}; it must be true or false")
     return text.lower() == "true"
+
+
+def asks_for_record(query: bytes, name: str) -> bool:
+    """Whether the query asks for an evidence record by its parameter `name`. Raises ValueNotAllowed."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
+    return parse_boolean(values[0], name) if values else False
 
 
 @dataclass(frozen=True, slots=True)

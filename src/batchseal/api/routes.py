@@ -14,7 +14,7 @@ from batchseal.api.archive import stream_archive
 from batchseal.api.authentication import Authenticator
 from batchseal.api.contract import Contract
 from batchseal.api.exchange import Exchange
-from batchseal.api.offered_service import Document, OfferedService, Operation
+from batchseal.api.offered_service import Document, OfferedService, Operation, Records
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.errors import (
@@ -23,6 +23,8 @@ from batchseal.errors import (
     NotFinished,
     NotFound,
     PayloadUnavailable,
+    RecordGivenUp,
+    RecordPending,
     ReferenceTaken,
 )
 from batchseal.operation import Caller, DocumentStatus, Form, Mode
@@ -86,10 +88,16 @@ class Routes:
         exchange = exchange_of(request)
         exchange.check_length()
         media_type = requests.check_media_type(header(request, b"content-type"), form)
-        chunks = exchange.body()
+        wants_record = requests.asks_for_record(exchange.scope["query_string"], self.contract.record_query)
         try:
             return await self.service.receive(
-                caller, mode, form=form, media_type=media_type, body_bytes=exchange.length, chunks=chunks
+                caller,
+                mode,
+                form=form,
+                media_type=media_type,
+                body_bytes=exchange.length,
+                chunks=exchange.body(),
+                evidence_record=wants_record,
             )
         except ReferenceTaken as taken:
             taken.location = self.status_address(request, taken.operation_id)
@@ -189,18 +197,25 @@ class Routes:
 
     async def document_by_id(self, request: Request) -> Response:
         caller = await self.caller(request)
-        ordinal = requests.parse_id(route_value(request, "ordinal"))
-        operation, documents = await self.finished(caller, operation_id=self.id(request))
-        found = next((document for document in documents if document.ordinal == ordinal), None)
-        if found is None:
-            raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
+        operation, found = await self.finished_document(request, caller)
         await self.reserve(request, caller, operation, [found])
         delivered = await self.delivered(request, operation, [found], "raw")
         async for document in delivered:
             if document.row.status != DocumentStatus.SIGNED:
                 raise NotFound(schemas.cause_of(document.row))
             return raw_document(operation, document, header(request, b"range"), header(request, b"if-range"))
-        raise NotFound(f"document {ordinal} of operation {operation.id} does not exist")
+        raise NotFound(f"document {found.ordinal} of operation {operation.id} does not exist")
+
+    async def evidence_record(self, request: Request) -> Response:
+        caller = await self.caller(request)
+        operation, found = await self.finished_document(request, caller)
+        if found.status != DocumentStatus.SIGNED:
+            raise NotFound(schemas.cause_of(found))
+        records = await self.service.evidence_records(operation)
+        if (record := records.of(found.ordinal)) is None:
+            raise NotFound(f"the evidence record of operation {operation.id} is not about document {found.ordinal}")
+        name = b'attachment; filename="operation-%d-document-%d.ers"' % (operation.id, found.ordinal)
+        return Response(200, [(b"content-disposition", name)], Content(b"application/octet-stream", record))
 
     async def operation_of_document(self, request: Request) -> Response:
         caller, reference = await self.caller(request), self.reference(request)
@@ -237,6 +252,15 @@ class Routes:
         """
         release = await self.service.admit_delivery(caller, operation, documents)
         exchange_of(request).cleanup.callback(release)
+
+    async def finished_document(self, request: Request, caller: Caller) -> tuple[Operation, Document]:
+        """The finished operation and the document that the address names. Raises NotFound, NotFinished, ResultExpired."""
+        ordinal = requests.parse_id(route_value(request, "ordinal"))
+        operation, documents = await self.finished(caller, operation_id=self.id(request))
+        found = next((document for document in documents if document.ordinal == ordinal), None)
+        if found is None:
+            raise NotFound(f"operation {operation.id} has {operation.documents_total} documents, counted from 0")
+        return operation, found
 
     def note_when_fetched(
         self, request: Request, caller: Caller, operation: Operation, delivered: result.FromStorage
@@ -295,7 +319,11 @@ class Routes:
     ) -> Response:
         delivered = await self.delivered(request, operation, documents, "raw")
         self.note_when_fetched(request, caller, operation, delivered)
-        content = partial(stream_archive, operation, delivered)
+        try:
+            records: Records | None = await self.service.evidence_records(operation)
+        except (NotFound, RecordPending, RecordGivenUp):
+            records = None  # none was asked for, or it follows, or never comes: its own address says which
+        content = partial(stream_archive, operation, delivered, records)
         name = b'attachment; filename="operation-%d.zip"' % operation.id
         headers = [(b"vary", b"accept"), (b"content-disposition", name)]
         return Response(200, headers, StreamedContent(requests.ZIP.encode(), content))

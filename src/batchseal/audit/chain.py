@@ -20,6 +20,8 @@ class Event(IntEnum):
     FETCHED = 3
     PURGED = 4
     ERASED = 5  # its texts were removed because an operator asked for it
+    RECORDED = 6  # its digest is the root of the tree that the evidence record's time stamp is about; empty: nothing was signed
+    RECORD_GIVEN_UP = 7  # no time stamp came for its evidence record
 
 
 def content(entry: AuditEntry) -> list[Any]:

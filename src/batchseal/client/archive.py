@@ -1,7 +1,8 @@
 """Reads a zip archive as it arrives, without storing it. Only entries without compression are read, as the service sends them.
 
 The service writes the size of an entry after its data (APPNOTE.TXT 4.3.9). To find the end of the data, the reader must know
-the size before; the caller of this module knows it from the operation's result.
+the size before; the caller of this module knows it from the operation's result. An evidence record is in DER, which begins with
+its length.
 """
 
 import struct
@@ -25,11 +26,12 @@ class Source(Protocol):
     def read(self, count: int, /) -> bytes: ...
 
 
-def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tuple[str, Iterator[bytes]]]:
+def read_entries(source: Source, size_of: Callable[[str], int | None]) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yields the name and the content (in pieces) of each entry. The next entry skips what is left of a content.
 
-    `size_of` returns the size in bytes of the entry with that name; it may raise for an unexpected name. Raises RequestFailed
-    if the archive ends too early, has a compressed entry, or has a content that does not match its size or checksum.
+    `size_of` returns the size in bytes of the entry with that name, None for one that is a value in DER; it may raise for an
+    unexpected name. Raises RequestFailed if the archive ends too early, has a compressed entry, or has a content that does not
+    match its size or checksum.
     """
     while (head := exactly(source, 4)) == LOCAL:
         rest = exactly(source, LOCAL_HEADER.size - 4)
@@ -40,7 +42,10 @@ def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tupl
             raise RequestFailed(f"the result's entry {name!r} is compressed; only stored entries are expected")
         # If the sizes follow the data, so does the checksum: None here.
         expected = None if flags & SIZES_FOLLOW else crc
-        content = read_content(source, name, size_of(name), expected, wide=has_zip64(extra))
+        head, size = b"", size_of(name)
+        if size is None:
+            head, size = read_der_head(source, name)
+        content = read_content(source, name, size, expected, wide=has_zip64(extra), head=head)
         yield name, content
         for _ in content:  # Skip what the caller did not read.
             pass
@@ -48,12 +53,28 @@ def read_entries(source: Source, size_of: Callable[[str], int]) -> Iterator[tupl
         pass
 
 
-def read_content(source: Source, name: str, size: int, crc: int | None, *, wide: bool) -> Iterator[bytes]:
-    """Yields the `size` bytes of an entry, then checks its CRC-32. Raises RequestFailed.
+def read_der_head(source: Source, name: str) -> tuple[bytes, int]:
+    """Tag and length of a value in DER (X.690 8.1.3), and how many bytes follow them. Raises RequestFailed."""
+    head = exactly(source, 2)
+    if head[1] < 0x80:
+        return head, head[1]
+    count = head[1] & 0x7F
+    if not 0 < count <= 4:
+        raise RequestFailed(f"the result's entry {name!r} is not in DER")
+    length = exactly(source, count)
+    return head + length, int.from_bytes(length, "big")
+
+
+def read_content(
+    source: Source, name: str, size: int, crc: int | None, *, wide: bool, head: bytes = b""
+) -> Iterator[bytes]:
+    """Yields `head`, which was read already, and `size` more bytes of an entry, then checks its CRC-32. Raises RequestFailed.
 
     If `crc` is None, a data descriptor follows the data; `wide` says that its sizes have eight bytes each (zip64).
     """
-    actual = 0
+    actual = zlib.crc32(head)
+    if head:
+        yield head
     while size:
         piece = source.read(min(size, ENTRY_PIECE_BYTES))
         if not piece:

@@ -22,6 +22,8 @@ POLL_SECONDS = 0.25
 
 # What CAdES signatures are called, with their document in them and beside it.
 ATTACHED, DETACHED = ".p7m", ".p7s"
+# What the service puts behind the name of an entry whose evidence record follows it.
+RECORD = ".ers"
 CMS_SUFFIXES = {"application/pkcs7-mime": ATTACHED, "application/pkcs7-signature": DETACHED}
 
 # Called with the step, with what is done, and with the total: bytes for "upload" and "download", documents for "sign".
@@ -140,8 +142,8 @@ def unpack_archive(
 ) -> Iterator[tuple[int, Path]]:
     """Stores the entries as they arrive, and yields the ordinal and the file of each.
 
-    An entry's name begins with the document's external reference, which begins with the ordinal (`document_reference`).
-    Raises RequestFailed.
+    An entry's name begins with the document's external reference, which begins with the ordinal (`document_reference`). An
+    evidence record is stored beside the document before it, and not yielded. Raises RequestFailed.
     """
 
     def ordinal_of(name: str) -> int:
@@ -156,17 +158,26 @@ def unpack_archive(
         is_cms = documents[ordinal_of(name)].signature_type == "CAdES"
         return name[-4:] if is_cms and name.endswith((ATTACHED, DETACHED)) else ""
 
-    def size_of(name: str) -> int:
+    before = ""  # the entry before, where it is a document
+    target = out
+
+    def size_of(name: str) -> int | None:
+        if before and name == before + RECORD:
+            return None
         outcome = outcomes[ordinal_of(name)]
         return outcome.added_bytes if suffix_of(name) == DETACHED else outcome.signed_bytes or 0
 
     for name, content in read_entries(reply, size_of):
-        ordinal = ordinal_of(name)
-        target = out / (documents[ordinal].name + suffix_of(name))
+        ordinal, is_record = ordinal_of(name), bool(before) and name == before + RECORD
+        target = (
+            target.with_name(target.name + RECORD) if is_record else out / (documents[ordinal].name + suffix_of(name))
+        )
         with PartFile(target) as file:
             for piece in content:
                 file.write(piece)
-        yield ordinal, target
+        before = "" if is_record else name
+        if not is_record:
+            yield ordinal, target
 
 
 def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> Path:

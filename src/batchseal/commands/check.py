@@ -89,7 +89,9 @@ async def check_configuration(settings: Settings) -> str:
     if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         raise ConfigurationError("; ".join(problems))
     if services.present:
-        return f"{len(services.ids())} client services in {settings.services_file}"
+        recorded = sum(one.active and one.signature.evidence_record for one in services)
+        more = f", {recorded} of them with evidence records" if recorded else ""
+        return f"{len(services.ids())} client services in {settings.services_file}{more}"
     if settings.uses_sandbox:
         return f"{settings.services_file} does not exist; the service makes one with a new secret for the sandbox"
     return (

@@ -53,6 +53,10 @@ class Formats:
         self._has_time_stamps = has_time_stamps
         self._memory = memory
 
+    @property
+    def has_time_stamps(self) -> bool:
+        return self._has_time_stamps
+
     def named(self, name: str) -> SignatureFormat:
         """The format of a stored record.
 

@@ -203,6 +203,7 @@ def describe(
         visible_signature=visible.read(seen, f"{place}.signatureInfo.visibleSignatureInfo")
         if seen is not None and kind is SignatureType.PADES
         else None,
+        evidence_record=defaults.evidence_record,
     )
 
 

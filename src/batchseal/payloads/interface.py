@@ -4,7 +4,7 @@ All methods block, so callers run them in a thread; `release`, `close` and `free
 PayloadUnavailable where another try may succeed, PayloadDamaged where none will, and NoSpace where the store takes no more.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -19,16 +19,27 @@ if TYPE_CHECKING:
 Frame = tuple[FrameKind, int, "Buffer"]
 
 
-# From this version of its record on, a payload holds no large document that is compressed (`writer.MOST_COMPRESSED_BYTES`).
+# From this version of its record on, a payload holds no large document that is compressed (`packing.MOST_COMPRESSED_BYTES`).
 STORES_LARGE_AS_IT_IS = 2
 
 
-class PayloadRecord(msgspec.Struct, frozen=True):
-    """What the row of an operation keeps of a payload: all that a store needs to find and read it again."""
+class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the row of an operation keeps of a payload: all that a store needs to find and read it again.
+
+    A payload with a `segment` shares that file with others: its frames have `length` bytes and stand behind the header of its
+    place, which is at `offset`.
+    """
 
     id: UUID
     stored_bytes: int = 0
     version: int = 1
+    segment: UUID | None = None
+    offset: int = 0
+    length: int = 0
+
+
+# Gives the payloads that rows name.
+Live = Callable[[], Awaitable[Collection[PayloadRecord]]]
 
 
 class Upload(Protocol):
@@ -40,6 +51,11 @@ class Upload(Protocol):
     @property
     def stored_bytes(self) -> int:
         """How many bytes the store holds for this payload by now."""
+        ...
+
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether `begin` and `publish` do not wait for a disk, so that no thread is needed for them."""
         ...
 
     def begin(self) -> None:
@@ -65,6 +81,13 @@ class Upload(Protocol):
         """Ends the payload: it is never written again. With `durable` it has survived a power cut when this returns.
 
         Without `durable`, `Payloads.make_durable` must follow before anybody is told of the operation.
+        """
+        ...
+
+    def sync_ahead(self) -> Callable[[], None] | None:
+        """After a commit without `durable`: what makes the payload durable, for another thread, whatever becomes of the upload.
+
+        It raises OSError or PayloadUnavailable where it could not. None where `Payloads.make_durable` does it as well.
         """
         ...
 
@@ -124,7 +147,9 @@ class Payloads(Protocol):
         """Whether a payload that was written a moment ago is read from this machine's memory, faster than a thread starts."""
         ...
 
-    def create(self, payload_id: UUID) -> Upload: ...
+    def create(self, payload_id: UUID, expected_bytes: int | None = None) -> Upload:
+        """`expected_bytes` is about how large the payload will be, None where nobody knows."""
+        ...
 
     def open(self, record: PayloadRecord) -> PayloadReader: ...
 
@@ -132,8 +157,8 @@ class Payloads(Protocol):
         """The payload and its name have survived a power cut when this returns. A payload that is gone is no error."""
         ...
 
-    def delete(self, payload_ids: Iterable[UUID]) -> int:
-        """Deletes payloads, as far as they exist; returns the bytes that are free now."""
+    def delete(self, records: Iterable[PayloadRecord]) -> int:
+        """Deletes payloads, as far as they exist; returns the bytes that are free now. A sweep takes what is just being read."""
         ...
 
     def stored_bytes(self) -> int:
@@ -144,10 +169,9 @@ class Payloads(Protocol):
         """What the store can still take. It may be negative where the store keeps a reserve."""
         ...
 
-    async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+    async def sweep(self, live: Live) -> list[UUID]:
         """Deletes payloads that nobody writes and that `live` does not name: uploads that a crash cut off. Returns them.
 
-        `live` gives the payloads that rows name. It is asked after the payloads were listed, since a writer releases its
-        payload only once the row is committed.
+        `live` is asked after the payloads were listed, since a writer releases its payload only once the row is committed.
         """
         ...

@@ -1,9 +1,9 @@
-"""Payloads as files in one local folder: the default store."""
+"""Payloads as files in one local folder."""
 
 import errno
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.interface import PayloadRecord
-from batchseal.payloads.reader import FileReader, open_payload, unavailable
+from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.writer import FileUpload
 from batchseal.system.disk import sync
 from batchseal.system.folders import SAFE, own_folder
@@ -38,7 +38,7 @@ class LocalPayloads:
     def path(self, payload_id: UUID) -> Path:
         return self.folder / f"{payload_id}{SUFFIX}"
 
-    def create(self, payload_id: UUID) -> FileUpload:
+    def create(self, payload_id: UUID, expected_bytes: int | None = None) -> FileUpload:
         return FileUpload(self.path(payload_id), payload_id)
 
     def open(self, record: PayloadRecord) -> FileReader:
@@ -50,32 +50,32 @@ class LocalPayloads:
         except PayloadDamaged:
             return
         try:
-            with _available("the stored payload cannot be synced"):
+            with available("the stored payload cannot be synced"):
                 os.fsync(descriptor)
                 sync(self.folder)
         finally:
             os.close(descriptor)
 
-    def delete(self, payload_ids: Iterable[UUID]) -> int:
+    def delete(self, records: Iterable[PayloadRecord]) -> int:
         freed = 0
-        with _available("a stored payload cannot be deleted"), own_folder(self.folder) as folder:
-            for payload_id in payload_ids:
-                path = self.path(payload_id)
+        with available("a stored payload cannot be deleted"), own_folder(self.folder) as folder:
+            for record in records:
+                path = self.path(record.id)
                 freed += disk_bytes([path])
                 with suppress(FileNotFoundError):
                     os.unlink(path.name, dir_fd=folder)
         return freed
 
     def stored_bytes(self) -> int:
-        with _available("the stored payloads cannot be counted"):
+        with available("the stored payloads cannot be counted"):
             return disk_bytes(self._unlocked().values())
 
     def free_bytes(self) -> int:
-        with _available("the folder of the stored payloads cannot be looked at"):
+        with available("the folder of the stored payloads cannot be looked at"):
             volume = os.statvfs(self.folder)
         return volume.f_bavail * volume.f_frsize - RESERVED_BYTES
 
-    async def sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+    async def sweep(self, live: Live) -> list[UUID]:
         """What the operating system refuses is left to the next sweep."""
         try:
             return await self._sweep(live)
@@ -83,13 +83,13 @@ class LocalPayloads:
             log.warning("payloads that nobody needs are looked for later", cause=problem.strerror)
             return []
 
-    async def _sweep(self, live: Callable[[], Awaitable[set[UUID]]]) -> list[UUID]:
+    async def _sweep(self, live: Live) -> list[UUID]:
         files = await in_pool(None, self._unlocked)
-        unknown = list(files.keys() - await live())
+        unknown = list(files.keys() - {record.id for record in await live()})
         with _locked({payload_id: files[payload_id] for payload_id in unknown[:SWEPT_AT_ONCE]}) as locked:
             # A writer may have created its file and not yet locked it when the folder was listed. While this sweep holds the
             # locks no writer gets one, so the second answer of `live` is final.
-            orphans = list(locked.keys() - await live()) if locked else []
+            orphans = list(locked.keys() - {record.id for record in await live()}) if locked else []
             for payload_id in orphans:
                 log.info("removing an orphaned payload", file=locked[payload_id].name)
                 with own_folder(self.folder) as folder, suppress(FileNotFoundError):
@@ -111,15 +111,6 @@ class LocalPayloads:
                 with suppress(ValueError):
                     found[UUID(path.stem)] = path
         return found
-
-
-@contextmanager
-def _available(what: str) -> Iterator[None]:
-    """Raises PayloadUnavailable for what the operating system refuses in the block."""
-    try:
-        yield
-    except OSError as problem:
-        raise unavailable(problem, what) from None
 
 
 @contextmanager

@@ -6,6 +6,8 @@ tries again later.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,8 @@ import zstandard
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.blocks import BlockChecksums, PackedFrame, StoredBlocks
+from batchseal.payloads.extents import Extent as Part
+from batchseal.payloads.extents import lock_to_read
 from batchseal.payloads.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
 from batchseal.payloads.interface import CheckedFrame
 from batchseal.system.folders import SAFE, own_folder
@@ -47,16 +51,29 @@ def unavailable(problem: OSError, what: str = "the stored payload cannot be open
     return PayloadUnavailable(f"{what} just now: {problem.strerror}")
 
 
-class FileReader:
-    """The frames of one payload, by kind and ordinal. A `PayloadReader`; one thread at a time."""
+@contextmanager
+def available(what: str) -> Iterator[None]:
+    """Raises PayloadUnavailable for what the operating system refuses in the block."""
+    try:
+        yield
+    except OSError as problem:
+        raise unavailable(problem, what) from None
 
-    def __init__(self, path: Path, payload_id: UUID) -> None:
+
+class FileReader:
+    """The frames of one payload, by kind and ordinal. A `PayloadReader`; one thread at a time.
+
+    The payload is all of a file, or the `part` of a segment that an extent stands for.
+    """
+
+    def __init__(self, path: Path, payload_id: UUID, part: Part | None = None) -> None:
         """Raises PayloadDamaged, PayloadUnavailable."""
         self.payload_id = payload_id
         self._descriptor = open_payload(path, os.O_RDONLY)
+        self._base = part.frames_offset if part is not None else 0
         self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
         try:
-            self._find_frames()
+            self._find_frames(self._file_bytes() if part is None else self._part_bytes(part))
         except BaseException:
             self.close()
             raise
@@ -72,12 +89,27 @@ class FileReader:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def _find_frames(self) -> None:
-        """Reads all headers. A last frame that was written in part is left out."""
+    def _file_bytes(self) -> int:
         try:
-            size = os.fstat(self._descriptor).st_size
+            return os.fstat(self._descriptor).st_size
         except OSError as problem:
             raise unavailable(problem, "the stored payload cannot be read") from None
+
+    def _part_bytes(self, part: Part) -> int:
+        """The length of the frames. Whoever deletes the payload leaves it while this is open.
+
+        A header that is damaged does not matter here, since the row says all that it says. One of zeros was deleted.
+        """
+        try:
+            lock_to_read(self._descriptor, part.offset)
+        except OSError as problem:
+            raise unavailable(problem, "the stored payload cannot be read") from None
+        if not any(self._pread(HEADER_BYTES, part.offset - self._base)):
+            raise PayloadDamaged("the stored payload cannot be opened: it was deleted")
+        return part.length
+
+    def _find_frames(self, size: int) -> None:
+        """Reads all headers. A last frame that was written in part is left out."""
         offset = 0
         block, begin = b"", 0
         while offset + HEADER_BYTES <= size:
@@ -115,9 +147,9 @@ class FileReader:
         A system call may stop early at a page that it cannot read. Taking that for the end of the file would report damage.
         """
         try:
-            data = os.pread(self._descriptor, count, offset)
+            data = os.pread(self._descriptor, count, self._base + offset)
             while 0 < len(data) < count:
-                more = os.pread(self._descriptor, count - len(data), offset + len(data))
+                more = os.pread(self._descriptor, count - len(data), self._base + offset + len(data))
                 if not more:
                     break
                 data += more

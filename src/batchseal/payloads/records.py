@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description, Evidence, Prepared
+from batchseal.document import DEFAULT_TIME_STAMP_BYTES, BegunDigest, Credential, Description, Evidence, Prepared
 from batchseal.errors import PayloadDamaged
 from batchseal.operation import ContentType
 from batchseal.payloads.frames import FrameKind
@@ -40,6 +40,7 @@ class AskedDocument(msgspec.Struct, omit_defaults=True):
     place: SignaturePlace | None = None  # of a visible signature
     look: int = -1  # its look, by its position in `Asked.looks`
     visible_signature: VisibleSignature | None = None  # both, put together when they are read; this is not stored
+    evidence_record: bool = False
 
 
 class Asked(msgspec.Struct, omit_defaults=True):
@@ -68,6 +69,7 @@ class PreparedRecord(msgspec.Struct, omit_defaults=True):
     time_stamp_bytes: int = DEFAULT_TIME_STAMP_BYTES
     is_exact: bool = True
     shared: list[bytes] = []  # the keys of SHARED frames
+    begun: BegunDigest | None = None
 
     head: bytes = b""
     tail: bytes = b""
@@ -123,6 +125,7 @@ def prepared_frame(prepared: Prepared, shared: Sequence[bytes] = ()) -> Frame:
         time_stamp_bytes=prepared.time_stamp_bytes,
         is_exact=prepared.is_exact,
         shared=list(shared),
+        begun=prepared.begun,
     )
     return FrameKind.PREPARED, prepared.ordinal, _encode(record)
 
@@ -147,6 +150,7 @@ def asked_frame(asked: Iterable[tuple[int, Description]]) -> Frame:
             other_type=what.other_type,
             place=what.visible_signature.place if what.visible_signature else None,
             look=looks.setdefault(what.visible_signature.look, len(looks)) if what.visible_signature else -1,
+            evidence_record=what.evidence_record,
         )
         for ordinal, what in asked
     ]
@@ -211,6 +215,7 @@ def read_prepared(reader: PayloadReader, ordinal: int, shared: SharedContents | 
         record.time_stamp_bytes,
         record.is_exact,
         tuple(map(shared.read, record.shared)) if shared is not None else (),
+        record.begun,
     )
 
 
@@ -242,6 +247,7 @@ def description(asked: AskedDocument, external_reference: str, name: str) -> Des
         options=asked.options or DEFAULT_OPTIONS,
         other_type=asked.other_type,
         visible_signature=asked.visible_signature,
+        evidence_record=asked.evidence_record,
     )
 
 

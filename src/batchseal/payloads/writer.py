@@ -8,17 +8,13 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import xxhash
-import zstandard
-
 from batchseal.errors import NoSpace
-from batchseal.payloads.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Frame, PayloadRecord
+from batchseal.payloads.packing import Packing
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import sync
 from batchseal.system.folders import own_folder
@@ -26,17 +22,8 @@ from batchseal.system.folders import own_folder
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# PDF streams are deflated already: a sample of a few places tells cheaply whether zstd would save anything.
-SAMPLES, SAMPLE_BYTES, PROBE_LEVEL = 4, 4 << 10, 1
-WORTH_IT = 0.95  # a frame is compressed only where that saves 5 % or more
-LEVEL = 3
 # Linux takes at most 1,024 buffers in one writev.
 MAX_BUFFERS = 1024
-# Prepared documents are small and consist of digests: zstd would save nothing.
-COMPRESSIBLE = (FrameKind.DOCUMENT, FrameKind.DESCRIPTIONS)
-# A larger frame is stored as it is. Compressing it would hold a second copy while it is stored, and unpacking it a window of 2 MB
-# for everybody who fetches it. No part of it could be read without all that stands before it.
-MOST_COMPRESSED_BYTES = 1 << 20
 SPACE_RETRY_SECONDS = 30
 
 
@@ -51,6 +38,11 @@ class FileUpload:
         self._is_created = False
         self._is_published = False
         self._is_committed = False
+        self._packing = Packing(payload_id)
+
+    @property
+    def begins_at_once(self) -> bool:
+        return False
 
     def begin(self) -> None:
         """Raises NoSpace."""
@@ -82,38 +74,15 @@ class FileUpload:
         """Raises NoSpace, after the file was cut back to what it held before; ValueError after the commit."""
         if self._is_committed:
             raise ValueError("a payload that is committed is never written again")
-        buffers: list[Buffer] = []
-        sizes: list[int] = []
-        offset = self.stored_bytes
-        for kind, ordinal, content in frames:
-            view = memoryview(content).cast("B")
-            stored, flags = self._pack(view) if kind in COMPRESSIBLE else (view, 0)
-            header = FrameHeader(kind, flags, ordinal, len(view), len(stored), xxhash.xxh3_64_intdigest(stored))
-            buffers += (pack_header(header, self.payload_id, offset), stored)
-            offset += HEADER_BYTES + len(stored)
-            sizes.append(len(stored))
-        self._write_all(buffers)
-        self.stored_bytes = offset
-        crash_site("payload-appended")
+        buffers, sizes, behind = self._packing.pack(frames, self.stored_bytes)
+        self.write(buffers, behind)
         return sizes
 
-    @cached_property
-    def _probe(self) -> zstandard.ZstdCompressor:
-        return zstandard.ZstdCompressor(level=PROBE_LEVEL)
-
-    @cached_property
-    def _compressor(self) -> zstandard.ZstdCompressor:
-        return zstandard.ZstdCompressor(level=LEVEL)
-
-    def _pack(self, content: memoryview) -> tuple[memoryview, int]:
-        """The bytes to store and the flags that say how they are stored."""
-        if len(content) > MOST_COMPRESSED_BYTES:
-            return content, 0
-        probe = sample(content)
-        if len(self._probe.compress(probe)) > WORTH_IT * len(probe):
-            return content, 0
-        packed = self._compressor.compress(content)
-        return (memoryview(packed), ZSTD) if len(packed) < len(content) else (content, 0)
+    def write(self, buffers: "Sequence[Buffer]", behind: int) -> None:
+        """Appends frames that were packed for this place; `behind` is the offset behind them. Raises NoSpace like `append`."""
+        self._write_all(buffers)
+        self.stored_bytes = behind
+        crash_site("payload-appended")
 
     def _write_all(self, buffers: "Sequence[Buffer]") -> None:
         try:
@@ -147,6 +116,9 @@ class FileUpload:
     def _no_space(self, what: str, problem: OSError) -> NoSpace:
         return NoSpace(f"{what}: {problem.strerror}", retry_after_seconds=SPACE_RETRY_SECONDS)
 
+    def sync_ahead(self) -> None:
+        return None
+
     def release(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -158,14 +130,6 @@ class FileUpload:
             # The sweep takes what cannot be removed just now.
             with suppress(OSError), own_folder(self.path.parent) as folder:
                 os.unlink(self.path.name, dir_fd=folder)
-
-
-def sample(content: memoryview) -> bytes | memoryview:
-    """Stretches of the content from its first bytes to its last ones, at equal distances; all of it if it is small."""
-    if len(content) <= SAMPLES * SAMPLE_BYTES:
-        return content
-    step = (len(content) - SAMPLE_BYTES) // (SAMPLES - 1)
-    return b"".join(content[at * step : at * step + SAMPLE_BYTES] for at in range(SAMPLES))
 
 
 def _writev_all(descriptor: int, buffers: "list[Buffer]") -> None:

@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from batchseal.document import Credential, Evidence, SignedDocument, Stretch, storage_refusal
+from batchseal.document import Evidence, Stretch, storage_refusal
 from batchseal.errors import ItemRejected, PayloadDamaged, PayloadUnavailable
 from batchseal.formats.registry import Formats
 from batchseal.operation import DocumentStatus
-from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Payloads
 from batchseal.payloads.operation import OperationReader, records_of
@@ -25,6 +24,7 @@ from batchseal.pipeline.encode import (
     is_streamed,
     undelivered,
 )
+from batchseal.pipeline.packaging import Packaging
 from batchseal.pipeline.streamed import Reads, StreamedDocument
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
@@ -162,10 +162,8 @@ class StoredDocuments:
         self._reads = reads
         self._batch_bytes = batch_bytes
         self._reader = reader
-        self._formats = formats
         self._encoding = encoding
-        self._credentials: dict[bytes, Credential] = {}  # by fingerprint
-        self._shared = records.SharedContents(reader)
+        self._packaging = Packaging(reader, formats)
 
     def documents(self, rows: Sequence[DocumentRow], evidence: Mapping[int, Evidence]) -> list[Delivered]:
         return [self.document(row, evidence) for row in rows]
@@ -181,27 +179,10 @@ class StoredDocuments:
             if is_streamed(row, self._batch_bytes):
                 # The first of two reads. Damage that is there by now is this document's failure, and not that of the reply.
                 checked = self._reader.checked(FrameKind.DOCUMENT, row.ordinal)
-                signed = self._package(row, Stretch(0, checked.total_bytes), evidence)
+                signed = self._packaging.package(row.ordinal, Stretch(0, checked.total_bytes), evidence)
                 stream = StreamedDocument(signed, checked, self._encoding, self._reads)
                 return Delivered(row, (), stream, signed.media_type or row.media_type, signed.suffix)
             original = self._reader.read(FrameKind.DOCUMENT, row.ordinal)
-            return encode(row, self._package(row, original, evidence), self._encoding)
+            return encode(row, self._packaging.package(row.ordinal, original, evidence), self._encoding)
         except (PayloadDamaged, ItemRejected) as problem:
             return undelivered(row, storage_refusal(problem))
-
-    def _package(self, row: DocumentRow, original: bytes | Stretch, evidence: Mapping[int, Evidence]) -> SignedDocument:
-        prepared = records.read_prepared(self._reader, row.ordinal, self._shared)
-        return self._formats.named(prepared.format).package(
-            original, prepared, self._evidence(row, evidence), self._credential(prepared.fingerprint)
-        )
-
-    def _evidence(self, row: DocumentRow, evidence: Mapping[int, Evidence]) -> Evidence:
-        found = evidence.get(row.ordinal) or records.read_old_evidence(self._reader, [row.ordinal]).get(row.ordinal)
-        if found is None:
-            raise PayloadDamaged(f"the signature of document {row.ordinal} is not stored")
-        return found
-
-    def _credential(self, fingerprint: bytes) -> Credential:
-        if fingerprint not in self._credentials:
-            self._credentials[fingerprint] = records.read_credential(self._reader, fingerprint)
-        return self._credentials[fingerprint]

@@ -54,7 +54,8 @@ class Received:
     """A whole request whose documents are stored: what is needed to register it and to begin signing.
 
     `document_digests` are for the audit trail, in the order of the request. `to_sign` holds what was prepared for the credential
-    with this `fingerprint`; it is incomplete for operations of more than HANDED_DOCUMENTS documents.
+    with this `fingerprint`; it is incomplete for operations of more than HANDED_DOCUMENTS documents. `syncing` ends when the
+    payload is durable, if that was begun here.
     """
 
     facts: RequestFacts
@@ -63,6 +64,13 @@ class Received:
     document_digests: list[bytes]
     to_sign: list[ToSign]
     fingerprint: bytes
+    syncing: "Future[None] | None" = None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the payload has become durable since it was committed."""
+        syncing = self.syncing
+        return syncing is not None and syncing.done() and syncing.exception() is None
 
     @property
     def is_handed_whole(self) -> bool:
@@ -75,8 +83,11 @@ class Reception:
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
-    `finish` returns. `when_stored` is called with the sizes of documents that are no longer in memory. `locate` looks for
-    the place of a visible signature in a document that is prepared here.
+    `finish` returns. `expected_bytes` is about what the documents will have, None where nobody knows. `when_stored` is called
+    with the sizes of documents that are no longer in memory. What is not to be durable yet may become so in threads of `syncs`.
+    `when_prepared` is called with what is to be signed, and the fingerprint of the credential, once all documents of a small
+    request are prepared, while they are stored. `locate` looks for the place of a visible signature in a document that is
+    prepared here.
     """
 
     def __init__(
@@ -88,15 +99,22 @@ class Reception:
         *,
         durable: bool,
         time_stamp_bytes: int | None = None,
+        expected_bytes: int | None = None,
         batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
         locate: "Locate | None" = None,
+        syncs: Executor | None = None,
+        when_prepared: Callable[[list[ToSign], bytes], None] | None = None,
     ) -> None:
-        self.upload = payloads.create(uuid4())
+        self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
         self._credential = credential
         self._pool = pool
         self._durable = durable
+        self._syncs = syncs
+        self._when_prepared = when_prepared
+        self._loop = asyncio.get_running_loop()
+        self._syncing: Future[None] | None = None
         self._time_stamp_bytes = time_stamp_bytes
         self._batch_bytes = batch_bytes
         self._when_stored = when_stored
@@ -109,7 +127,11 @@ class Reception:
         self._flushed_bytes = 0
         # The place of the payload is made while the body arrives, so that nothing of it is left for the end.
         self._begun: Future[None] = Future()
-        self._making_place = in_pool(None, self._make_place)
+        self._making_place: asyncio.Future[None] | None = None
+        if self.upload.begins_at_once:
+            self._make_place()
+        else:
+            self._making_place = in_pool(None, self._make_place)
         self._documents: dict[int, NewDocument] = {}
         self._digests: dict[int, bytes] = {}
         self._to_sign: list[ToSign] = []
@@ -117,6 +139,15 @@ class Reception:
         self._frames = records.PreparedFrames()
         # Documents of a multipart body that come before their description: ordinal to the bytes of the content.
         self._undescribed: dict[int, int] = {}
+
+    @property
+    def is_announced_early(self) -> bool:
+        """Whether `when_prepared` is called. The payload need not be there for that, only be small and quickly stored."""
+        return self.upload.begins_at_once and self._when_prepared is not None
+
+    @property
+    def _fingerprint(self) -> bytes:
+        return self._credential.fingerprint if self._credential is not None else b""
 
     @property
     def payload_id(self) -> UUID:
@@ -138,7 +169,8 @@ class Reception:
         self._batch = await self._located(self._batch)
         ending = self._working = in_pool(self._pool, lambda: self._end(facts))
         record = await asyncio.shield(ending)
-        await asyncio.shield(self._making_place)
+        if self._making_place is not None:
+            await asyncio.shield(self._making_place)
         ordinals = sorted(self._documents)
         return Received(
             facts=facts,
@@ -146,7 +178,8 @@ class Reception:
             documents=[self._documents[ordinal] for ordinal in ordinals],
             document_digests=[self._digests[ordinal] for ordinal in ordinals],
             to_sign=self._to_sign,
-            fingerprint=self._credential.fingerprint if self._credential is not None else b"",
+            fingerprint=self._fingerprint,
+            syncing=self._syncing,
         )
 
     def release(self) -> None:
@@ -204,13 +237,16 @@ class Reception:
         if self._durable:
             self.upload.publish()
 
-    def _store(self, batch: list[ReceivedDocument]) -> None:
+    def _store(self, batch: list[ReceivedDocument], *, is_last: bool = False) -> None:
         """2 store and 3 prepare."""
         results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
         if len(self._to_sign) <= HANDED_DOCUMENTS:
             self._to_sign += map(to_sign, prepared)
+        if is_last and self.is_announced_early:
+            assert self._when_prepared is not None
+            self._loop.call_soon_threadsafe(self._when_prepared, list(self._to_sign), self._fingerprint)
         self._digests |= _document_digests(batch, prepared)
         for document in batch:
             if document.description is None:
@@ -252,7 +288,7 @@ class Reception:
     def _end(self, facts: RequestFacts) -> PayloadRecord:
         """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each."""
         batch, self._batch = self._batch, []
-        self._store(batch)
+        self._store(batch, is_last=True)
         for ordinal, content_bytes in self._undescribed.items():
             wanted = facts.descriptions[ordinal]
             refusal = self._formats.refusal(wanted)
@@ -264,7 +300,11 @@ class Reception:
         if self._credential is not None:
             frames.append(records.credential_frame(self._credential))
         self.upload.append(frames)
-        return self.upload.commit(durable=self._durable)
+        record = self.upload.commit(durable=self._durable)
+        if not self._durable and self._syncs is not None and (sync := self.upload.sync_ahead()) is not None:
+            # The disk works while the operation is registered, and nobody has to be woken for its end.
+            self._syncing = self._syncs.submit(sync)
+        return record
 
 
 def _document_digests(batch: Sequence[ReceivedDocument], prepared: Sequence[Prepared]) -> dict[int, bytes]:

@@ -104,6 +104,8 @@ class Sandbox:
         self.status = StatusAuthority(self.authority, options.status_seconds)
         self.signatures: Counter[str] = Counter()
         """How many signatures were given, by credential."""
+        self.stamps: Counter[str] = Counter()
+        """How many requests for time stamps were answered: "given"."""
         self.services = ClientServices.load(options.services_file, remarks=False)
         self.timestamps: TimestampAuthority | None = None
         self.tokens = Tokens(options.token_seconds)
@@ -277,6 +279,7 @@ class Sandbox:
             self.timestamps = TimestampAuthority(self.authority.timestamper())
         await self.delay()
         body = self.timestamps.reply(await request.read())
+        self.stamps["given"] += 1
         return web.Response(body=body, content_type="application/timestamp-reply")
 
     async def tell_status(self, request: web.Request) -> web.Response:
@@ -312,8 +315,8 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """Answers how often the status of certificates was asked for, and how many signatures were given, for tests."""
-        counts = {**self.status.requests, "signatures": self.signatures}
+        """For tests: how often the status of certificates was asked for, and how many signatures and stamps were given."""
+        counts = {**self.status.requests, "signatures": self.signatures, "stamps": self.stamps}
         return answer({kind: dict(counted) for kind, counted in counts.items()})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:

@@ -227,16 +227,22 @@ def join(config: Entries, own: Entries) -> dict[str, ClientService]:
 
 
 def unreachable_levels(signature_level: str, services: Iterable[ClientService], *, has_time_stamps: bool) -> list[str]:
-    """For each level that the configuration asks for and no signature can have, why its documents will be refused.
+    """For each level that the configuration asks for and no signature can have, and for evidence records, why documents will be
+    refused.
 
     `signature_level` is that of `--signature-level`; `has_time_stamps`: a time stamp authority is configured.
     """
     asked = {"--signature-level": Level[signature_level]}
+    services = list(services)
     asked |= {f"client service {one.id}": one.signature.level for one in services if one.active}
     problems = []
     for who, level in asked.items():
         if level > Level.B and not has_time_stamps:
             problems.append(f"{who} asks for level {level.name}, but time stamps are not set up (--timestamp-urls)")
+    for one in services:
+        if one.active and one.signature.evidence_record and not has_time_stamps:
+            what = "evidence records, but time stamps are not set up (--timestamp-urls)"
+            problems.append(f"client service {one.id} asks for {what}")
     return problems
 
 

@@ -26,7 +26,8 @@ POLICY_DIGESTS = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 TEXTS = ("signatureLocation", "signatureTransform", "canonicalTransform", "signerRole")
 TRANSFORMS = ("ENVELOPED", "XPATH", "XPATH2_FILTER")
 CANONICAL_TRANSFORMS = ("EXCLUSIVE", "EXCLUSIVE_WITH_COMMENTS")
-KEYS = frozenset({"level", "packaging", "coverComments", "signaturePolicy", *TEXTS})
+FLAGS = ("coverComments", "evidenceRecord")
+KEYS = frozenset({"level", "packaging", "signaturePolicy", *FLAGS, *TEXTS})
 POLICY_KEYS = frozenset({"identifier", "digestAlgorithm", "digestValue", "url"})
 
 Wrong = Callable[[str], ConfigurationError]
@@ -41,20 +42,21 @@ def read_signature(entry: Any, wrong: Wrong) -> SignatureDefaults:
     level = _one_of(table, "level", LEVELS, wrong) or Level.B.name
     for key, values in (("signatureTransform", TRANSFORMS), ("canonicalTransform", CANONICAL_TRANSFORMS)):
         _one_of(table, key, values, wrong)
-    covers_comments = table.get("coverComments")
-    if not isinstance(covers_comments, bool | None):
-        raise wrong("signature.coverComments is neither true nor false")
+    for key in FLAGS:
+        if not isinstance(table.get(key), bool | None):
+            raise wrong(f"signature.{key} is neither true nor false")
     return SignatureDefaults(
         Level[level],
         SignatureOptions(
             location=texts["signatureLocation"],
             transform=texts["signatureTransform"],
             canonical=texts["canonicalTransform"],
-            covers_comments=bool(covers_comments),
+            covers_comments=bool(table.get("coverComments")),
             policy=_policy(table.get("signaturePolicy"), wrong),
             role=texts["signerRole"],
             detached=_one_of(table, "packaging", PACKAGINGS, wrong) == "detached",
         ),
+        evidence_record=bool(table.get("evidenceRecord")),
     )
 
 

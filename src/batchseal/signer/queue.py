@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
+from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
 from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
@@ -79,11 +80,13 @@ class SigningQueue:
         *,
         pace: Pace = DEFAULT_PACE,
         is_alone: Callable[[], bool] = lambda: True,
+        recording: Recording | None = None,
     ) -> None:
         self._store = store
         self._upstream = upstream
         self._signing = signing
         self._pace = pace
+        self._recording = recording
         self._endings = Endings(store.is_finished)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._at_work = AtWork(pace.operations, pace.documents, pace.share_percent, is_alone)
@@ -107,13 +110,24 @@ class SigningQueue:
         }
 
     async def announce(
-        self, client_service: str, token: str | None, fingerprint: bytes, digests: list[bytes], payload: Any
+        self,
+        client_service: str,
+        token: str | None,
+        fingerprint: bytes,
+        digests: list[bytes],
+        payload: Any,
+        request_key: str,
     ) -> None:
-        """These digests will be signed if their operation can be registered. `payload` is the whole record of its payload."""
-        record = msgspec.convert(payload, PayloadRecord)
-        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=str(record.id))
-        # The call goes out in this round of the event loop, before a thread of ours can delay it.
-        asyncio.get_running_loop().call_soon(self._signing.durable_ahead.begin, client_service, record)
+        """These digests will be signed if their operation can be registered.
+
+        `payload` is the whole record of its payload where it is to be made durable, None where its worker does that.
+        `request_key` is the id of the payload.
+        """
+        self._upstream.announce(Caller(client_service, token), fingerprint, digests, request_key=request_key)
+        if payload is not None:
+            record = msgspec.convert(payload, PayloadRecord)
+            # The call goes out in this round of the event loop, before a thread of ours can delay it.
+            asyncio.get_running_loop().call_soon(self._signing.durable_ahead.begin, client_service, record)
 
     async def wake(
         self, operation_id: int, token: str | None, registered: Any = None, client_service: str = ""
@@ -159,7 +173,11 @@ class SigningQueue:
         return "ok"
 
     async def upstream_state(self) -> Any:
-        return msgspec.to_builtins(await self._upstream.state())
+        state = await self._upstream.state()
+        if self._recording is not None:
+            remarks, numbers = self._recording.remarks(), self._recording.numbers()
+            state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
+        return msgspec.to_builtins(state)
 
     async def run(self) -> None:
         """Looks for work until cancelled."""
@@ -277,6 +295,8 @@ class SigningQueue:
         )
         self._tokens.pop(row.id, None)
         self._endings.finished(row.id, result)
+        if row.evidence_record and self._recording is not None:
+            self._recording.wake()
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds

@@ -85,8 +85,8 @@ class Work:
         self._reading: asyncio.Future[Any] | None = None
         self.upload: Upload | None = None  # a further payload while it is written
         self.upload_may_be_named = False  # the row may name it by now
-        # The payload of an asynchronous operation is durable since its registration.
-        self._is_durable = claimed.row.mode is not Mode.SYNC
+        # The payload of an asynchronous operation is durable since its registration, and that of a small one by its worker.
+        self._is_durable = claimed.is_durable or claimed.row.mode is not Mode.SYNC
         self._durable: asyncio.Future[None] | None = None  # ends when it is durable, once that has begun
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 

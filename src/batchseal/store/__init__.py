@@ -59,6 +59,9 @@ day on which the operation was registered, in UTC. A partition is made before th
 drops it as a whole once the day has been over for an hour and the payload of each of its operations was purged. No row is ever
 deleted singly, so that a purge leaves no dead rows behind.
 
+Evidence records. The end of an operation that asked for one leaves a row in `evidence_records` (F), in the partition of its day.
+`evidence_records.py` tells how it is claimed and written; (I) does not touch it, and the next (F) makes it anew.
+
 Documents have a partition for each month (`documents_2026_11`). `migrate` makes the partitions of this month and the next one,
 and so does the first `register` of a month. External references have a table of their own without partitions, so that a unique
 index over all months gives each reference of a client service to one operation.

@@ -18,8 +18,8 @@ LIMIT 1;
 -- name: record_outcomes
 -- Stores in one statement how documents ended, and the rows of `signatures`. A document ends once: if it is no longer RECEIVED,
 -- it keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these outcomes
--- are the last ones: the operation gets its final status, and its audit trail gets an entry. The commit waits for the disk if it
--- ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
+-- are the last ones: the operation gets its final status, its audit trail gets an entry, and an evidence record is to be made where
+-- one was asked for. The commit waits for the disk if it ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
 -- A new signature value takes away the rest of the evidence of the one before, which was about that one.
 -- OFFSET 0 keeps the outcomes together, so that each row is found by the index. Before a new partition has statistics, PostgreSQL
 -- would compare every document of the operation with every outcome.
@@ -61,6 +61,13 @@ WITH held AS (
 ), told AS (
     INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
     SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM written WHERE $9
+), recorded AS (
+    -- Whatever was made for an earlier end of the operation was about fewer documents.
+    INSERT INTO evidence_records AS r (operation_id, day, instance, asked_at)
+    SELECT id, $10, instance, finished_at FROM written WHERE $9 AND evidence_record
+    ON CONFLICT (operation_id, day) DO UPDATE
+    SET state = 1, fence = r.fence + 1, tries = 0, asked_at = excluded.asked_at, ended_at = NULL, next_try_at = NULL,
+        ordinals = '{}', digests = '', token = ''
 )
 SELECT documents_failed AS failed, finished_at FROM written;
 

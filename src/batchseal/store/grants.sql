@@ -24,6 +24,7 @@ BEGIN
             ('revocation_answers', 'SELECT, INSERT, UPDATE, DELETE'),
             ('documents', 'SELECT, UPDATE'),
             ('signatures', 'SELECT, INSERT, UPDATE'),
+            ('evidence_records', 'SELECT, INSERT, UPDATE'),
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
             ('validation_materials', 'SELECT, INSERT'),

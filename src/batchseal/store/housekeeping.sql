@@ -31,18 +31,26 @@ SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_s
 
 -- name: purgeable
 -- Finished operations whose payload may be purged: $2 seconds after the complete result was fetched, or $3 seconds after the end,
--- by the clock of the database.
+-- by the clock of the database. An evidence record that is still to be made keeps it, and one that was made keeps it for as long as
+-- a result that was fetched then.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4)
   AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND NOT (evidence_record AND EXISTS (
+      SELECT FROM evidence_records r
+      WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
+        AND (r.state = 1 OR r.ended_at > now() - $2 * interval '1 second')))
 ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
 -- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
--- one needs room.
+-- one needs room. An evidence record that is still to be made keeps it.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
+  AND NOT (evidence_record AND EXISTS (
+      SELECT FROM evidence_records r
+      WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
 ORDER BY client_service <> $2, fetched_at
 LIMIT 500;
 

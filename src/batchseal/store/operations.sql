@@ -17,10 +17,10 @@ WITH relaxed AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
         documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
-        payload_record, stored_bytes
+        payload_record, stored_bytes, evidence_record
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28
     FROM taken, relaxed
     RETURNING *
 ), told AS (
@@ -77,10 +77,11 @@ SELECT status IN (2, 4) FROM operations WHERE id = $1;
 
 -- name: reopen
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
--- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one.
+-- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
+-- evidence record is made at its end if one was asked for before or is now ($5).
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3
+    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;
 

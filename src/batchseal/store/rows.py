@@ -33,6 +33,7 @@ class NewOperation:
     documents_digest: bytes = b""  # SHA-256 over the documents' digests, for the audit trail
     payload_record: bytes = b""  # what the payload store needs to find the payload again
     stored_bytes: int = 0  # what the payload takes in its store
+    evidence_record: bool = False  # whether one is to be made of its signed documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class OperationRow:
     payload_purged: bool
     payload_record: bytes = b""
     further_payloads: tuple[bytes, ...] = ()
+    evidence_record: bool = False  # whether one was asked for
 
     @property
     def payloads(self) -> PayloadColumns:
@@ -123,6 +125,7 @@ class ClaimedOperation:
     documents: Sequence[DocumentRow] | None = None  # None: they must be read from the database
     to_sign: Sequence[ToSign] = ()  # prepared for `fingerprint`; what is missing here must be read from the payload
     fingerprint: bytes = b""
+    is_durable: bool = False  # whether its worker made the payload of a synchronous operation durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,8 @@ class OperationEnd(NamedTuple):
 class Registration:
     """A new operation as its worker hands it to the signer, which then works under the lease that the registration gave.
 
-    `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered.
+    `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered. `is_durable` says that the
+    payload of a synchronous operation has survived a power cut by now, without the signer.
     """
 
     row: OperationRow
@@ -156,12 +160,15 @@ class Registration:
     to_sign: list[ToSign]
     fingerprint: bytes  # of the credential that `to_sign` was prepared for
     asked_at: float
+    is_durable: bool = False
 
     def claimed(self) -> ClaimedOperation | None:
         """The operation with its lease. None if so much time has passed that another `claim` may have taken the lease."""
         if time.monotonic() - self.asked_at > WAKE_SECONDS:
             return None
-        return ClaimedOperation(self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint)
+        return ClaimedOperation(
+            self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint, self.is_durable
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +221,7 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         payload_purged=record["payload_purged"],
         payload_record=record["payload_record"],
         further_payloads=tuple(record["further_payloads"]),
+        evidence_record=record["evidence_record"],
     )
 
 

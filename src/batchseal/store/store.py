@@ -136,7 +136,7 @@ class Store:
                 operation.documents_digest,
                 month,
                 *columns,
-                *(Mode.SYNC, operation.payload_record, operation.stored_bytes),
+                *(Mode.SYNC, operation.payload_record, operation.stored_bytes, operation.evidence_record),
             )
             if record is not None:
                 return operation_row(record)
@@ -154,7 +154,9 @@ class Store:
         self._month = month
         return month
 
-    async def reopen(self, operation: OperationRow, ordinals: Sequence[int]) -> OperationRow | None:
+    async def reopen(
+        self, operation: OperationRow, ordinals: Sequence[int], *, evidence_record: bool = False
+    ) -> OperationRow | None:
         """Opens these failed documents of a failed operation again, so that they can be signed.
 
         `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
@@ -162,7 +164,7 @@ class Store:
         """
         day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
-            asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS
+            asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS, evidence_record
             record = await connection.fetchrow(QUERIES["reopen"], *asked)
             if record is None:
                 return None
@@ -348,8 +350,7 @@ class Store:
         not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
         """
         wait = commit_after is not None
-        if kept:
-            await self._make_day(created_at)
+        await self._make_day(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")

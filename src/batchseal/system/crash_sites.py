@@ -1,6 +1,6 @@
 """Named places in the code where a crash matters. Tests kill the process exactly there. In service a place costs one comparison.
 
-payload-created             the payload has a name, but is empty
+payload-created             the payload has a place, but is empty
 payload-appended            documents are written, but not fsynced
 payload-committed           the payload is durable if it must be, but no row names it
 registered                  the operation is committed, but the signer was not woken and the caller got no reply
@@ -11,6 +11,9 @@ signatures-unrecorded       signatures have come, but are stored nowhere
 outcomes-recorded           signatures are durable and documents are SIGNED, but the operation has no final status yet
 finish-uncommitted          the final status is about to be committed
 finished                    the final status is committed
+record-digested             the digests for an evidence record are kept, but no time stamp was asked for
+record-stamped              the time stamp for an evidence record has come, but is stored nowhere
+record-ended                the evidence record is made, and its commit has reached the disk
 purge-marked                the row says that the payload was purged, but it is still there
 purge-removed               the payload was deleted
 month-exported              the audit entries of a month are in their file, but still in the database too

@@ -6,7 +6,8 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,7 +17,7 @@ import structlog
 from batchseal.admission.admission import Ticket
 from batchseal.admission.growth import UploadMemory
 from batchseal.audit.chain import documents_digest
-from batchseal.document import Description, ReceivedDocument, RequestFacts
+from batchseal.document import Description, ReceivedDocument, RequestFacts, ToSign
 from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, Mode
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 DATABASE_RETRY_SECONDS = 2
+# So many small payloads of synchronous operations wait for the disk at once; those that wait for the same file share a sync.
+SYNCS_AT_ONCE = 4
 
 log = structlog.get_logger("service")
 
@@ -78,7 +81,12 @@ class Acceptance:
         self._advertised = advertised
         self._window_bytes = window_bytes
         self._locate = locate
+        # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
+        self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
         self._resubmission = Resubmission(store, payloads, pool, instance)
+
+    def close(self) -> None:
+        self._syncs.shutdown(wait=False)
 
     async def take_in(
         self,
@@ -88,14 +96,22 @@ class Acceptance:
         mode: Mode,
         facts: Callable[[], RequestFacts],
         documents: AsyncIterator[Sequence[ReceivedDocument]],
+        *,
+        expected_bytes: int | None = None,
+        evidence_record: bool = False,
     ) -> OperationRow:
         """The operation of a request; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
         `facts` is asked after the last of the `documents`, since a body may name its reference at its end. `ticket` is what the
-        request has reserved, `memory` what of it is for large documents.
+        request has reserved, `memory` what of it is for large documents, `expected_bytes` what the documents will have, as far as
+        that is known. `evidence_record`: one is to be made of the operation.
         """
         # Nothing is said of a synchronous operation before its end. Its payload is made durable together with that.
         target = await self._credentials.of(caller)
+
+        def announce(to_sign: list[ToSign], fingerprint: bytes) -> None:
+            self._handover.announce_prepared(caller, reception.payload_id, to_sign, fingerprint)
+
         reception = Reception(
             self._payloads,
             self._formats,
@@ -103,14 +119,17 @@ class Acceptance:
             self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
             durable=mode is Mode.ASYNC,
+            expected_bytes=expected_bytes,
+            syncs=self._syncs,
+            when_prepared=announce if mode is Mode.SYNC else None,
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
         )
         received = await self._store_documents(ticket, reception, facts, documents)
-        if mode is Mode.SYNC:
+        if mode is Mode.SYNC and not reception.is_announced_early:
             self._handover.announce(caller, received)
-        registered = await self._register(caller, mode, reception, received)
+        registered = await self._register(caller, mode, reception, received, evidence_record)
         self._settle(ticket, registered, received)
         if registered.is_new:
             self._handover.new(registered.row, caller, received, registered.asked_at)
@@ -139,14 +158,19 @@ class Acceptance:
             log.info("preservation is asked for, ignored: documents stay here", payload=str(reception.payload_id))
         return received
 
-    async def _register(self, caller: Caller, mode: Mode, reception: Reception, received: Received) -> Registered:
+    async def _register(
+        self, caller: Caller, mode: Mode, reception: Reception, received: Received, evidence_record: bool
+    ) -> Registered:
         """Writes the operation into the database, or finds the failed one that goes on."""
         asked_at = time.monotonic()
         try:
-            row = await self._store.register(self._new_operation(caller, mode, received), received.documents)
+            new = replace(self._new_operation(caller, mode, received), evidence_record=evidence_record)
+            row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
-                row = await self._resubmission.resume(caller, taken, received.payload, received.documents)
+                row = await self._resubmission.resume(
+                    caller, taken, received.payload, received.documents, evidence_record=evidence_record
+                )
                 return Registered(row, False, asked_at)
             finally:
                 await asyncio.shield(reception.abandon())

@@ -5,15 +5,19 @@ The signer finds every operation in the database, so whatever is lost here only 
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
 
+from batchseal.document import ToSign
 from batchseal.errors import BatchsealError
 from batchseal.operation import Caller, Mode
-from batchseal.pipeline.reception import Received
+from batchseal.payloads.interface import PayloadRecord
+from batchseal.pipeline.reception import HANDED_DOCUMENTS, Received
 from batchseal.processes.link import Link
 from batchseal.store.columns import registered_document
 from batchseal.store.rows import DocumentRow, OperationRow, Registration
@@ -35,24 +39,37 @@ class Handover:
 
         It asks for leave to sign, and makes the payload durable.
         """
-        digests = [item.digest for item in received.to_sign]
-        if digests and received.is_handed_whole:
+        if received.is_handed_whole:
+            self._announce(caller, received.payload.id, received.to_sign, received.fingerprint, received.payload)
+
+    def announce_prepared(
+        self, caller: Caller, payload_id: UUID, to_sign: Sequence[ToSign], fingerprint: bytes
+    ) -> None:
+        """The same before the payload is stored. It is made durable elsewhere."""
+        if len(to_sign) <= HANDED_DOCUMENTS:
+            self._announce(caller, payload_id, to_sign, fingerprint, None)
+
+    def _announce(
+        self,
+        caller: Caller,
+        payload_id: UUID,
+        to_sign: Sequence[ToSign],
+        fingerprint: bytes,
+        payload: PayloadRecord | None,
+    ) -> None:
+        if digests := [item.digest for item in to_sign]:
             with suppress(BatchsealError):
-                self._link.tell(
-                    "announce",
-                    caller.client_service,
-                    caller.token,
-                    received.fingerprint,
-                    digests,
-                    received.payload,
-                )
+                asked = caller.client_service, caller.token, fingerprint, digests, payload, str(payload_id)
+                self._link.tell("announce", *asked)
 
     def new(self, row: OperationRow, caller: Caller, received: Received, asked_at: float) -> None:
         """A new operation. `asked_at` is the monotonic time before it was registered."""
         if not received.is_handed_whole:
             return self.wake(row, caller)
         rows = [registered_document(document) for document in received.documents]
-        handed = Registration(row, rows, received.to_sign, received.fingerprint, asked_at)
+        handed = Registration(
+            row, rows, received.to_sign, received.fingerprint, asked_at, is_durable=received.is_synced
+        )
         try:
             if row.mode is Mode.SYNC:
                 # One message hands the operation over and asks for its end.

@@ -29,9 +29,17 @@ class Resubmission:
         self._instance = instance
 
     async def resume(
-        self, caller: Caller, taken: ReferenceTaken, again: PayloadRecord, documents: Sequence[NewDocument]
+        self,
+        caller: Caller,
+        taken: ReferenceTaken,
+        again: PayloadRecord,
+        documents: Sequence[NewDocument],
+        *,
+        evidence_record: bool = False,
     ) -> OperationRow:
         """The failed operation that has the reference, open again where `again` holds the same documents.
+
+        With `evidence_record` it gets one, even if it was not asked for before.
 
         Raises `taken` where it holds others, or where no such operation has failed. Raises PayloadUnavailable where the stored
         documents cannot be compared just now, or not by this instance.
@@ -54,7 +62,7 @@ class Resubmission:
         if not failed:
             return held
         # Of several requests that come at once, one opens the operation again.
-        row = await self._store.reopen(held, failed)
+        row = await self._store.reopen(held, failed, evidence_record=evidence_record)
         if row is None:
             raise taken
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))

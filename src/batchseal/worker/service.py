@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from uuid import UUID
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
 from batchseal.document import ReceivedDocument
-from batchseal.errors import InvalidRequest, NotFinished, NotFound, ResultExpired
+from batchseal.errors import InvalidRequest, NotConfigured, NotFinished, NotFound, ResultExpired
 from batchseal.formats.registry import Formats
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
@@ -20,12 +21,14 @@ from batchseal.pipeline.delivery import Delivery, require_own
 from batchseal.pipeline.encode import Delivered, Encoding
 from batchseal.processes.link import Link
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.store.evidence_records import EvidenceTable
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.acceptance import Acceptance, LocateFor
 from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.evidence import EvidenceRecords, OperationRecords
 from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
 from batchseal.worker.handover import Handover
@@ -61,6 +64,8 @@ class Service:
         self._link = link
         self._payloads = payloads
         self._pool = pool
+        self._has_time_stamps = formats.has_time_stamps
+        self._evidence = EvidenceRecords(EvidenceTable(store.database, instance))
         self._limits = limits
         self._instance = instance
         self._admission = admission
@@ -84,6 +89,7 @@ class Service:
         self._turns = Turns()
 
     async def close(self) -> None:
+        self._acceptance.close()
         await self._fetched.close()
 
     # --- taking in ----------------------------------------------------------------------------------------------------
@@ -97,11 +103,17 @@ class Service:
         media_type: str,
         body_bytes: int | None,
         chunks: AsyncIterator[bytes],
+        evidence_record: bool = False,
     ) -> OperationRow:
         """Takes a request in; it is acknowledged for good when this returns. Raises ApiError and leaves nothing behind.
 
-        `body_bytes` is what the request says of the length of its body, None where it says nothing.
+        `body_bytes` is what the request says of the length of its body, None where it says nothing. `evidence_record`: the
+        request asks for one, whatever the configuration says.
         """
+        defaults = self._signature_defaults(caller.client_service)
+        defaults = replace(defaults, evidence_record=defaults.evidence_record or evidence_record)
+        if defaults.evidence_record and not self._has_time_stamps:
+            raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
         decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
         ticket = await self._admission.admit(decoded_bytes, caller.client_service)
         memory = UploadMemory(
@@ -111,7 +123,6 @@ class Service:
             max_document_bytes=self._limits.max_document_bytes,
         )
         try:
-            defaults = self._signature_defaults(caller.client_service)
             intake = (
                 JsonIntake(self._limits, defaults)
                 if form == "json"
@@ -121,7 +132,11 @@ class Service:
             feeding = self._turns.feeding(caller.client_service, intake)
             encoded = form == "json"
             async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
-                return await self._acceptance.take_in(ticket, memory, caller, mode, intake.finish, documents)
+                return await self._acceptance.take_in(
+                    *(ticket, memory, caller, mode, intake.finish, documents),
+                    expected_bytes=decoded_bytes,
+                    evidence_record=defaults.evidence_record,
+                )
         finally:
             ticket.release()
 
@@ -214,6 +229,10 @@ class Service:
         """Raises PayloadUnavailable, here or before the first document."""
         require_own(operation, self._instance)
         return self._delivery.documents(operation, documents, encoding)
+
+    async def evidence_records(self, operation: OperationRow) -> OperationRecords:
+        """The evidence records of a finished operation. Raises NotFound, RecordPending, RecordGivenUp."""
+        return await self._evidence.of(operation)
 
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""

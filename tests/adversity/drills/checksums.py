@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.service import RunningService
-from tests.adversity.drills.crashes import HOUSEKEEPING_SITES, Job, after_a_first_start, judge_ended, signing_trial
+from tests.adversity.drills.crashes import (
+    HOUSEKEEPING_SITES,
+    RECORD_SITES,
+    Job,
+    after_a_first_start,
+    judge_ended,
+    signing_trial,
+)
 from tests.adversity.drills.judge import judge_stored, result_of
 from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
@@ -16,7 +23,7 @@ from batchseal.system.crash_sites import SITES
 
 # Those of a purge know nothing of a format. The first ones are those around the calls of a format.
 FIRST = ("signatures-unrecorded", "further-payload-committed", "outcomes-recorded")
-SIGNING_SITES = (*FIRST, *(site for site in SITES if site not in (*FIRST, *HOUSEKEEPING_SITES)))
+SIGNING_SITES = (*FIRST, *(site for site in SITES if site not in (*FIRST, *HOUSEKEEPING_SITES, *RECORD_SITES)))
 
 
 @drill("kill-checksums", quick=4, short=2 * len(SIGNING_SITES), long=10 * len(SIGNING_SITES))

@@ -1,11 +1,13 @@
 """kill -9: of everything at a random time, and at each named site."""
 
+import io
 import random
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -13,7 +15,22 @@ from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_stored, living
 from tests.adversity.drills.purging import copied, crashing, prepare, purge_trial
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support.service import ASYNC_PARTS, FAST, batch, client_of, documents, finished, multipart, post, until
+from tests.support.evidence_records import verify
+from tests.support.service import (
+    ASYNC,
+    ASYNC_PARTS,
+    BASE,
+    FAST,
+    SYNC,
+    batch,
+    client_of,
+    documents,
+    finished,
+    get,
+    multipart,
+    post,
+    until,
+)
 
 from batchseal.client.http import Client
 from batchseal.errors import RequestFailed
@@ -24,6 +41,8 @@ SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
 # These are passed where payloads, rows and audit entries have had their time.
 PREPARING_SITES = ("further-payload-committed", "further-payload-named")
 HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
+# These are passed where an evidence record was asked for.
+RECORD_SITES = ("record-digested", "record-stamped", "record-ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +50,14 @@ class Job:
     """What a trial sends with the reference "site", and how its result is judged.
 
     `parts` is the same request with the files before their description, and its media type. `judge` is given the operation's id.
+    `query` comes behind the address.
     """
 
     start: Callable[..., RunningService]
     body: bytes
     parts: tuple[bytes, str]
     judge: Callable[[RunningService, int], None]
+    query: str = ""
 
 
 @drill("kill-random", quick=2, short=30, long=300)
@@ -94,7 +115,12 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
         judge_result(service, operation_id, contents, verified=3)
         judge_stored(service, 1, len(contents))
 
+    def judge_recorded(service: RunningService, operation_id: int) -> None:
+        judge(service, operation_id)
+        judge_records(service, operation_id)
+
     job = Job(RunningService, batch("site", contents), multipart("site", contents), judge)
+    recorded = replace(job, judge=judge_recorded, query="?evidenceRecord=true")
 
     def trial(number: int) -> Figures:
         round_number, at = divmod(number, len(SITES))
@@ -104,10 +130,70 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
             figures = purge_trial(aged[0], folder / f"site {number}", site, everything)
         else:
             copied(fresh, folder / f"site {number}")
-            figures = signing_trial(folder / f"site {number}", site, everything, job)
+            chosen = recorded if site in RECORD_SITES else job
+            figures = signing_trial(folder / f"site {number}", site, everything, chosen)
         judge_ended(folder)
         shutil.rmtree(folder / f"site {number}", ignore_errors=True)
         return figures
+
+    yield trial
+
+
+# A request of one document passes these places so often before the next one comes.
+PASSED_BEFORE = {
+    "payload-created": 1,
+    "payload-appended": 3,
+    "payload-committed": 1,
+    "registered": 1,
+    "signatures-unrecorded": 1,
+    "finish-uncommitted": 1,
+    "finished": 1,
+}
+
+
+@drill("kill-sites-singles", quick=len(PASSED_BEFORE), short=30, long=100)
+def kill_sites_singles(folder: Path) -> Iterator[Trial]:
+    """The same for a synchronous request of one document whose payload shares a segment.
+
+    A request before it, whose payload is a file, has the segment made.
+    """
+    contents = documents(1, size_bytes=200_000)
+    fresh = after_a_first_start(folder)
+
+    def judge(service: RunningService) -> None:
+        job = Job(RunningService, batch("site", contents), multipart("site", contents), lambda *_: None)
+        again(service, job)
+        for reference in ("before", "site"):
+            judge_result(service, finished(service, reference, FINISHED_SECONDS).operation_id, contents)
+        judge_stored(service, 2, 1)
+
+    def trial(number: int) -> Figures:
+        site, passed = list(PASSED_BEFORE.items())[number % len(PASSED_BEFORE)]
+        everything = number // len(PASSED_BEFORE) % 2 == 0
+        place = folder / f"single {number}"
+        copied(fresh, place)
+        service = RunningService(*FAST, "--workers=1", folder=place)
+        with crashing(f"{site}:{passed + 1}", everything), suppress(SystemExit), service:
+            assert post(service, batch("before", contents), SYNC)[0] == 200
+            until(lambda: any(path.stat().st_size for path in (place / "temp" / "spill").glob("*.segment")), 10)
+            with suppress(ConnectionError):
+                post(service, batch("site", contents), SYNC)
+            if everything:
+                until(lambda: service.process.poll() is not None, 15)
+            else:
+                until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
+                judge(service)
+        if everything:
+            assert service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
+            judge_ended(place)
+            began = time.monotonic()
+            with RunningService(*FAST, folder=place) as service:
+                ready = time.monotonic() - began
+                assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+                judge(service)
+        judge_ended(folder)
+        shutil.rmtree(place, ignore_errors=True)
+        return {}
 
     yield trial
 
@@ -170,9 +256,9 @@ def judge_operation(service: RunningService, job: Job, acknowledged: bool) -> No
 
 def submitted(service: RunningService, job: Job, late: bool) -> bool:
     if not late:
-        return post(service, job.body)[0] == 200
+        return post(service, job.body, ASYNC + job.query)[0] == 200
     body, media_type = job.parts
-    return post(service, body, ASYNC_PARTS, media_type)[0] == 200
+    return post(service, body, ASYNC_PARTS + job.query, media_type)[0] == 200
 
 
 def again(service: RunningService, job: Job) -> None:
@@ -180,11 +266,24 @@ def again(service: RunningService, job: Job) -> None:
 
     def answered() -> bool:
         try:
-            return post(service, job.body)[0] in (200, 409)
+            return post(service, job.body, ASYNC + job.query)[0] in (200, 409)
         except ConnectionError:
             return False
 
     until(answered, 10, 0.2)
+
+
+def judge_records(service: RunningService, operation_id: int) -> None:
+    """The record of each document comes, and is about the document as it is delivered."""
+    path = f"{BASE}/operation/sign/detail/{operation_id}/documents"
+    until(lambda: get(service, f"{path}/0/evidenceRecord")[0] != 409, FINISHED_SECONDS, 0.1)
+    status, _, body = get(service, path)
+    assert status == 200
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        names = archive.namelist()
+        assert names[1::2] == [f"{name}.ers" for name in names[::2]], names
+        for name in names[::2]:
+            verify(archive.read(f"{name}.ers"), archive.read(name))
 
 
 def known(service: RunningService) -> bool:

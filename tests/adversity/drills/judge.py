@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 from harness.service import RunningService, descendants
-from harness.stored import connect_as_owner, signatures_by_operation, torn_bytes
+from harness.stored import connect_as_owner, signatures_by_operation, stored_payloads
 from tests.support.service import BASE, get
 
 from batchseal.commands.verify import check_file, check_files, load_roots
@@ -55,10 +55,10 @@ def judge_result(
 
 def judge_stored(service: RunningService, operations: int, documents: int) -> None:
     """Every payload is whole, there is at least one for each operation, and one signature for each document."""
-    paths = list((service.folder / "temp" / "spill").iterdir())
-    assert len(paths) >= operations, f"{len(paths)} payloads for {operations} operations"
-    for path in paths:
-        assert not (torn := torn_bytes(path)), f"{path.name}: {torn} bytes at its end are no frame"
+    payloads = stored_payloads(service.folder / "temp")
+    assert len(payloads) >= operations, f"{len(payloads)} payloads for {operations} operations"
+    for payload in payloads:
+        assert not (torn := payload.torn_bytes()), f"{payload.path.name}: {torn} bytes at its end are no frame"
     found = signatures_by_operation(service.folder / "temp")
     assert len(found) == operations, f"{len(found)} of {operations} operations have signatures"
     for operation, ordinals in found.items():

@@ -16,6 +16,7 @@ from tests.adversity.drills.crashes import (
     FINISHED_SECONDS,
     HOUSEKEEPING_SITES,
     READY_SECONDS,
+    RECORD_SITES,
     Job,
     judge_ended,
     made,
@@ -38,7 +39,10 @@ ROUNDS = (
     "outcomes-recorded",
     "signatures-unrecorded",
 )
-SIGNING_SITES = (*ROUNDS, *(site for site in SITES if site not in (*ROUNDS, *HOUSEKEEPING_SITES)))
+SIGNING_SITES = (
+    *ROUNDS,
+    *(site for site in SITES if site not in (*ROUNDS, *HOUSEKEEPING_SITES, *RECORD_SITES)),
+)
 # Only what had come and was stored nowhere is asked for again.
 LOST_AT = "signatures-unrecorded"
 

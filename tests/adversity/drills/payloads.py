@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.stored import StoredPayload, stored_payloads
 from tests.adversity.drills.judge import judge_result, own_bytes, result_of
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import FAST, batch, connect, documents, finished, head, post, spill_files, until
@@ -17,18 +18,26 @@ WARM_UP = 20
 
 @drill("bit-flips", quick=30, short=1000, long=20_000)
 def bit_flips(folder: Path) -> Iterator[Trial]:
-    """One bit of a finished operation's file is flipped, the result fetched, the bit put back."""
+    """One bit of a finished operation's payload is flipped, the result fetched, the bit put back.
+
+    One payload is a file, and one a part of a segment.
+    """
     contents = documents(6)
     chance = random.Random(12)
-    with RunningService(*FAST, folder=folder) as service:
-        assert post(service, batch("flips", contents))[0] == 200
-        operation = finished(service, "flips").operation_id
-        good = entries(service, operation)
-        (path,) = spill_files(folder)
-        size = path.stat().st_size
+    with RunningService(*FAST, "--workers=1", folder=folder) as service:
+        targets: list[tuple[int, list[dict[str, str]], StoredPayload]] = []
+        for name in ("file", "segment"):
+            assert post(service, batch(name, contents))[0] == 200
+            operation = finished(service, name).operation_id
+            until(lambda: any((folder / "temp" / "spill").glob("*.segment")), 10)
+            known = {payload.id for _, _, payload in targets}
+            (payload,) = [one for one in stored_payloads(folder / "temp") if one.id not in known]
+            assert payload.path.suffix == (".spill" if name == "file" else ".segment")
+            targets.append((operation, entries(service, operation), payload))
 
         def trial(number: int) -> Figures:
-            place = chance.randrange(size)
+            operation, good, payload = targets[number % 2]
+            path, place = payload.path, payload.offset + chance.randrange(payload.length)
             bit = 1 << chance.randrange(8)
             flip(path, place, bit)
             try:

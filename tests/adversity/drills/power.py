@@ -15,7 +15,7 @@ from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result, living, result_of
 from tests.adversity.drills.load import Load, signed_contents
 from tests.adversity.drills.registry import Figures, Trial, drill
-from tests.support.service import FAST, batch, client_of, documents, finished, post, spill_files, until
+from tests.support.service import FAST, batch, client_of, documents, finished, payload_files, post, until
 
 DISK_BYTES, PAGE_BYTES = 600 << 20, 4096
 SITES = (
@@ -76,7 +76,7 @@ def unsynced(folder: Path) -> Iterator[Trial]:
                         with suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGSTOP)
                 volumes.copy_of_disk(image, copy)
-                appended = {path.name: path.read_bytes() for path in spill_files(place)}
+                appended = {path.name: path.read_bytes() for path in payload_files(place)}
                 load.end()
                 if not site:
                     service.kill()
@@ -100,10 +100,14 @@ def said_by_database(place: Path) -> Iterator[None]:
 
 
 def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) -> int:
-    """Bytes of a spill file that stay lost. Of those behind its end some pages are written after all, in half of the files."""
+    """Bytes of a file of payloads that stay lost. Of these some pages are written after all, in half of the files: behind its
+    end, and in a segment, whose length was there before, wherever they differ.
+    """
     path = place / "temp" / "spill" / name
     if not path.exists():
         return len(data)
+    if path.suffix == ".segment":
+        return put_pages_back(path, data, chance)
     size = path.stat().st_size
     if size < len(data) and chance.random() < 0.5:
         with path.open("r+b") as file:
@@ -112,6 +116,21 @@ def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) ->
                     file.seek(at)
                     file.write(data[at : at + chance.randint(1, PAGE_BYTES)])
     return max(0, len(data) - size)
+
+
+def put_pages_back(path: Path, data: bytes, chance: random.Random) -> int:
+    lost, is_partly_written = 0, chance.random() < 0.5
+    with path.open("r+b") as file:
+        for at in range(0, len(data), PAGE_BYTES):
+            page = data[at : at + PAGE_BYTES]
+            file.seek(at)
+            if file.read(PAGE_BYTES) == page:
+                continue
+            lost += len(page)
+            if is_partly_written and chance.random() < 0.5:
+                file.seek(at)
+                file.write(page[: chance.randint(1, PAGE_BYTES)])
+    return lost
 
 
 def judge_cut(place: Path, load: Load, contents: list[bytes]) -> None:

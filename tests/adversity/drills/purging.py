@@ -12,10 +12,11 @@ from signal import SIGKILL
 from typing import Any
 
 from harness.service import RunningService
+from harness.stored import stored_payloads
 from tests.adversity.drills.clock import DAY, OtherClock
 from tests.adversity.drills.judge import judge_result, owner
 from tests.adversity.drills.registry import Figures
-from tests.support.service import BASE, FAST, batch, documents, finished, get, post, spill_files, until
+from tests.support.service import BASE, FAST, batch, documents, finished, get, post, until
 
 READY_SECONDS, FINISHED_SECONDS = 5, 20
 AGO = -500 * DAY
@@ -84,7 +85,8 @@ def judge_purged(service: RunningService) -> None:
 
     def left() -> list[str]:
         query = f"SELECT string_agg(relname, ' ') FROM pg_class WHERE relname IN ('documents_{month}', 'audit_{month}')"
-        return [*map(str, spill_files(service.folder)[1:]), *(asyncio.run(fetch(service, query)) or "").split()]
+        payloads = [str(one.id) for one in stored_payloads(service.folder / "temp")[1:]]
+        return [*payloads, *(asyncio.run(fetch(service, query)) or "").split()]
 
     try:
         until(lambda: not left(), FINISHED_SECONDS, 0.2)

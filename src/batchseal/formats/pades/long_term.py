@@ -56,7 +56,7 @@ def stored(planned: planner.PlannedSection, state: bytes) -> Section:
     return Section(**{name: getattr(planned, name) for name in FIELDS}, state=state)
 
 
-def states(updates: "Sequence[Sequence[Buffer]]") -> list[tuple[bytes, bytes]]:
+def states(updates: "Sequence[tuple[Buffer, ...]]") -> list[tuple[bytes, bytes]]:
     """The SHA-256 of each document, which is an original, a head and the parts of a tail; and the state behind its head."""
     return digest.sha256_many_kept(updates, 2)
 

@@ -16,6 +16,7 @@ import msgspec
 from batchseal._native import planner
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
+    BegunDigest,
     Credential,
     Description,
     Evidence,
@@ -98,7 +99,8 @@ class Pades:
             (originals[at][2], update.head, *whole_tail(update.tail, update.inserted, shared))
             for at, (update, shared) in planned.items()
         ]
-        kept = any(originals[at][1].level >= Level.LTA for at in planned)
+        wishes = [originals[at][1] for at in planned]
+        kept = any(wanted.level >= Level.LTA or wanted.evidence_record for wanted in wishes)
         digests, states = digests_of(credential.digest_algorithm, parts, keeps_states=kept)
         found = dict(zip(planned, zip(digests, states, strict=True), strict=True))
         results: list[Prepared | Refusal] = []
@@ -108,9 +110,11 @@ class Pades:
                 continue
             update, shared = outcome
             digest, state = found[at]
-            section = None
+            section, begun = None, None
             if update.section is not None:
                 section = long_term.stored(update.section, state if wanted.level >= Level.LTA else b"")
+            if wanted.evidence_record:
+                begun = BegunDigest(state, memoryview(originals[at][2]).nbytes + len(update.head))
             results.append(
                 Prepared(
                     ordinal=ordinal,
@@ -126,6 +130,7 @@ class Pades:
                     plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, section, update.inserted)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
                     shared=shared,
+                    begun=begun,
                 )
             )
         return results

@@ -19,6 +19,7 @@ from batchseal._native.digest import Sha256State
 from batchseal.document import (
     DEFAULT_TIME_STAMP_BYTES,
     MAX_TIME_STAMP_BYTES,
+    BegunDigest,
     Credential,
     Description,
     Evidence,
@@ -54,6 +55,9 @@ NAME = "xades"
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # How often another suffix is tried where ids of the document collide with ours.
 MAX_SUFFIXES = 1000
+# What stands behind the signature in a document is kept with its plan where it is so short. Most signatures are the last child of
+# the root, and its end tag alone follows.
+KEPT_REST_BYTES = 4096
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -112,11 +116,12 @@ class Xades:
             [(content, wish(wanted, credential, signing_time)) for _, wanted, content in originals], memory
         )
         results: list[Prepared | Refusal] = []
-        for (ordinal, wanted, _), canonical in zip(originals, found, strict=True):
+        for (ordinal, wanted, content), canonical in zip(originals, found, strict=True):
             if isinstance(canonical, DocumentUnsuitable):
                 results.append(Refusal(canonical.sign_error, canonical.cause))
             else:
-                results.append(prepare_one(ordinal, wanted, canonical, credential, signing_time))
+                begun = begin(content, canonical.insertion) if wanted.evidence_record else None
+                results.append(prepare_one(ordinal, wanted, canonical, credential, signing_time, begun))
         return results
 
     def next_need(self, prepared: Prepared, evidence: Evidence, credential: Credential) -> Need | None:
@@ -199,8 +204,24 @@ def stamped_length(style: Style, token_bytes: int) -> int:
     return len(unsigned_properties(Evidence(b"", (bytes(token_bytes),)), style.ids))
 
 
+def begin(content: "Buffer", where: Insertion) -> BegunDigest:
+    """What is known of the signed document's digest: what stands before the signature, and the rest where it is short.
+
+    A long rest is read again, in blocks, once the signature is there: it comes behind bytes that nobody knows before.
+    """
+    view, state = memoryview(content).cast("B"), Sha256State()
+    state.update(view[: where.offset])
+    rest = view[where.offset + where.removed_bytes :]
+    return BegunDigest(state.kept(), where.offset, bytes(rest) if len(rest) <= KEPT_REST_BYTES else b"")
+
+
 def prepare_one(
-    ordinal: int, wanted: Description, found: CanonicalDocument, credential: Credential, signing_time: datetime
+    ordinal: int,
+    wanted: Description,
+    found: CanonicalDocument,
+    credential: Credential,
+    signing_time: datetime,
+    begun: BegunDigest | None = None,
 ) -> Prepared | Refusal:
     """`found` is what the canonicaliser said of the document."""
     style = unused_style(wanted, found, credential, signing_time)
@@ -222,6 +243,7 @@ def prepare_one(
         additional_bytes=text_bytes + around_bytes,
         plan=_encode(Plan(style, where, template.value_bytes, template.is_ecdsa, room, document_state=found.state)),
         time_stamp_bytes=room,
+        begun=begun,
     )
 
 

@@ -1,12 +1,11 @@
 """Purges the payloads of finished operations, after their time or when room is needed."""
 
 from concurrent.futures import Executor
-from uuid import UUID
 
 import structlog
 
 from batchseal.admission.ledger import Ledger
-from batchseal.payloads.interface import Payloads
+from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.operation import records_of
 from batchseal.store.rows import PayloadColumns
 from batchseal.store.upkeep import Upkeep
@@ -46,18 +45,18 @@ class Purging:
         The row says "purged" before anything is deleted: after a crash in between, the sweep finds a payload that no row needs.
         """
         purged = await self._upkeep.mark_purged(list(due))
-        by_client: dict[str, list[UUID]] = {}
+        by_client: dict[str, list[PayloadRecord]] = {}
         for client_service, columns in purged.values():
-            by_client.setdefault(client_service, []).extend(record.id for record in records_of(columns))
+            by_client.setdefault(client_service, []).extend(records_of(columns))
         freed = 0
-        for client_service, ids in by_client.items():
-            freed += await self._delete(client_service, ids)
+        for client_service, records in by_client.items():
+            freed += await self._delete(client_service, records)
         crash_site("purge-removed")
         log.info("payloads purged", why=why, operations=sorted(purged), freed_bytes=freed)
         return freed
 
-    async def _delete(self, client_service: str, ids: list[UUID]) -> int:
-        freed = await in_pool(self._pool, lambda: self._payloads.delete(ids))
+    async def _delete(self, client_service: str, records: list[PayloadRecord]) -> int:
+        freed = await in_pool(self._pool, lambda: self._payloads.delete(records))
         with self._ledger.booked(client_service) as booked:
             booked.stored_bytes -= freed
             booked.own.stored_bytes -= freed

@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from batchseal.payloads.interface import Payloads
+from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.operation import records_of
 from batchseal.store.store import Store
 
@@ -25,6 +25,6 @@ class Sweeping:
         self._next = time.monotonic() + EVERY_SECONDS
         await self._payloads.sweep(self._live)
 
-    async def _live(self) -> set[UUID]:
+    async def _live(self) -> set[PayloadRecord]:
         rows = await self._store.live_payloads(self._instance)
-        return {record.id for columns in rows for record in records_of(columns)}
+        return {record for columns in rows for record in records_of(columns)}
