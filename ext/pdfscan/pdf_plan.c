@@ -70,6 +70,7 @@ static const struct {
     [PDF_REFUSE_OUTSIDE_PAGE] = {"outside_page", "the area of the visible signature does not lie on the page as a whole"},
     [PDF_REFUSE_OTHER_RULES] = {"other_rules", "the PDF demands an appearance of another kind"},
     [PDF_REFUSE_OTHER_AREA] = {"other_area", "the field demands an appearance of another size"},
+    [PDF_REFUSE_UNSHARED] = {"appearance_size", "the PDF is encrypted, so that the image of its visible signature must be stored for it alone, and for that the image is too large: it may take 256 KB as it stands in a PDF"},
 };
 
 const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
@@ -142,7 +143,8 @@ static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *
 }
 
 /* Finds the place of a visible signature, and whether its appearance keeps the document's rules. */
-static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+static pdf_refusal place_appearance(const pdf_plan_request *request, pdf_structure *structure, pdf_plan *plan) {
+    const pdf_appearance *appearance = request->appearance;
     const pdf_existing_field *existing = &structure->existing;
     bool has_field = existing->field.num != 0;
     structure->draws = !has_field || (existing->is_visible && !(appearance->yields && existing->has_appearance));
@@ -153,7 +155,8 @@ static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_struct
     plan->page_width = structure->place.page_width;
     plan->page_height = structure->place.page_height;
     plan->rules = structure->rules;
-    return !refusal && structure->rules != appearance->rules ? PDF_REFUSE_OTHER_RULES : refusal;
+    if (!refusal && structure->rules != appearance->rules) return PDF_REFUSE_OTHER_RULES;
+    return !refusal && unshared_bytes(request) > PDF_MOST_UNSHARED_BYTES ? PDF_REFUSE_UNSHARED : refusal;
 }
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
@@ -171,7 +174,7 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     plan->pages = structure.pages;
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
-    if (!refusal && request->appearance) refusal = place_appearance(request->appearance, &structure, plan);
+    if (!refusal && request->appearance) refusal = place_appearance(request, &structure, plan);
     if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);
     return refusal == PDF_REFUSE_MEMORY && arena->exceeded ? PDF_REFUSE_MEMORY_LIMIT : refusal;
 }

@@ -48,6 +48,7 @@ typedef enum {
     PDF_REFUSE_OUTSIDE_PAGE,
     PDF_REFUSE_OTHER_RULES,
     PDF_REFUSE_OTHER_AREA,
+    PDF_REFUSE_UNSHARED,
     PDF_REFUSALS
 } pdf_refusal;
 
@@ -107,13 +108,13 @@ enum { PDF_RULE_CALIBRATED = 1, PDF_RULE_OPAQUE = 2, PDF_RULE_CID_SET = 4 };
 
 /* An object of an appearance: the entries of its dictionary, and perhaps a stream with data that is encoded already. Where it
  * is shared, its data is no part of the plan: whoever puts the signed file together has it. Where streams are encrypted, nothing
- * is shared, since each document has a key of its own. */
+ * is shared, since each document has a key of its own: what would be has at most PDF_MOST_UNSHARED_BYTES there. */
 typedef struct {
     pdf_span entries, stream;
     bool has_stream, is_shared;
 } pdf_drawn_object;
 
-enum { PDF_OBJECT_MARK = 1, PDF_TEXT_MARK = 2, PDF_MOST_DRAWN = 12, PDF_MOST_DRAWN_BYTES = 32 << 10 };
+enum { PDF_OBJECT_MARK = 1, PDF_TEXT_MARK = 2, PDF_MOST_DRAWN = 12, PDF_MOST_DRAWN_BYTES = 32 << 10, PDF_MOST_UNSHARED_BYTES = 256 << 10 };
 
 /* The appearance of a visible signature, and where it stands. Lengths are in points of 1/72 inch. The first object is the form,
  * whose box begins at 0 0 and has this width and height. */

@@ -158,13 +158,27 @@ def test_documents_of_a_batch_share_only_what_is_not_encrypted() -> None:
     assert len({tuple(drawn(each["/Resources"]).items()) for each in shown}) == 1
 
 
+def pictured(side: int) -> Description:
+    """A picture that takes three bytes for each of side x side pixels."""
+    picture = read(picture_bytes("PNG", "RGB", (side, side), noise=True), "", "image")
+    look = SignatureLook("", 200, 200, picture=picture, picture_scale=200 / side)
+    return description(seen(look), "Reason")
+
+
 def test_a_large_picture_is_signed_in_a_small_encrypted_document(tmp_path: Path) -> None:
     """It is a part of the plan there, and takes more memory than planning usually does."""
-    picture = read(picture_bytes("JPEG", "RGB", (1000, 800), noise=True, quality=85), "", "image")
-    look = SignatureLook("", 400, 320, picture=picture, picture_scale=0.4)
-    assert len(picture.content) >= 600_000
-    whole = sign(made("AES-128", "stream", document()), description(seen(look), "Reason"))
+    whole = sign(made("AES-128", "stream", document()), pictured(290))
     judged(tmp_path / "signed.pdf", whole, ["Signature1"])
+
+
+def test_one_that_would_be_stored_again_and_again_is_refused_by_name() -> None:
+    """Many small encrypted documents in a request would make it very large: nothing of it is shared."""
+    for kind in USUAL:
+        refusal = refused(made(kind, "stream", document()), pictured(300))
+        assert refusal.sign_error is SignError.NOT_DRAWABLE
+        assert refusal.cause.startswith("2.2.1: the PDF is encrypted, so that the image")
+    for other in (None, "AES-128, streams in clear"):
+        assert sign(made(other, "stream", document()), pictured(300))
 
 
 @KINDS
@@ -337,8 +351,7 @@ def booking(asked: list[int], memory_bytes: int) -> Iterator[int]:
 
 
 def test_memory_is_booked_for_what_cannot_be_shared() -> None:
-    picture = read(picture_bytes("PNG", "RGB", (500, 500), noise=True), "", "image")
-    wanted = description(seen(SignatureLook("", 400, 400, picture=picture, picture_scale=0.8)), "Reason")
+    wanted = pictured(290)
     for kind in (None, "AES-128"):
         asked: list[int] = []
         original = made(kind, "table", document())
@@ -348,7 +361,7 @@ def test_memory_is_booked_for_what_cannot_be_shared() -> None:
         planning = [each for each in asked if each > memory_bound(len(original))]
         assert bool(planning) == (kind is not None)
         if planning:
-            assert planning[0] >= memory_bound(len(original)) + update_bound(len(original)) + 5 * 750_000
+            assert planning[0] >= memory_bound(len(original)) + update_bound(len(original)) + 5 * 3 * 290 * 290
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 # The planner's refusals that lie in the visible signature and not in the document alone.
 NOT_DRAWN = frozenset(
-    {"no_such_page", "outside_page", "field_missing", "field_signed", "field_type", "field_twice", "field_lock"}
+    {
+        *("no_such_page", "outside_page", "field_missing", "field_signed", "field_type", "field_twice", "field_lock"),
+        "appearance_size",
+    }
 )
 # An appearance is made for the size of the field, then for the rules of the document. The first one stands for any: a field
 # that is not drawn on takes it, and any other one tells its size.
