@@ -9,22 +9,26 @@
  *   pdf_field_update.c writes what changes in a field that exists and is signed
  *   pdf_appearance.c   places and writes the appearance of a visible signature
  *   pdf_edit.c         changes entries of dictionaries and arrays
+ *   pdf_mend.c         leaves out what is neither a key nor a value
  *   pdf_xref_write.c   writes the update's xref section and trailer
  *   pdf_writer.c       writes the parts of which every object consists
  *   pdf_seed_values.c  copies what a field demands of its signature
  *   pdf_existing_field.c  finds the field that is to be signed
  *   pdf_structure.c    finds the catalog, the page and the form
+ *   pdf_encryption.c   reads how the document is encrypted
  *   pdf_rules.c        finds what PDF/A demands of an appearance
  *   pdf_pages.c        walks the tree of pages
  *   pdf_fields.c       walks the fields of the form
  *   pdf_permission.c   reads what existing signatures permit
  *   pdf_field_names.c  collects field names that are taken
+ *   pdf_text_read.c    reads text strings and the names of fields
  *   pdf_rebuild.c      finds the objects by scanning the whole file
  *   pdf_xref.c         reads the xref sections
  *   pdf_object.c       loads objects and streams by number
+ *   pdf_crypt.c        encrypts and decrypts strings and streams
+ *   pdf_cipher.c       RC4, AES, MD5    pdf_string.c  bytes of strings
  *   pdf_lookup.c       answers where an object is, and what the trailers say
  *   pdf_filter.c       decodes the data of a stream
- *   pdf_string.c       reads strings
  *   pdf_inflate.c      zlib             pdf_text.c   text strings
  *   pdf_lexer.c        values           pdf_seen.c   sets of numbers
  *   pdf_arena.c        memory
@@ -81,6 +85,8 @@ typedef struct {
     bool compressed; /* the object is in an object stream */
 } pdf_object;
 
+typedef struct pdf_crypt pdf_crypt;
+
 typedef struct {
     pdf_span file; /* from the %PDF header to the end */
     pdf_arena *arena;
@@ -99,6 +105,7 @@ typedef struct {
     size_t update_limit;            /* bytes of the update */
     uint32_t visited; /* objects that were loaded, against limits->objects */
     pdf_objstm *objstms;
+    pdf_crypt *crypt; /* NULL if the document is not encrypted */
 } pdf_document;
 
 /* Counts work, on every route. A unit is about a byte that is lexed; other steps count as so many units as bytes would
@@ -131,6 +138,9 @@ bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, 
 
 /* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);
+
+/* Decrypts the raw bytes of the object's stream if they are encrypted, then there are filters to undo. */
+pdf_refusal pdf_decrypt_data(pdf_document *doc, const pdf_object *holder, pdf_span dict, pdf_span *raw);
 pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_span *data);
 
 /* Replaces `data` by what one filter with these parameters makes of it. Both must be resolved. */

@@ -3,9 +3,10 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_pages.h"
 #include "pdfscan/pdf_seen.h"
-#include "pdfscan/pdf_string.h"
+#include "pdfscan/pdf_text_read.h"
 
 /* Longer full names are not compared, and belong to no field that can be signed. Of the names that a refusal tells there are
  * at most so many, and of each at most so many bytes. */
@@ -14,6 +15,7 @@ enum { MAX_FIELD_NAME = 4096, TOLD_NAMES = 10, TOLD_NAME_BYTES = 120 };
 /* A node whose children are being visited, with what they inherit (12.7.4.1). */
 typedef struct {
     pdf_members kids;
+    pdf_object holder; /* the object in which `kids` stand; its own value is not looked at */
     size_t name; /* bytes of its full name */
     pdf_span type, value;
     bool is_named;
@@ -35,9 +37,9 @@ static const char *const FIELD_KEYS[KEYS] = {"T", "FT", "V", "Kids"};
 static pdf_refusal out_of(const pdf_buffer *a, const pdf_buffer *b) { return a->failed || b->failed ? PDF_REFUSE_MEMORY : PDF_REFUSE_OBJECTS; }
 
 /* Puts the partial name of a node behind the full name of its parent. `*fits` says whether the name is short enough. */
-static pdf_refusal extend_name(search *s, pdf_span partial, bool is_first, bool *fits) {
+static pdf_refusal extend_name(search *s, const pdf_object *holder, pdf_span partial, bool is_first, bool *fits) {
     if (!is_first) pdf_puts(&s->name, ".");
-    if (!pdf_append_text(s->doc, partial, &s->scratch, &s->name)) return out_of(&s->name, &s->scratch);
+    if (!pdf_append_text(s->doc, holder, partial, &s->scratch, &s->name)) return out_of(&s->name, &s->scratch);
     *fits = s->name.length <= MAX_FIELD_NAME;
     return PDF_OK;
 }
@@ -97,13 +99,14 @@ static pdf_refusal visit(search *s, pdf_span reference, level inherited) {
     s->name.length = inherited.name;
     pdf_refusal refusal = pdf_resolve(doc, reference, &node);
     if (refusal || pdf_kind_of(node.value) != PDF_DICT) return refusal;
+    const pdf_object holder = *pdf_holder(&node, &inherited.holder);
     if (node.num && !pdf_is_first_time(&s->seen, node.num)) return PDF_OK;
     if (!pdf_get_entries(doc, node.value, FIELD_KEYS, entries, KEYS, &ambiguous)) return PDF_REFUSE_OBJECTS;
     if (pdf_kind_of(entries[TYPE]) != PDF_NULL) inherited.type = entries[TYPE];
     if (pdf_kind_of(entries[VALUE]) != PDF_NULL) inherited.value = entries[VALUE];
     if ((refusal = pdf_resolve(doc, entries[NAME], &entry))) return refusal;
     if (pdf_kind_of(entry.value) == PDF_STRING) {
-        if ((refusal = extend_name(s, entry.value, !inherited.is_named, &fits))) return refusal;
+        if ((refusal = extend_name(s, pdf_holder(&entry, &holder), entry.value, !inherited.is_named, &fits))) return refusal;
         if (!fits) return PDF_OK;
         inherited.is_named = true;
         inherited.name = s->name.length;
@@ -115,13 +118,14 @@ static pdf_refusal visit(search *s, pdf_span reference, level inherited) {
     if ((refusal = pdf_resolve(doc, entries[KIDS], &entry))) return refusal;
     if (pdf_kind_of(entry.value) != PDF_ARRAY) return PDF_OK;
     inherited.kids = pdf_open(entry.value);
+    inherited.holder = *pdf_holder(&entry, &holder);
     pdf_put(&s->levels, &inherited, sizeof inherited);
     return s->levels.failed ? PDF_REFUSE_MEMORY : PDF_OK;
 }
 
-static pdf_refusal walk(search *s, pdf_span fields) {
+static pdf_refusal walk(search *s, const pdf_object *holder, pdf_span fields) {
     pdf_refusal refusal = PDF_OK;
-    level first = {.kids = pdf_open(fields)};
+    level first = {.kids = pdf_open(fields), .holder = *holder};
     if (pdf_kind_of(fields) != PDF_ARRAY) return PDF_OK;
     if (!pdf_start_seen(&s->seen, s->doc->arena, s->doc->size)) return PDF_REFUSE_MEMORY;
     pdf_put(&s->levels, &first, sizeof first);
@@ -217,7 +221,7 @@ static pdf_refusal read_widget(pdf_document *doc, pdf_existing_field *found) {
 }
 
 /* Copies the names of a lock. The limits of work and of the update bound them: one long name may be referred to often. */
-static pdf_refusal read_locked_names(pdf_document *doc, pdf_span names, pdf_existing_field *found) {
+static pdf_refusal read_locked_names(pdf_document *doc, const pdf_object *holder, pdf_span names, pdf_existing_field *found) {
     pdf_buffer texts = {.arena = doc->arena}, list = {.arena = doc->arena}, scratch = {.arena = doc->arena};
     pdf_object name;
     pdf_span each;
@@ -227,7 +231,7 @@ static pdf_refusal read_locked_names(pdf_document *doc, pdf_span names, pdf_exis
         if (refusal) return refusal;
         if (pdf_kind_of(name.value) != PDF_STRING) return PDF_REFUSE_FIELD_LOCK;
         size_t start = texts.length;
-        if (!pdf_append_text(doc, name.value, &scratch, &texts)) return out_of(&texts, &scratch);
+        if (!pdf_append_text(doc, pdf_holder(&name, holder), name.value, &scratch, &texts)) return out_of(&texts, &scratch);
         if (texts.length > doc->update_limit) return PDF_REFUSE_UPDATE;
         pdf_text text = {NULL, texts.length - start};
         pdf_put(&list, &text, sizeof text);
@@ -264,7 +268,7 @@ static pdf_refusal read_lock(pdf_document *doc, pdf_existing_field *found) {
         found->lock_level = (uint32_t)permitted;
     }
     if (found->lock == PDF_LOCK_ALL) return PDF_OK;
-    return pdf_kind_of(fields.value) == PDF_ARRAY ? read_locked_names(doc, fields.value, found) : PDF_REFUSE_FIELD_LOCK;
+    return pdf_kind_of(fields.value) == PDF_ARRAY ? read_locked_names(doc, pdf_holder(&fields, pdf_holder(&lock, &found->field)), fields.value, found) : PDF_REFUSE_FIELD_LOCK;
 }
 
 /* Each object is written once, and copied without repair. */
@@ -278,6 +282,15 @@ static pdf_refusal check_writable(pdf_document *doc, const pdf_structure *struct
         if (!pdf_well_formed(taken[i]->value)) return PDF_REFUSE_BROKEN_OBJECT;
     }
     return PDF_OK;
+}
+
+/* Takes what the update writes anew. */
+static pdf_refusal take(pdf_document *doc, pdf_existing_field *found) {
+    bool is_merged = found->widget.num == found->field.num;
+    pdf_refusal refusal = pdf_take(doc, &found->field);
+    if (refusal) return refusal;
+    if (is_merged) found->widget = found->field;
+    return pdf_take(doc, &found->widget);
 }
 
 /* Judges the field that has the name. */
@@ -305,14 +318,15 @@ pdf_refusal pdf_find_field(pdf_document *doc, pdf_structure *structure, pdf_plan
     plan->open_fields = (pdf_buffer){.arena = doc->arena};
     plan->seed_values = (pdf_buffer){.arena = doc->arena};
     plan->open_count = 0;
-    pdf_refusal refusal = walk(&s, structure->fields.value);
+    pdf_refusal refusal = walk(&s, pdf_holder(&structure->fields, pdf_holder(&structure->form, &structure->catalog)), structure->fields.value);
     if (!refusal) refusal = check_field(&s, found);
     if (!refusal) refusal = read_widget(doc, found);
     if (!refusal) refusal = read_lock(doc, found);
     if (!refusal) refusal = check_writable(doc, structure);
+    if (!refusal) refusal = take(doc, found);
     if (!refusal) refusal = pdf_get_decisive(doc, found->field.value, "SV", &seeds);
     if (refusal || pdf_kind_of(seeds.value) == PDF_NULL) return refusal;
     uint8_t level_digit = (uint8_t)('0' + found->lock_level);
-    refusal = pdf_flatten(doc, seeds.value, &plan->seed_values);
-    return refusal ? refusal : pdf_flatten(doc, (pdf_span){&level_digit, &level_digit + 1}, &plan->seed_values);
+    refusal = pdf_flatten(doc, pdf_holder(&seeds, &found->field), seeds.value, &plan->seed_values);
+    return refusal ? refusal : pdf_flatten(doc, &found->field, (pdf_span){&level_digit, &level_digit + 1}, &plan->seed_values);
 }

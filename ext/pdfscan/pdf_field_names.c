@@ -1,14 +1,14 @@
 /* Collects the names of fields that the new field must not have: "Signature" and a number without leading zeros. */
 #include <string.h>
 
-#include "pdfscan/pdf_string.h"
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_structure.h"
 
-void pdf_note_name(pdf_field_names *names, pdf_span value) {
+void pdf_note_name(pdf_document *doc, pdf_field_names *names, const pdf_object *holder, pdf_span value) {
     static const char PREFIX[] = "Signature";
     enum { PREFIX_CHARS = sizeof PREFIX - 1, MAX_DIGITS = 9 };
     uint8_t bytes[2 * (PREFIX_CHARS + MAX_DIGITS + 1) + 2];
-    size_t n = pdf_string_bytes(value, bytes, sizeof bytes), from = 0, step = 1;
+    size_t n = pdf_read_string(doc, holder, value, bytes, sizeof bytes), from = 0, step = 1;
     if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) from = 3, step = 2; /* UTF-16BE: take the low bytes */
     if (n >= 3 && bytes[0] == 0xef && bytes[1] == 0xbb && bytes[2] == 0xbf) from = 3;
     char name[PREFIX_CHARS + MAX_DIGITS + 2];

@@ -7,6 +7,7 @@ typedef enum { UNTYPED, SIGNATURE, OTHER, TYPES } field_type;
 /* One node of the tree whose children are being visited. Fields inherit /FT and /V from their ancestors (12.7.4.1). */
 typedef struct {
     pdf_members kids;
+    pdf_object holder, value_holder; /* the objects in which `kids` and `value` stand; their own values are not looked at */
     pdf_span value;
     field_type type;
     bool named; /* the node or an ancestor has a name, so children have only partial names */
@@ -30,7 +31,9 @@ static pdf_refusal push(walk *w, pdf_span kids, level inherited) {
 
 /* A field's value is a signature if its type says so. Where no type is known, a value that has a /ByteRange is taken for
  * one, because readers differ in where they look for the type. */
-static pdf_refusal check_value(walk *w, field_type type, pdf_span value, bool is_ambiguous) {
+static pdf_refusal check_value(walk *w, const level *field, bool is_ambiguous) {
+    field_type type = field->type;
+    pdf_span value = field->value;
     pdf_object signature;
     if (type == OTHER) return PDF_OK;
     pdf_refusal refusal = pdf_resolve(w->doc, value, &signature);
@@ -39,7 +42,7 @@ static pdf_refusal check_value(walk *w, field_type type, pdf_span value, bool is
     if (is_ambiguous && (type == SIGNATURE || is_dict)) return PDF_REFUSE_AMBIGUOUS;
     if (!is_dict || (type == UNTYPED && !pdf_get(signature.value, "ByteRange", &value))) return PDF_OK;
     w->found->has_signatures = true;
-    return pdf_check_signature(w->doc, signature.value, &w->found->names);
+    return pdf_check_signature(w->doc, pdf_holder(&signature, &field->value_holder), signature.value, &w->found->names);
 }
 
 /* Visits one field, and makes its children the next ones. */
@@ -50,27 +53,29 @@ static pdf_refusal visit(walk *w, pdf_span reference, level inherited) {
     unsigned ambiguous;
     pdf_refusal refusal = pdf_resolve(doc, reference, &field);
     if (refusal) return refusal;
+    const pdf_object holder = *pdf_holder(&field, &inherited.holder);
     if (!pdf_get_entries(doc, field.value, FIELD_KEYS, entries, KEYS, &ambiguous)) return PDF_REFUSE_OBJECTS;
     if ((refusal = pdf_resolve(doc, entries[TYPE], &entry))) return refusal;
     if (pdf_kind_of(entry.value) == PDF_NAME) inherited.type = pdf_name_is(entry.value, "Sig") ? SIGNATURE : OTHER;
-    if (pdf_kind_of(entries[VALUE]) != PDF_NULL) inherited.value = entries[VALUE];
+    if (pdf_kind_of(entries[VALUE]) != PDF_NULL) inherited.value = entries[VALUE], inherited.value_holder = holder;
     /* A field that stands in the tree twice is visited again where its type is another one there. */
     if (field.num && !pdf_is_first_time(&w->seen, (uint64_t)field.num * TYPES + inherited.type)) return PDF_OK;
     if (!inherited.named) {
         if ((refusal = pdf_resolve(doc, entries[NAME], &entry))) return refusal;
         inherited.named = pdf_kind_of(entry.value) == PDF_STRING;
-        pdf_note_name(&w->found->names, entry.value);
+        pdf_note_name(doc, &w->found->names, pdf_holder(&entry, &holder), entry.value);
     }
-    if ((refusal = check_value(w, inherited.type, inherited.value, (ambiguous & (1u << TYPE | 1u << VALUE)) != 0))) return refusal;
+    if ((refusal = check_value(w, &inherited, (ambiguous & (1u << TYPE | 1u << VALUE)) != 0))) return refusal;
     if ((refusal = pdf_resolve(doc, entries[KIDS], &entry))) return refusal;
+    inherited.holder = *pdf_holder(&entry, &holder);
     return pdf_kind_of(entry.value) == PDF_ARRAY ? push(w, entry.value, inherited) : PDF_OK;
 }
 
-pdf_refusal pdf_walk_fields(pdf_document *doc, pdf_span fields, pdf_fields *found) {
+pdf_refusal pdf_walk_fields(pdf_document *doc, const pdf_object *holder, pdf_span fields, pdf_fields *found) {
     walk w = {.doc = doc, .found = found, .levels = {.arena = doc->arena}};
     if (pdf_kind_of(fields) != PDF_ARRAY) return PDF_OK;
     if (!pdf_start_seen(&w.seen, doc->arena, doc->size * TYPES)) return PDF_REFUSE_MEMORY;
-    pdf_refusal refusal = push(&w, fields, (level){0});
+    pdf_refusal refusal = push(&w, fields, (level){.holder = *holder});
     while (!refusal && w.levels.length) {
         level *top = (level *)(void *)(w.levels.bytes + w.levels.length - sizeof *top);
         pdf_span each;

@@ -165,6 +165,7 @@ static pdf_refusal undo_predictor(pdf_document *doc, pdf_span parameters, pdf_sp
 pdf_refusal pdf_apply_filter(pdf_document *doc, pdf_span filter, pdf_span parameters, pdf_span *data) {
     pdf_buffer out = {.arena = doc->arena};
     pdf_refusal refusal;
+    if (doc->crypt && pdf_name_is(filter, "Crypt")) return PDF_OK; /* it was decrypted before */
     bool flate = pdf_name_is(filter, "FlateDecode") || pdf_name_is(filter, "Fl");
     if (!flate && !pdf_spend(doc, INPUT_WORK * (size_t)(data->end - data->at))) return PDF_REFUSE_OBJECTS;
     bool lzw = pdf_name_is(filter, "LZWDecode") || pdf_name_is(filter, "LZW");

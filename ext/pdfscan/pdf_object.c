@@ -5,6 +5,7 @@
  * the limits bound this. */
 #include <string.h>
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_document.h"
 
 enum { REFERENCE_HOPS = 8, RESOLVE_WORK = 16 };
@@ -75,11 +76,36 @@ pdf_refusal pdf_decode_stream(pdf_document *doc, pdf_span dict, pdf_span raw, pd
     return PDF_OK;
 }
 
+/* 7.6.6: whether the stream itself says that it is not encrypted, by a filter /Crypt that names /Identity. Of other names, the
+ * standard security handler has only that of the usual method. */
+static pdf_refusal reads_as_identity(pdf_document *doc, pdf_span dict, bool *is_identity) {
+    pdf_object filter, parameters, name;
+    pdf_refusal refusal = pdf_get_resolved(doc, dict, "Filter", &filter);
+    if (refusal || (refusal = pdf_get_resolved(doc, dict, "DecodeParms", &parameters))) return refusal;
+    pdf_span first = filter.value, with = parameters.value;
+    pdf_members names = pdf_open(first), list = pdf_open(with);
+    *is_identity = false;
+    if (pdf_kind_of(first) == PDF_ARRAY && !pdf_next(&names, &first)) return PDF_OK;
+    if (!pdf_name_is(first, "Crypt")) return PDF_OK;
+    if (pdf_kind_of(with) == PDF_ARRAY && !pdf_next(&list, &with)) with = (pdf_span){dict.end, dict.end};
+    if ((refusal = pdf_resolve(doc, with, &parameters)) || (refusal = pdf_get_resolved(doc, parameters.value, "Name", &name))) return refusal;
+    *is_identity = pdf_kind_of(name.value) != PDF_NAME || pdf_name_is(name.value, "Identity");
+    return PDF_OK;
+}
+
+pdf_refusal pdf_decrypt_data(pdf_document *doc, const pdf_object *holder, pdf_span dict, pdf_span *raw) {
+    bool is_identity;
+    if (!doc->crypt) return PDF_OK;
+    pdf_refusal refusal = reads_as_identity(doc, dict, &is_identity);
+    return refusal || is_identity ? refusal : pdf_decrypt_stream(doc, holder, raw);
+}
+
 pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf_objstm *stream) {
     pdf_object value;
+    const pdf_object holder = {.num = stream->num};
     int64_t n, first;
-    pdf_refusal refusal = pdf_decode_stream(doc, dict, raw, &stream->data);
-    if (refusal) return refusal;
+    pdf_refusal refusal = pdf_decrypt_data(doc, &holder, dict, &raw);
+    if (refusal || (refusal = pdf_decode_stream(doc, dict, raw, &stream->data))) return refusal;
     size_t length = (size_t)(stream->data.end - stream->data.at);
     if ((refusal = pdf_get_resolved(doc, dict, "N", &value))) return refusal;
     if (!pdf_to_integer(value.value, &n)) return PDF_REFUSE_BROKEN_OBJECT;

@@ -1,6 +1,6 @@
 /* Reads what existing signatures permit (ISO 32000-2 12.8.1, 12.8.2). */
-#include "pdfscan/pdf_string.h"
 #include "pdfscan/pdf_structure.h"
+#include "pdfscan/pdf_text_read.h"
 
 pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
     pdf_span value;
@@ -10,21 +10,21 @@ pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, 
 }
 
 /* Notes a name in the list of a lock: for a new field as one that is taken, for an existing one in `is_listed`. */
-static pdf_refusal note_locked(pdf_document *doc, pdf_span value, pdf_field_names *names, pdf_buffer texts[2], bool *is_listed) {
+static pdf_refusal note_locked(pdf_document *doc, const pdf_object *holder, pdf_span value, pdf_field_names *names, pdf_buffer texts[2], bool *is_listed) {
     if (!doc->field.utf8) {
-        pdf_note_name(names, value);
+        pdf_note_name(doc, names, holder, value);
         return PDF_OK;
     }
     texts[1].length = 0;
     if (pdf_kind_of(value) != PDF_STRING) return PDF_OK;
-    if (!pdf_append_text(doc, value, &texts[0], &texts[1])) return texts[0].failed || texts[1].failed ? PDF_REFUSE_MEMORY : PDF_REFUSE_OBJECTS;
+    if (!pdf_append_text(doc, holder, value, &texts[0], &texts[1])) return texts[0].failed || texts[1].failed ? PDF_REFUSE_MEMORY : PDF_REFUSE_OBJECTS;
     *is_listed |= pdf_is_name_or_below(doc->field, (pdf_text){texts[1].bytes, texts[1].length});
     return PDF_OK;
 }
 
 /* 12.8.2.4: whether an existing signature locks the field that would be signed. One that does not exist yet is locked by
  * any signature that names only what it leaves open. */
-static pdf_refusal check_locks(pdf_document *doc, pdf_span parameters, pdf_field_names *names) {
+static pdf_refusal check_locks(pdf_document *doc, const pdf_object *holder, pdf_span parameters, pdf_field_names *names) {
     pdf_object action, fields, name;
     pdf_span each;
     pdf_buffer texts[2] = {{.arena = doc->arena}, {.arena = doc->arena}};
@@ -37,12 +37,12 @@ static pdf_refusal check_locks(pdf_document *doc, pdf_span parameters, pdf_field
     pdf_members members = pdf_open(fields.value);
     while (pdf_kind_of(fields.value) == PDF_ARRAY && pdf_next(&members, &each)) {
         if ((refusal = pdf_resolve(doc, each, &name))) return refusal;
-        if ((refusal = note_locked(doc, name.value, names, texts, &is_listed))) return refusal;
+        if ((refusal = note_locked(doc, pdf_holder(&name, pdf_holder(&fields, holder)), name.value, names, texts, &is_listed))) return refusal;
     }
     return doc->field.utf8 && is_listed != excludes ? PDF_REFUSE_LOCKED : PDF_OK;
 }
 
-static pdf_refusal check_transform(pdf_document *doc, pdf_span reference, pdf_field_names *names) {
+static pdf_refusal check_transform(pdf_document *doc, const pdf_object *holder, pdf_span reference, pdf_field_names *names) {
     pdf_object method, parameters, value;
     int64_t level;
     pdf_refusal refusal = pdf_get_decisive(doc, reference, "TransformMethod", &method);
@@ -52,7 +52,7 @@ static pdf_refusal check_transform(pdf_document *doc, pdf_span reference, pdf_fi
     bool forbids = pdf_to_integer(value.value, &level) && level == 1;
     if (forbids && pdf_name_is(method.value, "DocMDP")) return PDF_REFUSE_CERTIFIED;
     if (forbids && pdf_name_is(method.value, "FieldMDP")) return PDF_REFUSE_LOCKED;
-    return pdf_name_is(method.value, "FieldMDP") ? check_locks(doc, parameters.value, names) : PDF_OK;
+    return pdf_name_is(method.value, "FieldMDP") ? check_locks(doc, pdf_holder(&parameters, holder), parameters.value, names) : PDF_OK;
 }
 
 /* 12.8.1: a /ByteRange that ends beyond the file covers whatever is appended, so that the signature would be broken by
@@ -74,7 +74,7 @@ static pdf_refusal check_byte_range(pdf_document *doc, pdf_span signature) {
     return PDF_OK;
 }
 
-pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field_names *names) {
+pdf_refusal pdf_check_signature(pdf_document *doc, const pdf_object *holder, pdf_span signature, pdf_field_names *names) {
     pdf_object list, reference;
     pdf_span each;
     pdf_refusal refusal = check_byte_range(doc, signature);
@@ -84,7 +84,7 @@ pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field
     pdf_members members = pdf_open(list.value);
     while (pdf_next(&members, &each)) {
         if ((refusal = pdf_resolve(doc, each, &reference))) return refusal;
-        if ((refusal = check_transform(doc, reference.value, names))) return refusal;
+        if ((refusal = check_transform(doc, pdf_holder(&reference, pdf_holder(&list, holder)), reference.value, names))) return refusal;
     }
     return PDF_OK;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pdfscan/pdf_appearance.h"
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_existing_field.h"
 #include "pdfscan/pdf_structure.h"
 #include "pdfscan/pdf_text.h"
@@ -17,7 +18,7 @@ enum { HEADER_SEARCH_BYTES = 1024, MAX_TEXT_BYTES = 1 << 20, MAX_CONTENTS_BYTES 
 enum {
     MEMORY_FACTOR = 6, MEMORY_BASE = 14 << 20, MOST_MEMORY = 128 << 20,
     INFLATE_FACTOR = 4, INFLATE_BASE = 6 << 20,
-    UPDATE_FACTOR = 2, UPDATE_BASE = 64 << 10, TEXT_FACTOR = 4, MOST_UPDATE = 64 << 20,
+    UPDATE_FACTOR = 2, UPDATE_BASE = 64 << 10, TEXT_FACTOR = 4, MOST_UPDATE = 64 << 20, UNSHARED_FACTOR = 4,
     WORK_FACTOR = 8, WORK_BASE = 64 << 20,
 };
 
@@ -35,7 +36,12 @@ static const struct {
     [PDF_OK] = {"", ""},
     [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
     [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header: readers disagree on its offsets, so no signature would be valid for all"},
-    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted: it needs a password, or it opens without one and its owner restricts what may be done with it; encrypted documents cannot be signed yet"},
+    [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted, and was not given with the file key that its reading takes"},
+    [PDF_REFUSE_PASSWORD] = {"password_needed", "the PDF is encrypted and opens only with a password, so nobody else can sign it"},
+    [PDF_REFUSE_FORBIDDEN] = {"signing_forbidden", "the PDF opens without a password, but its owner forbids filling in forms and signing"},
+    [PDF_REFUSE_PUBLIC_KEY] = {"public_key_encryption", "the PDF is encrypted for the holders of certain certificates (public-key security), so nobody else can read or sign it"},
+    [PDF_REFUSE_CRYPT_METHOD] = {"unsupported_encryption", "the PDF is encrypted by a security handler or a method that is not supported"},
+    [PDF_REFUSE_BROKEN_ENCRYPTION] = {"broken_encryption", "the PDF is encrypted, and what it says of its encryption is malformed or differs from place to place"},
     [PDF_REFUSE_CERTIFIED] = {"certified_no_changes", "the PDF is certified and its author permits no changes (DocMDP level 1), so no signature may be added"},
     [PDF_REFUSE_LOCKED] = {"fields_locked", "an existing signature of the PDF locks the document against further signatures"},
     [PDF_REFUSE_FIELD_MISSING] = {"field_missing", "the PDF has no signature field of the name that was given"},
@@ -64,6 +70,7 @@ static const struct {
     [PDF_REFUSE_OUTSIDE_PAGE] = {"outside_page", "the area of the visible signature does not lie on the page as a whole"},
     [PDF_REFUSE_OTHER_RULES] = {"other_rules", "the PDF demands an appearance of another kind"},
     [PDF_REFUSE_OTHER_AREA] = {"other_area", "the field demands an appearance of another size"},
+    [PDF_REFUSE_UNSHARED] = {"appearance_size", "the PDF is encrypted, so that the image of its visible signature must be stored for it alone, and for that the image is too large: it may take 256 KB as it stands in a PDF"},
 };
 
 const char *pdf_refusal_code(pdf_refusal refusal) { return REFUSALS[refusal < PDF_REFUSALS ? refusal : 0].code; }
@@ -77,6 +84,7 @@ static bool repairable(pdf_refusal refusal) {
 
 /* Finds the parts of the document, and the field that is to be signed if the caller names one. */
 static pdf_refusal read_parts(pdf_document *doc, const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+    if (doc->crypt) doc->crypt->taken_count = 0;
     pdf_refusal refusal = pdf_read_structure(doc, appearance, structure);
     return refusal || !doc->field.utf8 ? refusal : pdf_find_field(doc, structure, plan);
 }
@@ -102,6 +110,17 @@ static size_t appearance_bytes(const pdf_appearance *appearance) {
     return total;
 }
 
+/* The bytes that a plan holds beside them where the streams of the document are encrypted, so that it shares none. */
+static size_t unshared_bytes(const pdf_plan_request *request) {
+    size_t total = 0;
+    if (!request->appearance || !request->unlock || request->unlock->streams == PDF_NOT_ENCRYPTED) return 0;
+    for (unsigned i = 0; i < request->appearance->count; i++) {
+        const pdf_drawn_object *object = &request->appearance->objects[i];
+        if (object->has_stream && object->is_shared) total += (size_t)(object->stream.end - object->stream.at);
+    }
+    return total;
+}
+
 /* Limits that do not depend on the content. */
 static bool is_too_large(size_t bytes, const pdf_plan_request *request) {
     const pdf_text *texts[] = {&request->reason, &request->location, &request->name, &request->time, &request->field};
@@ -115,16 +134,17 @@ static void set_limits(pdf_document *doc, size_t bytes, const pdf_plan_request *
     const pdf_limits *limits = doc->limits;
     size_t text_bytes = request->reason.bytes + request->location.bytes + request->name.bytes + request->time.bytes;
     if (request->appearance) text_bytes += appearance_bytes(request->appearance);
-    size_t memory = pdf_memory_bound(bytes);
+    size_t memory = pdf_memory_bound(bytes) + UNSHARED_FACTOR * unshared_bytes(request);
     doc->arena->limit = limits->memory_bytes && limits->memory_bytes < memory ? limits->memory_bytes : memory;
     doc->inflate_limit = in_proportion(bytes, INFLATE_FACTOR, INFLATE_BASE, limits->inflate_bytes > INFLATE_BASE ? limits->inflate_bytes : INFLATE_BASE);
     if (doc->inflate_limit > limits->inflate_bytes) doc->inflate_limit = limits->inflate_bytes;
-    doc->update_limit = pdf_update_bound(bytes) + TEXT_FACTOR * text_bytes;
+    doc->update_limit = pdf_update_bound(bytes) + TEXT_FACTOR * text_bytes + unshared_bytes(request);
     doc->work_limit = in_proportion(bytes, WORK_FACTOR, WORK_BASE, SIZE_MAX / 2);
 }
 
 /* Finds the place of a visible signature, and whether its appearance keeps the document's rules. */
-static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_structure *structure, pdf_plan *plan) {
+static pdf_refusal place_appearance(const pdf_plan_request *request, pdf_structure *structure, pdf_plan *plan) {
+    const pdf_appearance *appearance = request->appearance;
     const pdf_existing_field *existing = &structure->existing;
     bool has_field = existing->field.num != 0;
     structure->draws = !has_field || (existing->is_visible && !(appearance->yields && existing->has_appearance));
@@ -135,7 +155,8 @@ static pdf_refusal place_appearance(const pdf_appearance *appearance, pdf_struct
     plan->page_width = structure->place.page_width;
     plan->page_height = structure->place.page_height;
     plan->rules = structure->rules;
-    return !refusal && structure->rules != appearance->rules ? PDF_REFUSE_OTHER_RULES : refusal;
+    if (!refusal && structure->rules != appearance->rules) return PDF_REFUSE_OTHER_RULES;
+    return !refusal && unshared_bytes(request) > PDF_MOST_UNSHARED_BYTES ? PDF_REFUSE_UNSHARED : refusal;
 }
 
 pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_request *request, pdf_arena *arena, pdf_plan *plan) {
@@ -147,13 +168,13 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_document doc = {.file = {header, end}, .arena = arena, .limits = &request->limits, .field = request->field};
     pdf_structure structure = {0};
     set_limits(&doc, bytes, request);
+    if (request->unlock && !(doc.crypt = pdf_start_crypt(arena, request->unlock))) return PDF_REFUSE_MEMORY;
     pdf_refusal refusal = read_document(&doc, request->appearance, &structure, plan);
-    plan->is_restricted = structure.is_restricted;
-    plan->permissions = structure.permissions;
+    plan->encryption = structure.encryption;
     plan->pages = structure.pages;
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
     if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
-    if (!refusal && request->appearance) refusal = place_appearance(request->appearance, &structure, plan);
+    if (!refusal && request->appearance) refusal = place_appearance(request, &structure, plan);
     if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);
     return refusal == PDF_REFUSE_MEMORY && arena->exceeded ? PDF_REFUSE_MEMORY_LIMIT : refusal;
 }

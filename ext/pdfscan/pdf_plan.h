@@ -15,6 +15,11 @@ typedef enum {
     PDF_REFUSE_NOT_PDF,
     PDF_REFUSE_OFFSET_HEADER,
     PDF_REFUSE_ENCRYPTED,
+    PDF_REFUSE_PASSWORD,
+    PDF_REFUSE_FORBIDDEN,
+    PDF_REFUSE_PUBLIC_KEY,
+    PDF_REFUSE_CRYPT_METHOD,
+    PDF_REFUSE_BROKEN_ENCRYPTION,
     PDF_REFUSE_CERTIFIED,
     PDF_REFUSE_LOCKED,
     PDF_REFUSE_FIELD_MISSING,
@@ -43,6 +48,7 @@ typedef enum {
     PDF_REFUSE_OUTSIDE_PAGE,
     PDF_REFUSE_OTHER_RULES,
     PDF_REFUSE_OTHER_AREA,
+    PDF_REFUSE_UNSHARED,
     PDF_REFUSALS
 } pdf_refusal;
 
@@ -68,21 +74,47 @@ typedef struct {
 
 /* The most memory that the plan of an original of so many bytes takes, and the longest update that it has, with what is
  * planned of a section behind it. The texts and the appearance of the request do not count: these add at most four times their
- * bytes. Nor does the material. */
+ * bytes, and what is shared of the appearance nothing; where streams are encrypted, nothing is shared, and it adds its bytes to
+ * the update and four times these to the memory. Nor does the material count. */
 size_t pdf_memory_bound(size_t bytes);
 size_t pdf_update_bound(size_t bytes);
+
+/* How strings or streams are encrypted (ISO 32000-2 7.6.6, table 25): RC4, /AESV2, /AESV3. */
+typedef enum { PDF_NOT_ENCRYPTED, PDF_RC4, PDF_AES_128, PDF_AES_256 } pdf_method;
+
+enum { PDF_MOST_KEY_BYTES = 32, PDF_SEED_BYTES = 16 };
+
+/* What an encrypted document says of its encryption by the standard security handler (7.6.4, tables 20 and 21), enough to derive
+ * its file key. The bytes are in the arena; entries that are absent are empty. */
+typedef struct {
+    int64_t version, revision, key_bits; /* /V, /R, /Length */
+    uint32_t permissions;                /* /P */
+    bool encrypts_metadata;
+    pdf_method strings, streams;
+    pdf_buffer owner, user, owner_key, user_key, confirmed_permissions; /* /O, /U, /OE, /UE, /Perms */
+    pdf_buffer file_id;                                                 /* the first element of /ID */
+} pdf_encryption;
+
+/* The file key of a document that a first plan called encrypted, and the methods that it named. */
+typedef struct {
+    uint8_t key[PDF_MOST_KEY_BYTES];
+    size_t key_bytes;
+    pdf_method strings, streams;
+    uint8_t seed[PDF_SEED_BYTES]; /* random; all initialization vectors follow from it */
+} pdf_unlock;
 
 /* What a document demands of what is drawn on it: no device colours, no transparency, a /CIDSet in font descriptors. */
 enum { PDF_RULE_CALIBRATED = 1, PDF_RULE_OPAQUE = 2, PDF_RULE_CID_SET = 4 };
 
 /* An object of an appearance: the entries of its dictionary, and perhaps a stream with data that is encoded already. Where it
- * is shared, its data is no part of the plan: whoever puts the signed file together has it. */
+ * is shared, its data is no part of the plan: whoever puts the signed file together has it. Where streams are encrypted, nothing
+ * is shared, since each document has a key of its own: what would be has at most PDF_MOST_UNSHARED_BYTES there. */
 typedef struct {
     pdf_span entries, stream;
     bool has_stream, is_shared;
 } pdf_drawn_object;
 
-enum { PDF_OBJECT_MARK = 1, PDF_TEXT_MARK = 2, PDF_MOST_DRAWN = 12, PDF_MOST_DRAWN_BYTES = 32 << 10 };
+enum { PDF_OBJECT_MARK = 1, PDF_TEXT_MARK = 2, PDF_MOST_DRAWN = 12, PDF_MOST_DRAWN_BYTES = 32 << 10, PDF_MOST_UNSHARED_BYTES = 256 << 10 };
 
 /* The appearance of a visible signature, and where it stands. Lengths are in points of 1/72 inch. The first object is the form,
  * whose box begins at 0 0 and has this width and height. */
@@ -104,6 +136,7 @@ typedef struct {
     pdf_text field; /* the full name of an existing field to sign (12.7.4.2); utf8 is NULL for a new one */
     const char *digest_method; /* of locks that the field demands, as a name in PDF: "SHA256" */
     pdf_limits limits;
+    const pdf_unlock *unlock;         /* NULL without a file key */
     const pdf_appearance *appearance; /* NULL: the signature is invisible */
 } pdf_plan_request;
 
@@ -125,8 +158,7 @@ typedef struct {
     uint32_t field_number;   /* the new field is called Signature<field_number> */
     pdf_xref_form form;      /* form of the newest section in the original */
     bool rebuilt;            /* the original's xref was unusable, so the update lists every object and has no /Prev */
-    bool is_restricted;      /* after PDF_REFUSE_ENCRYPTED: `permissions` is known (ISO 32000-2 7.6.4.2, table 22) */
-    uint32_t permissions;
+    pdf_encryption encryption; /* after PDF_REFUSE_ENCRYPTED and PDF_REFUSE_FORBIDDEN */
     pdf_long_term section;   /* empty unless it was asked for */
     pdf_buffer seed_values;  /* what the existing field demands of its signature, and /P of its lock or 0; see pdf_seed_values.c */
     pdf_buffer open_fields;  /* after a refusal of the field: names of signature fields that can be signed, each with a 0 behind it */

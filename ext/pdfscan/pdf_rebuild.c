@@ -19,6 +19,7 @@ typedef struct {
     pdf_found catalog; /* its location is 0 if no catalog was found */
     uint32_t highest;
     bool any_compressed, stream_trailer;
+    bool any_encrypted; /* a trailer has /Encrypt */
 } scan;
 
 static pdf_refusal add(scan *s, pdf_found object) {
@@ -51,7 +52,8 @@ static const uint8_t *header_before(const uint8_t *start, const uint8_t *word) {
 
 static void consider_trailer(scan *s, pdf_span dict, bool is_stream) {
     pdf_span value;
-    pdf_spend(s->doc, (size_t)(dict.end - dict.at));
+    pdf_spend(s->doc, 2 * (size_t)(dict.end - dict.at));
+    s->any_encrypted |= pdf_get(dict, "Encrypt", &value) && pdf_kind_of(value) != PDF_NULL;
     if (!pdf_get(dict, "Root", &value)) return;
     s->trailer = dict;
     s->stream_trailer = is_stream;
@@ -190,6 +192,10 @@ pdf_refusal pdf_rebuild_xref(pdf_document *doc) {
     if (refusal) return refusal;
     if (!s.found.length) return PDF_REFUSE_BROKEN_XREF;
     if ((refusal = make_trailer(&s))) return refusal;
+    /* Readers take different ones of several trailers. */
+    pdf_span encryption;
+    pdf_get(s.trailer, "Encrypt", &encryption);
+    if (s.any_encrypted && pdf_kind_of(encryption) == PDF_NULL) return PDF_REFUSE_BROKEN_ENCRYPTION;
     pdf_trim(&s.found);
     pdf_found *found = (pdf_found *)(void *)s.found.bytes;
     size_t count = s.found.length / sizeof *found;

@@ -2,6 +2,8 @@
  * 14.11.5). A document that claims none is treated as one only where it has an output intent. */
 #include "pdfscan/pdf_rules.h"
 
+#include "pdfscan/pdf_crypt.h"
+
 /* After this refusal the entry is as good as missing: other readers would say the same of it. */
 static bool is_forgiven(pdf_refusal refusal) { return refusal == PDF_REFUSE_FILTER || refusal == PDF_REFUSE_BROKEN_OBJECT || refusal == PDF_REFUSE_BROKEN_XREF || refusal == PDF_REFUSE_DEPTH; }
 
@@ -21,6 +23,8 @@ static pdf_refusal read_part(pdf_document *doc, pdf_span metadata, unsigned *par
     pdf_refusal refusal = pdf_resolve(doc, metadata, &stream);
     if (refusal || pdf_kind_of(stream.value) != PDF_DICT || !stream.num || stream.compressed) return refusal;
     if (!pdf_stream_bytes(doc, stream.value, doc->file.end, &raw)) return PDF_OK;
+    bool is_clear = doc->crypt && doc->crypt->keeps_metadata_clear;
+    if (!is_clear && (refusal = pdf_decrypt_data(doc, &stream, stream.value, &raw))) return refusal;
     if ((refusal = pdf_decode_stream(doc, stream.value, raw, &xmp))) return refusal;
     if (!pdf_spend(doc, (size_t)(xmp.end - xmp.at))) return PDF_REFUSE_OBJECTS;
     *part = part_in(xmp);

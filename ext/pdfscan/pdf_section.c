@@ -1,6 +1,7 @@
 /* Plans the section behind the signature, and writes it once its material is there. */
 #include <string.h>
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_edit.h"
 #include "pdfscan/pdf_update.h"
 #include "pdfscan/pdf_writer.h"
@@ -78,10 +79,11 @@ static pdf_refusal get(const planning *p, pdf_span dict, const char *key, pdf_ob
     return resolve(p, value, object);
 }
 
-/* Whether a value can be copied without repairing it. Its bytes are read a few times until they are written. */
-static pdf_refusal check_taken(const planning *p, pdf_span value) {
-    if (!pdf_spend(p->doc, COPY_WORK * (size_t)(value.end - value.at))) return PDF_REFUSE_OBJECTS;
-    return pdf_well_formed(value) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
+/* Whether a value can be copied without repairing it. Its bytes are read a few times until they are written. An object is taken,
+ * so that its strings are as they must be in the section. */
+static pdf_refusal check_taken(const planning *p, pdf_object *object) {
+    if (!pdf_spend(p->doc, COPY_WORK * (size_t)(object->value.end - object->value.at))) return PDF_REFUSE_OBJECTS;
+    return pdf_well_formed(object->value) ? pdf_take(p->doc, object) : PDF_REFUSE_BROKEN_OBJECT;
 }
 
 /* --- planning ----------------------------------------------------------------------------------------------------- */
@@ -99,7 +101,7 @@ static void put_changed_object(planning *p, const pdf_object *object, const pdf_
 static pdf_refusal extend(planning *p, pdf_span dict, const char *key, uint32_t num, uint32_t written_array, pdf_change *change, uint32_t *array_num) {
     pdf_object array;
     pdf_refusal refusal = get(p, dict, key, &array);
-    if (refusal || (refusal = check_taken(p, array.value))) return refusal;
+    if (refusal || (refusal = check_taken(p, &array))) return refusal;
     *change = (pdf_change){NULL, {.arena = p->doc->arena}};
     bool is_own = array.num && pdf_kind_of(array.value) == PDF_ARRAY;
     *array_num = is_own ? array.num : 0;
@@ -121,10 +123,10 @@ static pdf_refusal put_places(planning *p, pdf_span catalog, uint32_t field, pdf
     pdf_change change;
     uint32_t annots, fields;
     pdf_refusal refusal = load(p, p->out.structure->page.num, p->out.structure->page.gen, &page);
-    if (refusal || (refusal = check_taken(p, page.value))) return refusal;
+    if (refusal || (refusal = check_taken(p, &page))) return refusal;
     if ((refusal = extend(p, page.value, "Annots", field, 0, &change, &annots))) return refusal;
     if (change.key) put_changed_object(p, &page, &change, 1);
-    if ((refusal = get(p, catalog, "AcroForm", &form)) || (refusal = check_taken(p, form.value))) return refusal;
+    if ((refusal = get(p, catalog, "AcroForm", &form)) || (refusal = check_taken(p, &form))) return refusal;
     if (pdf_kind_of(form.value) != PDF_DICT) return PDF_REFUSE_BROKEN_OBJECT;
     if ((refusal = extend(p, form.value, "Fields", field, annots, &change, &fields))) return refusal;
     if (change.key && form.num) put_changed_object(p, &form, &change, 1);
@@ -173,7 +175,7 @@ static pdf_refusal take_list(planning *p, pdf_span value, pdf_buffer *list) {
     pdf_object array;
     pdf_span each;
     pdf_refusal refusal = resolve(p, value, &array);
-    if (refusal || (refusal = check_taken(p, array.value))) return refusal;
+    if (refusal || (refusal = check_taken(p, &array))) return refusal;
     if (pdf_kind_of(array.value) == PDF_DICT && pdf_kind_of(value) == PDF_REF) {
         pdf_puts(list, " ");
         put_span(list, value);
@@ -197,13 +199,14 @@ static bool is_own_dict(const planning *p, const pdf_object *object) {
 }
 
 /* Takes over what an existing DSS dictionary refers to. It stays the same object, if it is one. */
-static pdf_refusal take_dss(planning *p, pdf_span catalog, pdf_long_term *section) {
+static pdf_refusal take_dss(planning *p, const pdf_object *catalog, pdf_long_term *section) {
     pdf_object dss;
     pdf_span values[PDF_MATERIALS], key, value;
-    pdf_refusal refusal = get(p, catalog, "DSS", &dss);
-    if (refusal || (refusal = check_taken(p, dss.value))) return refusal;
+    pdf_refusal refusal = get(p, catalog->value, "DSS", &dss);
+    if (refusal) return refusal;
     bool is_dict = pdf_kind_of(dss.value) == PDF_DICT;
     if (is_dict && dss.num && !is_own_dict(p, &dss)) return PDF_REFUSE_BROKEN_OBJECT;
+    if ((refusal = check_taken(p, &dss))) return refusal;
     if (is_dict && dss.num) {
         section->dss = dss.num;
         section->dss_generation = dss.gen;
@@ -221,7 +224,10 @@ static pdf_refusal take_dss(planning *p, pdf_span catalog, pdf_long_term *sectio
         if (i < PDF_MATERIALS) continue;
         put_span(&section->others, key);
         pdf_puts(&section->others, " ");
-        put_span(&section->others, value);
+        if (dss.num)
+            put_span(&section->others, value);
+        else if ((refusal = pdf_put_moved(p->doc, catalog, value, &section->others, section->dss, section->dss_generation)))
+            return refusal;
     }
     return PDF_OK;
 }
@@ -232,14 +238,15 @@ static pdf_refusal put_extensions(planning *p, pdf_span catalog, pdf_change *cha
     pdf_object extensions, ours;
     pdf_change change = {"ESIC", {.arena = p->doc->arena}};
     pdf_refusal refusal = get(p, catalog, "Extensions", &extensions);
-    if (refusal || (refusal = check_taken(p, extensions.value))) return refusal;
-    bool is_dict = pdf_kind_of(extensions.value) == PDF_DICT;
+    if (refusal) return refusal;
+    bool is_dict = pdf_kind_of(extensions.value) == PDF_DICT, is_own = is_own_dict(p, &extensions);
+    if ((refusal = check_taken(p, &extensions))) return refusal;
     if (is_dict) {
         if ((refusal = get(p, extensions.value, "ESIC", &ours))) return refusal;
         if (pdf_kind_of(ours.value) != PDF_NULL) return PDF_OK;
     }
     pdf_puts(&change.value, "<</BaseVersion/1.7/ExtensionLevel 1>>");
-    if (is_dict && extensions.num && !is_own_dict(p, &extensions)) return PDF_REFUSE_BROKEN_OBJECT;
+    if (is_dict && extensions.num && !is_own) return PDF_REFUSE_BROKEN_OBJECT;
     if (is_dict && extensions.num) {
         put_changed_object(p, &extensions, &change, 1);
         return PDF_OK;
@@ -276,13 +283,13 @@ static pdf_refusal plan_objects(planning *p, uint32_t appearance, pdf_long_term 
     unsigned n = 0;
     uint32_t stamp = 0, field = 0;
     pdf_refusal refusal = load(p, root->num, root->gen, &catalog);
-    if (refusal || (refusal = check_taken(p, catalog.value))) return refusal;
+    if (refusal || (refusal = check_taken(p, &catalog))) return refusal;
     if (section->has_time_stamp) {
         stamp = (uint32_t)p->out.next_number++, field = (uint32_t)p->out.next_number++;
         if ((refusal = put_places(p, catalog.value, field, &form))) return refusal;
         if (form.key) changes[n++] = form;
     }
-    if ((refusal = take_dss(p, catalog.value, section))) return refusal;
+    if ((refusal = take_dss(p, &catalog, section))) return refusal;
     if ((refusal = put_extensions(p, catalog.value, changes, &n))) return refusal;
     changes[n] = (pdf_change){"DSS", {.arena = p->doc->arena}};
     pdf_put_ref(&changes[n++].value, section->dss, section->dss_generation);
@@ -328,7 +335,7 @@ pdf_refusal pdf_plan_section(const pdf_writer *update, const pdf_plan_request *r
     pdf_written written[PDF_MAX_WRITTEN];
     uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
     if (plan->head.failed || plan->tail.failed) return PDF_REFUSE_MEMORY;
-    section->objects.arena = section->rows.arena = section->others.arena = doc->arena;
+    section->objects.arena = section->rows.arena = section->others.arena = section->cipher.arena = doc->arena;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) section->lists[i].arena = doc->arena;
     section->start = length + plan->head.length + plan->reserved_bytes + plan->tail.length + plan->inserted_bytes;
     section->has_time_stamp = stamp_appearance != 0;
@@ -339,13 +346,14 @@ pdf_refusal pdf_plan_section(const pdf_writer *update, const pdf_plan_request *r
     if (!are_different(&p.out, section->dss)) return PDF_REFUSE_BROKEN_OBJECT;
     if (section->next_number > PDF_MAX_OBJECT_NUMBER - PDF_MAX_STREAMS) return PDF_REFUSE_OBJECTS;
     put_rows(&section->rows, written, p.out.written_count);
-    bool failed = section->objects.failed || section->rows.failed || section->others.failed;
+    if (doc->crypt) pdf_keep_crypt(doc->crypt, &section->cipher);
+    bool failed = section->cipher.failed || section->objects.failed || section->rows.failed || section->others.failed;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) failed |= section->lists[i].failed;
     return failed ? PDF_REFUSE_MEMORY : PDF_OK;
 }
 
 size_t pdf_section_bytes(const pdf_long_term *section) {
-    size_t bytes = section->objects.length + section->rows.length + section->others.length;
+    size_t bytes = section->objects.length + section->rows.length + section->others.length + section->cipher.length;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) bytes += section->lists[i].length;
     return bytes;
 }
@@ -410,6 +418,7 @@ pdf_refusal pdf_write_section(const pdf_long_term *section, pdf_text tail, const
     if (streams > PDF_MAX_STREAMS || section->trailer >= tail.bytes) return PDF_REFUSE_OBJECTS;
     *head = *rest = (pdf_buffer){.arena = arena};
     pdf_document doc = {.arena = arena, .limits = &limits, .work_limit = SIZE_MAX};
+    if (section->cipher.length && !(doc.crypt = pdf_restart_crypt(arena, section->cipher.bytes, section->cipher.length))) return PDF_REFUSE_BROKEN_ENCRYPTION;
     pdf_section before = {.is_stream = section->is_stream, .start = section->previous};
     pdf_refusal refusal = pdf_read_value(&doc, tail.utf8 + section->trailer, tail.utf8 + tail.bytes, &before.trailer);
     if (refusal) return refusal;

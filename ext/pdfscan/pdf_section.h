@@ -28,6 +28,7 @@ typedef struct {
     uint64_t previous;               /* offset of the xref section of the signature's update */
     uint64_t trailer;                /* offset of its trailer dictionary, counted from the tail of that update */
     uint64_t range;                  /* offset in `objects` of the blanks for /ByteRange */
+    pdf_buffer cipher;               /* how to encrypt, with the key; empty where the document is not encrypted. See pdf_crypt.h */
     bool is_stream;                  /* the form of the xref section */
     bool has_time_stamp;
 } pdf_long_term;

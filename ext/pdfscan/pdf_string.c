@@ -1,111 +1,65 @@
-/* Decodes literal and hexadecimal strings, and the text in them. */
+/* String objects and their bytes. */
 #include "pdfscan/pdf_string.h"
 
 #include <string.h>
 
-size_t pdf_string_bytes(pdf_span value, uint8_t *out, size_t room) {
+static size_t decode_hex(pdf_span value, uint8_t *out, size_t room) {
+    size_t n = 0;
+    int high = -1;
+    for (const uint8_t *at = value.at + 1; at < value.end && *at != '>' && n < room; at++) {
+        int digit = pdf_hex_digit(*at);
+        if (digit < 0) continue;
+        if (high >= 0) out[n++] = (uint8_t)(high << 4 | digit);
+        high = high < 0 ? digit : -1;
+    }
+    if (high >= 0 && n < room) out[n++] = (uint8_t)(high << 4);
+    return n;
+}
+
+/* The byte that an escape means; `*at` is on the character behind the backslash, and is moved to the escape's last one.
+ * Returns -1 where it means none: a line is continued. */
+static int escaped(const uint8_t **at, const uint8_t *end) {
+    static const char LETTERS[] = "nrtbf", MEANT[] = "\n\r\t\b\f";
+    uint8_t c = **at;
+    const char *letter = c ? strchr(LETTERS, c) : NULL;
+    if (letter) return (uint8_t)MEANT[letter - LETTERS];
+    if (c == '\n') return -1;
+    if (c == '\r') {
+        if (*at + 1 < end && (*at)[1] == '\n') ++*at;
+        return -1;
+    }
+    if (c < '0' || c > '7') return c;
+    unsigned code = 0, digits = 0;
+    for (; digits < 3 && *at < end && **at >= '0' && **at <= '7'; digits++) code = code * 8 + (unsigned)(*(*at)++ - '0');
+    --*at;
+    return (uint8_t)code;
+}
+
+size_t pdf_decode_string(pdf_span value, uint8_t *out, size_t room) {
     size_t n = 0;
     if (pdf_kind_of(value) != PDF_STRING) return 0;
-    if (*value.at == '<') {
-        int high = -1;
-        for (const uint8_t *at = value.at + 1; at < value.end && n < room; at++) {
-            int digit = pdf_hex_digit(*at);
-            if (digit < 0) continue;
-            if (high >= 0) out[n++] = (uint8_t)(high << 4 | digit);
-            high = high < 0 ? digit : -1;
+    if (*value.at == '<') return decode_hex(value, out, room);
+    const uint8_t *end = value.end - 1;
+    for (const uint8_t *at = value.at + 1; at < end && n < room; at++) {
+        int c = *at;
+        if (c == '\\' && at + 1 < end) {
+            at++;
+            if ((c = escaped(&at, end)) < 0) continue;
+        } else if (c == '\r') { /* 7.3.4.2: every line break is a line feed */
+            if (at + 1 < end && at[1] == '\n') at++;
+            c = '\n';
         }
-        if (high >= 0 && n < room) out[n++] = (uint8_t)(high << 4); /* 7.3.4.3: a missing last digit is 0 */
-        return n;
-    }
-    for (const uint8_t *at = value.at + 1; at < value.end - 1 && n < room; at++) {
-        uint8_t c = *at;
-        if (c == '\\' && at + 1 < value.end - 1) {
-            static const char ESCAPED[] = "nrtbf", MEANT[] = "\n\r\t\b\f";
-            c = *++at;
-            if (c >= '0' && c <= '7') {
-                unsigned code = 0, digits = 0;
-                for (; digits < 3 && at < value.end - 1 && *at >= '0' && *at <= '7'; digits++) code = code * 8 + (unsigned)(*at++ - '0');
-                at--;
-                c = (uint8_t)code;
-            } else if (c == '\n' || c == '\r') {
-                if (c == '\r' && at + 1 < value.end - 1 && at[1] == '\n') at++;
-                continue;
-            } else {
-                for (unsigned i = 0; ESCAPED[i]; i++)
-                    if (c == ESCAPED[i]) {
-                        c = (uint8_t)MEANT[i];
-                        break;
-                    }
-            }
-        } else if (c == '\r') {
-            c = '\n'; /* 7.3.4.2: a line break counts as one line feed, whatever it is */
-            if (at + 1 < value.end - 1 && at[1] == '\n') at++;
-        }
-        out[n++] = c;
+        out[n++] = (uint8_t)c;
     }
     return n;
 }
 
-bool pdf_append_string(pdf_document *doc, pdf_span value, pdf_buffer *out) {
-    size_t most = (size_t)(value.end - value.at);
-    if (pdf_kind_of(value) != PDF_STRING) return true;
-    if (!pdf_spend(doc, most) || !pdf_reserve(out, most)) return false;
-    out->length += pdf_string_bytes(value, out->bytes + out->length, most);
-    return true;
-}
-
-enum { REPLACEMENT = 0xfffd };
-
-/* Annex D.2: the characters of PDFDocEncoding that do not have their Unicode numbers. 0 stands for none. */
-static const uint16_t FROM_18[] = {0x2d8, 0x2c7, 0x2c6, 0x2d9, 0x2dd, 0x2db, 0x2da, 0x2dc};
-static const uint16_t FROM_80[] = {0x2022, 0x2020, 0x2021, 0x2026, 0x2014, 0x2013, 0x192,  0x2044, 0x2039, 0x203a, 0x2212,
-                                   0x2030, 0x201e, 0x201c, 0x201d, 0x2018, 0x2019, 0x201a, 0x2122, 0xfb01, 0xfb02, 0x141,
-                                   0x152,  0x160,  0x178,  0x17d,  0x131,  0x142,  0x153,  0x161,  0x17e,  0,      0x20ac};
-
-static uint32_t from_doc_encoding(uint8_t c) {
-    if (c >= 0x18 && c < 0x20) return FROM_18[c - 0x18];
-    uint32_t point = c >= 0x80 && c <= 0xa0 ? FROM_80[c - 0x80] : c;
-    return point == 0 || c == 0x7f || c == 0xad ? REPLACEMENT : point;
-}
-
-static void put_point(pdf_buffer *out, uint32_t c) {
-    uint8_t bytes[4];
-    unsigned n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    static const uint8_t LEADS[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (unsigned i = n; --i;) bytes[i] = (uint8_t)(0x80 | (c & 0x3f)), c >>= 6;
-    bytes[0] = (uint8_t)(LEADS[n] | c);
-    pdf_put(out, bytes, n);
-}
-
-static void put_utf16(pdf_buffer *out, const uint8_t *at, size_t bytes, unsigned high) {
-    for (size_t i = 0; i + 1 < bytes; i += 2) {
-        uint32_t c = (uint32_t)at[i + high] << 8 | at[i + 1 - high];
-        if (c >= 0xd800 && c < 0xdc00 && i + 3 < bytes) {
-            uint32_t low = (uint32_t)at[i + 2 + high] << 8 | at[i + 3 - high];
-            if (low >= 0xdc00 && low < 0xe000) c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00), i += 2;
-        }
-        put_point(out, c >= 0xd800 && c < 0xe000 ? REPLACEMENT : c);
-    }
-}
-
-bool pdf_append_text(pdf_document *doc, pdf_span value, pdf_buffer *scratch, pdf_buffer *out) {
-    scratch->length = 0;
-    if (!pdf_append_string(doc, value, scratch)) return false;
-    const uint8_t *at = scratch->bytes;
-    size_t n = scratch->length;
-    if (!n) return true;
-    bool is_big = n >= 2 && at[0] == 0xfe && at[1] == 0xff, is_little = n >= 2 && at[0] == 0xff && at[1] == 0xfe;
-    if (is_big || is_little) {
-        put_utf16(out, at + 2, n - 2, is_little);
-    } else if (n >= 3 && at[0] == 0xef && at[1] == 0xbb && at[2] == 0xbf) {
-        pdf_put(out, at + 3, n - 3);
-    } else {
-        for (size_t i = 0; i < n; i++) put_point(out, from_doc_encoding(at[i]));
-    }
-    return !out->failed;
-}
-
-bool pdf_is_name_or_below(pdf_text name, pdf_text other) {
-    if (other.bytes > name.bytes || (other.bytes && memcmp(name.utf8, other.utf8, other.bytes) != 0)) return false;
-    return other.bytes == name.bytes || (other.bytes && name.utf8[other.bytes] == '.');
+void pdf_put_hex_string(pdf_buffer *out, const uint8_t *bytes, size_t n) {
+    static const char HEX[] = "0123456789ABCDEF";
+    if (!pdf_reserve(out, 2 * n + 2)) return;
+    uint8_t *at = out->bytes + out->length;
+    *at++ = '<';
+    for (size_t i = 0; i < n; i++) *at++ = (uint8_t)HEX[bytes[i] >> 4], *at++ = (uint8_t)HEX[bytes[i] & 15];
+    *at = '>';
+    out->length += 2 * n + 2;
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "pdfscan/pdf_crypt.h"
+#include "pdfscan/pdf_mend.h"
 #include "pdfscan/pdf_rules.h"
 
 /* Reads the form, and checks all signatures. `permissions` is the value of /Perms in the catalog. */
@@ -16,13 +18,13 @@ static pdf_refusal read_form(pdf_document *doc, pdf_structure *found, pdf_span f
     pdf_refusal refusal = pdf_resolve(doc, permissions, &resolved);
     if (refusal) return refusal;
     if ((refusal = pdf_get_decisive(doc, resolved.value, "DocMDP", &certification))) return refusal;
-    if ((refusal = pdf_check_signature(doc, certification.value, &fields.names))) return refusal;
+    if ((refusal = pdf_check_signature(doc, pdf_holder(&certification, pdf_holder(&resolved, &found->catalog)), certification.value, &fields.names))) return refusal;
     if ((refusal = pdf_resolve(doc, form, &found->form))) return refusal;
     if (!pdf_get_entries(doc, found->form.value, KEYS, entries, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
     found->fields_differ = ambiguous & 1;
     found->flags_differ = ambiguous >> 1 & 1;
     if ((refusal = pdf_resolve(doc, entries[0], &found->fields))) return refusal;
-    if ((refusal = pdf_walk_fields(doc, found->fields.value, &fields))) return refusal;
+    if ((refusal = pdf_walk_fields(doc, pdf_holder(&found->fields, pdf_holder(&found->form, &found->catalog)), found->fields.value, &fields))) return refusal;
     found->field_number = pdf_free_name(&fields.names);
     found->stamp_number = pdf_free_name_after(&fields.names, found->field_number);
     found->has_signatures = fields.has_signatures || pdf_kind_of(certification.value) == PDF_DICT;
@@ -43,31 +45,43 @@ static pdf_refusal read_tabs(pdf_document *doc, pdf_structure *found, pdf_span m
 }
 
 /* How often a value is read while it is checked and written. */
-enum { WRITING_SEARCHES = 8 };
+enum { WRITING_SEARCHES = 9 };
 
-/* The update copies these values without repairing them, so they must be well-formed for strict readers too. */
-static pdf_refusal check_taken(pdf_document *doc, const pdf_structure *found) {
-    const pdf_object *taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
+/* Leaves out of a value what no reader takes for a part of it. */
+static pdf_refusal mend(pdf_document *doc, pdf_object *object) {
+    pdf_buffer mended = {.arena = doc->arena};
+    pdf_put_mended(&mended, object->value);
+    if (mended.failed) return PDF_REFUSE_MEMORY;
+    object->value = (pdf_span){mended.bytes, mended.bytes + mended.length};
+    return pdf_well_formed(object->value) ? PDF_OK : PDF_REFUSE_BROKEN_OBJECT;
+}
+
+/* The update copies these values, so they must be well-formed for strict readers too. */
+static pdf_refusal check_taken(pdf_document *doc, pdf_structure *found) {
+    pdf_object *const taken[] = {&found->catalog, &found->page, &found->annots, &found->form, &found->fields};
     for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++) {
         if (!pdf_spend(doc, WRITING_SEARCHES * (size_t)(taken[i]->value.end - taken[i]->value.at))) return PDF_REFUSE_OBJECTS;
-        if (!pdf_well_formed(taken[i]->value)) return PDF_REFUSE_BROKEN_OBJECT;
+        pdf_refusal refusal = pdf_well_formed(taken[i]->value) ? PDF_OK : mend(doc, taken[i]);
+        if (refusal) return refusal;
     }
     return PDF_OK;
 }
 
-/* Answers that the document is encrypted, if it is, and notes what its encryption permits to readers who open it without
- * the owner's password. */
-static pdf_refusal check_encryption(pdf_document *doc, pdf_structure *found, pdf_span entry) {
-    pdf_object encryption, filter, permissions;
-    int64_t bits;
-    pdf_refusal refusal = pdf_resolve(doc, entry, &encryption);
-    if (refusal || pdf_kind_of(encryption.value) == PDF_NULL) return refusal;
-    if (!pdf_get_resolved(doc, encryption.value, "Filter", &filter) && !pdf_get_resolved(doc, encryption.value, "P", &permissions) &&
-        pdf_name_is(filter.value, "Standard") && pdf_to_integer(permissions.value, &bits)) {
-        found->is_restricted = true;
-        found->permissions = (uint32_t)bits;
-    }
-    return PDF_REFUSE_ENCRYPTED;
+/* Makes the value of `key` in a dictionary that was taken follow it, unless it is an object of its own, which is then taken. */
+static pdf_refusal take_entry(pdf_document *doc, const pdf_object *dict, const char *key, pdf_object *value) {
+    if (value->num) return pdf_take(doc, value);
+    if (pdf_kind_of(value->value) != PDF_NULL) pdf_get(dict->value, key, &value->value);
+    return PDF_OK;
+}
+
+/* Takes the objects that the update copies. They must be well-formed. */
+static pdf_refusal take_all(pdf_document *doc, pdf_structure *found) {
+    pdf_refusal refusal;
+    if (!doc->crypt) return PDF_OK;
+    if ((refusal = pdf_take(doc, &found->catalog)) || (refusal = pdf_take(doc, &found->page))) return refusal;
+    if ((refusal = take_entry(doc, &found->page, "Annots", &found->annots))) return refusal;
+    if ((refusal = take_entry(doc, &found->catalog, "AcroForm", &found->form))) return refusal;
+    return take_entry(doc, &found->form, "Fields", &found->fields);
 }
 
 /* Reads the trailers, of which the newest that has an entry counts. */
@@ -77,9 +91,12 @@ static pdf_refusal read_catalog(pdf_document *doc, pdf_structure *found) {
     unsigned ambiguous;
     if (!pdf_get_entries(doc, doc->trailer, KEYS, entries, 2, &ambiguous)) return PDF_REFUSE_OBJECTS;
     if (ambiguous >> 1 & 1) return PDF_REFUSE_AMBIGUOUS;
+    bool tells = pdf_kind_of(entries[1]) != PDF_NULL;
     for (unsigned i = 0; i < 2; i++)
         if (entries[i].at == entries[i].end && doc->section_count > 1) pdf_trailer_get(doc, KEYS[i], &entries[i]);
-    pdf_refusal refusal = check_encryption(doc, found, entries[1]);
+    /* Some readers take only the newest trailer, so that one decides. */
+    if (!tells && pdf_kind_of(entries[1]) != PDF_NULL) return PDF_REFUSE_BROKEN_ENCRYPTION;
+    pdf_refusal refusal = pdf_check_encryption(doc, entries[1], &found->encryption);
     if (refusal) return refusal;
     if (entries[0].at == entries[0].end) return PDF_REFUSE_NO_CATALOG;
     if ((refusal = pdf_resolve(doc, entries[0], &found->catalog))) return refusal;
@@ -108,5 +125,6 @@ pdf_refusal pdf_read_structure(pdf_document *doc, const pdf_appearance *appearan
     if ((refusal = pdf_resolve(doc, in_page[0], &found->annots))) return refusal;
     if ((refusal = read_form(doc, found, entries[FORM], entries[PERMISSIONS]))) return refusal;
     if ((refusal = read_tabs(doc, found, entries[MARK_INFO], in_page[1]))) return refusal;
-    return check_taken(doc, found);
+    refusal = check_taken(doc, found);
+    return refusal ? refusal : take_all(doc, found);
 }

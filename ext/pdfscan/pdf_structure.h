@@ -11,14 +11,17 @@ typedef struct {
     uint32_t highest;
 } pdf_field_names;
 
-/* Remembers a field name that the new field must not have. */
-void pdf_note_name(pdf_field_names *names, pdf_span value);
+/* Remembers a field name that the new field must not have. The name is a string in the object `holder`. */
+void pdf_note_name(pdf_document *doc, pdf_field_names *names, const pdf_object *holder, pdf_span value);
 uint32_t pdf_free_name(const pdf_field_names *names);
 uint32_t pdf_free_name_after(const pdf_field_names *names, uint32_t number);
 
 /* Whether an existing signature permits a further one (12.8.2.2, 12.8.2.4), and whether it can stay valid at all. Notes
- * the names of fields that it locks. */
-pdf_refusal pdf_check_signature(pdf_document *doc, pdf_span signature, pdf_field_names *names);
+ * the names of fields that it locks. `holder` is the object in which the signature stands. */
+pdf_refusal pdf_check_signature(pdf_document *doc, const pdf_object *holder, pdf_span signature, pdf_field_names *names);
+
+/* The object in which a resolved value stands: the value itself where a reference led to it, else that of what it was in. */
+static inline const pdf_object *pdf_holder(const pdf_object *value, const pdf_object *container) { return value->num ? value : container; }
 
 /* Resolves an entry that decides whether the document may be signed. If the key stands twice with different values,
  * readers disagree on it, and the answer is PDF_REFUSE_AMBIGUOUS. */
@@ -30,8 +33,12 @@ typedef struct {
     bool has_signatures;
 } pdf_fields;
 
-/* Visits all fields, and checks all signatures among them. */
-pdf_refusal pdf_walk_fields(pdf_document *doc, pdf_span fields, pdf_fields *found);
+/* Visits all fields, and checks all signatures among them. `holder` is the object in which the array of fields stands. */
+pdf_refusal pdf_walk_fields(pdf_document *doc, const pdf_object *holder, pdf_span fields, pdf_fields *found);
+
+/* Reads the encryption dictionary, the value of /Encrypt in a trailer with this /ID. Answers PDF_REFUSE_ENCRYPTED if the document
+ * is encrypted and its file key is not known; with the key, whether its permissions allow it to be signed (7.6.4.2). */
+pdf_refusal pdf_check_encryption(pdf_document *doc, pdf_span entry, pdf_encryption *found);
 
 /* A field that is there, has no value yet, and is to be signed. */
 typedef struct {
@@ -61,8 +68,7 @@ typedef struct {
     bool has_signatures;
     bool wants_tabs;       /* the page must say that its annotations follow the structure (PDF/UA) */
     bool annots_differ, form_differs, fields_differ, flags_differ; /* the key stands twice with values that differ */
-    bool is_restricted;    /* the document is encrypted by a standard security handler with these permissions */
-    uint32_t permissions;  /* /P of the encryption dictionary (7.6.4.2, table 22) */
+    pdf_encryption encryption; /* if the document is encrypted by the standard security handler */
     uint32_t pages;        /* how many pages were seen on the way to the one with the signature */
     unsigned rules;        /* bits of pdf_rules, for a visible signature */
     pdf_view view;         /* of the page, for a visible signature */

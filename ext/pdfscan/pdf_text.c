@@ -43,7 +43,8 @@ static void put_unit(pdf_buffer *out, uint32_t unit) {
     pdf_put(out, digits, 4);
 }
 
-void pdf_put_text(pdf_buffer *out, pdf_text text) {
+/* Whether PDFDocEncoding has all characters of the text, and readers would not take it for another encoding. */
+static bool is_simple(pdf_text text) {
     const uint8_t *at = text.utf8, *end = text.utf8 + text.bytes;
     uint32_t first[3] = {0, 0, 0};
     bool simple = true;
@@ -52,7 +53,12 @@ void pdf_put_text(pdf_buffer *out, pdf_text text) {
         simple = in_doc_encoding(c);
         if (n < 3) first[n] = c;
     }
-    simple = simple && !looks_marked(first[0], first[1], first[2]);
+    return simple && !looks_marked(first[0], first[1], first[2]);
+}
+
+void pdf_put_text(pdf_buffer *out, pdf_text text) {
+    const uint8_t *at = text.utf8, *end = text.utf8 + text.bytes;
+    bool simple = is_simple(text);
     pdf_puts(out, simple ? "(" : "<FEFF");
     for (at = text.utf8; at < end;) {
         uint32_t c = next_point(&at, end);
@@ -68,4 +74,19 @@ void pdf_put_text(pdf_buffer *out, pdf_text text) {
         }
     }
     pdf_puts(out, simple ? ")" : ">");
+}
+
+void pdf_put_text_bytes(pdf_buffer *out, pdf_text text) {
+    const uint8_t *end = text.utf8 + text.bytes;
+    bool simple = is_simple(text);
+    if (!simple) pdf_put(out, "\xfe\xff", 2);
+    for (const uint8_t *at = text.utf8; at < end;) {
+        uint32_t c = next_point(&at, end), units[2] = {c, 0};
+        bool is_pair = c > 0xffff;
+        if (is_pair) units[0] = 0xd800 + ((c - 0x10000) >> 10), units[1] = 0xdc00 + (c & 0x3ff);
+        for (unsigned i = 0; i <= is_pair; i++) {
+            uint8_t unit[2] = {(uint8_t)(units[i] >> 8), (uint8_t)units[i]};
+            pdf_put(out, unit + simple, 2u - simple);
+        }
+    }
 }

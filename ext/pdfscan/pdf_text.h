@@ -8,4 +8,7 @@
  * in PDFDocEncoding, writes "<FEFF...>" in UTF-16BE. */
 void pdf_put_text(pdf_buffer *out, pdf_text text);
 
+/* Writes the bytes that pdf_put_text() writes as a string. */
+void pdf_put_text_bytes(pdf_buffer *out, pdf_text text);
+
 #endif

@@ -50,10 +50,14 @@ static uint32_t put_empty_appearance(pdf_writer *w) {
 /* The field and its only widget in one dictionary (12.7.4.1). The rectangle of an invisible signature is empty. The flags
  * Print and Locked are set. */
 static void put_field(pdf_writer *w, uint32_t num, uint32_t signature, uint32_t appearance, uint32_t field_number) {
+    pdf_buffer name = {.arena = w->doc->arena};
+    pdf_puts(&name, "Signature");
+    pdf_put_number(&name, field_number, 1);
+    w->out->failed |= name.failed;
     pdf_begin_object(w, num, 0);
-    pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T(Signature");
-    pdf_put_number(w->out, field_number, 1);
-    pdf_puts(w->out, ")/F 132/Rect");
+    pdf_puts(w->out, "<</Type/Annot/Subtype/Widget/FT/Sig/T");
+    pdf_put_text_string(w, (pdf_text){name.bytes, name.length});
+    pdf_puts(w->out, "/F 132/Rect");
     pdf_put_box(w->out, w->structure->place.rectangle);
     pdf_puts(w->out, "/AP<</N ");
     pdf_put_ref(w->out, appearance, 0);
@@ -180,6 +184,26 @@ static void put_form(pdf_writer *w, uint32_t field) {
     pdf_end_object(w);
 }
 
+static bool is_written(const pdf_writer *w, uint32_t num) {
+    for (unsigned i = 0; i < w->written_count; i++)
+        if (w->written[i].num == num) return true;
+    return false;
+}
+
+/* Writes what the section behind the signature will write anew, and what stands in an object stream of an encrypted document,
+ * as it is. Its strings are encrypted in another way from then on. Validators that compare the revision of the signature with
+ * a later one would take that for a change of the section. */
+static void put_before_section(pdf_writer *w) {
+    const pdf_structure *s = w->structure;
+    const pdf_object *const later[] = {&s->catalog, &s->page, &s->annots, &s->form, &s->fields};
+    for (unsigned i = 0; w->doc->crypt && i < sizeof later / sizeof *later; i++) {
+        if (!later[i]->num || is_written(w, later[i]->num) || pdf_lookup(w->doc, later[i]->num).type != PDF_ENTRY_COMPRESSED) continue;
+        pdf_begin_object(w, later[i]->num, later[i]->gen);
+        pdf_put(w->out, later[i]->value.at, (size_t)(later[i]->value.end - later[i]->value.at));
+        pdf_end_object(w);
+    }
+}
+
 /* Writes "[a b c d]" into the blanks that put_signature() left for it. */
 static void patch_byte_range(pdf_plan *plan, pdf_arena *arena, size_t range_at) {
     pdf_buffer text = {.arena = arena};
@@ -220,6 +244,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     }
     put_form(&w, field);
     uint32_t stamp_appearance = request->has_section && request->has_time_stamp ? put_empty_appearance(&w) : 0;
+    if (request->has_section) put_before_section(&w);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
     if (request->has_section && (refusal = pdf_plan_section(&w, request, stamp_appearance, plan))) return refusal;

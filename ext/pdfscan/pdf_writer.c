@@ -1,9 +1,12 @@
 /* Writes the parts of which every object of an update consists. */
 #include "pdfscan/pdf_writer.h"
 
+#include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_text.h"
 
 void pdf_begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
+    /* Strings of the original would stand in the update without their encryption. */
+    if (!pdf_is_taken(w->doc, num)) w->out->failed = true;
     w->written[w->written_count++] = (pdf_written){num, gen, pdf_position(w)};
     pdf_put_number(w->out, num, 1);
     pdf_puts(w->out, " ");
@@ -13,7 +16,19 @@ void pdf_begin_object(pdf_writer *w, uint32_t num, uint32_t gen) {
 
 void pdf_end_object(pdf_writer *w) { pdf_puts(w->out, "\nendobj\n"); }
 
-void pdf_put_text_string(pdf_writer *w, pdf_text text) { pdf_put_text(w->out, text); }
+/* The object that was begun last. */
+static const pdf_written *current(const pdf_writer *w) { return &w->written[w->written_count - 1]; }
+
+void pdf_put_text_string(pdf_writer *w, pdf_text text) {
+    pdf_buffer bytes = {.arena = w->doc->arena};
+    if (!w->doc->crypt || w->doc->crypt->unlock->strings == PDF_NOT_ENCRYPTED) {
+        pdf_put_text(w->out, text);
+        return;
+    }
+    pdf_put_text_bytes(&bytes, text);
+    pdf_put_string(w->doc, w->out, current(w)->num, current(w)->gen, bytes.bytes, bytes.length);
+    w->out->failed |= bytes.failed;
+}
 
 static void begin_stream(pdf_writer *w, const char *entries, size_t length) {
     pdf_puts(w->out, "<<");
@@ -24,14 +39,14 @@ static void begin_stream(pdf_writer *w, const char *entries, size_t length) {
 }
 
 void pdf_put_stream(pdf_writer *w, const char *entries, const void *bytes, size_t length) {
-    begin_stream(w, entries, length);
-    pdf_put(w->out, bytes, length);
+    begin_stream(w, entries, pdf_encrypted_length(w->doc, length));
+    pdf_encrypt_stream(w->doc, w->out, current(w)->num, current(w)->gen, bytes, length);
     pdf_puts(w->out, "\nendstream");
 }
 
 void pdf_put_drawn_stream(pdf_writer *w, const char *entries, unsigned index, const pdf_drawn_object *object) {
     size_t length = (size_t)(object->stream.end - object->stream.at);
-    if (!object->is_shared) {
+    if (!object->is_shared || pdf_encrypts_streams(w->doc)) {
         pdf_put_stream(w, entries, object->stream.at, length);
         return;
     }

@@ -31,7 +31,8 @@ void pdf_begin_object(pdf_writer *writer, uint32_t num, uint32_t gen);
 void pdf_end_object(pdf_writer *writer);
 
 /* Writes a text string, or a stream with `entries` in its dictionary beside /Length, as a part of the object that was begun
- * last. Everything that is new in an update and is a string or a stream goes through these two. */
+ * last, and encrypt them if the document is encrypted. Everything that is new in an update and is a string or a stream goes
+ * through these two. What is copied from an object of the original must have been taken by pdf_take() (pdf_crypt.h). */
 void pdf_put_text_string(pdf_writer *writer, pdf_text text);
 void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, size_t length);
 

@@ -104,8 +104,8 @@ static void put_file_id(pdf_writer *w, const pdf_plan_request *request, pdf_span
 }
 
 /* Entries that are not copied: those that put_trailer_entries() writes by itself, then those that describe a section. */
-enum { ROOT, INFO, ID, OWN_KEYS };
-static const char *const NOT_COPIED[] = {"Root", "Info", "ID", "Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "Encrypt", "F", "FFilter", "FDecodeParms", "DL"};
+enum { ROOT, INFO, ID, ENCRYPT, OWN_KEYS };
+static const char *const NOT_COPIED[] = {"Root", "Info", "ID", "Encrypt", "Type", "Size", "Index", "Prev", "W", "Length", "Filter", "DecodeParms", "XRefStm", "F", "FFilter", "FDecodeParms", "DL"};
 enum { NOT_COPIED_KEYS = sizeof NOT_COPIED / sizeof *NOT_COPIED };
 
 static unsigned place_of(pdf_span key) {
@@ -116,17 +116,17 @@ static unsigned place_of(pdf_span key) {
 
 /* 7.5.6: copies all entries of the previous trailer except those that describe its own section. */
 static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) {
-    static const char *const WRITTEN[OWN_KEYS] = {"\n/Root ", "\n/Info ", "\n/ID "};
+    static const char *const WRITTEN[OWN_KEYS] = {"\n/Root ", "\n/Info ", "\n/ID ", "\n/Encrypt "};
     const pdf_document *doc = w->doc;
     pdf_members members = pdf_open(doc->trailer);
-    pdf_span key, value, own[OWN_KEYS] = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
+    pdf_span key, value, own[OWN_KEYS] = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
     pdf_puts(w->out, "/Size ");
     pdf_put_number(w->out, w->next_number, 1);
     if (!doc->rebuilt) {
         pdf_puts(w->out, "/Prev ");
         pdf_put_number(w->out, doc->sections[0].start, 1);
     }
-    /* A trailer that the scan found may be malformed, so only /Root, /Info and /ID are taken from it. */
+    /* A trailer that the scan found may be malformed, so only these few entries are taken from it. */
     while (!doc->rebuilt && pdf_next_pair(&members, &key, &value)) {
         unsigned place = place_of(key);
         if (place < OWN_KEYS) own[place] = value;
@@ -138,7 +138,7 @@ static void put_trailer_entries(pdf_writer *w, const pdf_plan_request *request) 
     }
     for (unsigned i = 0; i < OWN_KEYS; i++) {
         if (!own[i].at && !pdf_trailer_get(doc, NOT_COPIED[i], &own[i])) continue;
-        if (own[i].at == own[i].end || !pdf_well_formed(own[i])) continue;
+        if (own[i].at == own[i].end || !pdf_well_formed(own[i]) || (i == ENCRYPT && !doc->crypt)) continue;
         pdf_puts(w->out, WRITTEN[i]);
         if (i == ID)
             put_file_id(w, request, own[i]);

@@ -102,7 +102,10 @@ def _nss_trusts(path: Path, folder: Path) -> bool:
     """Whether NSS itself takes the certificate of a file's first signature, with what the file holds and without OCSP."""
     from pyhanko.pdf_utils.reader import PdfFileReader
 
-    signature = PdfFileReader(io.BytesIO(path.read_bytes()), strict=False).embedded_signatures[0]
+    reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=False)
+    if reader.encrypted:
+        reader.decrypt("")
+    signature = reader.embedded_signatures[0]
     with tempfile.TemporaryDirectory(prefix="batchseal-chain-") as name:
         files = []
         for number, certificate in enumerate((signature.signer_cert, *signature.other_embedded_certs)):
@@ -141,6 +144,8 @@ def pyhanko_verify(path: Path, *roots_der: bytes, strict: bool = True) -> list[V
 
     verdicts = []
     reader = PdfFileReader(io.BytesIO(path.read_bytes()), strict=strict)
+    if reader.encrypted:
+        reader.decrypt("")
     for signature in reader.embedded_signatures:
         context = ValidationContext(trust_roots=[x509.Certificate.load(der) for der in roots_der], allow_fetching=False)
         whole_file = SignatureCoverageLevel.ENTIRE_FILE

@@ -1,9 +1,11 @@
 """Small PDFs of every xref form, written by hand so that each detail can be chosen."""
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 Objects = Mapping[int, bytes]
+# Makes of an object's number and value what stands in the file, as encryption does.
+Seal = Callable[[int, bytes], bytes]
 
 PAGE_TEXT = b"BT /F1 12 Tf 72 700 Td (FT 2021/5) Tj ET"
 
@@ -29,11 +31,15 @@ def document(
     return objects | dict(extra or {})
 
 
-def _write_objects(out: bytearray, objects: Objects) -> dict[int, int]:
+def unsealed(number: int, value: bytes) -> bytes:
+    return value
+
+
+def _write_objects(out: bytearray, objects: Objects, seal: Seal = unsealed) -> dict[int, int]:
     offsets = {}
     for number, value in objects.items():
         offsets[number] = len(out)
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, value)
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, seal(number, value))
     return offsets
 
 
@@ -58,11 +64,16 @@ def _rows(offsets: Mapping[int, int], eol: bytes) -> bytes:
 
 
 def with_table(
-    objects: Objects, *, original: bytes = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", trailer: bytes = b"", eol: bytes = b" \n"
+    objects: Objects,
+    *,
+    original: bytes = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n",
+    trailer: bytes = b"",
+    eol: bytes = b" \n",
+    seal: Seal = unsealed,
 ) -> bytes:
     """`objects` and an xref table appended to `original`."""
     out = bytearray(original)
-    offsets = _write_objects(out, objects)
+    offsets = _write_objects(out, objects, seal)
     start = len(out)
     if b"startxref" not in original:
         offsets[0] = -1
@@ -116,6 +127,7 @@ def with_stream(
     compressed: Iterable[int] = (),
     trailer: bytes = b"",
     level: int = 9,
+    seal: Seal = unsealed,
 ) -> bytes:
     """`objects` and an xref stream appended; those in `compressed` go into one object stream."""
     out = bytearray(original)
@@ -124,7 +136,7 @@ def with_stream(
     plain = {number: value for number, value in objects.items() if number not in packed}
     if packed:
         plain[container] = object_stream(packed, level)
-    offsets = _write_objects(out, plain)
+    offsets = _write_objects(out, plain, seal)
     entries = {number: (1, offset, 0) for number, offset in offsets.items()}
     entries |= {number: (2, container, index) for index, number in enumerate(packed)}
     if b"startxref" not in original:
@@ -134,22 +146,25 @@ def with_stream(
     return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % start
 
 
-def hybrid(objects: Objects, hidden: Iterable[int], level: int = 9) -> bytes:
+def hybrid(
+    objects: Objects, hidden: Iterable[int], level: int = 9, *, trailer: bytes = b"", seal: Seal = unsealed
+) -> bytes:
     """A table that shows `hidden` as free, and an /XRefStm that finds them in an object stream (7.5.8.4)."""
     out = bytearray(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
     packed = {number: objects[number] for number in hidden}
     container = max(objects) + 1
     plain = {number: value for number, value in objects.items() if number not in packed}
-    offsets = _write_objects(out, plain | {container: object_stream(packed, level)})
+    offsets = _write_objects(out, plain | {container: object_stream(packed, level)}, seal)
     stream_at = len(out)
     entries = {number: (2, container, index) for index, number in enumerate(packed)}
-    out += xref_stream(container + 1, stream_at, entries, b"/Root 1 0 R", level)
+    out += xref_stream(container + 1, stream_at, entries, b"/Root 1 0 R" + trailer, level)
     start = len(out)
     shown = offsets | dict.fromkeys([0, *packed], -1)
     out += b"xref\n" + _rows(shown, b" \n")
-    return bytes(out) + b"trailer\n<</Root 1 0 R/Size %d/XRefStm %d>>\nstartxref\n%d\n%%%%EOF\n" % (
+    return bytes(out) + b"trailer\n<</Root 1 0 R/Size %d/XRefStm %d%s>>\nstartxref\n%d\n%%%%EOF\n" % (
         container + 2,
         stream_at,
+        trailer,
         start,
     )
 

@@ -16,7 +16,7 @@ static uint8_t pixels[5000];
 static pdf_span span_of(const void *bytes, size_t length) { return (pdf_span){bytes, (const uint8_t *)bytes + length}; }
 
 /* Whether a section follows depends on the length, so that every input is tried with and without one by a byte at its end. */
-static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_appearance *appearance, pdf_plan *plan, pdf_arena *arena) {
+static pdf_refusal plan_with(const uint8_t *data, size_t size, const pdf_unlock *unlock, const pdf_appearance *appearance, pdf_plan *plan, pdf_arena *arena) {
     pdf_plan_request request = {
         .appearance = appearance,
         .contents_bytes = 4096,
@@ -26,10 +26,32 @@ static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_appeara
         .has_time_stamp = size % 8 > 3,
         .digest_method = "SHA256",
         .limits = {.file_bytes = 1u << 30, .inflate_bytes = 8u << 20, .objects = 200000, .depth = 64, .sections = 1024},
+        .unlock = unlock,
     };
     /* Half of the inputs are signed in a field that they must have. */
     if (size % 2) request.field = (pdf_text){(const uint8_t *)FIELD, sizeof FIELD - 1};
     return pdf_plan_update(data, size, &request, arena, plan);
+}
+
+/* The key of all encrypted samples: what the document says of passwords is not the planner's to check. */
+static pdf_unlock unlock_of(const pdf_encryption *encryption) {
+    pdf_unlock unlock = {.strings = encryption->strings, .streams = encryption->streams, .seed = "sixteen bytes..."};
+    unlock.key_bytes = encryption->version == 5 ? 32 : encryption->version == 4 ? 16 : 5;
+    for (uint8_t i = 0; i < sizeof unlock.key; i++) unlock.key[i] = (uint8_t)('A' + i);
+    return unlock;
+}
+
+/* Plans an encrypted document again, with its key. `*shares` says whether its streams are clear, so that data can be shared. */
+static pdf_refusal plan_once(const uint8_t *data, size_t size, const pdf_appearance *appearance, pdf_plan *plan, pdf_arena *arena, bool *shares) {
+    pdf_refusal refusal = plan_with(data, size, NULL, appearance, plan, arena);
+    *shares = true;
+    if (refusal != PDF_REFUSE_ENCRYPTED) return refusal;
+    pdf_unlock unlock = unlock_of(&plan->encryption);
+    *shares = unlock.streams == PDF_NOT_ENCRYPTED;
+    pdf_arena_free(arena);
+    refusal = plan_with(data, size, &unlock, appearance, plan, arena);
+    if (refusal == PDF_REFUSE_ENCRYPTED) abort();
+    return refusal;
 }
 
 /* Writes the planned section, and looks at what must be true of it. */
@@ -53,7 +75,7 @@ enum { TEXT_FACTOR = 4 };
 static void check_lengths(size_t size, size_t own_bytes, const pdf_plan *plan) {
     if (plan->byte_range[1] != size + plan->head.length) abort();
     if (plan->byte_range[3] != plan->tail.length + plan->inserted_bytes) abort();
-    size_t section = plan->section.objects.length + plan->section.rows.length + plan->section.others.length;
+    size_t section = plan->section.objects.length + plan->section.rows.length + plan->section.others.length + plan->section.cipher.length;
     if (plan->head.length + plan->tail.length + section > pdf_update_bound(size) + TEXT_FACTOR * (own_bytes + sizeof REASON + sizeof TIME - 2)) abort();
     for (unsigned i = 0; i < plan->inserted_count; i++)
         if (plan->inserted[i].offset > plan->tail.length || (i && plan->inserted[i].offset < plan->inserted[i - 1].offset)) abort();
@@ -73,11 +95,13 @@ static void plan_visible(const uint8_t *data, size_t size) {
     for (unsigned tries = 0;; tries++) {
         pdf_arena arena = {0};
         pdf_plan plan;
-        pdf_refusal refusal = plan_once(data, size, &appearance, &plan, &arena);
-        if (!refusal) check_lengths(size, sizeof FORM + sizeof IMAGE + 18 + 3, &plan);
+        bool shares;
+        pdf_refusal refusal = plan_once(data, size, &appearance, &plan, &arena, &shares);
+        if (!refusal) check_lengths(size, sizeof FORM + sizeof IMAGE + 18 + 3 + (shares ? 0 : sizeof pixels), &plan);
         if (!refusal && plan.section.start) write_section(&plan, size);
         /* A field that has an appearance, or no area, may be left as it is. */
-        if (!refusal && !(size % 2 && !plan.inserted_count) && (plan.inserted_count != 1 || plan.inserted_bytes != sizeof pixels)) abort();
+        if (!refusal && shares && !(size % 2 && !plan.inserted_count) && (plan.inserted_count != 1 || plan.inserted_bytes != sizeof pixels)) abort();
+        if (!refusal && !shares && plan.inserted_count) abort();
         pdf_arena_free(&arena);
         if (refusal != PDF_REFUSE_OTHER_RULES && refusal != PDF_REFUSE_OTHER_AREA) return;
         if (tries > 1 || plan.rules > 7) abort(); /* a document demands the same each time */
@@ -95,7 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pdf_plan plan;
     uint8_t *copy = malloc(size ? size : 1); /* its own block, so that a read beyond the end is seen */
     memcpy(copy, data, size);
-    pdf_refusal refusal = plan_once(copy, size, NULL, &plan, &arena);
+    bool shares;
+    pdf_refusal refusal = plan_once(copy, size, NULL, &plan, &arena, &shares);
     if (!refusal) check_lengths(size, 0, &plan);
     if (!refusal && plan.inserted_count) abort();
     if (refusal && !*pdf_refusal_message(refusal)) abort();
@@ -128,7 +153,8 @@ static const char *const WORDS[] = {"/Prev 0",     "/Kids[1 0 R]", "999999999999
                                     "(",           "<",            "stream\n",     "xref", "trailer",    "startxref", "/W[0 0 0]", "1 0 R", "/Index[0 8388607]", "/XRefStm 9",
                                     "/Length 9 0 R", "/Fields[2 0 R]", "/Annots 3 0 R", "/T(s)", "/FT/Sig", "/Lock 8 0 R", "/SV 11 0 R", "0000000000 65535 f", "%",
                                     "/DSS 5 0 R",   "/DSS<<",         "/Certs[3 0 R]",   "/VRI 1 0 R", "/Extensions 7 0 R", "/ESIC",
-                                    "/Rotate 90", "/CropBox[1 2 33 44]", "/MediaBox[0 0 99999999999 9]", "/UserUnit 1.5", "/OutputIntents[9 0 R]", "/Metadata 9 0 R", "pdfaid:part='1'", "/Parent 2 0 R"};
+                                    "/Rotate 90", "/CropBox[1 2 33 44]", "/MediaBox[0 0 99999999999 9]", "/UserUnit 1.5", "/OutputIntents[9 0 R]", "/Metadata 9 0 R", "pdfaid:part='1'", "/Parent 2 0 R",
+                                    "/Encrypt 9 0 R", "/Identity", "/V 2/R 3", "/AESV2", "/Filter/Crypt"};
 
 static size_t mutate(uint8_t *data, size_t size, size_t room, const sample *other) {
     for (uint64_t n = 1 + draw(6); n--;) {

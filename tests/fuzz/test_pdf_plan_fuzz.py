@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
+from tests.support.encrypted_pdf import encrypted_samples
 from tests.support.seen_pages import Page, pdf
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ SOURCES = [
     hybrid(FORM, [7, 8]),
     pdf(Page(rotation=90, crops=True, unit=1.5, inherits=True, profile="1b")),
     pdf(Page(rotation=180, profile="2b", colours=1), pages=3),
+    *encrypted_samples(),
 ]
 
 

@@ -244,3 +244,13 @@ def test_numbers_that_readers_tolerate_are_copied(number: bytes) -> None:
     assert b"/X[%s 1]" % number in planned(with_table(document(catalog=b"/X[%s 1]" % number))).tail
     assert b"/X %s" % number in planned(with_table(document(form=b"<</Fields[]/X %s>>" % number))).tail
     assert b"/X %s" % number in planned(with_table(document(), trailer=b"/X %s" % number)).tail
+
+
+def test_what_is_neither_a_key_nor_a_value_is_left_out_of_a_copy() -> None:
+    original = with_table(document(catalog=b"/Own 2 0 R 0 R/Last<</A(x)5 true/B[1 2]>>", form=b"<</Fields[]null/Q 1>>"))
+    reader = signed(original)
+    last = reader.root["/Last"]
+    assert reader.root.raw_get("/Own").reference.idnum == 2
+    assert (last["/A"], list(last["/B"]), set(last)) == ("x", [1, 2], {"/A", "/B"})
+    assert reader.root["/AcroForm"]["/Q"] == 1
+    assert set(reader.root) == {"/Type", "/Pages", "/Own", "/Last", "/AcroForm"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness.validators.samples import document, object_stream, text_field, with_stream, with_table
 
-from batchseal._native.planner import PlannedUpdate, plan, refusal_codes
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes
 
 GOOD = with_table(document())
 
@@ -17,6 +17,7 @@ def code(original: bytes, **options: Any) -> str:
     answer = plan(original, **given)
     if isinstance(answer, PlannedUpdate):
         return ""
+    assert isinstance(answer, PlanRefusal)
     assert answer.message.startswith(refusal_codes()[answer.code])
     return answer.code
 
@@ -75,7 +76,7 @@ def bomb() -> bytes:
 CASES = {
     "not_pdf": [b"", b"x", b"<?xml version='1.0'?>", b"%PDF", bytes(5000)],
     "offset_header": [b"junk\n" + GOOD],
-    "encrypted": [
+    "unsupported_encryption": [
         with_table(document(extra={7: b"<</Filter/Standard>>"}), trailer=b"/Encrypt 7 0 R"),
         with_table(document(), trailer=b"/Encrypt<</Filter/Standard>>"),
         b"junk\n" + with_stream(document(), trailer=b"/Encrypt<</Filter/Standard>>"),
@@ -113,11 +114,21 @@ CASES = {
             b"2 0 R 2 0 R", b"3 0 R      "
         ),
     ],
-    "broken_object": [with_table(document(catalog=b"/A nonsense")), with_table(document(annots=b"[7 0 R }]"))],
+    "broken_object": [
+        with_table(document(catalog=b"/X 1[2]")),
+        with_table(document(catalog=b"/X 1<</Y 2>>")),
+        with_table(document(catalog=b"/X 1{2/Y nonsense")),
+        with_table(document(catalog=b"/A nonsense")),
+        with_table(document(annots=b"[7 0 R }]")),
+    ],
     "limit_depth": [nested(65)],
     "limit_inflate": [bomb()],
     "": [
         GOOD,
+        with_table({**document(), 1: b"<</Pages 2 0 R>>"}),
+        with_table(document(catalog=b"/X 1 0 R 0 R")),
+        with_table(document(form=b"<</Fields[]/DR<</A 1 }>>>>")),
+        with_table(document(catalog=b"/X<</Y 1 2.5 true (s) <00> null/Z[1]>>")),
         nested(60),
         page_tree(50),
         page_tree(66),

@@ -190,29 +190,6 @@ def test_a_signature_is_found_wherever_its_field_inherits_from(
     assert refusal.code == ("ambiguous" if tree == "the type twice" else code)
 
 
-@pytest.mark.parametrize(
-    ("encryption", "told"),
-    [
-        (b"/Filter/Standard/V 5/R 6/P -1", ""),
-        (b"/Filter/Standard/V 5/R 6/P -2054", "printing"),
-        (b"/Filter/Standard/V 5/R 6/P -1028", "inserting and turning pages"),
-        (
-            b"/Filter/Standard/V 2/R 3/P -3904",
-            "printing, editing, copying, comments and form entries, inserting and turning pages",
-        ),
-        (b"/Filter/Adobe.PubSec/P -3904", ""),
-        (b"/Filter/Standard", ""),
-    ],
-)
-def test_an_encrypted_document_tells_what_it_restricts(encryption: bytes, told: str) -> None:
-    original = with_table(document(extra={7: b"<<%s>>" % encryption}), trailer=b"/Encrypt 7 0 R")
-    refusal = plan(original, contents_bytes=100, signing_time="D:2026")
-    assert isinstance(refusal, PlanRefusal)
-    assert refusal.code == "encrypted"
-    assert refusal.message.endswith(f"(this one restricts {told})") == bool(told)
-    assert "opens without" in refusal.message
-
-
 @pytest.mark.parametrize("base", BASES)
 def test_what_an_author_forbids_is_refused(base: str) -> None:
     forbidden = {

@@ -26,6 +26,7 @@ from tests.support.seen_pages import (
 )
 
 from batchseal._native import planner
+from batchseal._native.pdf_encryption import Encryption
 from batchseal.document import Prepared
 from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
@@ -45,13 +46,15 @@ def appearance(*, rules: int = 0, shared: bool = True) -> planner.Appearance:
 def plan(
     original: bytes, found: planner.Appearance | None = None, **place: Any
 ) -> planner.PlannedUpdate | planner.OtherRules | planner.OtherArea | planner.PlanRefusal:
-    return planner.plan(
+    answer = planner.plan(
         original,
         contents_bytes=64,
         signing_time=TIME,
         appearance=found or appearance(),
         **{"x": 10, "y": 15, **place},
     )
+    assert not isinstance(answer, Encryption)
+    return answer
 
 
 def planned(original: bytes, found: planner.Appearance | None = None, **place: Any) -> planner.PlannedUpdate:

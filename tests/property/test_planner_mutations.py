@@ -6,8 +6,11 @@ import pytest
 from harness.validators.samples import document, hybrid, text_field, with_stream, with_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.encrypted_pdf import GIVEN_KEY, encrypted_samples
 
-from batchseal._native.planner import PlannedUpdate, PlanRefusal, inflate, plan, refusal_codes, update_bound
+from batchseal._native.pdf_encryption import Encryption, FileKey
+from batchseal._native.pdf_inflate import inflate
+from batchseal._native.planner import PlannedUpdate, PlanRefusal, plan, refusal_codes, update_bound
 from batchseal.formats.pades.existing_field import SignatureFacts, unmet_demand
 from batchseal.signature import Level
 
@@ -22,6 +25,7 @@ SOURCES = [
     with_table({6: FORM[6]}, original=with_table(FORM), trailer=b"/Prev 900"),
     with_stream(FORM, compressed=[1, 2, 3, 4, 7, 8, 9]),
     hybrid(FORM, [7, 8, 9]),
+    *encrypted_samples(),
     with_table(FIELDS),
     with_stream(FIELDS, compressed=[7, 8, 9, 10, 11]),
 ]
@@ -40,6 +44,9 @@ WORDS = [
     b"trailer",
     b"/W[1 9 9]",
     b"1 0 R",
+    b"/Encrypt 9 0 R",
+    b"/V 5/R 6",
+    b"/Identity",
 ]
 CODES = refusal_codes()
 
@@ -51,7 +58,15 @@ patches = st.lists(
 
 def check(original: bytes) -> None:
     for field in (None, "p.s"):
-        check_planned(original, plan(original, contents_bytes=64, reason="x", signing_time="D:2026", field=field))
+        answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026", field=field)
+        if isinstance(answer, Encryption):
+            methods = (answer.strings, answer.streams)
+            key = FileKey(
+                GIVEN_KEY[: 32 if "AES-256" in methods else 16 if "AES-128" in methods else 5], *methods, bytes(16)
+            )
+            answer = plan(original, contents_bytes=64, reason="x", signing_time="D:2026", field=field, file_key=key)
+        assert not isinstance(answer, Encryption)
+        check_planned(original, answer)
 
 
 def check_planned(original: bytes, answer: PlannedUpdate | PlanRefusal) -> None:

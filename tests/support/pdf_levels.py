@@ -22,7 +22,11 @@ from pyhanko_certvalidator.registry import SimpleTrustManager
 
 
 def reader_of(whole: bytes) -> Any:
-    return PdfFileReader(io.BytesIO(whole), strict=False)
+    """A reader of the file, with the empty password where it is encrypted."""
+    reader = PdfFileReader(io.BytesIO(whole), strict=False)
+    if reader.encrypted:
+        reader.decrypt("")
+    return reader
 
 
 def loaded(roots: Sequence[bytes]) -> list[Any]:

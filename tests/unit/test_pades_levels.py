@@ -18,7 +18,7 @@ from tests.support.small_pki import SmallPki
 from tests.support.xml_documents import MOMENT, joined
 from tests.unit.test_long_term import complete
 
-from batchseal._native.planner import PlannedSection, PlannedUpdate, plan, update_bound
+from batchseal._native.planner import PlannedSection, PlannedUpdate, PlanRefusal, plan, update_bound
 from batchseal.document import Description, Evidence, Material, Prepared, Refusal
 from batchseal.errors import ItemRejected
 from batchseal.formats import material
@@ -74,8 +74,9 @@ def wanted(level: Level) -> Description:
     return Description("ref", "name", ContentType.PDF, "Reason", "Place", level=level)
 
 
-def signed(original: bytes, level: Level, pki: SmallPki) -> bytes:
-    prepared, evidence, kinds = complete(Pades(), original, wanted(level), pki)
+def signed(original: bytes, level: Level, pki: SmallPki, what: Description | None = None) -> bytes:
+    what = wanted(level) if what is None else replace(what, level=level)
+    prepared, evidence, kinds = complete(Pades(), original, what, pki)
     assert kinds == NEEDS[: level - 1]
     found = Pades().package(original, prepared, evidence, pki.signer.credential)
     whole = joined(found)
@@ -275,6 +276,7 @@ def test_what_is_planned_stays_within_the_bound() -> None:
             planned = sum(len(part) for part in (update.head, update.tail, update.section.objects, update.section.rows))
             assert planned <= update_bound(len(original))
         else:
+            assert isinstance(update, PlanRefusal)
             assert update.code == "limit_update"
     assert isinstance(update, PlannedUpdate) is False
 

@@ -1,6 +1,6 @@
 """What the planner uses of ext/pdfscan."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "pdfscan/pdf_arena.h" nogil:
@@ -17,16 +17,6 @@ cdef extern from "pdfscan/pdf_lexer.h" nogil:
         const uint8_t *at
         const uint8_t *end
 
-cdef extern from "pdfscan/pdf_inflate.h" nogil:
-    ctypedef enum pdf_inflate_status:
-        PDF_INFLATE_DONE
-        PDF_INFLATE_CUT
-        PDF_INFLATE_LIMIT
-        PDF_INFLATE_MEMORY
-        PDF_INFLATE_WORK
-    pdf_inflate_status pdf_inflate_zlib(
-        const uint8_t *data, size_t n, size_t limit, size_t *work, pdf_buffer *out)
-
 cdef extern from "pdfscan/pdf_section.h" nogil:
     ctypedef struct pdf_long_term:
         pdf_buffer objects
@@ -40,6 +30,7 @@ cdef extern from "pdfscan/pdf_section.h" nogil:
         uint64_t previous
         uint64_t trailer
         uint64_t range
+        pdf_buffer cipher
         bint is_stream
         bint has_time_stamp
 
@@ -47,6 +38,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
     ctypedef enum pdf_refusal:
         PDF_OK
         PDF_REFUSE_ENCRYPTED
+        PDF_REFUSE_FORBIDDEN
         PDF_REFUSE_FIELD_MISSING
         PDF_REFUSE_FIELD_SIGNED
         PDF_REFUSE_FIELD_TYPE
@@ -68,6 +60,32 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t objects
         uint32_t depth
         uint32_t sections
+    enum:
+        PDF_MOST_KEY_BYTES
+        PDF_SEED_BYTES
+    ctypedef enum pdf_method:
+        PDF_NOT_ENCRYPTED
+        PDF_AES_256
+    ctypedef struct pdf_encryption:
+        int64_t version
+        int64_t revision
+        int64_t key_bits
+        uint32_t permissions
+        bint encrypts_metadata
+        pdf_method strings
+        pdf_method streams
+        pdf_buffer owner
+        pdf_buffer user
+        pdf_buffer owner_key
+        pdf_buffer user_key
+        pdf_buffer confirmed_permissions
+        pdf_buffer file_id
+    ctypedef struct pdf_unlock:
+        uint8_t key[32]
+        size_t key_bytes
+        pdf_method strings
+        pdf_method streams
+        uint8_t seed[16]
     enum:
         PDF_RULE_CALIBRATED
         PDF_RULE_OPAQUE
@@ -104,6 +122,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         bint has_section
         bint has_time_stamp
         pdf_limits limits
+        const pdf_unlock *unlock
         const pdf_appearance *appearance
     ctypedef enum pdf_xref_form:
         PDF_XREF_TABLE
@@ -119,8 +138,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         uint32_t field_number
         pdf_xref_form form
         bint rebuilt
-        bint is_restricted
-        uint32_t permissions
+        pdf_encryption encryption
         pdf_long_term section
         pdf_buffer seed_values
         pdf_buffer open_fields

@@ -3,13 +3,14 @@ from typing import ClassVar, Final, final, overload
 
 from typing_extensions import Buffer
 
+from batchseal._native.pdf_encryption import Encryption, FileKey
+
 RULE_CALIBRATED: Final[int]
 RULE_OPAQUE: Final[int]
 RULE_CID_SET: Final[int]
 OBJECT_MARK: Final[bytes]
 TEXT_MARK: Final[bytes]
 XREF_FORMS: Final[tuple[str, str, str]]
-RESTRICTIONS: Final[tuple[tuple[int, str], ...]]
 
 @final
 class PlannedSection:
@@ -33,6 +34,7 @@ class PlannedSection:
         range_at: int,
         is_stream: bool,
         has_time_stamp: bool,
+        cipher: bytes = ...,
     ) -> None: ...
     @property
     def objects(self) -> bytes: ...
@@ -64,6 +66,8 @@ class PlannedSection:
     def is_stream(self) -> bool: ...
     @property
     def has_time_stamp(self) -> bool: ...
+    @property
+    def cipher(self) -> bytes: ...
 
 @final
 class PlannedUpdate:
@@ -167,6 +171,7 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
+    file_key: FileKey | None = None,
     section: bool = ...,
     time_stamp: bool = ...,
     field: str | None = None,
@@ -183,8 +188,11 @@ def plan(
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
-) -> PlannedUpdate | PlanRefusal:
-    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none."""
+) -> PlannedUpdate | PlanRefusal | Encryption:
+    """Plans the update that adds a PAdES signature to `original`, or tells why there can be none.
+
+    Without `file_key` the answer for an encrypted document is its Encryption.
+    """
 
 @overload
 def plan(
@@ -195,6 +203,7 @@ def plan(
     location: str | None = None,
     signer_name: str | None = None,
     signing_time: str,
+    file_key: FileKey | None = None,
     section: bool = ...,
     time_stamp: bool = ...,
     field: str | None = None,
@@ -211,7 +220,7 @@ def plan(
     max_objects: int = ...,
     max_depth: int = ...,
     max_xref_sections: int = ...,
-) -> PlannedUpdate | OtherRules | OtherArea | PlanRefusal:
+) -> PlannedUpdate | OtherRules | OtherArea | PlanRefusal | Encryption:
     """Plans the update for a visible signature.
 
     OtherRules, OtherArea: the appearance must be of another kind, or of another size.
@@ -225,6 +234,3 @@ def memory_bound(original_bytes: int) -> int:
 
 def refusal_codes() -> dict[str, str]:
     """Returns every code that a PlanRefusal can have, with its message."""
-
-def inflate(data: Buffer, limit: int) -> bytes:
-    """Decodes zlib data with the planner's own decoder, for tests. Raises MemoryError beyond `limit` bytes."""

@@ -9,8 +9,8 @@ to the callers.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport SIZE_MAX, uint8_t, uint32_t
-from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
 
 cimport cython
 
@@ -22,11 +22,6 @@ RULE_CID_SET = <int> PDF_RULE_CID_SET
 OBJECT_MARK = bytes([<int> PDF_OBJECT_MARK])
 TEXT_MARK = bytes([<int> PDF_TEXT_MARK])
 XREF_FORMS = ("table", "stream", "hybrid")
-# The bits of /P that people know by name (ISO 32000-2 7.6.4.2, table 22; its bits count from 1).
-RESTRICTIONS = (
-    *((1 << 2, "printing"), (1 << 3, "editing"), (1 << 4, "copying"), (1 << 5, "comments and form entries")),
-    (1 << 10, "inserting and turning pages"),
-)
 
 
 @cython.final
@@ -38,7 +33,8 @@ cdef class PlannedSection:
     `certificates`, `ocsp_responses` and `crls` are references that an existing DSS dictionary holds, `others` are its other
     entries. `dss` and `dss_generation` name the object that becomes the DSS dictionary, `next_number` is the next free
     number. `start` and `previous` are offsets in the signed file: of this section, and of the xref section before it.
-    `trailer` is an offset in the tail of the update, `range_at` one in `objects`.
+    `trailer` is an offset in the tail of the update, `range_at` one in `objects`. `cipher` is how the section is encrypted, with
+    the file key; it is empty where the document is not encrypted.
     """
 
     objects: bytes
@@ -56,6 +52,7 @@ cdef class PlannedSection:
     range_at: int
     is_stream: bool
     has_time_stamp: bool
+    cipher: bytes = b""
 
 
 @cython.final
@@ -163,22 +160,55 @@ cdef void _set_text(pdf_text *text, bytes encoded):
 
 
 cdef bytes _bytes(const pdf_buffer *buffer):
+    if not buffer.length:
+        return b""
     return PyBytes_FromStringAndSize(<const char *> buffer.bytes, buffer.length)
 
 
 cdef PlanRefusal _refused(pdf_refusal refusal):
-    return PlanRefusal(
-        pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode()
+    return PlanRefusal(pdf_refusal_code(refusal).decode(), pdf_refusal_message(refusal).decode())
+
+
+cdef PlanRefusal _forbidden(const pdf_plan *plan):
+    """Tells what the document restricts, since its owner may think of something else."""
+    from batchseal._native.pdf_encryption import RESTRICTIONS
+
+    refusal = _refused(PDF_REFUSE_FORBIDDEN)
+    # Revision 2 has bits 3 to 6 alone.
+    known = RESTRICTIONS[:4] if plan.encryption.revision == 2 else RESTRICTIONS
+    restricted = [name for bit, name in known if not plan.encryption.permissions & bit]
+    return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
+
+
+cdef _encryption(const pdf_encryption *found):
+    # Only processes that see encrypted documents load this.
+    from batchseal._native.pdf_encryption import ENCRYPTION_METHODS, Encryption
+
+    return Encryption(
+        *(found.version, found.revision, found.key_bits, found.permissions, found.encrypts_metadata),
+        ENCRYPTION_METHODS[<int> found.strings],
+        ENCRYPTION_METHODS[<int> found.streams],
+        _bytes(&found.owner),
+        _bytes(&found.user),
+        _bytes(&found.owner_key),
+        _bytes(&found.user_key),
+        _bytes(&found.confirmed_permissions),
+        _bytes(&found.file_id),
     )
 
 
-cdef PlanRefusal _encrypted(const pdf_plan *plan):
-    """Tells what the document restricts, since its owner may not think of it as encrypted."""
-    refusal = _refused(PDF_REFUSE_ENCRYPTED)
-    restricted = [name for bit, name in RESTRICTIONS if not plan.permissions & bit]
-    if not plan.is_restricted or not restricted:
-        return refusal
-    return PlanRefusal(refusal.code, f"{refusal.message} (this one restricts {', '.join(restricted)})")
+cdef _set_unlock(pdf_unlock *unlock, key):
+    from batchseal._native.pdf_encryption import ENCRYPTION_METHODS, KEY_BYTES
+
+    methods = (key.strings, key.streams)
+    allowed = [KEY_BYTES[method] for method in methods]
+    if not all(least <= len(key.key) <= most for least, most in allowed) or len(key.seed) != PDF_SEED_BYTES:
+        raise ValueError("the file key or the seed has a wrong length")
+    unlock.strings = <pdf_method> <int> ENCRYPTION_METHODS.index(key.strings)
+    unlock.streams = <pdf_method> <int> ENCRYPTION_METHODS.index(key.streams)
+    unlock.key_bytes = len(key.key)
+    memcpy(unlock.key, <const char *> <bytes> key.key, len(key.key))
+    memcpy(unlock.seed, <const char *> <bytes> key.seed, len(key.seed))
 
 
 cdef PlannedSection _section(const pdf_long_term *section):
@@ -198,6 +228,7 @@ cdef PlannedSection _section(const pdf_long_term *section):
         section.range,
         section.is_stream,
         section.has_time_stamp,
+        _bytes(&section.cipher),
     )
 
 
@@ -214,15 +245,16 @@ cdef PlanRefusal _field_refused(pdf_refusal refusal, const pdf_plan *plan):
 
 cdef _not_planned(pdf_refusal refusal, const pdf_plan *plan, uint32_t page):
     if refusal == PDF_REFUSE_ENCRYPTED:
-        return _encrypted(plan)
+        return _encryption(&plan.encryption)
+    if refusal == PDF_REFUSE_FORBIDDEN:
+        return _forbidden(plan)
     if refusal == PDF_REFUSE_OTHER_RULES:
         return OtherRules(<int> plan.rules)
     if refusal == PDF_REFUSE_OTHER_AREA:
         return OtherArea(plan.area_width, plan.area_height)
     if PDF_REFUSE_FIELD_MISSING <= refusal <= PDF_REFUSE_FIELD_TWICE:
         return _field_refused(refusal, plan)
-    refused = _refused(refusal)
-    detail = ""
+    refused, detail = _refused(refusal), ""
     if refusal == PDF_REFUSE_NO_SUCH_PAGE:
         detail = f" (page {page} of {plan.pages})"
     elif refusal == PDF_REFUSE_OUTSIDE_PAGE:
@@ -253,6 +285,7 @@ def plan(
     str location=None,
     str signer_name=None,
     str signing_time,
+    file_key=None,
     bint section=False,
     bint time_stamp=False,
     str field=None,
@@ -287,12 +320,17 @@ def plan(
     OtherArea. With `yields` a field that has an appearance keeps it.
     If the document demands an appearance of another kind, the answer is OtherRules.
 
+    Without `file_key` the answer for an encrypted document is its Encryption, from which the
+    caller derives the key. With it, everything in the update that the document's method says is
+    encrypted; the same seed gives the same update.
+
     A plan takes at most `memory_bound(len(original))` bytes of memory, or `max_memory_bytes`
     if that is given and less. The answer takes `update_bound(len(original))` bytes at most.
     """
     cdef pdf_plan_request request
     cdef pdf_appearance seen
     cdef pdf_plan result
+    cdef pdf_unlock unlock
     cdef pdf_arena arena
     cdef pdf_refusal refusal
     cdef Py_buffer view
@@ -300,7 +338,11 @@ def plan(
     cdef bytes name_utf8 = _utf8(signer_name), time_utf8 = _utf8(signing_time)
     cdef bytes field_utf8 = _utf8(field), digest_method = digest_algorithm.upper().encode("ascii")
     memset(&request, 0, sizeof(request))
+    memset(&unlock, 0, sizeof(unlock))
     memset(&arena, 0, sizeof(arena))
+    if file_key is not None:
+        _set_unlock(&unlock, file_key)
+        request.unlock = &unlock
     request.contents_bytes = contents_bytes
     _set_text(&request.reason, reason_utf8)
     _set_text(&request.location, location_utf8)
@@ -352,32 +394,6 @@ def memory_bound(size_t original_bytes):
 
 def refusal_codes():
     """Returns every code that a PlanRefusal can have, with its message."""
-    refusals = [_refused(<pdf_refusal> i) for i in range(PDF_OK + 1, PDF_REFUSALS)]
+    codes = [i for i in range(PDF_OK + 1, PDF_REFUSALS) if i != PDF_REFUSE_ENCRYPTED]
+    refusals = [_refused(<pdf_refusal> <int> i) for i in codes]
     return {refusal.code: refusal.message for refusal in refusals}
-
-
-def inflate(data, size_t limit):
-    """Decodes zlib data with the planner's own decoder, so that tests can compare it with others.
-
-    Returns what can be decoded before the data ends or becomes invalid. Raises
-    MemoryError if that is more than `limit` bytes.
-    """
-    cdef pdf_arena arena
-    cdef pdf_buffer out
-    cdef pdf_inflate_status status
-    cdef size_t work = SIZE_MAX
-    cdef Py_buffer view
-    memset(&arena, 0, sizeof(arena))
-    memset(&out, 0, sizeof(out))
-    out.arena = &arena
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    try:
-        with nogil:
-            status = pdf_inflate_zlib(
-                <const uint8_t *> view.buf, view.len, limit, &work, &out)
-        if status == PDF_INFLATE_LIMIT or status == PDF_INFLATE_MEMORY:
-            raise MemoryError(f"more than {limit} bytes")
-        return _bytes(&out)
-    finally:
-        pdf_arena_free(&arena)
-        PyBuffer_Release(&view)

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Protocol, final
+from typing import Protocol, Self, final
 
 class _Planned(Protocol):
     """The fields of `planner.PlannedSection`."""
@@ -34,17 +34,19 @@ class _Planned(Protocol):
     def is_stream(self) -> bool: ...
     @property
     def has_time_stamp(self) -> bool: ...
+    @property
+    def cipher(self) -> bytes: ...
 
 @final
 class SectionMaterial:
     """The streams of a DSS dictionary, each bytes and whether they are zlib data."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         certificates: Iterable[tuple[bytes, bool]],
         ocsp_responses: Iterable[tuple[bytes, bool]],
         crls: Iterable[tuple[bytes, bool]],
-    ) -> None: ...
+    ) -> Self: ...
 
 def write_section(
     planned: _Planned, tail: bytes, material: SectionMaterial, token_bytes: int = 0

@@ -36,6 +36,7 @@ cdef extern from "pdfscan/pdf_section.h" nogil:
         uint64_t previous
         uint64_t trailer
         uint64_t range
+        pdf_buffer cipher
         bint is_stream
         bint has_time_stamp
     ctypedef struct pdf_material:
@@ -113,10 +114,12 @@ def write_section(planned, bytes tail, SectionMaterial material, size_t token_by
     memset(&section, 0, sizeof(section))
     memset(&arena, 0, sizeof(arena))
     # The plan holds these bytes until this returns.
-    kept = (planned.objects, planned.rows, planned.certificates, planned.ocsp_responses, planned.crls, planned.others)
+    kept = (planned.objects, planned.rows, planned.certificates, planned.ocsp_responses, planned.crls, planned.others,
+            planned.cipher)
     section.objects, section.rows = _view(kept[0]), _view(kept[1])
     section.lists[0], section.lists[1], section.lists[2] = _view(kept[2]), _view(kept[3]), _view(kept[4])
     section.others = _view(kept[5])
+    section.cipher = _view(kept[6])
     section.dss = planned.dss
     section.dss_generation = planned.dss_generation
     section.next_number = planned.next_number

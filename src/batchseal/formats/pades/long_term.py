@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Section(msgspec.Struct, frozen=True, omit_defaults=True):
     """A planned section as it is stored: the fields of `planner.PlannedSection`. New fields have defaults.
 
+    `cipher` is the file key of an encrypted document, with what else encrypts the section. The key follows from the document and
+    the empty password, so whoever can read what is stored of the document has it anyway; and the section is written again and
+    again where nobody has the document at hand.
     `state` is a kept Sha256State behind the head of the update, with which a document time stamp's input begins.
     """
 
@@ -41,6 +44,7 @@ class Section(msgspec.Struct, frozen=True, omit_defaults=True):
     range_at: int = 0
     is_stream: bool = False
     has_time_stamp: bool = False
+    cipher: bytes = b""
     state: bytes = b""
 
 

@@ -31,6 +31,7 @@ from batchseal.formats.cms import CmsTemplate
 from batchseal.formats.digests import document_digests
 from batchseal.formats.interface import Memory, Need, NeedKind, Original, unbooked
 from batchseal.formats.pades import long_term, visible
+from batchseal.formats.pades.encryption import Planning
 from batchseal.formats.token import chain_of
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
@@ -46,6 +47,8 @@ ATTRIBUTE_BYTES = 64
 # Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
 # takes more has many compressed objects.
 PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
+# What planning takes beyond its bound for each byte of an appearance that an encrypted document does not share with others.
+UNSHARED_FACTOR = 4
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -273,10 +276,11 @@ def plan(
     """
     room_bytes = time_stamp_bytes + ATTRIBUTE_BYTES if wanted.level >= Level.T else 0
 
+    planning = Planning(content)
+
     def within(memory_bytes: int) -> "visible.Drawn | Refusal":
         invisible = partial(
-            planner.plan,
-            content,
+            planning,
             contents_bytes=template.contents_bytes + room_bytes,
             reason=wanted.reason,
             location=wanted.location,
@@ -294,8 +298,11 @@ def plan(
     found = within(PLANNING_BYTES + size // PLANNING_PART)
     if not isinstance(found, Refusal) and isinstance(found[0], planner.PlanRefusal) and found[0].code == "limit_memory":
         # The answer is a copy of what the plan holds, so both are there for a moment.
-        with memory(planner.memory_bound(size) + planner.update_bound(size)) as granted:
-            found = within(max(1, granted - planner.update_bound(size)))
+        # In an encrypted document the appearance is a part of both.
+        answered = planner.update_bound(size) + (drawing.shared_bytes if planning.is_encrypted else 0)
+        drawn = UNSHARED_FACTOR * drawing.shared_bytes if planning.is_encrypted else 0
+        with memory(planner.memory_bound(size) + drawn + answered) as granted:
+            found = within(max(1, granted - answered))
     if isinstance(found, Refusal):
         return found
     update, shared = found

@@ -15,6 +15,7 @@ from batchseal._native import planner
 from batchseal.document import Credential, Description, Refusal
 from batchseal.errors import VisibleSignatureImpossible
 from batchseal.formats.interface import Memory, unbooked
+from batchseal.formats.pades.encryption import Planned
 from batchseal.operation import VISIBLE_CODE, SignError
 from batchseal.signature import LocationType, SignatureLook, SignaturePlace
 from batchseal.visible import velocity
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 # The planner's refusals that lie in the visible signature and not in the document alone.
 NOT_DRAWN = frozenset(
-    {"no_such_page", "outside_page", "field_missing", "field_signed", "field_type", "field_twice", "field_lock"}
+    {
+        *("no_such_page", "outside_page", "field_missing", "field_signed", "field_type", "field_twice", "field_lock"),
+        "appearance_size",
+    }
 )
 # An appearance is made for the size of the field, then for the rules of the document. The first one stands for any: a field
 # that is not drawn on takes it, and any other one tells its size.
@@ -39,7 +43,6 @@ DECODED_PIXEL_BYTES, UNBOOKED_BYTES = 16, 1 << 20
 # Names whose texts differ among the documents of a batch.
 VARYING = frozenset({"reason", "location"})
 
-Planned = planner.PlannedUpdate | planner.OtherRules | planner.OtherArea | planner.PlanRefusal
 # A plan, and the streams that the document shares with others, in the order of `inserted`.
 Drawn = tuple[planner.PlannedUpdate | planner.PlanRefusal, tuple[bytes, ...]]
 
@@ -79,6 +82,11 @@ class Drawing:
         # The size of the field in which a look was drawn last, by its identity.
         self._areas: dict[int, tuple[float, float]] = {}
         self._made: dict[tuple[object, ...], planner.Appearance] = {}
+
+    @property
+    def shared_bytes(self) -> int:
+        """What the largest appearance that was made shares among documents."""
+        return max((sum(map(len, one.shared)) for one in self._made.values()), default=0)
 
     def plan(self, content: "Buffer", wanted: Description, plan: "Callable[..., Planned]") -> Drawn | Refusal:
         """The plan for a document whose signature is visible; `plan` is `planner.plan` without what is drawn."""
