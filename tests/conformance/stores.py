@@ -74,6 +74,10 @@ class Local:
     def create(self, payload_id: UUID) -> Upload:
         return self.payloads.create(payload_id)
 
+    def path(self, payload_id: UUID) -> Path:
+        """The file that holds the payload, from its first byte if it is large."""
+        return self.payloads.path(payload_id)
+
     def ids(self) -> set[UUID]:
         return {UUID(path.stem) for path in self.folder.iterdir()}
 
@@ -136,6 +140,9 @@ class Segmented(Local):
                 for extent in extents_of(file.fileno(), UUID(path.stem)):
                     found[extent.payload_id] = path, extent.frames_offset, extent.length
         return found
+
+    def path(self, payload_id: UUID) -> Path:
+        return self._places()[payload_id][0]
 
     def ids(self) -> set[UUID]:
         return set(self._places())

@@ -119,7 +119,7 @@ async def test_damage_that_comes_while_the_reply_is_sent_cuts_it(
     def damage() -> None:
         """Of the last block, which is read long after the first piece went out."""
         if isinstance(store, Local):
-            with store.payloads.path(row.payload_id).open("r+b") as file:
+            with store.path(row.payload_id).open("r+b") as file:
                 file.seek(HEADER_BYTES + len(LARGE) - 1)
                 file.write(b"?")
         else:

@@ -35,7 +35,9 @@ SEGMENT_BYTES = 1 << 20
 
 @pytest.fixture
 def store(tmp_path: Path) -> PayloadsBySize:
-    return ready(PayloadsBySize(tmp_path, segment_bytes=SEGMENT_BYTES))
+    folder = tmp_path / "payloads"
+    folder.mkdir()
+    return ready(PayloadsBySize(folder, segment_bytes=SEGMENT_BYTES))
 
 
 def ready(store: PayloadsBySize) -> PayloadsBySize:
