@@ -193,10 +193,12 @@ static bool is_written(const pdf_writer *w, uint32_t num) {
 /* Writes what the section behind the signature will write anew, and what stands in an object stream of an encrypted document,
  * as it is. Its strings are encrypted in another way from then on. Validators that compare the revision of the signature with
  * a later one would take that for a change of the section. */
-static void put_before_section(pdf_writer *w) {
+static void put_before_section(pdf_writer *w, bool has_time_stamp) {
     const pdf_structure *s = w->structure;
     const pdf_object *const later[] = {&s->catalog, &s->page, &s->annots, &s->form, &s->fields};
-    for (unsigned i = 0; w->doc->crypt && i < sizeof later / sizeof *later; i++) {
+    /* Without a field for a time stamp only the catalog changes. */
+    unsigned n = has_time_stamp ? sizeof later / sizeof *later : 1;
+    for (unsigned i = 0; w->doc->crypt && i < n; i++) {
         if (!later[i]->num || is_written(w, later[i]->num) || pdf_lookup(w->doc, later[i]->num).type != PDF_ENTRY_COMPRESSED) continue;
         pdf_begin_object(w, later[i]->num, later[i]->gen);
         pdf_put(w->out, later[i]->value.at, (size_t)(later[i]->value.end - later[i]->value.at));
@@ -244,7 +246,7 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     }
     put_form(&w, field);
     uint32_t stamp_appearance = request->has_section && request->has_time_stamp ? put_empty_appearance(&w) : 0;
-    if (request->has_section) put_before_section(&w);
+    if (request->has_section) put_before_section(&w, request->has_time_stamp);
     pdf_refusal refusal = pdf_write_xref(&w, request);
     if (refusal) return refusal;
     if (request->has_section && (refusal = pdf_plan_section(&w, request, stamp_appearance, plan))) return refusal;

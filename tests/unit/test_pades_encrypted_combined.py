@@ -3,13 +3,10 @@
 import ctypes
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from asn1crypto import pem
 from harness.validators import judging, pdfsig_verify, pyhanko_verify
@@ -21,18 +18,14 @@ from tests.support.encrypted_pdf import KINDS as KINDS_OF_ENCRYPTION
 from tests.support.pdf_levels import context_of, pdf_level, reader_of, validation_streams
 from tests.support.pictures import picture_bytes
 from tests.support.rendering import by_pdfium, by_poppler, changed, text_of
-from tests.support.seen_pages import SIGNING_TIME, credential, description, refused, seen, sign, stream, xmp
+from tests.support.seen_pages import description, refused, seen, sign, stream, xmp
 from tests.support.small_pki import SmallPki
-from tests.unit.test_long_term import complete
 from tests.unit.test_pades_levels import OLD, OLD_CERTIFICATE
 from tests.unit.test_pades_levels import signed as signed_at
-from tests.unit.test_pades_levels import wanted as wanted_at
 
-from batchseal._native.planner import RULE_CID_SET, Appearance, OtherRules, memory_bound, update_bound
-from batchseal.document import Description, Prepared
-from batchseal.errors import ItemRejected
+from batchseal._native.planner import RULE_CID_SET, Appearance, OtherRules, PlannedUpdate
+from batchseal.document import Description
 from batchseal.formats.pades.encryption import Planning
-from batchseal.formats.pades.pades import Pades
 from batchseal.operation import SignError
 from batchseal.placeholder.finder import place_of
 from batchseal.placeholder.search import search
@@ -156,29 +149,6 @@ def test_documents_of_a_batch_share_only_what_is_not_encrypted() -> None:
     signed = [sign(source, wanted) for source in sources]
     shown = [reader_of(each).root["/AcroForm"]["/Fields"][0]["/AP"]["/N"] for each in signed]
     assert len({tuple(drawn(each["/Resources"]).items()) for each in shown}) == 1
-
-
-def pictured(side: int) -> Description:
-    """A picture that takes three bytes for each of side x side pixels."""
-    picture = read(picture_bytes("PNG", "RGB", (side, side), noise=True), "", "image")
-    look = SignatureLook("", 200, 200, picture=picture, picture_scale=200 / side)
-    return description(seen(look), "Reason")
-
-
-def test_a_large_picture_is_signed_in_a_small_encrypted_document(tmp_path: Path) -> None:
-    """It is a part of the plan there, and takes more memory than planning usually does."""
-    whole = sign(made("AES-128", "stream", document()), pictured(290))
-    judged(tmp_path / "signed.pdf", whole, ["Signature1"])
-
-
-def test_one_that_would_be_stored_again_and_again_is_refused_by_name() -> None:
-    """Many small encrypted documents in a request would make it very large: nothing of it is shared."""
-    for kind in USUAL:
-        refusal = refused(made(kind, "stream", document()), pictured(300))
-        assert refusal.sign_error is SignError.NOT_DRAWABLE
-        assert refusal.cause.startswith("2.2.1: the PDF is encrypted, so that the image")
-    for other in (None, "AES-128, streams in clear"):
-        assert sign(made(other, "stream", document()), pictured(300))
 
 
 @KINDS
@@ -344,41 +314,6 @@ def test_a_field_at_level_lta_with_a_picture(kind: str) -> None:
     assert len(drawn(field["/AP"]["/N"]["/Resources"])) >= 4
 
 
-@contextmanager
-def booking(asked: list[int], memory_bytes: int) -> Iterator[int]:
-    asked.append(memory_bytes)
-    yield memory_bytes
-
-
-def test_memory_is_booked_for_what_cannot_be_shared() -> None:
-    wanted = pictured(290)
-    for kind in (None, "AES-128"):
-        asked: list[int] = []
-        original = made(kind, "table", document())
-        (found,) = Pades().prepare([(0, wanted, original)], credential(), SIGNING_TIME, memory=partial(booking, asked))
-        assert isinstance(found, Prepared)
-        assert bool(found.shared) == (kind is None)
-        planning = [each for each in asked if each > memory_bound(len(original))]
-        assert bool(planning) == (kind is not None)
-        if planning:
-            assert planning[0] >= memory_bound(len(original)) + update_bound(len(original)) + 5 * 3 * 290 * 290
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [b"", b"x", b"\x09\x02" + bytes(40), b"\x02\x02" + bytes(39), b"\x01\x01" + bytes(24), b"\x03\x03" + bytes(80)],
-)
-def test_a_kept_key_that_cannot_be_one_gives_no_document(damage: bytes) -> None:
-    pki, original = SmallPki(), made("AES-128", "table", document())
-    prepared, evidence, _ = complete(Pades(), original, wanted_at(Level.LTA), pki)
-    record = msgspec.msgpack.decode(prepared.plan)
-    assert record["section"]["cipher"][:2] == b"\x02\x02"
-    record["section"]["cipher"] = damage
-    damaged = msgspec.structs.replace(prepared, plan=msgspec.msgpack.encode(record))
-    with pytest.raises(ItemRejected):
-        Pades().package(original, damaged, evidence, pki.signer.credential)
-
-
 @pytest.mark.parametrize("kind", [*USUAL, "AES-128, metadata in clear", "AES-256, metadata in clear"])
 def test_what_metadata_say_of_pdf_a_is_read_in_clear(kind: str) -> None:
     """Nobody may encrypt PDF/A, but whoever did so is given an appearance by its rules all the same."""
@@ -398,3 +333,14 @@ def test_what_metadata_say_of_pdf_a_is_read_in_clear(kind: str) -> None:
     answer = Planning(original)(contents_bytes=10, signing_time="D:2026", appearance=appearance)
     assert isinstance(answer, OtherRules)
     assert answer.rules & RULE_CID_SET
+
+
+@pytest.mark.parametrize("kind", [None, *USUAL])
+def test_only_what_the_section_changes_is_written_before_it(kind: str | None) -> None:
+    """The catalog for the DSS dictionary; the page for the field of the time stamp. Both stood in an object stream."""
+    for has_stamp in (False, True):
+        planning = Planning(made(kind, "stream", FIELDS))
+        update = planning(contents_bytes=10, signing_time="x", field="p.sig", section=True, time_stamp=has_stamp)
+        assert isinstance(update, PlannedUpdate)
+        assert (b"\n1 0 obj" in update.tail) == (kind is not None)
+        assert (b"\n4 0 obj" in update.tail) == (kind is not None and has_stamp)
