@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -196,7 +196,8 @@ class EmbeddedPostgres:
             try:
                 await self._until_ready(launch, name)
             except BaseException:
-                await self._end_process()
+                # Nobody has used it, so there is nothing that it could bring into order.
+                await self._end_process(leftovers.STOP_SIGNALS)
                 raise
 
         def failure(problem: str) -> DatabaseUnavailable:
@@ -294,9 +295,9 @@ class EmbeddedPostgres:
             except (BatchsealError, OSError) as problem:
                 log.error("database server does not start", cause=str(problem))
 
-    async def _end_process(self) -> None:
+    async def _end_process(self, signals: Sequence[tuple[signal.Signals, float]] = STOP_SIGNALS) -> None:
         process = self._process
-        for number, seconds in STOP_SIGNALS:
+        for number, seconds in signals:
             if process is None or process.returncode is not None:
                 return
             with suppress(ProcessLookupError):
