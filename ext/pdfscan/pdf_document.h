@@ -5,7 +5,8 @@
  *
  *   pdf_plan.c         the way of one document: read, repair if needed, write the update
  *   pdf_update.c       writes the update's objects
- *   pdf_section.c      plans and writes the section behind the signature
+ *   pdf_section.c      plans the section behind the signature
+ *   pdf_section_write.c  writes it, once its material is there
  *   pdf_field_update.c writes what changes in a field that exists and is signed
  *   pdf_appearance.c   places and writes the appearance of a visible signature
  *   pdf_edit.c         changes entries of dictionaries and arrays

@@ -1,4 +1,4 @@
-/* Plans the section behind the signature, and writes it once its material is there. */
+/* Plans the section behind the signature. */
 #include <string.h>
 
 #include "pdfscan/pdf_crypt.h"
@@ -6,9 +6,9 @@
 #include "pdfscan/pdf_update.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, REFERENCE_HOPS = 8, COPY_WORK = 4 };
+enum { REFERENCE_HOPS = 8, COPY_WORK = 4 };
 
-static const char *const MATERIAL_KEYS[PDF_MATERIALS] = {"Certs", "OCSPs", "CRLs"};
+const char *const PDF_MATERIAL_KEYS[PDF_MATERIALS] = {"Certs", "OCSPs", "CRLs"};
 
 /* The document as it is once the signature's update stands behind it: objects that the update has written, and those of
  * the original. */
@@ -162,11 +162,7 @@ static void put_stamp_field(pdf_writer *w, uint32_t num, uint32_t appearance, ui
 static void begin_stamp(pdf_writer *w, uint32_t num, pdf_long_term *section) {
     pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/DocTimeStamp/Filter/Adobe.PPKLite/SubFilter/ETSI.RFC3161\n/ByteRange ");
-    section->range = w->out->length;
-    if (pdf_reserve(w->out, BYTE_RANGE_CHARS)) {
-        memset(w->out->bytes + w->out->length, ' ', BYTE_RANGE_CHARS);
-        w->out->length += BYTE_RANGE_CHARS;
-    }
+    section->range = pdf_put_range_blanks(w->out);
     pdf_puts(w->out, "\n/Contents ");
 }
 
@@ -214,13 +210,13 @@ static pdf_refusal take_dss(planning *p, const pdf_object *catalog, pdf_long_ter
         section->dss = (uint32_t)p->out.next_number++;
     }
     if (!is_dict) return PDF_OK;
-    if (!pdf_get_entries(p->doc, dss.value, MATERIAL_KEYS, values, PDF_MATERIALS, NULL)) return PDF_REFUSE_OBJECTS;
+    if (!pdf_get_entries(p->doc, dss.value, PDF_MATERIAL_KEYS, values, PDF_MATERIALS, NULL)) return PDF_REFUSE_OBJECTS;
     for (unsigned i = 0; i < PDF_MATERIALS; i++)
         if ((refusal = take_list(p, values[i], &section->lists[i]))) return refusal;
     pdf_members members = pdf_open(dss.value);
     while (pdf_next_pair(&members, &key, &value)) {
         unsigned i = 0;
-        while (i < PDF_MATERIALS && !pdf_name_is(key, MATERIAL_KEYS[i])) i++;
+        while (i < PDF_MATERIALS && !pdf_name_is(key, PDF_MATERIAL_KEYS[i])) i++;
         if (i < PDF_MATERIALS) continue;
         put_span(&section->others, key);
         pdf_puts(&section->others, " ");
@@ -311,14 +307,6 @@ static void put_rows(pdf_buffer *rows, const pdf_written *written, unsigned coun
     }
 }
 
-static void read_rows(const pdf_buffer *rows, pdf_written *written, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        uint64_t fields[2] = {0, 0};
-        for (unsigned b = 0; b < PDF_SECTION_ROW_BYTES; b++) fields[b / 8] = fields[b / 8] << 8 | rows->bytes[i * PDF_SECTION_ROW_BYTES + b];
-        written[i] = (pdf_written){(uint32_t)(fields[0] >> 32), (uint32_t)fields[0], fields[1]};
-    }
-}
-
 /* Whether each object is written once. Parts of the document may claim to be the same object. */
 static bool are_different(const pdf_writer *w, uint32_t dss) {
     for (unsigned i = 0; i < w->written_count; i++) {
@@ -356,93 +344,4 @@ size_t pdf_section_bytes(const pdf_long_term *section) {
     size_t bytes = section->objects.length + section->rows.length + section->others.length + section->cipher.length;
     for (unsigned i = 0; i < PDF_MATERIALS; i++) bytes += section->lists[i].length;
     return bytes;
-}
-
-/* --- writing ------------------------------------------------------------------------------------------------------ */
-
-/* The DSS dictionary. The streams that are new get the numbers from `first` on, in their order. */
-static void put_dss(pdf_writer *w, const pdf_long_term *section, const pdf_material_list lists[PDF_MATERIALS], uint64_t first) {
-    pdf_begin_object(w, section->dss, section->dss_generation);
-    pdf_puts(w->out, "<<");
-    pdf_put(w->out, section->others.bytes, section->others.length);
-    for (unsigned i = 0; i < PDF_MATERIALS; i++) {
-        if (!lists[i].count && !section->lists[i].length) continue;
-        pdf_puts(w->out, "/");
-        pdf_puts(w->out, MATERIAL_KEYS[i]);
-        pdf_puts(w->out, "[");
-        pdf_put(w->out, section->lists[i].bytes, section->lists[i].length);
-        for (size_t k = 0; k < lists[i].count; k++) {
-            if (k || section->lists[i].length) pdf_puts(w->out, " ");
-            pdf_put_ref(w->out, first++, 0);
-        }
-        pdf_puts(w->out, "]");
-    }
-    pdf_puts(w->out, ">>");
-    pdf_end_object(w);
-}
-
-static void put_streams(pdf_writer *w, const pdf_material_list lists[PDF_MATERIALS]) {
-    for (unsigned i = 0; i < PDF_MATERIALS; i++)
-        for (size_t k = 0; k < lists[i].count; k++) {
-            const pdf_material *one = &lists[i].materials[k];
-            pdf_begin_object(w, (uint32_t)w->next_number++, 0);
-            pdf_put_stream(w, one->is_deflated ? "/Filter/FlateDecode" : "", one->bytes, one->length);
-            pdf_end_object(w);
-        }
-}
-
-/* Writes "[0 b c d]" into the blanks. */
-static pdf_refusal put_byte_range(const pdf_long_term *section, pdf_buffer *head, const pdf_buffer *rest, uint64_t reserved_bytes) {
-    pdf_buffer text = {.arena = head->arena};
-    uint64_t gap = section->start + head->length;
-    pdf_puts(&text, "[0 ");
-    pdf_put_number(&text, gap, 1);
-    pdf_puts(&text, " ");
-    pdf_put_number(&text, gap + reserved_bytes, 1);
-    pdf_puts(&text, " ");
-    pdf_put_number(&text, rest->length, 1);
-    pdf_puts(&text, "]");
-    if (text.failed || head->failed) return PDF_REFUSE_MEMORY;
-    if (text.length > BYTE_RANGE_CHARS || section->range > head->length || head->length - section->range < BYTE_RANGE_CHARS) return PDF_REFUSE_BROKEN_OBJECT;
-    memcpy(head->bytes + section->range, text.bytes, text.length);
-    return PDF_OK;
-}
-
-pdf_refusal pdf_write_section(const pdf_long_term *section, pdf_text tail, const pdf_material_list lists[PDF_MATERIALS], size_t token_bytes, pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest) {
-    const pdf_limits limits = {.depth = PDF_MAX_DEPTH};
-    size_t streams = 0, planned = section->rows.length / PDF_SECTION_ROW_BYTES, room = 0;
-    for (unsigned i = 0; i < PDF_MATERIALS; i++) {
-        streams += lists[i].count;
-        for (size_t k = 0; k < lists[i].count; k++) room += lists[i].materials[k].length + 160;
-    }
-    if (streams > PDF_MAX_STREAMS || section->trailer >= tail.bytes) return PDF_REFUSE_OBJECTS;
-    *head = *rest = (pdf_buffer){.arena = arena};
-    pdf_document doc = {.arena = arena, .limits = &limits, .work_limit = SIZE_MAX};
-    if (section->cipher.length && !(doc.crypt = pdf_restart_crypt(arena, section->cipher.bytes, section->cipher.length))) return PDF_REFUSE_BROKEN_ENCRYPTION;
-    pdf_section before = {.is_stream = section->is_stream, .start = section->previous};
-    pdf_refusal refusal = pdf_read_value(&doc, tail.utf8 + section->trailer, tail.utf8 + tail.bytes, &before.trailer);
-    if (refusal) return refusal;
-    if (pdf_kind_of(before.trailer) != PDF_DICT) return PDF_REFUSE_BROKEN_OBJECT;
-    doc.sections = &before;
-    doc.section_count = 1;
-    doc.trailer = before.trailer;
-    pdf_writer w = {.doc = &doc, .out = rest, .out_offset = section->start, .next_number = section->next_number};
-    w.written = pdf_alloc(arena, (planned + streams + 2) * sizeof *w.written);
-    if (!w.written || !pdf_reserve(rest, section->objects.length + room + 1024)) return PDF_REFUSE_MEMORY;
-    read_rows(&section->rows, w.written, planned);
-    w.written_count = (unsigned)planned;
-    uint64_t reserved_bytes = section->has_time_stamp ? 2 * (uint64_t)token_bytes + 2 : 0;
-    pdf_put(section->has_time_stamp ? head : rest, section->objects.bytes, section->objects.length);
-    if (section->has_time_stamp) {
-        w.out_offset += head->length + reserved_bytes;
-        pdf_puts(rest, ">>");
-        pdf_end_object(&w);
-    }
-    put_dss(&w, section, lists, w.next_number);
-    put_streams(&w, lists);
-    const pdf_plan_request request = {0};
-    if ((refusal = pdf_write_xref(&w, &request))) return refusal;
-    if (section->start + head->length + reserved_bytes + rest->length > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
-    if (section->has_time_stamp && (refusal = put_byte_range(section, head, rest, reserved_bytes))) return refusal;
-    return head->failed || rest->failed ? PDF_REFUSE_MEMORY : PDF_OK;
 }

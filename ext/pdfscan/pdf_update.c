@@ -8,7 +8,7 @@
 #include "pdfscan/pdf_field_update.h"
 #include "pdfscan/pdf_writer.h"
 
-enum { BYTE_RANGE_CHARS = 40, MOST_NEW_OBJECTS = 6 + PDF_MOST_DRAWN };
+enum { MOST_NEW_OBJECTS = 6 + PDF_MOST_DRAWN };
 
 static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
     if (!text.utf8) return;
@@ -21,11 +21,7 @@ static void put_text_entry(pdf_writer *w, const char *key, pdf_text text) {
 static void put_signature(pdf_writer *w, uint32_t num, const pdf_plan_request *request, pdf_plan *plan, size_t *range_at) {
     pdf_begin_object(w, num, 0);
     pdf_puts(w->out, "<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached\n/ByteRange ");
-    *range_at = w->out->length;
-    if (pdf_reserve(w->out, BYTE_RANGE_CHARS)) {
-        memset(w->out->bytes + w->out->length, ' ', BYTE_RANGE_CHARS);
-        w->out->length += BYTE_RANGE_CHARS;
-    }
+    *range_at = pdf_put_range_blanks(w->out);
     pdf_puts(w->out, "\n/Contents ");
     w->out = &plan->tail;
     w->out_offset += plan->head.length + plan->reserved_bytes;
@@ -206,20 +202,6 @@ static void put_before_section(pdf_writer *w, bool has_time_stamp) {
     }
 }
 
-/* Writes "[a b c d]" into the blanks that put_signature() left for it. */
-static void patch_byte_range(pdf_plan *plan, pdf_arena *arena, size_t range_at) {
-    pdf_buffer text = {.arena = arena};
-    for (unsigned i = 0; i < 4; i++) {
-        pdf_puts(&text, i ? " " : "[");
-        pdf_put_number(&text, plan->byte_range[i], 1);
-    }
-    pdf_puts(&text, "]");
-    if (text.failed || text.length > BYTE_RANGE_CHARS)
-        plan->head.failed = true;
-    else
-        memcpy(plan->head.bytes + range_at, text.bytes, text.length);
-}
-
 pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, const pdf_plan_request *request, pdf_plan *plan) {
     const pdf_section *newest = &doc->sections[0];
     uint64_t length = (uint64_t)(doc->file.end - doc->file.at);
@@ -255,6 +237,5 @@ pdf_refusal pdf_write_update(pdf_document *doc, const pdf_structure *structure, 
     uint64_t range[4] = {0, gap, gap + plan->reserved_bytes, plan->tail.length + plan->inserted_bytes};
     memcpy(plan->byte_range, range, sizeof range);
     if (range[2] + range[3] > PDF_MAX_FILE_BYTES) return PDF_REFUSE_SIZE;
-    if (!plan->head.failed) patch_byte_range(plan, doc->arena, range_at);
-    return plan->head.failed || plan->tail.failed ? PDF_REFUSE_MEMORY : PDF_OK;
+    return plan->tail.failed ? PDF_REFUSE_MEMORY : pdf_fill_range(&plan->head, range_at, range);
 }

@@ -1,6 +1,8 @@
 /* Writes the parts of which every object of an update consists. */
 #include "pdfscan/pdf_writer.h"
 
+#include <string.h>
+
 #include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_text.h"
 
@@ -55,4 +57,29 @@ void pdf_put_drawn_stream(pdf_writer *w, const char *entries, unsigned index, co
     w->plan->inserted_bytes += length;
     w->out_offset += length;
     pdf_puts(w->out, "\nendstream");
+}
+
+enum { RANGE_CHARS = 40 };
+
+size_t pdf_put_range_blanks(pdf_buffer *out) {
+    size_t at = out->length;
+    if (pdf_reserve(out, RANGE_CHARS)) {
+        memset(out->bytes + at, ' ', RANGE_CHARS);
+        out->length += RANGE_CHARS;
+    }
+    return at;
+}
+
+pdf_refusal pdf_fill_range(pdf_buffer *out, uint64_t blanks, const uint64_t range[4]) {
+    pdf_buffer text = {.arena = out->arena};
+    for (unsigned i = 0; i < 4; i++) {
+        pdf_puts(&text, i ? " " : "[");
+        pdf_put_number(&text, range[i], 1);
+    }
+    pdf_puts(&text, "]");
+    if (text.failed || out->failed) return PDF_REFUSE_MEMORY;
+    /* Blanks that were stored come back from outside. */
+    if (text.length > RANGE_CHARS || blanks > out->length || out->length - blanks < RANGE_CHARS) return PDF_REFUSE_BROKEN_OBJECT;
+    memcpy(out->bytes + blanks, text.bytes, text.length);
+    return PDF_OK;
 }

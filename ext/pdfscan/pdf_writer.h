@@ -39,6 +39,15 @@ void pdf_put_stream(pdf_writer *writer, const char *entries, const void *bytes, 
 /* The same for a stream of an appearance. Data that is shared is left out, and noted in the plan; the offsets count it. */
 void pdf_put_drawn_stream(pdf_writer *writer, const char *entries, unsigned index, const pdf_drawn_object *object);
 
+/* Writes blanks for a /ByteRange, and returns their offset in `out`. */
+size_t pdf_put_range_blanks(pdf_buffer *out);
+
+/* Writes "[a b c d]" into these blanks. */
+pdf_refusal pdf_fill_range(pdf_buffer *out, uint64_t blanks, const uint64_t range[4]);
+
+/* The keys of a DSS dictionary under which its materials stand. */
+extern const char *const PDF_MATERIAL_KEYS[PDF_MATERIALS];
+
 /* Writes the xref section that lists the written objects, in the form of the source's newest section, and the
  * trailer. */
 pdf_refusal pdf_write_xref(pdf_writer *writer, const pdf_plan_request *request);

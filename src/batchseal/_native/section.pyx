@@ -6,39 +6,26 @@ It stands apart from the planner because a process that never sees such a docume
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 cimport cython
 
+from batchseal._native.planner cimport (
+    PDF_OK,
+    pdf_arena,
+    pdf_arena_free,
+    pdf_buffer,
+    pdf_long_term,
+    pdf_refusal,
+    pdf_refusal_message,
+    pdf_text,
+)
 
-cdef extern from "pdfscan/pdf_arena.h" nogil:
-    ctypedef struct pdf_arena:
-        pass
-    ctypedef struct pdf_buffer:
-        pdf_arena *arena
-        uint8_t *bytes
-        size_t length
-    void pdf_arena_free(pdf_arena *arena)
 
 cdef extern from "pdfscan/pdf_section.h" nogil:
     enum:
         PDF_MATERIALS
-    ctypedef struct pdf_long_term:
-        pdf_buffer objects
-        pdf_buffer rows
-        pdf_buffer lists[3]
-        pdf_buffer others
-        uint32_t dss
-        uint32_t dss_generation
-        uint64_t next_number
-        uint64_t start
-        uint64_t previous
-        uint64_t trailer
-        uint64_t range
-        pdf_buffer cipher
-        bint is_stream
-        bint has_time_stamp
     ctypedef struct pdf_material:
         const uint8_t *bytes
         size_t length
@@ -48,12 +35,6 @@ cdef extern from "pdfscan/pdf_section.h" nogil:
         size_t count
 
 cdef extern from "pdfscan/pdf_plan.h" nogil:
-    ctypedef enum pdf_refusal:
-        PDF_OK
-    const char *pdf_refusal_message(pdf_refusal refusal)
-    ctypedef struct pdf_text:
-        const uint8_t *utf8
-        size_t bytes
     pdf_refusal pdf_write_section(
         const pdf_long_term *section, pdf_text tail, const pdf_material_list *lists, size_t token_bytes,
         pdf_arena *arena, pdf_buffer *head, pdf_buffer *rest)
