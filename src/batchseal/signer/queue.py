@@ -38,6 +38,7 @@ from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
+from batchseal.system.futures import end_tasks
 from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
@@ -194,11 +195,7 @@ class SigningQueue:
 
     async def stop(self, seconds: float) -> None:
         """Lets what is under way go on for `seconds`, then leaves it to the next start."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await end_tasks(self._tasks.values(), seconds)
 
     async def _take_on(self) -> bool:
         """Claims what there is room for, first of those who have little at work. Returns whether to look again at once."""

@@ -41,7 +41,7 @@ from batchseal.store.evidence_records import ClaimedRecord, EvidenceTable, Recor
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
 from batchseal.system.crash_sites import crash_site
-from batchseal.system.futures import in_pool
+from batchseal.system.futures import end_tasks, in_pool
 from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
 
@@ -118,11 +118,7 @@ class Recording:
 
     async def stop(self, seconds: float) -> None:
         """Lets what is under way go on for `seconds`, since a time stamp may be on its way, then leaves it to the next start."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await end_tasks(self._tasks.values(), seconds)
 
     def numbers(self) -> dict[str, float]:
         """By the names of their metrics."""
