@@ -11,10 +11,8 @@ Judging: with the fixed signature, the CMS must hold the document and its digest
 (`cms -verify -cades`) must give the document back, and pyHanko must take it.
 """
 
-import argparse
 import asyncio
 import hashlib
-import json
 import random
 import shutil
 import subprocess
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from asn1crypto import cms
+from benchmarks import on_its_own
 from benchmarks.packagers import OURS, Contender, RawSign, fixed, raw_signer, real, sealer
 from benchmarks.packaging_ratio import measure_corpus, void_ours
 from harness import tools
@@ -139,14 +138,5 @@ def measure(count: int = 160, rounds: int = ROUNDS, *, with_judges: bool = True)
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=160)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--judge", action="store_true")
-    options = parser.parse_args()
-    print(json.dumps(measure(options.count, options.rounds, with_judges=options.judge), indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    on_its_own.run(__doc__, measure, count=160, rounds=ROUNDS)

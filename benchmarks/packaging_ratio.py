@@ -10,9 +10,7 @@ Judging: with the fixed signature each output must cover the whole file and carr
 the same code with a real RSA-2048 key must satisfy pdfsig, pyHanko and, for ours, iText, whose verdict on peers is noted.
 """
 
-import argparse
 import gc
-import json
 import random
 import shutil
 import statistics
@@ -22,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import on_its_own
 from benchmarks.packagers import OURS, Contender, contenders, fixed, real
 from harness.invoices import PdfObject, invoice, with_xref_stream, with_xref_table
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify, pyhanko_verify
@@ -167,14 +166,5 @@ def measure(count: int = 200, rounds: int = ROUNDS, *, with_judges: bool = True)
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--judge", action="store_true")
-    options = parser.parse_args()
-    print(json.dumps(measure(options.count, options.rounds, with_judges=options.judge), indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    on_its_own.run(__doc__, measure, count=200, rounds=ROUNDS)

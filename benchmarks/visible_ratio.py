@@ -9,10 +9,8 @@ time from an original to its signed document for the first visible signature of 
 process has signed an invisible one before.
 """
 
-import argparse
 import asyncio
 import io
-import json
 import random
 import statistics
 import subprocess
@@ -23,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks import on_its_own
 from benchmarks.packagers import (
     CONTENTS_BYTES,
     LOCATION,
@@ -147,14 +146,5 @@ def measure(count: int = 200, rounds: int = ROUNDS, *, with_judges: bool = True)
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--judge", action="store_true")
-    options = parser.parse_args()
-    print(json.dumps(measure(options.count, options.rounds, with_judges=options.judge), indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    on_its_own.run(__doc__, measure, count=200, rounds=ROUNDS)

@@ -17,9 +17,7 @@ and pyHanko must take it, and xmlsec1, and the original must be as it was around
 noted.
 """
 
-import argparse
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -29,6 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks import on_its_own
 from benchmarks.packagers import LOCATION, OURS, Contender, RawSign, fixed, real, sealer
 from benchmarks.packaging_ratio import measure_corpus, void_ours
 from harness.validators import MissingValidator
@@ -175,14 +174,5 @@ def measure(count: int = 640, rounds: int = ROUNDS, *, with_judges: bool = True)
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=640, help="documents of 20 KB; a tenth as many of 200 KB")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--judge", action="store_true")
-    options = parser.parse_args()
-    print(json.dumps(measure(options.count, options.rounds, with_judges=options.judge), indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    on_its_own.run(__doc__, measure, count=640, rounds=ROUNDS, counted="documents of 20 KB; a tenth as many of 200 KB")

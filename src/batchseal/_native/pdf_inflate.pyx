@@ -6,15 +6,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport SIZE_MAX, uint8_t
 from libc.string cimport memset
 
+from batchseal._native.planner cimport pdf_arena, pdf_arena_free, pdf_buffer
 
-cdef extern from "pdfscan/pdf_arena.h" nogil:
-    ctypedef struct pdf_arena:
-        pass
-    ctypedef struct pdf_buffer:
-        pdf_arena *arena
-        uint8_t *bytes
-        size_t length
-    void pdf_arena_free(pdf_arena *arena)
 
 cdef extern from "pdfscan/pdf_inflate.h" nogil:
     ctypedef enum pdf_inflate_status:
