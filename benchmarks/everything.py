@@ -28,6 +28,7 @@ from benchmarks import (
     plots,
     scan_ratio,
     tables,
+    upload_beside_headers,
     visible_ratio,
     xades_ratio,
 )
@@ -79,6 +80,7 @@ FIGURES = (
     "db_signatures_mb_per_1000_documents",
     "single_sync_beyond_upstream_ms",
     "single_sync_beside_batch_ms",
+    "upload_beside_headers_over_alone",
 )
 
 
@@ -98,6 +100,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "placeholder": lambda: placeholder_ratio.measure(40, 1),
             "database": lambda: database_size.measure(5, 2, 1),
             "latency": lambda: latency.measure(3, 20),
+            "headers": lambda: upload_beside_headers.measure(5, 20_000, 1),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
             "xml_end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"], kind=XML),
             "growth": lambda: growth.measure({"documents": points[:1], "sizes": points[:1], "at_once": points[1:]}),
@@ -115,6 +118,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "placeholder": placeholder_ratio.measure,
         "database": database_size.measure,
         "latency": latency.measure,
+        "headers": upload_beside_headers.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
         "xml_end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256"], judge=True, kind=XML),
         "growth": lambda: growth.measure(series),

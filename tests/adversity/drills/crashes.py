@@ -45,6 +45,10 @@ HOUSEKEEPING_SITES = ("purge-marked", "purge-removed", "month-exported")
 RECORD_SITES = ("record-digested", "record-stamped", "record-ended")
 
 
+# The status of a reply, its headers and its body.
+Answer = tuple[int, dict[str, str], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a trial sends with the reference "site", and how its result is judged.
@@ -176,12 +180,11 @@ def kill_sites_singles(folder: Path) -> Iterator[Trial]:
         with crashing(f"{site}:{passed + 1}", everything), suppress(SystemExit), service:
             assert post(service, batch("before", contents), SYNC)[0] == 200
             until(lambda: any(path.stat().st_size for path in (place / "temp" / "spill").glob("*.segment")), 10)
+            answer: Answer | None = None
             with suppress(ConnectionError):
-                post(service, batch("site", contents), SYNC)
-            if everything:
-                until(lambda: service.process.poll() is not None, 15)
-            else:
-                until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
+                answer = post(service, batch("site", contents), SYNC)
+            crashed(service, everything, answer)
+            if not everything:
                 judge(service)
         if everything:
             assert service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
@@ -211,7 +214,7 @@ def signing_trial(place: Path, site: str, everything: bool, job: Job) -> Figures
 
     `place` is a service's folder that `copied` has made.
     """
-    acknowledged = False
+    answer: Answer | None = None
     if site == "claimed":
         leave_unclaimed(place, job)
     # Several calls: after the first one the rows of some documents say how they ended.
@@ -221,19 +224,18 @@ def signing_trial(place: Path, site: str, everything: bool, job: Job) -> Figures
         if site != "claimed":
             with suppress(ConnectionError):
                 # The signer prepares only what reception could not: files that were described after they came.
-                acknowledged = submitted(service, job, late=site in PREPARING_SITES)
+                answer = submitted(service, job, late=site in PREPARING_SITES)
+        crashed(service, everything, answer)
         if not everything:
-            until(lambda: b"ended unexpectedly" in service.log.read_bytes(), 15)
-            judge_operation(service, job, acknowledged)
+            judge_operation(service, job, answer)
             return {}
-        until(lambda: service.process.poll() is not None, 15)
     assert everything and service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
     judge_ended(place)
     began = time.monotonic()
     with job.start(*flags, folder=place) as service:
         ready = time.monotonic() - began
         assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
-        judge_operation(service, job, acknowledged)
+        judge_operation(service, job, answer)
         return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
 
@@ -246,19 +248,33 @@ def leave_unclaimed(place: Path, job: Job) -> None:
     judge_ended(place)
 
 
-def judge_operation(service: RunningService, job: Job, acknowledged: bool) -> None:
-    if acknowledged:
+def crashed(service: RunningService, everything: bool, answer: Answer | None) -> None:
+    """Waits until the service has crashed, or one of its processes. Raises AssertionError if it has not, with what was said."""
+    try:
+        until(lambda: service.process.poll() is not None if everything else b"ended unexpectedly" in log(service), 15)
+    except AssertionError:
+        raise AssertionError(
+            f"nothing crashed; the caller got {answer}; the log ends:\n{log(service)[-2000:]!r}"
+        ) from None
+
+
+def log(service: RunningService) -> bytes:
+    return service.log.read_bytes()
+
+
+def judge_operation(service: RunningService, job: Job, answer: Answer | None) -> None:
+    if answer is not None and answer[0] == 200:
         assert known(service), "an acknowledged operation is lost"
     else:
         again(service, job)
     job.judge(service, finished(service, "site", FINISHED_SECONDS).operation_id)
 
 
-def submitted(service: RunningService, job: Job, late: bool) -> bool:
+def submitted(service: RunningService, job: Job, late: bool) -> Answer:
     if not late:
-        return post(service, job.body, ASYNC + job.query)[0] == 200
+        return post(service, job.body, ASYNC + job.query)
     body, media_type = job.parts
-    return post(service, body, ASYNC_PARTS + job.query, media_type)[0] == 200
+    return post(service, body, ASYNC_PARTS + job.query, media_type)
 
 
 def again(service: RunningService, job: Job) -> None:
