@@ -9,7 +9,7 @@ import pytest
 from tests.support.waiting import eventually
 
 from batchseal.system.addresses import TrustedProxies
-from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
+from batchseal.worker.unfinished import CALM_LOOKS, MOST_PIECES, HeaderLimits, UnfinishedRequests
 
 KB = 1 << 10
 # So large that 20 large connections or 50 silent ones fit.
@@ -28,6 +28,7 @@ class Server(asyncio.Protocol):
     def __init__(self) -> None:
         self.made = self.lost = self.received_bytes = 0
         self.port = 0
+        self.transports: list[asyncio.Transport] = []
 
     async def listen(self) -> asyncio.Server:
         server = await asyncio.get_running_loop().create_server(lambda: self, "127.0.0.1", 0, backlog=500)
@@ -36,6 +37,17 @@ class Server(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.made += 1
+        assert isinstance(transport, asyncio.Transport)
+        self.transports.append(transport)
+
+    def pause(self) -> None:
+        """Reads nothing until `resume`."""
+        for transport in self.transports:
+            transport.pause_reading()
+
+    def resume(self) -> None:
+        for transport in self.transports:
+            transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         self.received_bytes += len(data)
@@ -138,8 +150,8 @@ def cut(callers: list[Caller]) -> int:
 
 
 def look(watch: UnfinishedRequests) -> None:
-    """As often as it takes until large headers do not belong to a request that is about to begin."""
-    for _ in range(3):
+    """As often as it takes until no headers belong to a request that is about to begin."""
+    for _ in range(CALM_LOOKS + 1):
         watch.look()
 
 
@@ -269,6 +281,56 @@ async def test_one_address_has_so_many_connections(house: House) -> None:
     look(watch)
     await eventually(lambda: cut(old) == watch.cut == 5)
     assert cut(others) == cut(new) == cut(idle) == 0
+
+
+async def test_requests_that_wait_for_their_turn_do_not_count(house: House) -> None:
+    """The event loop was busy for longer than the grace time, and begins what has come meanwhile after a look."""
+    watch = house.watch(HeaderLimits(connections_of_one=10, grace_seconds=1.0))
+    silent = await house.call(15)
+    look(watch)
+    waiting = await house.call(10)
+    look(watch)
+    house.clock.seconds += 5
+    for caller in waiting:
+        await house.send(caller, 500)
+    watch.look()
+    for caller in waiting:
+        watch.began(caller.peer)
+    look(watch)
+    await eventually(lambda: cut(silent) == watch.cut == 5)
+    assert cut(waiting) == 0
+
+
+async def test_what_the_server_has_not_read_does_not_count(house: House) -> None:
+    """A thread of the server that gets no processor reads nothing, whatever was sent."""
+    watch = house.watch(HeaderLimits(connections_of_one=10, grace_seconds=1.0))
+    callers = await house.call(15)
+    house.server.pause()
+    for caller in callers:
+        caller.socket.sendall(b"G" * 500)
+    look(watch)
+    house.clock.seconds += 5
+    look(watch)
+    assert watch.cut == 0
+    house.server.resume()
+    await eventually(lambda: house.server.received_bytes == 15 * 500)
+    look(watch)
+    await eventually(lambda: cut(callers) == watch.cut == 5)
+
+
+async def test_a_byte_now_and_then_keeps_no_connection(house: House) -> None:
+    watch = house.watch(HeaderLimits(connections_of_one=10, grace_seconds=1.0))
+    callers = await house.call(15)
+    watch.look()
+    house.clock.seconds += 5
+    for _ in range(MOST_PIECES + CALM_LOOKS):
+        for caller in callers:
+            with suppress(ConnectionError):
+                await house.send(caller, 1)
+        watch.look()
+        if watch.cut:
+            break
+    assert watch.cut == 5
 
 
 async def test_a_trusted_proxy_has_any_number_of_connections(house: House) -> None:

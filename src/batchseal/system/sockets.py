@@ -62,20 +62,23 @@ def port_of(one: socket.socket) -> int:
     return 0
 
 
-def read_bytes(descriptor: int) -> int:
-    """How many bytes its owner has read from this connection since it began. 0 if the connection is closed."""
+def received_bytes(descriptor: int) -> tuple[int, int]:
+    """How many bytes its owner has read from this connection since it began, and how many have arrived that it has not read.
+
+    Zeros if the connection is closed.
+    """
     try:
         # This borrows the descriptor, which belongs to the server. A connection that took its number meanwhile does no harm.
         one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
     except OSError:
-        return 0
+        return 0, 0
     try:
         told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED_AT + BYTES_RECEIVED.size)
         (unread,) = UNREAD.unpack(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(UNREAD.size)))
     except OSError:
-        return 0
+        return 0, 0
     finally:
         one.detach()
     if len(told) < BYTES_RECEIVED_AT + BYTES_RECEIVED.size:
-        return 0
-    return max(0, int(BYTES_RECEIVED.unpack_from(told, BYTES_RECEIVED_AT)[0]) - int(unread))
+        return 0, int(unread)
+    return max(0, int(BYTES_RECEIVED.unpack_from(told, BYTES_RECEIVED_AT)[0]) - int(unread)), int(unread)

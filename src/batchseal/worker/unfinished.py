@@ -9,6 +9,10 @@ they hold too much, the address that holds most loses its largest connection fir
 It costs nothing while there are few connections: a look is taken when the listening socket has something to accept, and again
 and again only while so many are open that they could exceed the bound. So the bound is not a hard one: what a sender brings
 between two looks, which are a few milliseconds apart, comes on top of it for so long.
+
+While this process is busy, a request may be complete and wait for its turn: its bytes are not read yet, or the event loop has not
+begun it. That must not look like a caller who sends nothing, however long it takes. So a connection is cut only after some looks
+with nothing new; the event loop begins what waits for it between two looks.
 """
 
 import asyncio
@@ -29,7 +33,7 @@ from batchseal.system.sockets import (
     is_listening,
     open_descriptors,
     port_of,
-    read_bytes,
+    received_bytes,
     reset_connection,
 )
 
@@ -41,6 +45,11 @@ STEP_BYTES = 1 << 20
 # The server's buffers grow in steps of about this size.
 BUFFER_BYTES = 16 << 10
 SMALL_BYTES = 32 << 10
+# After so many looks in which nothing new came, no request of a connection waits for its turn: the event loop takes up what the
+# server hands over, makes a task of it, and runs that.
+CALM_LOOKS = 3
+# What comes in more pieces than this is no request that was sent in one go. Else a byte now and then would keep a connection.
+MOST_PIECES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,12 @@ class Connection:
     """What the server has read of it."""
     large_since: float | None = None
     """When it was first seen with large headers."""
+    large_looks: int = 0
+    """In so many looks they were large since then."""
+    calm_looks: int = 0
+    """In so many looks, the last ones, nothing new came."""
+    pieces: int = 0
+    """How often something new was seen since its last request ended."""
     complete_bytes: int = 0
     """The bytes of requests that have ended."""
     requests: int = 0
@@ -111,6 +126,18 @@ class Connection:
         unfinished = max(0, self.received_bytes - self.complete_bytes)
         buffer_bytes = -(-unfinished // BUFFER_BYTES) * BUFFER_BYTES
         return limits.connection_bytes + min(buffer_bytes, limits.largest_bytes)
+
+    def note(self, now: float, read_bytes: int, unread_bytes: int, limits: HeaderLimits) -> None:
+        """Takes in what a look has shown: how many bytes the server has read of it, and how many it has still to read."""
+        has_news = read_bytes != self.received_bytes and self.pieces < MOST_PIECES
+        self.pieces += has_news
+        self.calm_looks = 0 if has_news or unread_bytes else self.calm_looks + 1
+        self.received_bytes = read_bytes
+        if self.held_bytes(limits) <= limits.small_bytes:
+            self.large_since, self.large_looks = None, 0
+        else:
+            self.large_since = now if self.large_since is None else self.large_since
+            self.large_looks += 1
 
     def is_idle(self) -> bool:
         """Whether it had a request before, and has not begun another one."""
@@ -257,12 +284,10 @@ class UnfinishedRequests:
             requests, complete_bytes = self._ended.get(one.peer, (0, 0))
             one.requests += requests
             one.complete_bytes += complete_bytes
+            if requests:
+                one.pieces = one.calm_looks = 0
             if one.peer not in self._running and not one.is_cut:
-                one.received_bytes = read_bytes(one.descriptor)
-                if one.held_bytes(self.limits) <= self.limits.small_bytes:
-                    one.large_since = None
-                elif one.large_since is None:
-                    one.large_since = now
+                one.note(now, *received_bytes(one.descriptor), self.limits)
                 yield one
 
     def _connection(self, descriptor: int, inode: int, now: float) -> Connection | None:
@@ -283,7 +308,7 @@ class UnfinishedRequests:
         groups: dict[str, list[Connection]] = defaultdict(list)
         if self.limits.connections_of_one:
             for one in waiting:
-                if now - one.seen_at > self.limits.grace_seconds and not one.is_idle():
+                if now - one.seen_at > self.limits.grace_seconds and one.calm_looks >= CALM_LOOKS and not one.is_idle():
                     groups[one.group].append(one)
         return [
             one
@@ -309,11 +334,15 @@ class UnfinishedRequests:
         settled = [
             one
             for one in waiting
-            if one.large_since is not None and now - one.large_since >= self.limits.settle_seconds
+            if one.large_since is not None
+            and now - one.large_since >= self.limits.settle_seconds
+            and one.large_looks > CALM_LOOKS
         ]
         small = [one for one in waiting if one.large_since is None]
         small_bytes = sum(one.held_bytes(self.limits) for one in small)
-        return self._largest(settled, held - room // 2) + self._largest(small, small_bytes - room * 3 // 4)
+        # Where one of these waits for its turn, nobody else pays in its place.
+        too_many = [one for one in self._largest(small, small_bytes - room * 3 // 4) if one.calm_looks >= CALM_LOOKS]
+        return self._largest(settled, held - room // 2) + too_many
 
     def _largest(self, waiting: Iterable[Connection], bytes_to_free: int) -> list[Connection]:
         """Connections that hold so much together: always one of the address that holds most.

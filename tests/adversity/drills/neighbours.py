@@ -84,13 +84,17 @@ class Probes:
 
 
 class Repeated:
-    """Repeats `work` in some threads until the block ends. It is told the number of the repetition."""
+    """Repeats `work` in some threads until the block ends. It is told the number of the repetition.
+
+    Where `work` breaks off for another reason than its connection, the end of the block raises that: there was no noise any more.
+    """
 
     def __init__(self, work: Any, threads: int = 1) -> None:
         self._work = work
         self._ended = threading.Event()
         self._began = threading.Event()
         self._count = 0
+        self._problem: Exception | None = None
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
 
@@ -104,6 +108,9 @@ class Repeated:
                 self._work(number)
             except OSError:
                 self._ended.wait(0.05)
+            except Exception as problem:
+                self._problem = problem
+                return
 
     def __enter__(self) -> "Repeated":
         for thread in self._threads:
@@ -115,6 +122,8 @@ class Repeated:
         self._ended.set()
         for thread in self._threads:
             thread.join()
+        if self._problem is not None:
+            raise self._problem
 
 
 def result_path(operation: int) -> str:

@@ -31,8 +31,8 @@ Noise = Callable[[RunningService, int], AbstractContextManager[object]]
 
 @drill("noisy-tenant", quick=1, short=1, long=10)
 def noisy_tenant(folder: Path) -> Iterator[Trial]:
-    # Temporary space for the ordinary batch, which can be filled up in a moment.
-    flags = ("--files-in-flight=5000", "--average-document-bytes=20000", "--workers=1")
+    # Temporary space for all noise before the last, which can be filled up in a moment.
+    flags = ("--files-in-flight=20000", "--average-document-bytes=20000", "--workers=1")
     probes = PROBES if registry.FULL else QUICK_PROBES
     with two_clients(folder, *flags) as service:
 
