@@ -54,6 +54,7 @@ MAY_PATCH_CONSTANTS = {
     "integration/test_housekeeping.py",
     "unit/test_file_payloads.py",
     "support/checksum_app.py",  # the line with which a format is added
+    "support/shared_app.py",  # the line with which the payload store is exchanged
 }
 MAY_REACH_IN = {"unit/test_file_payloads.py"}
 
