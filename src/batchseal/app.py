@@ -233,7 +233,8 @@ def signing(
     presence: "Presence",
 ) -> tuple["SigningQueue", "Recording"]:
     """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
-    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.pace import Pace
+    from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
     from batchseal.store.evidence_records import EvidenceTable
@@ -322,7 +323,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works()
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
     looking = [asyncio.create_task(work) for work in works]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)

@@ -37,7 +37,7 @@ def know_each_other(rig: Several, count: int) -> None:
 
 def test_single_requests_at_three_instances_share_calls(folder: Path) -> None:
     contents = [invoice(number, size_bytes=10_000) for number in range(SINGLES)]
-    with several(folder, "--latency=150") as rig, ThreadPoolExecutor(SINGLES) as pool:
+    with several(folder, "--latency=400") as rig, ThreadPoolExecutor(SINGLES) as pool:
         services = [rig.start(f"i{number}") for number in range(3)]
         know_each_other(rig, 3)
         assert post(services[0], batch("first", documents(1)), SYNC)[0] == 200
