@@ -25,10 +25,10 @@ from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnam
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
-from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.stores import payload_store
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
-from batchseal.processes.link import Link, LinkServer
+from batchseal.processes.link import Handler, Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
@@ -119,11 +119,6 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
     return located
 
 
-def payload_store(settings: Settings) -> Payloads:
-    """The payload store."""
-    return PayloadsBySize(settings.spill_folder)
-
-
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
     """Connects to the database. Without `everything`, see `Store.connect`."""
     return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
@@ -173,7 +168,11 @@ def admission_of(
     from batchseal.admission.limits import budgets_of
 
     budgets = budgets_of(settings)
-    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+    return Admission(
+        *(ledger, budgets, payloads.free_bytes, make_room),
+        is_alone=lambda: services.has_one,
+        store_bytes=payloads.upload_bytes,
+    )
 
 
 async def build_service(
@@ -277,6 +276,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
     from batchseal.signer.duties.counting import Counting
+    from batchseal.signer.duties.orphans import OrphanSweep
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
@@ -306,7 +306,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await check_credentials(upstream, services)
     pool, instance = native_pool(settings), UUID(settings.instance)
     upkeep = Upkeep(store.database, instance)
-    sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
+    orphans, purging = OrphanSweep(store.database, payloads, settings), Purging(upkeep, payloads, ledger, pool)
+    sweeping = Sweeping(store, payloads, instance, orphans)
     rounds = Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool),
@@ -321,8 +322,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
     queue, recording = signing(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
+        await orphans.claim()
         await sweeping.sweep()
-    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": purging.make_room})
+    own: dict[str, Handler] = {"make_room": purging.make_room, "payloads": orphans.said}
+    server = LinkServer(settings.link_path, {**queue.handlers(), **own})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
