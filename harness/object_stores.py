@@ -127,7 +127,14 @@ class SeaweedFS(_Process):
                 *(program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}"),
                 *(f"-master.port={ports['master']}", f"-volume.port={ports['volume']}"),
                 *("-filer", f"-filer.port={ports['filer']}"),
-                *("-s3", f"-s3.port={ports['s3']}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.iam=false"),
+                *(
+                    "-s3",
+                    f"-s3.port={ports['s3']}",
+                    f"-s3.config={config}",
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
+                    "-s3.iam=false",
+                ),
                 *("-master.volumeSizeLimitMB=1024", "-volume.max=20", "-master.telemetry=false"),
             ]
         )

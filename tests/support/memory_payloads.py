@@ -72,7 +72,7 @@ class Stored:
 class MemoryPayloads:
     """A `Payloads` store. With `is_local` the service may read from it in its event loop."""
 
-    name = "memory"
+    name = "local"
     upload_bytes = 0
     place = None
     is_away = False

@@ -21,6 +21,7 @@ MOST_FACTOR = 2
 class PayloadsBySize:
     """A `Payloads` store. The folder belongs to one instance alone."""
 
+    name = "local"
     is_local = True
 
     upload_bytes = 0

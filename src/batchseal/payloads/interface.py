@@ -190,7 +190,10 @@ class Payloads(Protocol):
 
     @property
     def name(self) -> str:
-        """Which instances can read what is stored here: those whose store has the same name, such as `s3` or `local:UUID`."""
+        """Which instances can read what is stored here: those whose store has the same name. It stands in the rows of operations.
+
+        It begins with "local" where this instance alone reads the store.
+        """
         ...
 
     @property
