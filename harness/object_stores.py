@@ -158,6 +158,8 @@ class Rclone(_Process):
                 *("--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEYS.key_id},{KEYS.secret}"),
                 # Its way of streaming parts can block all further requests after an upload was aborted.
                 *("--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--disable-multipart-streaming"),
+                # With digests as ETags it would read every object for each list.
+                "--etag-hash=",
             ]
         )
         return self

@@ -1,7 +1,7 @@
 -- Who this database is. A payload store that several instances share carries the same id, so that two databases never sweep the
 -- payloads of each other. `sweeps` counts the sweeps, which tells a database that was restored from one that was not.
 CREATE TABLE database_identity (
-    only   boolean PRIMARY KEY DEFAULT true CHECK (only),  -- there is one row
+    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),  -- there is one row
     id     uuid    NOT NULL DEFAULT gen_random_uuid(),
     sweeps bigint  NOT NULL DEFAULT 0
 );
