@@ -157,7 +157,7 @@ class Rclone(_Process):
                 *(program, "serve", "s3", str(self.folder / "data"), "--config", str(self.folder / "none.conf")),
                 *("--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEYS.key_id},{KEYS.secret}"),
                 # Its way of streaming parts can block all further requests after an upload was aborted.
-                *("--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--disable-multipart-streaming"),
+                *("--vfs-cache-mode", "off", "--disable-multipart-streaming"),
                 # With digests as ETags it would read every object for each list.
                 "--etag-hash=",
             ]

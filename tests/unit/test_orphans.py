@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -124,7 +125,9 @@ RESTORED = {
 
 
 @pytest.mark.parametrize("change", RESTORED.values(), ids=RESTORED.keys())
-async def test_nothing_is_deleted_where_the_rows_may_be_those_of_another_time(volume: Volume, change: dict) -> None:
+async def test_nothing_is_deleted_where_the_rows_may_be_those_of_another_time(
+    volume: Volume, change: dict[str, Any]
+) -> None:
     state = replace(volume.state, sweeps=9)
     marked = volume.store(age_seconds=30 * DAY)
     await volume.sweep(state)
