@@ -79,6 +79,7 @@ class OrphanSweep:
         """What rows of any instance name."""
         return {record for columns in await self._identity.live_payloads() for record in records_of(columns)}
 
-    async def said(self) -> str:
+    @property
+    def said(self) -> str:
         """What an operator should look at; empty where there is nothing."""
         return f"the sweep was stopped: {self._stopped}" if self._stopped else ""

@@ -40,6 +40,10 @@ class Sweeping:
         if for_all and self._orphans is not None:
             await self._orphans.sweep_if_due()
 
+    async def said(self) -> str:
+        """What an operator should look at; empty where there is nothing."""
+        return self._orphans.said if self._orphans is not None else ""
+
     async def sweep(self) -> None:
         self._next = time.monotonic() + EVERY_SECONDS
         await self._payloads.sweep(self._live)
