@@ -108,6 +108,10 @@ main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)
 
+.PHONY: bench-stores
+bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
+	$(BIN)/python -m benchmarks.store_cost $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more
 	@$(BIN)/python -m benchmarks.compare $(or $(BASE),$(error BASE=revision is needed)) \

@@ -25,8 +25,8 @@ from batchseal.admission.working import WorkingMemory
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
-from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.stores import payload_store
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
@@ -118,11 +118,6 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
     return located
 
 
-def payload_store(settings: Settings) -> Payloads:
-    """The payload store."""
-    return PayloadsBySize(settings.spill_folder)
-
-
 async def connect_store(settings: Settings, payloads: Payloads | None = None, *, everything: bool = True) -> Store:
     """Connects to the database. Without `everything`, see `Store.connect`. `payloads` tells who else reads them."""
     shared = None if payloads is None or payloads.name.startswith("local") else payloads.name
@@ -174,7 +169,11 @@ def admission_of(
     from batchseal.admission.limits import budgets_of
 
     budgets = budgets_of(settings)
-    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+    return Admission(
+        *(ledger, budgets, payloads.free_bytes, make_room),
+        is_alone=lambda: services.has_one,
+        store_bytes=payloads.upload_bytes,
+    )
 
 
 async def build_service(
@@ -303,9 +302,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        if rounds.sweeping.is_own:
-            await rounds.sweeping.sweep()
-    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": rounds.purging.make_room})
+        await rounds.sweeping.begin()
+    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers()})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -33,7 +33,7 @@ def shared_store(settings: Settings) -> Payloads:
 
 
 def main() -> None:
-    app.payload_store = shared_store  # the one line that exchanges the payload store
+    app.payload_store = shared_store  # type: ignore[attr-defined]  # the one line that exchanges the payload store
     if sys.argv[1:2] == ["serve"]:
         supervisor.run(read_settings("serve", "", sys.argv[2:]), MODULE)
     else:

@@ -111,8 +111,10 @@ class Delivery:
 
     def held_bytes(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> int:
         """What `documents` and the reply with them hold in memory at most."""
-        may_be_packed = any(record.version < STORES_LARGE_AS_IT_IS for record in records_of(operation.payloads))
-        return held_bytes(rows, self._batch_bytes, may_be_packed=may_be_packed)
+        records = records_of(operation.payloads)
+        may_be_packed = any(record.version < STORES_LARGE_AS_IT_IS for record in records)
+        readers = sum(map(self._payloads.reader_bytes, records))
+        return readers + held_bytes(rows, self._batch_bytes, may_be_packed=may_be_packed)
 
     async def _read_ahead(
         self, operation: OperationRow, stored: "StoredDocuments", rows: Sequence[DocumentRow], reads: Reads

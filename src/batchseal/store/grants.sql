@@ -17,6 +17,7 @@ BEGIN
         SELECT object, privilege
         FROM (VALUES
             ('operations', 'SELECT, INSERT, UPDATE'),
+            ('database_identity', 'SELECT, UPDATE'),
             ('housekeeping', 'SELECT, INSERT, UPDATE'),
             ('time_stamp_sizes', 'SELECT, INSERT, UPDATE'),
             ('external_references', 'SELECT, INSERT, DELETE'),

@@ -84,7 +84,7 @@ class Service:
             locate=locate,
         )
         self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
-        self._readiness = Readiness(store, link)
+        self._readiness = Readiness(store, link, payloads)
         self._fetched = FetchedNotes(store)
         self._turns = Turns()
 

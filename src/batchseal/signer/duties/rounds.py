@@ -17,10 +17,12 @@ from batchseal.admission.ledger import Ledger
 from batchseal.audit.writer import AuditWriter
 from batchseal.errors import BatchsealError
 from batchseal.payloads.interface import Payloads
+from batchseal.processes.link import Handler
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.clock import judge, uptime
 from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.expiry import Expiry
+from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.presence import Presence
@@ -99,6 +101,10 @@ class Rounds:
         self._round_seconds = round_seconds
         self._shared = shared or Alone()
 
+    def handlers(self) -> dict[str, Handler]:
+        """What workers may call over the link."""
+        return {"make_room": self.purging.make_room, "payloads": self.sweeping.said}
+
     async def run(self) -> None:
         """Until cancelled."""
         next_round = 0.0
@@ -109,8 +115,7 @@ class Rounds:
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
-                    if self.sweeping.is_own or self._shared.does_payloads:
-                        await self.sweeping.sweep_if_due()
+                    await self.sweeping.sweep_if_due(for_all=self._shared.does_payloads)
             except BatchsealError as problem:
                 log.info("a duty is done later", cause=problem.cause)
             except Exception:
@@ -162,7 +167,7 @@ def rounds_of(
     return Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool, presence.others),
-        Sweeping(store, payloads, instance),
+        Sweeping(store, payloads, instance, OrphanSweep(store.database, payloads, settings)),
         Purging(upkeep, payloads, ledger, pool),
         AuditWriter(trail, payloads, settings.audit_path, pool),
         Retention.of(settings),

@@ -5,28 +5,44 @@ from uuid import UUID
 
 from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.operation import records_of
+from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.store.store import Store
 
 EVERY_SECONDS = 600.0
 
 
 class Sweeping:
-    """Where the payload store is one that several instances read, one of them sweeps it for all."""
+    """Each instance sweeps what it alone has. What several instances share is swept for all by one of them (`orphans`)."""
 
-    def __init__(self, store: Store, payloads: Payloads, instance: UUID) -> None:
+    def __init__(self, store: Store, payloads: Payloads, instance: UUID, orphans: OrphanSweep | None = None) -> None:
         self._store = store
         self._payloads = payloads
         self._instance = instance
+        self._orphans = orphans
         self._next = 0.0  # monotonic
 
-    @property
-    def is_own(self) -> bool:
-        """Whether the payload store is this instance's alone."""
-        return self._store.shared is None
-
-    async def sweep_if_due(self) -> None:
-        if time.monotonic() >= self._next:
+    async def begin(self) -> None:
+        """At the start. Raises ConfigurationError where the payload store belongs to another database."""
+        if self._orphans is not None:
+            await self._orphans.claim()
+        if self._has_own:
             await self.sweep()
+
+    @property
+    def _has_own(self) -> bool:
+        """Whether there is something that this instance alone has. Of a store that all read it has copies, at most."""
+        return self._store.shared is None or self._payloads.place is not None
+
+    async def sweep_if_due(self, *, for_all: bool = False) -> None:
+        """`for_all`: this instance is the one that sweeps for all."""
+        if (self._has_own or for_all) and time.monotonic() >= self._next:
+            await self.sweep()
+        if for_all and self._orphans is not None:
+            await self._orphans.sweep_if_due()
+
+    async def said(self) -> str:
+        """What an operator should look at; empty where there is nothing."""
+        return self._orphans.said if self._orphans is not None else ""
 
     async def sweep(self) -> None:
         self._next = time.monotonic() + EVERY_SECONDS
