@@ -33,6 +33,7 @@ from batchseal.settings.client_services import ClientServices, client_services, 
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
+from batchseal.store.address import address_of
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
@@ -126,7 +127,7 @@ def payload_store(settings: Settings) -> Payloads:
 
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
     """Connects to the database. Without `everything`, see `Store.connect`."""
-    return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
+    return await Store.connect(address_of(settings), instance=UUID(settings.instance), everything=everything)
 
 
 async def migrate(settings: Settings, store: Store) -> None:
@@ -136,8 +137,8 @@ async def migrate(settings: Settings, store: Store) -> None:
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if settings.database_owner_url:
-        owner = await Store.connect(settings.database_owner_url, instance=instance)
+    if settings.database_owner_url or settings.database_owner_url_file:
+        owner = await Store.connect(address_of(settings, owner=True), instance=instance)
         try:
             deleted = await owner.migrate(start, role=role)
         finally:

@@ -21,7 +21,7 @@ longer."""
 
 EXIT_CODES = "Exit code: 0 if the texts are gone, 1 if nothing was changed, 2 for wrong use."
 
-USED = ("temp_folder", "config", "database_url", "postgres_bin")
+USED = ("temp_folder", "config", "database_url", "database_url_file", "database_pooler", "postgres_bin")
 
 
 def run(arguments: Sequence[str]) -> int:

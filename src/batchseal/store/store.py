@@ -21,6 +21,7 @@ from batchseal.store.columns import (
 )
 from batchseal.store.database import Connection, Database
 from batchseal.store.materials import MaterialTable
+from batchseal.store.opening import AnyAddress, open_database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
     WAKE_SECONDS,
@@ -63,13 +64,13 @@ class Store:
         self._materials = MaterialTable()
 
     @classmethod
-    async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
+    async def connect(cls, dsn: AnyAddress, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
         """Connects to the database at `dsn` with at most `pool_size` connections.
 
         Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
         no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
-        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance)
+        return cls(await open_database(dsn, pool_size, everything=everything, instance=instance), instance)
 
     @property
     def database(self) -> Database:
