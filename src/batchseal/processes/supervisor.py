@@ -186,10 +186,16 @@ class Supervisor:
 
     async def _start_database(self, settings: Settings, sizes: Mapping[str, str]) -> Settings:
         """Starts the embedded database, if that is used. Returns the settings with its addresses."""
-        if settings.database_url:
+        if not settings.has_embedded_database:
             return settings
         binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-        self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes, tables=FirstSchema())
+        previous = Path(settings.postgres_previous_bin) if settings.postgres_previous_bin else None
+        self._postgres = EmbeddedPostgres(
+            *(settings.temp_folder / "postgres", binaries, sizes),
+            tables=FirstSchema(),
+            upgrades=True,
+            previous=previous,
+        )
         dsn = await self._postgres.start()
         return replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
 
