@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchseal.errors import ConfigurationError
-from batchseal.settings.load import load_settings
+from batchseal.settings.load import check_pooler, load_settings
 from batchseal.store.address import Address, address_of, for_each_host, wanted_server
 
 
@@ -83,7 +83,6 @@ def test_the_settings_name_one_address_for_each_role() -> None:
     [
         ({"database_url": "u", "database_url_file": "f"}, "--database-url and --database-url-file"),
         ({"database_owner_url": "u", "database_owner_url_file": "f"}, "--database-owner-url-file"),
-        ({"database_pooler": "transaction"}, "--database-pooler: no pooler stands before the embedded database"),
         ({"database_pooler": "session", "database_url": "u"}, "not one of transaction"),
         ({"database_url_file": "f", "force_database_recreate": "true"}, "--force-database-recreate-shared"),
     ],
@@ -91,3 +90,9 @@ def test_the_settings_name_one_address_for_each_role() -> None:
 def test_settings_of_the_database_that_do_not_go_together(flags: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         load_settings(flags, {})
+
+
+def test_a_pooler_before_the_embedded_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no pooler stands before the embedded database"):
+        check_pooler(load_settings({"database_pooler": "transaction"}, {}))
+    check_pooler(load_settings({"database_pooler": "transaction", "database_url_file": "f"}, {}))

@@ -19,7 +19,7 @@ from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import check_temp_folder, settle
-from batchseal.settings.load import Settings
+from batchseal.settings.load import Settings, check_pooler
 
 DESCRIPTION = """
 Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
@@ -179,6 +179,7 @@ async def check_folder(settings: Settings) -> str:
 async def check_database(settings: Settings) -> str:
     if not settings.has_embedded_database:
         return await check_named_database(settings)
+    check_pooler(settings)
     if in_use(settings.temp_folder):
         return f"embedded; not tried, because a service is running with {settings.temp_folder}"
     if (settings.temp_folder / "postgres" / "data").exists():

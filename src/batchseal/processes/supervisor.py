@@ -32,7 +32,7 @@ from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
-from batchseal.settings.load import Settings
+from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
@@ -188,6 +188,7 @@ class Supervisor:
         """Starts the embedded database, if that is used. Returns the settings with its addresses."""
         if not settings.has_embedded_database:
             return settings
+        check_pooler(settings)
         binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
         previous = Path(settings.postgres_previous_bin) if settings.postgres_previous_bin else None
         self._postgres = EmbeddedPostgres(

@@ -179,11 +179,6 @@ def _check_database(settings: Settings) -> None:
     for name in ("database_url", "database_owner_url"):
         if getattr(settings, name) and getattr(settings, f"{name}_file"):
             raise ConfigurationError(f"{modern_flag(name)} and {modern_flag(name)}-file: leave one of them out")
-    if settings.database_pooler and settings.has_embedded_database:
-        raise ConfigurationError(
-            "--database-pooler: no pooler stands before the embedded database; leave it out, or name the database that the"
-            " pooler leads to with --database-url"
-        )
     if (
         settings.force_database_recreate
         and not settings.has_embedded_database
@@ -192,6 +187,15 @@ def _check_database(settings: Settings) -> None:
         raise ConfigurationError(
             "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
             " started; leave it out, or add --force-database-recreate-shared if that is meant"
+        )
+
+
+def check_pooler(settings: Settings) -> None:
+    """Raises ConfigurationError for a pooler before the embedded database, which nobody else can reach."""
+    if settings.database_pooler and settings.has_embedded_database:
+        raise ConfigurationError(
+            "--database-pooler: no pooler stands before the embedded database; leave it out, or name the database that the"
+            " pooler leads to with --database-url"
         )
 
 
