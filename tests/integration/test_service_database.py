@@ -1,0 +1,87 @@
+"""The whole service on a database that it does not bring itself: through a pooler, with its addresses in files."""
+
+import asyncio
+import base64
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.service import RunningService, free_port
+from harness.tools import PGBOUNCER, missing
+from tests.integration.test_store_database import owner_of
+from tests.support.pgbouncer import pgbouncer
+from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, documents
+from tests.support.waiting import until
+
+from batchseal.postgres import EmbeddedPostgres
+
+pytestmark = pytest.mark.skipif(bool(missing(PGBOUNCER)), reason=f"not installed: {missing(PGBOUNCER)}")
+CALLERS, DOCUMENTS = ("A", "B"), 3
+
+
+def ask(service: RunningService, caller: str, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    secret = base64.b64encode(f"{caller}:secret".encode()).decode()
+    headers = {"Authorization": f"Basic {secret}", "Content-Type": "application/json"}
+    try:
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read() or b"null")
+    finally:
+        connection.close()
+
+
+def sign_for_both(service: RunningService) -> None:
+    """Both callers use the same references, and each gets its own operations, all of them."""
+    contents = documents(DOCUMENTS)
+    for caller in CALLERS:
+        assert ask(service, caller, "POST", ASYNC, batch("same", contents))[0] == 200
+        assert ask(service, caller, "POST", SYNC, batch("at once", contents[:1]))[0] == 200
+        assert ask(service, caller, "POST", ASYNC, batch("same", contents))[0] == 409
+    ids = {caller: the_one(service, caller, "same") for caller in CALLERS}
+    for caller, other in (CALLERS, CALLERS[::-1]):
+        until(lambda caller=caller: status_of(service, caller, ids[caller]) == "EXECUTED", 30)  # type: ignore[misc]
+        detail = f"{BASE}/operation/sign/detail/{ids[caller]}/contentInResponse/false"
+        _, result = ask(service, caller, "GET", detail)
+        assert [document["signStatus"] for document in result["documentList"]] == ["SIGNED"] * DOCUMENTS
+        assert ask(service, caller, "GET", f"{BASE}/operation/status/{ids[other]}")[0] == 404
+
+
+def the_one(service: RunningService, caller: str, reference: str) -> int:
+    """The id of the only operation of the caller with this reference."""
+    path = f"{BASE}/async/operation/status/withExternalReference/{reference}"
+    (operation,) = ask(service, caller, "GET", path)[1]
+    return int(operation["id"])
+
+
+def status_of(service: RunningService, caller: str, operation: int) -> str:
+    return str(ask(service, caller, "GET", f"{BASE}/operation/status/{operation}")[1]["status"])
+
+
+async def test_the_service_through_a_pooler_with_one_connection(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "client-services-config.json").write_text(json.dumps({caller: {"secret": "secret"} for caller in CALLERS}))
+    (tmp_path / "pooler").mkdir()
+    async with pgbouncer(postgres, tmp_path / "pooler") as through:
+        (tmp_path / "url").write_text(f"{through(database_url)}\n")
+        (tmp_path / "owner").write_text(through(owner_of(database_url)))
+        line = (
+            *(f"--database-url-file={tmp_path / 'url'}", f"--database-owner-url-file={tmp_path / 'owner'}"),
+            *("--database-pooler=transaction", "--sandbox", "--workers=2"),
+        )
+
+        def run() -> str:
+            with RunningService(*FAST, *line, folder=tmp_path) as service:
+                sign_for_both(service)
+            check = ("--work-folder", str(work), "--temp-folder", str(tmp_path / "temp"), f"--port={free_port()}")
+            command = (sys.executable, "-m", "batchseal.cli", "check", *check, *line)
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
+
+        assert f"the database of {tmp_path / 'url'} answers" in await asyncio.to_thread(run)
