@@ -98,6 +98,7 @@ TOOLS = {
         program("podman", "podman"),
         program("runc", "runc"),
         program("pgbouncer", "pgbouncer"),
+        program("haproxy", "haproxy"),
         file(OTHER_POSTGRES / "postgres", "postgresql-15"),
         file(SOFTHSM_MODULE, "libsofthsm2"),
         *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),

@@ -17,6 +17,7 @@ from tests.adversity.drills import (  # noqa: F401
     seasons,
     shutdown,
     slow_readers,
+    takeover,
     tenants,
     trouble,
 )
