@@ -12,13 +12,16 @@ import pytest
 from harness.tools import PGBOUNCER, missing
 from tests.integration.test_store_database import owner_of
 from tests.support.pgbouncer import Through, kept_in_session, pgbouncer
+from tests.support.waiting import turns
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, InternalError, ReferenceTaken
 from batchseal.operation import ContentType, Mode, OperationStatus
 from batchseal.postgres import EmbeddedPostgres
+from batchseal.settings.load import Settings
+from batchseal.signer.presence import Presence
 from batchseal.store import NewDocument, NewOperation, Store
-from batchseal.store.address import Address
+from batchseal.store.address import Address, address_of
 from batchseal.store.rows import SignatureRow
 
 pytestmark = pytest.mark.skipif(bool(missing(PGBOUNCER)), reason=f"not installed: {missing(PGBOUNCER)}")
@@ -229,3 +232,20 @@ async def test_a_pooler_whose_server_is_away_is_away(
             with pytest.raises(DatabaseUnavailable):
                 await store.ping()
         await store.close()
+
+
+async def test_nobody_keeps_the_connection_to_listen(through: Through, database_url: str) -> None:
+    """Instances that share payloads hear of each other's operations at once, over a connection of their own. Here there is none."""
+    settings = Settings(database_url=through(database_url), database_pooler="transaction", instance=str(uuid4()))
+    address, instance = address_of(settings), UUID(settings.instance)
+    store = await Store.connect(address, instance=instance, pool_size=1, shared="shared:folder")
+    presence = await Presence.begin(settings, store, "shared:folder")
+    works = [asyncio.create_task(work) for work in presence.works(lambda: None)]
+    await turns()
+    async with asyncio.timeout(20):
+        for _ in range(5):
+            await presence.beat()
+    for work in works:
+        work.cancel()
+    await asyncio.gather(*works, return_exceptions=True)
+    await store.close()

@@ -288,6 +288,7 @@ class Settings(UpstreamOptions):
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox
+    is_shared: bool = False  # the database is not the embedded one, so other instances may use it too
 
     @property
     def advertised(self) -> tuple[str, int]:

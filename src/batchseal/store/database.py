@@ -44,6 +44,9 @@ class Database:
     when it is used next.
     """
 
+    # Whether a connection is one session of the server for as long as it is open, so that it can listen for notices.
+    KEEPS_SESSIONS = True
+
     def __init__(self, sessions: Sessions, settings: Mapping[str, str], *, wait_seconds: float) -> None:
         self.settings = settings
         self._sessions = sessions

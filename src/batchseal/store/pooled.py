@@ -19,7 +19,9 @@ CALLER = "batchseal.client_service"
 
 
 class PooledDatabase(Database):
-    """Like `Database`, for `--database-pooler=transaction`."""
+    """Like `Database`, for `--database-pooler=transaction`. Whoever has a connection keeps others from one of the server's."""
+
+    KEEPS_SESSIONS = False
 
     @staticmethod
     def _asked_of_driver(settings: Mapping[str, str]) -> dict[str, Any]:
