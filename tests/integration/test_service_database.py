@@ -6,20 +6,22 @@ import http.client
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.service import RunningService, free_port
-from harness.tools import PGBOUNCER, missing
+from harness.tools import OLDER_POSTGRES, OTHER_POSTGRES, PGBOUNCER, missing
 from tests.integration.test_store_database import owner_of
 from tests.support.pgbouncer import pgbouncer
-from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, documents
+from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, client_of, documents, finished, post
 from tests.support.waiting import until
 
 from batchseal.postgres import EmbeddedPostgres
 
-pytestmark = pytest.mark.skipif(bool(missing(PGBOUNCER)), reason=f"not installed: {missing(PGBOUNCER)}")
+needs_pgbouncer = pytest.mark.skipif(bool(missing(PGBOUNCER)), reason=f"not installed: {missing(PGBOUNCER)}")
+needs_postgres = pytest.mark.skipif(bool(missing(OLDER_POSTGRES)), reason=f"not installed: {missing(OLDER_POSTGRES)}")
 CALLERS, DOCUMENTS = ("A", "B"), 3
 
 
@@ -62,6 +64,7 @@ def status_of(service: RunningService, caller: str, operation: int) -> str:
     return str(ask(service, caller, "GET", f"{BASE}/operation/status/{operation}")[1]["status"])
 
 
+@needs_pgbouncer
 async def test_the_service_through_a_pooler_with_one_connection(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:
@@ -80,8 +83,33 @@ async def test_the_service_through_a_pooler_with_one_connection(
         def run() -> str:
             with RunningService(*FAST, *line, folder=tmp_path) as service:
                 sign_for_both(service)
-            check = ("--work-folder", str(work), "--temp-folder", str(tmp_path / "temp"), f"--port={free_port()}")
-            command = (sys.executable, "-m", "batchseal.cli", "check", *check, *line)
-            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
+            return check(tmp_path, *line)
 
         assert f"the database of {tmp_path / 'url'} answers" in await asyncio.to_thread(run)
+
+
+def check(folder: Path, *flags: str) -> str:
+    """What `batchseal check` prints for the folders of a `RunningService`."""
+    folders = ("--work-folder", str(folder / "work"), "--temp-folder", str(folder / "temp"))
+    command = (sys.executable, "-m", "batchseal.cli", "check", *folders, f"--port={free_port()}", *flags)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
+
+
+@needs_postgres
+def test_the_embedded_database_of_an_older_version_is_upgraded_by_the_next_start(tmp_path: Path) -> None:
+    contents = documents(DOCUMENTS)
+    with RunningService(*FAST, f"--postgres-bin={OTHER_POSTGRES}", folder=tmp_path) as service:
+        assert post(service, batch("before", contents))[0] == 200
+        operation = finished(service, "before").operation_id
+    assert "made by PostgreSQL 15" in check(tmp_path)  # and it has changed nothing
+    with RunningService(*FAST, folder=tmp_path) as service:
+        assert finished(service, "before").operation_id == operation
+        client = client_of(service)
+        sizes = [document.signed_bytes for document in client.results(operation)]
+        for ordinal, size in enumerate(sizes):
+            client.fetch_document(operation, ordinal, signed := BytesIO())  # its signature lies in the database
+            assert len(signed.getvalue()) == size
+        client.close()
+        assert post(service, batch("before", contents))[0] == 409
+        assert post(service, batch("after", contents))[0] == 200
+        assert finished(service, "after").status == "EXECUTED"

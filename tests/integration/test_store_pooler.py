@@ -235,7 +235,7 @@ async def test_a_pooler_whose_server_is_away_is_away(
 
 
 async def test_nobody_keeps_the_connection_to_listen(through: Through, database_url: str) -> None:
-    """Instances that share payloads hear of each other's operations at once, over a connection of their own. Here there is none."""
+    """Instances that share payloads hear of each other at once, over a connection of their own. Here there is none."""
     settings = Settings(database_url=through(database_url), database_pooler="transaction", instance=str(uuid4()))
     address, instance = address_of(settings), UUID(settings.instance)
     store = await Store.connect(address, instance=instance, pool_size=1, shared="shared:folder")

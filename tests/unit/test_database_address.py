@@ -32,7 +32,7 @@ def test_each_host_gets_an_address(url: str, each: list[str]) -> None:
 
 
 def test_hosts_without_their_ports_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 hosts and 2 ports"):
+    with pytest.raises(ConfigurationError, match="3 hosts and 2 ports"):
         for_each_host("postgresql://u@/db?host=a,b,c&port=1,2")
 
 
@@ -51,7 +51,7 @@ def test_of_several_servers_the_one_that_writes_is_wanted(url: str, wanted: str 
 
 @pytest.mark.parametrize("asked", ["standby", "prefer-standby", "read-only", "primry"])
 def test_servers_that_only_read_are_refused(asked: str) -> None:
-    with pytest.raises(ValueError, match="read-write"):
+    with pytest.raises(ConfigurationError, match="read-write"):
         wanted_server(f"postgresql://u@a,b/db?target_session_attrs={asked}")
 
 

@@ -45,7 +45,7 @@ def address_of(settings: Settings, *, owner: bool = False) -> Address:
 
 
 def for_each_host(url: str) -> list[str]:
-    """One address for each host that the address names, in its order. Raises ValueError if hosts and ports do not match."""
+    """One address for each host that the address names. Raises ConfigurationError if hosts and ports do not match."""
     scheme, _, rest = url.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     user, at, hosts = authority.rpartition("@")
@@ -60,7 +60,7 @@ def for_each_host(url: str) -> list[str]:
     if len(ports) == 1:
         ports *= len(names)
     if len(ports) != len(names):
-        raise ValueError(f"it names {len(names)} hosts and {len(ports)} ports")
+        raise ConfigurationError(f"the address of the database names {len(names)} hosts and {len(ports)} ports")
     each = (query | {"host": name, "port": port} for name, port in zip(names, ports, strict=True))
     return [
         urlunsplit(parts._replace(query=urlencode({name: text for name, text in one.items() if text}))) for one in each
@@ -70,12 +70,14 @@ def for_each_host(url: str) -> list[str]:
 def wanted_server(url: str) -> str | None:
     """The `target_session_attrs` of the address; where it names several hosts and says nothing, the one that can be written to.
 
-    Raises ValueError for a server that the service cannot write to.
+    Raises ConfigurationError for a server that the service cannot write to.
     """
     each = for_each_host(url)
     asked = dict(parse_qsl(urlsplit(each[0]).query)).get("target_session_attrs")
     if asked is None:
         return WRITERS[0] if len(each) > 1 else None
     if asked not in (*WRITERS, "any"):
-        raise ValueError(f"target_session_attrs={asked} names servers that only read: the service needs {WRITERS[0]}")
+        raise ConfigurationError(
+            f"target_session_attrs={asked} asks for a server that only reads: the service needs {WRITERS[0]}"
+        )
     return asked

@@ -92,8 +92,10 @@ class Database:
             wait_seconds = connect_seconds * (1 + len(hosts))
             database = cls(Sessions(hosts.connect, pool_size), settings, wait_seconds=wait_seconds)
             await database._try()
-        except ValueError as problem:  # also asyncpg's ClientConfigurationError
-            raise ConfigurationError(f"--database-url: {problem}") from None
+        except ValueError:  # its text may hold a part of the password
+            raise ConfigurationError(
+                "--database-url: this is no address of a database; write special characters of a password as %XX"
+            ) from None
         return database
 
     async def _try(self) -> None:
