@@ -273,6 +273,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.revocation_answers import RevocationAnswers
+    from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
@@ -295,7 +296,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
     revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
-    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of)
+    counted = TimeStampBudgets(store.database, presence.others)
+    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool, instance = native_pool(settings), UUID(settings.instance)
