@@ -10,10 +10,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from harness.service import RunningService, free_port
 from harness.tools import OLDER_POSTGRES, OTHER_POSTGRES, PGBOUNCER, missing
-from tests.integration.test_store_database import owner_of
+from tests.integration.test_store_database import ALL_ROWS, owner_of
 from tests.support.pgbouncer import pgbouncer
 from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, client_of, documents, finished, post
 from tests.support.waiting import until
@@ -80,19 +81,27 @@ async def test_the_service_through_a_pooler_with_one_connection(
             *("--database-pooler=transaction", "--sandbox", "--workers=2"),
         )
 
-        def run() -> str:
+        def run() -> None:
             with RunningService(*FAST, *line, folder=tmp_path) as service:
                 sign_for_both(service)
-            return check(tmp_path, *line)
+                listed = command(tmp_path, "instances", "list", *line[:1], line[2])
+                assert f"127.0.0.1:{service.port}" in listed
+            assert f"the database of {tmp_path / 'url'} answers" in check(tmp_path, *line)
 
-        assert f"the database of {tmp_path / 'url'} answers" in await asyncio.to_thread(run)
+        await asyncio.to_thread(run)
+    owner = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
+    assert await owner.fetchval("SELECT count(*) FROM credential_lanes"), "a database that others can use has lanes"
+    await owner.close()
+
+
+def command(folder: Path, *arguments: str) -> str:
+    """What a command prints for the temp folder of a `RunningService`."""
+    line = (sys.executable, "-m", "batchseal.cli", *arguments, "--temp-folder", str(folder / "temp"))
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
 def check(folder: Path, *flags: str) -> str:
-    """What `batchseal check` prints for the folders of a `RunningService`."""
-    folders = ("--work-folder", str(folder / "work"), "--temp-folder", str(folder / "temp"))
-    command = (sys.executable, "-m", "batchseal.cli", "check", *folders, f"--port={free_port()}", *flags)
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
+    return command(folder, "check", f"--work-folder={folder / 'work'}", f"--port={free_port()}", *flags)
 
 
 @needs_postgres

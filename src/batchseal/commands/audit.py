@@ -32,10 +32,9 @@ EXIT_CODES = "Exit code: 0 if the chain is intact or was exported, 1 if it is br
 USAGE = """batchseal audit verify [FILE...] [--FLAG=VALUE]...
        batchseal audit export [--out FILE] [--FLAG=VALUE]..."""
 
-USED = (
-    *("work_folder", "temp_folder", "config", "database_url", "database_url_file", "database_pooler", "postgres_bin"),
-    "audit_folder",
-)
+# The settings that `open_store` uses.
+OF_DATABASE = ("temp_folder", "config", "database_url", "database_url_file", "database_pooler", "postgres_bin")
+USED = ("work_folder", *OF_DATABASE, "audit_folder")
 
 
 def run(arguments: Sequence[str]) -> int:
