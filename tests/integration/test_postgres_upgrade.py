@@ -149,6 +149,8 @@ async def test_a_start_upgrades_and_keeps_what_was_before(folder: Path) -> None:
     old = time.time() - (KEPT_DAYS + 1) * 86_400
     os.utime(kept, (old, old))
     await references(folder)
+    assert kept.exists()  # the commands leave it as it is
+    await references(folder, upgrades=True)
     assert not kept.exists()
 
 

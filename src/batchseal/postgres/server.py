@@ -134,7 +134,8 @@ class EmbeddedPostgres:
             self._launch = Launch(programs, account, pass_folders, socket_folder(self.folder, account))
             if older:
                 await self._upgrade(older, found, self._launch)
-            await asyncio.to_thread(upgrade.remove_old, self.folder, found)
+            if self._upgrades:
+                await asyncio.to_thread(upgrade.remove_old, self.folder, found)
             if not (self.data / "PG_VERSION").exists():
                 await make_cluster(self.folder, self._launch, self._patience, tables=self._tables)
             await self._run(self._launch)
