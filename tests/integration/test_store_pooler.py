@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from harness.service import free_port
 from harness.tools import PGBOUNCER, missing
 from tests.integration.test_store_database import owner_of
 from tests.support.pgbouncer import Through, kept_in_session, pgbouncer
-from tests.support.waiting import turns
+from tests.support.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, InternalError, ReferenceTaken
@@ -249,3 +250,26 @@ async def test_nobody_keeps_the_connection_to_listen(through: Through, database_
         work.cancel()
     await asyncio.gather(*works, return_exceptions=True)
     await store.close()
+
+
+async def test_a_pooler_that_is_started_again_is_used_again(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+
+    async def registers(reference: str) -> bool:
+        try:
+            return bool(await store.register(new("A", reference), DOCUMENTS))
+        except DatabaseUnavailable:
+            return False
+
+    async with pgbouncer(postgres, tmp_path, port=port) as through:
+        store = await Store.connect(Address(through(database_url), pooler="transaction"), instance=uuid4(), pool_size=2)
+        assert await registers("before")
+    assert not await registers("meanwhile")
+    async with pgbouncer(postgres, tmp_path, port=port):
+        await eventually(lambda: registers("after"))
+        for caller, seen in (("A", 2), ("B", 0)):
+            async with store.database.connection(caller) as connection:
+                assert await connection.fetchval("SELECT count(*) FROM operations") == seen
+        await store.close()

@@ -25,12 +25,12 @@ Through = Callable[[str], str]
 
 @asynccontextmanager
 async def pgbouncer(
-    server: EmbeddedPostgres, folder: Path, *, size: int = 1, **settings: str
+    server: EmbeddedPostgres, folder: Path, *, size: int = 1, port: int = 0, **settings: str
 ) -> AsyncIterator[Through]:
     """Runs PgBouncer with at most `size` connections to each database of the server. `settings` are more lines of its file."""
     program = find("pgbouncer")
     assert program is not None
-    port, owner = free_port(), server.folder.stat().st_uid
+    port, owner = port or free_port(), server.folder.stat().st_uid
     users, file = folder / "users.txt", folder / "pgbouncer.ini"
     users.write_text('"batchseal" ""\n"batchseal_owner" ""\n')
     socket_folder = parse_qs(urlsplit(server.dsn).query)["host"][0]
