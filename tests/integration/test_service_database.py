@@ -87,6 +87,9 @@ async def test_the_service_through_a_pooler_with_one_connection(
                 listed = command(tmp_path, "instances", "list", *line[:1], line[2])
                 assert f"127.0.0.1:{service.port}" in listed
             assert f"the database of {tmp_path / 'url'} answers" in check(tmp_path, *line)
+            untold = [flag for flag in line if "pooler" not in flag]
+            with pytest.raises(SystemExit, match="set --database-pooler=transaction"):
+                RunningService(*FAST, *untold, folder=tmp_path).__enter__()
 
         await asyncio.to_thread(run)
     owner = await asyncpg.connect(owner_of(database_url), server_settings=ALL_ROWS)
