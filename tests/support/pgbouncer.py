@@ -7,6 +7,7 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -25,7 +26,7 @@ Through = Callable[[str], str]
 
 @asynccontextmanager
 async def pgbouncer(
-    server: EmbeddedPostgres, folder: Path, *, size: int = 1, port: int = 0, **settings: str
+    server: EmbeddedPostgres, folder: Path, *, size: int = 1, port: int = 0, **settings: Any
 ) -> AsyncIterator[Through]:
     """Runs PgBouncer with at most `size` connections to each database of the server. `settings` are more lines of its file."""
     program = find("pgbouncer")
