@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JAVA_FOLDER = Path("/usr/share/java")
+# PostgreSQL as Debian has it: an older major version than the one that the service brings.
+OTHER_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 SOFTHSM_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 # Where administrators' programs are, whatever this account's PATH says.
 SYSTEM_PATH = "/usr/sbin:/sbin"
@@ -95,6 +97,9 @@ TOOLS = {
         program("buildah", "buildah"),
         program("podman", "podman"),
         program("runc", "runc"),
+        program("pgbouncer", "pgbouncer"),
+        program("haproxy", "haproxy"),
+        file(OTHER_POSTGRES / "postgres", "postgresql-15"),
         file(SOFTHSM_MODULE, "libsofthsm2"),
         *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),
         module("atheris", "atheris==3.0.0"),
@@ -114,6 +119,8 @@ XMLSEC = ("xmlsec1",)
 OPENSSL = ("openssl",)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)
 OBJECT_STORES = ("weed", "rclone")
+PGBOUNCER = ("pgbouncer",)
+OLDER_POSTGRES = ((OTHER_POSTGRES / "postgres").name,)
 SMALL_VOLUME = ("root", "mkfs.ext4", "e2fsck", "mount")
 
 

@@ -33,6 +33,7 @@ from batchseal.settings.client_services import ClientServices, client_services, 
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
+from batchseal.store.address import address_of
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.system.cgroups import available_cores, available_memory
@@ -122,7 +123,7 @@ async def connect_store(settings: Settings, payloads: Payloads | None = None, *,
     """Connects to the database. Without `everything`, see `Store.connect`. `payloads` tells who else reads them."""
     shared = None if payloads is None or payloads.name.startswith("local") else payloads.name
     instance = UUID(settings.instance)
-    return await Store.connect(settings.database_url, instance=instance, everything=everything, shared=shared)
+    return await Store.connect(address_of(settings), instance=instance, everything=everything, shared=shared)
 
 
 async def migrate(settings: Settings, store: Store) -> None:
@@ -132,8 +133,8 @@ async def migrate(settings: Settings, store: Store) -> None:
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if settings.database_owner_url:
-        owner = await Store.connect(settings.database_owner_url, instance=instance)
+    if settings.database_owner_url or settings.database_owner_url_file:
+        owner = await Store.connect(address_of(settings, owner=True), instance=instance)
         try:
             deleted = await owner.migrate(start, role=role)
         finally:

@@ -229,3 +229,11 @@ async def test_addresses_that_cannot_be_right(postgres: EmbeddedPostgres) -> Non
         await Store.connect(postgres.dsn_of("batchseal", "missing"), instance=uuid4())
     with pytest.raises(ConfigurationError):
         await Store.connect(postgres.dsn_of("stranger", "batchseal"), instance=uuid4())
+
+
+async def test_a_wrong_address_does_not_show_the_password() -> None:
+    """A password that is not written as an address needs it ends early, and what follows is taken for a port."""
+    for password in ("s3cret/more", "s3cret#more", "s3cret?more"):
+        with pytest.raises(ConfigurationError) as refusal:
+            await Store.connect(f"postgresql://batchseal:{password}@localhost/batchseal", instance=uuid4())
+        assert "s3cret" not in refusal.value.cause and "%XX" in refusal.value.cause

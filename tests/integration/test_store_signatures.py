@@ -25,6 +25,8 @@ from batchseal.payloads.operation import record_bytes
 from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.purging import Purging
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
+from batchseal.store.materials import MaterialTable
+from batchseal.store.queries import QUERIES
 from batchseal.store.rows import SignatureRow
 from batchseal.store.upkeep import Upkeep
 
@@ -367,3 +369,18 @@ async def test_only_what_sees_all_rows_may_drop_a_day(database: Database) -> Non
             await connection.fetchval("SELECT drop_signatures($1)", OLD_DAY)
     refused: Any = await Upkeep(database.store.database, database.instance).drop_signatures(OLD_DAY)
     assert refused is False
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_commit_that_waits_for_the_disk_still_does_after_material(
+    connect_store: Connect, together: bool
+) -> None:
+    """Storing material alone need not wait. In one transaction with the signatures that refer to it, the commit is theirs too."""
+    store, day = await connect_store(), date.today()
+    async with store.database.connection() as connection:
+        await connection.execute(QUERIES["make_signatures_partition"], day)
+    kept = [SignatureRow(0, Evidence(b"signature", (b"stamp",), b"chain"))]
+    database = store.database
+    async with database.transaction() if together else database.connection() as connection:
+        await MaterialTable().keep(connection, day, kept)
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"

@@ -44,6 +44,7 @@ MAY_SLEEP = {
     "adversity/drills/trouble.py::away": LOAD,
     "adversity/drills/trouble.py::slow_sockets.trial": LOAD,
     "adversity/drills/shutdown.py::sigterm.trial": RANDOM,
+    "adversity/drills/takeover.py::lives": LOAD,
     "adversity/drills/load.py::Load._submit": LOAD,
     "adversity/drills/load.py::full_load": LOAD,
     "adversity/drills/headers.py::send": "the flood has the rate of a network",

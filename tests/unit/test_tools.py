@@ -41,6 +41,8 @@ def test_what_belongs_together_is_known() -> None:
         tools.ITEXT,
         tools.BOUNCY_CASTLE,
         tools.SOFTHSM,
+        tools.PGBOUNCER,
+        tools.OLDER_POSTGRES,
         tools.SMALL_VOLUME,
     ):
         assert set(group) <= set(tools.TOOLS)

@@ -13,6 +13,7 @@ from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.instance import in_use
 from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
+from batchseal.store.address import Address, address_of
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
 from batchseal.system.disk import read_own
@@ -31,7 +32,9 @@ EXIT_CODES = "Exit code: 0 if the chain is intact or was exported, 1 if it is br
 USAGE = """batchseal audit verify [FILE...] [--FLAG=VALUE]...
        batchseal audit export [--out FILE] [--FLAG=VALUE]..."""
 
-USED = ("work_folder", "temp_folder", "config", "database_url", "postgres_bin", "audit_folder")
+# The settings that `open_store` uses.
+OF_DATABASE = ("temp_folder", "config", "database_url", "database_url_file", "database_pooler", "postgres_bin")
+USED = ("work_folder", *OF_DATABASE, "audit_folder")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,23 +65,24 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     if there is no database.
     """
     server = None
-    url = settings.database_url
-    settings = settings if url else settle(settings)
-    if not url and in_use(settings.temp_folder):
+    embedded, address = settings.has_embedded_database, address_of(settings)
+    settings = settle(settings) if embedded else settings
+    if embedded and in_use(settings.temp_folder):
         try:
             url = read_own(settings.dsn_path).decode("utf-8").strip()
         except OSError as problem:
             raise ConfigurationError(f"{settings.dsn_path}: {problem.strerror}") from None
-    elif not url:
+        address = Address(url)
+    elif embedded:
         folder = settings.temp_folder / "postgres"
         if not (folder / "data").exists():
             raise ConfigurationError(
                 f"there is no database in {settings.temp_folder}; name the service's folder with --temp-folder"
             )
         server = EmbeddedPostgres(folder, Path(settings.postgres_bin) if settings.postgres_bin else None)
-        url = await server.start()
+        address = Address(await server.start())
     try:
-        store = await Store.connect(url, instance=uuid4(), pool_size=1)
+        store = await Store.connect(address, instance=uuid4(), pool_size=1)
         try:
             yield store
         finally:

@@ -20,7 +20,7 @@ from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import check_temp_folder, settle
-from batchseal.settings.load import OPTIONS, Settings
+from batchseal.settings.load import OPTIONS, Settings, check_pooler
 
 DESCRIPTION = """
 Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
@@ -183,14 +183,14 @@ async def check_time_stamps(settings: Settings) -> str:
 
 
 async def check_folder(settings: Settings) -> str:
-    remarks = check_temp_folder(settings.temp_folder, embedded=not settings.database_url)
+    remarks = check_temp_folder(settings.temp_folder, embedded=settings.has_embedded_database)
     return "; ".join([f"nobody else can have prepared {settings.temp_folder}", *remarks])
 
 
 async def check_database(settings: Settings) -> str:
-    if settings.database_url:
-        await ping(settings, settings.database_url)
-        return "the database of --database-url answers"
+    if not settings.has_embedded_database:
+        return await check_named_database(settings)
+    check_pooler(settings)
     if in_use(settings.temp_folder):
         return f"embedded; not tried, because a service is running with {settings.temp_folder}"
     if (settings.temp_folder / "postgres" / "data").exists():
@@ -200,6 +200,19 @@ async def check_database(settings: Settings) -> str:
         return await try_embedded(settings, trial / "postgres")
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+async def check_named_database(settings: Settings) -> str:
+    """Asks the database something, and whether what it has committed can be lost."""
+    from batchseal.app import connect_store
+    from batchseal.store.replication import durability_remarks
+
+    store = await connect_store(replace(settings, instance=str(uuid4())))
+    try:
+        remarks = await durability_remarks(store.database)
+    finally:
+        await store.close()
+    return "; ".join([f"the database of {settings.database_url_file or '--database-url'} answers", *remarks])
 
 
 async def try_embedded(settings: Settings, folder: Path) -> str:
@@ -226,7 +239,7 @@ async def ping(settings: Settings, url: str) -> None:
 
 def trial_folder(settings: Settings) -> Path:
     """Makes a new folder inside the temp folder, or inside its first parent that exists. Raises ConfigurationError."""
-    check_temp_folder(settings.temp_folder, embedded=not settings.database_url)
+    check_temp_folder(settings.temp_folder, embedded=settings.has_embedded_database)
     place = settings.temp_folder.absolute()
     while not place.exists():
         place = place.parent

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from batchseal.audit.chain import make_link
-from batchseal.commands.audit import open_store
+from batchseal.commands.audit import OF_DATABASE, open_store
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
@@ -21,7 +21,7 @@ longer."""
 
 EXIT_CODES = "Exit code: 0 if the texts are gone, 1 if nothing was changed, 2 for wrong use."
 
-USED = ("temp_folder", "config", "database_url", "postgres_bin")
+USED = OF_DATABASE
 
 
 def run(arguments: Sequence[str]) -> int:

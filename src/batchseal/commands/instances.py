@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from batchseal.commands.audit import open_store
+from batchseal.commands.audit import OF_DATABASE, open_store
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
@@ -25,7 +25,7 @@ Forgetting cannot be undone."""
 
 EXIT_CODES = "Exit code: 0 if it is done, 1 if nothing was changed, 2 for wrong use."
 
-USED = ("temp_folder", "config", "database_url", "postgres_bin")
+USED = OF_DATABASE
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -34,12 +34,13 @@ class TableMaker(Protocol):
 
 
 @asynccontextmanager
-async def running_on(data: Path, launch: Launch) -> AsyncIterator[Path]:
+async def running_on(data: Path, launch: Launch, socket: Path | None = None) -> AsyncIterator[Path]:
     """Runs a server on the cluster in `data` during the block, and shuts it down. Gives the folder of its socket.
 
-    Raises DatabaseUnavailable if the server ends by itself.
+    That is `data` itself, unless `socket` is given. Raises DatabaseUnavailable if the server ends by itself.
     """
-    arguments = (*server_arguments(launch.programs, data.name, data, {}), "-c", "fsync=off")
+    socket = socket or data
+    arguments = (*server_arguments(launch.programs, data.name, socket, {}), "-c", "fsync=off")
     program, output = launch.programs.postgres, DEVNULL
     process = await spawn(launch, program, "-D", data, *arguments, stdin=DEVNULL, stdout=output, stderr=output)
     try:
@@ -47,7 +48,7 @@ async def running_on(data: Path, launch: Launch) -> AsyncIterator[Path]:
             if process.returncode is not None:
                 raise DatabaseUnavailable("the server on the new database ended by itself")
             await asyncio.sleep(LOOK_SECONDS)
-        yield data
+        yield socket
         process.send_signal(signal.SIGINT)
         if await process.wait() != 0:
             raise DatabaseUnavailable("the server on the new database was not shut down in order")

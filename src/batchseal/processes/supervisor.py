@@ -32,7 +32,7 @@ from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
-from batchseal.settings.load import Settings
+from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
 from batchseal.system.cgroups import available_cores, available_memory
@@ -156,7 +156,7 @@ class Supervisor:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
         settings, self._lock = prepare(settle(settings))
-        return replace(settings, start=str(uuid4()), is_shared=bool(settings.database_url))
+        return replace(settings, start=str(uuid4()), is_shared=not settings.has_embedded_database)
 
     async def _make_files(self, settings: Settings) -> Settings:
         """Makes the small files that the instance keeps, as far as they are missing. Returns the settings with what they say."""
@@ -186,10 +186,17 @@ class Supervisor:
 
     async def _start_database(self, settings: Settings, sizes: Mapping[str, str]) -> Settings:
         """Starts the embedded database, if that is used. Returns the settings with its addresses."""
-        if settings.database_url:
+        if not settings.has_embedded_database:
             return settings
+        check_pooler(settings)
         binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-        self._postgres = EmbeddedPostgres(settings.temp_folder / "postgres", binaries, sizes, tables=FirstSchema())
+        previous = Path(settings.postgres_previous_bin) if settings.postgres_previous_bin else None
+        self._postgres = EmbeddedPostgres(
+            *(settings.temp_folder / "postgres", binaries, sizes),
+            tables=FirstSchema(),
+            upgrades=True,
+            previous=previous,
+        )
         dsn = await self._postgres.start()
         return replace(settings, database_url=dsn, database_owner_url=self._postgres.owner_dsn)
 

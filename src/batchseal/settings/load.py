@@ -151,6 +151,7 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"{modern_flag(name)}: {number} must be {least} or more")
     if settings.workers < 0:
         raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
+    _check_database(settings)
     _check_visible(settings)
     _check_payload_store(settings)
     try:
@@ -166,16 +167,36 @@ def check_settings(settings: Settings) -> None:
             raise ConfigurationError(f"--trusted-proxies: {problem}") from None
     if settings.header_connections < 0:
         raise ConfigurationError(f"--header-connections: {settings.header_connections} must be 0 or more")
-    if settings.force_database_recreate and settings.database_url and not settings.force_database_recreate_shared:
-        raise ConfigurationError(
-            "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
-            " started; leave it out, or add --force-database-recreate-shared if that is meant"
-        )
     if settings.service_domain and not settings.service_domain.startswith(("http://", "https://")):
         raise ConfigurationError("--service-domain: must begin with https:// (or http:// on loopback)")
     if settings.sandbox and settings.upstream_address:
         raise ConfigurationError(
             f"--sandbox has the built-in sandbox sign, but {settings.upstream_address} is to sign too; leave one of them out"
+        )
+
+
+def _check_database(settings: Settings) -> None:
+    """Raises ConfigurationError if the settings of the database do not go together."""
+    for name in ("database_url", "database_owner_url"):
+        if getattr(settings, name) and getattr(settings, f"{name}_file"):
+            raise ConfigurationError(f"{modern_flag(name)} and {modern_flag(name)}-file: leave one of them out")
+    if (
+        settings.force_database_recreate
+        and not settings.has_embedded_database
+        and not settings.force_database_recreate_shared
+    ):
+        raise ConfigurationError(
+            "--force-database-recreate would delete the operations of every instance that uses --database-url: nothing was"
+            " started; leave it out, or add --force-database-recreate-shared if that is meant"
+        )
+
+
+def check_pooler(settings: Settings) -> None:
+    """Raises ConfigurationError for a pooler before the embedded database, which nobody else can reach."""
+    if settings.database_pooler and settings.has_embedded_database:
+        raise ConfigurationError(
+            "--database-pooler: no pooler stands before the embedded database; leave it out, or name the database that the"
+            " pooler leads to with --database-url"
         )
 
 

@@ -70,9 +70,28 @@ class Settings(StoreOptions):
         dotted="database.url",
         group="database",
     )
+    database_url_file: str = option(
+        "",
+        "file that holds the address of --database-url, for one with a password; it is read again for each connection, so that"
+        " a password can be changed while the service runs",
+        group="database",
+    )
+    database_pooler: str = option(
+        "",
+        "set this to transaction if --database-url leads to a pooler that gives out connections for one transaction, such as"
+        " PgBouncer; empty: it leads to the server itself",
+        group="database",
+        choices=("transaction",),
+    )
     postgres_bin: str = option(
         "",
         "folder with the programs of PostgreSQL for the embedded database; empty: those that are installed with the service",
+        group="database",
+    )
+    postgres_previous_bin: str = option(
+        "",
+        "folder with the programs of an older major version of PostgreSQL, which upgrade an embedded database of that version;"
+        " empty: where the system's packages put them",
         group="database",
     )
     database_owner_url: str = option(
@@ -80,6 +99,9 @@ class Settings(StoreOptions):
         "address of the same database with the role that owns the tables and applies migrations; empty: --database-url",
         dotted="database.owner.url",
         group="database",
+    )
+    database_owner_url_file: str = option(
+        "", "file that holds the address of --database-owner-url, as --database-url-file does", group="database"
     )
     payload_hours_fetched: int = option(
         24, "hours that a payload is kept after its complete result was fetched", group="keeping"
@@ -275,6 +297,11 @@ class Settings(StoreOptions):
             return self.host, self.port
         host, _, port = self.advertised_address.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def has_embedded_database(self) -> bool:
+        """Whether the service brings its own database, since no other one is named."""
+        return not (self.database_url or self.database_url_file)
 
     @property
     def uses_sandbox(self) -> bool:

@@ -15,6 +15,7 @@ from batchseal import __version__
 from batchseal.errors import BatchsealError, DatabaseUnavailable
 from batchseal.settings.load import Settings
 from batchseal.signer.lanes import MARGIN_SECONDS, Clock, Lanes, now_seconds
+from batchseal.store.address import address_of
 from batchseal.store.instances import LEASE_SECONDS, RENEW_SECONDS, InstanceTable
 from batchseal.store.notices import Notices
 from batchseal.store.store import Store
@@ -72,8 +73,8 @@ class Presence:
     async def begin(cls, settings: Settings, store: Store, stored_in: str) -> "Presence":
         """That of the instance which the settings describe. `stored_in` names its payload store. Raises DatabaseUnavailable."""
         instance, notices = UUID(settings.instance), None
-        if store.shared is not None:
-            own = await Store.connect(settings.database_url, instance=instance, pool_size=1)
+        if store.shared is not None and store.database.KEEPS_SESSIONS:
+            own = await Store.connect(address_of(settings), instance=instance, pool_size=1)
             notices = Notices(own.database)
         presence = cls(
             InstanceTable(store.database, instance),

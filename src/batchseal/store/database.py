@@ -4,14 +4,17 @@ No code here knows a table.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.store.address import Address, AnyAddress
+from batchseal.store.hosts import Hosts
+from batchseal.store.outages import CONNECTING_FAILED, MISCONFIGURED, NO_PRIMARY, SERVER_AWAY, explain
 from batchseal.store.sessions import Session, Sessions
 from batchseal.system.backoff import Backoff
 
@@ -26,24 +29,10 @@ RECONNECTING = Backoff(0.05, 2.0)
 UNKNOWN = "\0"
 LIMIT_TO_CALLER = "SELECT set_config('batchseal.scope', '', false), set_config('batchseal.client_service', $1, false)"
 
-# Errors that mean "the server is away", not "the statement is wrong".
-SERVER_AWAY: tuple[type[BaseException], ...] = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
-)
-# Errors that mean the same while a connection is opened, when there is no statement yet that could be wrong.
-CONNECTING_FAILED: tuple[type[BaseException], ...] = (*SERVER_AWAY, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# Errors that stay the same however often the service tries to connect.
-MISCONFIGURED = (
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.ClientConfigurationError,
+# What the service says where it finds a pooler that nobody has told it of.
+POOLER_FOUND = (
+    "a pooler, such as PgBouncer, stands before the database: set --database-pooler=transaction, or name the database itself."
+    " Otherwise a caller could be shown the rows of another one"
 )
 
 
@@ -55,51 +44,82 @@ class Database:
     when it is used next.
     """
 
-    def __init__(self, sessions: Sessions, *, connect_seconds: float = CONNECT_SECONDS) -> None:
+    # Whether a connection is one session of the server for as long as it is open, so that it can listen for notices.
+    KEEPS_SESSIONS = True
+
+    def __init__(self, sessions: Sessions, settings: Mapping[str, str], *, wait_seconds: float) -> None:
+        self.settings = settings
         self._sessions = sessions
-        self._wait_seconds = connect_seconds * 2
+        self._wait_seconds = wait_seconds
         self._failures = 0  # failures to connect, in a row
         self._next_attempt = 0.0
 
     @classmethod
     async def open(
         cls,
-        dsn: str,
+        address: AnyAddress,
         pool_size: int,
         *,
         everything: bool,
         instance: UUID | None = None,
         connect_seconds: float = CONNECT_SECONDS,
-    ) -> "Database":
+    ) -> Self:
         """Connects once, to see that it is possible. The server is told which instance connects.
 
         With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
         if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
+        settings = {
+            "search_path": SCHEMA,
+            "application_name": application_name(instance),
+            "timezone": "UTC",
+            "batchseal.scope": "*" if everything else "",
+        }
+        asked = cls._asked_of_driver(settings)
 
-        async def connect() -> Session:
+        async def connect_one(url: str, wanted_server: str | None) -> Session:
             session: Session = await asyncpg.connect(
-                dsn,
+                url,
                 timeout=connect_seconds,
                 command_timeout=COMMAND_SECONDS,
-                connection_class=Session,
-                server_settings={
-                    "search_path": SCHEMA,
-                    "application_name": application_name(instance),
-                    "timezone": "UTC",
-                    "batchseal.scope": "*" if everything else "",
-                },
+                target_session_attrs=wanted_server,
+                **asked,
             )
             return session
 
-        sessions = Sessions(connect, pool_size)
-        database = cls(sessions, connect_seconds=connect_seconds)
         try:
-            async with database.connection() as connection:
-                await connection.fetchval("SELECT 1")
-        except ValueError as problem:  # also asyncpg's ClientConfigurationError
-            raise ConfigurationError(f"--database-url: {problem}") from None
+            hosts = Hosts(Address(address) if isinstance(address, str) else address, connect_one)
+            wait_seconds = connect_seconds * (1 + len(hosts))
+            database = cls(Sessions(hosts.connect, pool_size), settings, wait_seconds=wait_seconds)
+            await database._try()
+        except ValueError:  # its text may hold a part of the password
+            raise ConfigurationError(
+                "--database-url: this is no address of a database; write special characters of a password as %XX"
+            ) from None
         return database
+
+    async def _try(self) -> None:
+        """Connects for the first time. Leaves no connection open if that fails."""
+        try:
+            async with self.connection() as session:
+                await self._first_use(session)
+        except BaseException:
+            await self.close()
+            raise
+
+    @staticmethod
+    def _asked_of_driver(settings: Mapping[str, str]) -> dict[str, Any]:
+        """What a connection is opened with, for these settings of the session."""
+        return {"connection_class": Session, "server_settings": settings}
+
+    async def _first_use(self, session: Session) -> None:
+        """Raises ConfigurationError if a pooler gives out the server's connections.
+
+        A pooler tells its clients another process id than the server's own, since a client may cancel a statement wherever it
+        runs.
+        """
+        if await session.fetchval("SELECT pg_backend_pid()") != session.get_server_pid():
+            raise ConfigurationError(POOLER_FOUND)
 
     async def close(self) -> None:
         """Closes all connections. Statements that are under way get 5 s to end."""
@@ -116,7 +136,7 @@ class Database:
         session = await self._acquire(caller)
         try:
             if session.caller != caller:
-                await limit_to_caller(session, caller)
+                await self._limit(session, caller)
             yield session
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the role of this service lacks a right in the database: {problem}") from problem
@@ -127,6 +147,9 @@ class Database:
             raise DatabaseUnavailable(f"the database went away: {problem}") from problem
         except SERVER_AWAY as problem:
             session.terminate()
+            if isinstance(problem, NO_PRIMARY):  # the other connections lead to the same server
+                self._sessions.replace_all()
+                raise self._away(problem) from problem
             raise DatabaseUnavailable(f"the database went away: {explain(problem)}") from problem
         except asyncio.CancelledError:
             session.terminate()  # a statement may still be running on it
@@ -134,8 +157,19 @@ class Database:
         finally:
             self._sessions.release(session)
 
+    async def _limit(self, session: Session, caller: str | None) -> None:
+        """Limits the connection to the rows of `caller`, or with None to no caller.
+
+        If this is cut off in between, the connection is marked as UNKNOWN, so that the next user limits it anew.
+        """
+        session.caller = UNKNOWN
+        if caller is None:
+            await session.execute(session.get_reset_query())
+        else:
+            await session.execute(LIMIT_TO_CALLER, caller)
+        session.caller = caller
+
     async def _acquire(self, caller: str | None) -> Session:
-        loop = asyncio.get_running_loop()
         try:
             if self._sessions.at_hand:
                 session = await self._sessions.acquire(caller)
@@ -144,15 +178,23 @@ class Database:
                     session = await self._sessions.acquire(caller)
         except MISCONFIGURED as problem:
             raise ConfigurationError(f"the database refuses this service: {problem}") from None
+        except asyncpg.ProtocolViolationError as problem:
+            if "startup parameter" in str(problem):
+                raise ConfigurationError(f"{POOLER_FOUND} ({problem})") from None
+            raise self._away(problem) from problem
         except TimeoutError:
             # This is no failure to connect, which would begin a pause: perhaps all connections were just in use.
             raise DatabaseUnavailable(f"no connection within {self._wait_seconds:.0f} s") from None
         except CONNECTING_FAILED as problem:
-            self._failures += 1
-            self._next_attempt = loop.time() + RECONNECTING.pause_seconds(self._failures)
-            raise DatabaseUnavailable(f"the database is away: {explain(problem)}") from problem
+            raise self._away(problem) from problem
         self._failures = 0
         return session
+
+    def _away(self, problem: BaseException) -> DatabaseUnavailable:
+        """Notes a failure to connect, after which nobody tries for a while."""
+        self._failures += 1
+        self._next_attempt = asyncio.get_running_loop().time() + RECONNECTING.pause_seconds(self._failures)
+        return DatabaseUnavailable(f"the database is away: {explain(problem)}")
 
     @asynccontextmanager
     async def transaction(self, caller: str | None = None) -> AsyncIterator[Connection]:
@@ -164,19 +206,6 @@ class Database:
 def application_name(instance: UUID | None) -> str:
     """The name under which an instance stands in the server's list of connections."""
     return f"batchseal {instance}" if instance else "batchseal"
-
-
-async def limit_to_caller(session: Session, caller: str | None) -> None:
-    """Limits the connection to the rows of `caller`, or with None to no caller.
-
-    If this is cut off in between, the connection is marked as UNKNOWN, so that the next user limits it anew.
-    """
-    session.caller = UNKNOWN
-    if caller is None:
-        await session.execute(session.get_reset_query())
-    else:
-        await session.execute(LIMIT_TO_CALLER, caller)
-    session.caller = caller
 
 
 def broke(session: Session, problem: BaseException) -> bool:
@@ -192,8 +221,3 @@ def broke(session: Session, problem: BaseException) -> bool:
             return True
         link = link.__context__
     return False
-
-
-def explain(problem: BaseException) -> str:
-    """The message of the error, or its type if it has no message."""
-    return str(problem) or type(problem).__name__

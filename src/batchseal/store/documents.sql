@@ -77,9 +77,12 @@ SELECT ordinal, signature, evidence, tries FROM signatures
 WHERE operation_id = $1 AND day = $2 AND ordinal = ANY ($3::integer[]);
 
 -- name: keep_materials
--- Stores validation material of a day under its digest, unless it is there. The commit does not wait for the disk: the commit of
--- the rows that refer to it comes later in the same log, and waits.
-WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+-- Stores validation material of a day under its digest, unless it is there. The commit does not wait for the disk if it is that of
+-- this statement alone ($4): the commit of the rows that refer to it comes later in the same log, and waits. In a transaction with
+-- those rows it is the same commit.
+WITH relaxed AS (
+    SELECT set_config('synchronous_commit', CASE WHEN $4 THEN 'off' ELSE current_setting('synchronous_commit') END, true)
+)
 INSERT INTO validation_materials (day, digest, content)
 SELECT $1, m.* FROM relaxed, unnest($2::bytea[], $3::bytea[]) m
 ON CONFLICT DO NOTHING;

@@ -25,7 +25,8 @@ class MaterialTable:
             if one.evidence is not None and one.evidence.material
         }
         if new := {digest: content for digest, content in materials.items() if digest not in stored}:
-            await connection.execute(QUERIES["keep_materials"], day, list(new), list(new.values()))
+            alone = not connection.is_in_transaction()
+            await connection.execute(QUERIES["keep_materials"], day, list(new), list(new.values()), alone)
             # Of a past day nothing more is likely to come.
             self._stored = {day: stored | new.keys()}
 

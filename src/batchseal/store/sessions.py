@@ -18,10 +18,24 @@ IDLE_SECONDS = 300.0
 class Session(asyncpg.Connection):  # type: ignore[misc]
     """A connection that knows which client service it is limited to.
 
-    `caller` is None if it is not limited, and `database.UNKNOWN` if a change of the limit was cut off.
+    `caller` is None if it is not limited, and `database.UNKNOWN` if a change of the limit was cut off. A connection that
+    `must_write` is of no use on a server that only reads. One that was `replaced` is closed after its use.
     """
 
     caller: str | None = None
+    must_write = False
+    replaced = False
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it can be used again. A server tells its clients when it stops taking writes (PostgreSQL 14 and newer)."""
+        if self.replaced or not self.must_write:
+            return not self.replaced
+        told = self.get_settings()
+        return "on" not in (
+            getattr(told, "default_transaction_read_only", ""),
+            getattr(told, "in_hot_standby", ""),
+        )
 
 
 class Sessions:
@@ -74,17 +88,25 @@ class Sessions:
             del self._of_caller[caller]
 
     def release(self, session: Session) -> None:
-        """Gives a connection back. It is used again, unless it was closed or its user left a transaction open."""
+        """Gives a connection back. It is used again, unless it was closed, is of no use, or has a transaction open."""
         room, caller = self._in_use.pop(session)
         self._gone(caller)
         now = time.monotonic()
-        if self._closed or (not session.is_closed() and session.is_in_transaction()):
+        if self._closed or (not session.is_closed() and (session.is_in_transaction() or not session.is_of_use)):
             session.terminate()
         elif not session.is_closed():
             self._idle.append((now, session))
         while self._idle and now - self._idle[0][0] > IDLE_SECONDS:
             self._idle.pop(0)[1].terminate()
         room.release()
+
+    def replace_all(self) -> None:
+        """Closes all connections: those that are in use when they are given back."""
+        for session in self._in_use:
+            session.replaced = True
+        for _, session in self._idle:
+            session.terminate()
+        self._idle.clear()
 
     async def close(self, seconds: float) -> None:
         """Waits up to `seconds` for connections that are in use, then closes all of them."""

@@ -23,6 +23,7 @@ from batchseal.store.database import Connection, Database
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.leases import Leases
 from batchseal.store.materials import MaterialTable
+from batchseal.store.opening import AnyAddress, open_database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
     DocumentRow,
@@ -61,14 +62,14 @@ class Store(Leases):
 
     @classmethod
     async def connect(
-        cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True, shared: str | None = None
+        cls, dsn: AnyAddress, *, instance: UUID, pool_size: int = 4, everything: bool = True, shared: str | None = None
     ) -> "Store":
         """Connects to the database at `dsn` with at most `pool_size` connections.
 
         Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
         no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
-        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance, shared)
+        return cls(await open_database(dsn, pool_size, everything=everything, instance=instance), instance, shared)
 
     @property
     def database(self) -> Database:

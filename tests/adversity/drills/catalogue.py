@@ -19,6 +19,7 @@ from tests.adversity.drills import (  # noqa: F401
     shared_stores,
     shutdown,
     slow_readers,
+    takeover,
     tenants,
     trouble,
 )
