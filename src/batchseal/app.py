@@ -5,6 +5,7 @@ Modules that only one kind of process needs are imported where that process is b
 
 import asyncio
 import signal
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ from batchseal.settings.sizing import plan
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
+from batchseal.store.token_keys import token_keys
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
@@ -129,23 +131,27 @@ async def connect_store(settings: Settings, *, everything: bool = True) -> Store
     return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
 
 
-async def migrate(settings: Settings, store: Store) -> None:
-    """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service."""
+async def migrate(settings: Settings, store: Store) -> str:
+    """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service.
+
+    Returns the line that says that the signer is ready, with the token keys that only the owner can read.
+    """
     instance = UUID(settings.instance)
     start = Start(UUID(settings.start), instance, settings.force_database_recreate) if settings.start else None
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if settings.database_owner_url:
-        owner = await Store.connect(settings.database_owner_url, instance=instance)
-        try:
-            deleted = await owner.migrate(start, role=role)
-        finally:
+    separate = settings.database_owner_url
+    owner = await Store.connect(separate, instance=instance) if separate else store
+    try:
+        deleted = await owner.migrate(start, role=role if separate else None)
+        keys = await token_keys(owner.database) if settings.is_shared and not settings.token_key_file else []
+    finally:
+        if separate:
             await owner.close()
-    else:
-        deleted = await store.migrate(start)
     if deleted:
         log.warning("deleted every operation, document row, external reference and audit entry, as asked")
+    return " ".join(["ready", *(b64encode(key).decode() for key in keys)])
 
 
 def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:
@@ -292,7 +298,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     long = partial(said_when_long, report=log.warning)
     async with long("the database and its migrations"):
         store = await connect_store(settings)
-        await migrate(settings, store)
+        said = await migrate(settings, store)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
@@ -328,7 +334,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
     ending = asyncio.create_task(stop.wait())
-    say_ready(ready)
+    say_ready(ready, said)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
     for ended in filter(asyncio.Task.done, looking):
         # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
@@ -349,18 +355,13 @@ async def run_signer(settings: Settings, ready: int) -> None:
 async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     """The application of a worker, with everything that it needs. Closes all of it after the block."""
     from batchseal.api.application import create_application
-    from batchseal.api.attempts import Attempts
-    from batchseal.api.authentication import Authenticator
-    from batchseal.api.tokens import Tokens
-    from batchseal.system.key_file import load_key
+    from batchseal.worker import callers
 
-    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
-    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.token_key_path))
+    making_keys = asyncio.create_task(callers.token_keys(settings))  # the database is connected meanwhile
     services = client_services(settings, remarks=settings.worker <= 1)
     service, close = await build_service(settings, services)
-    tokens = Tokens(await making_key)
-    attempts = Attempts(settings.temp_folder / "attempts")
-    authenticator = Authenticator(services, tokens, service.probe, attempts)
+    keys = await making_keys
+    authenticator, attempts = callers.open_authenticator(settings, services, keys, service.database, service.probe)
     try:
         guard = await create_application(service, authenticator, settings)
         guard.book_headers = service.book_headers

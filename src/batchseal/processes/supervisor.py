@@ -35,6 +35,7 @@ from batchseal.settings.client_services import client_services, make_sandbox_ser
 from batchseal.settings.load import Settings
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
+from batchseal.settings.token_keys import read_token_keys
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
@@ -144,7 +145,9 @@ class Supervisor:
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
             hosts = f"{settings.revocation_private_hosts} {urlsplit(address).hostname}"
             settings = replace(settings, signer_roots=root, revocation_private_hosts=hosts)
-        await asyncio.gather(signer.start(settings), *notes)
+        said = await signer.start(settings)
+        settings = replace(settings, token_keys=said.partition(" ")[2])
+        await asyncio.gather(*notes)
         await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
@@ -155,16 +158,16 @@ class Supervisor:
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
+        if settings.token_key_file:
+            read_token_keys(Path(settings.token_key_file))
         settings, self._lock = prepare(settle(settings))
-        return replace(settings, start=str(uuid4()))
+        return replace(settings, start=str(uuid4()), is_shared=bool(settings.database_url))
 
     async def _make_files(self, settings: Settings) -> Settings:
         """Makes the small files that the instance keeps, as far as they are missing. Returns the settings with what they say."""
         identity, _, settings = await asyncio.gather(
             asyncio.to_thread(find_identity, settings.temp_folder),
-            asyncio.to_thread(
-                load_key, settings.token_key_path
-            ),  # the workers would make it later, one fsync after the other
+            asyncio.to_thread(make_token_key, settings),
             asyncio.to_thread(self._find_services, settings),
         )
         return replace(settings, instance=identity)
@@ -230,6 +233,12 @@ class Supervisor:
 def check_services(settings: Settings) -> None:
     """Reports an error in the files of client services, if there is one, before any process starts. Raises ConfigurationError."""
     client_services(settings, remarks=False, strict=True)
+
+
+def make_token_key(settings: Settings) -> None:
+    """Makes the key of an instance that is alone. The workers would make it later, one fsync after the other."""
+    if not (settings.is_shared or settings.token_key_file):
+        load_key(settings.token_key_path)
 
 
 def note_dsn(path: Path, dsn: str) -> None:

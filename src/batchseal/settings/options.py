@@ -1,6 +1,6 @@
 """The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from batchseal.settings.declaration import VENDOR, option
@@ -35,6 +35,11 @@ class Settings(UpstreamOptions):
     tls_key: str = option("", "PEM file with the private key of that certificate, not encrypted")
     tls_client_ca: str = option(
         "", "PEM file with certificate authorities; if set, callers need a certificate that one of them has issued"
+    )
+    token_key_file: str = option(
+        "",
+        "file with the keys of the tokens that the service issues, the same at all instances: one a line, base64 of 32 bytes; "
+        "the first one signs, all verify; empty: a key in --database-url, or in the temp folder of an instance that is alone",
     )
     trusted_proxies: str = option(
         "",
@@ -266,6 +271,8 @@ class Settings(UpstreamOptions):
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox
+    is_shared: bool = False  # the database is not the embedded one, so other instances may use it too
+    token_keys: str = field(default="", repr=False)  # those that the database keeps, in base64, separated by spaces
 
     @property
     def advertised(self) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from batchseal.pipeline.delivery import Delivery, require_own
 from batchseal.pipeline.encode import Delivered, Encoding
 from batchseal.processes.link import Link
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.store.database import Database
 from batchseal.store.evidence_records import EvidenceTable
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
@@ -87,6 +88,11 @@ class Service:
         self._readiness = Readiness(store, link)
         self._fetched = FetchedNotes(store)
         self._turns = Turns()
+
+    @property
+    def database(self) -> Database:
+        """The connections of this worker, which see only the rows of the client service that a statement is made for."""
+        return self._store.database
 
     async def close(self) -> None:
         self._acceptance.close()
