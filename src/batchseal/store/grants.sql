@@ -29,6 +29,10 @@ BEGIN
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
             ('validation_materials', 'SELECT, INSERT'),
+            ('instances', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('credential_lanes', 'SELECT, INSERT, UPDATE'),
+            ('duties', 'SELECT, INSERT, UPDATE'),
+            ('time_stamp_requests', 'SELECT, INSERT, UPDATE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL
