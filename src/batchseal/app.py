@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -22,10 +23,9 @@ import uvloop
 from batchseal._native import base64, cpu, digest, scanner
 from batchseal.admission.ledger import NOBODY, Ledger
 from batchseal.admission.working import WorkingMemory
-from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
+from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
-from batchseal.operation import Caller
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from batchseal.intake.schema import Limits
     from batchseal.placeholder.finder import Finder
     from batchseal.signer.preparation import Locate, Reserve
+    from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 
 # How long operations that are being signed may go on when the signer stops.
 DRAIN_SECONDS = 10
-# How long the start waits for the signing service to say which credentials there are.
-CREDENTIALS_SECONDS = 2
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
 # memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
@@ -126,9 +125,11 @@ def payload_store(settings: Settings) -> Payloads:
     return PayloadsBySize(settings.spill_folder)
 
 
-async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
-    """Connects to the database. Without `everything`, see `Store.connect`."""
-    return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
+async def connect_store(settings: Settings, payloads: Payloads | None = None, *, everything: bool = True) -> Store:
+    """Connects to the database. Without `everything`, see `Store.connect`. `payloads` tells who else reads them."""
+    shared = None if payloads is None or payloads.name.startswith("local") else payloads.name
+    instance = UUID(settings.instance)
+    return await Store.connect(settings.database_url, instance=instance, everything=everything, shared=shared)
 
 
 async def migrate(settings: Settings, store: Store) -> str:
@@ -188,7 +189,9 @@ async def build_service(
     """The service that a worker offers to the API, and a function that closes it."""
     from batchseal.worker.service import Service
 
-    link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
+    payloads = payload_store(settings)
+    store = await connect_store(settings, payloads, everything=False)
+    link, pool = Link(settings.link_path), native_pool(settings)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
@@ -196,7 +199,6 @@ async def build_service(
         with suppress(BatchsealError, TimeoutError):
             await link.call("make_room", needed_bytes, client)
 
-    payloads = payload_store(settings)
     admission = admission_of(settings, services, ledger, payloads, make_room)
     budgets = admission.budgets
     service = Service(
@@ -223,22 +225,6 @@ async def build_service(
     return service, close
 
 
-async def check_credentials(upstream: "Upstream", services: ClientServices) -> None:
-    """Raises ConfigurationError if an account has several credentials and the client service names none of them.
-
-    Any other problem is reported when documents are signed.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CREDENTIALS_SECONDS):
-            for service in services:
-                try:
-                    await upstream.credential(Caller(service.id))
-                except CredentialUnnamed as problem:
-                    raise ConfigurationError(f"client service {service.id}: {problem.cause}") from None
-                except UpstreamError:
-                    continue
-
-
 def signing(
     settings: Settings,
     services: ClientServices,
@@ -250,6 +236,7 @@ def signing(
     pool: SharedPool,
     reserve: "Reserve",
     materials: "Materials",
+    presence: "Presence",
 ) -> tuple["SigningQueue", "Recording"]:
     """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
     from batchseal.signer.queue import Pace, SigningQueue
@@ -272,10 +259,11 @@ def signing(
         locate=finding_places(settings, reserve),
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    table = EvidenceTable(store.database, UUID(settings.instance))
+    table = EvidenceTable(store.database, UUID(settings.instance), store.shared)
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=lambda: services.has_one, recording=recording)
+    has_one = partial(attrgetter("has_one"), services)
+    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence)
     return queue, recording
 
 
@@ -286,53 +274,62 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
+    from batchseal.upstream.named import check_credentials
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.revocation import Revocation
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
+    payloads = payload_store(settings)
     async with long("the database and its migrations"):
-        store = await connect_store(settings)
+        store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
+        presence = await Presence.begin(settings, store, payloads.name)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for what the configuration asks", cause=problem)
-    ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
+    ledger = Ledger(settings.ledger_path)
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
     revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
-    upstream = RemoteUpstream(settings, services, revocation=revocation)
+    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool, instance = native_pool(settings), UUID(settings.instance)
-    upkeep = Upkeep(store.database, instance)
+    upkeep = Upkeep(store.database, instance, store.shared)
     sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
     rounds = Rounds(
         upkeep,
-        Counting(upkeep, payloads, ledger, pool),
+        Counting(upkeep, payloads, ledger, pool, presence.others),
         sweeping,
         purging,
-        AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
+        AuditWriter(AuditTrail(store.database, instance, store.shared), payloads, settings.audit_path, pool),
         Retention.of(settings),
+        shared=presence,
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    queue, recording = signing(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
+    queue, recording = signing(
+        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence
+    )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        await sweeping.sweep()
+        if sweeping.is_own:
+            await sweeping.sweep()
     server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": purging.make_room})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works()
+    looking = [asyncio.create_task(work) for work in works]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -348,6 +345,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()
+    await presence.leave(store)
     await store.close()
 
 

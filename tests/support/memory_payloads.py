@@ -72,6 +72,8 @@ class Stored:
 class MemoryPayloads:
     """A `Payloads` store. With `is_local` the service may read from it in its event loop."""
 
+    name = "local"
+
     def __init__(self, *, is_local: bool = False) -> None:
         self.is_local = is_local
         self.faults = Faults()

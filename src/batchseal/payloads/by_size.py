@@ -21,6 +21,7 @@ MOST_FACTOR = 2
 class PayloadsBySize:
     """A `Payloads` store. The folder belongs to one instance alone."""
 
+    name = "local"
     is_local = True
 
     def __init__(self, folder: Path, *, small_bytes: int = SMALL_BYTES, segment_bytes: int = SEGMENT_BYTES) -> None:

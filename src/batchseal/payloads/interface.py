@@ -143,6 +143,11 @@ class Payloads(Protocol):
     """A store of payloads."""
 
     @property
+    def name(self) -> str:
+        """Which store this is, for the rows of operations. It begins with "local" where this instance alone reads the store."""
+        ...
+
+    @property
     def is_local(self) -> bool:
         """Whether a payload that was written a moment ago is read from this machine's memory, faster than a thread starts."""
         ...

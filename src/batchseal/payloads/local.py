@@ -30,6 +30,7 @@ log = structlog.get_logger("payloads")
 class LocalPayloads:
     """A `Payloads` store. The folder belongs to one instance alone."""
 
+    name = "local"
     is_local = True
 
     def __init__(self, folder: Path) -> None:

@@ -1,12 +1,12 @@
 """The table `instances`: which instances share the database, since when, and until when each was seen.
 
-Each writes its row every HEARTBEAT_SECONDS. Nobody asks another instance for a sign of life: the row is all that they know of each
+Each writes its row every RENEW_SECONDS. Nobody asks another instance for a sign of life: the row is all that they know of each
 other.
 
 The row answers one more question: whether an instance may take what another one holds (an operation, a lane, a duty) once the
 lease of that has run out. It may only after a whole lease of unbroken contact (`in_contact_since`). Leases run out also while the
-database is away, and their holders, who are well, renew them once it is back. Whoever else comes back at the same time has had the
-same gap, so it waits for one lease, in which every living holder renews. A new instance waits too: it cannot know whether the
+database is away, and their holders, who are well, renew them once it is back. Whoever else comes back at the same time has had
+the same gap, so it waits for one lease, in which every living holder renews. A new instance waits too: it cannot know whether the
 database was away just before.
 """
 
@@ -21,7 +21,6 @@ from batchseal.store.queries import QUERIES
 
 # How long a lease lasts, and how often its holder renews it.
 LEASE_SECONDS, RENEW_SECONDS = 12.0, 4.0
-HEARTBEAT_SECONDS = 4.0
 # After a longer gap between two notes, an instance was out of contact with the database.
 GAP_SECONDS = 6.0
 
@@ -30,7 +29,7 @@ GAP_SECONDS = 6.0
 class Instance:
     """An instance as its row says it. `is_alive`: it was seen within a lease, and has not stopped.
 
-    `unfinished` counts the operations that it took in and that have not ended, `own` those of them whose payload it alone can read.
+    `unfinished` counts the operations that it took in and that have not ended, `own` those of them whose payload it alone reads.
     """
 
     id: UUID

@@ -15,8 +15,8 @@ Ids = Collection[int]
 class Leases:
     """The leases of operations, as one instance takes, renews and gives them back. Every method raises DatabaseUnavailable.
 
-    `shared` names the payload store of this instance if others can read it too. Then this instance claims also what others took in
-    there. With None it claims what it took in itself.
+    `shared` names the payload store of this instance if others can read it too. Then this instance claims also what others took
+    in there. With None it claims what it took in itself.
     """
 
     def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:

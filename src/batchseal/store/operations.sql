@@ -60,6 +60,10 @@ SELECT * FROM operations WHERE client_service = $1 AND external_reference = $2 O
 -- The payloads that an instance must keep. Housekeeping deletes every other one.
 SELECT payload_id, payload_record, further_payloads FROM operations WHERE instance = $1 AND NOT payload_purged;
 
+-- name: live_payloads_in_store
+-- The same for a payload store that several instances read.
+SELECT payload_id, payload_record, further_payloads FROM operations WHERE payload_store = $1 AND NOT payload_purged;
+
 -- name: counts_by_status
 -- How many operations, and how many documents in them, have each status. For the metrics.
 SELECT status, count(*) AS operations, sum(documents_total) AS documents FROM operations GROUP BY status;
@@ -78,10 +82,10 @@ SELECT status IN (2, 4) FROM operations WHERE id = $1;
 -- name: reopen
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
 -- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
--- evidence record is made at its end if one was asked for before or is now ($5).
+-- evidence record is made at its end if one was asked for before or is now ($5). $6 is the instance that has its caller's own token.
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5
+    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;
 

@@ -34,7 +34,9 @@ class NewOperation:
     payload_record: bytes = b""  # what the payload store needs to find the payload again
     stored_bytes: int = 0  # what the payload takes in its store
     evidence_record: bool = False  # whether one is to be made of its signed documents
-    payload_store: str | None = None  # where its payload lies; None: in the folder of `instance`, which alone can read it
+    payload_store: str | None = (
+        None  # where its payload lies; None: in the folder of `instance`, which alone can read it
+    )
     token_holder: UUID | None = None  # the instance that has the token of a caller who signs with one of its own
 
 
@@ -83,8 +85,12 @@ class OperationRow:
     payload_record: bytes = b""
     further_payloads: tuple[bytes, ...] = ()
     evidence_record: bool = False  # whether one was asked for
-    payload_store: str | None = None  # where its payload lies; None: in the folder of `instance`, which alone can read it
-    token_holder: UUID | None = None  # the instance that has the token of its caller, where it signs with one of its own
+    payload_store: str | None = (
+        None  # where its payload lies; None: in the folder of `instance`, which alone can read it
+    )
+    token_holder: UUID | None = (
+        None  # the instance that has the token of its caller, where it signs with one of its own
+    )
 
     @property
     def payloads(self) -> PayloadColumns:

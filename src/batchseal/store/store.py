@@ -48,9 +48,9 @@ REOPENED_SECONDS = 10.0
 class Store(Leases):
     """Operations, documents, signatures and leases in PostgreSQL, as one instance of the service uses them.
 
-    `instance` is this instance, which claims operations; `shared` see `Leases`. Every method raises DatabaseUnavailable while the database cannot be
-    reached, and works again by itself when it is back. A method that answers a request of a caller takes the name of that client
-    service, and can neither read nor change the rows of another one.
+    `instance` is this instance, which claims operations; `shared` see `Leases`. Every method raises DatabaseUnavailable while the
+    database cannot be reached, and works again by itself when it is back. A method that answers a request of a caller takes the
+    name of that client service, and can neither read nor change the rows of another one.
     """
 
     def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:
@@ -155,7 +155,12 @@ class Store(Leases):
         return month
 
     async def reopen(
-        self, operation: OperationRow, ordinals: Sequence[int], *, evidence_record: bool = False
+        self,
+        operation: OperationRow,
+        ordinals: Sequence[int],
+        *,
+        evidence_record: bool = False,
+        token_holder: UUID | None = None,
     ) -> OperationRow | None:
         """Opens these failed documents of a failed operation again, so that they can be signed.
 
@@ -165,7 +170,7 @@ class Store(Leases):
         day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS, evidence_record
-            record = await connection.fetchrow(QUERIES["reopen"], *asked)
+            record = await connection.fetchrow(QUERIES["reopen"], *asked, token_holder)
             if record is None:
                 return None
             asked_again = operation.id, month_of(operation.created_at), list(ordinals)
@@ -261,6 +266,12 @@ class Store(Leases):
         """Every payload of the instance that is still needed: those of operations that were not purged."""
         async with self._database.connection() as connection:
             return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
+
+    async def live_payloads_in(self, payload_store: str) -> list[PayloadColumns]:
+        """The same of all that is stored in a payload store that several instances read."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["live_payloads_in_store"], payload_store)
+            return [payload_columns(record) for record in records]
 
     # --- work under a lease ----------------------------------------------------------------------------------
 

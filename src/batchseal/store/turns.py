@@ -1,8 +1,8 @@
 """`Turns`: what one instance does at a time, and which one. The lanes of credentials, and the duties that one does for all.
 
-Each is a row with a holder, an end and a fence. The holder renews it every RENEW_SECONDS, and knows by its own clock when it ends at
-the latest. Row locks and locks of a session would not do: they end with a connection that breaks, and through a pooler they belong
-to nobody.
+Each is a row with a holder, an end and a fence. The holder renews it every RENEW_SECONDS, and knows by its own clock when it ends
+at the latest. Row locks and locks of a session would not do: they end with a connection that breaks, and through a pooler they
+belong to nobody.
 """
 
 from collections.abc import Collection, Mapping

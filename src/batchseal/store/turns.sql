@@ -7,7 +7,7 @@ ON CONFLICT (credential) DO UPDATE SET
     (holder, until, fence, wanted_at) = (
         SELECT CASE WHEN free THEN $1 ELSE l.holder END,
                CASE WHEN free THEN now() + $3 * interval '1 second' ELSE l.until END,
-               CASE WHEN free THEN l.fence + 1 ELSE l.fence END,
+               l.fence + (free AND (l.holder <> $1 OR l.until <= now()))::int,
                CASE WHEN free THEN NULL WHEN $5 THEN now() ELSE l.wanted_at END
         FROM (SELECT l.holder = $1 OR l.until = '-infinity' OR (l.until <= now() AND may_take_over($1, $3, $4)) AS free) f)
 RETURNING l.credential, l.holder = $1 AS mine, l.fence, NULL::boolean AS wanted,

@@ -62,7 +62,8 @@ class Resubmission:
         if not failed:
             return held
         # Of several requests that come at once, one opens the operation again.
-        row = await self._store.reopen(held, failed, evidence_record=evidence_record)
+        holder = None if caller.token is None else self._instance
+        row = await self._store.reopen(held, failed, evidence_record=evidence_record, token_holder=holder)
         if row is None:
             raise taken
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))

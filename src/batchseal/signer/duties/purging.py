@@ -22,9 +22,12 @@ class Purging:
         self._ledger = ledger
         self._pool = pool
 
-    async def purge_due(self, fetched_seconds: float, unfetched_seconds: float) -> None:
-        """Payloads that were fetched, or finished and never fetched, so long ago."""
-        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds):
+    async def purge_due(self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False) -> None:
+        """Payloads that were fetched, or finished and never fetched, so long ago.
+
+        With `shared`, those of the payload store that several instances read, else those in the folder of this one.
+        """
+        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
             await self.purge(due, "they have had their time")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
