@@ -239,7 +239,8 @@ def signing(
     presence: "Presence",
 ) -> tuple["SigningQueue", "Recording"]:
     """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
-    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.pace import Pace
+    from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
     from batchseal.store.evidence_records import EvidenceTable
@@ -269,17 +270,12 @@ def signing(
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
-    from batchseal.audit.writer import AuditWriter
-    from batchseal.signer.duties.counting import Counting
-    from batchseal.signer.duties.purging import Purging
-    from batchseal.signer.duties.rounds import Retention, Rounds
-    from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.revocation_answers import RevocationAnswers
+    from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
-    from batchseal.store.trail import AuditTrail
-    from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.named import check_credentials
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.revocation import Revocation
@@ -299,21 +295,12 @@ async def run_signer(settings: Settings, ready: int) -> None:
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
     revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
-    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of)
+    counted = TimeStampBudgets(store.database, presence.others)
+    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool, instance = native_pool(settings), UUID(settings.instance)
-    upkeep = Upkeep(store.database, instance, store.shared)
-    sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
-    rounds = Rounds(
-        upkeep,
-        Counting(upkeep, payloads, ledger, pool, presence.others),
-        sweeping,
-        purging,
-        AuditWriter(AuditTrail(store.database, instance, store.shared), payloads, settings.audit_path, pool),
-        Retention.of(settings),
-        shared=presence,
-    )
+    pool = native_pool(settings)
+    rounds = rounds_of(settings, store, payloads, ledger, pool, presence)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
@@ -322,13 +309,13 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        if sweeping.is_own:
-            await sweeping.sweep()
-    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": purging.make_room})
+        if rounds.sweeping.is_own:
+            await rounds.sweeping.sweep()
+    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": rounds.purging.make_room})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works()
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
     looking = [asyncio.create_task(work) for work in works]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)

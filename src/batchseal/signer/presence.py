@@ -5,7 +5,7 @@ until the lease runs out, by a clock that no setting of the time moves.
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from batchseal.errors import BatchsealError, DatabaseUnavailable
 from batchseal.settings.load import Settings
 from batchseal.signer.lanes import MARGIN_SECONDS, Clock, Lanes, now_seconds
 from batchseal.store.instances import LEASE_SECONDS, RENEW_SECONDS, InstanceTable
+from batchseal.store.notices import Notices
 from batchseal.store.store import Store
 from batchseal.store.turns import Turns
 from batchseal.upstream.gate import GateOf
@@ -53,6 +54,7 @@ class Presence:
         stored_in: str,
         shared: str | None = None,
         has_lanes: bool = True,
+        notices: Notices | None = None,
         clock: Clock = now_seconds,
     ) -> None:
         self._table = table
@@ -61,6 +63,7 @@ class Presence:
         self._shared = shared
         self._names: Collection[str] = [UPKEEP, *([payloads_duty(shared)] if shared else [])]
         self._clock = clock
+        self._notices = notices
         self._others = 0
         self._duties: dict[str, float] = {}  # until when each is ours
         self.lanes = Lanes(turns, shared, self.others, clock=clock) if has_lanes else None
@@ -68,7 +71,10 @@ class Presence:
     @classmethod
     async def begin(cls, settings: Settings, store: Store, stored_in: str) -> "Presence":
         """That of the instance which the settings describe. `stored_in` names its payload store. Raises DatabaseUnavailable."""
-        instance = UUID(settings.instance)
+        instance, notices = UUID(settings.instance), None
+        if store.shared is not None:
+            own = await Store.connect(settings.database_url, instance=instance, pool_size=1)
+            notices = Notices(own.database)
         presence = cls(
             InstanceTable(store.database, instance),
             Turns(store.database, instance),
@@ -77,13 +83,19 @@ class Presence:
             stored_in=stored_in,
             shared=store.shared,
             has_lanes=settings.is_shared,
+            notices=notices,
         )
         await presence.arrive()
         return presence
 
-    def works(self) -> list[Coroutine[Any, Any, None]]:
-        """What must run until the signer stops."""
-        return [self.run()] if self.lanes is None else [self.run(), self.lanes.run()]
+    def works(self, left: Callable[[], None]) -> list[Coroutine[Any, Any, None]]:
+        """What must run until the signer stops. `left` is called when another instance has left an operation to this one."""
+        works = [self.run()]
+        if self.lanes is not None:
+            works.append(self.lanes.run())
+        if self._notices is not None:
+            works.append(self._notices.run(left))
+        return works
 
     @property
     def gate_of(self) -> GateOf | None:

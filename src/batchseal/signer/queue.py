@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,15 +31,15 @@ from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
+from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.presence import Presence
 from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
 from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
-from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
-from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.system.futures import end_tasks
 from batchseal.upstream.interface import Upstream
 
@@ -54,29 +54,6 @@ HAND_IN_AGAIN = (
 )
 
 log = structlog.get_logger("signer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How much the signer does at once, and how long it waits. Many operations, so that small ones share sign calls; but no more
-    documents than memory should hold.
-    """
-
-    operations: int = 256
-    documents: int = 20_000
-    claimed: int = 8  # operations in one look at the database
-    look_seconds: float = 2.0
-    # The same where others leave operations to this instance: they have been waiting before it finds them.
-    shared_look_seconds: float = 0.2
-    lease_seconds: float = LEASE_SECONDS
-    between_tries: Backoff = Backoff(1.0, 60.0)  # that failed for the whole operation
-    # After this long with a signing service that is away, documents are given up untried.
-    patience_seconds: float = 86_400.0
-    unexpected_failures: int = 5  # of one operation, before it is given up
-    share_percent: int = 25  # of operations and documents: for client services that have little at work
-
-
-DEFAULT_PACE = Pace()
 
 
 class SigningQueue:
@@ -209,12 +186,18 @@ class SigningQueue:
                 log.warning("the database is away", cause=problem.cause)
             self._look.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._look_seconds()):
+                async with asyncio.timeout(
+                    self._pace.shared_look_seconds if self._is_left_work() else self._pace.look_seconds
+                ):
                     await self._look.wait()
 
-    def _look_seconds(self) -> float:
-        are_left_here = self._presence is not None and self._lanes is not None and self._presence.others() > 0
-        return self._pace.shared_look_seconds if are_left_here else self._pace.look_seconds
+    def look(self) -> None:
+        """There may be work in the database."""
+        self._look.set()
+
+    def _is_left_work(self) -> bool:
+        """Whether other instances may leave operations to this one."""
+        return self._presence is not None and self._lanes is not None and self._presence.others() > 0
 
     async def stop(self, seconds: float) -> None:
         """Lets what is under way go on for `seconds`, then leaves it to the next start."""
@@ -256,7 +239,8 @@ class SigningQueue:
 
     def _room(self, client_service: str) -> int:
         """Operations of this client service that may be claimed now. With "": of one that has nothing at work."""
-        return min(self._pace.claimed, self._at_work.room(client_service, self._claiming))
+        claimed = self._pace.shared_claimed if self._is_left_work() else self._pace.claimed
+        return min(claimed, self._at_work.room(client_service, self._claiming))
 
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id

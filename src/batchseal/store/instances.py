@@ -71,6 +71,11 @@ class InstanceTable:
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["depart"], self._instance)
 
+    async def exists(self) -> bool:
+        """Whether there is such a table. There is none in the database of an earlier release."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(QUERIES["has_instances"]))
+
     async def all(self) -> list[Instance]:
         """All instances that were ever here and were not forgotten, the one that started first comes first."""
         async with self._database.connection() as connection:

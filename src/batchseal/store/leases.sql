@@ -85,10 +85,14 @@ WHERE lease_holder = $1 AND status IN (1, 3)
 RETURNING id;
 
 -- name: give_back
--- Ends the lease of an operation that is held with fence $2. Nobody writes under this fence any more.
-UPDATE operations SET lease_holder = NULL, lease_until = NULL
-WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
-RETURNING id;
+-- Ends the lease of an operation that is held with fence $2. Nobody writes under this fence any more. Who may claim it now hears so
+-- (notices.py).
+WITH given AS (
+    UPDATE operations SET lease_holder = NULL, lease_until = NULL
+    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL
+    RETURNING id
+)
+SELECT id, pg_notify('batchseal_left', '') FROM given;
 
 -- name: renew
 -- Extends the lease of an operation that is held with fence $2.

@@ -41,7 +41,7 @@ from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
-from batchseal.upstream.timestamps import Timestamps
+from batchseal.upstream.timestamps import SharedBudgets, Timestamps
 from batchseal.upstream.tokens import CallersToken
 from batchseal.upstream.transport import Transport, check_address, route_of
 from batchseal.upstream.waiting import answer_of
@@ -80,8 +80,12 @@ class RemoteUpstream:
         *,
         revocation: Revocation | None = None,
         gate_of: GateOf | None = None,
+        budgets: SharedBudgets | None = None,
     ) -> None:
-        """`revocation` is closed with this, and its state is part of that of this. `gate_of`: where other instances may be."""
+        """`revocation` is closed with this, and its state is part of that of this.
+
+        `gate_of` and `budgets`: where other instances may be, which make calls of the same credentials and authorities.
+        """
         self._pace = pace
         self._gate_of = gate_of
         self._revocation = revocation
@@ -100,7 +104,7 @@ class RemoteUpstream:
         self.breaker = Breaker(self.service.describe, pace)
         self._grants = Grants(self.service, pace)
         self._probe = Probe(self.service)
-        self._timestamps = Timestamps(settings, pace)
+        self._timestamps = Timestamps(settings, pace, budgets)
         self._calls = self._failed_calls = 0
         self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)

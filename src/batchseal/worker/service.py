@@ -233,7 +233,7 @@ class Service:
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
     ) -> AsyncIterator[Delivered]:
         """Raises PayloadUnavailable, here or before the first document."""
-        require_own(operation, self._instance)
+        require_own(operation, self._instance, self._store.shared)
         return self._delivery.documents(operation, documents, encoding)
 
     async def evidence_records(self, operation: OperationRow) -> OperationRecords:

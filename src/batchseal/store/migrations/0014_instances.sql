@@ -46,7 +46,8 @@ CREATE TABLE duties (
 -- When each time stamp authority with a budget was asked, within the time of its budget, by all instances together.
 CREATE TABLE time_stamp_requests (
     authority text          PRIMARY KEY,                 -- its address, without its budget
-    sent_at   timestamptz[] NOT NULL DEFAULT '{}'
+    sent_at   timestamptz[] NOT NULL DEFAULT '{}',
+    last_one  uuid                                       -- of whoever noted a request last, so that it knows that it did
 ) WITH (fillfactor = 50);
 
 -- Whether an instance may take what another one holds, once the lease of that has run out: it has written its row without a gap of
