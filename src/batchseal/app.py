@@ -213,6 +213,7 @@ async def build_service(
         admission=admission,
         signature_defaults=partial(signature_defaults, settings, services),
         locate=finding_places(settings, admission.reserved),
+        drain_seconds=settings.drain_seconds if settings.is_shared else 0,
     )
 
     async def close() -> None:
@@ -349,7 +350,7 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     authenticator, attempts = callers.open_authenticator(settings, services, keys, service.database, service.probe)
     try:
         guard = await create_application(service, authenticator, settings)
-        guard.book_headers = service.book_headers
+        guard.book_headers, guard.service = service.book_headers, service
         yield guard
     finally:
         await close()

@@ -42,8 +42,6 @@ from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
-# How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
-STOP_SECONDS = 27
 APPLICATION = "batchseal.app"
 PLACEHOLDER = "batchseal.placeholder.keeper"
 
@@ -59,6 +57,7 @@ class Supervisor:
         self._application = application
         self._children: list[Child] = []
         self._stopping = False
+        self._in_a_hurry = False  # there was a second signal
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
@@ -68,8 +67,15 @@ class Supervisor:
         """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            self._in_a_hurry = stop.is_set()
+            stop.set()
+            if self._in_a_hurry and self._stopping:
+                self._hurry()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, told)
         starting = asyncio.create_task(self._start())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -207,15 +213,17 @@ class Supervisor:
         return Child("sandbox", "batchseal.sandbox", arguments)
 
     async def _stop(self) -> None:
-        """Stops the workers first, so that no new request comes in, and the database last. All share STOP_SECONDS."""
+        """Stops the workers first, so that no new request comes in, and the database last.
+
+        All share `--stop-seconds`, the database aside, and the workers have `--drain-seconds` more. Container runtimes are told
+        to wait longer than this.
+        """
         self._stopping = True
-        ends = time.monotonic() + STOP_SECONDS
+        ends = time.monotonic() + self._settings.drain_seconds + self._settings.stop_seconds
         for names in (("worker",), ("signer",), ("sandbox",)):
-            group = [
-                c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None
-            ]
-            for child in group:
-                child.process.terminate()  # type: ignore[union-attr]
+            group = self._signal(names, signal.SIGTERM)
+            if self._in_a_hurry:
+                self._hurry()
             await asyncio.gather(*(c.end(max(0.5, ends - time.monotonic())) for c in group))
         for child in self._children:
             if child.watcher:
@@ -228,6 +236,20 @@ class Supervisor:
             self._port.close()
         if self._lock >= 0:
             os.close(self._lock)
+
+    def _signal(self, names: tuple[str, ...], number: signal.Signals) -> list[Child]:
+        """Signals the children whose names begin with one of these. Returns those that run."""
+        running = [c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None]
+        for child in running:
+            child.process.send_signal(number)  # type: ignore[union-attr]
+        return running
+
+    def _hurry(self) -> None:
+        """A second signal: the workers do not wait any longer until a load balancer has noticed.
+
+        They get it as another one than the first, since two of the same number that come at once are one.
+        """
+        self._signal(("worker",), signal.SIGINT)
 
 
 def check_services(settings: Settings) -> None:

@@ -122,6 +122,18 @@ class Settings(UpstreamOptions):
         group="database",
     )
 
+    drain_seconds: int = option(
+        10,
+        "seconds after a stop signal in which requests are still taken and /health/ready says 503, so that a load balancer "
+        "notices; only while other instances use --database-url",
+        group="limits",
+    )
+    stop_seconds: int = option(
+        27,
+        "seconds that a stop may take after --drain-seconds, of which requests under way get all but 9; give the container "
+        "or system service more than both together",
+        group="limits",
+    )
     sync_deadline: int = option(
         100, "seconds that a synchronous request waits for its result", dotted="sync.deadline", group="limits"
     )

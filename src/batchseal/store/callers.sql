@@ -29,3 +29,17 @@ RETURNING refused, now() AS at,
 -- name: take_back_login_failure
 -- The guess of the pair $1 that was counted at the time $2 was right, or nobody could say.
 UPDATE login_failures SET failed_at = array_remove(failed_at, $2) WHERE pair = $1;
+
+-- name: others_alive
+-- How many other instances are there: seen within $2 seconds, and not stopped.
+SELECT count(*) FROM instances
+WHERE instance <> $1 AND left_at IS NULL AND seen_at > now() - $2 * interval '1 second';
+
+-- name: instance_address
+-- Where an instance listens, and how long ago it was seen.
+SELECT address, extract(epoch FROM now() - seen_at)::float8 AS seconds_ago FROM instances WHERE instance = $1;
+
+-- name: versions_present
+-- The versions of the instances that may still read what is written now: those that have not stopped in good order, and were seen
+-- within $1 seconds.
+SELECT DISTINCT version FROM instances WHERE left_at IS NULL AND seen_at > now() - $1 * interval '1 second';
