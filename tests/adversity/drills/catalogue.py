@@ -15,9 +15,11 @@ from tests.adversity.drills import (  # noqa: F401
     payloads,
     power,
     responder,
+    round_robin,
     seasons,
     shutdown,
     slow_readers,
     tenants,
     trouble,
+    two_builds,
 )
