@@ -164,7 +164,7 @@ class Lanes:
         while True:
             self._asked.clear()
             try:
-                async with asyncio.timeout(RENEW_SECONDS):
+                async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
                     await self.look()
             except (DatabaseUnavailable, TimeoutError) as problem:
                 log.debug("lanes are looked at later", cause=str(problem))
