@@ -10,9 +10,11 @@ import pytest
 
 from batchseal.api.authentication import Authenticator
 from batchseal.api.tokens import Tokens
+from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError, InvalidToken
 from batchseal.settings.client_services import ClientServices
-from batchseal.settings.token_keys import TokenKeyFile, read_token_keys
+from batchseal.settings.options import Settings
+from batchseal.settings.token_keys import TokenKeyFile, read_token_keys, remark_on
 
 OLD, NEW, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
 CALLER = "one"
@@ -116,6 +118,17 @@ def test_a_wrong_key_file_is_named_with_its_line_and_without_its_content(tmp_pat
     assert "cret-that" not in str(refused.value)
 
 
-def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
+async def test_a_missing_key_file_is_named_by_check_too(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
     with pytest.raises(ConfigurationError, match="No such file"):
-        read_token_keys(tmp_path / "nowhere")
+        read_token_keys(missing)
+    with pytest.raises(ConfigurationError, match=f"--token-key-file {missing}"):
+        await check_configuration(Settings(work_folder=tmp_path, token_key_file=str(missing)))
+
+
+def test_a_key_file_that_all_can_read_is_remarked(tmp_path: Path) -> None:
+    file = write(tmp_path / "keys", NEW)
+    for mode, remarked in ((0o644, True), (0o604, True), (0o640, False), (0o600, False)):
+        file.chmod(mode)
+        assert bool(remark_on(file)) is remarked
+    assert remark_on(tmp_path / "nowhere") == ""

@@ -35,7 +35,7 @@ from batchseal.settings.client_services import client_services, make_sandbox_ser
 from batchseal.settings.load import Settings
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
-from batchseal.settings.token_keys import read_token_keys
+from batchseal.settings.token_keys import read_token_keys, remark_on
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
@@ -166,6 +166,8 @@ class Supervisor:
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
         if settings.token_key_file:
             read_token_keys(Path(settings.token_key_file))
+            if remark := remark_on(Path(settings.token_key_file)):
+                say(remark)
         settings, self._lock = prepare(settle(settings))
         return replace(settings, start=str(uuid4()), is_shared=bool(settings.database_url))
 

@@ -8,6 +8,8 @@ count.
 
 import base64
 import binascii
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -44,6 +46,16 @@ def read_token_keys(path: Path) -> tuple[bytes, ...]:
     if not keys:
         raise ConfigurationError(f"--token-key-file {path}: holds no key; make one with `openssl rand -base64 32`")
     return tuple(keys)
+
+
+def remark_on(path: Path) -> str:
+    """What is odd about the file, or an empty text. Its group may read it: containers mount secrets that way."""
+    with suppress(OSError):
+        if path.stat().st_mode & stat.S_IROTH:
+            return (
+                f"every user of this machine can read {path}, and make tokens of any client service: chmod o-r {path}"
+            )
+    return ""
 
 
 class TokenKeyFile:
