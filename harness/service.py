@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,11 +30,18 @@ class RunningService:
     """`batchseal serve` with its defaults, as a context.
 
     A folder of its own is removed at the end; one that is given stays, for another service to go on there. `module` is what is
-    run in place of the command line.
+    run in place of the command line, with `environment` added to that of this process.
     """
 
-    def __init__(self, *flags: str, folder: Path | None = None, module: str = "batchseal.cli") -> None:
+    def __init__(
+        self,
+        *flags: str,
+        folder: Path | None = None,
+        module: str = "batchseal.cli",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._flags = flags
+        self._environment = {**os.environ, **environment} if environment else None
         self._module = module
         self._keep = folder is not None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="batchseal-run-"))
@@ -60,6 +68,7 @@ class RunningService:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
                 start_new_session=True,
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
             )

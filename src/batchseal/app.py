@@ -5,6 +5,7 @@ Modules that only one kind of process needs are imported where that process is b
 
 import asyncio
 import signal
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -36,6 +37,7 @@ from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDe
 from batchseal.store.address import address_of
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
+from batchseal.store.token_keys import token_keys
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
@@ -126,23 +128,27 @@ async def connect_store(settings: Settings, payloads: Payloads | None = None, *,
     return await Store.connect(address_of(settings), instance=instance, everything=everything, shared=shared)
 
 
-async def migrate(settings: Settings, store: Store) -> None:
-    """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service."""
+async def migrate(settings: Settings, store: Store) -> str:
+    """Brings the schema up to date, as the role that owns the tables, which may be another one than the role of the service.
+
+    Returns the line that says that the signer is ready, with the token keys that only the owner can read.
+    """
     instance = UUID(settings.instance)
     start = Start(UUID(settings.start), instance, settings.force_database_recreate) if settings.start else None
     role, unbound = await store.role()
     if unbound:
         log.warning("row security does not bind this role; give --database-url one without superuser rights", role=role)
-    if settings.database_owner_url or settings.database_owner_url_file:
-        owner = await Store.connect(address_of(settings, owner=True), instance=instance)
-        try:
-            deleted = await owner.migrate(start, role=role)
-        finally:
+    separate = bool(settings.database_owner_url or settings.database_owner_url_file)
+    owner = await Store.connect(address_of(settings, owner=True), instance=instance) if separate else store
+    try:
+        deleted = await owner.migrate(start, role=role if separate else None)
+        keys = await token_keys(owner.database) if settings.is_shared and not settings.token_key_file else []
+    finally:
+        if separate:
             await owner.close()
-    else:
-        deleted = await store.migrate(start)
     if deleted:
         log.warning("deleted every operation, document row, external reference and audit entry, as asked")
+    return " ".join(["ready", *(b64encode(key).decode() for key in keys)])
 
 
 def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:
@@ -207,6 +213,7 @@ async def build_service(
         admission=admission,
         signature_defaults=partial(signature_defaults, settings, services),
         locate=finding_places(settings, admission.reserved),
+        drain_seconds=settings.drain_seconds if settings.is_shared else 0,
     )
 
     async def close() -> None:
@@ -279,7 +286,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     payloads = payload_store(settings)
     async with long("the database and its migrations"):
         store = await connect_store(settings, payloads)
-        await migrate(settings, store)
+        said = await migrate(settings, store)
         presence = await Presence.begin(settings, store, payloads.name)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
@@ -311,7 +318,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
     looking = [asyncio.create_task(work) for work in works]
     ending = asyncio.create_task(stop.wait())
-    say_ready(ready)
+    say_ready(ready, said)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
     for ended in filter(asyncio.Task.done, looking):
         # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
@@ -333,21 +340,16 @@ async def run_signer(settings: Settings, ready: int) -> None:
 async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     """The application of a worker, with everything that it needs. Closes all of it after the block."""
     from batchseal.api.application import create_application
-    from batchseal.api.attempts import Attempts
-    from batchseal.api.authentication import Authenticator
-    from batchseal.api.tokens import Tokens
-    from batchseal.system.key_file import load_key
+    from batchseal.worker import callers
 
-    # A key that is made now is fsynced, which takes long on a busy disk. The database is connected meanwhile.
-    making_key = asyncio.create_task(asyncio.to_thread(load_key, settings.token_key_path))
+    making_keys = asyncio.create_task(callers.token_keys(settings))  # the database is connected meanwhile
     services = client_services(settings, remarks=settings.worker <= 1)
     service, close = await build_service(settings, services)
-    tokens = Tokens(await making_key)
-    attempts = Attempts(settings.temp_folder / "attempts")
-    authenticator = Authenticator(services, tokens, service.probe, attempts)
+    keys = await making_keys
+    authenticator, attempts = callers.open_authenticator(settings, services, keys, service.database, service.probe)
     try:
         guard = await create_application(service, authenticator, settings)
-        guard.book_headers = service.book_headers
+        guard.book_headers, guard.service = service.book_headers, service
         yield guard
     finally:
         await close()

@@ -189,7 +189,7 @@ class MemoryService:
         )
         return row, content
 
-    async def wait(self, operation_id: int, seconds: float) -> bool:
+    async def wait(self, operation_id: int, seconds: float, caller: Caller | None = None) -> bool:
         if self.operations[operation_id].status.finished:
             return True
         self.counts["waiting"] += 1

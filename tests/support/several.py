@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,21 @@ class Several:
     stack: ExitStack
     services: list[RunningService] = field(default_factory=list)
 
-    def start(self, name: str, *flags: str) -> RunningService:
-        """One more instance, which is ready when this returns. It ends with the block of `several`, or when it is killed."""
+    @property
+    def roles(self) -> tuple[str, str]:
+        """The flags of an instance that uses the tables by another role than the one that owns them."""
+        used = self.dsn.replace("//batchseal_owner@", "//batchseal@")
+        return f"--database-url={used}", f"--database-owner-url={self.dsn}"
+
+    def identity(self, name: str) -> str:
+        """How an instance that has run is known to the others."""
+        return (self.folder / name / "temp" / "instance-id").read_text("ascii").strip()
+
+    def start(self, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> RunningService:
+        """One more instance, which is ready when this returns. It ends with the block of `several`, or when it is killed.
+
+        One of the same name goes on in the folder of the one before.
+        """
         place = self.folder / name
         place.mkdir(exist_ok=True)
         service = RunningService(
@@ -42,6 +55,7 @@ class Several:
             *flags,
             folder=place,
             module=MODULE if self.shared else "batchseal.cli",
+            environment=environment,
         )
         service.services_file, service.root = self.sandbox.services, self.sandbox.root
         self.services.append(self.stack.enter_context(service))

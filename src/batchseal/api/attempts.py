@@ -1,5 +1,7 @@
 """Counts failed logins and stops callers who guess secrets. All workers of one instance share the counts in one small file.
 
+What instances count together, where they share a database, is in `login_failures.py`.
+
 What is counted is a pair: a client id, and the address that it is tried from (`system/addresses.py`: IPv6 counts by /64). After
 MAX_FAILURES within a minute the pair is locked: its secrets are not compared until the minute is over. Nothing else locks a pair,
 so a guesser locks out nobody but callers who use the same client id from the same address, and those only for Basic. A right
@@ -14,6 +16,7 @@ Where the counts are kept:
 """
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +27,7 @@ from batchseal.api.failures import RecentFailures, seconds_until_fewer
 from batchseal.api.known_pairs import KnownPairs
 from batchseal.errors import TooManyRequests
 from batchseal.system.addresses import group_of
+from batchseal.system.expiring import ExpiringCache
 from batchseal.system.mapped import MappedFile
 
 MAX_FAILURES = 10
@@ -33,12 +37,14 @@ HEAD_BYTES = 64
 # the counters of a minute then stand at 4 on average, and the chance that all four of a pair reach 10 is 1 in 100 million.
 CONFIGURED_WIDTH, OTHER_WIDTH = 32_768, 8_192
 PAIR_BUCKETS = TOKEN_BUCKETS = 256
+MAX_LOCKED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A client id and the address that it is tried from, as `Attempts` counts them: where its counters are."""
+    """A client id and the address that it is tried from, as `Attempts` counts them: `text` names both, the rest its counters."""
 
+    text: str
     counters: RecentFailures
     places: tuple[int, ...]
     bucket: int
@@ -80,6 +86,8 @@ class Attempts:
         self._others = RecentFailures(data, others, OTHER_WIDTH)
         self._pairs = KnownPairs(data, pairs, PAIR_BUCKETS)
         self._tokens = KnownPairs(data, tokens, TOKEN_BUCKETS)
+        # Pairs that failed too often at all instances together, and until when they are locked.
+        self._locked: ExpiringCache[int, float] = ExpiringCache(MAX_LOCKED, clock=now)
 
     def close(self) -> None:
         self._file.close()
@@ -89,10 +97,11 @@ class Attempts:
     def pair(self, address: str, name: str, *, configured: bool) -> Pair:
         """The pair of this client id and network address. `configured` says whether there is such a client service."""
         group = group_of(address)
-        digest = self._digest(f"{group}\0{name}")
+        text = f"{group}\0{name}"
+        digest = self._digest(text)
         counters = self._configured if configured else self._others
         bucket = int.from_bytes(self._digest(name)[:4], "little")
-        return Pair(counters, counters.places(digest), bucket, int.from_bytes(digest[-8:], "little") | 1)
+        return Pair(text, counters, counters.places(digest), bucket, int.from_bytes(digest[-8:], "little") | 1)
 
     def check(self, pair: Pair) -> None:
         """Raises TooManyRequests if the pair is locked, with the seconds until it is not."""
@@ -144,13 +153,26 @@ class Attempts:
         """Whether the pair proved itself within a day."""
         return self._pairs.find(pair.bucket, pair.key, self._now()) is not None
 
+    def lock(self, pair: Pair, seconds: float) -> None:
+        """Locks a pair in this process, for it has failed too often at all instances together."""
+        self._locked.keep(pair.key, self._now() + seconds, seconds)
+
+    def check_lock(self, pair: Pair) -> None:
+        """Raises TooManyRequests if `lock` has locked the pair."""
+        if locked := self._locked.find(pair.key):
+            raise too_many(max(1, math.ceil(locked[0] - self._now())))
+
+    def never_fails(self, pair: Pair) -> bool:
+        """Whether the pair proved itself within a day and has no failure in the last minute, as far as this instance knows."""
+        now = self._now()
+        known = self._pairs.find(pair.bucket, pair.key, now)
+        return known is not None and not self._pairs.counts(known, now)
+
     def _check(self, pair: Pair, known: int | None, now: float) -> None:
         failures = pair.counters.counts(pair.places, now) if known is None else self._pairs.counts(known, now)
         if sum(count for _, count in failures) >= MAX_FAILURES:
-            raise TooManyRequests(
-                "too many failed attempts with this client id from this address",
-                retry_after_seconds=seconds_until_fewer(failures, MAX_FAILURES, now),
-            )
+            raise too_many(seconds_until_fewer(failures, MAX_FAILURES, now))
+        self.check_lock(pair)
 
     # --- tokens of the signing service --------------------------------------------------------------------------------
 
@@ -166,6 +188,12 @@ class Attempts:
 
     def _digest(self, text: str) -> bytes:
         return hashlib.blake2b(text.encode("utf-8", "replace"), key=self._key, digest_size=32).digest()
+
+
+def too_many(seconds: int) -> TooManyRequests:
+    """What a caller gets whose pair is locked for so many seconds."""
+    cause = "too many failed attempts with this client id from this address"
+    return TooManyRequests(cause, retry_after_seconds=seconds)
 
 
 def token_numbers(digest: bytes) -> tuple[int, int]:

@@ -8,19 +8,31 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 from urllib.parse import unquote_plus
 
 from batchseal.api.attempts import Attempts, Pair
 from batchseal.api.foreign_tokens import ForeignTokens, Probe
+from batchseal.api.login_failures import Counter, SharedFailures
 from batchseal.api.login_refusals import LoginRefusals
 from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, TooManyRequests, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientService, ClientServices
 
-# How often, at most, the file of client services is looked at for changes.
+# How often, at most, the file of client services and that of the token keys are looked at for changes.
 RELOAD_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class KeyFile(Protocol):
+    """The file of `--token-key-file` (settings/token_keys.py)."""
+
+    def changed_keys(self) -> Sequence[bytes] | None:
+        """The keys, if the file has changed since the last call and can be used."""
 
 
 class Authenticator:
@@ -28,6 +40,7 @@ class Authenticator:
 
     `probe` asks the signing service about a foreign token. It returns the client id of the token ("" if the token is good
     but names nobody), or None if the signing service refuses the token. `attempts` counts failures; None counts nothing.
+    `counter` counts them for all instances that share a database. `key_file` has the keys of `tokens`, where a file names them.
     """
 
     def __init__(
@@ -37,14 +50,20 @@ class Authenticator:
         probe: Probe,
         attempts: Attempts | None = None,
         *,
+        counter: Counter | None = None,
+        key_file: KeyFile | None = None,
         reload_seconds: float = RELOAD_SECONDS,
     ) -> None:
         self._reload_seconds = reload_seconds
+        self._key_file = key_file
+        self._shared = (
+            SharedFailures(counter, attempts, tokens) if counter is not None and attempts is not None else None
+        )
         self.attempts = attempts
         self.services = services
         self._refusals = LoginRefusals(lambda name: services.get(name) is not None)
         self.tokens = tokens
-        self.foreign = ForeignTokens(probe, attempts)
+        self.foreign = ForeignTokens(probe, attempts, self._shared)
         self._next_reload = 0.0
 
     async def caller(self, authorization: str | None, address: str = "") -> Caller:
@@ -60,7 +79,8 @@ class Authenticator:
         credentials = credentials.strip()
         match scheme.lower():
             case "basic":
-                service, _ = self.proved([parse_basic(credentials)], address)
+                readings = [parse_basic(credentials)]
+                service, _ = await self._counted(readings, address, partial(self.proved, readings, address))
                 return Caller(active(service).id)
             case "bearer" if credentials and len(credentials) <= MAX_TOKEN_CHARACTERS:
                 return await self.bearer(credentials, address)
@@ -69,10 +89,18 @@ class Authenticator:
         raise InvalidToken("the Authorization header holds neither Basic nor Bearer credentials")
 
     def reload(self) -> None:
-        """Reads the file of client services again if it has changed, at most once in `reload_seconds`."""
+        """Reads the files of client services and of token keys again if they have changed, at most once in `reload_seconds`."""
         if (now := time.monotonic()) >= self._next_reload:
             self._next_reload = now + self._reload_seconds
             self.services.reload_if_changed()
+            if self._key_file is not None and (keys := self._key_file.changed_keys()):
+                self.tokens.keys = tuple(keys)
+
+    async def _counted(self, readings: Sequence[tuple[str, str]], address: str, compare: Callable[[], T]) -> T:
+        """What `compare` returns, which tries these readings. Wrong ones count for all instances, where there are several."""
+        if self._shared is None:
+            return compare()
+        return await self._shared.around([pair for name, _ in readings if (pair := self._pair(name, address))], compare)
 
     def proved(self, readings: Sequence[tuple[str, str]], address: str) -> tuple[ClientService, str]:
         """The client service that these credentials prove, and its secret as it was sent. The service may be switched off.
@@ -114,21 +142,26 @@ class Authenticator:
 
     def _unlocked(self, client_service: str, address: str) -> Pair | None:
         """What a failure of this id counts for. Raises TooManyRequests if the pair of id and address is locked."""
+        pair = self._pair(client_service, address)
+        if self.attempts is not None and pair is not None:
+            self.attempts.check(pair)
+        return pair
+
+    def _pair(self, client_service: str, address: str) -> Pair | None:
+        """What a failure of this id counts for; None where nothing is counted."""
         if self.attempts is None:
             return None
         configured = self.services.get(client_service) is not None
-        pair = self.attempts.pair(address, client_service, configured=configured)
-        self.attempts.check(pair)
-        return pair
+        return self.attempts.pair(address, client_service, configured=configured)
 
     async def bearer(self, token: str, address: str) -> Caller:
         """The caller of a Bearer token: first tried as a token of the proxy, then as a foreign one.
 
         A token of the proxy is never counted and never locked out: its signature of 256 bits cannot be guessed.
         """
-        if (claims := self.tokens.read(token)) is not None:
-            service = self.services.get(claims.client_id)
-            if service is None or claims.bound not in map(self.tokens.binding, service.secrets):
+        if (verified := self.tokens.read(token)) is not None:
+            service = self.services.get(verified.claims.client_id)
+            if service is None or not verified.is_bound_to(service.secrets):
                 raise InvalidToken("the token's client service was removed or its secret has changed")
             return Caller(active(service).id)
         client_service = await self.foreign.client_service(token, self.services, address)
@@ -141,6 +174,13 @@ class Authenticator:
             raise UnknownClientService("the token's client service is not configured here")
         return Caller(active(service).id)
 
+    async def issued(
+        self, client_service: str, secret: str, address: str = "", *, form_encoded: bool = False
+    ) -> Issued:
+        """Like `issue`. Wrong credentials count for all instances that share a database."""
+        asked = partial(self.issue, client_service, secret, address, form_encoded=form_encoded)
+        return await self._counted(readings_of(client_service, secret, form_encoded=form_encoded), address, asked)
+
     def issue(self, client_service: str, secret: str, address: str = "", *, form_encoded: bool = False) -> Issued:
         """Issues a token of the proxy for these credentials (RFC 6749 4.4).
 
@@ -148,10 +188,14 @@ class Authenticator:
         `address`. Raises ApiError (see `caller`).
         """
         self.reload()
-        plain = (client_service, secret)
-        readings = dict.fromkeys((plain, decoded_basic(*plain))) if form_encoded else (plain,)
-        service, right = self.proved(tuple(readings), address)
+        service, right = self.proved(readings_of(client_service, secret, form_encoded=form_encoded), address)
         return self.tokens.issue(active(service).id, right)
+
+
+def readings_of(client_service: str, secret: str, *, form_encoded: bool) -> tuple[tuple[str, str], ...]:
+    """The ways in which these credentials can be read."""
+    plain = (client_service, secret)
+    return tuple(dict.fromkeys((plain, decoded_basic(*plain)))) if form_encoded else (plain,)
 
 
 def nameless(token: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from batchseal.api.attempts import Attempts, Booking, Pair
+from batchseal.api.login_failures import SharedFailures
 from batchseal.errors import TooManyRequests
 from batchseal.settings.client_services import ClientServices
 from batchseal.system.expiring import ExpiringCache
@@ -33,11 +34,12 @@ class Named(msgspec.Struct):
 
 
 class ForeignTokens:
-    """Asks `probe` about tokens. `attempts` counts tokens that are refused; None counts nothing."""
+    """Asks `probe` about tokens. `attempts` counts tokens that are refused; None counts nothing. `shared`: for all instances."""
 
-    def __init__(self, probe: Probe, attempts: Attempts | None = None) -> None:
+    def __init__(self, probe: Probe, attempts: Attempts | None = None, shared: SharedFailures | None = None) -> None:
         self._probe = probe
         self._attempts = attempts
+        self._shared = shared
         self._answers: ExpiringCache[bytes, str | None] = ExpiringCache(MAX_PROBED)
         # The tokens that the signing service is being asked about, by their digests, each with the key of its pair.
         self._asking: dict[bytes, tuple[int, asyncio.Task[str | None]]] = {}
@@ -81,13 +83,18 @@ class ForeignTokens:
         self, token: str, digest: bytes, booking: Booking | None, services: ClientServices, address: str
     ) -> str | None:
         """Asks, keeps the answer, and takes the failure back that was counted before unless the token was refused."""
-        right = True
+        right, counted = True, None
         try:
+            if booking is not None and self._shared is not None and self._attempts is not None:
+                counted = await self._shared.count(booking.pair)
+                self._attempts.check_lock(booking.pair)
             client_service = await self._probe(token)
             right = client_service is not None
         finally:
             if right and booking is not None and self._attempts is not None:
                 self._attempts.give_back(booking)
+                if self._shared is not None:
+                    await self._shared.take_back(booking.pair, counted)
         if client_service is not None and self._attempts is not None:
             self._attempts.remember_token(digest)
             configured = services.get(client_service) is not None

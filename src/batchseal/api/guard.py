@@ -30,6 +30,10 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MAX_ROUTED_BYTES = 1024
 # Every reply of a service whose documents the sandbox signs has this header: nobody may take them for real ones.
 SANDBOX_HEADER = (b"batchseal-sandbox", b"true")
+# Every reply names the instance that has given it, so that support finds the right log.
+INSTANCE_HEADER = b"batchseal-instance"
+# While an instance is being stopped, each connection ends with its next reply, and its caller comes back by another one.
+CLOSE_HEADER = (b"connection", b"close")
 # A second line of one of these leaves open who calls or what the body is, and a proxy may have read the other one.
 ONCE = (b"authorization", b"content-length", b"content-type", b"transfer-encoding")
 # How long a cancelled request may take to clean up.
@@ -63,6 +67,16 @@ class Connections(Protocol):
         """A request has ended, of which about so many bytes were read."""
 
 
+class Stopping(Protocol):
+    """The service behind the application, as far as it has a part in the stop of the process."""
+
+    async def retire(self) -> float:
+        """The process is to stop, so it is not ready any more. Returns for how many seconds it should still take requests."""
+
+    def leave(self, grace_seconds: float) -> None:
+        """No further request comes, and those that run end within `grace_seconds`."""
+
+
 class Guard:
     """The ASGI application that the server runs. Handlers find the request's Exchange in `scope["batchseal.exchange"]`."""
 
@@ -82,6 +96,11 @@ class Guard:
         self.metrics = metrics
         self.settings = settings
         self.stopping = False
+        self.service: Stopping | None = None
+        # These are added to each reply, whoever sends it. A reply has those that are here when it begins.
+        self.reply_headers = [SANDBOX_HEADER] if settings.sandbox_signs else []
+        if settings.instance:
+            self.reply_headers.append((INSTANCE_HEADER, settings.instance.encode("ascii")))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.running: set[asyncio.Task[None]] = set()
         # Told of each request's connection when the request begins, and when it has ended with so many bytes.
@@ -103,7 +122,7 @@ class Guard:
             min_rate=self.settings.min_body_rate,
             send_stall_seconds=self.pace.send_stall_seconds,
             min_reply_rate=self.settings.min_reply_rate,
-            more_headers=(SANDBOX_HEADER,) if self.settings.sandbox_signs else (),
+            more_headers=self.reply_headers,
         )
         task = asyncio.current_task()
         assert task is not None
@@ -196,9 +215,16 @@ class Guard:
             raise NotFound("there is no such address")
         return address
 
+    async def retire(self) -> float:
+        """The process is to stop. Requests are still taken; returns for how many seconds they should be."""
+        self.reply_headers.append(CLOSE_HEADER)
+        return await self.service.retire() if self.service is not None else 0.0
+
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new requests, waits `grace_seconds` for the running ones, then cancels those that still run."""
         self.stopping = True
+        if self.service is not None:
+            self.service.leave(grace_seconds)
         if self.running:
             await asyncio.wait(tuple(self.running), timeout=grace_seconds)
         late = tuple(self.running)

@@ -126,8 +126,11 @@ class OfferedService(Protocol):
         for one.
         """
 
-    async def wait(self, operation_id: int, seconds: float) -> bool:
-        """Returns True once the operation is finished, or False after `seconds`."""
+    async def wait(self, operation_id: int, seconds: float, caller: Caller) -> bool:
+        """Returns True once the caller's operation is finished, or False after `seconds`.
+
+        It may sooner return False, if the service is to stop. The operation may be signed by another instance.
+        """
 
     async def status(self, caller: Caller, reference: str) -> Sequence[Operation]:
         """The caller's operations with this external reference, newest first. Without any: none, or raises NotFound."""

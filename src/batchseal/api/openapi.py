@@ -14,7 +14,8 @@ from batchseal.settings.load import Settings
 DEFAULT_SERVER = "http://localhost:8080"
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
 DESCRIPTION = (
-    "Signs batches of documents. Digests are computed here, a remote service signs them, and documents stay here."
+    "Signs batches of documents. Digests are computed here, a remote service signs them, and documents stay here. "
+    "Each reply names in the header Batchseal-Instance which instance of the service has given it."
 )
 
 PARAMETERS: dict[str, dict[str, Any]] = {

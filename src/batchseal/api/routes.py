@@ -60,6 +60,9 @@ class Routes:
         self.authenticator = authenticator
         self.contract = contract
         self.settings = settings
+        # What replies give as the address of the service, whichever instance took the request. Where none is told, it is the
+        # address of that instance.
+        self.advertised = settings.advertised if settings.advertised_address else None
 
     async def caller(self, request: Request) -> Caller:
         return await self.authenticator.caller(header(request, b"authorization"), exchange_of(request).peer)
@@ -115,7 +118,7 @@ class Routes:
         ]
         if prefers_async:
             headers.append((b"preference-applied", b"respond-async"))
-        body = schemas.encode(schemas.registration(operation, self.contract.status))
+        body = schemas.encode(schemas.registration(operation, self.contract.status, self.advertised))
         return json_reply(body, *headers, status=202 if prefers_async else 200)
 
     async def sign(self, request: Request, form: Form) -> Response:
@@ -157,11 +160,11 @@ class Routes:
         operations = await self.service.status(caller, reference)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and operations and not operations[0].status.finished:
-            await exchange_of(request).unless_gone(self.service.wait(operations[0].id, wait_seconds))
+            await exchange_of(request).unless_gone(self.service.wait(operations[0].id, wait_seconds, caller))
             operations = await self.service.status(caller, reference)
         if not operations:
             raise NotFound(f"no operation has the external reference {reference!r}")
-        entries = [schemas.status_entry(operation, self.contract.status) for operation in operations]
+        entries = [schemas.status_entry(operation, self.contract.status, self.advertised) for operation in operations]
         return json_reply(schemas.encode(entries), *waiting_headers(operations[0]))
 
     async def status_by_id(self, request: Request) -> Response:
@@ -169,9 +172,9 @@ class Routes:
         operation = await self.service.status_by_id(caller, operation_id)
         wait_seconds = requests.parse_prefer(header(request, b"prefer")).wait_seconds
         if wait_seconds and not operation.status.finished:
-            await exchange_of(request).unless_gone(self.service.wait(operation_id, wait_seconds))
+            await exchange_of(request).unless_gone(self.service.wait(operation_id, wait_seconds, caller))
             operation = await self.service.status_by_id(caller, operation_id)
-        body = schemas.encode(schemas.status_entry(operation, self.contract.status))
+        body = schemas.encode(schemas.status_entry(operation, self.contract.status, self.advertised))
         return json_reply(body, *waiting_headers(operation))
 
     async def result_by_reference(self, request: Request) -> Response:

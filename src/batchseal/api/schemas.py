@@ -145,29 +145,35 @@ def renamed(reply: Struct, names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in fields.items()}
 
 
-def registration(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a Registration."""
+def registration(
+    operation: Operation, names: Mapping[str, str], advertised: tuple[str, int] | None = None
+) -> dict[str, Any]:
+    """The fields of a Registration. `advertised` is the address to give in place of that in the row."""
+    host, port = advertised or (operation.host, operation.port)
     return renamed(
         Registration(
             id=operation.id,
             status=operation.status.name,
             external_reference=operation.external_reference,
-            host=operation.host,
-            port=operation.port,
+            host=host,
+            port=port,
         ),
         names,
     )
 
 
-def status_entry(operation: Operation, names: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a StatusEntry."""
+def status_entry(
+    operation: Operation, names: Mapping[str, str], advertised: tuple[str, int] | None = None
+) -> dict[str, Any]:
+    """The fields of a StatusEntry. `advertised` is the address to give in place of that in the row."""
+    host, port = advertised or (operation.host, operation.port)
     return renamed(
         StatusEntry(
             id=operation.id,
             status=operation.status.name,
             external_reference=operation.external_reference,
-            host=operation.host,
-            port=operation.port,
+            host=host,
+            port=port,
             creation_date=instant(operation),
             documents_total=operation.documents_total,
             documents_signed=operation.documents_signed,

@@ -89,7 +89,7 @@ class ServiceRoutes:
             form = query | body
             if form.get("grant_type", "client_credentials") != "client_credentials":
                 raise ValueNotAllowed("grant_type must be client_credentials")
-            issued = self.issue(header(request, b"authorization"), form, exchange_of(request).peer)
+            issued = await self.issue(header(request, b"authorization"), form, exchange_of(request).peer)
         except ApiError as error:
             return self.token_refused(error)
         if "client_secret" in query:
@@ -121,14 +121,14 @@ class ServiceRoutes:
             raise InvalidRequest("the form is not URL-encoded text") from None
         return single_values(query), single_values(form)
 
-    def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
+    async def issue(self, authorization: str | None, form: dict[str, str], peer: str) -> Issued:
         """A token for the credentials in the Authorization header, or for those in the form if there is no Basic header."""
         scheme, _, credentials = (authorization or "").strip().partition(" ")
         if scheme.lower() != "basic":
-            return self.authenticator.issue(form.get("client_id", ""), form.get("client_secret", ""), peer)
+            return await self.authenticator.issued(form.get("client_id", ""), form.get("client_secret", ""), peer)
         # RFC 6749 2.3.1 requires that id and secret are form-encoded inside Basic. Most clients send them plain, so the plain
         # form is tried first.
-        return self.authenticator.issue(*parse_basic(credentials.strip()), peer, form_encoded=True)
+        return await self.authenticator.issued(*parse_basic(credentials.strip()), peer, form_encoded=True)
 
     def token_refused(self, error: ApiError) -> Response:
         """The error reply of the contract, with the member `error` that OAuth clients read (RFC 6749 5.2)."""

@@ -1,14 +1,15 @@
 """The tokens that the proxy issues itself: JSON Web Tokens (`system/jwt.py`).
 
-Their key is a file in the temp folder. All workers use it, and tokens stay valid over a restart. A token is bound to the
-secret that it was issued for. When a client service has that secret no longer, neither as its new nor as its previous one, the
-token becomes invalid.
+Instances that share a database share the key too (`worker/callers.py` says where it is kept), so a token of one is good at all,
+and it stays valid over a restart. There may be several keys: the first one signs, and all of them verify, so that a key can be
+replaced while tokens of the one before it are still in use. A token is bound to the secret that it was issued for. When a client
+service has that secret no longer, neither as its new nor as its previous one, the token becomes invalid.
 """
 
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -22,7 +23,7 @@ MAX_TOKEN_CHARACTERS = 8192
 
 
 class Claims(msgspec.Struct):
-    """The claims of RFC 7519 4.1, and `bound`: which secret the token belongs to (`Tokens.binding`)."""
+    """The claims of RFC 7519 4.1, and `bound`: which secret the token belongs to (`binding`)."""
 
     iss: str
     aud: str
@@ -40,24 +41,39 @@ class Issued:
     client_service: str
 
 
-class Tokens:
-    """Issues and reads tokens that are signed with `key`. `now` tells the seconds since 1970."""
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The claims of a token, and the key that has signed it."""
 
-    def __init__(self, key: bytes, *, now: Callable[[], float] = time.time) -> None:
+    claims: Claims
+    key: bytes
+
+    def is_bound_to(self, secrets_in_force: Iterable[str]) -> bool:
+        """Whether the token was issued for one of these secrets."""
+        return any(self.claims.bound == binding(self.key, secret) for secret in secrets_in_force)
+
+
+class Tokens:
+    """Issues tokens with the first key, and reads those of every key. `now` tells the seconds since 1970."""
+
+    def __init__(self, *keys: bytes, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.key = key
+        self.keys = keys
+
+    @property
+    def key(self) -> bytes:
+        """The key that signs."""
+        return self.keys[0]
 
     def issue(self, client_service: str, secret: str) -> Issued:
         """A new token for this client service, valid for LIFETIME_SECONDS and as long as it has this secret."""
         now, token_id = int(self._now()), secrets.token_urlsafe(16)
-        claims = Claims(ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, self.binding(secret))
+        claims = Claims(
+            ISSUER, ISSUER, client_service, now + LIFETIME_SECONDS, now, token_id, binding(self.key, secret)
+        )
         return Issued(jwt.issue(self.key, claims), token_id, client_service)
 
-    def binding(self, secret: str) -> str:
-        """A short keyed digest of `secret`. It shows whether two secrets are equal and reveals nothing else about them."""
-        return jwt.encode(hmac.digest(self.key, b"secret:" + secret.encode(), "sha256")[:12])
-
-    def read(self, token: str) -> Claims | None:
+    def read(self, token: str) -> Verified | None:
         """The claims of a token that the proxy issued, or None if somebody else issued it.
 
         Raises InvalidToken if the proxy issued it, but its signature is wrong or it has expired.
@@ -71,8 +87,14 @@ class Tokens:
             return None
         if (claims.iss, claims.aud) != (ISSUER, ISSUER):
             return None
-        if not parsed.is_signed_with(self.key):
+        key = next(filter(parsed.is_signed_with, self.keys), None)
+        if key is None:
             raise InvalidToken("the token's signature is wrong")
         if claims.exp <= self._now():
             raise InvalidToken("the token has run out")
-        return claims
+        return Verified(claims, key)
+
+
+def binding(key: bytes, secret: str) -> str:
+    """A short keyed digest of `secret`. It shows whether two secrets are equal and reveals nothing else about them."""
+    return jwt.encode(hmac.digest(key, b"secret:" + secret.encode(), "sha256")[:12])

@@ -95,6 +95,10 @@ async def check_configuration(settings: Settings) -> str:
     from batchseal.settings.client_services import client_services, unreachable_levels
 
     services = client_services(settings, strict=True)
+    if settings.token_key_file:
+        from batchseal.settings.token_keys import read_token_keys
+
+        read_token_keys(Path(settings.token_key_file))
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
     if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):

@@ -38,19 +38,6 @@ OPENED_AHEAD_DOCUMENTS, OPENED_AHEAD_SECONDS = 1, 30.0
 EVIDENCE_DOCUMENTS = 500
 
 
-def require_own(operation: OperationRow, instance: UUID, shared: str | None = None) -> None:
-    """Raises PayloadUnavailable where this instance cannot read the payload of this operation, since another one keeps it.
-
-    `shared` names the payload store of this instance if others read it too.
-    """
-    own = operation.instance == instance if operation.payload_store is None else operation.payload_store == shared
-    if not own:
-        host = f"[{operation.host}]" if ":" in operation.host else operation.host
-        raise PayloadUnavailable(
-            f"the documents of operation {operation.id} are kept by another instance, ask {host}:{operation.port}"
-        )
-
-
 class Delivery:
     """Gives finished operations back, as they are asked for."""
 

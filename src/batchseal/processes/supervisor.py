@@ -35,14 +35,13 @@ from batchseal.settings.client_services import client_services, make_sandbox_ser
 from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
+from batchseal.settings.token_keys import read_token_keys, remark_on
 from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
-# How long a stop may take in all, the database aside. Container runtimes are told to wait longer than this.
-STOP_SECONDS = 27
 APPLICATION = "batchseal.app"
 PLACEHOLDER = "batchseal.placeholder.keeper"
 
@@ -58,6 +57,7 @@ class Supervisor:
         self._application = application
         self._children: list[Child] = []
         self._stopping = False
+        self._in_a_hurry = False  # there was a second signal
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
@@ -67,8 +67,15 @@ class Supervisor:
         """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            self._in_a_hurry = stop.is_set()
+            stop.set()
+            if self._in_a_hurry and self._stopping:
+                self._hurry()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, told)
         starting = asyncio.create_task(self._start())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -144,7 +151,9 @@ class Supervisor:
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
             hosts = f"{settings.revocation_private_hosts} {urlsplit(address).hostname}"
             settings = replace(settings, signer_roots=root, revocation_private_hosts=hosts)
-        await asyncio.gather(signer.start(settings), *notes)
+        said = await signer.start(settings)
+        settings = replace(settings, token_keys=said.partition(" ")[2])
+        await asyncio.gather(*notes)
         await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
@@ -155,6 +164,10 @@ class Supervisor:
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
+        if settings.token_key_file:
+            read_token_keys(Path(settings.token_key_file))
+            if remark := remark_on(Path(settings.token_key_file)):
+                say(remark)
         settings, self._lock = prepare(settle(settings))
         return replace(settings, start=str(uuid4()), is_shared=not settings.has_embedded_database)
 
@@ -162,9 +175,7 @@ class Supervisor:
         """Makes the small files that the instance keeps, as far as they are missing. Returns the settings with what they say."""
         identity, _, settings = await asyncio.gather(
             asyncio.to_thread(find_identity, settings.temp_folder),
-            asyncio.to_thread(
-                load_key, settings.token_key_path
-            ),  # the workers would make it later, one fsync after the other
+            asyncio.to_thread(make_token_key, settings),
             asyncio.to_thread(self._find_services, settings),
         )
         return replace(settings, instance=identity)
@@ -211,15 +222,17 @@ class Supervisor:
         return Child("sandbox", "batchseal.sandbox", arguments)
 
     async def _stop(self) -> None:
-        """Stops the workers first, so that no new request comes in, and the database last. All share STOP_SECONDS."""
+        """Stops the workers first, so that no new request comes in, and the database last.
+
+        All share `--stop-seconds`, the database aside, and the workers have `--drain-seconds` more. Container runtimes are told
+        to wait longer than this.
+        """
         self._stopping = True
-        ends = time.monotonic() + STOP_SECONDS
+        ends = time.monotonic() + self._settings.drain_seconds + self._settings.stop_seconds
         for names in (("worker",), ("signer",), ("sandbox",)):
-            group = [
-                c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None
-            ]
-            for child in group:
-                child.process.terminate()  # type: ignore[union-attr]
+            group = self._signal(names, signal.SIGTERM)
+            if self._in_a_hurry:
+                self._hurry()
             await asyncio.gather(*(c.end(max(0.5, ends - time.monotonic())) for c in group))
         for child in self._children:
             if child.watcher:
@@ -233,10 +246,30 @@ class Supervisor:
         if self._lock >= 0:
             os.close(self._lock)
 
+    def _signal(self, names: tuple[str, ...], number: signal.Signals) -> list[Child]:
+        """Signals the children whose names begin with one of these. Returns those that run."""
+        running = [c for c in self._children if c.name.startswith(names) and c.process and c.process.returncode is None]
+        for child in running:
+            child.process.send_signal(number)  # type: ignore[union-attr]
+        return running
+
+    def _hurry(self) -> None:
+        """A second signal: the workers do not wait any longer until a load balancer has noticed.
+
+        They get it as another one than the first, since two of the same number that come at once are one.
+        """
+        self._signal(("worker",), signal.SIGINT)
+
 
 def check_services(settings: Settings) -> None:
     """Reports an error in the files of client services, if there is one, before any process starts. Raises ConfigurationError."""
     client_services(settings, remarks=False, strict=True)
+
+
+def make_token_key(settings: Settings) -> None:
+    """Makes the key of an instance that is alone. The workers would make it later, one fsync after the other."""
+    if not (settings.is_shared or settings.token_key_file):
+        load_key(settings.token_key_path)
 
 
 def note_dsn(path: Path, dsn: str) -> None:

@@ -27,6 +27,15 @@ MOST_PERCENT = {
     "share_deliveries": 100,
     "share_signing": 100,
 }
+# The least value of these settings. A stop needs 9 seconds beside what requests under way get.
+LEAST = {
+    "max_deliveries": 1,
+    "spare_threads": 0,
+    "max_document_rows": 0,
+    "min_reply_rate": 0,
+    "drain_seconds": 0,
+    "stop_seconds": 10,
+}
 
 
 def modern_flag(name: str) -> str:
@@ -146,7 +155,7 @@ def check_settings(settings: Settings) -> None:
     for name, most in MOST_PERCENT.items():
         if not 0 <= (percent := getattr(settings, name)) <= most:
             raise ConfigurationError(f"{modern_flag(name)}: {percent} must be from 0 to {most} percent")
-    for name, least in (("max_deliveries", 1), ("spare_threads", 0), ("max_document_rows", 0), ("min_reply_rate", 0)):
+    for name, least in LEAST.items():
         if (number := getattr(settings, name)) < least:
             raise ConfigurationError(f"{modern_flag(name)}: {number} must be {least} or more")
     if settings.workers < 0:

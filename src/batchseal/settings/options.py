@@ -1,6 +1,6 @@
 """The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from batchseal.settings.declaration import VENDOR, option
@@ -35,6 +35,11 @@ class Settings(StoreOptions):
     tls_key: str = option("", "PEM file with the private key of that certificate, not encrypted")
     tls_client_ca: str = option(
         "", "PEM file with certificate authorities; if set, callers need a certificate that one of them has issued"
+    )
+    token_key_file: str = option(
+        "",
+        "file with the keys of the tokens that the service issues, the same at all instances: one a line, base64 of 32 bytes; "
+        "the first one signs, all verify; empty: a key in --database-url, or in the temp folder of an instance that is alone",
     )
     trusted_proxies: str = option(
         "",
@@ -139,6 +144,18 @@ class Settings(StoreOptions):
         group="database",
     )
 
+    drain_seconds: int = option(
+        10,
+        "seconds after a stop signal in which requests are still taken and /health/ready says 503, so that a load balancer "
+        "notices; only while other instances use --database-url",
+        group="limits",
+    )
+    stop_seconds: int = option(
+        27,
+        "seconds that a stop may take after --drain-seconds, of which requests under way get all but 9; give the container "
+        "or system service more than both together",
+        group="limits",
+    )
     sync_deadline: int = option(
         100, "seconds that a synchronous request waits for its result", dotted="sync.deadline", group="limits"
     )
@@ -289,6 +306,7 @@ class Settings(StoreOptions):
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox
     is_shared: bool = False  # the database is not the embedded one, so other instances may use it too
+    token_keys: str = field(default="", repr=False)  # those that the database keeps, in base64, separated by spaces
 
     @property
     def advertised(self) -> tuple[str, int]:

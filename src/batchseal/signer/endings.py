@@ -1,4 +1,9 @@
-"""Whether an operation is finished: the one place in the signer process that knows."""
+"""Whether an operation is finished: the one place in the signer process that knows.
+
+Another instance may sign an operation that a caller waits for here, so the database is asked about what nobody here works on.
+All who wait ask in the same moment, and `is_finished` answers them with one statement (`store/finished.py`): a thousand long
+polls cost the database hardly more than one.
+"""
 
 import asyncio
 import time
@@ -6,12 +11,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from batchseal.store.rows import DocumentRow, OperationRow
+from batchseal.system.expiring import ExpiringCache
 
 # The row of an operation and the rows of its documents with their evidence: all that a worker needs to give the result back.
 Result = tuple[OperationRow, list[DocumentRow]]
 
 # How often the database is asked about an operation that nobody here works on.
 POLL_SECONDS = 0.2
+# For so long an end counts without asking the database. Later, the operation may have been handed in again at another instance.
+REMEMBERED_SECONDS = 2.0
 REMEMBERED = 1024
 RESULTS_KEPT = 256
 
@@ -19,16 +27,23 @@ RESULTS_KEPT = 256
 class Endings:
     """Remembers what ended lately, and lets callers wait for what has not. `is_finished` asks the database."""
 
-    def __init__(self, is_finished: Callable[[int], Awaitable[bool]], *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        is_finished: Callable[[int], Awaitable[bool]],
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        remembered_seconds: float = REMEMBERED_SECONDS,
+    ) -> None:
         self._is_finished = is_finished
         self._poll_seconds = poll_seconds
         self._under_way: dict[int, asyncio.Future[None]] = {}
-        self._finished: OrderedDict[int, None] = OrderedDict()  # the newest ones
+        self._finished: ExpiringCache[int, None] = ExpiringCache(REMEMBERED)
+        self._remembered_seconds = remembered_seconds
         self._results: OrderedDict[int, Result] = OrderedDict()
 
     def begins(self, operation_id: int) -> None:
         """Somebody here works on the operation from now on. What was known of an earlier end does not hold any more."""
-        self._finished.pop(operation_id, None)
+        self._finished.forget(operation_id)
         self._results.pop(operation_id, None)
         if operation_id not in self._under_way:
             self._under_way[operation_id] = asyncio.get_running_loop().create_future()
@@ -40,9 +55,7 @@ class Endings:
 
     def finished(self, operation_id: int, result: Result | None = None) -> None:
         """`result` is kept for the one caller that waits for it."""
-        self._finished[operation_id] = None
-        if len(self._finished) > REMEMBERED:
-            self._finished.popitem(last=False)
+        self._finished.keep(operation_id, None, self._remembered_seconds)
         if result is not None:
             self._results[operation_id] = result
             if len(self._results) > RESULTS_KEPT:
@@ -56,8 +69,9 @@ class Endings:
                 await asyncio.wait([under_way], timeout=max(0.0, ends - time.monotonic()))
             if (result := self._results.pop(operation_id, None)) is not None:
                 return result
-            if operation_id in self._finished or await self._is_finished(operation_id):
+            if self._finished.find(operation_id) or await self._is_finished(operation_id):
                 return True
-            if (left := ends - time.monotonic()) <= 0:
+            if (left := ends - (now := time.monotonic())) <= 0:
                 return False
-            await asyncio.sleep(min(left, self._poll_seconds))
+            until_all_ask = self._poll_seconds - now % self._poll_seconds
+            await asyncio.sleep(min(left, until_all_ask))

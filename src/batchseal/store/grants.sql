@@ -23,6 +23,7 @@ BEGIN
             ('external_references', 'SELECT, INSERT, DELETE'),
             ('audit_pending', 'SELECT, INSERT, DELETE'),
             ('revocation_answers', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('login_failures', 'SELECT, INSERT, UPDATE, DELETE'),
             ('documents', 'SELECT, UPDATE'),
             ('signatures', 'SELECT, INSERT, UPDATE'),
             ('evidence_records', 'SELECT, INSERT, UPDATE'),

@@ -75,9 +75,9 @@ SELECT count(*) AS operations,
        pg_database_size(current_database()) AS database_bytes
 FROM operations WHERE status IN (1, 3);
 
--- name: is_finished
--- Whether an operation is finished. For the service itself, whatever the client service.
-SELECT status IN (2, 4) FROM operations WHERE id = $1;
+-- name: finished_among
+-- Which of these operations are finished. For the service itself, whatever the client service.
+SELECT id FROM operations WHERE id = ANY ($1::bigint[]) AND status IN (2, 4);
 
 -- name: reopen
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,

@@ -20,6 +20,7 @@ from batchseal.store.columns import (
     signature_columns,
 )
 from batchseal.store.database import Connection, Database
+from batchseal.store.finished import FinishedLook
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.leases import Leases
 from batchseal.store.materials import MaterialTable
@@ -59,6 +60,7 @@ class Store(Leases):
         self._month: date | None = None  # the current month by the database's clock, if its partition is known to exist
         self._days: set[date] = set()  # days whose partition of signatures is known to exist
         self._materials = MaterialTable()
+        self._finished = FinishedLook(database)
 
     @classmethod
     async def connect(
@@ -224,8 +226,7 @@ class Store(Leases):
 
     async def is_finished(self, operation_id: int) -> bool:
         """Whether this operation is finished. Not for callers: this does not check whose operation it is."""
-        async with self._database.connection() as connection:
-            return await connection.fetchval(QUERIES["is_finished"], operation_id) is True
+        return await self._finished.is_finished(operation_id)
 
     async def documents(
         self, operation_id: int, created_at: datetime, *, caller: str | None = None

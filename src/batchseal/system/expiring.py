@@ -25,6 +25,10 @@ class ExpiringCache(Generic[Key, Value]):
         kept = self._answers.get(key)
         return (kept[1],) if kept is not None and kept[0] > self._clock() else None
 
+    def forget(self, key: Key) -> None:
+        """Drops what is kept for `key`, if anything is."""
+        self._answers.pop(key, None)
+
     def keep(self, key: Key, value: Value, seconds: float) -> None:
         """Keeps `value` for `seconds`."""
         self._answers[key] = self._clock() + seconds, value

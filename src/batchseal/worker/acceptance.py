@@ -28,6 +28,7 @@ from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.elsewhere import Elsewhere
 from batchseal.worker.handover import Handover
 from batchseal.worker.resubmission import Resubmission
 
@@ -69,6 +70,7 @@ class Acceptance:
         instance: UUID,
         advertised: tuple[str, int],
         window_bytes: int,
+        elsewhere: Elsewhere,
         locate: LocateFor | None = None,
     ) -> None:
         self._store = store
@@ -83,7 +85,7 @@ class Acceptance:
         self._locate = locate
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
-        self._resubmission = Resubmission(store, payloads, pool, instance)
+        self._resubmission = Resubmission(store, payloads, pool, instance, elsewhere)
 
     def close(self) -> None:
         self._syncs.shutdown(wait=False)

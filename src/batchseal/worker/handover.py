@@ -1,11 +1,12 @@
 """A worker's side of the hand-over to the signer: new operations go there, and their end comes back.
 
-The signer finds every operation in the database, so whatever is lost here only costs time.
+The signer finds every operation in the database, so whatever is lost here only costs time. It also knows the end of an operation
+that another instance signs (`signer/endings.py`); while the signer is away, the database is asked here.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,26 @@ from batchseal.store.rows import DocumentRow, OperationRow, Registration
 
 SIGNER_AWAY_SECONDS = 0.5  # before a signer that is away is asked again
 
+# The result of an operation as the signer has kept it.
+Ended = tuple[OperationRow, list[DocumentRow]]
+
 log = structlog.get_logger("service")
+
+
+class Wait:
+    """Somebody who waits for an end, until `ends` (monotonic). `polls`: who can as well ask again."""
+
+    def __init__(self, ends: float, polls: bool) -> None:
+        self.ends = ends
+        self.polls = polls
+        self.timeout: asyncio.Timeout | None = None
+
+    def end_by(self, ends: float) -> None:
+        if ends < self.ends:
+            self.ends = ends
+            if self.timeout is not None and not self.timeout.expired():
+                loop = asyncio.get_running_loop()
+                self.timeout.reschedule(loop.time() + max(0.0, ends - time.monotonic()))
 
 
 class Handover:
@@ -33,6 +53,7 @@ class Handover:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._asked: dict[int, asyncio.Future[Any]] = {}  # ends that were asked for together with the hand-over
+        self._waits: set[Wait] = set()
 
     def announce(self, caller: Caller, received: Received) -> None:
         """Lets the signer prepare while the operation is being registered. Nothing is signed by that.
@@ -93,19 +114,36 @@ class Handover:
     def _not_woken(self, row: OperationRow) -> None:
         log.info("the signer was not woken and will find the operation itself", operation=row.id)
 
-    async def end_of(self, operation_id: int, seconds: float) -> tuple[OperationRow, list[DocumentRow]] | bool:
-        """True once the operation is finished, False after `seconds`. Where the signer kept the result, returns that instead."""
-        ends, asked = time.monotonic() + seconds, self._asked.pop(operation_id, None)
-        while (left := ends - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(left):
-                    if ending := await (asked or self._link.call("wait", operation_id, left, timeout_seconds=left)):
-                        return (
-                            True if ending is True else msgspec.convert(ending, tuple[OperationRow, list[DocumentRow]])
-                        )
-            except TimeoutError:
-                return False
-            except BatchsealError:
-                await asyncio.sleep(min(left, SIGNER_AWAY_SECONDS))
-            asked = None
-        return False
+    async def end_of(
+        self, operation_id: int, seconds: float, is_finished: Callable[[], Awaitable[bool]], *, polls: bool = False
+    ) -> tuple[OperationRow, list[DocumentRow]] | bool:
+        """True once the operation is finished, False after `seconds`. Where the signer kept the result, returns that instead.
+
+        `is_finished` asks the database, while the signer is away. With `polls` the caller can as well ask again: it does not wait
+        beyond a `leave`.
+        """
+        wait, asked = Wait(time.monotonic() + seconds, polls), self._asked.pop(operation_id, None)
+        self._waits.add(wait)
+        try:
+            while (left := wait.ends - time.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(left) as wait.timeout:
+                        if ending := await (asked or self._link.call("wait", operation_id, left, timeout_seconds=left)):
+                            return ending if ending is True else msgspec.convert(ending, Ended)
+                except TimeoutError:
+                    return False
+                except BatchsealError:
+                    await asyncio.sleep(min(left, SIGNER_AWAY_SECONDS))
+                    with suppress(BatchsealError):
+                        if await is_finished():
+                            return True
+                asked = None
+            return False
+        finally:
+            self._waits.discard(wait)
+
+    def leave(self, seconds: float) -> None:
+        """This process is about to end: long polls are answered now, and whoever waits for a result within `seconds`."""
+        now = time.monotonic()
+        for wait in self._waits:
+            wait.end_by(now if wait.polls else now + seconds)

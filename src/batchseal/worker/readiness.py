@@ -20,9 +20,12 @@ class Readiness:
         self._store = store
         self._link = link
         self._payloads = payloads if payloads is not None and payloads.place is not None else None
+        self.is_stopping = False
 
     async def ready(self) -> dict[str, str]:
         """Name of a part to "ok", to "warning: " and what to look at, or to what is wrong with it."""
+        if self.is_stopping:
+            return {"instance": "is being stopped"}
         state = await self._upstream_state()
         remarks = "; ".join([f"down: {state.wrong}"] * bool(state.wrong) + state.remarks) if state else "not known"
         return {

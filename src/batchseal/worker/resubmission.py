@@ -10,11 +10,11 @@ from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import CheckedFrame, PayloadReader, PayloadRecord, Payloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.pipeline.delivery import require_own
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
+from batchseal.worker.elsewhere import Elsewhere
 
 COMPARED_BYTES = 1 << 20
 
@@ -22,11 +22,14 @@ log = structlog.get_logger("service")
 
 
 class Resubmission:
-    def __init__(self, store: Store, payloads: Payloads, pool: SharedPool, instance: UUID) -> None:
+    def __init__(
+        self, store: Store, payloads: Payloads, pool: SharedPool, instance: UUID, elsewhere: Elsewhere
+    ) -> None:
         self._store = store
         self._payloads = payloads
         self._pool = pool
         self._instance = instance
+        self._elsewhere = elsewhere
 
     async def resume(
         self,
@@ -47,7 +50,7 @@ class Resubmission:
         held = await self._store.operation(caller.client_service, taken.operation_id)
         if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
             raise taken
-        require_own(held, self._instance, self._store.shared)
+        await self._elsewhere.require(held)
         rows = await self._store.documents(held.id, held.created_at, caller=caller.client_service)
         if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
             raise taken

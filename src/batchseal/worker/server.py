@@ -1,7 +1,12 @@
 """A process that receives requests: one loop, one server, one application.
 
 Several workers listen on the same port (SO_REUSEPORT) and know nothing of each other. A worker tells its
-parent when it takes connections, and ends within 25 s of SIGTERM, whatever its callers do.
+parent when it takes connections.
+
+The stop begins with SIGTERM. If there are other instances, the worker says that it is not ready and goes on
+taking requests for `--drain-seconds`, until the load balancer in front has noticed; each reply ends its
+connection. A second signal ends this wait. Then it listens no more, and what runs gets `--stop-seconds`, less
+what the rest of the stop needs, whatever its callers do.
 """
 
 import asyncio
@@ -30,8 +35,10 @@ from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
 log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
-# SIGTERM to the end: requests that run, cancelled ones (2 s), what is still in the server's buffers. 25 s in
-# all.
+# Of `--stop-seconds`, what is left when the running requests have had their time: for cancelled ones (2 s), for
+# what is still in the server's buffers, for the signer.
+REST_SECONDS = 9
+# What the running requests get by default.
 GRACE_SECONDS = 18.0
 FLUSH_SECONDS = 3.0
 READY_LINE = b"ready\n"
@@ -46,15 +53,18 @@ def run(
     open_application: OpenApplication,
     *,
     ready_fd: int | None = None,
-    grace_seconds: float = GRACE_SECONDS,
+    grace_seconds: float | None = None,
 ) -> NoReturn:
     """Serves on `settings.host` and `settings.port` until SIGTERM or SIGINT, and ends the process.
 
     `open_application` gives the application with all that it needs, and takes it down again. `READY_LINE` is
     written to `ready_fd` as soon as connections are taken. After a signal, running requests get
-    `grace_seconds` to end. Exit code 0, or 1 where the server ended by itself or could not start.
+    `grace_seconds` to end, by default what the settings say. Exit code 0, or 1 where the server ended by itself
+    or could not start.
     """
     code = 1
+    if grace_seconds is None:
+        grace_seconds = settings.stop_seconds - REST_SECONDS
     try:
         code = uvloop.run(serve(settings, open_application, ready_fd, grace_seconds))
     except ConfigurationError as problem:
@@ -77,10 +87,14 @@ def give_back() -> None:
 async def serve(
     settings: Settings, open_application: OpenApplication, ready_fd: int | None, grace_seconds: float
 ) -> int:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     async with open_application(settings) as guard:
         guard.when_idle = give_back
         server = build_server(guard, settings)
@@ -97,6 +111,7 @@ async def serve(
             if not stop.is_set():
                 log.error("the server ended by itself")
                 return 1
+            await drain(guard, hurry)
             unfinished.stop()
             await end(server, serving, guard, grace_seconds)
         finally:
@@ -159,6 +174,15 @@ async def until_listening(settings: Settings, serving: "asyncio.Task[None]") -> 
             why = str(serving.exception()).partition("\n")[0]
             raise ConfigurationError(f"cannot listen on {settings.host}:{settings.port}: {why}")
     raise ConfigurationError(f"nothing listens on {settings.host}:{settings.port}")
+
+
+async def drain(guard: Guard, hurry: asyncio.Event) -> None:
+    """Waits until those who call this instance have noticed that it is being stopped, or until `hurry`."""
+    if seconds := await guard.retire():
+        log.info("requests are taken until others serve them", seconds=seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await hurry.wait()
 
 
 async def end(server: Server, serving: "asyncio.Task[None]", guard: Guard, grace_seconds: float) -> None:

@@ -4,12 +4,20 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
 from batchseal.document import ReceivedDocument
-from batchseal.errors import InvalidRequest, NotConfigured, NotFinished, NotFound, ResultExpired
+from batchseal.errors import (
+    DatabaseUnavailable,
+    InvalidRequest,
+    NotConfigured,
+    NotFinished,
+    NotFound,
+    ResultExpired,
+)
 from batchseal.formats.registry import Formats
 from batchseal.intake.json_body import JsonIntake
 from batchseal.intake.multipart import MultipartIntake
@@ -17,17 +25,20 @@ from batchseal.intake.schema import Limits
 from batchseal.operation import Caller, Form, Mode, OperationStatus
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import records_of
-from batchseal.pipeline.delivery import Delivery, require_own
+from batchseal.pipeline.delivery import Delivery
 from batchseal.pipeline.encode import Delivered, Encoding
 from batchseal.processes.link import Link
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.store.database import Database
 from batchseal.store.evidence_records import EvidenceTable
+from batchseal.store.fellows import Fellows
 from batchseal.store.rows import DocumentRow, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.acceptance import Acceptance, LocateFor
 from batchseal.worker.credentials import CredentialCache
+from batchseal.worker.elsewhere import Elsewhere
 from batchseal.worker.evidence import EvidenceRecords, OperationRecords
 from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
@@ -36,6 +47,10 @@ from batchseal.worker.readiness import Readiness
 from batchseal.worker.taken_references import unless_taken
 
 RETRY_SECONDS = 2
+# How long a process that is to stop asks whether there are other instances.
+OTHERS_SECONDS = 2.0
+# So long before a request would be cut it is answered that its operation goes on.
+ANSWER_SECONDS = 3.0
 
 
 class Service:
@@ -59,6 +74,7 @@ class Service:
         admission: Admission,
         signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
         locate: LocateFor | None = None,
+        drain_seconds: float = 0.0,
     ) -> None:
         self._store = store
         self._link = link
@@ -67,10 +83,12 @@ class Service:
         self._has_time_stamps = formats.has_time_stamps
         self._evidence = EvidenceRecords(EvidenceTable(store.database, instance))
         self._limits = limits
-        self._instance = instance
         self._admission = admission
         self._signature_defaults = signature_defaults
         self._handover = Handover(link)
+        self._fellows = Fellows(store.database, instance)
+        self._elsewhere = Elsewhere(self._fellows, instance, store.shared)
+        self._drain_seconds = drain_seconds
         self._acceptance = Acceptance(
             store,
             payloads,
@@ -81,6 +99,7 @@ class Service:
             instance=instance,
             advertised=advertised,
             window_bytes=admission.budgets.window_bytes,
+            elsewhere=self._elsewhere,
             locate=locate,
         )
         self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
@@ -88,9 +107,34 @@ class Service:
         self._fetched = FetchedNotes(store)
         self._turns = Turns()
 
+    @property
+    def database(self) -> Database:
+        """The connections of this worker, which see only the rows of the client service that a statement is made for."""
+        return self._store.database
+
     async def close(self) -> None:
         self._acceptance.close()
         await self._fetched.close()
+
+    # --- stopping -----------------------------------------------------------------------------------------------------
+
+    async def retire(self) -> float:
+        """This process is to stop: from now on it is not ready. Returns for how many seconds it should still take requests.
+
+        That is the time in which a load balancer finds out. A service without other instances has no load balancer to wait for.
+        """
+        self._readiness.is_stopping = True
+        if not self._drain_seconds:
+            return 0.0
+        try:
+            async with asyncio.timeout(OTHERS_SECONDS):
+                return self._drain_seconds if await self._fellows.alive() else 0.0
+        except (DatabaseUnavailable, TimeoutError):
+            return self._drain_seconds  # there may be others
+
+    def leave(self, grace_seconds: float) -> None:
+        """No further request comes. Those that wait for an end are answered before they would be cut."""
+        self._handover.leave(max(0.0, grace_seconds - ANSWER_SECONDS))
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
@@ -155,15 +199,23 @@ class Service:
 
     # --- the end of an operation --------------------------------------------------------------------------------------
 
-    async def wait(self, operation_id: int, seconds: float) -> bool:
-        """True once the operation is finished, False after `seconds`."""
-        return await self._handover.end_of(operation_id, seconds) is not False
+    async def wait(self, operation_id: int, seconds: float, caller: Caller | None = None) -> bool:
+        """True once the operation is finished, False after `seconds`, or before if this process is to end.
+
+        With `caller`, whose operation it is, the database is asked while the signer is away.
+        """
+        asks = partial(self._is_finished, caller, operation_id)
+        return await self._handover.end_of(operation_id, seconds, asks, polls=True) is not False
+
+    async def _is_finished(self, caller: Caller | None, operation_id: int) -> bool:
+        return caller is not None and (await self.status_by_id(caller, operation_id)).status.finished
 
     async def finished_within(
         self, caller: Caller, received: OperationRow, seconds: float
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller that waits; None after `seconds`."""
-        waiting = asyncio.ensure_future(self._handover.end_of(received.id, seconds))
+        asks = partial(self._is_finished, caller, received.id)
+        waiting = asyncio.ensure_future(self._handover.end_of(received.id, seconds, asks))
         asyncio.get_running_loop().call_soon(self._delivery.open_ahead, received)
         ending = await waiting
         ended: tuple[OperationRow, list[DocumentRow]] | None
@@ -227,8 +279,15 @@ class Service:
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
     ) -> AsyncIterator[Delivered]:
         """Raises PayloadUnavailable, here or before the first document."""
-        require_own(operation, self._instance, self._store.shared)
-        return self._delivery.documents(operation, documents, encoding)
+        if self._elsewhere.is_readable(operation):
+            return self._delivery.documents(operation, documents, encoding)
+        return self._kept_elsewhere(operation)
+
+    async def _kept_elsewhere(self, operation: OperationRow) -> AsyncIterator[Delivered]:
+        """Yields nothing. Raises PayloadUnavailable."""
+        await self._elsewhere.require(operation)
+        for delivered in tuple[Delivered, ...]():
+            yield delivered
 
     async def evidence_records(self, operation: OperationRow) -> OperationRecords:
         """The evidence records of a finished operation. Raises NotFound, RecordPending, RecordGivenUp."""

@@ -15,6 +15,7 @@ from tests.adversity.drills import (  # noqa: F401
     payloads,
     power,
     responder,
+    round_robin,
     seasons,
     shared_stores,
     shutdown,
@@ -22,4 +23,5 @@ from tests.adversity.drills import (  # noqa: F401
     takeover,
     tenants,
     trouble,
+    two_builds,
 )
