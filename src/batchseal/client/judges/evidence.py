@@ -66,8 +66,8 @@ class EvidenceRecord(core.Sequence):  # type: ignore[misc]
 
 
 # The names of the fields above, as asn1crypto knows them.
-RECORD_FIELDS = tuple(field[0] for field in EvidenceRecord._fields)
-TIME_STAMP_FIELDS = tuple(field[0] for field in ArchiveTimeStamp._fields)
+RECORD_FIELDS = tuple(str(field[0]) for field in EvidenceRecord._fields)
+TIME_STAMP_FIELDS = tuple(str(field[0]) for field in ArchiveTimeStamp._fields)
 
 
 def is_record(start: bytes) -> bool:
@@ -102,7 +102,7 @@ def judge_evidence(path: Path, roots: Sequence[bytes]) -> Verdict:
     try:
         for token, digests in _time_stamps(record["archive_time_stamp_sequence"], document):
             tokens.append(token)
-            if not any(token.is_about(lambda _, digest=digest: digest) for digest in digests):
+            if not any(_is_about(token, digest) for digest in digests):
                 raise ValueError("its time stamp is about something else, or is broken")
     except ValueError as problem:
         return Verdict(path, False, "", covers, str(problem))
@@ -169,6 +169,10 @@ def _algorithm(stamp: Any) -> str:
 def _digest_of(document: Path, algorithm: str) -> bytes:
     with document.open("rb") as file:
         return hashlib.file_digest(file, algorithm).digest()
+
+
+def _is_about(token: Token, digest: bytes) -> bool:
+    return token.is_about(lambda name: digest)
 
 
 def _untrusted(tokens: Sequence[Token], roots: Sequence[bytes]) -> list[str]:
