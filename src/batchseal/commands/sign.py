@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from batchseal.client.batch import BatchBody, Wishes, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
+from batchseal.client.visible_options import add_visible_options, visible_info
 from batchseal.commands.messages import complain
-from batchseal.commands.visible_options import add_visible_options, visible_info
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import client_secret, load_settings
 
