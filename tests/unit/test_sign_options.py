@@ -182,6 +182,8 @@ def test_a_record_that_does_not_come_is_told(
     service: Any, folder: Path, replies: dict[int, list[int]], missing: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.record_replies = replies
+    (folder / "out").mkdir()
+    (folder / "out" / "a.pdf.ers").write_bytes(b"of an earlier file")
     assert sign(service, folder, "--evidence-record", "--evidence-wait", "0", names=("a.pdf", "b.xml")) == 1
     assert f"{missing} signed files have no evidence record: the service answered" in capsys.readouterr().out
     assert {"a.pdf", "b.xml"} <= stored(folder)

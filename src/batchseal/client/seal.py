@@ -169,6 +169,9 @@ def fetch_records(
 
     Waits for them no longer than `wait_seconds`. Returns why some did not come. Raises RequestFailed where the service is away.
     """
+    for path in missing.values():
+        # One that is there is about what was called so before.
+        path.with_name(path.name + RECORD).unlink(missing_ok=True)
     ends, why = time.monotonic() + wait_seconds, ""
     for ordinal, path in list(missing.items()):
         while True:
