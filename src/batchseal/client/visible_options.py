@@ -11,7 +11,7 @@ from batchseal.errors import ConfigurationError
 
 # The place of a signature: each option, the `locationType` that it stands for, and what --help says.
 PLACES = (
-    ("--visible-at", "COORDINATE", "page=1,x=140,y=35", "show it there: the page, and its lower left corner in pixels"),
+    ("--visible-at", "COORDINATE", "page=1,x=140,y=35", "show it there: page, and lower left corner in pixels"),
     ("--visible-field", "SIGN_FIELD", "NAME", "show it in this signature field, which each document must have"),
     ("--visible-word", "PLACEHOLDER", "WORD", "show it at the first place of this word, which each document must have"),
 )
@@ -34,7 +34,7 @@ LOOKS = (
 )
 DESCRIPTION = """
 PDF files can have signatures that are seen. One of the first four options makes them so. What the others leave out is taken
-from the template of the client service, or from the service's defaults. Files of other types stay as they are."""
+from the template of the client service, or from the service's defaults. Files of other types are signed as without them."""
 
 
 def add_visible_options(parser: ArgumentParser) -> None:
