@@ -215,10 +215,11 @@ def judge(chosen: Sequence[Case], folder: Path, counts: Counter[str]) -> list[st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="take only every n-th case")
+    parser.add_argument("--start", type=int, default=0, help="from this one on, so that several runs can share the work")
     options = parser.parse_args()
     began, counts = time.monotonic(), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="batchseal-appearances-") as folder:
-        wrong = judge(cases()[:: options.every], Path(folder), counts)
+        wrong = judge(cases()[options.start :: options.every], Path(folder), counts)
     for problem in wrong:
         print(problem)
     print(f"{dict(counts)}, wrong: {len(wrong)}, {time.monotonic() - began:.0f} s")
