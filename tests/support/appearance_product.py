@@ -215,7 +215,9 @@ def judge(chosen: Sequence[Case], folder: Path, counts: Counter[str]) -> list[st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="take only every n-th case")
-    parser.add_argument("--start", type=int, default=0, help="from this one on, so that several runs can share the work")
+    parser.add_argument(
+        "--start", type=int, default=0, help="from this one on, so that several runs can share the work"
+    )
     options = parser.parse_args()
     began, counts = time.monotonic(), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="batchseal-appearances-") as folder:

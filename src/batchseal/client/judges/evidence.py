@@ -112,7 +112,8 @@ def judge_evidence(path: Path, roots: Sequence[bytes]) -> Verdict:
     if roots and not problems:
         problems += _untrusted(tokens, roots)
     signer = name_of(x509.Certificate.load(tokens[-1].signer))
-    note = f"the file existed on {times[0]:%Y-%m-%d at %H:%M:%S} UTC"
+    # Without a root, nobody is known to vouch for the time.
+    note = f"{'' if roots else 'its time stamp says that '}the file existed on {times[0]:%Y-%m-%d at %H:%M:%S} UTC"
     return Verdict(path, not problems, signer, covers, "; ".join(problems), len(tokens), "" if problems else note)
 
 
