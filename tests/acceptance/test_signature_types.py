@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 from harness.validators import judging
+from harness.validators.samples import document, with_table
 from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 from harness.xml_invoices import write_xml_invoices, xml_invoice
 from tests.acceptance.conftest import Running
@@ -106,6 +108,26 @@ def test_visible_signatures_and_records_from_the_command_line(
     assert "6 of 6 valid" in shown
     (out / names[1]).write_bytes((out / names[1]).read_bytes() + b"\n")
     assert checked(running, out / f"{names[1]}.ers") == 1
+
+
+@pytest.mark.parametrize("level", ["B", "LTA"])
+def test_pdfs_with_other_bytes_before_them_small_and_streamed(
+    running: Running, tmp_path: Path, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bytes are in no result, no digest and no length, whether the document is in memory as a whole or read in pieces."""
+    large = random.Random(level).randbytes(5_000_000)
+    extra = {7: b"<</Length %d>>\nstream\n%s\nendstream" % (len(large), large)}
+    files, out = [tmp_path / "small.pdf", tmp_path / "large.pdf"], tmp_path / "out"
+    for path, rest in zip(files, (document(), document(extra=extra)), strict=True):
+        path.write_bytes(b"\x1b%-12345X@PJL JOB\r\n" + with_table(rest))
+    asked = [f"--out={out}", f"--level={level}", "--evidence-record", "--visible-at=page=1,x=30,y=40"]
+    assert command(running, *files, *asked) == 0
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in out.glob("*.pdf"))
+    capsys.readouterr()
+    assert checked(running, out) == 0
+    shown = capsys.readouterr().out
+    assert "4 of 4 valid" in shown
+    assert shown.count(f"│ {level} ") == 2
 
 
 def test_without_a_type_the_name_of_each_file_decides(
