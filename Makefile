@@ -88,6 +88,10 @@ bench: $(VENV)/.bench $(VENV)/.native  ## measure everything into benchmarks/res
 xades-product: $(VENV)/.dev $(VENV)/.native  ## judge every combination of what XAdES offers (xmlsec1 and the JDK); DOCS=/some/folder adds its XML files
 	@$(BIN)/python -m tests.support.xades_product $(if $(DOCS),--documents "$$DOCS") $(ARGS)
 
+.PHONY: appearance-product
+appearance-product: $(VENV)/.dev $(VENV)/.native  ## draw and judge every combination of what visible signatures offer (768); ARGS="--every 50" for some
+	@$(BIN)/python -m tests.support.appearance_product $(ARGS)
+
 .PHONY: container-test
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)

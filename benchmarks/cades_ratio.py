@@ -14,9 +14,7 @@ Judging: with the fixed signature, the CMS must hold the document and its digest
 import asyncio
 import hashlib
 import random
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from benchmarks import on_its_own
 from benchmarks.packagers import OURS, Contender, RawSign, fixed, raw_signer, real, sealer
 from benchmarks.packaging_ratio import measure_corpus, void_ours
 from harness import tools
+from harness.held_folder import held_folder
 from harness.validators.local_signer import local_signer
 
 from batchseal.client.judges.cms import judge_cms
@@ -127,11 +126,8 @@ def measure(count: int = 160, rounds: int = ROUNDS, *, with_judges: bool = True)
         "judged": {},
     }
     if with_judges:
-        folder = Path(tempfile.mkdtemp(prefix="batchseal-cades-"))
-        try:
+        with held_folder("cades") as folder:
             judged = {one.name: judge(one, documents, folder / one.name) for one in (ours(), pyhanko())}
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         result["judged"]["200k"] = judged
         if void_ours(judged):
             raise RuntimeError(f"the figure is void, a judge refuses ours: {judged[OURS]}")

@@ -14,12 +14,11 @@ start.
 import argparse
 import asyncio
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import asyncpg
 from benchmarks.end_to_end import Runs, make_batch, seal_once
+from harness.held_folder import held_folder
 from harness.service import RunningService
 
 BATCHES, COUNTED_FROM = 10, 5
@@ -44,16 +43,13 @@ async def vacuumed_sizes(socket: Path) -> tuple[int, int]:
 
 
 def measure(count: int = 2500, batches: int = BATCHES, counted_from: int = COUNTED_FROM) -> dict[str, float]:
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-bench-"))
-    sizes = []
-    try:
+    with held_folder("bench") as folder:
+        sizes = []
         batch = make_batch(folder, count, 2_000)
         with RunningService("--sandbox-credential", "rsa3072") as service:
             for _ in range(batches):
                 seal_once(service, batch, Runs())
                 sizes.append(asyncio.run(vacuumed_sizes(service.folder / "temp" / "postgres")))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     documents = (batches - counted_from) * count
     growth = [last - first for first, last in zip(sizes[counted_from - 1], sizes[-1], strict=True)]
     staying, signatures = (round(size / documents * 1000 / 1e6, 4) for size in growth)

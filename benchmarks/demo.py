@@ -10,13 +10,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from harness.held_folder import HeldFolder
 from harness.invoices import write_invoices
 from harness.service import RunningService
 from harness.xml_invoices import write_xml_invoices
@@ -176,7 +176,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end_by_signal)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
     console = Console(highlight=False)
-    inputs = Path(tempfile.mkdtemp(prefix="batchseal-demo-"))
+    held = HeldFolder("demo")
+    inputs = held.path
     try:
         if options.docs is None:
             making = write_invoices(inputs, options.count)
@@ -210,7 +211,7 @@ def main() -> int:
         console.print("Stopped; nothing is left running.")
         return 130
     finally:
-        shutil.rmtree(inputs, ignore_errors=True)
+        held.remove()
     # With your own files a refusal is an answer; with ours it is a fault.
     all_good = long_term_is_good and all(one.good for one in (run, *more))
     return 0 if all_good and (options.docs or not any(one.result.refused for one in (run, *more))) else 1

@@ -13,12 +13,10 @@ machine's cores, so that the sandbox's signing is part of the time (RSA-3072: ne
 import argparse
 import ctypes
 import json
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 
 from benchmarks.bodies import PDF, XML, Kind, write_body
 from benchmarks.judging import judge_reply
+from harness.held_folder import held_folder
 from harness.processes import PeakMemory
 from harness.service import PR_SET_PDEATHSIG, RunningService, free_port
 
@@ -168,12 +167,9 @@ def measure_credential(folder: Path, batch: Batch, credential: str, rounds: int,
 def measure(
     count: int, size_bytes: int, rounds: int, credentials: list[str], judge: bool = False, kind: Kind = PDF
 ) -> dict[str, Any]:
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-bench-"))
-    try:
+    with held_folder("bench") as folder:
         batch = make_batch(folder, count, size_bytes, kind)
         return {name: measure_credential(folder, batch, name, rounds, judge) for name in credentials}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def speed_figures(result: dict[str, Any]) -> dict[str, float]:

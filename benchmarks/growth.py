@@ -9,12 +9,11 @@ and the peak memory of the service. Left out: repeating, so that a point may be 
 
 import argparse
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.end_to_end import Batch, Runs, make_batch, seal_once
+from harness.held_folder import held_folder
 from harness.service import RunningService
 
 Point = tuple[int, int, int, int]  # requests, requests at once, documents in each, bytes of each
@@ -55,12 +54,9 @@ def measure_point(folder: Path, small: Batch, point: Point) -> dict[str, float]:
 
 
 def measure(series: dict[str, list[Point]]) -> dict[str, Any]:
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-growth-"))
-    try:
+    with held_folder("growth") as folder:
         small = make_batch(folder, 16, 15_000)
         return {name: [measure_point(folder, small, point) for point in points] for name, points in series.items()}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

@@ -13,12 +13,10 @@ import argparse
 import base64
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 
 from benchmarks.bodies import API, make_documents, write_body
 from benchmarks.end_to_end import Batch, credentials, make_batch
+from harness.held_folder import held_folder
 from harness.processes import family, listening_port
 from harness.service import RunningService
 
@@ -176,14 +175,11 @@ def measure_beside_batch(service: RunningService, folder: Path, batch: Batch) ->
 
 
 def measure(requests: int = 200, count: int = 2500) -> dict[str, float]:
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-bench-"))
-    try:
+    with held_folder("bench") as folder:
         batch = make_batch(folder, count, 200_000)
         with RunningService("--sandbox-credential", "p256") as service:
             alone = measure_single(service, folder, requests)
             return alone | measure_beside_batch(service, folder, batch)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

@@ -6,16 +6,15 @@ file, chain to the root) and pdfsig, opened by iText without repair, and begins 
 
 import argparse
 import json
-import shutil
 import signal
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.demo import Run, end_by_signal, seal_and_check, show
 from harness import tools
+from harness.held_folder import held_folder
 from harness.invoices import write_invoices
 from harness.provenance import TAKEN, provenance
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify
@@ -95,9 +94,8 @@ def main() -> int:
     left_out = tools.left_out({"valid_pdfsig": tools.PDFSIG, "valid_itext": tools.ITEXT})
     tools.say(left_out)
     taken = provenance()
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-main-job-"))
-    out = folder / "out"
-    try:
+    with held_folder("main-job") as folder:
+        out = folder / "out"
         making = write_invoices(folder / "in", options.count)
         sum(1 for _ in track(making, "Invoices ", options.count, console=console))
         run = seal_and_check(console, find_documents([folder / "in"]), out, *options.flags)
@@ -105,8 +103,6 @@ def main() -> int:
         show(console, run, out)
         result = {**figures(run, judged), **({"left_out": left_out} if left_out else {}), TAKEN: taken}
         console.print_json(data=result)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     options.result.parent.mkdir(parents=True, exist_ok=True)
     options.result.write_text(json.dumps(result, indent=2) + "\n")
     return 0 if result["valid"] == result["documents"] == options.count else 1

@@ -12,9 +12,7 @@ the same code with a real RSA-2048 key must satisfy pdfsig, pyHanko and, for our
 
 import gc
 import random
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 from benchmarks import on_its_own
 from benchmarks.packagers import OURS, Contender, contenders, fixed, real
+from harness.held_folder import held_folder
 from harness.invoices import PdfObject, invoice, with_xref_stream, with_xref_table
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify, pyhanko_verify
 from harness.validators.local_signer import local_signer
@@ -146,8 +145,7 @@ def void_ours(judged: dict[str, dict[str, int]]) -> bool:
 def measure(count: int = 200, rounds: int = ROUNDS, *, with_judges: bool = True) -> dict[str, Any]:
     """Figures by the issue's names, rates by corpus and contender, and what the judges say."""
     result: dict[str, Any] = {"rates": {}, "judged": {}}
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-packaging-"))
-    try:
+    with held_folder("packaging") as folder:
         for name, documents in (("a", corpus_a(count)), ("b", corpus_b(count))):
             rates = measure_corpus(documents, rounds, contenders())
             result["rates"][name] = rates
@@ -161,8 +159,6 @@ def measure(count: int = 200, rounds: int = ROUNDS, *, with_judges: bool = True)
                 result["judged"][name] = judged
                 if void_ours(judged):
                     raise RuntimeError(f"the figures are void, a judge refuses ours: {judged[OURS]}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return result
 
 

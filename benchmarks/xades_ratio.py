@@ -19,8 +19,6 @@ noted.
 
 import hashlib
 import re
-import shutil
-import tempfile
 from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,6 +28,7 @@ from typing import Any
 from benchmarks import on_its_own
 from benchmarks.packagers import LOCATION, OURS, Contender, RawSign, fixed, real, sealer
 from benchmarks.packaging_ratio import measure_corpus, void_ours
+from harness.held_folder import held_folder
 from harness.validators import MissingValidator
 from harness.validators.local_signer import local_signer
 from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
@@ -151,8 +150,7 @@ def judge(contender: Contender, documents: Sequence[bytes], folder: Path) -> dic
 def measure(count: int = 640, rounds: int = ROUNDS, *, with_judges: bool = True) -> dict[str, Any]:
     """Figures, rates by size and contender, and what the judges say. There are `count` of 20 KB and a tenth as many of 200 KB."""
     result: dict[str, Any] = {"rates": {}, "judged": {}}
-    folder = Path(tempfile.mkdtemp(prefix="batchseal-xades-"))
-    try:
+    with held_folder("xades") as folder:
         for name, size_bytes in SIZES.items():
             documents = [
                 xml_invoice(number, size_bytes=size_bytes)
@@ -169,8 +167,6 @@ def measure(count: int = 640, rounds: int = ROUNDS, *, with_judges: bool = True)
                 result["judged"][name] = judged
                 if void_ours(judged):
                     raise RuntimeError(f"the figures are void, a judge refuses ours: {judged[OURS]}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return result
 
 

@@ -5,18 +5,18 @@ import http.client
 import os
 import random
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+
+from harness.held_folder import HeldFolder
 
 PR_SET_PDEATHSIG = 1
 READY_SECONDS = 60
@@ -43,8 +43,11 @@ class RunningService:
         self._flags = flags
         self._environment = {**os.environ, **environment} if environment else None
         self._module = module
-        self._keep = folder is not None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="batchseal-run-"))
+        self._held: HeldFolder | None = None
+        if folder is None:
+            self._held = HeldFolder("run")
+            folder = self._held.path
+        self.folder = folder
         self.folder.chmod(0o711)  # passed by the account of the embedded Postgres
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -137,8 +140,8 @@ class RunningService:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
-        if not self._keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            self._held.remove()
         for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
 

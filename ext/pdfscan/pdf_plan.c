@@ -35,7 +35,7 @@ static const struct {
 } REFUSALS[PDF_REFUSALS] = {
     [PDF_OK] = {"", ""},
     [PDF_REFUSE_NOT_PDF] = {"not_pdf", "the content is not a PDF: no %PDF header was found"},
-    [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header: readers disagree on its offsets, so no signature would be valid for all"},
+    [PDF_REFUSE_OFFSET_HEADER] = {"offset_header", "there are other bytes before the PDF's %PDF header, and a signature in the PDF that may count them: a further one could break it"},
     [PDF_REFUSE_ENCRYPTED] = {"encrypted", "the PDF is encrypted, and was not given with the file key that its reading takes"},
     [PDF_REFUSE_PASSWORD] = {"password_needed", "the PDF is encrypted and opens only with a password, so nobody else can sign it"},
     [PDF_REFUSE_FORBIDDEN] = {"signing_forbidden", "the PDF opens without a password, but its owner forbids filling in forms and signing"},
@@ -172,8 +172,9 @@ pdf_refusal pdf_plan_update(const uint8_t *file, size_t bytes, const pdf_plan_re
     pdf_refusal refusal = read_document(&doc, request->appearance, &structure, plan);
     plan->encryption = structure.encryption;
     plan->pages = structure.pages;
+    plan->skipped_bytes = (size_t)(header - file);
     /* This is checked last, because "encrypted" or "not a PDF" is the more helpful answer. */
-    if (!refusal && header != file) refusal = PDF_REFUSE_OFFSET_HEADER;
+    if (!refusal && plan->skipped_bytes && structure.has_signatures) refusal = PDF_REFUSE_OFFSET_HEADER;
     if (!refusal && request->appearance) refusal = place_appearance(request, &structure, plan);
     if (!refusal) refusal = pdf_write_update(&doc, &structure, request, plan);
     return refusal == PDF_REFUSE_MEMORY && arena->exceeded ? PDF_REFUSE_MEMORY_LIMIT : refusal;

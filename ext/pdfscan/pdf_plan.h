@@ -149,6 +149,7 @@ typedef struct {
 } pdf_insertion;
 
 typedef struct {
+    size_t skipped_bytes; /* what stands before the %PDF header: it is no part of the signed file, and nothing counts it */
     pdf_buffer head, tail; /* their bytes are in the arena */
     pdf_insertion inserted[PDF_MOST_DRAWN]; /* by offset */
     unsigned inserted_count;

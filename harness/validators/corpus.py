@@ -57,7 +57,8 @@ def sign(source: Path, target: Path) -> PlannedUpdate | PlanRefusal:
         signing_time="D:20261121120000Z",
     )
     if isinstance(update, PlannedUpdate):
-        target.write_bytes(local_signer().complete(original, update.head, update.reserved_bytes, update.tail))
+        begin = original[update.skipped_bytes :]
+        target.write_bytes(local_signer().complete(begin, update.head, update.reserved_bytes, update.tail))
     return update
 
 

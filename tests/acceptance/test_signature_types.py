@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 import requests
 from harness.validators import judging
+from harness.validators.samples import document, with_table
 from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 from harness.xml_invoices import write_xml_invoices, xml_invoice
 from tests.acceptance.conftest import Running
+from tests.support.pictures import picture_bytes
+from tests.support.rendering import text_of
 
 from batchseal.client.batch import BatchBody, Wishes, find_documents
 from batchseal.client.seal import seal_batch
@@ -81,6 +85,49 @@ def test_other_files_from_the_command_line(
     capsys.readouterr()
     assert checked(running, tmp_path, f"--originals={documents}") == 0
     assert f"{len(originals)} of {len(originals)} valid" in capsys.readouterr().out
+
+
+def test_visible_signatures_and_records_from_the_command_line(
+    running: Running, documents: Path, invoices: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of all types in one command: what is seen is on the PDF alone, and each has its record."""
+    (logo := tmp_path / "logo.png").write_bytes(picture_bytes("PNG", "RGBA", (40, 20)))
+    files, out = [invoices[0], documents / "invoice-00001.xml", documents / "picture.png"], tmp_path / "out"
+    look = [
+        "--visible-text=Selado por ${certificate.commonName}",
+        f"--visible-image={logo}",
+        "--visible-area=width=200,height=40",
+    ]
+    assert command(running, *files, f"--out={out}", "--visible-at=page=1,x=30,y=40", *look, "--evidence-record") == 0
+    names = ["invoice-00001.pdf", "invoice-00001.xml", "picture.png.p7m"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, *(f"{name}.ers" for name in names)])
+    assert "Selado por" in text_of((out / names[0]).read_bytes(), tmp_path)
+    capsys.readouterr()
+    assert checked(running, out) == 0
+    shown = capsys.readouterr().out
+    assert "6 of 6 valid" in shown
+    (out / names[1]).write_bytes((out / names[1]).read_bytes() + b"\n")
+    assert checked(running, out / f"{names[1]}.ers") == 1
+
+
+@pytest.mark.parametrize("level", ["B", "LTA"])
+def test_pdfs_with_other_bytes_before_them_small_and_streamed(
+    running: Running, tmp_path: Path, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bytes are in no result, no digest and no length, whether the document is in memory as a whole or read in pieces."""
+    large = random.Random(level).randbytes(5_000_000)
+    extra = {7: b"<</Length %d>>\nstream\n%s\nendstream" % (len(large), large)}
+    files, out = [tmp_path / "small.pdf", tmp_path / "large.pdf"], tmp_path / "out"
+    for path, rest in zip(files, (document(), document(extra=extra)), strict=True):
+        path.write_bytes(b"\x1b%-12345X@PJL JOB\r\n" + with_table(rest))
+    asked = [f"--out={out}", f"--level={level}", "--evidence-record", "--visible-at=page=1,x=30,y=40"]
+    assert command(running, *files, *asked) == 0
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in out.glob("*.pdf"))
+    capsys.readouterr()
+    assert checked(running, out) == 0
+    shown = capsys.readouterr().out
+    assert "4 of 4 valid" in shown
+    assert shown.count(f"│ {level} ") == 2
 
 
 def test_without_a_type_the_name_of_each_file_decides(

@@ -16,7 +16,7 @@ from batchseal.document import Credential, Description, Evidence, Prepared, Refu
 from batchseal.errors import ItemRejected
 from batchseal.formats.cades.cades import Cades
 from batchseal.formats.interface import NeedKind, Original, SignatureFormat
-from batchseal.formats.pades.pades import Pades, PadesVisible
+from batchseal.formats.pades.pades import Pades, PadesFromHeader, PadesVisible
 from batchseal.formats.registry import ALL, Formats
 from batchseal.formats.xades.xades import Xades
 from batchseal.operation import ContentType, SignError
@@ -206,4 +206,4 @@ def test_a_credential_that_is_none_is_refused_as_such(case: Case) -> None:
 
 def test_what_is_loaded_on_demand_is_what_the_registry_says() -> None:
     listed = {one.name: one.signs for one in ALL}
-    assert {one.name: one.signs for one in (Pades(), PadesVisible(), Xades(), Cades())} == listed
+    assert {one.name: one.signs for one in (Pades(), PadesVisible(), PadesFromHeader(), Xades(), Cades())} == listed

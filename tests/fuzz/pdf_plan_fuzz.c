@@ -61,7 +61,7 @@ static void write_section(const pdf_plan *plan, size_t size) {
     const pdf_material_list lists[PDF_MATERIALS] = {{materials, 2}, {materials, 1}, {materials, 0}};
     pdf_arena arena = {0};
     pdf_buffer head, rest;
-    uint64_t start = size + plan->head.length + plan->reserved_bytes + plan->tail.length + plan->inserted_bytes;
+    uint64_t start = size - plan->skipped_bytes + plan->head.length + plan->reserved_bytes + plan->tail.length + plan->inserted_bytes;
     pdf_refusal refusal = pdf_write_section(&plan->section, (pdf_text){plan->tail.bytes, plan->tail.length}, lists, 1000, &arena, &head, &rest);
     if (refusal || plan->section.start != start || rest.length < 6 || memcmp(rest.bytes + rest.length - 6, "%%EOF\n", 6) != 0) abort();
     if ((head.length > 0) != plan->section.has_time_stamp) abort();
@@ -73,7 +73,7 @@ enum { TEXT_FACTOR = 4 };
 
 /* The lengths of what was planned fit together, and are within the bound that callers book. */
 static void check_lengths(size_t size, size_t own_bytes, const pdf_plan *plan) {
-    if (plan->byte_range[1] != size + plan->head.length) abort();
+    if (plan->byte_range[1] != size - plan->skipped_bytes + plan->head.length) abort();
     if (plan->byte_range[3] != plan->tail.length + plan->inserted_bytes) abort();
     size_t section = plan->section.objects.length + plan->section.rows.length + plan->section.others.length + plan->section.cipher.length;
     if (plan->head.length + plan->tail.length + section > pdf_update_bound(size) + TEXT_FACTOR * (own_bytes + sizeof REASON + sizeof TIME - 2)) abort();

@@ -52,6 +52,29 @@ async def test_only_the_last_who_claimed_a_record_can_write_it(connect_store: Co
     assert await other.claim(5, 60.0) == []
 
 
+async def test_callers_wait_for_a_next_try_and_not_for_a_claim(connect_store: Connect, tmp_path: Path) -> None:
+    """A record that is being made may be there within a second, however long its claim would last."""
+    authority, _ = authority_of(tmp_path)
+    nobody = replace(QUICK_RECORDING, records=0)
+    async with (
+        authority.serve() as address,
+        running(connect_store, tmp_path / "s", authority, address, pace=nobody) as house,
+    ):
+        row, _ = await house.finished((await house.submit("waited for", PDFS)).id)
+        table = EvidenceTable((await connect_store(INSTANCE)).database, INSTANCE)
+
+        async def due() -> float:
+            found = await table.state(row.id, row.created_at, caller=row.client_service)
+            assert found is not None and found.state is RecordState.TO_MAKE
+            return found.due_seconds
+
+        assert await due() == 0.0
+        (claimed,) = await table.claim(5, 300.0)
+        assert await due() == 0.0
+        assert await table.postpone(claimed, 40.0)
+        assert 30.0 < await due() <= 40.0
+
+
 async def test_no_caller_sees_the_record_of_another(connect_store: Connect, tmp_path: Path) -> None:
     authority, _ = authority_of(tmp_path)
     async with authority.serve() as address, running(connect_store, tmp_path / "s", authority, address) as house:

@@ -75,7 +75,10 @@ def bomb() -> bytes:
 
 CASES = {
     "not_pdf": [b"", b"x", b"<?xml version='1.0'?>", b"%PDF", bytes(5000)],
-    "offset_header": [b"junk\n" + GOOD],
+    "offset_header": [
+        b"junk\n" + with_signature(b"DocMDP", b"/P 2"),
+        b"\n" + with_table(document(extra=reference(b"DocMDP", b"/P 2"), catalog=b"/Perms<</DocMDP 8 0 R>>")),
+    ],
     "unsupported_encryption": [
         with_table(document(extra={7: b"<</Filter/Standard>>"}), trailer=b"/Encrypt 7 0 R"),
         with_table(document(), trailer=b"/Encrypt<</Filter/Standard>>"),

@@ -76,10 +76,12 @@ def check_planned(original: bytes, answer: PlannedUpdate | PlanRefusal) -> None:
     assert len(answer.head) + len(answer.tail) <= update_bound(len(original)) + 4 * len("xD:2026")
     facts = SignatureFacts(Level.B, "sha256", "x", (b"",))
     assert unmet_demand(answer.seed_values, facts) is None or answer.seed_values
-    start = len(original) + len(answer.head)
+    begin = original[answer.skipped_bytes :]
+    assert begin.startswith(b"%PDF-")
+    start = len(begin) + len(answer.head)
     assert answer.byte_range == (0, start, start + answer.reserved_bytes, len(answer.tail))
     assert answer.head.endswith(b"/Contents ")
-    whole = original + answer.head + b"<" + b"0" * (answer.reserved_bytes - 2) + b">" + answer.tail
+    whole = begin + answer.head + b"<" + b"0" * (answer.reserved_bytes - 2) + b">" + answer.tail
     newest = int(answer.tail[answer.tail.rindex(b"startxref") :].split()[1])
     assert whole[newest:].startswith(b"xref") or whole[newest:].split(maxsplit=3)[2] == b"obj"
     assert whole.endswith(b"%%EOF\n")

@@ -156,13 +156,17 @@ def prepare(originals: Sequence[bytes], wanted: Sequence[Description]) -> list[P
     return Pades().prepare(batch, credential(), SIGNING_TIME)
 
 
-def signed(original: bytes, prepared: Prepared) -> bytes:
-    """The signed file, by the key of `local_signer`."""
+def evidence(prepared: Prepared) -> Evidence:
+    """The signature value, by the key of `local_signer`."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding, utils
 
-    raw = local_signer().key.sign(prepared.digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
-    document = Pades().package(original, prepared, Evidence(raw), credential())
+    return Evidence(local_signer().key.sign(prepared.digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())))
+
+
+def signed(original: bytes, prepared: Prepared) -> bytes:
+    """The signed file."""
+    document = Pades().package(original, prepared, evidence(prepared), credential())
     content = b"".join(bytes(part) for part in document.segments if not isinstance(part, Stretch))
     assert len(content) == document.total_bytes == len(original) + prepared.additional_bytes
     return content

@@ -10,6 +10,7 @@ from typing import Any
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0/"
 MARK = b"\n% signed"
+RECORD = b"\x30\x03\x02\x01\x01"
 
 
 class ServiceDouble(ThreadingHTTPServer):
@@ -29,6 +30,8 @@ class ServiceDouble(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.body_bytes = 0
         self.headers: dict[str, str] = {}  # of the reply to a batch
+        self.records_in_archive = False
+        self.record_replies: dict[int, list[int]] = {}  # by ordinal: statuses of the next replies in place of a record
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -79,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"documentList": [self.entry(d) for d in self.documents()]})
         elif self.path.endswith("/documents"):
             self.archive()
+        elif self.path.endswith("/evidenceRecord"):
+            self.record(int(self.path.split("/")[-2]))
         else:
             document = self.documents()[int(self.path.rpartition("/")[2])]
             if name_of(document) in self.server.damaged:
@@ -124,7 +129,15 @@ class Handler(BaseHTTPRequestHandler):
                 if name_of(document) not in self.server.refuse | self.server.damaged:
                     reference = document["documentRequest"]["externalReference"]
                     entries.writestr(f"{reference}.{name_of(document)}", signed(document))
+                    if self.server.records_in_archive:
+                        entries.writestr(f"{reference}.{name_of(document)}.ers", RECORD)
         self.raw(data.getvalue())
+
+    def record(self, ordinal: int) -> None:
+        if replies := self.server.record_replies.get(ordinal):
+            self.answer(replies.pop(0), {"errorCode": "x", "causeMessage": "no record"})
+        else:
+            self.raw(RECORD)
 
     def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()

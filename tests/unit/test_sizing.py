@@ -24,6 +24,29 @@ def test_more_memory_means_more() -> None:
         assert numbers[0] < numbers[-1]
 
 
+@pytest.mark.parametrize("limit", [256, 320, 512, 1024])
+def test_what_looks_for_words_has_its_memory(limit: int) -> None:
+    made = plan(limit * MB, 2)
+    assert made.uploads_bytes + made.workers * 42 * MB + 80 * MB + 20 * MB <= limit * MB * 0.9
+    assert made.uploads_bytes >= 8 * made.upload_bytes
+
+
+def test_the_least_memory_is_left_to_uploads() -> None:
+    """As many fit at the same time as before."""
+    made = plan(192 * MB, 2)
+    assert made.uploads_bytes >= 5 * made.upload_bytes
+    totals = [plan(limit * MB, 2).uploads_bytes for limit in range(190, 400)]
+    assert totals == sorted(totals)
+
+
+def test_the_space_ahead_of_small_payloads_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demand(1, 1000, 1).disk_bytes >= 16 * MB + 150 * MB
+    assert cli.main(["size"]) == 0
+    said = capsys.readouterr().out
+    assert "16 MB ahead of small payloads" in said
+    assert "20 MB for what looks for words" in said
+
+
 def test_too_little_memory_leaves_none_for_uploads() -> None:
     assert plan(128 * MB, 2).uploads_bytes == 0
     assert plan(192 * MB, 2).uploads_bytes > 0

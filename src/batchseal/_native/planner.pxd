@@ -129,6 +129,7 @@ cdef extern from "pdfscan/pdf_plan.h" nogil:
         PDF_XREF_STREAM
         PDF_XREF_HYBRID
     ctypedef struct pdf_plan:
+        size_t skipped_bytes
         pdf_buffer head
         pdf_buffer tail
         pdf_insertion *inserted

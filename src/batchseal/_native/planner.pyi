@@ -73,7 +73,7 @@ class PlannedSection:
 class PlannedUpdate:
     """An update. The signed file is original + head + b"<" + hex + b">" + tail, and the section behind it.
 
-    `reserved_bytes` is the length of b"<" + hex + b">".
+    `reserved_bytes` is the length of b"<" + hex + b">". The first `skipped_bytes` of the original are left out.
     """
 
     __match_args__: ClassVar[tuple[str, ...]]
@@ -89,6 +89,7 @@ class PlannedUpdate:
         inserted: tuple[int, ...] = ...,
         seed_values: bytes = ...,
         section: PlannedSection | None = ...,
+        skipped_bytes: int = ...,
     ) -> None: ...
     @property
     def head(self) -> bytes: ...
@@ -111,6 +112,8 @@ class PlannedUpdate:
         """Where the shared streams of the appearance belong, as offsets in the tail."""
     @property
     def seed_values(self) -> bytes: ...
+    @property
+    def skipped_bytes(self) -> int: ...
 
 @final
 class Appearance:

@@ -1,10 +1,9 @@
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """Plans the incremental update that signs a PDF (ISO 32000-2 7.5.6, 12.8).
 
-The original is only read, never copied, and the GIL is released meanwhile. A document
-that cannot be signed gives a PlanRefusal with a code and a message for a person. Only a
-mistake of the caller raises an exception. Digests, the CMS and joining the parts are left
-to the callers.
+The original is only read, never copied, and the GIL is released meanwhile. A document that cannot be signed gives a
+PlanRefusal with a code and a message for a person. Only a mistake of the caller raises an exception. Digests, the CMS and
+joining the parts are left to the callers.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -60,9 +59,10 @@ cdef class PlannedSection:
 cdef class PlannedUpdate:
     """An update. The signed file is original + head + b"<" + hex + b">" + tail, and the section behind it.
 
-    `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four
-    numbers of /ByteRange. `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref
-    of the original was unusable; the update then lists all objects and has no /Prev.
+    The original begins at its %PDF header there: `skipped_bytes` stand before it, and all offsets count from it (ISO
+    32000-2 7.5.2). `reserved_bytes` is the length of b"<" + hex + b">". `byte_range` holds the four numbers of /ByteRange.
+    `xref_form` is one of XREF_FORMS. `rebuilt` is true if the xref of the original was unusable; the update then lists all
+    objects and has no /Prev.
     `section` is a PlannedSection, or None if none was asked for.
     `seed_values` is what an existing field demands of its signature (/SV), and /P of its lock
     or 0, in the form that ext/pdfscan/pdf_seed_values.c describes; empty where it demands nothing.
@@ -81,6 +81,7 @@ cdef class PlannedUpdate:
     inserted: tuple = ()
     seed_values: bytes = b""
     section: object = None
+    skipped_bytes: int = 0
 
 
 @cython.final
@@ -274,6 +275,7 @@ cdef PlannedUpdate _planned(const pdf_plan *plan, field, bint has_section):
         tuple([plan.inserted[i].offset for i in range(plan.inserted_count)]) if plan.inserted_count else (),
         _bytes(&plan.seed_values),
         _section(&plan.section) if has_section else None,
+        plan.skipped_bytes,
     )
 
 
@@ -305,10 +307,9 @@ def plan(
 ):
     """Plans the update that adds a PAdES signature, or tells why there can be none.
 
-    `original` is the whole file in any contiguous buffer. `contents_bytes` is the room
-    for the CMS; its hex form takes twice as many bytes. `signing_time` is a PDF date
-    ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M. With `section`, the section for validation
-    material is planned too, with `time_stamp` also the document time stamp in it.
+    `original` is the whole file in any contiguous buffer. `contents_bytes` is the room for the CMS; its hex form takes twice
+    as many bytes. `signing_time` is a PDF date ("D:20261121120000Z", ISO 32000-2 7.9.4) and becomes /M. With `section`, the
+    section for validation material is planned too, with `time_stamp` also the document time stamp in it.
 
     `field` is the full name of a signature field that the document has and that is not
     signed (12.7.4.2). Without it the signature gets a new field, which is invisible.

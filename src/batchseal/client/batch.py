@@ -6,7 +6,7 @@ import binascii
 import json
 import mimetypes
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,10 @@ def find_documents(paths: Iterable[Path], signature_type: str = "") -> list[Docu
 
     Raises ConfigurationError if a file cannot be read, or if there is no file at all.
     """
-    taken: set[str] = set()
-    documents = []
+    names, documents = UniqueNames(), []
     for file in find_files(paths, FOLDER_SUFFIXES[signature_type]):
         kind = signature_type or {".pdf": "PAdES", ".xml": "XAdES"}.get(file.suffix.lower(), "CAdES")
-        documents.append(Document(file, unique_name(file, taken), file.stat().st_size, kind, media_type_of(file, kind)))
+        documents.append(Document(file, names.of(file), file.stat().st_size, kind, media_type_of(file, kind)))
     return documents
 
 
@@ -95,6 +94,10 @@ class Wishes:
     transform: str = ""
     canonical: str = ""
     parent: str = ""  # the element that a signature in XML goes into
+    visible: Mapping[str, str] | None = (
+        None  # `visibleSignatureInfo` of PDF files; None: their signatures are invisible
+    )
+    evidence_record: bool = False  # whether the batch is to have an evidence record
 
     def info(self, document: Document) -> dict[str, Any]:
         """The `signatureInfo` of a document."""
@@ -113,38 +116,63 @@ class Wishes:
             info["advancedSignatureInfo"] = {key: text for key, text in advanced.items() if text}
         if document.signature_type == "CAdES":
             info["signaturePackaging"] = self.packaging
-        return {key: value for key, value in info.items() if value}
+        info = {key: value for key, value in info.items() if value}
+        # An empty one asks for what the client service has in its configuration.
+        if document.signature_type == "PAdES" and self.visible is not None:
+            info["visibleSignatureInfo"] = dict(self.visible)
+        return info
+
+    @property
+    def bytes_each(self) -> int:
+        """What is sent with every document beside its content, where that is much."""
+        return sum(map(len, (self.visible or {}).values()))
 
 
-def unique_name(file: Path, taken: set[str]) -> str:
-    """A name for `file` that is not in `taken`; adds it to `taken`. A number is appended if the file's own name is there."""
-    # A file name may contain bytes that are not UTF-8. They cannot be sent, and become question marks.
-    stem, suffix = (text.encode("utf-8", "replace").decode() for text in (file.stem, file.suffix))
-    stem = stem[: NAME_CHARACTERS - len(suffix) - 10]
-    name, count = stem + suffix, 1
-    while name in taken:
-        count += 1
-        name = f"{stem}-{count}{suffix}"
-    taken.add(name)
-    return name
+class UniqueNames:
+    """Makes the names of a command's files unique.
+
+    The work grows with the number of files, however many have the same name: the numbers of a name go on where they stopped.
+    """
+
+    def __init__(self, taken: set[str] | None = None) -> None:
+        """`taken` are names that no file gets; those of the files are added to it."""
+        self._taken = set[str]() if taken is None else taken
+        self._numbers: dict[str, int] = {}  # the last number that was tried for a name
+
+    def of(self, file: Path) -> str:
+        """A name that no file before has. A number is appended if the file's own name is taken."""
+        # A file name may contain bytes that are not UTF-8. They cannot be sent, and become question marks.
+        stem, suffix = (text.encode("utf-8", "replace").decode() for text in (file.stem, file.suffix))
+        stem = stem[: NAME_CHARACTERS - len(suffix) - 10]
+        own = name = stem + suffix
+        count = self._numbers.get(own, 1)
+        while name in self._taken:
+            count += 1
+            name = f"{stem}-{count}{suffix}"
+        self._numbers[own] = count
+        self._taken.add(name)
+        return name
 
 
 def split_batches(
-    documents: Sequence[Document], max_documents: int = BATCH_DOCUMENTS, max_bytes: int = BATCH_BYTES
+    documents: Sequence[Document],
+    max_documents: int = BATCH_DOCUMENTS,
+    max_bytes: int = BATCH_BYTES,
+    bytes_each: int = 0,
 ) -> list[list[Document]]:
     """Divides the documents into batches, one for each request, in order.
 
-    A document larger than `max_bytes` is a batch of its own.
+    `bytes_each` come with every document. A document larger than `max_bytes` is a batch of its own.
     """
     batches: list[list[Document]] = []
     room_documents = room_bytes = 0
     for document in documents:
-        if not batches or room_documents == 0 or document.size > room_bytes:
+        if not batches or room_documents == 0 or document.size + bytes_each > room_bytes:
             batches.append([])
             room_documents, room_bytes = max_documents, max_bytes
         batches[-1].append(document)
         room_documents -= 1
-        room_bytes -= document.size
+        room_bytes -= document.size + bytes_each
     return batches
 
 
@@ -172,16 +200,19 @@ class BatchBody:
         return around + sum(4 * -(-document.size // 3) for document in self.documents)
 
     def __iter__(self) -> Iterator[bytes]:
-        frames = iter(self._frames())
+        frames = self._frames()
         for document in self.documents:
             yield next(frames)
             yield from base64_pieces(document)
         yield next(frames)
 
-    def _frames(self) -> list[bytes]:
-        """The JSON text before, between and after the documents' contents: one piece more than there are documents."""
+    def _frames(self) -> Iterator[bytes]:
+        """The JSON text before, between and after the documents' contents: one piece more than there are documents.
+
+        All pieces together may be large, since an image is in each of them.
+        """
         head = json.dumps({"externalReference": self.external_reference, "description": self.description})
-        frames = []
+        infos = dict[str, str]()  # by the type of the signature, all that a document's wishes depend on
         before = head[:-1] + ',"documents":['
         for ordinal, document in enumerate(self.documents):
             request = {
@@ -189,9 +220,11 @@ class BatchBody:
                 "name": document.name,
                 "contentType": document.media_type,
             }
-            frames.append(f'{before}{{"documentRequest":{json.dumps(request)[:-1]},"base64Content":"'.encode())
-            before = f'"}},"signatureInfo":{json.dumps(self.wishes.info(document))}}},'
-        return [*frames, (before[:-1] + "]}").encode()]
+            yield f'{before}{{"documentRequest":{json.dumps(request)[:-1]},"base64Content":"'.encode()
+            if (kind := document.signature_type) not in infos:
+                infos[kind] = json.dumps(self.wishes.info(document))
+            before = f'"}},"signatureInfo":{infos[kind]}}},'
+        yield (before[:-1] + "]}").encode()
 
 
 def base64_pieces(document: Document) -> Iterator[bytes]:

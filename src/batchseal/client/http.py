@@ -138,7 +138,13 @@ class Client:
 
     def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> str:
         """Writes one signed document to `target` and replaces what is in it. Returns its media type. Raises RequestFailed."""
+        return self._copy(f"operation/sign/detail/{operation_id}/documents/{ordinal}", target)
 
+    def fetch_record(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
+        """Writes the evidence record of one signed document to `target`. Raises RequestFailed, with 409 while it is made."""
+        self._copy(f"operation/sign/detail/{operation_id}/documents/{ordinal}/evidenceRecord", target)
+
+    def _copy(self, path: str, target: BinaryIO) -> str:
         def copy(reply: http.client.HTTPResponse) -> str:
             target.seek(0)
             target.truncate()
@@ -146,7 +152,6 @@ class Client:
                 target.write(piece)
             return reply.getheader("Content-Type") or ""
 
-        path = f"operation/sign/detail/{operation_id}/documents/{ordinal}"
         media_type: str = self._get(path, {"Accept": "*/*"}, copy)
         return media_type
 
@@ -156,7 +161,8 @@ class Client:
         self.close()  # A connection that was idle may be broken. That would show only after the whole body was sent.
         try:
             connection = self._connect()
-            connection.putrequest("POST", self._base + "async/document/sign/base64/", skip_accept_encoding=True)
+            path = "async/document/sign/base64/" + ("?evidenceRecord=true" if body.wishes.evidence_record else "")
+            connection.putrequest("POST", self._base + path, skip_accept_encoding=True)
             for name, value in self._headers({"Content-Type": "application/json"}).items():
                 connection.putheader(name, value)
             connection.putheader("Content-Length", str(body.total_bytes))

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from batchseal.client.batch import BatchBody, Wishes, find_documents, split_batches
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
+from batchseal.client.visible_options import add_visible_options, visible_info
 from batchseal.commands.messages import complain
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import client_secret, load_settings
@@ -25,7 +26,8 @@ PDF files get a PAdES signature, XML files one of XAdES, and other files one of 
 .p7m (the document is in it) or .p7s (it is not). --signature-type asks for one type for all files."""
 
 EXIT_CODES = """
-Exit code: 0 if every file was signed, 1 if a file was refused or the service did not do its work, 2 for wrong use."""
+Exit code: 0 if every file was signed (and has its evidence record, where --evidence-record asks for one), 1 if a file was
+refused or the service did not do its work, 2 for wrong use."""
 
 STEPS = {"upload": "Sending", "sign": "Signing", "download": "Fetching"}
 
@@ -99,6 +101,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--reason", default="", metavar="TEXT", help="reason that is stated in each signature")
     parser.add_argument("--location", default="", metavar="TEXT", help="location that is stated in each signature")
     add_signature_options(parser)
+    add_visible_options(parser)
+    add_evidence_options(parser)
     return sign(parser.parse_args(arguments))
 
 
@@ -116,7 +120,7 @@ def add_signature_options(parser: ArgumentParser) -> None:
         choices=("B", "T", "LT", "LTA"),
         default="",
         help="lowest level of the signatures; T: with a time stamp; LT: also with answers about the revocation of all"
-        " certificates; LTA: also with an archive time stamp over that (XAdES and CAdES; PDF has B and T)",
+        " certificates; LTA: also with an archive time stamp over that",
     )
     group.add_argument(
         "--transform",
@@ -143,6 +147,23 @@ def add_signature_options(parser: ArgumentParser) -> None:
         )
 
 
+def add_evidence_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("evidence records (RFC 4998)")
+    group.add_argument(
+        "--evidence-record",
+        action="store_true",
+        help="also store, beside each signed file, a record FILE.ers that proves when the file existed; all files of a batch"
+        " share one time stamp",
+    )
+    group.add_argument(
+        "--evidence-wait",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="wait so long for the records of a batch once its files are there (default: %(default)g)",
+    )
+
+
 def sign(options: Namespace) -> int:
     """Signs the documents, and returns the exit code: 0 if all are signed, else 1. Raises ConfigurationError for wrong use."""
     console = Console(highlight=False)
@@ -155,9 +176,11 @@ def sign(options: Namespace) -> int:
         options.transform,
         options.canonical,
         options.location_xpath,
+        visible_info(options),
+        options.evidence_record,
     )
     client_id, secret = credentials(options)
-    batches = split_batches(documents)
+    batches = split_batches(documents, bytes_each=wishes.bytes_each)
     reference = options.reference or f"cli {time.strftime('%Y-%m-%dT%H:%M:%S')} {secrets.token_hex(4)}"
     results: list[BatchResult] = []
     client = Client(options.url, client_id, secret)
@@ -167,7 +190,7 @@ def sign(options: Namespace) -> int:
             body = BatchBody(batch, name, options.description, wishes)
             bars = StepBars(console)
             with bars.progress:
-                results.append(seal_batch(client, body, options.out, bars.report))
+                results.append(seal_batch(client, body, options.out, bars.report, record_seconds=options.evidence_wait))
             show_refused(console, results[-1])
     except RequestFailed as problem:
         Console(stderr=True, highlight=False).print(f"batchseal: {problem.cause}", markup=False, soft_wrap=True)
@@ -178,7 +201,7 @@ def sign(options: Namespace) -> int:
             show_total(console, results, options.out)
         if client.sandbox_signs:
             complain("warning: the service signs with its sandbox; these signatures are for tests only")
-    return 1 if any(result.refused for result in results) else 0
+    return 1 if any(result.refused or result.unrecorded for result in results) else 0
 
 
 def credentials(options: Namespace) -> tuple[str, str]:
@@ -212,6 +235,9 @@ def read_text(path: Path, flag: str) -> str:
 def show_refused(console: Console, result: BatchResult) -> None:
     for refused in result.refused:
         line = f"refused  {refused.document.path}: {refused.cause or 'no reason given'} ({refused.sign_error})"
+        console.print(line, markup=False, soft_wrap=True)
+    if result.unrecorded:
+        line = f"{len(result.unrecorded)} signed files have no evidence record: {result.record_problem}"
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from batchseal.client.batch import find_files
 from batchseal.client.judges.cms import judge_cms
+from batchseal.client.judges.evidence import is_record, judge_evidence
 from batchseal.client.judges.pdf import judge_pdf
 from batchseal.client.judges.verdicts import Verdict, keep_library_logs_quiet
 from batchseal.client.judges.xml import judge_xml
@@ -25,7 +26,7 @@ from batchseal.errors import ConfigurationError
 
 DESCRIPTION = """
 Check signed files: PDF (PAdES) and CMS (CAdES, .p7m and .p7s) with pyHanko, and XML (XAdES) with lxml and
-cryptography. None of them had a part in signing.
+cryptography. None of them had a part in signing. Evidence records of such files are checked as well.
 
 A PDF is valid if its last signature covers the whole file (but for validation material behind it) and is intact, if
 the signer's certificate leads to a root of --root, and if no other signature is broken. Of XML, every signature must
@@ -34,10 +35,13 @@ be right, and one must cover the document. Without --root, nothing is said about
 The level is the highest that the signature reaches: B; T, with a time stamp; LT, if the file also tells of every
 certificate of the signer and of the time stamp authority who issued it and that it was not revoked; LTA, if an
 archive time stamp covers all of that. What is lacking for a higher level is a remark; a part of it that is broken
-makes the file not valid. Nothing is fetched from the network."""
+makes the file not valid. Nothing is fetched from the network.
+
+An evidence record (RFC 4998, .ers) is valid if it leads from the digest of the file beside it, whose name it has, to
+a time stamp that is right and leads to a root. The remark says when the file existed."""
 
 # What a folder is searched for.
-SIGNED_SUFFIXES = (".pdf", ".xml", ".p7m", ".p7s")
+SIGNED_SUFFIXES = (".pdf", ".xml", ".p7m", ".p7s", ".ers")
 
 EXIT_CODES = """
 Exit code: 0 if every file is valid, 1 if one is not, 2 for wrong use."""
@@ -53,11 +57,13 @@ def check_file(path: Path, roots: Sequence[bytes], originals: Path | None = None
     keep_library_logs_quiet()
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(16)
         # DER begins with a SEQUENCE; XML with a tag, white space, or the mark of its encoding.
+        if is_record(start):
+            return judge_evidence(path, roots)
         if start[:1] == b"\x30":
             return judge_cms(path, roots, originals)
-        if start.lstrip()[:1] == b"<" or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if start[:4].lstrip()[:1] == b"<" or start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return judge_xml(path, roots)
         with path.open("rb") as file:
             return judge_pdf(path, PdfFileReader(file, strict=False), roots)
@@ -93,7 +99,11 @@ def run(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="signed file, or folder with *.pdf, *.xml, *.p7m and *.p7s"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="signed file, or folder with *.pdf, *.xml, *.p7m, *.p7s and *.ers",
     )
     parser.add_argument(
         "--root",

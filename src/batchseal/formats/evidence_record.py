@@ -19,6 +19,15 @@ SHA_256 = bytes.fromhex("0609608648016503040201")
 REDUCED_HASHTREE = b"\xa2"  # [2] IMPLICIT of ArchiveTimeStamp
 
 
+# What a tree and the digests that it is made of take for each document, and for each operation: as much was measured.
+TREE_DOCUMENT_BYTES, TREE_BYTES = 400, 64 << 10
+
+
+def tree_bytes(documents: int) -> int:
+    """The memory that the tree of so many documents takes, with their digests and ordinals."""
+    return TREE_BYTES + documents * TREE_DOCUMENT_BYTES
+
+
 class DigestTree:
     """A tree over SHA-256 digests (RFC 4998 4.2). Equal digests are one leaf, since they need one record only.
 

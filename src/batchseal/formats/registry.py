@@ -7,7 +7,7 @@ from batchseal.document import DEFAULT_TIME_STAMP_BYTES, Credential, Description
 from batchseal.errors import PayloadUnavailable
 from batchseal.formats.interface import Memory, Original, SignatureFormat, unbooked
 from batchseal.formats.on_demand import OnDemand
-from batchseal.formats.pades.pades import Pades, PadesVisible
+from batchseal.formats.pades.pades import Pades, PadesFromHeader, PadesVisible
 from batchseal.operation import ContentType, SignError
 from batchseal.signature import Level, SignatureType
 
@@ -29,6 +29,7 @@ XML = ContentType.TEXT_XML, ContentType.APPLICATION_XML
 ALL: tuple[SignatureFormat, ...] = (
     Pades(),
     PadesVisible(),
+    PadesFromHeader(),
     OnDemand("xades", frozenset((SignatureType.XADES, kind) for kind in XML), _xades),
     OnDemand("cades", frozenset((SignatureType.CADES, kind) for kind in ContentType), _cades),
 )
@@ -56,6 +57,11 @@ class Formats:
     @property
     def has_time_stamps(self) -> bool:
         return self._has_time_stamps
+
+    @property
+    def memory(self) -> Memory:
+        """What others take memory from that is for documents."""
+        return self._memory
 
     def named(self, name: str) -> SignatureFormat:
         """The format of a stored record.

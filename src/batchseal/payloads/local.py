@@ -13,6 +13,7 @@ import structlog
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads.interface import Live, PayloadRecord
 from batchseal.payloads.reader import FileReader, available, open_payload
+from batchseal.payloads.rewriting import written_again
 from batchseal.payloads.writer import FileUpload
 from batchseal.system.disk import sync
 from batchseal.system.folders import SAFE, own_folder
@@ -57,12 +58,18 @@ class LocalPayloads:
 
     def make_durable(self, record: PayloadRecord) -> None:
         try:
-            descriptor = open_payload(self.path(record.id), os.O_RDONLY)
+            descriptor = open_payload(self.path(record.id), os.O_RDWR)
         except PayloadDamaged:
             return
         try:
             with available("the stored payload cannot be synced"):
-                os.fsync(descriptor)
+                try:
+                    os.fsync(descriptor)
+                except OSError:
+                    # Whoever tries again must not be told that all is well.
+                    if not written_again(descriptor, 0, os.fstat(descriptor).st_size):
+                        os.ftruncate(descriptor, 0)
+                    raise
                 sync(self.folder)
         finally:
             os.close(descriptor)

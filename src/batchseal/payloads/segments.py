@@ -18,10 +18,19 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.extents import Extent, data_of, extents_of, is_written, lock_to_delete
+from batchseal.payloads.extents import (
+    HEADER_BYTES,
+    Extent,
+    data_of,
+    extents_of,
+    is_written,
+    lock_to_delete,
+    lock_to_read,
+)
 from batchseal.payloads.group_sync import GroupSync
 from batchseal.payloads.interface import Live, PayloadRecord
 from batchseal.payloads.reader import FileReader, available, open_payload
+from batchseal.payloads.rewriting import written_again
 from batchseal.payloads.segment_writer import SUFFIX
 from batchseal.system.folders import SAFE, own_folder
 from batchseal.system.futures import in_pool
@@ -60,16 +69,20 @@ class Segments:
     def make_durable(self, record: PayloadRecord) -> None:
         assert record.segment is not None
         path = self.path(record.segment)
-
-        def sync() -> None:
-            descriptor = open_payload(path, os.O_RDONLY)
-            try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-
-        with available("the stored payload cannot be synced"), suppress(PayloadDamaged):
-            self._syncs.run(path, sync)
+        try:
+            descriptor = open_payload(path, os.O_RDWR)
+        except PayloadDamaged:
+            return
+        try:
+            with available("the stored payload cannot be synced"):
+                try:
+                    self._syncs.run(path, lambda: os.fdatasync(descriptor))
+                except OSError:
+                    # Each of those who share the sync does this for its own payload.
+                    _write_again(descriptor, extent_of(record))
+                    raise
+        finally:
+            os.close(descriptor)
 
     def delete(self, records: Iterable[PayloadRecord]) -> int:
         by_segment: dict[UUID, list[PayloadRecord]] = defaultdict(list)
@@ -200,6 +213,16 @@ class Segments:
     def _unlink(self, segment: UUID) -> None:
         with own_folder(self.folder) as folder, suppress(FileNotFoundError):
             os.unlink(self.path(segment).name, dir_fd=folder)
+
+
+def _write_again(descriptor: int, extent: Extent) -> None:
+    """Whoever tries again must not be told that all is well. A payload that was deleted meanwhile stays so."""
+    with suppress(OSError):  # what cannot be read is destroyed below
+        lock_to_read(descriptor, extent.offset)
+        if not any(os.pread(descriptor, HEADER_BYTES, extent.offset)):
+            return
+    if not written_again(descriptor, extent.offset, extent.behind):
+        punch(descriptor, extent.offset, extent.taken_bytes)
 
 
 def _unwritten(descriptor: int, segment: UUID) -> Iterator[Extent]:

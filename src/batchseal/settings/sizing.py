@@ -16,6 +16,8 @@ MB = 1 << 20
 # The memory of the supervisor, the signer, the embedded Postgres and a health probe together, and of one worker without an
 # upload.
 BASE_BYTES, WORKER_BYTES = 80 * MB, 42 * MB
+# PDFium and what looks for words with it, while somebody has signatures placed at words. What a document needs is booked on top.
+KEEPER_BYTES = 20 * MB
 # Memory for the rows and digests of documents that are being signed: for each, for all of them, and the largest share of the
 # whole.
 DOCUMENT_BYTES, MOST_DOCUMENTS_BYTES, MOST_DOCUMENTS_SHARE = 1_900, 20_000 * 1_900, 0.1
@@ -32,9 +34,11 @@ WORKER_SHARE_BYTES = 384 * MB
 
 # The rules of the original product: twice the files in flight as temporary space, and about 2 KB in the database for each file.
 TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
-# Our rules: SPILL_FACTOR is what a request reserves while it arrives. Only 1.01 times the payload was measured to remain, so that
-# the log of the database (at most 256 MB) can use the rest. The other files of the database took 72 MB with 20,000 documents.
-SPILL_FACTOR, DATABASE_FIXED_BYTES = 1.1, 150 * MB
+# Our rules: SPILL_FACTOR is what a request reserves while it arrives. Only STAYING_FACTOR was measured to remain, so that the log
+# of the database (at most 256 MB) can use the rest. The other files of the database took 72 MB with 20,000 documents.
+SPILL_FACTOR, STAYING_FACTOR, DATABASE_FIXED_BYTES = 1.1, 1.01, 150 * MB
+# A worker has the space of up to two segments before small payloads come. Of large loads this too is in what requests reserve.
+SEGMENTS_BYTES = 16 * MB
 # The usual steps of memory limits, in MB.
 STEPS_MB = (192, 256, 320, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 
@@ -73,6 +77,8 @@ def plan(memory_bytes: int, cores: int, workers: int = 0) -> Plan:
     spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes
     workers = workers or max(1, min(cores // 2, spare // WORKER_SHARE_BYTES, MOST_WORKERS))
     uploads_bytes = max(0, spare - workers * WORKER_BYTES)
+    # The least memory is for loads without such signatures: it leaves less, or nothing, for what looks for words.
+    uploads_bytes -= min(KEEPER_BYTES, max(0, uploads_bytes - UPLOADS_AT_ONCE * LEAST_UPLOAD_BYTES))
     share = (uploads_bytes // UPLOADS_AT_ONCE - UPLOAD_FIXED_BYTES) // WINDOWS_HELD
     window_bytes = min(MOST_WINDOW_BYTES, max(LEAST_WINDOW_BYTES, share))
     small = memory_bytes < 512 * MB
@@ -104,7 +110,7 @@ class Demand:
 def demand(documents: int, average_bytes: int, requests: int) -> Demand:
     """The demand of `documents` files of `average_bytes` each that arrive in `requests` requests at the same time."""
     payload_bytes = documents * average_bytes
-    needed = BASE_BYTES + WORKER_BYTES + documents * DOCUMENT_BYTES
+    needed = BASE_BYTES + WORKER_BYTES + KEEPER_BYTES + documents * DOCUMENT_BYTES
     needed += min(requests, UPLOADS_AT_ONCE) * (LEAST_UPLOAD_BYTES + 2 * min(average_bytes, 100 * MB))
     needed = int(needed / USABLE)
     memory_bytes = next((step * MB for step in STEPS_MB if step * MB >= needed), needed)
@@ -118,7 +124,9 @@ def demand(documents: int, average_bytes: int, requests: int) -> Demand:
     low, high = rows[small, requests <= 2]
     return Demand(
         memory_bytes=memory_bytes,
-        disk_bytes=int(payload_bytes * SPILL_FACTOR) + DATABASE_FIXED_BYTES + documents * DATABASE_BYTES_PER_FILE,
+        disk_bytes=max(int(payload_bytes * SPILL_FACTOR), int(payload_bytes * STAYING_FACTOR) + SEGMENTS_BYTES)
+        + DATABASE_FIXED_BYTES
+        + documents * DATABASE_BYTES_PER_FILE,
         database_bytes=documents * DATABASE_BYTES_PER_FILE,
         original_bytes=(low * MB, high * MB),
         original_disk_bytes=TEMP_FACTOR * payload_bytes,

@@ -26,6 +26,7 @@ from batchseal.errors import (
     BatchsealError,
     DatabaseUnavailable,
     ItemRejected,
+    NoRoom,
     NoSpace,
     PayloadDamaged,
     PayloadUnavailable,
@@ -164,7 +165,7 @@ class Recording:
         row = claimed.operation
         try:
             await self._try(claimed)
-        except (UpstreamError, PayloadUnavailable, NoSpace) as problem:
+        except (UpstreamError, PayloadUnavailable, NoSpace, NoRoom) as problem:
             asked_seconds = getattr(problem, "retry_after_seconds", None) or 0.0
             await self._failed(claimed, problem.cause, asked_seconds)
         except PayloadDamaged as problem:
@@ -179,8 +180,6 @@ class Recording:
                 await self._give_up(claimed, "an unexpected condition, in the log")
 
     async def _try(self, claimed: ClaimedRecord) -> None:
-        from batchseal.formats.evidence_record import DigestTree, split
-
         row, ordinals, joined = claimed.operation, claimed.ordinals, claimed.digests
         if not ordinals:
             found = await self._digests(claimed)
@@ -190,15 +189,21 @@ class Recording:
             crash_site("record-digested")
         if not ordinals:
             return await self._end(claimed, b"", b"", 0)
-        digests = split(joined)
-        tree = await in_pool(self._pool.of(row.client_service), lambda: DigestTree(digests))
+        root = await in_pool(self._pool.of(row.client_service), lambda: self._root(joined))
         if not self._upstream.stamps:
             raise TimestampFailed("time stamps are not set up any more (--timestamp-urls)", asked=False)
-        (answer,) = await self._upstream.stamp([tree.root])
+        (answer,) = await self._upstream.stamp([root])
         crash_site("record-stamped")
         if isinstance(answer, UpstreamError):
             raise answer
-        await self._end(claimed, answer, tree.root, len(ordinals))
+        await self._end(claimed, answer, root, len(ordinals))
+
+    def _root(self, joined: bytes) -> bytes:
+        """Blocking. The tree is gone again when its root is known: a worker that needs it makes it anew. Raises NoRoom."""
+        from batchseal.formats.evidence_record import DIGEST_BYTES, DigestTree, split, tree_bytes
+
+        with self._formats.memory(tree_bytes(len(joined) // DIGEST_BYTES)):
+            return DigestTree(split(joined)).root
 
     # --- 2 digest -----------------------------------------------------------------------------------------------------
 

@@ -77,14 +77,15 @@ WHERE operation_id = $1 AND day = $2 AND fence = $3 AND state = 1
 RETURNING operation_id;
 
 -- name: evidence_record
--- The record of an operation, as far as it has come.
+-- The record of an operation, as far as it has come. Before a try has failed, the record is not due at any time: it is made as soon as
+-- somebody comes to it, and a claim says nothing of when that will be done.
 SELECT state, fence, ordinals, digests, token,
-       greatest(0, extract(epoch FROM next_try_at - now()))::float8 AS due_seconds
+       CASE WHEN tries > 0 THEN greatest(0, extract(epoch FROM next_try_at - now()))::float8 END AS due_seconds
 FROM evidence_records WHERE operation_id = $1 AND day = $2;
 
 -- name: evidence_record_state
 -- The same without what is long.
-SELECT state, fence, greatest(0, extract(epoch FROM next_try_at - now()))::float8 AS due_seconds
+SELECT state, fence, CASE WHEN tries > 0 THEN greatest(0, extract(epoch FROM next_try_at - now()))::float8 END AS due_seconds
 FROM evidence_records WHERE operation_id = $1 AND day = $2;
 
 -- name: records_to_make

@@ -20,9 +20,6 @@ from typing import Any, NoReturn
 
 import structlog
 import uvloop
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from batchseal.api.guard import Guard
 from batchseal.errors import ConfigurationError
@@ -30,6 +27,7 @@ from batchseal.processes.open_files import connections_within, raise_open_files
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
+from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server, SSLProtocols
 from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
 
 log = structlog.get_logger(__name__)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
+from batchseal.admission.standing import StandingMemory
 from batchseal.document import ReceivedDocument
 from batchseal.errors import (
     DatabaseUnavailable,
@@ -81,7 +82,8 @@ class Service:
         self._payloads = payloads
         self._pool = pool
         self._has_time_stamps = formats.has_time_stamps
-        self._evidence = EvidenceRecords(EvidenceTable(store.database, instance))
+        memory = StandingMemory(admission.ledger, admission.budgets.memory_bytes)
+        self._evidence = EvidenceRecords(EvidenceTable(store.database, instance), memory)
         self._limits = limits
         self._admission = admission
         self._signature_defaults = signature_defaults

@@ -6,9 +6,9 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from batchseal.client.judges.levels import judge_levels
+from batchseal.client.judges.tokens import is_known
 from batchseal.client.judges.unsigned_attributes import SIGNER_FIELDS, UnsignedAttributes
 from batchseal.client.judges.verdicts import Verdict, name_of, trust_in
 
@@ -41,7 +41,7 @@ def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Ver
     if len(data["signer_infos"]) != 1:
         return Verdict(path, False, problem=f"{len(data['signer_infos'])} signers, one is judged")
     (signer,) = data["signer_infos"]
-    if not (_is_known(whole, SIGNED_DATA) and _is_known(signer, SIGNER_INFO)):
+    if not (is_known(whole, SIGNED_DATA) and is_known(signer, SIGNER_INFO)):
         return Verdict(path, False, problem="the CMS has parts that are not known")
     leaf = extract_certificate_info(whole).signer_cert
     reached = judge_levels(leaf.dump(), UnsignedAttributes(whole, content).read(), roots)
@@ -59,11 +59,3 @@ def judge_cms(path: Path, roots: Sequence[bytes], originals: Path | None) -> Ver
         problems.append("the certificate does not lead to the root")
     note = "; ".join(reached.findings.lacking)
     return Verdict(path, not problems, name_of(leaf), coverage, "; ".join(problems), 1, note, level=reached.level)
-
-
-def _is_known(sequence: Any, fields: Sequence[str]) -> bool:
-    """Whether each element of a SEQUENCE is one of its fields. asn1crypto passes over others at the end, as after a wrong tag."""
-    from asn1crypto import core
-
-    there = [name for name in fields if not isinstance(sequence[name], core.Void)]
-    return len(core.SequenceOf.load(sequence.untag().dump(), spec=core.Any)) == len(there)

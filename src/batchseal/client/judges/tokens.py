@@ -73,6 +73,12 @@ def read_token(der: bytes) -> Token:
     )
 
 
+def is_known(sequence: Any, fields: Sequence[str]) -> bool:
+    """Whether each element of a SEQUENCE is one of its fields. asn1crypto passes over others at the end, as after a wrong tag."""
+    there = [name for name in fields if not isinstance(sequence[name], core.Void)]
+    return len(core.SequenceOf.load(sequence.untag().dump(), spec=core.Any)) == len(there)
+
+
 def members(values: Any) -> list[Any]:
     """The members of a SET OF; none of one that is not there."""
     return [] if isinstance(values, core.Void) else list(values)

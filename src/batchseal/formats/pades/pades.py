@@ -2,14 +2,15 @@
 
 The signed file is: the original, the head of the update, `<` hexadecimal digits of the CMS `>`, the tail of the update. Streams
 of a visible signature's appearance, which many documents have in common, are put into the tail at last. At levels LT and LTA a
-section follows (`long_term`).
+section follows (`long_term`). What stands before the header of the original is left out: readers disagree on whether a
+/ByteRange counts it.
 """
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import msgspec
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 NAME = "pades"
 # Earlier releases know no tail with gaps. They find this name unknown, and leave such documents to later ones.
 VISIBLE_NAME = "pades-visible"
+# The same is true of an original that is not signed from its first byte on.
+FROM_HEADER_NAME = "pades-from-header"
 # The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
 ATTRIBUTE_BYTES = 64
 # Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
@@ -55,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """The incremental update around the reserved region, as it is stored. `reserved_bytes` includes the `<` and the `>`.
 
     New fields have defaults. `section` is what follows, above level T. The shared content n of a visible signature belongs into
-    the tail in front of the byte `gaps[n]`.
+    the tail in front of the byte `gaps[n]`. The first `skipped_bytes` of the original are no part of the signed file.
     """
 
     head: bytes
@@ -63,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     reserved_bytes: int
     section: long_term.Section | None = None
     gaps: tuple[int, ...] = ()
+    skipped_bytes: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -96,7 +100,11 @@ class Pades:
         planned = {at: update for at, update in enumerate(updates) if not isinstance(update, Refusal)}
         # The ByteRanges: everything but the reserved region.
         parts = [
-            (originals[at][2], update.head, *whole_tail(update.tail, update.inserted, shared))
+            (
+                from_header(originals[at][2], update.skipped_bytes),
+                update.head,
+                *whole_tail(update.tail, update.inserted, shared),
+            )
             for at, (update, shared) in planned.items()
         ]
         wishes = [originals[at][1] for at in planned]
@@ -114,11 +122,12 @@ class Pades:
             if update.section is not None:
                 section = long_term.stored(update.section, state if wanted.level >= Level.LTA else b"")
             if wanted.evidence_record:
-                begun = BegunDigest(state, memoryview(originals[at][2]).nbytes + len(update.head))
+                signed_bytes = memoryview(originals[at][2]).nbytes - update.skipped_bytes
+                begun = BegunDigest(state, signed_bytes + len(update.head))
             results.append(
                 Prepared(
                     ordinal=ordinal,
-                    format=VISIBLE_NAME if wanted.visible else NAME,
+                    format=FROM_HEADER_NAME if update.skipped_bytes else VISIBLE_NAME if wanted.visible else NAME,
                     digest=template.attributes_digest(digest),
                     document_digest=digest,
                     fingerprint=credential.fingerprint,
@@ -126,8 +135,9 @@ class Pades:
                     additional_bytes=len(update.head)
                     + update.reserved_bytes
                     + len(update.tail)
-                    + sum(map(len, shared)),
-                    plan=_encode(Plan(update.head, update.tail, update.reserved_bytes, section, update.inserted)),
+                    + sum(map(len, shared))
+                    - update.skipped_bytes,
+                    plan=_encode(stored(update, section)),
                     time_stamp_bytes=time_stamp_bytes if wanted.level >= Level.T else 0,
                     shared=shared,
                     begun=begun,
@@ -162,13 +172,30 @@ class Pades:
         update = _plan(prepared.plan)
         region = contents_region(prepared, update, evidence, credential)
         tail = tail_of(prepared, update)
-        segments: tuple[Buffer | Stretch, ...] = (original, update.head, region, *tail)
+        begin = from_header(original, update.skipped_bytes)
+        segments: tuple[Buffer | Stretch, ...] = (begin, update.head, region, *tail)
         total_bytes = bytes_in(original) + prepared.additional_bytes
         if prepared.level >= Level.LT:
             further = section_segments(prepared, update, evidence, (region, *tail))
             segments += further
             total_bytes += sum(map(len, further))
         return SignedDocument(prepared.ordinal, segments, total_bytes)
+
+
+def stored(update: planner.PlannedUpdate, section: long_term.Section | None) -> Plan:
+    """What is kept of an update."""
+    return Plan(update.head, update.tail, update.reserved_bytes, section, update.inserted, update.skipped_bytes)
+
+
+@overload
+def from_header(original: "Buffer", skipped_bytes: int) -> "Buffer": ...
+@overload
+def from_header(original: "Buffer | Stretch", skipped_bytes: int) -> "Buffer | Stretch": ...
+def from_header(original: "Buffer | Stretch", skipped_bytes: int) -> "Buffer | Stretch":
+    """What the signed file has of an original, which is not copied."""
+    if not skipped_bytes:
+        return original
+    return (original if isinstance(original, Stretch) else memoryview(original).cast("B"))[skipped_bytes:]
 
 
 def digests_of(
@@ -240,6 +267,13 @@ class PadesVisible(Pades):
     """The format of what is stored of a visible signature. Requests come to `Pades`."""
 
     name = VISIBLE_NAME
+    signs = frozenset()
+
+
+class PadesFromHeader(Pades):
+    """The format of what is stored of a document with other bytes before its header. Requests come to `Pades`."""
+
+    name = FROM_HEADER_NAME
     signs = frozenset()
 
 
