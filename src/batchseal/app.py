@@ -27,6 +27,7 @@ from batchseal.formats.registry import Formats
 from batchseal.operation import Caller
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.wrapping import encrypted_with
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
@@ -120,8 +121,8 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
 
 
 def payload_store(settings: Settings) -> Payloads:
-    """The payload store."""
-    return PayloadsBySize(settings.spill_folder)
+    """The payload store. Raises ConfigurationError."""
+    return encrypted_with(settings.payload_key_file, PayloadsBySize(settings.spill_folder))
 
 
 async def connect_store(settings: Settings, *, everything: bool = True) -> Store:

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.writer import FileUpload
 from batchseal.system.disk import sync
@@ -42,6 +42,7 @@ class LocalPayloads:
         return FileUpload(self.path(payload_id), payload_id)
 
     def open(self, record: PayloadRecord) -> FileReader:
+        require_plain(record)
         return FileReader(self.path(record.id), record.id)
 
     def make_durable(self, record: PayloadRecord) -> None:

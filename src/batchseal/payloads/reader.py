@@ -193,6 +193,9 @@ class FileReader:
         except KeyError:
             raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
 
+    def stored_bytes(self, kind: FrameKind, ordinal: int) -> int:
+        return self._place(kind, ordinal)[1].stored_bytes
+
     def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
         """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
         offset, header = self._place(kind, ordinal)

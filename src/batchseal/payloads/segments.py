@@ -20,7 +20,7 @@ import structlog
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads.extents import Extent, data_of, extents_of, is_written, lock_to_delete
 from batchseal.payloads.group_sync import GroupSync
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.segment_writer import SUFFIX
 from batchseal.system.folders import SAFE, own_folder
@@ -54,6 +54,7 @@ class Segments:
         return self.folder / f"{segment}{SUFFIX}"
 
     def open(self, record: PayloadRecord) -> FileReader:
+        require_plain(record)
         assert record.segment is not None
         return FileReader(self.path(record.segment), record.id, extent_of(record))
 
