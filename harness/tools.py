@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 JAVA_FOLDER = Path("/usr/share/java")
 SOFTHSM_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 # Where administrators' programs are, whatever this account's PATH says.
@@ -91,6 +92,9 @@ TOOLS = {
         program("mkfs.ext4", "e2fsprogs"),
         program("e2fsck", "e2fsprogs"),
         program("mount", "mount"),
+        program("haproxy", "haproxy"),
+        program("nginx", "nginx"),
+        program("systemd-analyze", "systemd"),
         program("debootstrap", "debootstrap"),
         program("buildah", "buildah"),
         program("podman", "podman"),
