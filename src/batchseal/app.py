@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,15 +22,13 @@ import uvloop
 from batchseal._native import base64, cpu, digest, scanner
 from batchseal.admission.ledger import NOBODY, Ledger
 from batchseal.admission.working import WorkingMemory
-from batchseal.errors import BatchsealError, ConfigurationError, CredentialUnnamed, UpstreamError
+from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
-from batchseal.operation import Caller
-from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.wrapping import encrypted_with
+from batchseal.payloads.stores import payload_store
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
-from batchseal.processes.link import Link, LinkServer
+from batchseal.processes.link import Handler, Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from batchseal.intake.schema import Limits
     from batchseal.placeholder.finder import Finder
     from batchseal.signer.preparation import Locate, Reserve
+    from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
 
 # How long operations that are being signed may go on when the signer stops.
 DRAIN_SECONDS = 10
-# How long the start waits for the signing service to say which credentials there are.
-CREDENTIALS_SECONDS = 2
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
 # memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
@@ -120,14 +118,11 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
     return located
 
 
-def payload_store(settings: Settings) -> Payloads:
-    """The payload store. Raises ConfigurationError."""
-    return encrypted_with(settings.payload_key_file, PayloadsBySize(settings.spill_folder))
-
-
-async def connect_store(settings: Settings, *, everything: bool = True) -> Store:
-    """Connects to the database. Without `everything`, see `Store.connect`."""
-    return await Store.connect(settings.database_url, instance=UUID(settings.instance), everything=everything)
+async def connect_store(settings: Settings, payloads: Payloads | None = None, *, everything: bool = True) -> Store:
+    """Connects to the database. Without `everything`, see `Store.connect`. `payloads` tells who else reads them."""
+    shared = None if payloads is None or payloads.name.startswith("local") else payloads.name
+    instance = UUID(settings.instance)
+    return await Store.connect(settings.database_url, instance=instance, everything=everything, shared=shared)
 
 
 async def migrate(settings: Settings, store: Store) -> None:
@@ -174,7 +169,11 @@ def admission_of(
     from batchseal.admission.limits import budgets_of
 
     budgets = budgets_of(settings)
-    return Admission(ledger, budgets, payloads.free_bytes, make_room, is_alone=lambda: services.has_one)
+    return Admission(
+        *(ledger, budgets, payloads.free_bytes, make_room),
+        is_alone=lambda: services.has_one,
+        store_bytes=payloads.upload_bytes,
+    )
 
 
 async def build_service(
@@ -183,7 +182,9 @@ async def build_service(
     """The service that a worker offers to the API, and a function that closes it."""
     from batchseal.worker.service import Service
 
-    link, pool, store = Link(settings.link_path), native_pool(settings), await connect_store(settings, everything=False)
+    payloads = payload_store(settings)
+    store = await connect_store(settings, payloads, everything=False)
+    link, pool = Link(settings.link_path), native_pool(settings)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
@@ -191,7 +192,6 @@ async def build_service(
         with suppress(BatchsealError, TimeoutError):
             await link.call("make_room", needed_bytes, client)
 
-    payloads = payload_store(settings)
     admission = admission_of(settings, services, ledger, payloads, make_room)
     budgets = admission.budgets
     service = Service(
@@ -218,22 +218,6 @@ async def build_service(
     return service, close
 
 
-async def check_credentials(upstream: "Upstream", services: ClientServices) -> None:
-    """Raises ConfigurationError if an account has several credentials and the client service names none of them.
-
-    Any other problem is reported when documents are signed.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CREDENTIALS_SECONDS):
-            for service in services:
-                try:
-                    await upstream.credential(Caller(service.id))
-                except CredentialUnnamed as problem:
-                    raise ConfigurationError(f"client service {service.id}: {problem.cause}") from None
-                except UpstreamError:
-                    continue
-
-
 def signing(
     settings: Settings,
     services: ClientServices,
@@ -245,9 +229,11 @@ def signing(
     pool: SharedPool,
     reserve: "Reserve",
     materials: "Materials",
+    presence: "Presence",
 ) -> tuple["SigningQueue", "Recording"]:
     """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
-    from batchseal.signer.queue import Pace, SigningQueue
+    from batchseal.signer.pace import Pace
+    from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
     from batchseal.store.evidence_records import EvidenceTable
@@ -267,10 +253,11 @@ def signing(
         locate=finding_places(settings, reserve),
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
-    table = EvidenceTable(store.database, UUID(settings.instance))
+    table = EvidenceTable(store.database, UUID(settings.instance), store.shared)
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=lambda: services.has_one, recording=recording)
+    has_one = partial(attrgetter("has_one"), services)
+    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence)
     return queue, recording
 
 
@@ -278,56 +265,69 @@ async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.audit.writer import AuditWriter
     from batchseal.signer.duties.counting import Counting
+    from batchseal.signer.duties.orphans import OrphanSweep
     from batchseal.signer.duties.purging import Purging
     from batchseal.signer.duties.rounds import Retention, Rounds
     from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.revocation_answers import RevocationAnswers
+    from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.store.trail import AuditTrail
     from batchseal.store.upkeep import Upkeep
+    from batchseal.upstream.named import check_credentials
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.revocation import Revocation
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
+    payloads = payload_store(settings)
     async with long("the database and its migrations"):
-        store = await connect_store(settings)
+        store = await connect_store(settings, payloads)
         await migrate(settings, store)
+        presence = await Presence.begin(settings, store, payloads.name)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
     for problem in unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
         log.warning("documents will be refused for what the configuration asks", cause=problem)
-    ledger, payloads = Ledger(settings.ledger_path), payload_store(settings)
+    ledger = Ledger(settings.ledger_path)
     admission = admission_of(settings, services, ledger, payloads)
     reserve, budgets = admission.reserved, admission.budgets
     revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
-    upstream = RemoteUpstream(settings, services, revocation=revocation)
+    counted = TimeStampBudgets(store.database, presence.others)
+    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool, instance = native_pool(settings), UUID(settings.instance)
-    upkeep = Upkeep(store.database, instance)
-    sweeping, purging = Sweeping(store, payloads, instance), Purging(upkeep, payloads, ledger, pool)
+    upkeep = Upkeep(store.database, instance, store.shared)
+    orphans, purging = OrphanSweep(store.database, payloads, settings), Purging(upkeep, payloads, ledger, pool)
+    sweeping = Sweeping(store, payloads, instance, orphans)
     rounds = Rounds(
         upkeep,
-        Counting(upkeep, payloads, ledger, pool),
+        Counting(upkeep, payloads, ledger, pool, presence.others),
         sweeping,
         purging,
-        AuditWriter(AuditTrail(store.database, instance), payloads, settings.audit_path, pool),
+        AuditWriter(AuditTrail(store.database, instance, store.shared), payloads, settings.audit_path, pool),
         Retention.of(settings),
+        shared=presence,
     )
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    queue, recording = signing(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation)
+    queue, recording = signing(
+        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence
+    )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        await sweeping.sweep()
-    server = LinkServer(settings.link_path, {**queue.handlers(), "make_room": purging.make_room})
+        await sweeping.begin()
+    own: dict[str, Handler] = {"make_room": purging.make_room, "payloads": orphans.said}
+    server = LinkServer(settings.link_path, {**queue.handlers(), **own})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
+    looking = [asyncio.create_task(work) for work in works]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
     await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -343,6 +343,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, return_exceptions=True)
     await upstream.close()
+    await presence.leave(store)
     await store.close()
 
 

@@ -266,6 +266,12 @@ class UpstreamUnavailable(UpstreamTransient):
     """
 
 
+class TurnOver(UpstreamError):
+    """The calls of this credential go through another instance now. The call was not sent."""
+
+    try_again = True
+
+
 class UpstreamRateLimited(UpstreamError):
     """The signing service asks for a pause."""
 

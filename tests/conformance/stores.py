@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from tests.support.key_files import key_file
 from tests.support.memory_payloads import MemoryPayloads
+from tests.support.object_stores import OthersObjects, SweptFolder, SweptObjects, new_prefix, proxied
 
 from batchseal.payloads import local, segment_writer
 from batchseal.payloads.by_size import PayloadsBySize
@@ -236,6 +237,101 @@ class Memory:
             faults.capacity_bytes = before
 
 
+class Shared(Local):
+    """A folder that several instances mount."""
+
+    def __init__(self, folder: Path) -> None:
+        self.volume = folder / "volume"
+        self.volume.mkdir()
+        self.shared = SweptFolder(self.volume)
+        self.payloads = self.shared  # type: ignore[assignment]
+        self.folder = self.volume / "payloads"
+
+    @contextmanager
+    def unavailable(self) -> Iterator[None]:
+        """The volume is not mounted: an empty folder stands where it was."""
+        away = self.volume.with_name("away")
+        self.volume.rename(away)
+        self.volume.mkdir()
+        try:
+            yield
+        finally:
+            self.volume.rmdir()
+            away.rename(self.volume)
+
+
+class Objects(Local):
+    """An object store, and the copies of the instance that puts payloads into it."""
+
+    server = "seaweedfs"
+    made: type[SweptObjects] = SweptObjects
+
+    def __init__(self, folder: Path) -> None:
+        self.proxy = proxied(self.server)
+        self.objects = self.made(new_prefix(self.proxy), folder / "copies")
+        self.payloads = self.objects  # type: ignore[assignment]
+        self.folder = self.objects.copies.folder
+
+    def _keys(self) -> set[UUID]:
+        return set(self.objects.place.payloads())
+
+    def ids(self) -> set[UUID]:
+        return super().ids() | self._keys()
+
+    def path(self, payload_id: UUID) -> Path:
+        return self.objects.copies.unsettled(payload_id) or self.objects.copies.path(payload_id)
+
+    def content(self, payload_id: UUID) -> bytes:
+        return self.objects.objects.get(self.objects.key(payload_id))[0]
+
+    def _change(self, payload_id: UUID, change: Callable[[bytearray], None]) -> None:
+        """Of the object and of its copy, which begins like it."""
+        key, path = self.objects.key(payload_id), self.path(payload_id)
+        data = bytearray(self.objects.objects.get(key)[0])
+        change(data)
+        self.objects.objects.put(key, bytes(data))
+        if path.exists():
+            path.write_bytes(data[: path.stat().st_size])
+
+    def damage(self, payload_id: UUID, kind: FrameKind, ordinal: int) -> None:
+        def flip(data: bytearray) -> None:
+            for header, offset in headers_of(bytes(data), payload_id):
+                if (header.kind, header.ordinal) == (kind, ordinal):
+                    data[offset + HEADER_BYTES] ^= 1
+
+        self._change(payload_id, flip)
+
+    def cut_off(self, payload_id: UUID) -> None:
+        """The index goes, and a byte of the last frame before it."""
+
+        def cut(data: bytearray) -> None:
+            *_, (_, index_offset) = headers_of(bytes(data), payload_id)
+            del data[index_offset - 1 :]
+
+        self._change(payload_id, cut)
+
+    @contextmanager
+    def unavailable(self) -> Iterator[None]:
+        self.proxy.away()
+        try:
+            with super().unavailable():
+                yield
+        finally:
+            self.proxy.back()
+
+
+class OthersObjectsUnderTest(Objects):
+    """The same, read by another instance."""
+
+    made = OthersObjects
+
+
+class PoorObjects(OthersObjectsUnderTest):
+    """A store that ignores preconditions and calls a range the whole."""
+
+    server = "rclone"
+
+
 class Encrypted:
     """Encryption around another store. Faults are those of what the other one holds."""
 
@@ -270,9 +366,15 @@ STORES: dict[str, Callable[[Path], StoreUnderTest]] = {
     "local": Local,
     "segmented": Segmented,
     "memory": Memory,
+    "shared": Shared,
+    "s3": Objects,
+    "s3 of others": OthersObjectsUnderTest,
+    "poor s3 of others": PoorObjects,
     "local, encrypted": lambda folder: Encrypted(folder, Local(folder)),
     "segmented, encrypted": lambda folder: Encrypted(folder, Segmented(folder)),
     "memory, encrypted": lambda folder: Encrypted(folder, Memory(folder)),
+    "shared, encrypted": lambda folder: Encrypted(folder, Shared(folder)),
+    "s3 of others, encrypted": lambda folder: Encrypted(folder, OthersObjectsUnderTest(folder)),
 }
 
 

@@ -1,4 +1,4 @@
-"""What every payload store promises for contents that do not come as they are: made piece by piece, or encrypted."""
+"""What every payload store promises for contents that are no plain bytes: made piece by piece, encrypted, of a later release."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.conformance.stores import STORES, StoreUnderTest, begun, documents, s
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import Encryption
+from batchseal.payloads.interface import Encryption, Frame
 from batchseal.payloads.pieces import Pieces
 
 RANDOM = random.Random(8)
@@ -51,3 +51,11 @@ def test_what_is_encrypted_is_nothing_that_a_store_reads_without_its_key(store: 
     encrypted = msgspec.structs.replace(record, encryption=Encryption("another", bytes(16), bytes(16)))
     with pytest.raises(PayloadUnavailable, match="another"):
         store.payloads.open(encrypted)
+
+
+def test_frames_of_a_later_release_are_passed_over(store: StoreUnderTest) -> None:
+    later: Frame = (200, 1, b"nobody here knows this kind")  # type: ignore[assignment]
+    reader = store.payloads.open(stored(store, [(DOCUMENT, 0, b"before"), later, (DOCUMENT, 1, b"behind")]))
+    assert [reader.read(DOCUMENT, n) for n in range(2)] == [b"before", b"behind"]
+    assert all(reader.ordinals(kind) == set() for kind in FrameKind if kind not in (DOCUMENT, FrameKind.UNKNOWN))
+    reader.close()

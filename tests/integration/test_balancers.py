@@ -77,7 +77,9 @@ class Caller:
         return last[0], last[1], last[2]
 
     def status(self, reference: str, **headers: str) -> Any:
-        code, _, body = self.ask("GET", f"{BASE}/async/operation/status/withExternalReference/{reference}", None, **headers)
+        code, _, body = self.ask(
+            "GET", f"{BASE}/async/operation/status/withExternalReference/{reference}", None, **headers
+        )
         assert code == 200
         return json.loads(body)[0]
 

@@ -17,7 +17,7 @@ from tests.support.waiting import eventually, turns
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.writer import FileUpload
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.worker.credentials import CredentialCache
 

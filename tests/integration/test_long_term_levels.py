@@ -30,7 +30,7 @@ from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, S
 from batchseal.settings.client_services import SANDBOX_SERVICE, ClientServices
 from batchseal.settings.load import Settings
 from batchseal.signature import Level, SignatureDefaults, SignatureOptions
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store.revocation_answers import RevocationAnswers
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.certification_path import CertificationPaths

@@ -26,7 +26,7 @@ from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.reader import FileReader
 from batchseal.payloads.writer import FileUpload
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace

@@ -30,7 +30,7 @@ from batchseal.operation import Caller, OperationStatus
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.signature import Level, SignatureDefaults
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store.revocation_answers import RevocationAnswers
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.certification_path import CertificationPaths

@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace

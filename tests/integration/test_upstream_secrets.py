@@ -13,7 +13,7 @@ from tests.support.upstream import running_service
 
 from batchseal.errors import BatchsealError
 from batchseal.settings.load import Settings
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace

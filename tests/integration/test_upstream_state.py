@@ -8,11 +8,11 @@ import pytest
 from harness.misbehaving import Misbehaving, service
 from tests.support.upstream import CONTENTS, running_service
 
-from batchseal.app import check_credentials
 from batchseal.errors import ConfigurationError, UpstreamTransient
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.breaker import FAILURES
+from batchseal.upstream.named import check_credentials
 from batchseal.upstream.pace import UpstreamPace
 
 

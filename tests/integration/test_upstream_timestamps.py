@@ -33,7 +33,7 @@ from batchseal.operation import DocumentStatus, OperationStatus, SignError
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.timestamps import TimestampAuthority
 from batchseal.settings.load import Settings
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace

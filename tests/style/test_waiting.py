@@ -39,6 +39,8 @@ MAY_SLEEP = {
     "adversity/drills/clock.py::jump": "the clock jumps while the operation is signed, and a round of duties has no end to see",
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,
     "adversity/drills/trouble.py::disk_full.trial": "the caller stalls in the middle of its body",
+    "adversity/drills/instances.py::instance_killed.trial": RANDOM,
+    "adversity/drills/instances.py::instances_without_database.trial": "the database is away for so long",
     "adversity/drills/trouble.py::away": LOAD,
     "adversity/drills/trouble.py::slow_sockets.trial": LOAD,
     "adversity/drills/shutdown.py::sigterm.trial": RANDOM,
@@ -54,6 +56,7 @@ MAY_PATCH_CONSTANTS = {
     "integration/test_housekeeping.py",
     "unit/test_file_payloads.py",
     "support/checksum_app.py",  # the line with which a format is added
+    "support/shared_app.py",  # the line with which the payload store is exchanged
 }
 MAY_REACH_IN = {"unit/test_file_payloads.py"}
 

@@ -26,7 +26,7 @@ from batchseal.payloads.interface import Payloads
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.purging import Purging
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.store import OperationRow
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep

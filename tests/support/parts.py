@@ -24,8 +24,9 @@ from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.load import Settings
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.preparation import Reserve, unbounded
-from batchseal.signer.queue import DEFAULT_PACE, Pace, SigningQueue
+from batchseal.signer.queue import SigningQueue
 from batchseal.signer.recording import Recording, RecordingPace
 from batchseal.signer.run import Signing
 from batchseal.signer.stamp_room import StampRoom

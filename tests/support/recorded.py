@@ -24,7 +24,7 @@ from tests.support.xml_documents import INVOICE
 from batchseal.errors import RecordPending
 from batchseal.operation import Mode
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
-from batchseal.signer.queue import Pace
+from batchseal.signer.pace import Pace
 from batchseal.signer.recording import RecordingPace
 from batchseal.store import OperationRow
 from batchseal.system.backoff import Backoff

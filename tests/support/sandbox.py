@@ -49,6 +49,14 @@ class Sandbox:
         """How many signatures it has made, whoever got them."""
         return sum(self.status_requests()["signatures"].values())
 
+    def sign_calls(self) -> int:
+        """How many sign calls were made, whoever made them."""
+        return sum(self.status_requests()["sign_calls"].values())
+
+    def callers_at_once(self) -> int:
+        """How many processes had sign calls of one client service under way at the same time, at most."""
+        return max(self.status_requests()["callers_at_once"].values(), default=0)
+
     def stamps(self) -> int:
         """How many time stamps it has given."""
         return sum(self.status_requests()["stamps"].values())

@@ -15,7 +15,7 @@ from tests.support.parts import Connect, Parts, running_parts
 
 from batchseal.admission.ledger import Ledger
 from batchseal.operation import Caller, Mode
-from batchseal.signer.queue import DEFAULT_PACE, Pace
+from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.upstream.remote import RemoteUpstream
 from batchseal.worker.service import Service
 

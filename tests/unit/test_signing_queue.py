@@ -13,7 +13,8 @@ from tests.support.waiting import eventually, turns
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import UpstreamRateLimited
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
-from batchseal.signer.queue import Pace, SigningQueue, result_of
+from batchseal.signer.pace import Pace
+from batchseal.signer.queue import SigningQueue, result_of
 from batchseal.signer.work import Progress
 from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff

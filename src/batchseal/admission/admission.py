@@ -36,7 +36,8 @@ class Admission:
     """Admits requests. Each worker has one.
 
     `free_bytes` returns how much the payload store can take. `make_room` is called when the temporary space is short, and purges
-    fetched payloads. `is_alone` says whether there is only one client service: then nothing is kept for others.
+    fetched payloads. `is_alone` says whether there is only one client service: then nothing is kept for others. `store_bytes` is
+    what a large upload holds in memory for the payload store.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Admission:
         make_room: MakeRoom | None = None,
         *,
         is_alone: Callable[[], bool] = lambda: True,
+        store_bytes: int = 0,
     ) -> None:
+        self.store_bytes = store_bytes
         self.ledger = ledger
         self.budgets = budgets
         self.free_bytes = free_bytes
@@ -62,8 +65,10 @@ class Admission:
         Raises TooManyRequests, NoRoom or NoSpace, each with the time after which the caller may try again.
         """
         temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
-        most = self.budgets.upload_bytes
-        memory = most if decoded_bytes is None else min(most, REQUEST_FIXED_BYTES + decoded_bytes)
+        most = self.upload_bytes
+        memory = most
+        if decoded_bytes is not None:
+            memory = min(most, REQUEST_FIXED_BYTES + decoded_bytes + min(decoded_bytes, self.store_bytes))
         ticket = Ticket(self, client)
         try:
             ticket.book(temp, memory, queue=True)
@@ -109,6 +114,11 @@ class Admission:
             yield
         finally:
             ticket.release()
+
+    @property
+    def upload_bytes(self) -> int:
+        """The most memory that an upload of small documents uses, however long it is."""
+        return self.budgets.upload_bytes + self.store_bytes
 
     def share(self, of: int, percent: int) -> int:
         """What is kept of a budget for client services that have little of it."""

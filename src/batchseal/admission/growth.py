@@ -23,7 +23,7 @@ class UploadMemory:
     ) -> None:
         self._ticket = ticket
         self._window_bytes = admission.budgets.window_bytes
-        self._base_bytes = admission.budgets.upload_bytes
+        self._base_bytes = admission.upload_bytes
         self._most_bytes = admission.most_memory_bytes
         self._max_document_bytes = max_document_bytes
         self._left_bytes = decoded_bytes

@@ -132,10 +132,10 @@ class Ledger:
             booked.own.stored_bytes = 0
             self._count({key_of(client): stored for client, stored in by_client.items()}, column=1)
 
-    def count_queued(self, by_client: Mapping[str, int]) -> None:
-        """Replaces how many documents wait to be signed."""
+    def count_queued(self, by_client: Mapping[str, int], total: int | None = None) -> None:
+        """Replaces how many documents wait to be signed. `total`: at this instance, where others have some too."""
         with self.booked() as booked:
-            booked.queued_documents = sum(by_client.values())
+            booked.queued_documents = sum(by_client.values()) if total is None else total
             booked.own.queued_documents = 0
             self._count({key_of(client): queued for client, queued in by_client.items()}, column=2)
 

@@ -40,22 +40,30 @@ class AuditWriter:
         self._pool = pool
         self._held = 0  # how many operations had an unreadable payload the last time
 
-    async def chain(self) -> int:
+    async def chain(self, *, shared: bool = False) -> int:
         """Moves the pending entries into the chain, and returns how many.
+
+        With `shared`, those too that are about a payload store which several instances read: one of them chains these for all.
 
         An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
         other operations do not wait for it.
         """
-        chained, after, held = 0, 0, set[int]()
-        while waiting := await self._trail.pending(after):
+        chained, held = 0, set[int]()
+        for others_too in (False, True) if shared else (False,):
+            chained += await self._chain(held, shared=others_too)
+        if len(held) != self._held:
+            log.info("operations whose audit entries wait for their payloads", operations=len(held))
+            self._held = len(held)
+        return chained
+
+    async def _chain(self, held: set[int], *, shared: bool) -> int:
+        chained = after = 0
+        while waiting := await self._trail.pending(after, shared=shared):
             facts = await in_pool(self._pool, partial(self._known_facts, waiting, held))
             chained += await self._trail.chain(facts, make_link) if facts else 0
             if len(facts) == len(waiting):
                 break
             after = waiting[-1].id
-        if len(held) != self._held:
-            log.info("operations whose audit entries wait for their payloads", operations=len(held))
-            self._held = len(held)
         return chained
 
     def _known_facts(self, entries: Sequence[PendingEntry], held: set[int]) -> list[Facts]:

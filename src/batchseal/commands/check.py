@@ -10,21 +10,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from batchseal.client.probe import ask, describe
-from batchseal.commands.settings_flags import read_settings
+from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import BatchsealError, ConfigurationError
 from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import check_temp_folder, settle
-from batchseal.settings.load import Settings
+from batchseal.settings.load import OPTIONS, Settings
 
 DESCRIPTION = """
 Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
-open files and native kernels. For each, one line says whether it can be used, and if not, why. Call it with the flags
-of `batchseal serve`. It signs nothing and leaves nothing behind."""
+open files, native kernels and a shared payload store. For each, one line says whether it can be used, and if not, why.
+Call it with the flags of `batchseal serve`. It signs nothing, and leaves nothing behind unless --fix is given."""
 
 EXIT_CODES = "Exit code: 0 if every part can be used, 1 if one cannot, 2 for wrong use."
 
@@ -33,13 +34,19 @@ CHECK_SECONDS = 60
 # Twice a batch of 2,500 documents of 200 KB. A service with less free space could not be used seriously.
 LEAST_FREE_BYTES = 1 << 30
 TRIAL_BYTES = 4 << 20
+FIX = """set what a shared payload store lacks: the rule of its bucket that aborts incomplete uploads, its marker, and that the
+next sweep trusts the database as it is now. It changes nothing else"""
 
 
 def run(arguments: Sequence[str]) -> int:
-    return run_checks(read_settings("check", DESCRIPTION, arguments, exit_codes=EXIT_CODES))
+    parser = settings_parser("check", DESCRIPTION)
+    parser.epilog = f"{parser.epilog}\n\n{EXIT_CODES}"
+    parser.add_argument("--fix", action="store_true", help=FIX)
+    settings, given = parse(parser, arguments)
+    return run_checks(settings, fix=given.fix)
 
 
-def run_checks(settings: Settings) -> int:
+def run_checks(settings: Settings, *, fix: bool = False) -> int:
     """Prints a line for each part. Returns 0 if all can be used, else 1."""
     checks: dict[str, Callable[[Settings], Awaitable[str]]] = {
         "configuration": check_configuration,
@@ -53,6 +60,10 @@ def run_checks(settings: Settings) -> int:
         "open files": check_open_files,
         "kernels": check_kernels,
     }
+    if settings.payload_store != OPTIONS["payload_store"].default:
+        from batchseal.commands.check_payloads import check_payload_store
+
+        checks["payload store"] = partial(check_payload_store, fix=fix)
     problem = ""
     try:
         settings = settle(settings)

@@ -21,10 +21,23 @@ MOST_FACTOR = 2
 class PayloadsBySize:
     """A `Payloads` store. The folder belongs to one instance alone."""
 
+    name = "local"
     is_local = True
 
-    def __init__(self, folder: Path, *, small_bytes: int = SMALL_BYTES, segment_bytes: int = SEGMENT_BYTES) -> None:
+    upload_bytes = 0
+    place = None
+    is_away = False
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "local",
+        small_bytes: int = SMALL_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self.folder = folder
+        self.name = name
         self.files = LocalPayloads(folder)
         self.segments = Segments(folder)
         self.writer = SegmentWriter(folder, segment_bytes=segment_bytes)
@@ -38,6 +51,13 @@ class PayloadsBySize:
 
     def open(self, record: PayloadRecord) -> FileReader:
         return self.files.open(record) if record.segment is None else self.segments.open(record)
+
+    def reader_bytes(self, record: PayloadRecord) -> int:
+        return 0
+
+    def make_room(self, needed_bytes: int) -> int:
+        """Whatever lies here is a payload."""
+        return 0
 
     def make_durable(self, record: PayloadRecord) -> None:
         if record.segment is None:

@@ -23,7 +23,16 @@ from batchseal.payloads.encryption import (
     encryption_for,
 )
 from batchseal.payloads.frames import ZSTD, FrameKind
-from batchseal.payloads.interface import CheckedFrame, GivenFrame, Live, PayloadRecord, Payloads, StoredReader, Upload
+from batchseal.payloads.interface import (
+    CheckedFrame,
+    GivenFrame,
+    Live,
+    PayloadRecord,
+    Payloads,
+    Place,
+    StoredReader,
+    Upload,
+)
 from batchseal.payloads.keys import KeyFile
 from batchseal.payloads.packing import MOST_COMPRESSED_BYTES, Compressor
 from batchseal.payloads.pieces import Pieces
@@ -43,6 +52,22 @@ class EncryptedPayloads:
     def __init__(self, inner: Payloads, keys: KeyFile) -> None:
         self._inner = inner
         self._keys = keys
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def place(self) -> Place | None:
+        return self._inner.place
+
+    @property
+    def is_away(self) -> bool:
+        return self._inner.is_away
+
+    @property
+    def upload_bytes(self) -> int:
+        return self._inner.upload_bytes
 
     @property
     def is_local(self) -> bool:
@@ -70,12 +95,18 @@ class EncryptedPayloads:
             )
         return EncryptedReader(self._inner.open(msgspec.structs.replace(record, encryption=None)), cipher)
 
+    def reader_bytes(self, record: PayloadRecord) -> int:
+        return self._inner.reader_bytes(record)
+
     def make_durable(self, record: PayloadRecord) -> None:
         self._inner.make_durable(record)
 
     def delete(self, records: Iterable[PayloadRecord]) -> int:
         """Needs no key."""
         return self._inner.delete(records)
+
+    def make_room(self, needed_bytes: int) -> int:
+        return self._inner.make_room(needed_bytes)
 
     def stored_bytes(self) -> int:
         return self._inner.stored_bytes()

@@ -40,6 +40,9 @@ class FrameKind(IntEnum):
 
 
 KINDS = {kind.value: kind for kind in FrameKind}
+# The kind of the frame that holds the index of a payload in an object store (`frame_index`). It is the store's own, and none of
+# those above.
+INDEX_KIND = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ PayloadUnavailable where another try may succeed, PayloadDamaged where none will
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -42,8 +43,10 @@ class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the row of an operation keeps of a payload: all that a store needs to find and read it again.
 
     A payload with a `segment` shares that file with others: its frames have `length` bytes and stand behind the header of its
-    place, which is at `offset`. That a payload is encrypted is said here and not in the payload, so that nobody who can write to
-    the store passes a document of his own for one that was not encrypted.
+    place, which is at `offset`. One in an object store has an index of `index_bytes` bytes at `index_offset`, behind its frames.
+
+    That a payload is encrypted is said here and not in the payload. So nobody who can write to the store passes off a document of
+    his own as one that was not encrypted.
     """
 
     id: UUID
@@ -52,6 +55,8 @@ class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     segment: UUID | None = None
     offset: int = 0
     length: int = 0
+    index_offset: int = 0
+    index_bytes: int = 0
     encryption: Encryption | None = None
 
 
@@ -174,8 +179,74 @@ class StoredReader(PayloadReader, Protocol):
         ...
 
 
+class Place(Protocol):
+    """What a sweep of orphans needs of a store that several instances share (`orphans.py`).
+
+    All methods block, and raise PayloadUnavailable.
+    """
+
+    def prepare(self) -> None:
+        """Makes what is needed before the first payload."""
+        ...
+
+    def now(self) -> datetime:
+        """The time by the clock that gives payloads and marks their times."""
+        ...
+
+    def payloads(self) -> dict[UUID, datetime]:
+        """All payloads that were completed, each with the time at which that was."""
+        ...
+
+    def marks(self) -> dict[UUID, datetime]: ...
+
+    def mark(self, ids: Collection[UUID]) -> None: ...
+
+    def unmark(self, ids: Collection[UUID]) -> None: ...
+
+    def remove(self, ids: Collection[UUID]) -> None:
+        """Deletes payloads, and their marks after them."""
+        ...
+
+    def remove_unfinished(self, before: datetime) -> list[UUID]:
+        """Deletes what uploads have left that were last written before this time and never completed. Returns their payloads."""
+        ...
+
+    def written_here(self) -> set[UUID]:
+        """What this process writes, or has written and not released: no sweep of its own takes that."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """A small file beside the payloads; None where there is none."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+
 class Payloads(Protocol):
     """A store of payloads."""
+
+    @property
+    def name(self) -> str:
+        """Which instances can read what is stored here: those whose store has the same name. It stands in the rows of operations.
+
+        It begins with "local" where this instance alone reads the store.
+        """
+        ...
+
+    @property
+    def place(self) -> Place | None:
+        """Where the payloads of all instances lie; None for a store of one instance alone."""
+        ...
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store is known to be out of reach just now."""
+        ...
+
+    @property
+    def upload_bytes(self) -> int:
+        """What an upload of many documents holds in memory for the store, beside the batch that it is given."""
+        ...
 
     @property
     def is_local(self) -> bool:
@@ -188,6 +259,10 @@ class Payloads(Protocol):
 
     def open(self, record: PayloadRecord) -> StoredReader: ...
 
+    def reader_bytes(self, record: PayloadRecord) -> int:
+        """What a reader of the payload holds in memory at most, beside what it gives back."""
+        ...
+
     def make_durable(self, record: PayloadRecord) -> None:
         """The payload and its name have survived a power cut when this returns. A payload that is gone is no error."""
         ...
@@ -196,16 +271,25 @@ class Payloads(Protocol):
         """Deletes payloads, as far as they exist; returns the bytes that are free now. A sweep takes what is just being read."""
         ...
 
+    def make_room(self, needed_bytes: int) -> int:
+        """Frees space of this instance, as far as that deletes no payload. Returns the bytes that are free now."""
+        ...
+
     def stored_bytes(self) -> int:
-        """What all payloads take that nobody writes any more."""
+        """What all payloads take that nobody writes any more, of the space that this instance uses."""
         ...
 
     def free_bytes(self) -> int:
-        """What the store can still take. It may be negative where the store keeps a reserve."""
+        """What the store can still take. It may be negative where the store keeps a reserve.
+
+        Raises PayloadUnavailable while the store is known to be away.
+        """
         ...
 
     async def sweep(self, live: Live) -> list[UUID]:
         """Deletes payloads that nobody writes and that `live` does not name: uploads that a crash cut off. Returns them.
+
+        Only what belongs to this instance alone. What several instances share is swept by `orphans.py`, in `place`.
 
         `live` is asked after the payloads were listed, since a writer releases its payload only once the row is committed.
         """

@@ -38,9 +38,13 @@ OPENED_AHEAD_DOCUMENTS, OPENED_AHEAD_SECONDS = 1, 30.0
 EVIDENCE_DOCUMENTS = 500
 
 
-def require_own(operation: OperationRow, instance: UUID) -> None:
-    """Raises PayloadUnavailable where another instance keeps the payload of this operation."""
-    if operation.instance != instance:
+def require_own(operation: OperationRow, instance: UUID, shared: str | None = None) -> None:
+    """Raises PayloadUnavailable where this instance cannot read the payload of this operation, since another one keeps it.
+
+    `shared` names the payload store of this instance if others read it too.
+    """
+    own = operation.instance == instance if operation.payload_store is None else operation.payload_store == shared
+    if not own:
         host = f"[{operation.host}]" if ":" in operation.host else operation.host
         raise PayloadUnavailable(
             f"the documents of operation {operation.id} are kept by another instance, ask {host}:{operation.port}"
@@ -107,8 +111,10 @@ class Delivery:
 
     def held_bytes(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> int:
         """What `documents` and the reply with them hold in memory at most."""
-        may_be_packed = any(record.version < STORES_LARGE_AS_IT_IS for record in records_of(operation.payloads))
-        return held_bytes(rows, self._batch_bytes, may_be_packed=may_be_packed)
+        records = records_of(operation.payloads)
+        may_be_packed = any(record.version < STORES_LARGE_AS_IT_IS for record in records)
+        readers = sum(map(self._payloads.reader_bytes, records))
+        return readers + held_bytes(rows, self._batch_bytes, may_be_packed=may_be_packed)
 
     async def _read_ahead(
         self, operation: OperationRow, stored: "StoredDocuments", rows: Sequence[DocumentRow], reads: Reads

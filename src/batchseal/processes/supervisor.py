@@ -156,7 +156,7 @@ class Supervisor:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
         check_services(settings)  # first of all, so that a start that is refused leaves nothing behind
         settings, self._lock = prepare(settle(settings))
-        return replace(settings, start=str(uuid4()))
+        return replace(settings, start=str(uuid4()), is_shared=bool(settings.database_url))
 
     async def _make_files(self, settings: Settings) -> Settings:
         """Makes the small files that the instance keeps, as far as they are missing. Returns the settings with what they say."""

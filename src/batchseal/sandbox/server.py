@@ -13,6 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from batchseal.errors import ConfigurationError
 from batchseal.sandbox.authority import Authority, Signer, stored_port
+from batchseal.sandbox.calls import SignCalls
 from batchseal.sandbox.certificates import CRL_PATH, ISSUERS_PATH, OCSP_PATH
 from batchseal.sandbox.grants import Grants, Tokens
 from batchseal.sandbox.status import StatusAuthority
@@ -104,6 +106,7 @@ class Sandbox:
         self.status = StatusAuthority(self.authority, options.status_seconds)
         self.signatures: Counter[str] = Counter()
         """How many signatures were given, by credential."""
+        self.calls = SignCalls()
         self.stamps: Counter[str] = Counter()
         """How many requests for time stamps were answered: "given"."""
         self.services = ClientServices.load(options.services_file, remarks=False)
@@ -171,10 +174,12 @@ class Sandbox:
         async def handle(request: web.Request) -> web.Response:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             client_service = self.tokens.client_service(token.strip()) if scheme.lower() == "bearer" else None
-            body = await self.read_body(request)
-            if client_service is None:
-                raise refused("invalid_token", "The access token is invalid or has expired", 401)
-            return answer(await handler(await self.signer(client_service), body))
+            signs = request.path.endswith("/signatures/signHash")
+            with self.calls.one(client_service, token) if signs and client_service else nullcontext():
+                body = await self.read_body(request)
+                if client_service is None:
+                    raise refused("invalid_token", "The access token is invalid or has expired", 401)
+                return answer(await handler(await self.signer(client_service), body))
 
         return handle
 
@@ -315,8 +320,10 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """For tests: how often the status of certificates was asked for, and how many signatures and stamps were given."""
-        counts = {**self.status.requests, "signatures": self.signatures, "stamps": self.stamps}
+        """For tests: how often each thing was asked for and given, and how many callers had sign calls under way at once."""
+        given = {"signatures": self.signatures, "stamps": self.stamps}
+        calls = {"sign_calls": self.calls.made, "callers_at_once": self.calls.callers_at_once}
+        counts = {**self.status.requests, **given, **calls}
         return answer({kind: dict(counted) for kind, counted in counts.items()})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:

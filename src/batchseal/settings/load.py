@@ -152,6 +152,7 @@ def check_settings(settings: Settings) -> None:
     if settings.workers < 0:
         raise ConfigurationError(f"--workers: {settings.workers} must be 0 or more")
     _check_visible(settings)
+    _check_payload_store(settings)
     try:
         _ = settings.advertised
     except ValueError:
@@ -196,6 +197,19 @@ def _check_visible(settings: Settings) -> None:
         read_look(VisibleTexts(), "--visible", defaults)
     except ApiError as problem:
         raise ConfigurationError(f"--visible-area or --visible-template cannot be used: {problem.cause}") from None
+
+
+def _check_payload_store(settings: Settings) -> None:
+    """Raises ConfigurationError."""
+    if settings.payload_store == OPTIONS["payload_store"].default:
+        return  # the health probe does without what the rest needs
+    from batchseal.settings.payload_stores import parse_store
+
+    parse_store(settings.payload_store)
+    if settings.payload_orphan_hours < 1 or settings.payload_aside_days < 0:
+        raise ConfigurationError("--payload-orphan-hours must be 1 or more, and --payload-aside-days 0 or more")
+    if bool(settings.payload_store_key) != bool(settings.payload_store_secret):
+        raise ConfigurationError("--payload-store-key and --payload-store-secret must be given together")
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

@@ -4,14 +4,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from batchseal.settings.declaration import VENDOR, option
-from batchseal.settings.upstream_options import UpstreamOptions
+from batchseal.settings.store_options import StoreOptions
 
 # Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(UpstreamOptions):
+class Settings(StoreOptions):
     """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
 
     host: str = option("127.0.0.1", "the address that the service listens on")
@@ -272,6 +272,7 @@ class Settings(UpstreamOptions):
     services_path: str = ""
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox
+    is_shared: bool = False  # the database is not the embedded one, so other instances may use it too
 
     @property
     def advertised(self) -> tuple[str, int]:

@@ -1,7 +1,6 @@
 """Keeps an operation leased while it is worked on, and ends the work where the lease is lost."""
 
 import asyncio
-from contextlib import suppress
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.store.rows import ClaimedOperation
@@ -24,11 +23,19 @@ def keep_leased(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None
 
 
 async def _renew(store: Store, claimed: ClaimedOperation, work: asyncio.Task[None], lease_seconds: float) -> None:
-    """While the database is away, the work goes on: nobody else can take the lease, and a late writer changes nothing."""
+    """While the database is away, the work goes on: nobody else can take the lease, and a late writer changes nothing.
+
+    Once it is back, others wait for one lease before they take over what has run out (`store/instances.py`), so the renewal must
+    come soon.
+    """
     held = True
     while held:
-        with suppress(DatabaseUnavailable):
-            held = await store.renew(claimed.row.id, claimed.fence, lease_seconds)
+        pause = lease_seconds / RENEWALS
+        try:
+            async with asyncio.timeout(pause):
+                held = await store.renew(claimed.row.id, claimed.fence, lease_seconds)
+        except (DatabaseUnavailable, TimeoutError):
+            pause /= RENEWALS
         if held:
-            await asyncio.sleep(lease_seconds / RENEWALS)
+            await asyncio.sleep(pause)
     work.cancel()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,13 +31,15 @@ from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
 from batchseal.signer.endings import Endings, Result
 from batchseal.signer.lease import keep_leased
+from batchseal.signer.pace import DEFAULT_PACE, Pace
+from batchseal.signer.presence import Presence
 from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
 from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
-from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
+from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.system.futures import end_tasks
 from batchseal.upstream.interface import Upstream
 
@@ -46,32 +48,20 @@ WORK_SECONDS = 100.0
 # A result with more evidence than this is not kept for its worker: the link takes no message of that size.
 RESULT_EVIDENCE_BYTES = 256 << 10
 
+# Why an operation ends whose caller signs with a token of its own: it is never stored, so no other process can have it.
+HAND_IN_AGAIN = (
+    "the caller's own token ended with the process that had it: hand the documents in again, under the same reference"
+)
+
 log = structlog.get_logger("signer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How much the signer does at once, and how long it waits. Many operations, so that small ones share sign calls; but no more
-    documents than memory should hold.
-    """
-
-    operations: int = 256
-    documents: int = 20_000
-    claimed: int = 8  # operations in one look at the database
-    look_seconds: float = 2.0
-    lease_seconds: float = 30.0
-    between_tries: Backoff = Backoff(1.0, 60.0)  # that failed for the whole operation
-    # After this long with a signing service that is away, documents are given up untried.
-    patience_seconds: float = 86_400.0
-    unexpected_failures: int = 5  # of one operation, before it is given up
-    share_percent: int = 25  # of operations and documents: for client services that have little at work
-
-
-DEFAULT_PACE = Pace()
-
-
 class SigningQueue:
-    """Leases operations of this instance and has `Signing` run over them."""
+    """Leases operations and has `Signing` run over them.
+
+    With a `presence` other instances may be there: an operation that another one can read too is worked on by the instance that
+    has the lane of its credential.
+    """
 
     def __init__(
         self,
@@ -82,7 +72,13 @@ class SigningQueue:
         pace: Pace = DEFAULT_PACE,
         is_alone: Callable[[], bool] = lambda: True,
         recording: Recording | None = None,
+        presence: Presence | None = None,
     ) -> None:
+        self._presence = presence
+        self._lanes = presence.lanes if presence is not None and store.shared is not None else None
+        self._credentials: dict[
+            str, str
+        ] = {}  # the ID of each client service's credential, as far as operations have come
         self._store = store
         self._upstream = upstream
         self._signing = signing
@@ -190,8 +186,18 @@ class SigningQueue:
                 log.warning("the database is away", cause=problem.cause)
             self._look.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.look_seconds):
+                async with asyncio.timeout(
+                    self._pace.shared_look_seconds if self._is_left_work() else self._pace.look_seconds
+                ):
                     await self._look.wait()
+
+    def look(self) -> None:
+        """There may be work in the database."""
+        self._look.set()
+
+    def _is_left_work(self) -> bool:
+        """Whether other instances may leave operations to this one."""
+        return self._presence is not None and self._lanes is not None and self._presence.others() > 0
 
     async def stop(self, seconds: float) -> None:
         """Lets what is under way go on for `seconds`, then leaves it to the next start."""
@@ -210,6 +216,7 @@ class SigningQueue:
         """Claims and starts up to `room` operations, except those of some client services. Returns how many."""
         if room == 0:
             return 0
+        passed_over = [*passed_over, *self._signed_elsewhere()]
         claimed = await self._store.claim(
             room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks, passed_over=passed_over
         )
@@ -217,6 +224,11 @@ class SigningQueue:
             self._woken.discard(operation.row.id)
             self._start(operation)
         return len(claimed)
+
+    def _signed_elsewhere(self) -> list[str]:
+        """Client services whose operations are signed by another instance, which claims them."""
+        elsewhere = self._lanes.elsewhere() if self._lanes is not None else set()
+        return [name for name, credential in self._credentials.items() if credential in elsewhere] if elsewhere else []
 
     async def _claim_one(self, operation_id: int) -> ClaimedOperation | None:
         self._claiming += 1
@@ -227,7 +239,8 @@ class SigningQueue:
 
     def _room(self, client_service: str) -> int:
         """Operations of this client service that may be claimed now. With "": of one that has nothing at work."""
-        return min(self._pace.claimed, self._at_work.room(client_service, self._claiming))
+        claimed = self._pace.shared_claimed if self._is_left_work() else self._pace.claimed
+        return min(claimed, self._at_work.room(client_service, self._claiming))
 
     def _start(self, claimed: ClaimedOperation) -> None:
         operation_id = claimed.row.id
@@ -251,6 +264,12 @@ class SigningQueue:
         keep_leased(self._store, claimed, self._tasks[row.id], self._pace.lease_seconds)
         try:
             caller = Caller(row.client_service, self._tokens.get(row.id))
+            if row.token_holder is not None and caller.token is None:
+                await self._give_up(claimed, Refusal(SignError.INVALID_CERT_SERVICE_CREDS, HAND_IN_AGAIN))
+                return
+            if not await self._is_signed_here(row, caller):
+                await self._store.give_back(row.id, claimed.fence)
+                return
             progress = await self._signing.run(claimed, caller)
             if progress.open:
                 await self._leave_open(claimed, progress)
@@ -279,6 +298,19 @@ class SigningQueue:
                 await self._postpone(claimed, 0.0, cause)
             else:
                 await self._give_up(claimed, Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, cause))
+
+    async def _is_signed_here(self, row: OperationRow, caller: Caller) -> bool:
+        """Whether to go on with an operation. If not, it is left to the instance that makes the calls of its credential.
+
+        Raises UpstreamError, DatabaseUnavailable.
+        """
+        others_read_it = row.payload_store is not None and row.token_holder is None
+        is_open = row.documents_signed + row.documents_failed < row.documents_total
+        if self._lanes is None or not others_read_it or not is_open:
+            return True
+        credential = (await self._upstream.credential(caller)).credential_id
+        self._credentials[row.client_service] = credential
+        return await self._lanes.is_here(credential)
 
     def _finished(self, row: OperationRow, failed: int, seconds: float, result: Result | None = None) -> None:
         status = OperationStatus.EXECUTION_FAILED if failed else OperationStatus.EXECUTED

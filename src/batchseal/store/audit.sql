@@ -1,5 +1,5 @@
 -- name: audit_waiting
--- Pending entries of an instance, the oldest first. They come with what the digest of a finished operation is computed from: its
+-- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished operation is computed from: its
 -- payloads, and which of its documents are signed.
 SELECT a.*, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
@@ -9,7 +9,19 @@ SELECT a.*, o.payload_record, o.further_payloads,
            ORDER BY d.ordinal
        ) END AS signed_ordinals
 FROM audit_pending a JOIN operations o ON o.id = a.operation_id
-WHERE a.instance = $1 AND a.id > $2 ORDER BY a.id LIMIT $3;
+WHERE a.instance = $1 AND o.payload_store IS NULL AND a.id > $2 ORDER BY a.id LIMIT $3;
+
+-- name: audit_waiting_in_store
+-- The same for the operations of a payload store that several instances read.
+SELECT a.*, o.payload_record, o.further_payloads,
+       CASE WHEN a.event = 2 THEN ARRAY(
+           SELECT d.ordinal FROM documents d
+           WHERE d.month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date
+             AND d.operation_id = o.id AND d.status = 2
+           ORDER BY d.ordinal
+       ) END AS signed_ordinals
+FROM audit_pending a JOIN operations o ON o.id = a.operation_id
+WHERE o.payload_store = $1 AND a.id > $2 ORDER BY a.id LIMIT $3;
 
 -- name: audit_take
 -- Takes entries out of the pending ones, and says which of them were still there.

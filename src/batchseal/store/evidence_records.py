@@ -61,9 +61,11 @@ class RecordRow:
 class EvidenceTable:
     """The rows, as one instance uses them. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, instance: UUID) -> None:
+    def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:
+        """`shared` names the payload store of this instance if others read it too."""
         self._database = database
         self._instance = instance
+        self._shared = shared
 
     async def claim(self, limit: int, seconds: float, *, at_work: Collection[int] = ()) -> list[ClaimedRecord]:
         """Up to `limit` records that are due, the oldest first, but not those that this process works on already.
@@ -71,7 +73,11 @@ class EvidenceTable:
         For `seconds` nobody else claims them, unless this process is started anew.
         """
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["claim_records"], self._instance, limit, seconds, list(at_work))
+            asked = self._instance, limit, seconds, list(at_work)
+            if self._shared is None:
+                records = await connection.fetch(QUERIES["claim_records"], *asked)
+            else:
+                records = await connection.fetch(QUERIES["claim_records_in_store"], *asked, self._shared)
         return [_claimed(record) for record in records]
 
     async def take_back(self) -> int:

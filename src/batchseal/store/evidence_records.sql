@@ -22,6 +22,29 @@ SELECT o.*, c.day, c.fence AS record_fence, c.tries AS record_tries, c.ordinals,
 FROM claimed c JOIN operations o ON o.id = c.operation_id
 ORDER BY o.id;
 
+-- name: claim_records_in_store
+-- The same for a payload store ($5) that several instances read, whoever took the operations in, and for what this one has in its
+-- own folder. The row notes who makes the record now. The commit waits for the disk: a fence must not be given out twice.
+WITH free AS (
+    SELECT r.operation_id, r.day FROM evidence_records r JOIN operations o ON o.id = r.operation_id
+    WHERE (o.payload_store = $5 OR (o.payload_store IS NULL AND r.instance = $1))
+      AND r.state = 1 AND r.operation_id <> ALL ($4::bigint[])
+      AND (r.next_try_at IS NULL OR r.next_try_at <= now())
+      AND o.status IN (2, 4) AND NOT o.payload_purged
+    ORDER BY r.operation_id
+    LIMIT $2
+    FOR UPDATE OF r SKIP LOCKED
+), claimed AS (
+    UPDATE evidence_records r SET fence = fence + 1, next_try_at = now() + $3 * interval '1 second', instance = $1
+    FROM free
+    WHERE r.operation_id = free.operation_id AND r.day = free.day
+    RETURNING r.*
+)
+SELECT o.*, c.day, c.fence AS record_fence, c.tries AS record_tries, c.ordinals, c.digests,
+       extract(epoch FROM now() - c.asked_at)::float8 AS age_seconds
+FROM claimed c JOIN operations o ON o.id = c.operation_id
+ORDER BY o.id;
+
 -- name: take_back_records
 -- Makes every record due that an instance has still to make. For the start of its signer: the one before it is dead, and can write
 -- nothing any more.

@@ -17,6 +17,7 @@ BEGIN
         SELECT object, privilege
         FROM (VALUES
             ('operations', 'SELECT, INSERT, UPDATE'),
+            ('database_identity', 'SELECT, UPDATE'),
             ('housekeeping', 'SELECT, INSERT, UPDATE'),
             ('time_stamp_sizes', 'SELECT, INSERT, UPDATE'),
             ('external_references', 'SELECT, INSERT, DELETE'),
@@ -28,6 +29,10 @@ BEGIN
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
             ('validation_materials', 'SELECT, INSERT'),
+            ('instances', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('credential_lanes', 'SELECT, INSERT, UPDATE'),
+            ('duties', 'SELECT, INSERT, UPDATE'),
+            ('time_stamp_requests', 'SELECT, INSERT, UPDATE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL

@@ -3,6 +3,12 @@
 SELECT client_service, sum(documents_total - documents_signed - documents_failed)::bigint AS documents
 FROM operations WHERE instance = $1 AND status IN (1, 3) GROUP BY client_service;
 
+-- name: unfinished_documents_of_all
+-- How many documents wait to be signed, for each client service: at all instances, and at one ($1).
+SELECT client_service, sum(documents_total - documents_signed - documents_failed)::bigint AS documents,
+       coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE instance = $1), 0)::bigint AS own
+FROM operations WHERE status IN (1, 3) GROUP BY client_service;
+
 -- name: stored_bytes
 -- What the payloads of an instance take that are still there, for each client service. Rows of an earlier release say nothing.
 SELECT client_service, sum(stored_bytes)::bigint AS bytes
@@ -30,11 +36,23 @@ INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, fa
 SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_service, '' FROM fetched;
 
 -- name: purgeable
--- Finished operations whose payload may be purged: $2 seconds after the complete result was fetched, or $3 seconds after the end,
+-- Finished operations whose payload lies in the folder of an instance and may be purged: $2 seconds after the complete result was fetched, or $3 seconds after the end,
 -- by the clock of the database. An evidence record that is still to be made keeps it, and one that was made keeps it for as long as
 -- a result that was fetched then.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
-WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4)
+WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4)
+  AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND NOT (evidence_record AND EXISTS (
+      SELECT FROM evidence_records r
+      WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
+        AND (r.state = 1 OR r.ended_at > now() - $2 * interval '1 second')))
+ORDER BY finished_at
+LIMIT 500;
+
+-- name: purgeable_in_store
+-- The same for a payload store ($1) that several instances read.
+SELECT id, payload_id, payload_record, further_payloads FROM operations
+WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4)
   AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r

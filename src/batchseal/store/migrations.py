@@ -54,7 +54,7 @@ async def migrate(database: Database, start: Start | None = None, *, role: str |
     Raises ConfigurationError if the server is too old, if a newer release has changed the schema so that this one cannot use it,
     or if the data may not be deleted.
     """
-    deleted = False
+    deleted: recreation.Deleted | None = None
     async with database.transaction() as connection:
         if connection.get_server_version() < OLDEST_SERVER:
             raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} or newer is needed")
@@ -82,14 +82,14 @@ async def migrate(database: Database, start: Start | None = None, *, role: str |
                     "INSERT INTO migrations (number, name, needs) VALUES ($1, $2, $3)", number, name, needed_by(sql)
                 )
         if start and deleted:
-            await recreation.note(connection, start.id)
+            await recreation.note(connection, start.id, deleted)
         elif start and not start.recreate:
             await recreation.forget(connection, start.instance, start.id)
         today = await connection.fetchval("SELECT date_trunc('month', now())::date")
         await make_partitions(connection, today)
         if role is not None:
             await connection.execute(QUERIES["grants"].replace("{role}", role))
-    return deleted
+    return deleted is not None
 
 
 async def make_partitions(connection: Connection, month: date) -> None:

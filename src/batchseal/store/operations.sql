@@ -17,10 +17,10 @@ WITH relaxed AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
         documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
-        payload_record, stored_bytes, evidence_record
+        payload_record, stored_bytes, evidence_record, payload_store, token_holder
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28, $29, $30
     FROM taken, relaxed
     RETURNING *
 ), told AS (
@@ -60,6 +60,10 @@ SELECT * FROM operations WHERE client_service = $1 AND external_reference = $2 O
 -- The payloads that an instance must keep. Housekeeping deletes every other one.
 SELECT payload_id, payload_record, further_payloads FROM operations WHERE instance = $1 AND NOT payload_purged;
 
+-- name: live_payloads_in_store
+-- The same for a payload store that several instances read.
+SELECT payload_id, payload_record, further_payloads FROM operations WHERE payload_store = $1 AND NOT payload_purged;
+
 -- name: counts_by_status
 -- How many operations, and how many documents in them, have each status. For the metrics.
 SELECT status, count(*) AS operations, sum(documents_total) AS documents FROM operations GROUP BY status;
@@ -78,10 +82,10 @@ SELECT status IN (2, 4) FROM operations WHERE id = $1;
 -- name: reopen
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
 -- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
--- evidence record is made at its end if one was asked for before or is now ($5).
+-- evidence record is made at its end if one was asked for before or is now ($5). $6 is the instance that has its caller's own token.
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5
+    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
 RETURNING *;
 

@@ -15,16 +15,23 @@ from batchseal.store.queries import QUERIES
 SEEN_SECONDS = 90.0
 
 
-async def delete_once(connection: Connection, instance: UUID, start: UUID) -> bool:
+class Deleted:
+    """What a deletion has left: the identity of the database, if it had one."""
+
+    def __init__(self, identity: tuple[UUID, int] | None) -> None:
+        self.identity = identity
+
+
+async def delete_once(connection: Connection, instance: UUID, start: UUID) -> Deleted | None:
     """Deletes the schema with all its data, unless `start` has done so already, as one whose signer is started again.
 
-    Returns whether it was deleted. Raises ConfigurationError, and deletes nothing, if another start did it before, or if another
-    instance uses the database.
+    Returns what it has left if it was deleted, else None. Raises ConfigurationError, and deletes nothing, if another start did it
+    before, or if another instance uses the database.
     """
     done = await connection.fetchrow(QUERIES["recreation"]) if await exists(connection, "recreations") else None
     if done is not None:
         if done["start"] == start:
-            return False
+            return None
         raise ConfigurationError(
             f"--force-database-recreate has deleted everything on {done['at']:%Y-%m-%d at %H:%M:%S} UTC, and acts once: nothing"
             " was deleted now. Leave it out; to delete everything again, start once without it, and then with it"
@@ -34,13 +41,18 @@ async def delete_once(connection: Connection, instance: UUID, start: UUID) -> bo
             "--force-database-recreate: another instance uses this database, or did so within the last minute: nothing was"
             " deleted. Stop it, and start this one again after a minute and a half"
         )
+    kept = (
+        await connection.fetchrow(QUERIES["kept_identity"]) if await exists(connection, "database_identity") else None
+    )
     await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-    return True
+    return Deleted((kept["id"], kept["sweeps"]) if kept is not None else None)
 
 
-async def note(connection: Connection, start: UUID) -> None:
+async def note(connection: Connection, start: UUID, deleted: Deleted) -> None:
     """Notes that `start` has deleted everything. The migrations were applied anew."""
     await connection.execute(QUERIES["note_recreation"], start)
+    if deleted.identity is not None:
+        await connection.execute(QUERIES["keep_identity"], *deleted.identity)
 
 
 async def forget(connection: Connection, instance: UUID, start: UUID) -> None:

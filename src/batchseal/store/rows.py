@@ -34,6 +34,10 @@ class NewOperation:
     payload_record: bytes = b""  # what the payload store needs to find the payload again
     stored_bytes: int = 0  # what the payload takes in its store
     evidence_record: bool = False  # whether one is to be made of its signed documents
+    payload_store: str | None = (
+        None  # where its payload lies; None: in the folder of `instance`, which alone can read it
+    )
+    token_holder: UUID | None = None  # the instance that has the token of a caller who signs with one of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,12 @@ class OperationRow:
     payload_record: bytes = b""
     further_payloads: tuple[bytes, ...] = ()
     evidence_record: bool = False  # whether one was asked for
+    payload_store: str | None = (
+        None  # where its payload lies; None: in the folder of `instance`, which alone can read it
+    )
+    token_holder: UUID | None = (
+        None  # the instance that has the token of its caller, where it signs with one of its own
+    )
 
     @property
     def payloads(self) -> PayloadColumns:
@@ -222,6 +232,8 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         payload_record=record["payload_record"],
         further_payloads=tuple(record["further_payloads"]),
         evidence_record=record["evidence_record"],
+        payload_store=record["payload_store"],
+        token_holder=record["token_holder"],
     )
 
 

@@ -20,11 +20,11 @@ from batchseal.store.columns import (
     signature_columns,
 )
 from batchseal.store.database import Connection, Database
+from batchseal.store.instances import LEASE_SECONDS
+from batchseal.store.leases import Leases
 from batchseal.store.materials import MaterialTable
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import (
-    WAKE_SECONDS,
-    ClaimedOperation,
     DocumentRow,
     NewDocument,
     NewOperation,
@@ -32,7 +32,6 @@ from batchseal.store.rows import (
     OperationRow,
     PayloadColumns,
     SignatureRow,
-    claimed_operation,
     document_row,
     operation_row,
     payload_columns,
@@ -41,35 +40,35 @@ from batchseal.system.crash_sites import crash_site
 
 # The lease of a new operation. The signer works under it if the worker hands the operation over. If not, it only keeps other
 # instances away.
-REGISTRATION_LEASE_SECONDS = 30.0
+REGISTRATION_LEASE_SECONDS = LEASE_SECONDS
 # When an operation that was handed in again becomes due, if nobody wakes the signer for it before.
 REOPENED_SECONDS = 10.0
-Ids = Collection[int]
 
 
-class Store:
+class Store(Leases):
     """Operations, documents, signatures and leases in PostgreSQL, as one instance of the service uses them.
 
-    `instance` is this instance, which claims operations. Every method raises DatabaseUnavailable while the database cannot be
-    reached, and works again by itself when it is back. A method that answers a request of a caller takes the name of that client
-    service, and can neither read nor change the rows of another one.
+    `instance` is this instance, which claims operations; `shared` see `Leases`. Every method raises DatabaseUnavailable while the
+    database cannot be reached, and works again by itself when it is back. A method that answers a request of a caller takes the
+    name of that client service, and can neither read nor change the rows of another one.
     """
 
-    def __init__(self, database: Database, instance: UUID) -> None:
-        self._database = database
-        self._instance = instance
+    def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:
+        super().__init__(database, instance, shared)
         self._month: date | None = None  # the current month by the database's clock, if its partition is known to exist
         self._days: set[date] = set()  # days whose partition of signatures is known to exist
         self._materials = MaterialTable()
 
     @classmethod
-    async def connect(cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True) -> "Store":
+    async def connect(
+        cls, dsn: str, *, instance: UUID, pool_size: int = 4, everything: bool = True, shared: str | None = None
+    ) -> "Store":
         """Connects to the database at `dsn` with at most `pool_size` connections.
 
         Without `everything` a statement sees only the rows of the client service that it is made for, and none if it is made for
         no client service. Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
-        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance)
+        return cls(await Database.open(dsn, pool_size, everything=everything, instance=instance), instance, shared)
 
     @property
     def database(self) -> Database:
@@ -137,6 +136,7 @@ class Store:
                 month,
                 *columns,
                 *(Mode.SYNC, operation.payload_record, operation.stored_bytes, operation.evidence_record),
+                *(operation.payload_store, operation.token_holder),
             )
             if record is not None:
                 return operation_row(record)
@@ -155,7 +155,12 @@ class Store:
         return month
 
     async def reopen(
-        self, operation: OperationRow, ordinals: Sequence[int], *, evidence_record: bool = False
+        self,
+        operation: OperationRow,
+        ordinals: Sequence[int],
+        *,
+        evidence_record: bool = False,
+        token_holder: UUID | None = None,
     ) -> OperationRow | None:
         """Opens these failed documents of a failed operation again, so that they can be signed.
 
@@ -165,7 +170,7 @@ class Store:
         day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS, evidence_record
-            record = await connection.fetchrow(QUERIES["reopen"], *asked)
+            record = await connection.fetchrow(QUERIES["reopen"], *asked, token_holder)
             if record is None:
                 return None
             asked_again = operation.id, month_of(operation.created_at), list(ordinals)
@@ -262,41 +267,13 @@ class Store:
         async with self._database.connection() as connection:
             return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
 
-    # --- leases ---------------------------------------------------------------------------------------------
-
-    async def claim(
-        self, limit: int, lease_seconds: float, *, woken: Ids = (), at_work: Ids = (), passed_over: Collection[str] = ()
-    ) -> list[ClaimedOperation]:
-        """Leases up to `limit` operations of this instance that are due and that nobody works on, the oldest first.
-
-        An operation that was registered less than WAKE_SECONDS ago is left alone: its worker is about to hand it over, and can
-        say more about it than its row. This does not apply to the `woken` ones. Those that are `at_work` are never claimed,
-        and none of the client services that are `passed_over`.
-        """
-        asked = limit, lease_seconds, WAKE_SECONDS, list(woken), list(at_work), list(passed_over)
+    async def live_payloads_in(self, payload_store: str) -> list[PayloadColumns]:
+        """The same of all that is stored in a payload store that several instances read."""
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["claim"], self._instance, *asked)
-        if records:
-            crash_site("claimed")
-        return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
+            records = await connection.fetch(QUERIES["live_payloads_in_store"], payload_store)
+            return [payload_columns(record) for record in records]
 
-    async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
-        """Leases one operation, even before it is due. None if it is finished, held, or belongs to another instance."""
-        async with self._database.connection() as connection:
-            record = await connection.fetchrow(QUERIES["claim_one"], self._instance, operation_id, lease_seconds)
-            crash_site("claimed")
-            return claimed_operation(record) if record else None
-
-    async def take_back_own_leases(self) -> int:
-        """Frees every lease of this instance and returns how many. For the start of its signer: the one before it is dead."""
-        async with self._database.connection() as connection:
-            return len(await connection.fetch(QUERIES["take_back_own_leases"], self._instance))
-
-    async def renew(self, operation_id: int, fence: int, lease_seconds: float) -> bool:
-        """Extends the lease. False if somebody else has it now or if the operation is finished: then the work must stop."""
-        async with self._database.connection() as connection:
-            renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
-            return renewed is not None
+    # --- work under a lease ----------------------------------------------------------------------------------
 
     async def add_payload(
         self, operation_id: int, created_at: datetime, fence: int, record: bytes, ordinals: Sequence[int]
@@ -392,8 +369,3 @@ class Store:
             self._materials.forget(day)
             raise
         return OperationEnd(*row) if row else None
-
-    async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
-        """Ends a failed try: EXECUTION_ERROR, due in `seconds`. If the fence is stale, changes nothing and returns False."""
-        async with self._database.connection() as connection:
-            return await connection.fetchval(QUERIES["postpone"], operation_id, fence, seconds) is not None

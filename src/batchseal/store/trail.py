@@ -73,15 +73,21 @@ class Anchor:
 class AuditTrail:
     """The audit trail in the database, as one instance uses it. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, instance: UUID) -> None:
+    def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:
+        """`shared` names the payload store of this instance if others read it too."""
         self._database = database
         self._instance = instance
+        self._shared = shared
         self._months: set[date] = set()
 
-    async def pending(self, after: int = 0) -> list[PendingEntry]:
-        """The oldest pending entries of this instance whose id is larger than `after`, at most ENTRIES_AT_ONCE."""
+    async def pending(self, after: int = 0, *, shared: bool = False) -> list[PendingEntry]:
+        """The oldest pending entries whose id is larger than `after`, at most ENTRIES_AT_ONCE.
+
+        With `shared`, they are those of the payload store that several instances read, else those of this one's own folder.
+        """
+        query, whose = ("audit_waiting_in_store", self._shared) if shared else ("audit_waiting", self._instance)
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["audit_waiting"], self._instance, after, ENTRIES_AT_ONCE)
+            records = await connection.fetch(QUERIES[query], whose, after, ENTRIES_AT_ONCE)
         return [pending_entry(record) for record in records]
 
     async def chain(self, entries: Sequence[tuple[PendingEntry, bytes, bytes]], make_link: MakeLink) -> int:

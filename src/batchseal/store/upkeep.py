@@ -25,15 +25,23 @@ class Clock:
 class Upkeep:
     """The queries of housekeeping, as one instance uses them. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, instance: UUID) -> None:
+    def __init__(self, database: Database, instance: UUID, shared: str | None = None) -> None:
+        """`shared` names the payload store of this instance if others read it too."""
         self._database = database
         self._instance = instance
+        self._shared = shared
 
     async def unfinished_documents(self) -> dict[str, int]:
         """How many documents of this instance wait to be signed, by client service."""
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["unfinished_documents"], self._instance)
             return {record["client_service"]: record["documents"] for record in records}
+
+    async def unfinished_documents_of_all(self) -> tuple[dict[str, int], int]:
+        """The same over all instances, and how many of them wait at this one."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["unfinished_documents_of_all"], self._instance)
+        return {r["client_service"]: r["documents"] for r in records}, sum(r["own"] for r in records)
 
     async def stored_bytes(self) -> dict[str, int]:
         """What the payloads of this instance take that were not purged, by client service, as far as their rows say it."""
@@ -47,13 +55,17 @@ class Upkeep:
             records = await connection.fetch(QUERIES["document_rows"])
             return {record["client_service"]: record["documents"] for record in records}
 
-    async def purgeable(self, fetched_seconds: float, unfetched_seconds: float) -> dict[int, PayloadColumns]:
-        """Payloads of this instance that may be purged, by the id of their operation. At most 500, those that ended first.
+    async def purgeable(
+        self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False
+    ) -> dict[int, PayloadColumns]:
+        """Payloads that may be purged, by the id of their operation. At most 500, those that ended first.
 
-        Their result was fetched `fetched_seconds` ago, or the operation ended `unfetched_seconds` ago.
+        Their result was fetched `fetched_seconds` ago, or the operation ended `unfetched_seconds` ago. With `shared`, they are
+        those of the payload store that several instances read, else those in the folder of this one.
         """
+        query, whose = ("purgeable_in_store", self._shared) if shared else ("purgeable", self._instance)
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["purgeable"], self._instance, fetched_seconds, unfetched_seconds)
+            records = await connection.fetch(QUERIES[query], whose, fetched_seconds, unfetched_seconds)
             return {record["id"]: payload_columns(record) for record in records}
 
     async def purgeable_for_room(self, client_service: str) -> dict[int, PayloadColumns]:

@@ -11,6 +11,9 @@ overtakes a large one, but a large order is not overtaken by everything that arr
 A call that failed as a whole is repeated unchanged, under the same key. A call that was refused is split until the digest that
 caused the refusal stands alone.
 
+Calls start only while the gate is open (`gate.py`): where several instances share a database, one of them at a time makes the
+calls of a credential. What waits at a closed gate shares calls once it opens.
+
 Promises that each digest of an order is delivered exactly once, with a verified signature or with an error. Leaves the call and
 the verification to `sign_call`, a function that it is given. The caller may give a digest with budget left to a later order.
 """
@@ -29,6 +32,7 @@ from batchseal.errors import (
     CallTooLarge,
     ItemRejected,
     SignatureMissing,
+    TurnOver,
     UpstreamAuthExpired,
     UpstreamError,
     UpstreamPermanent,
@@ -36,6 +40,7 @@ from batchseal.errors import (
     UpstreamUnavailable,
 )
 from batchseal.system.backoff import Backoff
+from batchseal.upstream.gate import OPEN, Gate
 from batchseal.upstream.grants import call_key
 from batchseal.upstream.interface import SignedPart
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
@@ -107,8 +112,9 @@ class Batch:
 class Lane:
     """The sign calls of one key. `sign_call` makes one call; `limit` is the largest number of digests in a call."""
 
-    def __init__(self, sign_call: SignCall, limit: int, pace: UpstreamPace = DEFAULT_PACE) -> None:
+    def __init__(self, sign_call: SignCall, limit: int, pace: UpstreamPace = DEFAULT_PACE, gate: Gate = OPEN) -> None:
         self._sign_call = sign_call
+        self._gate = gate
         self._pace = pace
         self.limit = limit
         self._loop = asyncio.get_running_loop()
@@ -174,6 +180,9 @@ class Lane:
     def _start_calls(self) -> None:
         self._timer = None
         while (wake_at := self._next_start()) is not None:
+            if not self._gate.is_open:
+                self._gate.ask(self._gate_opened)
+                return
             now = self._loop.time()
             if wake_at > now:
                 self._wake_in(wake_at - now)
@@ -183,7 +192,11 @@ class Lane:
                 return
             call = self._loop.create_task(self._call(batch))
             self._calls.add(call)
+            self._gate.call_begins()
             call.add_done_callback(self._call_ended)
+
+    def _gate_opened(self) -> None:
+        self._wake_in(0.0)
 
     def _next_start(self) -> float | None:
         """When the next call may start, by the time of the loop. None if nothing is to be sent, or no further call is allowed."""
@@ -217,6 +230,7 @@ class Lane:
 
     def _call_ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._gate.call_ended()
         self._start_calls()
 
     async def _call(self, batch: Batch) -> None:
@@ -246,6 +260,10 @@ class Lane:
         batch.items = [item for item in batch.items if not item.order.withdrawn]
         if values:
             self._settle_answer(batch, values, problem)
+        elif isinstance(problem, TurnOver):
+            # It is made again as it was, once the gate is open.
+            if batch.items:
+                self._retries.append(Batch(batch.items, self._loop.time(), batch.own_call, batch.bisection))
         else:
             log.warning("a sign call failed", digests=len(digests), cause=problem.cause)
             self._settle_failure(batch, problem)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -19,6 +19,7 @@ from batchseal.errors import (
     CertificateRenewed,
     CredentialUnnamed,
     TimestampFailed,
+    TurnOver,
     UpstreamError,
     UpstreamQuotaGone,
 )
@@ -30,6 +31,7 @@ from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
 from batchseal.upstream.csc import csc_of
+from batchseal.upstream.gate import OPEN, Gate, GatedTokens, GateOf
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.lane import Lane, Order
@@ -39,7 +41,8 @@ from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
-from batchseal.upstream.timestamps import Timestamps
+from batchseal.upstream.timestamps import SharedBudgets, Timestamps
+from batchseal.upstream.tokens import CallersToken
 from batchseal.upstream.transport import Transport, check_address, route_of
 from batchseal.upstream.waiting import answer_of
 
@@ -60,6 +63,7 @@ class CachedKey:
     read_at: float
     """By `time.monotonic()`."""
     lane: Lane
+    gate: Gate = OPEN
 
 
 class RemoteUpstream:
@@ -75,9 +79,15 @@ class RemoteUpstream:
         pace: UpstreamPace = DEFAULT_PACE,
         *,
         revocation: Revocation | None = None,
+        gate_of: GateOf | None = None,
+        budgets: SharedBudgets | None = None,
     ) -> None:
-        """`revocation` is closed with this, and its state is part of that of this."""
+        """`revocation` is closed with this, and its state is part of that of this.
+
+        `gate_of` and `budgets`: where other instances may be, which make calls of the same credentials and authorities.
+        """
         self._pace = pace
+        self._gate_of = gate_of
         self._revocation = revocation
         local = open_local(settings.upstream_address, settings.temp_folder, pss=settings.upstream_pss)
         self._transport: Transport | None = None
@@ -94,7 +104,7 @@ class RemoteUpstream:
         self.breaker = Breaker(self.service.describe, pace)
         self._grants = Grants(self.service, pace)
         self._probe = Probe(self.service)
-        self._timestamps = Timestamps(settings, pace)
+        self._timestamps = Timestamps(settings, pace, budgets)
         self._calls = self._failed_calls = 0
         self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)
@@ -136,10 +146,11 @@ class RemoteUpstream:
             if (
                 cached
                 and cached.lane.idle
+                and cached.gate.is_open
                 and cached.key.credential.fingerprint == fingerprint
                 and not self.breaker.is_open
             ):
-                self._grants.ask_ahead(cached.account, cached.key, digests, request_key)
+                self._grants.ask_ahead(gated(cached.account, cached.gate), cached.key, digests, request_key)
 
     @property
     def stamps(self) -> bool:
@@ -242,7 +253,9 @@ class RemoteUpstream:
     async def _refresh(self, account: Account) -> CachedKey:
         key, cached = await self._read_key(account), self._cached_keys.get(account.key)
         if cached is None or cached.key.credential.fingerprint != key.credential.fingerprint:
-            cached = self._cached_keys[account.key] = CachedKey(account, key, 0.0, self._new_lane(account, key))
+            gate = self._find_gate(account, key)
+            lane = self._new_lane(account, key, gate)
+            cached = self._cached_keys[account.key] = CachedKey(account, key, 0.0, lane, gate)
         cached.read_at = time.monotonic()
         return cached
 
@@ -275,7 +288,13 @@ class RemoteUpstream:
             credential_id = found[0]
         return await self.service.key(account, credential_id)
 
-    def _new_lane(self, account: Account, key: RemoteKey) -> Lane:
+    def _find_gate(self, account: Account, key: RemoteKey) -> Gate:
+        """Local keys need no turns. A caller's own token is in this process alone, so nobody else makes calls with it."""
+        if self._gate_of is None or self._transport is None or isinstance(account.tokens, CallersToken):
+            return OPEN
+        return self._gate_of(key.credential.credential_id)
+
+    def _new_lane(self, account: Account, key: RemoteKey, gate: Gate) -> Lane:
         """The lane of a key. Its sign call passes the breaker, and verifies what comes back."""
         lane: Lane
 
@@ -283,7 +302,9 @@ class RemoteUpstream:
             await self.breaker.enter()
             self._calls += 1
             try:
-                signatures = await self._call(account, key, digests, request_key)
+                signatures = await self._call(account, key, gate, digests, request_key)
+            except TurnOver:
+                raise  # nothing was sent, so this says nothing of the signing service
             except UpstreamError as problem:
                 self._failed_calls += 1
                 if isinstance(problem, UpstreamQuotaGone):
@@ -303,15 +324,21 @@ class RemoteUpstream:
                     lane.limit = min(lane.limit, SEARCHABLE)
             return values
 
-        lane = Lane(sign_call, min(key.multisign, self._pace.call_digests), self._pace)
+        lane = Lane(sign_call, min(key.multisign, self._pace.call_digests), self._pace, gate)
         return lane
 
     async def _call(
-        self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str
+        self, account: Account, key: RemoteKey, gate: Gate, digests: Sequence[bytes], request_key: str
     ) -> Sequence[bytes]:
-        """Signs with one grant and one sign call; waits for the signatures if they come later."""
-        grant = await self._grants.take(account, key, digests, request_key)
-        answer = await self.service.sign(account, key, grant, digests, request_key=request_key)
+        """Signs with one grant and one sign call; waits for the signatures if they come later, also after the turn is over."""
+        sending = gated(account, gate)
+        grant = await self._grants.take(sending, key, digests, request_key)
+        answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
         signatures = await answer_of(self.service, account, answer, self._pace.polling)
         self._grants.give_back(account, key, grant)
         return signatures
+
+
+def gated(account: Account, gate: Gate) -> Account:
+    """The account for calls that may be sent only while the gate is open."""
+    return account if gate is OPEN else replace(account, tokens=GatedTokens(account.tokens, gate))

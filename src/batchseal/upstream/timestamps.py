@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from asn1crypto import cms, core, tsp
@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 
 from batchseal.document import MAX_TIME_STAMP_BYTES
-from batchseal.errors import ConfigurationError, TimestampFailed, UpstreamError
+from batchseal.errors import ConfigurationError, DatabaseUnavailable, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
 from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
@@ -35,13 +35,27 @@ log = structlog.get_logger("timestamp")
 
 REQUESTS_AT_ONCE = 8  # to one authority
 CALL_SECONDS = 15.0
+COUNTED_AGAIN_SECONDS = 2.0  # after the common count of requests could not be read
 CLOCK_SECONDS = 300  # the largest difference between an authority's clock and ours
+
+
+class SharedBudgets(Protocol):
+    """Counts the requests of several instances together (`store/time_stamp_budgets.py`)."""
+
+    def is_needed(self) -> bool:
+        """Whether other instances ask the authorities too."""
+        ...
+
+    async def take(self, authority: str, requests: int, seconds: float, ages: Sequence[float]) -> float:
+        """Notes a request and returns 0, or returns how long to wait. `ages`: of own requests that were not noted yet."""
+        ...
 
 
 class Authority:
     """One time stamp authority. Its budget is `requests` requests in `seconds` seconds; 0 means no limit.
 
-    After a failure it gets no request for `pause_seconds`.
+    After a failure it gets no request for `pause_seconds`. The requests of other instances count too, if `shared` says that there
+    are others, or if there were within the time of the budget.
     """
 
     def __init__(
@@ -53,8 +67,13 @@ class Authority:
         seconds: float = 0.0,
         *,
         pause_seconds: float,
+        shared: SharedBudgets | None = None,
     ) -> None:
         self._pause_seconds = pause_seconds
+        self._shared = shared
+        self._shared_until = 0.0  # the requests of others count until then
+        self._unnoted: deque[float] = deque()  # when requests were sent that `shared` does not know of
+        self._spent_until = 0.0  # the budget was found spent there until then
         self.address = address
         self._roots = roots
         self._transport = Transport(address, route)
@@ -81,11 +100,41 @@ class Authority:
             wait = self._sent[0] + self._seconds - now
         if wait <= 0 and self._paused_until <= now:
             self.failure = ""
-        return max(wait, self._paused_until - now)
+        return max(wait, self._spent_until - now, self._paused_until - now)
+
+    async def may_be_asked(self) -> bool:
+        """Whether the next request may be sent, which counts from now on. Where others count too, this changes one row."""
+        if self.wait_seconds() > 0:
+            return False
+        now = time.monotonic()
+        if self._shared is not None and self._requests:
+            if self._shared.is_needed():
+                self._shared_until = now + self._seconds
+            if now < self._shared_until:
+                return await self._is_left(self._shared)
+            while self._unnoted and self._unnoted[0] <= now - self._seconds:
+                self._unnoted.popleft()
+            self._unnoted.append(now)
+        self._sent.append(now)
+        return True
+
+    async def _is_left(self, shared: SharedBudgets) -> bool:
+        """The same by the common count, to which this adds what was sent before others came."""
+        now = time.monotonic()
+        unnoted, self._unnoted = self._unnoted, deque()
+        try:
+            wait = await shared.take(self.address, self._requests, self._seconds, [now - sent for sent in unnoted])
+        except DatabaseUnavailable:
+            self._unnoted += unnoted
+            wait = COUNTED_AGAIN_SECONDS
+        if wait > 0:
+            self._spent_until = time.monotonic() + wait
+            return False
+        self._sent.append(now)
+        return True
 
     async def stamp(self, imprint: bytes) -> bytes:
-        """A verified token (DER) over the SHA-256 digest `imprint`. Raises UpstreamError."""
-        self._sent.append(time.monotonic())
+        """A verified token (DER) over the SHA-256 digest `imprint`, once `may_be_asked` has said so. Raises UpstreamError."""
         nonce = secrets.randbits(63) | 1 << 62
         request = tsp.TimeStampReq(
             {
@@ -115,22 +164,25 @@ class Authority:
 class Timestamps:
     """All authorities of `settings.timestamp_urls`. Raises ConfigurationError if an entry cannot be read."""
 
-    def __init__(self, settings: Settings, pace: UpstreamPace = DEFAULT_PACE) -> None:
+    def __init__(
+        self, settings: Settings, pace: UpstreamPace = DEFAULT_PACE, shared: SharedBudgets | None = None
+    ) -> None:
+        self._shared = shared
         self._pause_seconds = pace.authority_pause_seconds
-        self._authorities: list[Authority] = []
+        self.authorities: list[Authority] = []
         entries = settings.timestamp_urls.split()
         if entries:  # without authorities, the file of roots need not be readable
             route, roots = route_of(settings), roots_of(settings)
-            self._authorities = [self._read(entry, route, roots) for entry in entries]
+            self.authorities = [self._read(entry, route, roots) for entry in entries]
 
     @property
     def configured(self) -> bool:
-        return bool(self._authorities)
+        return bool(self.authorities)
 
     @property
     def token_bytes(self) -> dict[str, int]:
         """The longest token of each authority in this process, 0 before the first one, by address, the preferred one first."""
-        return {authority.address: authority.token_bytes for authority in self._authorities}
+        return {authority.address: authority.token_bytes for authority in self.authorities}
 
     def _read(self, entry: str, route: Route, roots: Roots) -> Authority:
         """The authority of an entry `ADDRESS` or `ADDRESS;REQUESTS/SECONDS`. Raises ConfigurationError."""
@@ -138,30 +190,32 @@ class Timestamps:
         check_address(address, allow_http=True)  # plain HTTP is safe, since the token is signed
         try:
             requests, seconds = budget.split("/") if budget else ("0", "0")
-            return Authority(address, route, roots, int(requests), float(seconds), pause_seconds=self._pause_seconds)
+            budget_of = int(requests), float(seconds)
+            pause = self._pause_seconds
+            return Authority(address, route, roots, *budget_of, pause_seconds=pause, shared=self._shared)
         except ValueError:
             raise ConfigurationError(f"--timestamp-urls: {budget!r} is not REQUESTS/SECONDS") from None
 
     def allowances(self) -> list[str]:
         """For each authority how many time stamps its budget allows, and how many documents these are enough for."""
-        return [authority.allowance() for authority in self._authorities]
+        return [authority.allowance() for authority in self.authorities]
 
     async def stamp_all(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         """For each SHA-256 digest, in order: a verified token (DER), or the error that prevented it."""
         return list(await asyncio.gather(*map(self._stamp, imprints)))
 
     async def close(self) -> None:
-        for authority in self._authorities:
+        for authority in self.authorities:
             await authority.close()
 
     async def _stamp(self, imprint: bytes) -> bytes | TimestampFailed:
         """Asks the authorities in turn, until one gives a token."""
-        for authority in self._authorities:
-            if authority.wait_seconds() <= 0:
+        for authority in self.authorities:
+            if await authority.may_be_asked():
                 with suppress(UpstreamError):
                     return await authority.stamp(imprint)
-        wait = max(0.0, min(authority.wait_seconds() for authority in self._authorities))
-        causes = [f"{authority.address}: {authority.failure}" for authority in self._authorities if authority.failure]
+        wait = max(0.0, min(authority.wait_seconds() for authority in self.authorities))
+        causes = [f"{authority.address}: {authority.failure}" for authority in self.authorities if authority.failure]
         spent = f"the budget of every time stamp authority is spent for another {wait:.0f} s"
         return TimestampFailed("; ".join(causes) or spent, retry_after_seconds=wait, asked=bool(causes))
 

@@ -201,6 +201,8 @@ class Acceptance:
             documents_digest=documents_digest(received.document_digests),
             payload_record=record_bytes(received.payload),
             stored_bytes=received.payload.stored_bytes,
+            payload_store=self._store.shared,
+            token_holder=None if caller.token is None else self._instance,
         )
 
     def _settle(self, ticket: Ticket, registered: Registered, received: Received) -> None:

@@ -1,22 +1,25 @@
 """How the parts behind a worker are: for `/health/ready` and `/metrics`. Signs nothing."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from batchseal.errors import BatchsealError
+from batchseal.payloads.interface import Payloads
 from batchseal.processes.link import Link
 from batchseal.store.store import Store
 from batchseal.upstream.state import State
 
 
 class Readiness:
-    """Asks the database, the signer and, through it, the upstream."""
+    """Asks the database, the signer and, through it, the upstream. `payloads` is told of where several instances share it."""
 
-    def __init__(self, store: Store, link: Link) -> None:
+    def __init__(self, store: Store, link: Link, payloads: Payloads | None = None) -> None:
         self._store = store
         self._link = link
+        self._payloads = payloads if payloads is not None and payloads.place is not None else None
 
     async def ready(self) -> dict[str, str]:
         """Name of a part to "ok", to "warning: " and what to look at, or to what is wrong with it."""
@@ -27,7 +30,17 @@ class Readiness:
             "signer": await _said(self._link.call("ping")),
             # Requests are taken while it is down: they wait for it.
             "upstream": f"warning: {remarks}" if remarks else "ok",
+            **await self._of_payloads(),
         }
+
+    async def _of_payloads(self) -> dict[str, str]:
+        """An instance stays ready while the store is away: a fleet that leaves its load balancer helps nobody."""
+        if self._payloads is None:
+            return {}
+        remark = "the payload store is away" if self._payloads.is_away else ""
+        with suppress(BatchsealError, TimeoutError):
+            remark = remark or await self._link.call("payloads", timeout_seconds=2)
+        return {"payloads": f"warning: {remark}" if remark else "ok"}
 
     async def numbers(self) -> dict[str, float]:
         """Of the upstream, by their metric's name."""

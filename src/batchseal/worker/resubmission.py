@@ -47,7 +47,7 @@ class Resubmission:
         held = await self._store.operation(caller.client_service, taken.operation_id)
         if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
             raise taken
-        require_own(held, self._instance)
+        require_own(held, self._instance, self._store.shared)
         rows = await self._store.documents(held.id, held.created_at, caller=caller.client_service)
         if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
             raise taken
@@ -62,7 +62,8 @@ class Resubmission:
         if not failed:
             return held
         # Of several requests that come at once, one opens the operation again.
-        row = await self._store.reopen(held, failed, evidence_record=evidence_record)
+        holder = None if caller.token is None else self._instance
+        row = await self._store.reopen(held, failed, evidence_record=evidence_record, token_holder=holder)
         if row is None:
             raise taken
         log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))

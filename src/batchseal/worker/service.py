@@ -84,7 +84,7 @@ class Service:
             locate=locate,
         )
         self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
-        self._readiness = Readiness(store, link)
+        self._readiness = Readiness(store, link, payloads)
         self._fetched = FetchedNotes(store)
         self._turns = Turns()
 
@@ -227,7 +227,7 @@ class Service:
         self, operation: OperationRow, documents: Sequence[DocumentRow], *, encoding: Encoding
     ) -> AsyncIterator[Delivered]:
         """Raises PayloadUnavailable, here or before the first document."""
-        require_own(operation, self._instance)
+        require_own(operation, self._instance, self._store.shared)
         return self._delivery.documents(operation, documents, encoding)
 
     async def evidence_records(self, operation: OperationRow) -> OperationRecords:

@@ -1,6 +1,7 @@
 """Keeps the admission ledger true: what is stored and what is queued is counted anew, so that no error of booking stays."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from batchseal.admission.ledger import Ledger
@@ -13,16 +14,29 @@ ROWS_SECONDS = 3600.0
 
 
 class Counting:
-    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+    """`others` says how many other instances use the database."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        payloads: Payloads,
+        ledger: Ledger,
+        pool: Executor,
+        others: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._upkeep = upkeep
         self._payloads = payloads
         self._ledger = ledger
         self._pool = pool
+        self._others = others
         self._next_rows = 0.0
 
     async def count_queue(self) -> None:
-        """Documents that wait to be signed, of each client service."""
-        self._ledger.count_queued(await self._upkeep.unfinished_documents())
+        """Documents that wait to be signed. The queue is that of this instance; the share of a client service counts at all."""
+        if self._others():
+            self._ledger.count_queued(*await self._upkeep.unfinished_documents_of_all())
+        else:
+            self._ledger.count_queued(await self._upkeep.unfinished_documents())
 
     async def count_rows_if_due(self) -> None:
         """Documents that have a row in the database, of each client service. Workers add those that come in between."""

@@ -22,17 +22,23 @@ class Purging:
         self._ledger = ledger
         self._pool = pool
 
-    async def purge_due(self, fetched_seconds: float, unfetched_seconds: float) -> None:
-        """Payloads that were fetched, or finished and never fetched, so long ago."""
-        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds):
+    async def purge_due(self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False) -> None:
+        """Payloads that were fetched, or finished and never fetched, so long ago.
+
+        With `shared`, those of the payload store that several instances read, else those in the folder of this one.
+        """
+        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
             await self.purge(due, "they have had their time")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
         """Purges fetched payloads before their time, first those of the client service that needs room, the oldest first.
 
-        Returns how many bytes that freed.
+        Before that the store gives up what it could have again from elsewhere. Returns how many bytes that freed.
         """
-        freed = 0
+        freed = await in_pool(self._pool, lambda: self._payloads.make_room(needed_bytes))
+        if freed:
+            with self._ledger.booked() as booked:
+                booked.stored_bytes -= freed
         for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
             if freed >= needed_bytes:
                 break

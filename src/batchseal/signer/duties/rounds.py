@@ -1,8 +1,13 @@
-"""Calls the duties: the short ones every second, the others every minute."""
+"""Calls the duties: the short ones every second, the others every minute.
+
+Where several instances share the database, one of them does what concerns the shared tables, and one what concerns a payload
+store that they share. Each does the rest for itself: it counts what it has, and purges and sweeps its own folder.
+"""
 
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -45,6 +50,23 @@ class Retention:
         )
 
 
+class Shared(Protocol):
+    """What is on this instance of all that one does for all (`signer/presence.py`)."""
+
+    @property
+    def does_upkeep(self) -> bool: ...
+
+    @property
+    def does_payloads(self) -> bool: ...
+
+
+class Alone:
+    """For an instance that shares nothing: it does all for the tables, and has no payloads but its own."""
+
+    does_upkeep = True
+    does_payloads = False
+
+
 class Rounds:
     """One for each instance. What it does is visible in the log."""
 
@@ -58,6 +80,7 @@ class Rounds:
         retention: Retention,
         *,
         round_seconds: float = ROUND_SECONDS,
+        shared: Shared | None = None,
     ) -> None:
         self._upkeep = upkeep
         self._counting = counting
@@ -67,6 +90,7 @@ class Rounds:
         self._audit = audit
         self._retention = retention
         self._round_seconds = round_seconds
+        self._shared = shared or Alone()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,11 +98,11 @@ class Rounds:
         while True:
             try:
                 await self._counting.count_queue()
-                await self._audit.chain()
+                await self._audit.chain(shared=self._shared.does_payloads)
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
-                    await self._sweeping.sweep_if_due()
+                    await self._sweeping.sweep_if_due(for_all=self._shared.does_payloads)
             except BatchsealError as problem:
                 log.info("a duty is done later", cause=problem.cause)
             except Exception:
@@ -93,6 +117,13 @@ class Rounds:
             return
         keep = self._retention
         await self._purging.purge_due(keep.fetched, keep.unfetched)
+        if self._shared.does_payloads:
+            await self._purging.purge_due(keep.fetched, keep.unfetched, shared=True)
+        if self._shared.does_upkeep:
+            await self._expire()
+
+    async def _expire(self) -> None:
+        keep = self._retention
         await self._expiry.drop_documents(keep.documents)
         await self._expiry.drop_signatures()
         await self._expiry.remove_texts(keep.texts)

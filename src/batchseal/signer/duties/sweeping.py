@@ -5,26 +5,46 @@ from uuid import UUID
 
 from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.operation import records_of
+from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.store.store import Store
 
 EVERY_SECONDS = 600.0
 
 
 class Sweeping:
-    def __init__(self, store: Store, payloads: Payloads, instance: UUID) -> None:
+    """Each instance sweeps what it alone has. What several instances share is swept for all by one of them (`orphans`)."""
+
+    def __init__(self, store: Store, payloads: Payloads, instance: UUID, orphans: OrphanSweep | None = None) -> None:
         self._store = store
         self._payloads = payloads
         self._instance = instance
+        self._orphans = orphans
         self._next = 0.0  # monotonic
 
-    async def sweep_if_due(self) -> None:
-        if time.monotonic() >= self._next:
+    async def begin(self) -> None:
+        """At the start. Raises ConfigurationError where the payload store belongs to another database."""
+        if self._orphans is not None:
+            await self._orphans.claim()
+        if self._has_own:
             await self.sweep()
+
+    @property
+    def _has_own(self) -> bool:
+        """Whether there is something that this instance alone has. Of a store that all read it has copies, at most."""
+        return self._store.shared is None or self._payloads.place is not None
+
+    async def sweep_if_due(self, *, for_all: bool = False) -> None:
+        """`for_all`: this instance is the one that sweeps for all."""
+        if (self._has_own or for_all) and time.monotonic() >= self._next:
+            await self.sweep()
+        if for_all and self._orphans is not None:
+            await self._orphans.sweep_if_due()
 
     async def sweep(self) -> None:
         self._next = time.monotonic() + EVERY_SECONDS
         await self._payloads.sweep(self._live)
 
     async def _live(self) -> set[PayloadRecord]:
-        rows = await self._store.live_payloads(self._instance)
+        shared = self._store.shared
+        rows = await (self._store.live_payloads_in(shared) if shared else self._store.live_payloads(self._instance))
         return {record for columns in rows for record in records_of(columns)}

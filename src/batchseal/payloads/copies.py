@@ -1,0 +1,138 @@
+"""What an instance keeps on its own disk of payloads that it has put into a store elsewhere.
+
+    ID.spill   it is being written, or is not yet in the store: the only one that there is
+    ID.copy    it is in the store: kept for reading, until it is purged or its room is needed
+
+Nothing here is fsynced, so a file may hold anything after the machine went down. The folder is therefore one of this boot, and
+those of earlier boots are removed.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from batchseal.errors import PayloadDamaged, PayloadUnavailable
+from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.local import LocalPayloads, disk_bytes
+from batchseal.payloads.reader import FileReader, available
+from batchseal.payloads.writer import FileUpload
+from batchseal.system.folders import own_folder
+from batchseal.system.futures import in_pool
+
+SUFFIX = ".copy"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+log = structlog.get_logger("payloads")
+
+
+class LocalCopies:
+    """Any thread may use it. `folder` belongs to one instance alone, and is there."""
+
+    def __init__(self, folder: Path, boot_id: str | None = None) -> None:
+        self._above = folder
+        self.folder = folder / f"boot-{boot_id or BOOT_ID.read_text('ascii').strip()}"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._unsettled = LocalPayloads(self.folder)
+
+    def path(self, payload_id: UUID) -> Path:
+        """The file of a payload that is in the store."""
+        return self.folder / f"{payload_id}{SUFFIX}"
+
+    def create(self, payload_id: UUID) -> FileUpload:
+        return self._unsettled.create(payload_id)
+
+    def has(self, payload_id: UUID) -> bool:
+        """Whether there is a copy of a payload that is in the store."""
+        return self.path(payload_id).exists()
+
+    def unsettled(self, payload_id: UUID) -> Path | None:
+        """The file of a payload that is perhaps not in the store; None where there is none."""
+        path = self._unsettled.path(payload_id)
+        return path if path.exists() else None
+
+    def settle(self, payload_id: UUID) -> None:
+        """The payload is in the store from now on."""
+        with suppress(OSError), own_folder(self.folder) as folder:
+            name, copy = self._unsettled.path(payload_id).name, self.path(payload_id).name
+            os.rename(name, copy, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def open(self, record: PayloadRecord) -> FileReader | None:
+        """None where there is no file here, or it cannot be opened: the store has what counts."""
+        for path in (self.path(record.id), self._unsettled.path(record.id)):
+            with suppress(PayloadDamaged, PayloadUnavailable):
+                return FileReader(path, record.id)
+        return None
+
+    def delete(self, records: Iterable[PayloadRecord]) -> int:
+        """Returns the bytes that are free now. Raises PayloadUnavailable."""
+        given = list(records)
+        freed = self._unsettled.delete(given)
+        return freed + self._remove([self.path(record.id) for record in given])
+
+    def make_room(self, needed_bytes: int) -> int:
+        """Removes copies, the oldest first, until so much is free. Returns how much is. Raises PayloadUnavailable."""
+        freed = 0
+        for path in self._copies():
+            if freed >= needed_bytes:
+                break
+            freed += self._remove([path])
+        if freed:
+            log.info("copies of payloads removed", why="room is needed", freed_bytes=freed)
+        return freed
+
+    def stored_bytes(self) -> int:
+        with available("the copies of payloads cannot be counted"):
+            return self._unsettled.stored_bytes() + disk_bytes(self._copies())
+
+    def free_bytes(self) -> int:
+        return self._unsettled.free_bytes()
+
+    async def sweep(self, live: Live) -> list[UUID]:
+        """Removes what no row names, and all of earlier boots."""
+        swept = await self._unsettled.sweep(live)
+        try:
+            copies = await in_pool(None, self._copies)
+        except PayloadUnavailable as problem:
+            log.warning("copies that nobody needs are looked for later", cause=problem.cause)
+            return swept
+        named = {record.id for record in await live()}
+        unknown = [path for path in copies if _id(path) not in named]
+        with suppress(PayloadUnavailable):
+            await in_pool(None, lambda: self._remove(unknown))
+        await in_pool(None, self._remove_earlier_boots)
+        return swept
+
+    def _copies(self) -> list[Path]:
+        """The oldest first. Raises PayloadUnavailable."""
+        found = list[tuple[int, Path]]()
+        with available("the copies of payloads cannot be listed"), own_folder(self.folder) as folder:
+            for name in os.listdir(folder):
+                if name.endswith(SUFFIX):
+                    with suppress(FileNotFoundError):
+                        found.append((os.stat(name, dir_fd=folder).st_mtime_ns, self.folder / name))
+        return [path for _, path in sorted(found)]
+
+    def _remove(self, paths: Iterable[Path]) -> int:
+        freed = 0
+        with available("a copy of a payload cannot be removed"), own_folder(self.folder) as folder:
+            for path in paths:
+                freed += disk_bytes([path])
+                with suppress(FileNotFoundError):
+                    os.unlink(path.name, dir_fd=folder)
+        return freed
+
+    def _remove_earlier_boots(self) -> None:
+        for path in self._above.glob("boot-*"):
+            if path != self.folder:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _id(path: Path) -> UUID | None:
+    with suppress(ValueError):
+        return UUID(path.stem)
+    return None

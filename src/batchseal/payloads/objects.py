@@ -1,0 +1,276 @@
+"""One prefix of a bucket, through obstore: puts, reads, lists and deletes objects, and says what went wrong in our own terms.
+
+obstore has threads of its own. So its store is made when it is first used, which is long after the process started.
+"""
+
+import http
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
+from batchseal.payloads.bucket_requests import BucketRequests
+from batchseal.payloads.object_keys import Keys
+from batchseal.payloads.watch import DEFAULT_PACE, Watch, WatchPace
+from batchseal.settings.payload_stores import ObjectAddress
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+# The marker says whose payloads lie in the prefix. It also tells an object that is gone from a bucket that is gone.
+MARKER = "database.json"
+# Parts of an upload are of equal size, which some stores ask for, and 10,000 of them hold the largest body many times.
+PART_BYTES = 8 << 20
+PARTS_IN_FLIGHT = 2
+# Keys from a file are asked for again after this long, so that a rotation is noticed.
+KEYS_SECONDS = 60.0
+# What stores answer that have no room left; there is no standard for it.
+FULL = ("QuotaExceeded", "StorageFull", "InsufficientCapacity", "507 Insufficient")
+MOST_CAUSE_CHARACTERS = 300
+LISTED_AT_ONCE = 1000
+STATUS = re.compile(r"status code: (\d{3})")
+STATUSES = frozenset(map(int, http.HTTPStatus))
+BEHIND_THE_END = 416
+NO_BUCKET = "the payload store has no such bucket, or has given the upload up"
+NON_PARTIAL = "Received non-partial response"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectPace:
+    """How long requests may take, in seconds, and how often one is sent again. `watch`: what follows from those that fail.
+
+    A request that moves a part has `request_seconds` for all of it: 8 MB in 60 s.
+    """
+
+    connect_seconds: float = 5.0
+    request_seconds: float = 60.0
+    retries: int = 3
+    retry_seconds: float = 20.0
+    first_pause_seconds: float = 0.1
+    watch: WatchPace = DEFAULT_PACE
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object: its key below the prefix, its length, and when it was stored, by the store's own clock."""
+
+    key: str
+    size: int
+    stored_at: datetime
+
+
+class Objects:
+    """All calls block, and raise PayloadUnavailable; what reads an object raises PayloadDamaged where there is none."""
+
+    def __init__(
+        self,
+        address: ObjectAddress,
+        keys: Callable[[], Keys] | None,
+        requests: BucketRequests,
+        pace: ObjectPace | None = None,
+    ) -> None:
+        self.address = address
+        self._keys = keys
+        self._requests = requests
+        self._calls_ranges_whole = False  # whether the store answers 200 to a request for a range
+        self._pace = pace or ObjectPace()
+        self._lock = threading.Lock()
+        self.watch = Watch(self._probe, self._pace.watch)
+
+    @cached_property
+    def _client(self) -> Any:
+        import obstore
+
+        return obstore
+
+    @cached_property
+    def _store(self) -> "S3Store":
+        with self._lock:
+            return self._make_store()
+
+    def _make_store(self) -> "S3Store":
+        from obstore.store import S3Store
+
+        address, pace = self.address, self._pace
+        options: dict[str, Any] = {
+            "allow_http": address.endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=pace.connect_seconds),
+            "timeout": timedelta(seconds=pace.request_seconds),
+        }
+        if address.ca:
+            options["root_certificate"] = Path(address.ca).read_bytes()
+        if address.proxy:
+            options |= {"proxy_url": address.proxy, "proxy_excludes": address.no_proxy}
+        config: dict[str, Any] = {
+            "region": address.region,
+            "virtual_hosted_style_request": not address.path_style,
+            "disable_bulk_delete": True,  # not every store has it
+        }
+        if address.endpoint:
+            config["endpoint"] = address.endpoint if address.path_style else address.url
+        if address.sse:
+            config["server_side_encryption"] = address.sse
+        if address.sse_key:
+            config["sse_kms_key_id"] = address.sse_key
+        return S3Store(
+            address.bucket,
+            prefix=address.prefix or None,
+            config=config,  # type: ignore[arg-type]
+            client_options=options,  # type: ignore[arg-type]
+            retry_config={
+                "max_retries": pace.retries,
+                "retry_timeout": timedelta(seconds=pace.retry_seconds),
+                "backoff": {
+                    "init_backoff": timedelta(seconds=pace.first_pause_seconds),
+                    "max_backoff": timedelta(seconds=max(2.0, pace.first_pause_seconds)),
+                    "base": 2,
+                },
+            },
+            credential_provider=self._credentials if self._keys is not None else None,
+        )
+
+    def _credentials(self) -> Any:
+        assert self._keys is not None
+        keys = self._keys()
+        return {
+            "access_key_id": keys.key_id,
+            "secret_access_key": keys.secret,
+            "token": keys.token or None,
+            "expires_at": datetime.now(UTC) + timedelta(seconds=KEYS_SECONDS),
+        }
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, content: bytes) -> None:
+        """One request. Raises NoSpace where the store says that it is full."""
+        with self._asking("an object cannot be stored", missing=NO_BUCKET):
+            self._client.put(self._store, key, content, use_multipart=False)
+
+    def put_parts(self, key: str, pieces: Iterator[bytes]) -> None:
+        """A multipart upload. If the iterator raises, the upload is aborted, and what it raised is raised here.
+
+        obstore must not be cancelled: it would leave the upload open.
+        """
+        with self._asking("an object cannot be stored", missing=NO_BUCKET):
+            self._client.put(
+                self._store,
+                key,
+                pieces,
+                use_multipart=True,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_IN_FLIGHT,
+            )
+
+    def size(self, key: str) -> int | None:
+        """None where there is no such object."""
+        try:
+            with self._asking("an object cannot be looked at"):
+                return int(self._client.head(self._store, key)["size"])
+        except PayloadDamaged:
+            return None
+
+    def get(self, key: str) -> tuple[bytes, datetime]:
+        """A small object, and when it was stored. Raises PayloadDamaged where there is none."""
+        with self._asking("an object cannot be read"):
+            found = self._client.get(self._store, key)
+            return bytes(found.bytes()), found.meta["last_modified"]
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes between two offsets, or fewer where the object ends. Raises PayloadDamaged where there is no object."""
+        with self._asking("an object cannot be read"):
+            if not self._calls_ranges_whole:
+                try:
+                    return bytes(self._client.get_range(self._store, key, start=start, end=stop))
+                except self._client.exceptions.BaseError as problem:
+                    if status_of(problem) == BEHIND_THE_END:
+                        return b""
+                    if NON_PARTIAL not in str(problem):
+                        raise
+                    self._calls_ranges_whole = self._requests.can_ask
+                    if not self._calls_ranges_whole:
+                        raise
+            return self._requests.read_range(self._full_key(key), start, stop)
+
+    def read_ranges(self, key: str, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """One request for each range, several at a time."""
+        if self._calls_ranges_whole:
+            return [self.read(key, start, stop) for start, stop in ranges]
+        starts, ends = [start for start, _ in ranges], [stop for _, stop in ranges]
+        with self._asking("an object cannot be read"):
+            # By default obstore would read whatever lies between two ranges.
+            found = self._client.get_ranges(self._store, key, starts=starts, ends=ends, coalesce=0)
+            return [bytes(one) for one in found]
+
+    def _full_key(self, key: str) -> str:
+        return f"{self.address.prefix}/{key}" if self.address.prefix else key
+
+    def list(self, folder: str) -> Iterator[list[Stored]]:
+        """The objects whose key begins with `folder` and a slash, some at a time."""
+        with self._asking("the objects cannot be listed"):
+            for some in self._client.list(self._store, f"{folder}/", chunk_size=LISTED_AT_ONCE):
+                yield [Stored(one["path"], one["size"], one["last_modified"]) for one in some]
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """An object that is gone is no error."""
+        if paths := list(keys):
+            with self._asking("objects cannot be deleted"):
+                self._client.delete(self._store, paths)
+
+    def need_marker(self) -> None:
+        """Raises PayloadUnavailable where the prefix has no marker: the bucket is gone, or it is another one."""
+        if self.size(MARKER) is None:
+            raise PayloadUnavailable(f"{self.address.said} has no {MARKER} any more")
+
+    def _probe(self) -> None:
+        with self._asking("the store does not answer", tries=True):
+            try:
+                self._client.head(self._store, MARKER)
+            except FileNotFoundError:
+                pass  # it answers
+
+    @contextmanager
+    def _asking(self, what: str, *, tries: bool = False, missing: str = "") -> Iterator[None]:
+        """Raises what the client raises in our own terms, and tells the watch. `missing`: what 404 means of a write."""
+        if not tries:
+            self.watch.let_through()
+        try:
+            yield
+        except FileNotFoundError:
+            self.watch.answered()
+            if missing:
+                raise PayloadUnavailable(f"{what} just now: {missing}") from None
+            raise PayloadDamaged("the stored payload cannot be opened: there is no such object") from None
+        except (self._client.exceptions.BaseError, OSError, ValueError) as problem:
+            cause = said(problem)
+            if any(code in str(problem) for code in FULL):
+                self.watch.answered()
+                raise NoSpace(f"{what}: the payload store is full", retry_after_seconds=30) from None
+            self.watch.failed(cause, first_line(problem))
+            raise PayloadUnavailable(f"{what} just now: {cause}") from None
+        else:
+            self.watch.answered()
+
+
+def status_of(problem: Exception) -> int:
+    """The HTTP status that the store answered; 0 where it did not answer."""
+    found = STATUS.search(first_line(problem))
+    return int(found[1]) if found else 0
+
+
+def said(problem: Exception) -> str:
+    """A failure in words that callers may read: they name neither the address of the store nor an object."""
+    if status := status_of(problem):
+        return f"it answers {status} {http.HTTPStatus(status).phrase if status in STATUSES else ''}".rstrip()
+    text = str(problem)
+    return "it does not answer in time" if "timed out" in text or "TimedOut" in text else "it cannot be reached"
+
+
+def first_line(problem: Exception) -> str:
+    """What follows repeats it with inner details."""
+    return (str(problem).splitlines() or [type(problem).__name__])[0][:MOST_CAUSE_CHARACTERS]

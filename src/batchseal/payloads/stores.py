@@ -1,0 +1,66 @@
+"""Opens the payload store that the settings name. Only its code is loaded."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from batchseal.payloads.by_size import PayloadsBySize
+from batchseal.payloads.interface import Payloads
+from batchseal.payloads.wrapping import encrypted_with
+from batchseal.settings.load import Settings
+
+if TYPE_CHECKING:
+    from batchseal.payloads.object_keys import Keys
+    from batchseal.payloads.s3 import ObjectPayloads
+    from batchseal.settings.payload_stores import ObjectAddress, StoreAddress
+
+LOCAL = "local"
+
+
+def payload_store(settings: Settings) -> Payloads:
+    """The store. Nothing is asked of it yet, and no thread is started. Raises ConfigurationError."""
+    return encrypted_with(settings.payload_key_file, _plain_store(settings))
+
+
+def _plain_store(settings: Settings) -> Payloads:
+    if settings.payload_store == LOCAL:
+        return PayloadsBySize(settings.spill_folder, name=f"{LOCAL}:{settings.instance}")
+    from batchseal.settings.payload_stores import parse_store
+
+    return _shared_store(settings, parse_store(settings.payload_store))
+
+
+def _shared_store(settings: Settings, address: "StoreAddress") -> Payloads:
+    if address.objects is not None:
+        return object_store(settings, address.objects)
+    from batchseal.payloads.shared import SharedPayloads
+
+    return SharedPayloads(address.folder)
+
+
+def object_store(settings: Settings, address: "ObjectAddress") -> "ObjectPayloads":
+    """An object store, with what requests beside it need."""
+    from batchseal.payloads.bucket_requests import BucketRequests
+    from batchseal.payloads.objects import Objects
+    from batchseal.payloads.s3 import ObjectPayloads
+
+    keys = keys_of(settings, address)
+    requests = BucketRequests(address, keys or _no_keys)
+    return ObjectPayloads(Objects(address, keys, requests), requests, settings.spill_folder)
+
+
+def keys_of(settings: Settings, address: "ObjectAddress") -> "Callable[[], Keys] | None":
+    """What gives the keys: a file, else the settings. None where the role of the machine is used."""
+    from pathlib import Path
+
+    from batchseal.payloads.object_keys import Keys, KeysFile
+
+    if address.keys:
+        return KeysFile(Path(address.keys), address.profile)
+    if not settings.payload_store_key:
+        return None
+    given = Keys(settings.payload_store_key, settings.payload_store_secret, settings.payload_store_token)
+    return lambda: given
+
+
+def _no_keys() -> None:
+    return None

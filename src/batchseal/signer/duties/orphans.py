@@ -1,0 +1,84 @@
+"""Removes what lies in a payload store of several instances and belongs to no operation. One instance at a time does it for all.
+
+`payloads/orphans.py` says when something may be removed.
+"""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from batchseal.errors import PayloadUnavailable
+from batchseal.payloads.interface import PayloadRecord, Payloads
+from batchseal.payloads.operation import records_of
+from batchseal.settings.load import Settings
+from batchseal.store.database import Database
+from batchseal.store.identity import DatabaseIdentity
+from batchseal.system.futures import in_pool
+
+if TYPE_CHECKING:
+    from batchseal.payloads.orphans import Orphans
+
+EVERY_SECONDS = 600.0
+HOUR, DAY = 3600.0, 86_400.0
+
+log = structlog.get_logger("orphans")
+
+
+class OrphanSweep:
+    """Does nothing, and loads nothing, where the payload store is one of this instance alone."""
+
+    def __init__(self, database: Database, payloads: Payloads, settings: Settings) -> None:
+        self._identity = DatabaseIdentity(database)
+        self._payloads = payloads
+        self._settings = settings
+        self._orphans: Orphans | None = None
+        self._next = time.monotonic() + EVERY_SECONDS
+        self._stopped = ""  # why the last sweep was stopped
+
+    async def claim(self) -> None:
+        """At the start: raises ConfigurationError where the store belongs to another database.
+
+        A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker.
+        """
+        if (place := self._payloads.place) is None:
+            return
+        from batchseal.payloads.orphans import claim
+
+        try:
+            await in_pool(None, partial(claim, place, await self._identity.state()))
+        except PayloadUnavailable as problem:
+            log.warning("the payload store is away at the start", cause=problem.cause)
+
+    async def sweep_if_due(self) -> None:
+        if time.monotonic() >= self._next:
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        self._next = time.monotonic() + EVERY_SECONDS
+        if self._payloads.place is not None:
+            await self._made().sweep(self.live, await self._identity.begin_sweep())
+
+    def _made(self) -> "Orphans":
+        from batchseal.payloads.orphans import OrphanPolicy, Orphans
+
+        if self._orphans is None:
+            assert self._payloads.place is not None
+            policy = OrphanPolicy(
+                aside_seconds=self._settings.payload_orphan_hours * HOUR,
+                delete_seconds=self._settings.payload_aside_days * DAY,
+            )
+            self._orphans = Orphans(self._payloads.place, policy, self._note)
+        return self._orphans
+
+    def _note(self, stopped: str) -> None:
+        self._stopped = stopped
+
+    async def live(self) -> set[PayloadRecord]:
+        """What rows of any instance name."""
+        return {record for columns in await self._identity.live_payloads() for record in records_of(columns)}
+
+    async def said(self) -> str:
+        """What an operator should look at; empty where there is nothing."""
+        return f"the sweep was stopped: {self._stopped}" if self._stopped else ""

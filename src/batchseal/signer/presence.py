@@ -1,0 +1,166 @@
+"""`Presence`: this instance among those that share its database. It shows that it is there, and renews what it holds.
+
+One look at the database every RENEW_SECONDS does all of this, so that no request pays for it. What is held is known in memory
+until the lease runs out, by a clock that no setting of the time moves.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from batchseal import __version__
+from batchseal.errors import BatchsealError, DatabaseUnavailable
+from batchseal.settings.load import Settings
+from batchseal.signer.lanes import MARGIN_SECONDS, Clock, Lanes, now_seconds
+from batchseal.store.instances import LEASE_SECONDS, RENEW_SECONDS, InstanceTable
+from batchseal.store.notices import Notices
+from batchseal.store.store import Store
+from batchseal.store.turns import Turns
+from batchseal.upstream.gate import GateOf
+
+# After a look that failed. The leases have to be renewed soon once the database is back.
+AGAIN_SECONDS = 0.5
+# How long a signer that stops tries to give everything back. What is not given back runs out by itself.
+LEAVE_SECONDS = 2.0
+
+# What one instance does for all: drop old rows and partitions, export the audit trail.
+UPKEEP = "upkeep"
+
+log = structlog.get_logger("instances")
+
+
+def payloads_duty(shared: str) -> str:
+    """What one instance does for all that read this payload store: purge, sweep, chain the entries of the audit trail."""
+    return f"payloads {shared}"
+
+
+class Presence:
+    """Who else is there, and which duties are ours.
+
+    `address` is where this instance listens, `stored_in` names its payload store, and so does `shared` if others read it too.
+    Without `has_lanes` nobody else makes calls of the same credentials: so it is with the embedded database.
+    """
+
+    def __init__(
+        self,
+        table: InstanceTable,
+        turns: Turns,
+        *,
+        address: str,
+        version: str,
+        stored_in: str,
+        shared: str | None = None,
+        has_lanes: bool = True,
+        notices: Notices | None = None,
+        clock: Clock = now_seconds,
+    ) -> None:
+        self._table = table
+        self._turns = turns
+        self._row = address, version, stored_in
+        self._shared = shared
+        self._names: Collection[str] = [UPKEEP, *([payloads_duty(shared)] if shared else [])]
+        self._clock = clock
+        self._notices = notices
+        self._others = 0
+        self._duties: dict[str, float] = {}  # until when each is ours
+        self.lanes = Lanes(turns, shared, self.others, clock=clock) if has_lanes else None
+
+    @classmethod
+    async def begin(cls, settings: Settings, store: Store, stored_in: str) -> "Presence":
+        """That of the instance which the settings describe. `stored_in` names its payload store. Raises DatabaseUnavailable."""
+        instance, notices = UUID(settings.instance), None
+        if store.shared is not None:
+            own = await Store.connect(settings.database_url, instance=instance, pool_size=1)
+            notices = Notices(own.database)
+        presence = cls(
+            InstanceTable(store.database, instance),
+            Turns(store.database, instance),
+            address=f"{settings.host}:{settings.port}",
+            version=__version__,
+            stored_in=stored_in,
+            shared=store.shared,
+            has_lanes=settings.is_shared,
+            notices=notices,
+        )
+        await presence.arrive()
+        return presence
+
+    def works(self, left: Callable[[], None]) -> list[Coroutine[Any, Any, None]]:
+        """What must run until the signer stops. `left` is called when another instance has left an operation to this one."""
+        works = [self.run()]
+        if self.lanes is not None:
+            works.append(self.lanes.run())
+        if self._notices is not None:
+            works.append(self._notices.run(left))
+        return works
+
+    @property
+    def gate_of(self) -> GateOf | None:
+        """The gates of the lanes, for the upstream."""
+        return self.lanes.gate if self.lanes is not None else None
+
+    def others(self) -> int:
+        """How many other instances are there, as far as is known."""
+        return self._others
+
+    @property
+    def does_upkeep(self) -> bool:
+        """Whether it is on this instance to do what one does for all."""
+        return self._does(UPKEEP)
+
+    @property
+    def does_payloads(self) -> bool:
+        """Whether it is on this instance to do what one does for all payloads of its store. Never where it reads them alone."""
+        return self._shared is not None and self._does(payloads_duty(self._shared))
+
+    def _does(self, duty: str) -> bool:
+        return self._clock() < self._duties.get(duty, 0.0) - MARGIN_SECONDS
+
+    async def arrive(self) -> None:
+        """Shows this instance for the first time. What the process before this one held is free. Raises DatabaseUnavailable."""
+        await self._turns.give_up_lanes()
+        await self._table.arrive(*self._row)
+        await self.beat()
+
+    async def beat(self) -> None:
+        """Shows that this instance is there, and renews what it holds. Raises DatabaseUnavailable."""
+        others = await self._table.heartbeat()
+        if others is None:
+            log.warning("this instance was forgotten while it was away; it begins anew")
+            await self._table.arrive(*self._row)
+            others = await self._table.heartbeat() or 0
+        if others != self._others:
+            log.info("other instances use this database", instances=others)
+        self._others = others
+        until = self._clock() + LEASE_SECONDS
+        self._duties = dict.fromkeys(await self._turns.take_duties(self._names), until)
+        if self.lanes is not None:
+            await self.lanes.renew()
+
+    async def run(self) -> None:
+        """Until cancelled. While the database is away, what is held runs out by itself."""
+        while True:
+            pause = RENEW_SECONDS
+            try:
+                # A statement that hangs must not keep the next one from a database that is back by then.
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self.beat()
+            except (DatabaseUnavailable, TimeoutError) as problem:
+                log.info("the database is away", cause=str(problem))
+                pause = AGAIN_SECONDS
+            await asyncio.sleep(pause)
+
+    async def leave(self, store: Store) -> None:
+        """Gives everything back, so that others need not wait for it. Nothing may be under way any more."""
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await store.take_back_own_leases()
+                if self.lanes is not None:
+                    await self.lanes.give_up()
+                await self._turns.give_up_duties()
+                await self._table.depart()
+        except (BatchsealError, TimeoutError) as problem:
+            log.info("leases are not given back and will run out", cause=str(problem))
