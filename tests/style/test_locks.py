@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TYPESCRIPT = ROOT / "tests" / "clients" / "typescript"
-LOCKS = tuple(f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench", "-clients"))
+LOCKS = tuple(
+    f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench", "-clients", "-deployment")
+)
 
 
 def names_and_hashes(lock: str) -> dict[str, int]:

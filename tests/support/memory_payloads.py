@@ -7,11 +7,16 @@ import threading
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import KINDS, FrameKind
-from batchseal.payloads.interface import Frame, Live, PayloadRecord
+from batchseal.payloads.interface import GivenFrame, Live, PayloadRecord, require_plain
+from batchseal.payloads.pieces import Pieces
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 FRAME_BYTES = 40  # what a frame takes beside its content, as in a file
 CAPACITY_BYTES = 1 << 30
@@ -51,8 +56,12 @@ class StoredFrame:
     checksum: int
 
     @property
+    def computed_checksum(self) -> int:
+        return zlib.crc32(self.content)
+
+    @property
     def is_whole(self) -> bool:
-        return zlib.crc32(self.content) == self.checksum
+        return self.computed_checksum == self.checksum
 
 
 @dataclass
@@ -87,6 +96,7 @@ class MemoryPayloads:
         return MemoryUpload(self, payload_id)
 
     def open(self, record: PayloadRecord) -> "MemoryReader":
+        require_plain(record)
         self.faults.need_store()
         with self.lock:
             found = self.stored.get(record.id)
@@ -171,13 +181,13 @@ class MemoryUpload:
     def publish(self) -> None:
         self._payloads.faults.need_store()
 
-    def append(self, frames: Iterable[Frame]) -> list[int]:
+    def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         self._payloads.faults.need_store()
         assert self._stored is not None
         if self._stored.is_committed:
             raise ValueError("a payload that is committed is never written again")
         made = [
-            StoredFrame(int(kind), ordinal, one := bytes(content), zlib.crc32(one)) for kind, ordinal, content in frames
+            StoredFrame(int(kind), ordinal, one := held(content), zlib.crc32(one)) for kind, ordinal, content in frames
         ]
         needed = sum(FRAME_BYTES + len(frame.content) for frame in made)
         if needed > self._payloads.room_bytes():
@@ -227,11 +237,18 @@ class MemoryReader:
     def has(self, kind: FrameKind, ordinal: int) -> bool:
         return (kind, ordinal) in self._frames
 
-    def read(self, kind: FrameKind, ordinal: int) -> bytes:
+    def _found(self, kind: FrameKind, ordinal: int) -> StoredFrame:
         self._need_open()
         found = self._frames.get((kind, ordinal))
         if found is None:
             raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+        return found
+
+    def stored_bytes(self, kind: FrameKind, ordinal: int) -> int:
+        return len(self._found(kind, ordinal).content)
+
+    def read(self, kind: FrameKind, ordinal: int) -> bytes:
+        found = self._found(kind, ordinal)
         if not found.is_whole:
             raise PayloadDamaged(f"the stored {kind.name.lower()} {ordinal} does not match its checksum")
         return found.content
@@ -264,3 +281,7 @@ class MemoryFrame:
     def read(self, start: int, stop: int) -> bytes:
         self._reader.need_whole(self._frame)
         return self._frame.content[start:stop]
+
+
+def held(content: "Buffer | Pieces") -> bytes:
+    return b"".join(map(memoryview, content)) if isinstance(content, Pieces) else bytes(content)

@@ -55,6 +55,7 @@ def run_checks(settings: Settings, *, fix: bool = False) -> int:
         "time stamps": check_time_stamps,
         "temp folder": check_folder,
         "database": check_database,
+        "payload keys": check_payload_keys,
         "disk": check_disk,
         "open files": check_open_files,
         "kernels": check_kernels,
@@ -253,6 +254,21 @@ def trial_folder(settings: Settings) -> Path:
         raise ConfigurationError(f"--temp-folder: {place} cannot be written: {problem.strerror}") from None
     folder.chmod(0o711)  # The embedded Postgres may run as another user, which must be able to enter the folder.
     return folder
+
+
+async def check_payload_keys(settings: Settings) -> str:
+    from batchseal.payloads.keys import read_keys
+
+    if not settings.payload_key_file:
+        return "payloads are not encrypted by the service (--payload-key-file)"
+    path = Path(settings.payload_key_file)
+    newest, *others = read_keys(path)
+    text = f"new payloads are encrypted with the key {newest}"
+    if others:
+        text += f"; {', '.join(others)} decrypt"
+    if os.stat(path).st_mode & 0o007:
+        text += f"; every user of this machine may use {path}, which chmod o-rwx ends"
+    return text
 
 
 async def check_disk(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """`batchseal serve`: runs the service until a signal ends it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from batchseal.commands.settings_flags import read_settings
 
@@ -18,5 +19,9 @@ def run(arguments: Sequence[str]) -> int:
     # Import late, so that --help and wrong flags are answered at once.
     from batchseal.processes.supervisor import run as run_service
 
+    if settings.payload_key_file:
+        from batchseal.payloads.keys import read_keys
+
+        read_keys(Path(settings.payload_key_file))  # what is wrong with it is said once, before anything starts
     run_service(settings)
     return 0

@@ -19,7 +19,7 @@ BLOCK_BYTES = 4096  # small frames stand together behind the documents, so one r
 
 
 class FrameReader(ABC):
-    """The frames of one payload, by kind and ordinal. A `PayloadReader`; one thread at a time.
+    """The frames of one payload, by kind and ordinal. A `StoredReader`; one thread at a time.
 
     A store says how bytes are read (`_pread`), and fills `_frames` when the payload is opened.
     """
@@ -109,6 +109,9 @@ class FrameReader(ABC):
             return self._frames[kind, ordinal]
         except KeyError:
             raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
+
+    def stored_bytes(self, kind: FrameKind, ordinal: int) -> int:
+        return self._place(kind, ordinal)[1].stored_bytes
 
     def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
         """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""

@@ -11,17 +11,32 @@ from uuid import UUID
 
 import msgspec
 
+from batchseal.errors import PayloadUnavailable
 from batchseal.payloads.frames import FrameKind
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from batchseal.payloads.pieces import Pieces
+
 # The kind of a frame, the ordinal of its document (0 where it belongs to none), its content.
 Frame = tuple[FrameKind, int, "Buffer"]
+# A frame as it may be given to a store.
+GivenFrame = tuple[FrameKind, int, "Buffer | Pieces"]
 
 
 # From this version of its record on, a payload holds no large document that is compressed (`packing.MOST_COMPRESSED_BYTES`).
 STORES_LARGE_AS_IT_IS = 2
+
+
+class Encryption(msgspec.Struct, frozen=True):
+    """How a payload is encrypted (payloads/encryption.py): the id of the key in the key file, and what the payload's own key is
+    derived with. `check` tells whether that key came out as it was.
+    """
+
+    key_id: str
+    salt: bytes
+    check: bytes
 
 
 class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,6 +44,9 @@ class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     A payload with a `segment` shares that file with others: its frames have `length` bytes and stand behind the header of its
     place, which is at `offset`. One in an object store has an index of `index_bytes` bytes at `index_offset`, behind its frames.
+
+    That a payload is encrypted is said here and not in the payload. So nobody who can write to the store passes off a document of
+    his own as one that was not encrypted.
     """
 
     id: UUID
@@ -39,6 +57,17 @@ class PayloadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     length: int = 0
     index_offset: int = 0
     index_bytes: int = 0
+    encryption: Encryption | None = None
+
+
+def require_plain(record: PayloadRecord) -> None:
+    """Each store calls this before it opens a payload. Raises PayloadUnavailable: what is encrypted comes with `encryption=None`
+    from who decrypts it, so that nobody else takes it for a document.
+    """
+    if (encryption := record.encryption) is not None:
+        raise PayloadUnavailable(
+            f"the stored payload is encrypted with the key {encryption.key_id!r}, and --payload-key-file is not set"
+        )
 
 
 # Gives the payloads that rows name.
@@ -69,7 +98,7 @@ class Upload(Protocol):
         """Makes the name of the payload durable. It may run beside everything else, so that `commit` need not wait for it."""
         ...
 
-    def append(self, frames: Iterable[Frame]) -> list[int]:
+    def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended.
 
         Raises ValueError after the commit.
@@ -140,6 +169,14 @@ class PayloadReader(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class StoredReader(PayloadReader, Protocol):
+    """A reader of one payload, as its store opens it."""
+
+    def stored_bytes(self, kind: FrameKind, ordinal: int) -> int:
+        """How many bytes the store holds for the content of a frame, which may be compressed. Raises PayloadDamaged for none."""
+        ...
 
 
 class Place(Protocol):
@@ -220,7 +257,7 @@ class Payloads(Protocol):
         """`expected_bytes` is about how large the payload will be, None where nobody knows."""
         ...
 
-    def open(self, record: PayloadRecord) -> PayloadReader: ...
+    def open(self, record: PayloadRecord) -> StoredReader: ...
 
     def reader_bytes(self, record: PayloadRecord) -> int:
         """What a reader of the payload holds in memory at most, beside what it gives back."""

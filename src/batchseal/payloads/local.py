@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.rewriting import written_again
 from batchseal.payloads.writer import FileUpload
@@ -47,6 +47,7 @@ class LocalPayloads:
         return FileUpload(self.path(payload_id), payload_id)
 
     def open(self, record: PayloadRecord) -> FileReader:
+        require_plain(record)
         return FileReader(self.path(record.id), record.id)
 
     def reader_bytes(self, record: PayloadRecord) -> int:

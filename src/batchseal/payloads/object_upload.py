@@ -13,9 +13,10 @@ from uuid import UUID
 from batchseal.errors import BatchsealError, NoSpace, PayloadUnavailable
 from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame
-from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Frame, PayloadRecord
+from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.objects import PART_BYTES, PARTS_IN_FLIGHT, Objects
 from batchseal.payloads.packing import Packing
+from batchseal.payloads.pieces import Pieces
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.folders import SAFE, own_folder
 
@@ -142,13 +143,14 @@ class ObjectUpload:
     def publish(self) -> None:
         """The name of the local file need not survive anything."""
 
-    def append(self, frames: Iterable[Frame]) -> list[int]:
+    def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         """Raises NoSpace, PayloadUnavailable; ValueError after the commit."""
         if self._record is not None:
             raise ValueError("a payload that is committed is never written again")
         buffers, sizes, behind = self._packing.pack(frames, self.stored_bytes)
         self._file.write(buffers, behind)
         for header in buffers[::2]:
+            assert not isinstance(header, Pieces)
             self._headers += header
         if self._sender is None and behind >= PART_BYTES:
             self._sender = PartSender(self._objects, self._key, self._open())

@@ -63,15 +63,16 @@ class OperationReader:
         return any(reader.has(kind, ordinal) for reader in self._opened())
 
     def read(self, kind: FrameKind, ordinal: int) -> bytes:
-        for reader in self._opened():
-            if reader.has(kind, ordinal):
-                return reader.read(kind, ordinal)
-        raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+        return self._with(kind, ordinal).read(kind, ordinal)
 
     def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        return self._with(kind, ordinal).checked(kind, ordinal)
+
+    def _with(self, kind: FrameKind, ordinal: int) -> PayloadReader:
+        """The payload whose frame counts."""
         for reader in self._opened():
             if reader.has(kind, ordinal):
-                return reader.checked(kind, ordinal)
+                return reader
         raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
 
     def close(self) -> None:

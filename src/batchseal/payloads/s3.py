@@ -19,7 +19,7 @@ from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame, read_headers
 from batchseal.payloads.frame_reader import FrameReader
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.object_place import ObjectPlace
 from batchseal.payloads.object_reader import READER_BYTES, ObjectReader
 from batchseal.payloads.object_upload import UPLOAD_BYTES, ObjectUpload, PartSender, open_to_read, whole
@@ -64,6 +64,7 @@ class ObjectPayloads:
         return ObjectUpload(self.objects, self.copies, payload_id, self.key(payload_id), self._note_writing)
 
     def open(self, record: PayloadRecord) -> FrameReader:
+        require_plain(record)
         return self.copies.open(record) or ObjectReader(
             self.objects, self.key(record.id), record.id, record.index_offset, record.index_bytes
         )

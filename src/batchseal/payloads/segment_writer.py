@@ -24,6 +24,7 @@ from batchseal.payloads.extents import (
     taken_bytes,
 )
 from batchseal.payloads.group_sync import GroupSync
+from batchseal.payloads.pieces import Pieces, in_groups
 from batchseal.system.disk import sync
 from batchseal.system.folders import SAFE, own_folder
 from batchseal.system.holes import punch, write_zeros
@@ -115,14 +116,13 @@ class Place:
         self._writer = writer
         self._is_used = True
 
-    def write(self, buffers: "Sequence[Buffer]") -> None:
+    def write(self, buffers: "Sequence[Buffer | Pieces]") -> None:
         """Raises OSError."""
-        header = pack_header(self.extent, self.segment.id)
-        pieces, offset = [memoryview(one).cast("B") for one in (header, *buffers)], self.extent.offset
-        for first in range(0, len(pieces), MAX_BUFFERS):
-            offset = _pwritev_all(self.segment.descriptor, pieces[first : first + MAX_BUFFERS], offset)
+        header, offset = pack_header(self.extent, self.segment.id), self.extent.offset
+        for group in in_groups((header, *buffers), MAX_BUFFERS):
+            offset = _pwritev_all(self.segment.descriptor, [memoryview(one).cast("B") for one in group], offset)
 
-    def sync_ahead(self, buffers: "Sequence[Buffer]") -> Callable[[], None]:
+    def sync_ahead(self, buffers: "Sequence[Buffer | Pieces]") -> Callable[[], None]:
         """What makes the payload durable, for any thread; it may outlast the place, and is to be called once. Raises OSError.
 
         `buffers` is what was written. It is written once more where the sync fails: the system reports such a failure once, and

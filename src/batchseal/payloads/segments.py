@@ -28,7 +28,7 @@ from batchseal.payloads.extents import (
     lock_to_read,
 )
 from batchseal.payloads.group_sync import GroupSync
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.rewriting import written_again
 from batchseal.payloads.segment_writer import SUFFIX
@@ -63,6 +63,7 @@ class Segments:
         return self.folder / f"{segment}{SUFFIX}"
 
     def open(self, record: PayloadRecord) -> FileReader:
+        require_plain(record)
         assert record.segment is not None
         return FileReader(self.path(record.segment), record.id, extent_of(record))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.local import RESERVED_BYTES, disk_bytes
 from batchseal.payloads.orphans import MARKER
 from batchseal.payloads.reader import FileReader, available
@@ -68,6 +68,7 @@ class SharedPayloads:
         return SharedUpload(self.folder / PAYLOADS, payload_id, self._note_writing)
 
     def open(self, record: PayloadRecord) -> FileReader:
+        require_plain(record)
         with self._asking():
             try:
                 return FileReader(self.path(record.id), record.id)

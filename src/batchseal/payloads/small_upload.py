@@ -8,8 +8,9 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import NoSpace
-from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Frame, PayloadRecord
+from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.packing import Packing
+from batchseal.payloads.pieces import Pieces
 from batchseal.payloads.segment_writer import Place, SegmentWriter
 from batchseal.payloads.writer import SPACE_RETRY_SECONDS, FileUpload
 from batchseal.system.crash_sites import crash_site
@@ -33,7 +34,7 @@ class SmallUpload:
         self._most_bytes = most_bytes
         self._make_file = make_file
         self._packing = Packing(payload_id)
-        self._buffers: list[Buffer] = []
+        self._buffers: list[Buffer | Pieces] = []
         self._length = 0  # of what the buffers hold
         self._file: FileUpload | None = None
         self._place: Place | None = None
@@ -57,7 +58,7 @@ class SmallUpload:
         if (file := self._file) is not None:
             file.publish()
 
-    def append(self, frames: Iterable[Frame]) -> list[int]:
+    def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         """Raises NoSpace, ValueError after the commit."""
         if self._is_committed:
             raise ValueError("a payload that is committed is never written again")
@@ -116,7 +117,7 @@ class SmallUpload:
         crash_site("payload-appended")
         return True
 
-    def _become_file(self, buffers: "list[Buffer]", length: int) -> None:
+    def _become_file(self, buffers: "list[Buffer | Pieces]", length: int) -> None:
         """Raises NoSpace; nothing has changed then."""
         file = self._make_file(self.payload_id)
         try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.wrapping import encrypted_with
 from batchseal.settings.load import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ LOCAL = "local"
 
 
 def payload_store(settings: Settings) -> Payloads:
-    """The store. Nothing is asked of it yet, and no thread is started."""
+    """The store. Nothing is asked of it yet, and no thread is started. Raises ConfigurationError."""
+    return encrypted_with(settings.payload_key_file, _plain_store(settings))
+
+
+def _plain_store(settings: Settings) -> Payloads:
     if settings.payload_store == LOCAL:
         return PayloadsBySize(settings.spill_folder, name=f"{LOCAL}:{settings.instance}")
     from batchseal.settings.payload_stores import parse_store

@@ -6,15 +6,16 @@ that nobody needs any more.
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from batchseal.errors import NoSpace
-from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, Frame, PayloadRecord
+from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.packing import Packing
+from batchseal.payloads.pieces import Pieces, in_groups
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import sync
 from batchseal.system.folders import own_folder
@@ -70,28 +71,44 @@ class FileUpload:
             raise self._no_space("the folder of the payloads cannot be synced", problem) from None
         self._is_published = True
 
-    def append(self, frames: Iterable[Frame]) -> list[int]:
+    def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         """Raises NoSpace, after the file was cut back to what it held before; ValueError after the commit."""
         if self._is_committed:
             raise ValueError("a payload that is committed is never written again")
-        buffers, sizes, behind = self._packing.pack(frames, self.stored_bytes)
-        self.write(buffers, behind)
+        behind, sizes = self.stored_bytes, list[int]()
+        with self._all_or_nothing():
+            for window in self._packing.windows(frames, behind):
+                self._write_all(window.buffers)
+                sizes += window.sizes
+                behind = window.behind
+        self._appended(behind)
         return sizes
 
-    def write(self, buffers: "Sequence[Buffer]", behind: int) -> None:
+    def write(self, buffers: "Sequence[Buffer | Pieces]", behind: int) -> None:
         """Appends frames that were packed for this place; `behind` is the offset behind them. Raises NoSpace like `append`."""
-        self._write_all(buffers)
+        with self._all_or_nothing():
+            self._write_all(buffers)
+        self._appended(behind)
+
+    def _appended(self, behind: int) -> None:
         self.stored_bytes = behind
         crash_site("payload-appended")
 
-    def _write_all(self, buffers: "Sequence[Buffer]") -> None:
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Cuts the file back to what it held before, where the block raises. Raises NoSpace for an error of the system."""
         try:
-            for first in range(0, len(buffers), MAX_BUFFERS):
-                _writev_all(self._descriptor, list(buffers[first : first + MAX_BUFFERS]))
-        except OSError as problem:
+            yield
+        except BaseException as problem:
             os.ftruncate(self._descriptor, self.stored_bytes)
             os.lseek(self._descriptor, self.stored_bytes, os.SEEK_SET)
-            raise self._no_space("the temporary space takes no more", problem) from None
+            if isinstance(problem, OSError):
+                raise self._no_space("the temporary space takes no more", problem) from None
+            raise
+
+    def _write_all(self, buffers: "Sequence[Buffer | Pieces]") -> None:
+        for group in in_groups(buffers, MAX_BUFFERS):
+            _writev_all(self._descriptor, group)
 
     def flush(self) -> None:
         """Raises NoSpace."""

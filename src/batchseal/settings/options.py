@@ -112,6 +112,12 @@ class Settings(StoreOptions):
         24, "hours that a payload is kept after its complete result was fetched", group="keeping"
     )
     payload_days_unfetched: int = option(7, "days that a payload is kept if nobody fetches its result", group="keeping")
+    payload_key_file: str = option(
+        "",
+        "file with the keys that payloads are encrypted with (AES-256-GCM): in each line an id and 32 random bytes in base64; "
+        "the first one encrypts, every one decrypts; empty: payloads are not encrypted",
+        group="keeping",
+    )
     document_days: int = option(
         31, "days that the rows of documents are kept after the end of their month", group="keeping"
     )

@@ -1,0 +1,60 @@
+"""What the tests of the chart and of compose.yaml share: their tools, and the flags that they give to the service."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import pytest
+from harness import tools
+
+from batchseal.settings.load import OPTIONS, modern_flag
+
+ROOT = tools.ROOT
+TOOLS = "deployment tools"
+FLAG = re.compile(r"--[a-z][a-z.-]*")
+Objects = list[dict[str, Any]]
+
+
+def tool(name: str) -> str:
+    """A program of the deployment tools. Skips the test where they are missing, or fails it where all judges must be there."""
+    folder = tools.find(TOOLS)
+    if folder is None:
+        said = tools.missing([TOOLS])
+        if os.environ.get("REQUIRE_VALIDATORS") == "1":
+            pytest.fail(said)
+        pytest.skip(said)
+    return f"{folder}/{name}"
+
+
+@cache
+def _render(tasks: str) -> Any:
+    command = [tool("python"), str(ROOT / "tests" / "support" / "chart_tools.py")]
+    done = subprocess.run(command, input=tasks, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def rendered(**values: Any) -> Objects:
+    """The objects of the release `seals` in the namespace `prod`."""
+    found = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
+    assert isinstance(found[0], list), found[0]
+    objects: Objects = found[0]
+    return objects
+
+
+def refused(**values: Any) -> str:
+    """Why a release with these values cannot be."""
+    (said,) = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
+    assert isinstance(said, str), "it was rendered"
+    return said
+
+
+def unknown_flags(arguments: Iterable[str]) -> set[str]:
+    """Those flags of `arguments` that the service does not have."""
+    known = {modern_flag(name) for name in OPTIONS} | {f"--{one.metadata['dotted']}" for one in OPTIONS.values()}
+    found = [FLAG.match(argument) for argument in arguments]
+    return {one[0] for one in found if one is not None} - known

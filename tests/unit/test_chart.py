@@ -1,0 +1,160 @@
+"""The chart, rendered by Helm's own library: an upgrade keeps what Kubernetes lets nobody change, and instances fit together.
+
+Each object that is rendered here was judged by the schemas of Kubernetes (tests/support/chart_tools.py).
+"""
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.deployment import ROOT, Objects, refused, rendered, unknown_flags
+
+from batchseal.settings.load import OPTIONS
+
+# What the chart of release 0.1 rendered for the same release.
+BEFORE = json.loads((ROOT / "tests" / "fixtures" / "chart_0_1.json").read_text("utf-8"))
+EVERYTHING = {
+    "advertisedAddress": "sign.example:443",
+    "serviceDomain": "https://s.example",
+    "clientServicesSecret": "clients",
+    "databaseSecret": "database",
+    "volume": {"storageClass": "fast"},
+}
+# Everything else in the specification of a StatefulSet is refused with "updates to statefulset spec ... are forbidden".
+MAY_CHANGE = {"replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy"}
+MAY_CHANGE |= {"minReadySeconds", "revisionHistoryLimit"}
+S3 = {"payloadStore": "s3://payloads/seals?endpoint=https://store.example", "databaseSecret": "database"}
+SHARED = {"payloadStore": "shared:/payloads", "sharedVolumeClaim": "documents", "databaseSecret": "database"}
+# Options that are given to the service only by the chart and compose.yaml, each of which has tests of its own elsewhere.
+OPTIONS_OF_INSTANCES = {"drain_seconds", "token_key_file", "database_pooler", "database_url_file", "payload_store"}
+
+
+def one(objects: Objects, kind: str, name: str = "seals") -> dict[str, Any]:
+    (found,) = (each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def kinds(objects: Objects) -> set[tuple[str, str]]:
+    return {(each["kind"], each["metadata"]["name"]) for each in objects}
+
+
+def pod(objects: Objects, kind: str) -> dict[str, Any]:
+    spec: dict[str, Any] = one(objects, kind)["spec"]["template"]["spec"]
+    return spec
+
+
+def arguments(objects: Objects, kind: str) -> list[str]:
+    (container,) = pod(objects, kind)["containers"]
+    found: list[str] = container["args"]
+    return found
+
+
+# --- an upgrade from release 0.1 ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("values", "before"), [({}, "defaults"), (EVERYTHING, "everything")])
+def test_an_upgrade_keeps_names_selectors_and_claims(values: dict[str, Any], before: str) -> None:
+    now = rendered(**values)
+    assert kinds(BEFORE[before]) <= kinds(now), "an object that is missing would be deleted"
+    for old in BEFORE[before]:
+        new = one(now, old["kind"], old["metadata"]["name"])
+        assert new["apiVersion"] == old["apiVersion"]
+        assert new["metadata"].get("labels") == old["metadata"].get("labels")
+    old, new = one(BEFORE[before], "StatefulSet")["spec"], one(now, "StatefulSet")["spec"]
+    assert {key: value for key, value in new.items() if key not in MAY_CHANGE} == {
+        key: value for key, value in old.items() if key not in MAY_CHANGE
+    }
+    assert new["replicas"] == old["replicas"] == 1
+    service = one(now, "Service")["spec"]
+    assert service["selector"].items() <= new["template"]["metadata"]["labels"].items()
+    assert service["selector"] == one(BEFORE[before], "Service")["spec"]["selector"]
+    assert "clusterIP" not in service, "a service that has an address never becomes headless"
+
+
+@pytest.mark.parametrize(("values", "before"), [({}, "defaults"), (EVERYTHING, "everything")])
+def test_an_upgrade_keeps_where_the_service_finds_its_files(values: dict[str, Any], before: str) -> None:
+    now, earlier = pod(rendered(**values), "StatefulSet"), pod(BEFORE[before], "StatefulSet")
+    mounts = {each["name"]: each for each in now["containers"][0]["volumeMounts"]}
+    for each in earlier["containers"][0]["volumeMounts"]:
+        assert mounts[each["name"]] == each
+    assert now["securityContext"] == earlier["securityContext"]
+    assert set(earlier["containers"][0]["args"]) <= set(now["containers"][0]["args"])
+
+
+# --- one instance, and several ----------------------------------------------------------------------------------------------
+
+
+def test_one_instance_keeps_payloads_on_its_volume() -> None:
+    now = rendered()
+    assert kinds(now) == {("StatefulSet", "seals"), ("Service", "seals"), ("Service", "seals-instances")}
+    assert pod(now, "StatefulSet")["terminationGracePeriodSeconds"] == 120
+    assert "--drain-seconds=10" in arguments(now, "StatefulSet")
+    assert not any(each.startswith("--payload-store") for each in arguments(now, "StatefulSet"))
+
+
+@pytest.mark.parametrize("store", [S3, SHARED], ids=["s3", "shared"])
+def test_several_instances_are_a_deployment_with_a_cache_of_their_own(store: dict[str, Any]) -> None:
+    now = rendered(**store, replicas=3)
+    assert ("StatefulSet", "seals") not in kinds(now)
+    deployment, spec = one(now, "Deployment")["spec"], pod(now, "Deployment")
+    assert deployment["replicas"] == 3
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert volumes["temp"]["emptyDir"] == {"sizeLimit": "8Gi"}
+    assert ("persistentVolumeClaim" in volumes.get("payloads", {})) == ("sharedVolumeClaim" in store)
+    assert {each["name"] for each in spec["containers"][0]["volumeMounts"]} == volumes.keys()
+    assert spec["terminationGracePeriodSeconds"] == 120
+    assert f"--payload-store={store['payloadStore']}" in arguments(now, "Deployment")
+    assert "--database-url-file=/run/secrets/batchseal/database/url" in arguments(now, "Deployment")
+    labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"].items() <= labels.items()
+    for service in ("seals", "seals-instances"):
+        assert one(now, "Service", service)["spec"]["selector"].items() <= labels.items()
+    assert one(now, "Service", "seals-instances")["spec"]["clusterIP"] == "None"
+
+
+def test_a_disruption_budget_is_for_several_instances_alone() -> None:
+    assert ("PodDisruptionBudget", "seals") not in kinds(rendered())
+    assert ("PodDisruptionBudget", "seals") not in kinds(rendered(**S3, replicas=1))
+    now = rendered(**S3, replicas=2)
+    budget = one(now, "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == one(now, "Deployment")["spec"]["selector"]
+
+
+def test_secrets_are_files_that_are_mounted() -> None:
+    now = rendered(
+        **S3, payloadKeysSecret="keys", tokenKeysSecret="tokens", storeSecret="store", clientServicesSecret="c"
+    )
+    spec, flags = pod(now, "Deployment"), arguments(now, "Deployment")
+    mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    for volume in spec["volumes"]:
+        if secret := volume.get("secret"):
+            assert secret["defaultMode"] == 0o440
+            assert mounts[volume["name"]]
+    for flag in ("--payload-key-file", "--token-key-file", "--database-url-file"):
+        (path,) = (each.partition("=")[2] for each in flags if each.startswith(flag))
+        assert any(path.startswith(f"{folder}/") for folder in mounts.values()), path
+    assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "store"}}]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 2}, "replicas"),
+        ({"replicas": 2, "databaseSecret": "d", "payloadStore": "local"}, "replicas"),
+        ({"payloadStore": "s3://a/b"}, "databaseSecret"),
+        ({"payloadStore": "shared:/payloads", "databaseSecret": "d"}, "sharedVolumeClaim"),
+    ],
+)
+def test_a_release_that_would_lose_documents_is_refused(values: dict[str, Any], said: str) -> None:
+    assert said in refused(**values)
+
+
+@pytest.mark.skipif(
+    not OPTIONS.keys() >= OPTIONS_OF_INSTANCES, reason="this release lacks options that the chart gives"
+)
+def test_every_flag_is_one_of_the_service() -> None:
+    everything = {"payloadKeysSecret": "k", "tokenKeysSecret": "t", "sandbox": True, "databasePooler": "transaction"}
+    for values, kind in ((EVERYTHING, "StatefulSet"), ({**EVERYTHING, **S3, **everything}, "Deployment")):
+        assert unknown_flags(arguments(rendered(**values), kind)) == set()
+    assert unknown_flags(["--no-such-flag=1"]) == {"--no-such-flag"}
