@@ -53,7 +53,11 @@ async def test_one_is_used_again_and_no_more_than_allowed_at_once(database_url: 
     await database.close()
 
 
-async def test_a_caller_that_has_all_sessions_does_not_keep_others_waiting(database_url: str) -> None:
+@pytest.mark.parametrize("waiting", ["other", None])
+async def test_a_caller_that_has_all_sessions_does_not_keep_others_waiting(
+    database_url: str, waiting: str | None
+) -> None:
+    """Neither another client service nor the service itself, which asks whether the database answers."""
     database = await open_database(database_url, 2)
     may_end, held = asyncio.Event(), asyncio.Semaphore(0)
 
@@ -66,7 +70,7 @@ async def test_a_caller_that_has_all_sessions_does_not_keep_others_waiting(datab
     for _ in range(2):
         await held.acquire()
     for _ in range(3):
-        async with database.connection("other") as connection:
+        async with database.connection(waiting) as connection:
             assert await connection.fetchval("SELECT 1") == 1
     assert held.locked(), "one caller has more than all there is for everybody"
     may_end.set()

@@ -41,11 +41,11 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 class Sessions:
     """At most `size` connections at a time. `connect` opens them when they are needed. The one given back last is used next.
 
-    Beyond them there are `spare` ones for callers who have none, so that a client service whose requests have all the others does
-    not keep others waiting.
+    Beyond them there are `spare` ones for those who have none: a client service whose requests have all the others keeps neither
+    another client service waiting nor the service itself, which says by them whether the database answers.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Session]], size: int, *, spare: int = 1) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Session]], size: int, *, spare: int = 2) -> None:
         self._connect = connect
         self._size = size
         self._room, self._spare = asyncio.Semaphore(size), asyncio.Semaphore(spare)
@@ -66,7 +66,7 @@ class Sessions:
 
         `caller` is the client service that it is for, None if it is for the service itself.
         """
-        may_spare = caller is not None and caller not in self._of_caller and self._room.locked()
+        may_spare = caller not in self._of_caller and self._room.locked()
         room = self._spare if may_spare and not self._spare.locked() else self._room
         self._of_caller[caller] += 1
         try:
