@@ -3,7 +3,7 @@
     python -m benchmarks.store_cost                   2,500 invoices of 200 KB, in turns
 
 Services with the different stores run beside each other, and take the same request in turns. Counted are the processor seconds of
-worker and signer from the first byte of the request to its acknowledgement, and the peak of the worker's memory until the
+worker and signer from the first byte of the request to its acknowledgement, and how much the worker's memory grows until the
 operation has ended. The object stores are SeaweedFS, which fsyncs, and a sink, which throws away what it gets: what the store
 itself costs is in neither. The medians are written to `results/instances.json`, whose other figures stay.
 """
@@ -106,6 +106,10 @@ def memory_of(service: RunningService) -> int:
     return sum(pss_bytes(pid) for pid, part in family(service.process.pid) if part in PARTS)
 
 
+def worker_memory(service: RunningService) -> int:
+    return sum(pss_bytes(pid) for pid, part in family(service.process.pid) if part == "worker")
+
+
 def post(service: RunningService, body: bytes) -> None:
     known = ClientServices.load(service.services_file)
     secret = f"{known.ids()[0]}:{next(iter(known)).secret}"
@@ -124,6 +128,7 @@ def post(service: RunningService, body: bytes) -> None:
 
 
 def upload(service: RunningService, client: Client, body: bytes, reference: str, measured: Measured) -> None:
+    held = worker_memory(service)
     before, began = spent(service), time.monotonic()
     with PeakMemory(service.process.pid) as memory:
         post(service, body)
@@ -133,7 +138,7 @@ def upload(service: RunningService, client: Client, body: bytes, reference: str,
         while not client.status(reference).finished:
             assert time.monotonic() < ends, "the operation does not end"
             time.sleep(0.2)
-    measured.worker_bytes.append(memory.peak["worker"])
+    measured.worker_bytes.append(memory.peak["worker"] - held)
 
 
 def measure(count: int, size_bytes: int, rounds: int) -> dict[str, float]:
