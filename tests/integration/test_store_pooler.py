@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -217,7 +218,7 @@ async def test_a_statement_that_was_cut_off_leaves_no_caller_behind(
     ids=["refuses start-up parameters", "leaves them out", "gives a connection for a session"],
 )
 async def test_a_pooler_that_nobody_told_of_is_refused(
-    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, settings: dict[str, str]
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     async with pgbouncer(postgres, tmp_path, size=4, **settings) as through:
         with pytest.raises(ConfigurationError, match="--database-pooler=transaction"):
