@@ -1,5 +1,6 @@
 """The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
+import socket
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -293,6 +294,12 @@ class Settings(UpstreamOptions):
             return self.host, self.port
         host, _, port = self.advertised_address.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def listens(self) -> str:
+        """HOST:PORT of this instance, for those who run it. Where that is every address, the host is this machine's name."""
+        host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def uses_sandbox(self) -> bool:
