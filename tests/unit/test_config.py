@@ -1,5 +1,6 @@
 """Settings: their precedence, spellings and checks."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,16 @@ def test_a_shared_database_is_not_deleted_by_an_old_command_line() -> None:
     with pytest.raises(ConfigurationError, match="every instance"):
         load_settings({"database_url": "postgresql://h/d"}, {"FORCE_DATABASE_RECREATE": "true"})
     assert load_settings({**flags, "database_url": "postgresql://h/d", "force_database_recreate_shared": "true"}, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1:8080"),
+        ("::1", "[::1]:8080"),
+        ("0.0.0.0", f"{socket.gethostname()}:8080"),
+        ("::", f"{socket.gethostname()}:8080"),
+    ],
+)
+def test_where_an_instance_listens_can_be_called(host: str, expected: str) -> None:
+    assert Settings(host=host, advertised_address="seal.example:443").listens == expected

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from batchseal.errors import ConfigurationError, InvalidToken
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.options import Settings
 from batchseal.settings.token_keys import TokenKeyFile, read_token_keys, remark_on
+from batchseal.system.key_file import load_key
+from batchseal.worker.callers import token_keys
 
 OLD, NEW, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
 CALLER = "one"
@@ -124,6 +127,24 @@ async def test_a_missing_key_file_is_named_by_check_too(tmp_path: Path) -> None:
         read_token_keys(missing)
     with pytest.raises(ConfigurationError, match=f"--token-key-file {missing}"):
         await check_configuration(Settings(work_folder=tmp_path, token_key_file=str(missing)))
+
+
+@pytest.mark.parametrize("makes", [True, False])
+async def test_where_the_keys_of_an_instance_come_from(tmp_path: Path, makes: bool) -> None:
+    """`makes`: the instance has made a key of its own before, which tokens in use are signed with."""
+    own = load_key(tmp_path / "token.key") if makes else b""
+    file = write(tmp_path / "keys", NEW, OLD)
+    alone = Settings(temp_folder=tmp_path)
+    stored = base64.b64encode(OTHER).decode()
+    shared = Settings(temp_folder=tmp_path, is_shared=True, token_keys=stored)
+    assert await token_keys(shared) == ((OTHER, own) if makes else (OTHER,))
+    assert await token_keys(replace(shared, token_key_file=str(file))) == (NEW, OLD)
+    assert await token_keys(replace(alone, token_key_file=str(file))) == (NEW, OLD)
+    assert (tmp_path / "token.key").exists() is makes
+    (kept,) = await token_keys(alone)
+    assert kept == own or not makes
+    assert await token_keys(alone) == (kept,)
+    assert stored not in repr(shared)
 
 
 def test_a_key_file_that_all_can_read_is_remarked(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The list of all settings, `OPTIONS`. How their values are read from flags, environment and file stands in `load.py`."""
 
+import socket
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -326,6 +327,12 @@ class Settings(StoreOptions):
     def has_embedded_database(self) -> bool:
         """Whether the service brings its own database, since no other one is named."""
         return not (self.database_url or self.database_url_file)
+
+    @property
+    def listens(self) -> str:
+        """HOST:PORT of this instance, for those who run it. Where that is every address, the host is this machine's name."""
+        host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def uses_sandbox(self) -> bool:

@@ -79,7 +79,7 @@ class Presence:
         presence = cls(
             InstanceTable(store.database, instance),
             Turns(store.database, instance),
-            address=f"{settings.host}:{settings.port}",
+            address=settings.listens,
             version=__version__,
             stored_in=stored_in,
             shared=store.shared,
