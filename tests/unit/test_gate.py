@@ -269,3 +269,14 @@ async def test_lanes_are_looked_at_again_after_the_database_was_away() -> None:
     await eventually(lambda: one.opened)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_lane_is_asked_for_again_and_again_while_its_holder_keeps_it() -> None:
+    """Looks at all lanes, which are as frequent, do not put the question off."""
+    one = Clocked(None)
+    one.taken_by_another(MINE)
+    one.ask()
+    for _ in range(3):
+        await one.lanes.look()
+        one.now += LOOK_SECONDS
+    assert one.table.asked == [("c", True)] * 3
