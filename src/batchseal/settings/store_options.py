@@ -1,14 +1,14 @@
-"""The settings about where payloads are stored. `options.py` has the others, and `payload_stores.py` reads the address."""
+"""The settings about where payloads are stored. `options.py` has the rest, and `payload_stores.py` reads the address."""
 
 from dataclasses import dataclass
 
+from batchseal.settings.database_options import DatabaseOptions
 from batchseal.settings.declaration import option
-from batchseal.settings.upstream_options import UpstreamOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions(UpstreamOptions):
-    """Everything about the payload store, on top of the settings about the network. A class with slots has one base."""
+class StoreOptions(DatabaseOptions):
+    """Everything about the payload store, on top of the settings about the database."""
 
     payload_store: str = option(
         "local",
