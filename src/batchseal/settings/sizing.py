@@ -39,8 +39,8 @@ TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
 SPILL_FACTOR, DATABASE_FIXED_BYTES = 1.1, 150 * MB
 # The usual steps of memory limits, in MB.
 STEPS_MB = (192, 256, 320, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
-# A worker has the space of up to two segments before small payloads come. Of large loads, what requests reserve beyond the part that
-# remains holds this too.
+# A worker has the space of up to two segments before small payloads come. Of large loads, what requests reserve beyond the part
+# that remains holds this too.
 STAYING_FACTOR, SEGMENTS_BYTES = 1.01, 16 * MB
 
 
