@@ -36,7 +36,7 @@ TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
 # the log of the database (at most 256 MB) can use the rest. The other files of the database took 72 MB with 20,000 documents.
 SPILL_FACTOR, DATABASE_FIXED_BYTES = 1.1, 150 * MB
 # What a document takes of one instance on two cores, with its database, and what each of its bytes takes. Measured were 1,990
-# documents a second of 2 KB, 910 of 200 KB and 130 of 2 MB (benchmarks/results/details.json, growth), where client and sandbox took
+# documents a second of 2 KB, 910 of 200 KB and 130 of 2 MB (benchmarks/results/details.json, growth). Client and sandbox took
 # their part of the cores.
 DOCUMENT_SECONDS, BYTE_SECONDS = 0.000_55, 4e-9
 # The usual steps of memory limits, in MB.
