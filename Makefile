@@ -115,6 +115,10 @@ bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, c
 bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
 	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
 
+.PHONY: bench-stores
+bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
+	$(BIN)/python -m benchmarks.store_cost $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more
 	@$(BIN)/python -m benchmarks.compare $(or $(BASE),$(error BASE=revision is needed)) \

@@ -28,7 +28,7 @@ from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
 from batchseal.processes.child_entry import begin, receive_settings, say_ready
-from batchseal.processes.link import Handler, Link, LinkServer
+from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.settings.sizing import plan
@@ -263,19 +263,12 @@ def signing(
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
-    from batchseal.audit.writer import AuditWriter
-    from batchseal.signer.duties.counting import Counting
-    from batchseal.signer.duties.orphans import OrphanSweep
-    from batchseal.signer.duties.purging import Purging
-    from batchseal.signer.duties.rounds import Retention, Rounds
-    from batchseal.signer.duties.sweeping import Sweeping
+    from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
-    from batchseal.store.trail import AuditTrail
-    from batchseal.store.upkeep import Upkeep
     from batchseal.upstream.named import check_credentials
     from batchseal.upstream.remote import RemoteUpstream
     from batchseal.upstream.revocation import Revocation
@@ -299,19 +292,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted)
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool, instance = native_pool(settings), UUID(settings.instance)
-    upkeep = Upkeep(store.database, instance, store.shared)
-    orphans, purging = OrphanSweep(store.database, payloads, settings), Purging(upkeep, payloads, ledger, pool)
-    sweeping = Sweeping(store, payloads, instance, orphans)
-    rounds = Rounds(
-        upkeep,
-        Counting(upkeep, payloads, ledger, pool, presence.others),
-        sweeping,
-        purging,
-        AuditWriter(AuditTrail(store.database, instance, store.shared), payloads, settings.audit_path, pool),
-        Retention.of(settings),
-        shared=presence,
-    )
+    pool = native_pool(settings)
+    rounds = rounds_of(settings, store, payloads, ledger, pool, presence)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
@@ -320,18 +302,17 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
-        await sweeping.begin()
-    own: dict[str, Handler] = {"make_room": purging.make_room, "payloads": orphans.said}
-    server = LinkServer(settings.link_path, {**queue.handlers(), **own})
+        await rounds.sweeping.begin()
+    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers()})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
-    looking = [asyncio.create_task(work) for work in works]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
+    beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready)
-    await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
-    for ended in filter(asyncio.Task.done, looking):
+    await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
+    for ended in filter(asyncio.Task.done, (*looking, *beating)):
         # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
         # the supervisor starts it again.
         log.error("the signer cannot go on", exc_info=ended.exception())
@@ -340,8 +321,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
         task.cancel()
     await server.stop()
     await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
+    for task in beating:  # until here, what was under way went on in this instance's turn
+        task.cancel()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
-    await asyncio.gather(*looking, return_exceptions=True)
+    await asyncio.gather(*looking, *beating, return_exceptions=True)
     await upstream.close()
     await presence.leave(store)
     await store.close()

@@ -234,13 +234,12 @@ def test_damage_is_found_before_the_first_piece(store: StoreUnderTest) -> None:
 
 
 def test_damage_that_comes_between_the_check_and_the_pieces_is_found(store: StoreUnderTest) -> None:
-    size = 20_000_000  # more than any store reads ahead, so that the pieces are read after the damage
-    record = stored(store, documents(RANDOM.randbytes(size)))
+    record = stored(store, documents(RANDOM.randbytes(20_000_000)))  # more than any store reads ahead
     reader = store.payloads.open(record)
     checked = reader.checked(DOCUMENT, 0)
     store.damage(record.id, DOCUMENT, 0)
     with pytest.raises(PayloadDamaged, match="changed"):
-        checked.read(0, size)
+        checked.read(0, 20_000_000)
     reader.close()
 
 

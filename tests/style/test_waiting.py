@@ -35,6 +35,7 @@ MAY_SLEEP = {
     ),
     "adversity/drills/crashes.py::kill_random.trial": RANDOM,
     "adversity/drills/long_term.py::kill_random_lt.trial": RANDOM,
+    "adversity/drills/shared_stores.py::random_kills.trial": RANDOM,
     "adversity/drills/power.py::unsynced.cut": RANDOM,
     "adversity/drills/clock.py::jump": "the clock jumps while the operation is signed, and a round of duties has no end to see",
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,

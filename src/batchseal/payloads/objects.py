@@ -37,6 +37,7 @@ LISTED_AT_ONCE = 1000
 STATUS = re.compile(r"status code: (\d{3})")
 STATUSES = frozenset(map(int, http.HTTPStatus))
 BEHIND_THE_END = 416
+REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 NO_BUCKET = "the payload store has no such bucket, or has given the upload up"
 NON_PARTIAL = "Received non-partial response"
 
@@ -267,6 +268,8 @@ def said(problem: Exception) -> str:
     """A failure in words that callers may read: they name neither the address of the store nor an object."""
     if status := status_of(problem):
         return f"it answers {status} {http.HTTPStatus(status).phrase if status in STATUSES else ''}".rstrip()
+    if type(problem).__name__ in REFUSED:
+        return "it refuses the keys, or what they ask for"
     text = str(problem)
     return "it does not answer in time" if "timed out" in text or "TimedOut" in text else "it cannot be reached"
 

@@ -89,7 +89,6 @@ class Turn:
         else:
             self.lost()
             self.others_store, self.others_until = row.store or "", asked_at + OTHERS_SECONDS
-            self.not_before = max(self.not_before, asked_at + LOOK_SECONDS)
 
     def lost(self) -> None:
         self.until, self.is_ending = 0.0, False
@@ -165,7 +164,7 @@ class Lanes:
         while True:
             self._asked.clear()
             try:
-                async with asyncio.timeout(RENEW_SECONDS):
+                async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
                     await self.look()
             except (DatabaseUnavailable, TimeoutError) as problem:
                 log.debug("lanes are looked at later", cause=str(problem))
@@ -213,6 +212,8 @@ class Lanes:
             if not turn.is_held:
                 asked_at = self._clock()
                 turn.seen(await self._turns.take_lane(turn.credential, want=want), asked_at, LEASE_SECONDS)
+                # Not in `seen`: a look at all lanes, which is as frequent, would put off the question for ever.
+                turn.not_before = max(turn.not_before, asked_at + LOOK_SECONDS)
                 turn.tell()
 
     async def give_up(self) -> None:

@@ -32,7 +32,7 @@ async def _renew(store: Store, claimed: ClaimedOperation, work: asyncio.Task[Non
     while held:
         pause = lease_seconds / RENEWALS
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(lease_seconds - pause):
                 held = await store.renew(claimed.row.id, claimed.fence, lease_seconds)
         except (DatabaseUnavailable, TimeoutError):
             pause /= RENEWALS

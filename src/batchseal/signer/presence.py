@@ -143,15 +143,15 @@ class Presence:
     async def run(self) -> None:
         """Until cancelled. While the database is away, what is held runs out by itself."""
         while True:
-            pause = RENEW_SECONDS
+            began, pause = self._clock(), RENEW_SECONDS
             try:
                 # A statement that hangs must not keep the next one from a database that is back by then.
-                async with asyncio.timeout(RENEW_SECONDS):
+                async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
                     await self.beat()
             except (DatabaseUnavailable, TimeoutError) as problem:
                 log.info("the database is away", cause=str(problem))
-                pause = AGAIN_SECONDS
-            await asyncio.sleep(pause)
+                began, pause = self._clock(), AGAIN_SECONDS
+            await asyncio.sleep(max(0.0, began + pause - self._clock()))
 
     async def leave(self, store: Store) -> None:
         """Gives everything back, so that others need not wait for it. Nothing may be under way any more."""

@@ -8,7 +8,8 @@ The rows are the only truth about an operation: when a process dies, nothing is 
 How an operation moves. Whoever works on an operation holds its lease: the columns `lease_holder` and `lease_until`, compared with
 the clock of the database. The fence is a number in the row that grows whenever a lease is taken or taken back. Every later write
 names the fence that it got with its lease, so that a process which has lost the lease can change nothing any more. The signer
-process of an instance holds the leases. The worker processes receive requests.
+process of an instance holds the leases. The worker processes receive requests. Several instances may share the database: what
+lies in a payload store that others read too (`payload_store`), any of them claims; the rest only the instance that took it in.
 
     register
       (A)                                             ┌──(F)─────────── finish
@@ -20,10 +21,10 @@ process of an instance holds the leases. The worker processes receive requests.
       FREE ───────────────────────────┘  │ └───────────────── WAITING ◄───┘
        ▲                                 │
        └─────────────────────────────────┘
-         (E) the lease ran out, or take_back_own_leases
+         (E) the lease ran out, take_back_own_leases, or give_back
 
           status                               lease                      fence     next_try_at
-    REGISTERED  PENDING_EXECUTION              its instance's, 30 s       1         -
+    REGISTERED  PENDING_EXECUTION              its instance's, 12 s       1         -
     HELD        PENDING_EXECUTION or _ERROR    its signer's, renewed      n         -
     FREE        PENDING_EXECUTION or _ERROR    none, or in the past       n         -
     WAITING     EXECUTION_ERROR, or PENDING_   none                       n         in the future
@@ -33,11 +34,14 @@ process of an instance holds the leases. The worker processes receive requests.
 A  One statement stores the external reference, the operation and its documents. A document that is refused on arrival ends here.
 B  The worker hands the new operation to the signer of its own instance, which works under the lease and the fence that `register`
    gave (1). Where that is not possible, the signer calls `claim_one`, which raises the fence.
-C  Nothing runs at this moment. For 30 s the lease of the registration keeps other instances away. For 1 s it also keeps the
+C  Nothing runs at this moment. For 12 s the lease of the registration keeps other instances away. For 1 s it also keeps the
    `claim` of the same instance away, unless the operation is among those that were `woken`.
 D  Raises the fence. Several claims may run at the same time: each skips the rows that another has locked, and none waits.
 E  The signer hangs, or it cannot reach the database: a lease whose time is over is free. Or the signer is dead and a new one
-   starts: `take_back_own_leases` raises the fence at once, so that a signer which was wrongly taken for dead cannot write.
+   starts: `take_back_own_leases` raises the fence at once, so that a signer which was wrongly taken for dead cannot write. So
+   does a signer that stops. What ran out is free for its holder at once, and for another instance once that has been in contact
+   with the database for a whole lease (`instances.py` says why). An operation whose calls go through another instance is given
+   back for that one (`give_back`).
 F  Stores the last outcomes, clears the lease and sets finished_at. A constraint of the table refuses this while a document is
    still RECEIVED.
 G  Clears the lease and adds 1 to `tries`.
@@ -58,6 +62,9 @@ A commit with signatures returns when they are on the disk. The table has a part
 day on which the operation was registered, in UTC. A partition is made before the first row of its day is written. Housekeeping
 drops it as a whole once the day has been over for an hour and the payload of each of its operations was purged. No row is ever
 deleted singly, so that a purge leaves no dead rows behind.
+
+Lanes, duties and instances. `credential_lanes` says through which instance the sign calls of a credential go, and `duties` which
+one does what one does for all. Both are leased like operations (`turns.py`). `instances` says who is there (`instances.py`).
 
 Evidence records. The end of an operation that asked for one leaves a row in `evidence_records` (F), in the partition of its day.
 `evidence_records.py` tells how it is claimed and written; (I) does not touch it, and the next (F) makes it anew.

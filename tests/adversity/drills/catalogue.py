@@ -16,6 +16,7 @@ from tests.adversity.drills import (  # noqa: F401
     power,
     responder,
     seasons,
+    shared_stores,
     shutdown,
     slow_readers,
     tenants,

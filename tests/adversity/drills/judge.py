@@ -59,6 +59,11 @@ def judge_stored(service: RunningService, operations: int, documents: int) -> No
     assert len(payloads) >= operations, f"{len(payloads)} payloads for {operations} operations"
     for payload in payloads:
         assert not (torn := payload.torn_bytes()), f"{payload.path.name}: {torn} bytes at its end are no frame"
+    judge_signatures(service, operations, documents)
+
+
+def judge_signatures(service: RunningService, operations: int, documents: int) -> None:
+    """There is one signature for each document, wherever the payloads lie."""
     found = signatures_by_operation(service.folder / "temp")
     assert len(found) == operations, f"{len(found)} of {operations} operations have signatures"
     for operation, ordinals in found.items():

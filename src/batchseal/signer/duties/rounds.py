@@ -6,19 +6,28 @@ store that they share. Each does the rest for itself: it counts what it has, and
 
 import asyncio
 import time
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 
+from batchseal.admission.ledger import Ledger
 from batchseal.audit.writer import AuditWriter
 from batchseal.errors import BatchsealError
+from batchseal.payloads.interface import Payloads
+from batchseal.processes.link import Handler
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.clock import judge, uptime
 from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.expiry import Expiry
+from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.presence import Presence
+from batchseal.store.store import Store
+from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 
 LOOK_SECONDS, ROUND_SECONDS = 1.0, 60.0
@@ -84,13 +93,17 @@ class Rounds:
     ) -> None:
         self._upkeep = upkeep
         self._counting = counting
-        self._sweeping = sweeping
-        self._purging = purging
+        self.sweeping = sweeping
+        self.purging = purging
         self._expiry = Expiry(upkeep)
         self._audit = audit
         self._retention = retention
         self._round_seconds = round_seconds
         self._shared = shared or Alone()
+
+    def handlers(self) -> dict[str, Handler]:
+        """What workers may call over the link."""
+        return {"make_room": self.purging.make_room, "payloads": self.sweeping.said}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,7 +115,7 @@ class Rounds:
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
-                    await self._sweeping.sweep_if_due(for_all=self._shared.does_payloads)
+                    await self.sweeping.sweep_if_due(for_all=self._shared.does_payloads)
             except BatchsealError as problem:
                 log.info("a duty is done later", cause=problem.cause)
             except Exception:
@@ -116,9 +129,9 @@ class Rounds:
         if await self.suspended():
             return
         keep = self._retention
-        await self._purging.purge_due(keep.fetched, keep.unfetched)
+        await self.purging.purge_due(keep.fetched, keep.unfetched)
         if self._shared.does_payloads:
-            await self._purging.purge_due(keep.fetched, keep.unfetched, shared=True)
+            await self.purging.purge_due(keep.fetched, keep.unfetched, shared=True)
         if self._shared.does_upkeep:
             await self._expire()
 
@@ -129,6 +142,7 @@ class Rounds:
         await self._expiry.remove_texts(keep.texts)
         await self._expiry.free_references(keep.references)
         await self._audit.export_and_drop(keep.audit)
+        await self._expiry.drop_gone_instances()
 
     async def suspended(self) -> bool:
         """Whether the database's clock jumped lately, so that nobody knows how old anything is."""
@@ -142,3 +156,21 @@ class Rounds:
             )
         await self._upkeep.note_clock(boot_id, seconds, clock.now, verdict.purge_not_before)
         return verdict.purge_not_before is not None
+
+
+def rounds_of(
+    settings: Settings, store: Store, payloads: Payloads, ledger: Ledger, pool: Executor, presence: Presence
+) -> Rounds:
+    """The duties of the instance that the settings describe."""
+    instance = UUID(settings.instance)
+    upkeep = Upkeep(store.database, instance, store.shared)
+    trail = AuditTrail(store.database, instance, store.shared)
+    return Rounds(
+        upkeep,
+        Counting(upkeep, payloads, ledger, pool, presence.others),
+        Sweeping(store, payloads, instance, OrphanSweep(store.database, payloads, settings)),
+        Purging(upkeep, payloads, ledger, pool),
+        AuditWriter(trail, payloads, settings.audit_path, pool),
+        Retention.of(settings),
+        shared=presence,
+    )

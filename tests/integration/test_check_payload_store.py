@@ -1,0 +1,111 @@
+"""What `batchseal check` says of a payload store that several instances share, and what `--fix` sets."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from harness.object_stores import KEYS
+from tests.support.object_stores import new_prefix, proxied
+
+from batchseal.commands.check import run_checks
+from batchseal.commands.check_payloads import check_payload_store, look_at_marker
+from batchseal.errors import ConfigurationError
+from batchseal.payloads.orphans import accept, claim
+from batchseal.payloads.stores import payload_store
+from batchseal.settings.load import Settings
+from batchseal.store.identity import DatabaseIdentity
+from batchseal.store.store import Store
+
+
+def settings(folder: Path, store: str, **more: str) -> Settings:
+    (folder / "spill").mkdir(exist_ok=True)
+    keys = {"payload_store_key": KEYS.key_id, "payload_store_secret": KEYS.secret}
+    return Settings(temp_folder=folder, payload_store=store, **{**keys, **more})  # type: ignore[arg-type]
+
+
+def objects(server: str) -> str:
+    address = new_prefix(proxied(server))
+    return f"s3://{address.bucket}/{address.prefix}?endpoint={address.endpoint}"
+
+
+def said(where: Settings, *, fix: bool = False) -> str:
+    return asyncio.run(check_payload_store(where, fix=fix))
+
+
+def test_a_bucket_is_tried_and_given_its_rule(tmp_path: Path) -> None:
+    where = settings(tmp_path, objects("seaweedfs"))
+    before = said(where)
+    assert "takes, gives and deletes objects" in before
+    assert "check --fix" in before
+    assert "leave the house" not in before
+    after = said(where, fix=True)
+    assert "aborts incomplete uploads by itself" in after
+    assert "aborts incomplete uploads by itself" in said(where)
+
+
+def test_a_store_without_rules_can_be_used_and_says_so(tmp_path: Path) -> None:
+    where = settings(tmp_path, objects("rclone"))
+    assert "no rule that aborts incomplete uploads" in said(where)
+    assert "WARNING: the rules of the bucket cannot be looked at" in said(where, fix=True)
+
+
+@pytest.mark.parametrize("wrong", ["payload_store_key", "payload_store_secret"])
+def test_keys_that_are_wrong_are_bad(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="refuses the keys"):
+        said(settings(tmp_path, objects("seaweedfs"), **{wrong: "nobody"}))
+
+
+def test_a_folder_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    where = settings(tmp_path, f"shared:{tmp_path / 'volume'}")
+    assert "takes, renames and gives back files" in said(where)
+    assert list((tmp_path / "volume").iterdir()) == []
+    with pytest.raises(ConfigurationError, match="mounted"):
+        said(replace(where, payload_store=f"shared:{tmp_path / 'nowhere'}"))
+
+
+def test_the_whole_command_has_a_line_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "volume").mkdir()
+    where = settings(tmp_path, f"shared:{tmp_path / 'volume'}")
+    run_checks(replace(where, database_url="postgresql://127.0.0.1:1/none"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "payload store" in line]
+    assert line.startswith("ok ")
+    assert "not compared with the database" in line
+
+
+async def test_a_store_needs_one_database_for_all(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    where = settings(tmp_path, f"shared:{tmp_path / 'volume'}")
+    place = payload_store(where).place
+    assert place is not None
+    (remark,) = await look_at_marker(where, place, fix=False)
+    assert "--database-url" in remark
+
+
+async def test_a_database_that_was_restored_is_named_until_an_operator_has_looked(
+    tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "volume").mkdir()
+    where = replace(settings(tmp_path, f"shared:{tmp_path / 'volume'}"), database_url=database_url)
+    place = payload_store(where).place
+    assert place is not None
+    (remark,) = await look_at_marker(where, place, fix=False)
+    assert "at the first start" in remark
+    store = await Store.connect(database_url, instance=uuid4())
+    try:
+        identity = DatabaseIdentity(store.database)
+        state = await identity.state()
+        assert (state.sweeps, state.system_identifier != 0, state.timeline) == (0, True, 1)
+        assert await identity.begin_sweep() == replace(state, sweeps=1)
+        assert await identity.live_payloads() == []
+    finally:
+        await store.close()
+    claim(place, state)
+    assert await look_at_marker(where, place, fix=False) == ["the store and the database belong together"]
+    accept(place, replace(state, sweeps=5))
+    with pytest.raises(ConfigurationError, match="restored"):
+        await look_at_marker(where, place, fix=False)
+    assert await look_at_marker(where, place, fix=True) == ["the store and the database belong together"]
+    assert await look_at_marker(where, place, fix=False) == ["the store and the database belong together"]

@@ -1,0 +1,62 @@
+"""Whose duty what is, where several instances share a database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from batchseal.signer.duties.rounds import Retention, Rounds
+from batchseal.store.upkeep import Clock
+
+RETENTION = Retention(fetched=1, unfetched=2, documents=3, references=4, audit=5, texts=6)
+
+
+class Noted:
+    """Stands for all parts of a round, and notes what is asked of them."""
+
+    is_own = False
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*values: Any, **options: Any) -> Any:
+            self.calls.append(name + (" shared" if options.get("shared") else ""))
+            return []
+
+        return call
+
+    async def clock(self) -> Clock:
+        return Clock(datetime.now(UTC), None, None, None, None)
+
+
+class Share:
+    def __init__(self, *, upkeep: bool, payloads: bool) -> None:
+        self.does_upkeep, self.does_payloads = upkeep, payloads
+
+
+OWN = ["count_stored", "count_rows_if_due", "note_clock", "purge_due"]
+UPKEEP = [
+    "document_months",
+    "signature_days",
+    "remove_old_texts",
+    "free_references",
+    "export_and_drop",
+    "drop_gone_instances",
+]
+
+
+@pytest.mark.parametrize(
+    ("share", "done"),
+    [
+        (None, [*OWN, *UPKEEP]),
+        (Share(upkeep=False, payloads=False), OWN),
+        (Share(upkeep=True, payloads=False), [*OWN, *UPKEEP]),
+        (Share(upkeep=False, payloads=True), [*OWN, "purge_due shared"]),
+    ],
+    ids=["alone", "nothing for others", "the tables", "the payloads"],
+)
+async def test_a_round_does_what_is_this_instances(share: Share | None, done: list[str]) -> None:
+    noted: Any = Noted()
+    await Rounds(noted, noted, noted, noted, noted, RETENTION, shared=share).round()
+    assert noted.calls == done
