@@ -9,6 +9,7 @@ import pytest
 from batchseal.errors import ConfigurationError
 from batchseal.operation import ContentType, Mode
 from batchseal.store import NewDocument, NewOperation, Store
+from batchseal.store.identity import DatabaseIdentity
 from batchseal.store.migrations import Start
 from batchseal.store.upkeep import Upkeep
 
@@ -39,6 +40,15 @@ async def register(store: Store, reference: str = "r") -> None:
 
 async def start(owner: Store, instance: UUID, *, recreate: bool) -> bool:
     return await owner.migrate(Start(uuid4(), instance, recreate), role="batchseal")
+
+
+async def test_the_database_stays_the_same_one(connect_store: Connect, owner: Store, instance: UUID) -> None:
+    """A payload store carries its identity: the instances would find another database's store when they start again."""
+    store = await connect_store(instance)
+    before = await DatabaseIdentity(store.database).begin_sweep()
+    assert await start(owner, instance, recreate=True)
+    assert await DatabaseIdentity(store.database).state() == before
+    assert before.sweeps == 1
 
 
 async def test_it_deletes_everything_once(connect_store: Connect, owner: Store, instance: UUID) -> None:

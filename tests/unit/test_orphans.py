@@ -11,11 +11,13 @@ import pytest
 from tests.conformance.stores import stored
 from tests.support.object_stores import SweptFolder, new_state
 
+from batchseal.commands.erase import delete_documents
 from batchseal.errors import ConfigurationError, PayloadUnavailable
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.orphans import OrphanPolicy, Orphans, accept, claim, owner_of
 from batchseal.payloads.shared import FolderPlace
+from batchseal.settings.load import Settings
 from batchseal.store.identity import DatabaseState
 
 HOUR, DAY = 3600, 86_400
@@ -203,3 +205,13 @@ def test_a_marker_that_is_damaged_is_not_replaced(tmp_path: Path) -> None:
     place.write("database.json", b"{")
     with pytest.raises(PayloadUnavailable):
         claim(place, new_state())
+
+
+async def test_documents_that_are_erased_go_at_once(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    erased, kept = volume.store(), volume.store()
+    settings = Settings(payload_store=f"shared:{volume.folder}")
+    await delete_documents(settings, {erased.id})
+    assert set(volume.payloads.place.payloads()) == {kept.id}
+    await delete_documents(Settings(), {kept.id})
+    await delete_documents(Settings(payload_store="shared:/nowhere/at/all"), {kept.id})
+    assert "still stored" in capsys.readouterr().err

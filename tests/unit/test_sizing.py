@@ -2,7 +2,7 @@ import pytest
 
 from batchseal import cli
 from batchseal.errors import ConfigurationError
-from batchseal.settings.sizing import MB, demand, parse_bytes, plan
+from batchseal.settings.sizing import MB, demand, documents_per_hour, parse_bytes, plan
 
 
 @pytest.mark.parametrize("limit", [160, 192, 256, 320, 512, 768, 1024, 4096, 32768])
@@ -72,6 +72,33 @@ def test_demand_follows_the_table(documents: int, requests: int, at_most_mb: int
 def test_the_volume_of_twenty_thousand_files_is_what_was_measured() -> None:
     # benchmarks/results/container.json: volume_4600mb; the original's rule asks for 8 GB.
     assert 4_200_000_000 < demand(20_000, 200_000, 8).disk_bytes <= 4_600_000_000
+
+
+@pytest.mark.parametrize(("size", "a_second"), [(2_000, 1991), (20_000, 1645), (200_000, 913), (2_000_000, 133)])
+def test_no_more_is_promised_of_one_instance_than_was_measured(size: int, a_second: int) -> None:
+    """benchmarks/results/details.json, growth: sizes."""
+    assert 0.75 * a_second < documents_per_hour(size) / 3600 < a_second
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "said"),
+    [
+        ("1000000", "one instance is enough"),
+        ("2665", "0 % of that: one instance is enough"),
+        ("20000000", "8 instances are needed, or more cores"),
+    ],
+)
+def test_it_says_how_many_instances_a_load_needs(per_hour: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["size", "--per-hour", per_hour]) == 0
+    printed = capsys.readouterr().out
+    assert said in printed
+    for needed in ("--database-url", "--payload-store", "load balancer"):
+        assert needed in printed
+
+
+def test_without_a_load_it_says_what_one_instance_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["size", "--average", "200KB"]) == 0
+    assert f"about {documents_per_hour(200_000):,} such documents an hour" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

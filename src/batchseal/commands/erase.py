@@ -8,6 +8,7 @@ from batchseal.audit.chain import make_link
 from batchseal.commands.audit import OF_DATABASE, open_store
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
+from batchseal.errors import PayloadUnavailable
 from batchseal.settings.load import Settings
 
 DESCRIPTION = """
@@ -21,7 +22,7 @@ longer."""
 
 EXIT_CODES = "Exit code: 0 if the texts are gone, 1 if nothing was changed, 2 for wrong use."
 
-USED = OF_DATABASE
+USED = (*OF_DATABASE, "payload_store", "payload_store_key", "payload_store_secret", "payload_store_token")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -64,6 +65,7 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
             entries = await erasure.erase(ids, with_payloads=with_payloads)
             # The chain is written here, so that it tells of the erasure also where no service runs.
             await AuditTrail(store.database, UUID(int=0)).chain([(entry, b"", b"") for entry in entries], make_link)
+            await delete_documents(settings, {entry.payloads.payload_id for entry in entries})
             erased = {entry.operation_id for entry in entries}
             for operation_id in ids:
                 if operation_id in erased:
@@ -74,3 +76,17 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
                     complain(f"operation {operation_id} was changed meanwhile; its texts are still there")
             return 0 if erased == set(ids) else 1
     return 1
+
+
+async def delete_documents(settings: Settings, payload_ids: set[UUID]) -> None:
+    """Deletes payloads from a store that several instances share: their sweep would let them lie for days.
+
+    An instance sweeps its own folder within minutes.
+    """
+    from batchseal.payloads.stores import place_of
+
+    if (place := place_of(settings)) is not None:
+        try:
+            await asyncio.to_thread(place.remove, payload_ids)
+        except PayloadUnavailable as problem:
+            complain(f"the documents are still stored, and go within days: {problem.cause}")

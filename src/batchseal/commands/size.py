@@ -17,12 +17,13 @@ from batchseal.settings.sizing import (
     UPLOADS_AT_ONCE,
     WORKER_BYTES,
     demand,
+    documents_per_hour,
     parse_bytes,
 )
 
 DESCRIPTION = """
 Print the memory, disk and database space that a load needs, beside what the original product asks for, and say
-how each figure is computed."""
+how each figure is computed. Say when one instance is enough, and what several need."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -47,7 +48,16 @@ def run(arguments: Sequence[str]) -> int:
         metavar="N",
         help="requests that arrive at the same time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--per-hour",
+        type=int,
+        default=0,
+        metavar="N",
+        help="documents in the busiest hour, to see how much of one instance they take",
+    )
     options = parser.parse_args(arguments)
+    if options.per_hour < 0:
+        parser.error("--per-hour must not be less than 0")
     if min(options.documents, options.requests) < 1:
         parser.error("--documents and --requests must be at least 1")
     try:
@@ -55,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     except ConfigurationError as problem:
         raise ConfigurationError(f"--average: {problem.cause}") from None
     print(report(options.documents, average_bytes, options.requests))
+    print()
+    print(instances(average_bytes, options.per_hour))
     return 0
 
 
@@ -82,6 +94,26 @@ def report(documents: int, average_bytes: int, requests: int) -> str:
         "which are added where the first part does not hold them.",
         f"The rule of the original product is {TEMP_FACTOR} times documents x size, and 2 MB of database for 1,000 documents.",
         "More memory is not needed. With more, batches are larger and there are more workers.",
+    ]
+    return "\n".join(lines)
+
+
+def instances(average_bytes: int, per_hour: int) -> str:
+    """How many instances a load needs. `per_hour` is the number of documents in the busiest hour, 0 where nobody knows."""
+    most = documents_per_hour(average_bytes)
+    lines = [
+        f"Instances: one on two cores takes in, signs and delivers about {most:,} such documents an hour, its database included,",
+        "if the signing service keeps up, which is slower in most cases.",
+    ]
+    if per_hour:
+        needed = -(-per_hour // most)
+        enough = "one instance is enough" if needed == 1 else f"{needed} instances are needed, or more cores"
+        lines.append(f"{per_hour:,} an hour are {round(100 * per_hour / most)} % of that: {enough}.")
+    lines += [
+        "Several instances are for being there while one of them is not: then have one more than the load needs. They share a",
+        "PostgreSQL database (--database-url) and a payload store that each of them reads (--payload-store: s3://... or",
+        "shared:...), have the same client services and keys, and stand behind a load balancer. Each needs the memory above, and",
+        "disk for what it has under way.",
     ]
     return "\n".join(lines)
 

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchseal.payloads.by_size import PayloadsBySize
-from batchseal.payloads.interface import Payloads
+from batchseal.payloads.interface import Payloads, Place
 from batchseal.payloads.wrapping import encrypted_with
 from batchseal.settings.load import Settings
 
 if TYPE_CHECKING:
+    from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.object_keys import Keys
+    from batchseal.payloads.objects import Objects
     from batchseal.payloads.s3 import ObjectPayloads
     from batchseal.settings.payload_stores import ObjectAddress, StoreAddress
 
@@ -38,14 +40,36 @@ def _shared_store(settings: Settings, address: "StoreAddress") -> Payloads:
 
 
 def object_store(settings: Settings, address: "ObjectAddress") -> "ObjectPayloads":
-    """An object store, with what requests beside it need."""
+    """An object store, with what requests beside it need. The folder of its copies must be there."""
+    from batchseal.payloads.s3 import ObjectPayloads
+
+    return ObjectPayloads(*_objects(settings, address), settings.spill_folder)
+
+
+def _objects(settings: Settings, address: "ObjectAddress") -> "tuple[Objects, BucketRequests]":
     from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.objects import Objects
-    from batchseal.payloads.s3 import ObjectPayloads
 
     keys = keys_of(settings, address)
     requests = BucketRequests(address, keys or _no_keys)
-    return ObjectPayloads(Objects(address, keys, requests), requests, settings.spill_folder)
+    return Objects(address, keys, requests), requests
+
+
+def place_of(settings: Settings) -> Place | None:
+    """The place of all instances' payloads, for who stores none himself. None for a store of one instance alone."""
+    if settings.payload_store == LOCAL:
+        return None
+    from batchseal.settings.payload_stores import parse_store
+
+    address = parse_store(settings.payload_store)
+    if address.objects is None:
+        from batchseal.payloads.shared import FolderPlace
+
+        return FolderPlace(address.folder, set)
+    from batchseal.payloads.object_place import ObjectPlace
+    from batchseal.payloads.s3 import FOLDER
+
+    return ObjectPlace(*_objects(settings, address.objects), FOLDER, set)
 
 
 def keys_of(settings: Settings, address: "ObjectAddress") -> "Callable[[], Keys] | None":

@@ -37,6 +37,10 @@ TEMP_FACTOR, DATABASE_BYTES_PER_FILE = 2, 2_000
 # Our rules: SPILL_FACTOR is what a request reserves while it arrives. Only 1.01 times the payload was measured to remain, so that
 # the log of the database (at most 256 MB) can use the rest. The other files of the database took 72 MB with 20,000 documents.
 SPILL_FACTOR, DATABASE_FIXED_BYTES = 1.1, 150 * MB
+# What a document takes of one instance on two cores, with its database, and what each of its bytes takes. Measured were 1,990
+# documents a second of 2 KB, 910 of 200 KB and 130 of 2 MB (benchmarks/results/details.json, growth). Client and sandbox took
+# their part of the cores.
+DOCUMENT_SECONDS, BYTE_SECONDS = 0.000_55, 4e-9
 # The usual steps of memory limits, in MB.
 STEPS_MB = (192, 256, 320, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 # A worker has the space of up to two segments before small payloads come. Of large loads, what requests reserve beyond the part
@@ -132,6 +136,11 @@ def demand(documents: int, average_bytes: int, requests: int) -> Demand:
         original_bytes=(low * MB, high * MB),
         original_disk_bytes=TEMP_FACTOR * payload_bytes,
     )
+
+
+def documents_per_hour(average_bytes: int) -> int:
+    """How many documents of this size one instance on two cores takes in, signs and delivers, if the signing service keeps up."""
+    return int(3600 / (DOCUMENT_SECONDS + average_bytes * BYTE_SECONDS))
 
 
 # --- batchseal size --------------------------------------------------------------------------------------------------

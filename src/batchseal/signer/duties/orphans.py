@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from batchseal.errors import PayloadUnavailable
+from batchseal.errors import ConfigurationError, PayloadUnavailable
 from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.operation import records_of
 from batchseal.settings.load import Settings
@@ -36,20 +36,29 @@ class OrphanSweep:
         self._orphans: Orphans | None = None
         self._next = time.monotonic() + EVERY_SECONDS
         self._stopped = ""  # why the last sweep was stopped
+        self._is_claimed = payloads.place is None
 
     async def claim(self) -> None:
-        """At the start: raises ConfigurationError where the store belongs to another database.
+        """At the start: writes the marker. Raises ConfigurationError where the store belongs to another database.
 
         A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker.
         """
-        if (place := self._payloads.place) is None:
+        if (place := self._payloads.place) is None or self._is_claimed:
             return
         from batchseal.payloads.orphans import claim
 
         try:
             await in_pool(None, partial(claim, place, await self._identity.state()))
+            self._is_claimed = True
         except PayloadUnavailable as problem:
-            log.warning("the payload store is away at the start", cause=problem.cause)
+            log.warning("the payload store is away, and is looked at again in a minute", cause=problem.cause)
+
+    async def claim_later(self) -> None:
+        """Once the store is there that was away at the start. Until then it has no marker, and takes nothing."""
+        try:
+            await self.claim()
+        except ConfigurationError as problem:
+            self._note(problem.cause)
 
     async def sweep_if_due(self) -> None:
         if time.monotonic() >= self._next:

@@ -35,6 +35,8 @@ class Sweeping:
 
     async def sweep_if_due(self, *, for_all: bool = False) -> None:
         """`for_all`: this instance is the one that sweeps for all."""
+        if self._orphans is not None:
+            await self._orphans.claim_later()
         if (self._has_own or for_all) and time.monotonic() >= self._next:
             await self.sweep()
         if for_all and self._orphans is not None:
