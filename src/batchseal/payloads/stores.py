@@ -64,7 +64,7 @@ def place_of(settings: Settings) -> Place | None:
     from batchseal.payloads.object_place import ObjectPlace
     from batchseal.payloads.s3 import FOLDER
 
-    return ObjectPlace(*_objects(settings, address), FOLDER, set)
+    return ObjectPlace(*_objects(settings, address.objects), FOLDER, set)
 
 
 def keys_of(settings: Settings, address: "ObjectAddress") -> "Callable[[], Keys] | None":
