@@ -12,8 +12,9 @@ from tests.support.object_stores import new_prefix, proxied
 from batchseal.commands.check import run_checks
 from batchseal.commands.check_payloads import check_payload_store, look_at_marker
 from batchseal.errors import ConfigurationError
+from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.orphans import accept, claim
-from batchseal.payloads.stores import payload_store
+from batchseal.payloads.stores import payload_store, place_of
 from batchseal.settings.load import Settings
 from batchseal.store.identity import DatabaseIdentity
 from batchseal.store.store import Store
@@ -109,3 +110,18 @@ async def test_a_database_that_was_restored_is_named_until_an_operator_has_looke
         await look_at_marker(where, place, fix=False)
     assert await look_at_marker(where, place, fix=True) == ["the store and the database belong together"]
     assert await look_at_marker(where, place, fix=False) == ["the store and the database belong together"]
+
+
+def test_the_place_of_an_object_store_is_that_of_its_instances(tmp_path: Path) -> None:
+    """A command that stores nothing deletes there, and needs no folder for copies."""
+    where = settings(tmp_path, objects("seaweedfs"))
+    store, place = payload_store(where), place_of(replace(where, temp_folder=tmp_path / "nowhere"))
+    assert place is not None
+    upload = store.create(uuid4())
+    upload.begin()
+    upload.append([(FrameKind.DOCUMENT, 0, b"content")])
+    record = upload.commit(durable=True)
+    upload.release()
+    assert set(place.payloads()) == {record.id}
+    place.remove({record.id})
+    assert place.payloads() == {}
