@@ -316,12 +316,12 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    works = queue.run(), recording.run(), watch(upstream), rounds.run(), *presence.works(queue.look)
-    looking = [asyncio.create_task(work) for work in works]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
+    beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)
-    await asyncio.wait((*looking, ending), return_when=asyncio.FIRST_COMPLETED)
-    for ended in filter(asyncio.Task.done, looking):
+    await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
+    for ended in filter(asyncio.Task.done, (*looking, *beating)):
         # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
         # the supervisor starts it again.
         log.error("the signer cannot go on", exc_info=ended.exception())
@@ -330,8 +330,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
         task.cancel()
     await server.stop()
     await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
+    for task in beating:  # until here, what was under way went on in this instance's turn
+        task.cancel()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
-    await asyncio.gather(*looking, return_exceptions=True)
+    await asyncio.gather(*looking, *beating, return_exceptions=True)
     await upstream.close()
     await presence.leave(store)
     await store.close()

@@ -10,6 +10,7 @@ from batchseal.operation import ContentType, Mode, OperationStatus
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store.instances import LEASE_SECONDS, InstanceTable
 from batchseal.store.turns import Turns
+from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 SHARED = "shared:/volume"
@@ -235,5 +236,22 @@ async def test_the_others_are_those_that_were_seen_and_have_not_stopped(
     assert [one.is_alive for one in await tables[0].all()] == [True, False, False]
     await sees_all_rows.execute("DELETE FROM instances WHERE instance = $1", instances[0])
     assert await tables[0].heartbeat() is None
+    for each in stores:
+        await each.close()
+
+
+async def test_instances_that_have_gone_for_good_are_listed_no_longer(
+    connect: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """But one that has left what nobody else reads stays, until it is forgotten by hand."""
+    present, replaced, lost = uuid4(), uuid4(), uuid4()
+    stores = await connect(present), await connect(replaced), await connect(lost, None)
+    await register(stores[1], replaced)
+    await register(stores[2], lost)
+    await sees_all_rows.execute("UPDATE instances SET seen_at = now() - interval '2 s' WHERE instance <> $1", present)
+    upkeep = Upkeep(stores[0].database, present)
+    assert await upkeep.drop_gone_instances(60) == 0
+    assert await upkeep.drop_gone_instances(1) == 1
+    assert {one.id for one in await InstanceTable(stores[0].database, present).all()} == {present, lost}
     for each in stores:
         await each.close()

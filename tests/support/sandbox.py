@@ -51,11 +51,16 @@ class Sandbox:
 
     def sign_calls(self) -> int:
         """How many sign calls were made, whoever made them."""
-        return sum(self.status_requests()["sign_calls"].values())
+        return sum(self._calls()["made"].values())
 
     def callers_at_once(self) -> int:
         """How many processes had sign calls of one client service under way at the same time, at most."""
-        return max(self.status_requests()["callers_at_once"].values(), default=0)
+        return max(self._calls()["callers_at_once"].values(), default=0)
+
+    def _calls(self) -> dict[str, dict[str, int]]:
+        with urllib.request.urlopen(f"{self.address}/sandbox/calls", timeout=10) as reply:
+            counts: dict[str, dict[str, int]] = json.load(reply)
+            return counts
 
     def stamps(self) -> int:
         """How many time stamps it has given."""

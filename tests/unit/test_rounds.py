@@ -36,7 +36,14 @@ class Share:
 
 
 OWN = ["count_stored", "count_rows_if_due", "note_clock", "purge_due"]
-UPKEEP = ["document_months", "signature_days", "remove_old_texts", "free_references", "export_and_drop"]
+UPKEEP = [
+    "document_months",
+    "signature_days",
+    "remove_old_texts",
+    "free_references",
+    "export_and_drop",
+    "drop_gone_instances",
+]
 
 
 @pytest.mark.parametrize(

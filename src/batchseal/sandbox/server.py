@@ -134,6 +134,7 @@ class Sandbox:
         application.router.add_get(CRL_PATH + "/{issuer}.crl", self.list_revoked, allow_head=False)
         application.router.add_get(ISSUERS_PATH + "/{issuer}.cer", self.show_issuer, allow_head=False)
         application.router.add_get("/sandbox/requests", self.count_requests)
+        application.router.add_get("/sandbox/calls", self.count_calls)
         for method, handler in csc.items():
             application.router.add_post(f"/csc/v1/{method}", self.authenticated(handler))
         return application
@@ -320,11 +321,13 @@ class Sandbox:
         return web.Response(body=body, content_type="application/pkix-cert")
 
     async def count_requests(self, request: web.Request) -> web.Response:
-        """For tests: how often each thing was asked for and given, and how many callers had sign calls under way at once."""
-        given = {"signatures": self.signatures, "stamps": self.stamps}
-        calls = {"sign_calls": self.calls.made, "callers_at_once": self.calls.callers_at_once}
-        counts = {**self.status.requests, **given, **calls}
+        """For tests: how often the status of certificates was asked for, and how many signatures and stamps were given."""
+        counts = {**self.status.requests, "signatures": self.signatures, "stamps": self.stamps}
         return answer({kind: dict(counted) for kind, counted in counts.items()})
+
+    async def count_calls(self, request: web.Request) -> web.Response:
+        """For tests: how many sign calls were made, and how many callers had some under way at once, by client service."""
+        return answer({"made": dict(self.calls.made), "callers_at_once": dict(self.calls.callers_at_once)})
 
     def check_credential(self, signer: Signer, body: dict[str, Any]) -> None:
         if body.get("credentialID") != signer.credential_id:

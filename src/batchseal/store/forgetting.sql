@@ -11,6 +11,14 @@ ORDER BY id LIMIT 500;
 -- Whether the schema knows instances.
 SELECT to_regclass('instances') IS NOT NULL;
 
+-- name: drop_gone_instances
+-- Removes the rows of instances that were not seen for $1 seconds and have left nothing that they alone can read: those of pods, which
+-- begin with a new folder each time.
+DELETE FROM instances i
+WHERE i.seen_at <= now() - $1 * interval '1 second' AND NOT EXISTS (
+    SELECT FROM operations o WHERE o.instance = i.instance AND NOT o.payload_purged AND o.payload_store IS NULL)
+RETURNING instance;
+
 -- name: forget_instance
 -- Removes the row of an instance. If it is there after all, it notices and writes a new one.
 DELETE FROM instances WHERE instance = $1;

@@ -118,6 +118,11 @@ class Upkeep:
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["drop_signatures"], day))
 
+    async def drop_gone_instances(self, seconds: float) -> int:
+        """Removes the rows of instances not seen for `seconds` that have left nothing which they alone read. Returns how many."""
+        async with self._database.connection() as connection:
+            return len(await connection.fetch(QUERIES["drop_gone_instances"], seconds))
+
     async def clock(self) -> Clock:
         """The time of the database, and the last notes of this instance."""
         async with self._database.connection() as connection:

@@ -9,6 +9,8 @@ log = structlog.get_logger("expiry")
 
 # Removing texts must not keep the other duties waiting. This much is done in a round, 500 operations at a time.
 TEXTS_AT_ONCE = 20
+# How long an instance is listed that was not seen any more.
+INSTANCE_SECONDS = 7 * 86_400.0
 
 
 class Expiry:
@@ -36,6 +38,11 @@ class Expiry:
             removed += some
         if removed:
             log.info("texts of operations removed", operations=removed)
+
+    async def drop_gone_instances(self) -> None:
+        """Rows of instances that have gone for good, as a pod does that was replaced."""
+        if gone := await self._upkeep.drop_gone_instances(INSTANCE_SECONDS):
+            log.info("rows of instances removed that were not seen any more", instances=gone)
 
     async def free_references(self, seconds: float) -> None:
         """External references of purged operations, that long after their end."""

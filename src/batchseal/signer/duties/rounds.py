@@ -137,6 +137,7 @@ class Rounds:
         await self._expiry.remove_texts(keep.texts)
         await self._expiry.free_references(keep.references)
         await self._audit.export_and_drop(keep.audit)
+        await self._expiry.drop_gone_instances()
 
     async def suspended(self) -> bool:
         """Whether the database's clock jumped lately, so that nobody knows how old anything is."""
