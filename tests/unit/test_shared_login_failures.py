@@ -144,6 +144,17 @@ async def test_who_proved_itself_costs_no_statement_until_it_fails(
     assert (counter.statements, set(counter.failures.values())) == (3, {1})
 
 
+async def test_any_number_of_right_logins_at_once_are_let_in(
+    instances: Callable[[int], list[Authenticator]], counter: Counter
+) -> None:
+    """Before their pair has proved itself anywhere. More instances than there may be failures."""
+    many = instances(MAX_FAILURES + 2)
+    logins = [answer(many[n % len(many)], basic("one", "s1")) for n in range(20 * len(many))]
+    assert await asyncio.gather(*logins) == [200] * len(logins)
+    assert set(counter.failures.values()) == {0}
+    assert counter.statements <= 20 * len(many)
+
+
 async def test_a_known_pair_has_one_guess_more_at_each_other_instance(
     instances: Callable[[int], list[Authenticator]],
 ) -> None:

@@ -24,6 +24,8 @@ Probe = Callable[[str], Awaitable[str | None]]
 PROBED_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
 MAX_PROBED = 1024
+# How long a token waits for those that other instances ask about, where some of them may be right.
+PATIENCE_SECONDS = 2.0
 
 
 class Named(msgspec.Struct):
@@ -86,7 +88,7 @@ class ForeignTokens:
         right, counted = True, None
         try:
             if booking is not None and self._shared is not None and self._attempts is not None:
-                counted = await self._shared.count(booking.pair)
+                counted = await self._shared.count(booking.pair, PATIENCE_SECONDS)
                 self._attempts.check_lock(booking.pair)
             client_service = await self._probe(token)
             right = client_service is not None

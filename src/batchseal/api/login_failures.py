@@ -5,13 +5,19 @@ whatever instances, only MAX_FAILURES a minute are answered. A login costs no st
 and has not failed here within a minute (`Attempts.never_fails`): then only a wrong secret is counted, afterwards. Such a pair
 therefore has one guess more at each instance after the first.
 
+Many right logins may come at once, before their pair has proved itself here, and must not refuse each other. So a process counts
+one guess of a pair at a time, and the others find the pair proved. What is counted for a right guess is taken back within
+milliseconds: a guess is one too many only if it still is after PATIENCE_SECONDS.
+
 What is locked is kept in the process too, so that whoever goes on guessing costs no statement. While the database is away, each
 instance counts alone.
 """
 
+import asyncio
 import hmac
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import Counter as Counts
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from batchseal.api.attempts import Attempts, Pair
@@ -19,6 +25,8 @@ from batchseal.api.tokens import Tokens
 from batchseal.errors import DatabaseUnavailable, TooManyRequests, UnknownClientService
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS, AGAIN_SECONDS = 0.5, 0.05
 
 
 class Counted(Protocol):
@@ -45,12 +53,35 @@ class SharedFailures:
         self._counter = counter
         self._attempts = attempts
         self._tokens = tokens
+        self._turns: dict[int, asyncio.Lock] = {}  # by the key of a pair
+        self._waiting = Counts[int]()
 
     async def around(self, pairs: Sequence[Pair], compare: Callable[[], T]) -> T:
         """Returns what `compare` returns, which raises UnknownClientService or TooManyRequests if none of the guesses is right.
 
         Each of `pairs` is a guess, which is counted if all are wrong. A pair that is one too many is locked before.
         """
+        if all(map(self._attempts.never_fails, pairs)):
+            return await self._compare(pairs, compare)
+        async with AsyncExitStack() as turns:
+            for key in sorted({pair.key for pair in pairs}):
+                await turns.enter_async_context(self._turn(key))
+            return await self._compare(pairs, compare)
+
+    @asynccontextmanager
+    async def _turn(self, key: int) -> AsyncIterator[None]:
+        """Lets one guess of a pair at a time through, of this process."""
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        self._waiting[key] += 1
+        try:
+            async with turn:
+                yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._turns[key], self._waiting[key]
+
+    async def _compare(self, pairs: Sequence[Pair], compare: Callable[[], T]) -> T:
         open_pairs = [pair for pair in pairs if not self._attempts.is_locked(pair)]
         counted = {pair: await self.count(pair) for pair in open_pairs if not self._attempts.never_fails(pair)}
         try:
@@ -66,13 +97,20 @@ class SharedFailures:
         await self._take_all_back(counted)
         return result
 
-    async def count(self, pair: Pair) -> Counted | None:
+    async def count(self, pair: Pair, patience_seconds: float = PATIENCE_SECONDS) -> Counted | None:
         """Counts a failure before its guess is made, or locks the pair in this process if it is one too many.
 
-        Returns what was counted, for `take_back`.
+        Returns what was counted, for `take_back`. `patience_seconds`: so long it may be one too many, since others are counted
+        that will turn out to be right.
         """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + patience_seconds
         try:
-            counted = await self._counter.count(self._name(pair))
+            while True:
+                counted = await self._counter.count(self._name(pair))
+                if not counted.refused or loop.time() >= ends:
+                    break
+                await asyncio.sleep(AGAIN_SECONDS)
         except DatabaseUnavailable:
             return None
         if counted.refused:
