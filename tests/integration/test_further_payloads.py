@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from harness.misbehaving import make_signer
 from harness.validators import pyhanko_verify
-from tests.conformance.stores import STORES, StoreUnderTest
+from tests.conformance.stores import SERVED, STORES, StoreUnderTest
 from tests.support.house import CALLER, House, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
@@ -28,7 +28,7 @@ from batchseal.store.rows import AuditEntry
 DOCUMENTS = CONTENTS[:4]
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=SERVED)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     return STORES[request.param](tmp_path)
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from harness.invoices import invoice
-from tests.conformance.stores import STORES, Local, StoreUnderTest
+from tests.conformance.stores import SERVED, STORES, Encrypted, Local, Objects, StoreUnderTest
 from tests.support.house import CALLER, QUICK, House, json_body, running_house
 from tests.support.parts import Connect, running_parts
 from tests.support.upstream import Misbehaving, service
@@ -30,7 +30,7 @@ LARGE = invoice(7, size_bytes=BATCH_BYTES + 700_001)
 PIECE_BYTES = 64 << 10
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=SERVED)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     return STORES[request.param](tmp_path)
 
@@ -95,6 +95,11 @@ async def test_a_part_of_a_large_document(house: House, start: int, stop: int | 
         assert b"".join([piece async for piece in document.pieces(first, last)]) == whole[first:last]
 
 
+def reads_ahead(store: StoreUnderTest) -> bool:
+    """Whether all of the document was read and checked when it was damaged, so that what is sent is right."""
+    return isinstance(store, Objects)
+
+
 async def test_damage_that_is_there_before_the_reply_is_the_documents_failure(
     house: House, store: StoreUnderTest
 ) -> None:
@@ -118,16 +123,22 @@ async def test_damage_that_comes_while_the_reply_is_sent_cuts_it(
 
     def damage() -> None:
         """Of the last block, which is read long after the first piece went out."""
-        if isinstance(store, Local):
-            with store.path(row.payload_id).open("r+b") as file:
+        files = store.inner if isinstance(store, Encrypted) else store
+        if isinstance(files, Local) and not isinstance(files, Objects):
+            with files.path(row.payload_id).open("r+b") as file:
                 file.seek(HEADER_BYTES + len(LARGE) - 1)
                 file.write(b"?")
         else:
             store.damage(row.payload_id, FrameKind.DOCUMENT, 0)
 
-    status, _, body, ended = await house.get(f"/operation/sign/detail/{row.id}/{what}", begun=damage)
-    assert (status, ended) == (200, False)
-    assert len(body) < 4 * len(LARGE) // 3 + 100_000
+    path = f"/operation/sign/detail/{row.id}/{what}"
+    *_, right, _ = await house.get(path)
+    status, _, body, ended = await house.get(path, begun=damage)
+    if reads_ahead(store):
+        assert (status, ended, body) == (200, True, right)
+    else:
+        assert (status, ended) == (200, False)
+        assert len(body) < 4 * len(LARGE) // 3 + 100_000
     (document, pieces) = (await delivered(house, row.id))[0]
     assert (document.status, pieces) == (DocumentStatus.ERROR_SIGNING, [])
 
@@ -138,8 +149,11 @@ async def test_what_cannot_be_read_while_it_is_sent_is_unavailable(house: House,
     documents = house.parts.service.deliver(operation, rows, encoding="raw")
     document = await anext(documents)
     store.damage(row.payload_id, FrameKind.DOCUMENT, 0)
-    with pytest.raises(PayloadUnavailable):
-        [piece async for piece in document.pieces()]
+    if reads_ahead(store):
+        assert b"".join([piece async for piece in document.pieces()]).startswith(LARGE)
+    else:
+        with pytest.raises(PayloadUnavailable):
+            [piece async for piece in document.pieces()]
     await documents.aclose()  # type: ignore[attr-defined]
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from harness.invoices import invoice
 from harness.validators import pyhanko_verify
-from tests.conformance.stores import STORES, Memory, StoreUnderTest
+from tests.conformance.stores import SERVED, STORES, Memory, StoreUnderTest
 from tests.support.house import CALLER, House, multipart_body, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
@@ -23,7 +23,7 @@ from batchseal.payloads.frames import FrameKind
 T = TypeVar("T")
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=SERVED)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     return STORES[request.param](tmp_path)
 
