@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 from tests.support.key_files import key_file
 from tests.support.memory_payloads import MemoryPayloads
 from tests.support.object_stores import OthersObjects, SweptFolder, SweptObjects, new_prefix, proxied
+from tests.support.stored_frames import headers_of, overwrite
 
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads import local, segment_writer
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.encrypted import EncryptedPayloads
 from batchseal.payloads.extents import extents_of
-from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind, unpack_header
+from batchseal.payloads.frames import HEADER_BYTES, FrameKind, unpack_header
 from batchseal.payloads.interface import Frame, PayloadRecord, Payloads, Upload
 from batchseal.payloads.keys import KeyFile
 from batchseal.payloads.local import LocalPayloads
@@ -179,22 +180,6 @@ class Segmented(Local):
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def headers_of(data: bytes, payload_id: UUID) -> Iterator[tuple[FrameHeader, int]]:
-    """The headers of frames, each with its offset."""
-    offset = 0
-    while header := unpack_header(data[offset : offset + HEADER_BYTES], payload_id, offset):
-        yield header, offset
-        offset += HEADER_BYTES + header.stored_bytes
-
-
-def overwrite(path: Path, offset: int, change: Callable[[int], int]) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([change(byte)]))
 
 
 class Memory:

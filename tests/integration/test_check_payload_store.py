@@ -10,8 +10,8 @@ from harness.object_stores import KEYS
 from tests.support.object_stores import new_prefix, proxied
 
 from batchseal.commands.check import run_checks
-from batchseal.commands.check_payloads import check_payload_store, look_at_marker
 from batchseal.errors import ConfigurationError
+from batchseal.payloads.checking import check_payload_store, look_at_marker
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.orphans import accept, claim
 from batchseal.payloads.stores import payload_store, place_of

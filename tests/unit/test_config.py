@@ -38,6 +38,7 @@ def sample(name: str) -> tuple[str, object]:
         "advertised_address": "h:1",
         "trusted_proxies": "10.0.0.0/8 ::1",
         "visible_area": "width=1,height=2",
+        "payload_store": "shared:/volume",
     }
     if name in special:
         return special[name], special[name]

@@ -61,7 +61,7 @@ def run_checks(settings: Settings, *, fix: bool = False) -> int:
         "kernels": check_kernels,
     }
     if settings.payload_store != OPTIONS["payload_store"].default:
-        from batchseal.commands.check_payloads import check_payload_store
+        from batchseal.payloads.checking import check_payload_store
 
         checks["payload store"] = partial(check_payload_store, fix=fix)
     problem = ""

@@ -62,10 +62,13 @@ class Sessions:
         return bool(self._idle) and not self._room.locked()
 
     async def acquire(self, caller: str | None = None) -> Session:
-        """A connection. If all are in use, waits until one is given back. Raises what `connect` raises.
+        """A connection. If all are in use, waits until one is given back. Raises what `connect` raises, and InterfaceError
+        after `close`.
 
         `caller` is the client service that it is for, None if it is for the service itself.
         """
+        if self._closed:
+            raise asyncpg.InterfaceError("the pool of connections is closed")
         may_spare = caller not in self._of_caller and self._room.locked()
         room = self._spare if may_spare and not self._spare.locked() else self._room
         self._of_caller[caller] += 1
