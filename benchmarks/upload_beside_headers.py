@@ -6,7 +6,7 @@
 Uploads take turns: one alone, one beside the connections, and within a pair each comes first every other time. The connections
 come from 200 addresses, are opened before the clock runs, and have sent 6 KB each. The clock of an upload runs from its first
 byte to the reply that registers it; the batch is signed before the next one comes. The ratio is the median of the pairs'
-ratios, of the time and of the processor time of the workers.
+ratios of the time; the processor time of the workers is that of all uploads together.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from harness.service import RunningService
 CONNECTIONS, ADDRESSES = 1000, 200
 UNFINISHED = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 6_000
 PAIRS = 20
+TICK = 0.01  # the kernel counts processor time in steps of so many seconds
 
 
 @contextmanager
@@ -81,7 +82,9 @@ def measure(count: int = 500, size_bytes: int = 200_000, pairs: int = PAIRS) -> 
     return {
         # Throughput: the larger, the better.
         "upload_beside_headers_over_alone": round(statistics.median(a[0] / b[0] for a, b in both), 4),
-        "upload_cpu_beside_headers_over_alone": round(statistics.median(b[1] / a[1] for a, b in both), 4),
+        "upload_cpu_beside_headers_over_alone": round(
+            sum(b[1] for _, b in both) / max(TICK, sum(a[1] for a, _ in both)), 4
+        ),
         "upload_seconds_alone": round(statistics.median(a[0] for a, _ in both), 3),
         "pairs": pairs,
     }
