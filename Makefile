@@ -21,12 +21,17 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
-# All tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
+INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
+# All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
 BESIDE := -n 2 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE)) $(TESTS) $(ARGS))
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS)) $(TESTS) $(ARGS))
+
+.PHONY: test-instances
+test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest
+	@$(BIN)/python -m pytest $(INSTANCE_DRILLS) $(ARGS)
 
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
 # The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres

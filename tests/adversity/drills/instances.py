@@ -82,7 +82,7 @@ def judge_signed(rig: Several, before: int, contents: list[bytes]) -> float:
     return float(twice)
 
 
-@drill("instance-killed", quick=2, short=25, long=100)
+@drill("instance-killed", quick=2, short=25, long=100, apart=True)
 def instance_killed(folder: Path) -> Iterator[Trial]:
     """An instance is killed: in turn the one that signs, and the one that has just acknowledged. The other one delivers all."""
     chance = random.Random(5)
@@ -118,7 +118,7 @@ def instance_killed(folder: Path) -> Iterator[Trial]:
         yield trial
 
 
-@drill("instance-stopped", quick=2, short=25, long=100)
+@drill("instance-stopped", quick=2, short=25, long=100, apart=True)
 def instance_stopped(folder: Path) -> Iterator[Trial]:
     """An instance stops (SIGSTOP) while it signs, and goes on once another one has ended its work. It changes nothing then."""
     with several(folder, *SLOW) as rig:
@@ -167,7 +167,7 @@ def seen(rig: Several, service: RunningService) -> None:
         until(noted)
 
 
-@drill("instances-without-database", quick=2, short=10, long=50)
+@drill("instances-without-database", quick=2, short=10, long=50, apart=True)
 def instances_without_database(folder: Path) -> Iterator[Trial]:
     """The database stops for longer than a lease. Nobody takes over what its holder goes on with."""
     with several(folder, *SLOW) as rig:

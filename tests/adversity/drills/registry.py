@@ -23,6 +23,9 @@ class Drill:
     long: int
     open: Opened
     needs: tuple[str, ...] = ()  # names of tools (`harness.tools`)
+    apart: bool = (
+        False  # its trials in the suite take so long that they are a step of their own (`make test-instances`)
+    )
 
     @property
     def left_out(self) -> str:
@@ -38,13 +41,13 @@ FULL = False
 
 
 def drill(
-    name: str, *, quick: int, short: int, long: int, needs: tuple[str, ...] = ()
+    name: str, *, quick: int, short: int, long: int, needs: tuple[str, ...] = (), apart: bool = False
 ) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
     """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
 
     def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
         opened = contextmanager(function)
-        DRILLS[name] = Drill(name, quick, short, long, opened, needs)
+        DRILLS[name] = Drill(name, quick, short, long, opened, needs, apart)
         return opened
 
     return register

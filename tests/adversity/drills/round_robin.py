@@ -15,7 +15,7 @@ ADVERTISED = ("seal.example", 443)
 FLAGS = ("--server.host.port=seal.example:443", "--drain-seconds=0")
 
 
-@drill("round-robin", quick=2, short=4, long=2)
+@drill("round-robin", quick=2, short=4, long=2, apart=True)
 def round_robin(folder: Path) -> Iterator[Trial]:
     """No answer is wrong, at whichever instance a call lands.
 

@@ -106,21 +106,21 @@ def site_kills(folder: Path, flags_of: FlagsOf) -> Iterator[Trial]:
     yield trial
 
 
-@drill("kill-random-shared", quick=2, short=10, long=100)
+@drill("kill-random-shared", quick=2, short=10, long=100, apart=True)
 def kill_random_shared(folder: Path) -> Iterator[Trial]:
     yield from random_kills(folder, in_a_folder)
 
 
-@drill("kill-random-s3", quick=2, short=10, long=100)
+@drill("kill-random-s3", quick=2, short=10, long=100, apart=True)
 def kill_random_s3(folder: Path) -> Iterator[Trial]:
     yield from random_kills(folder, in_an_object_store())
 
 
-@drill("kill-sites-shared", quick=4, short=len(PASSED), long=4 * len(PASSED))
+@drill("kill-sites-shared", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True)
 def kill_sites_shared(folder: Path) -> Iterator[Trial]:
     yield from site_kills(folder, in_a_folder)
 
 
-@drill("kill-sites-s3", quick=4, short=len(PASSED), long=4 * len(PASSED))
+@drill("kill-sites-s3", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True)
 def kill_sites_s3(folder: Path) -> Iterator[Trial]:
     yield from site_kills(folder, in_an_object_store())

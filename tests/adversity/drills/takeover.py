@@ -88,7 +88,7 @@ def lives(service: RunningService, seconds: float) -> None:
         time.sleep(0.2)
 
 
-@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"))
+@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True)
 def standby_promoted(folder: Path) -> Iterator[Trial]:
     """A synchronous standby takes over, and the old primary answers read-only. In turn: behind HAProxy, and with both hosts in
     the address. Nothing that was acknowledged is lost.
@@ -120,7 +120,7 @@ def standby_promoted(folder: Path) -> Iterator[Trial]:
     yield trial
 
 
-@drill("database-stopped", quick=2, short=2, long=10, needs=OLDER_POSTGRES)
+@drill("database-stopped", quick=2, short=2, long=10, needs=OLDER_POSTGRES, apart=True)
 def database_stopped(folder: Path) -> Iterator[Trial]:
     """The database is away for five minutes (in the suite for seconds) under load. In turn: it is shut down, and it is frozen,
     so that it neither answers nor refuses. Everything that was acknowledged is signed within a minute of its return.
