@@ -6,7 +6,8 @@ from batchseal.settings.declaration import option
 from batchseal.settings.upstream_options import UpstreamOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Only Settings is made. What a base would generate beside its fields costs memory in the health probe of a container.
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
 class DatabaseOptions(UpstreamOptions):
     """Everything about the database, on top of the settings about the network. A class with slots has one base."""
 

@@ -6,7 +6,8 @@ from batchseal.settings.database_options import DatabaseOptions
 from batchseal.settings.declaration import option
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Only Settings is made. What a base would generate beside its fields costs memory in the health probe of a container.
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
 class StoreOptions(DatabaseOptions):
     """Everything about the payload store, on top of the settings about the database."""
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from batchseal.settings.declaration import VENDOR, option, upstream
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Only Settings is made. What a base would generate beside its fields costs memory in the health probe of a container.
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
 class UpstreamOptions:
     """Everything about those who are asked for something over the network."""
 
