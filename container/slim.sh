@@ -21,6 +21,14 @@ find "$packages/swagger_ui/static" -type f ! -name swagger-ui-bundle.js ! -name 
     ! -name LICENSE -delete
 # zstandard has two bindings. The service uses the one for CPython, and this is the other one, for PyPy.
 rm -f "$packages"/zstandard/_cffi*.so "$packages"/zstandard/backend_cffi.py
+# Pillow reads PNG and JPEG here: no AVIF, no fonts, no colour profiles. Pillow itself loads these parts only when they are used.
+rm -f "$packages"/PIL/_avif*.so "$packages"/PIL/_imagingft*.so "$packages"/PIL/_imagingcms*.so
+for library in avif freetype harfbuzz lcms2 brotlicommon brotlidec; do
+    rm -f "$packages"/pillow.libs/lib"$library"-*.so*
+done
+# lxml reads XML here, neither HTML nor into objects. rich colours no source code, so it needs no lexers of Pygments.
+rm -rf "$packages"/lxml/html "$packages"/lxml/objectify*.so "$packages"/lxml/isoschematron
+find "$packages/pygments/lexers" -type f -name '*.py' ! -name '__init__.py' ! -name '_mapping.py' ! -name 'special.py' -delete
 find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 find "$packages" -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pxi' \) -delete
 find "$1" -type f \( -name '*.so' -o -name '*.so.*' -o -path '*/pginstall/bin/*' \) -exec strip --strip-unneeded {} +

@@ -143,6 +143,7 @@ class Presence:
 
     async def run(self) -> None:
         """Until cancelled. While the database is away, what is held runs out by itself."""
+        await asyncio.sleep(RENEW_SECONDS)  # it has just arrived; a session of the database fewer is opened at the start
         while True:
             began, pause = self._clock(), RENEW_SECONDS
             try:
