@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from harness.service import free_port
 from harness.tools import find
 from tests.support.servers import Server
@@ -42,7 +43,10 @@ def message(kind: bytes, content: bytes) -> str:
 
 @asynccontextmanager
 async def before(servers: Sequence[Server], folder: Path) -> AsyncIterator[int]:
-    """Runs HAProxy, and gives its port once it has found a server that takes writes."""
+    """Runs HAProxy, and gives its port once it leads to nothing but a server that takes writes.
+
+    It takes every server for well until it has checked it, so one that only reads may be met at first.
+    """
     program = find("haproxy")
     assert program is not None
     port = free_port()
@@ -62,7 +66,7 @@ async def before(servers: Sequence[Server], folder: Path) -> AsyncIterator[int]:
     way = Server(folder)
     way.port = port
     try:
-        await eventually(lambda: answers(way, process), 20, 0.1)
+        await eventually(lambda: writes(way, process, 2 * len(servers)), 20, 0.1)
         yield port
     finally:
         if process.returncode is None:
@@ -70,9 +74,10 @@ async def before(servers: Sequence[Server], folder: Path) -> AsyncIterator[int]:
             await process.wait()
 
 
-async def answers(way: Server, process: asyncio.subprocess.Process) -> bool:
+async def writes(way: Server, process: asyncio.subprocess.Process, connections: int) -> bool:
+    """Whether each of so many connections, one after the other, meets a server that takes writes."""
     assert process.returncode is None, "HAProxy has ended"
     try:
-        return await way.run("SELECT true") is True
-    except OSError:
+        return all([await way.run("SELECT NOT pg_is_in_recovery()") for _ in range(connections)])
+    except (OSError, asyncpg.PostgresConnectionError):
         return False
