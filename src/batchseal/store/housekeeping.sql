@@ -36,9 +36,9 @@ INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, fa
 SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_service, '' FROM fetched;
 
 -- name: purgeable
--- Finished operations whose payload lies in the folder of an instance and may be purged: $2 seconds after the complete result was fetched, or $3 seconds after the end,
--- by the clock of the database. An evidence record that is still to be made keeps it, and one that was made keeps it for as long as
--- a result that was fetched then.
+-- Finished operations whose payload lies in the folder of an instance and may be purged: $2 seconds after the complete result was
+-- fetched, or $3 seconds after the end, by the clock of the database. An evidence record that is still to be made keeps it, and one
+-- that was made keeps it for as long as a result that was fetched then.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4)
   AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')

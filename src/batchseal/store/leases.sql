@@ -5,8 +5,7 @@
 -- ($5). Those that this signer works on ($6) are not claimed again, although their lease may have ended while the database was
 -- away. The commit does not wait for the disk (`relaxed`). If a power cut takes the lease, the operation is claimed again: only
 -- its own instance does that, and never for an operation that it still works on ($6). This is the claim of an instance whose
--- payloads lie in its own folder. Nothing is claimed of the client services $7,
--- which have enough at work while others wait.
+-- payloads lie in its own folder. Nothing is claimed of the client services $7, which have enough at work while others wait.
 WITH free AS (
     SELECT id FROM operations
     WHERE instance = $1 AND status IN (1, 3) AND id <> ALL ($6::bigint[]) AND client_service <> ALL ($7::text[])
