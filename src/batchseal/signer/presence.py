@@ -143,7 +143,8 @@ class Presence:
 
     async def run(self) -> None:
         """Until cancelled. While the database is away, what is held runs out by itself."""
-        await asyncio.sleep(RENEW_SECONDS)  # it has just arrived; a session of the database fewer is opened at the start
+        # The instance has just arrived; to wait before the first beat opens one session of the database fewer at the start.
+        await asyncio.sleep(RENEW_SECONDS)
         while True:
             began, pause = self._clock(), RENEW_SECONDS
             try:
