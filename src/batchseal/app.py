@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from batchseal.api.guard import Guard
     from batchseal.document import Description
     from batchseal.formats.material import Materials
+    from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
-    from batchseal.placeholder.finder import Finder
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
@@ -113,7 +113,7 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
 
     async def located(client: str, wanted: "Description", content: "Buffer") -> "Description":
         if not finders:
-            from batchseal.placeholder.finder import Finder
+            from batchseal.formats.pades.placeholder.finder import Finder
 
             finders.append(Finder(settings.placeholder_path, reserve))
         return await finders[0].located(client, wanted, content)

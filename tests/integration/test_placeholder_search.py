@@ -13,8 +13,8 @@ from tests.support.placeholders import MODULE, WORD, Running, document, endless,
 from tests.support.waiting import eventually
 
 from batchseal.errors import NoRoom
-from batchseal.placeholder.finder import Finder, FinderPace, place_of
-from batchseal.placeholder.wire import Answer, Found, memory_needed
+from batchseal.formats.pades.placeholder.finder import Finder, FinderPace, place_of
+from batchseal.formats.pades.placeholder.wire import Answer, Found, memory_needed
 from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.signature import LocationType, SignaturePlace
 

@@ -43,7 +43,7 @@ from batchseal.system.loopback import is_loopback
 from batchseal.system.waits import said_when_long, say
 
 APPLICATION = "batchseal.app"
-PLACEHOLDER = "batchseal.placeholder.keeper"
+PLACEHOLDER = "batchseal.formats.pades.placeholder.keeper"
 
 
 class Supervisor:

@@ -364,7 +364,7 @@ class Settings(StoreOptions):
 
     @property
     def placeholder_path(self) -> Path:
-        """The Unix socket of the process that looks for words in documents (batchseal/placeholder)."""
+        """The Unix socket of the process that looks for words in documents (batchseal/formats/pades/placeholder)."""
         return self.temp_folder / "placeholder.sock"
 
 
