@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
+from batchseal.errors import PayloadUnavailable
 from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame, read_headers
@@ -80,7 +81,13 @@ class ObjectPayloads:
         if self.objects.size(key) == record.index_offset + record.index_bytes or path is None:
             self.copies.settle(record.id)
             return
-        descriptor = open_to_read(path)
+        try:
+            descriptor = open_to_read(path)
+        except PayloadUnavailable:
+            # The worker and the signer may both do this. The file has its other name once one of them is done.
+            if self.copies.has(record.id):
+                return
+            raise
         try:
             tail = index_frame(read_headers(descriptor, record.id, record.index_offset), record.id, record.index_offset)
         except BaseException:

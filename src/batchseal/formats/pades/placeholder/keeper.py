@@ -1,8 +1,9 @@
-"""The keeper, `python -m batchseal.formats.pades.placeholder.keeper --socket-fd N`, queues documents and keeps a searcher that reads them.
+"""The keeper: `python -m batchseal.formats.pades.placeholder.keeper --socket-fd N`.
 
-It has one thread and waits for descriptors. The searcher is forked, so a new one is there within milliseconds; PDFium is loaded
-in the keeper and used in searchers only. A searcher has a limit of address space. The keeper kills it when it has used its
-processor time, which does not depend on what else the machine does, or when it has made no progress for far longer.
+It queues documents and keeps a searcher that reads them. It has one thread and waits for descriptors. The searcher is forked,
+so a new one is there within milliseconds; PDFium is loaded in the keeper and used in searchers only. A searcher has a limit of
+address space. The keeper kills it when it has used its processor time, which does not depend on what else the machine does, or
+when it has made no progress for far longer.
 
 Time is shared by start-time fair queueing: the next document is that of the client service which has used the least, so many
 slow documents of one do not delay those of another by more than one of them.
