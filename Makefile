@@ -22,8 +22,8 @@ demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a 
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
-# All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
-BESIDE := -n 2 --no-loadscope-reorder
+# All other tests run in three processes, since many of them wait (tests/conftest.py says which take turns); those of one tier in one.
+BESIDE := -n 3 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
@@ -45,7 +45,8 @@ CORE := tests/unit tests/conformance tests/property tests/golden tests/native $(
 test-newer: $(VENV)/.created  ## run the core of the tests under a newer Python, in an environment of its own; PYTHON= names one
 	@python=$(or $(PYTHON),$$(.ci/newer-python $(BIN)/python)) || { \
 	    echo 'No Python is installed that is newer than that of $(VENV) and named in pyproject.toml.'; exit 1; }; \
-	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))"
+	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))" \
+	    ARGS="$(if $(TESTS),,$(BESIDE)) $(ARGS)"
 
 .PHONY: coverage
 coverage: $(VENV)/.dev $(VENV)/.native  ## run the tests and measure which lines and branches of src/batchseal they reach
