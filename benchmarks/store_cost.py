@@ -53,11 +53,6 @@ class Measured:
     idle_bytes: int = 0
 
 
-def object_flags(url: str) -> list[str]:
-    store = f"s3://{BUCKET}/{uuid4()}?endpoint={url}"
-    return [f"--payload-store={store}", f"--payload-store-key={KEYS.key_id}", f"--payload-store-secret={KEYS.secret}"]
-
-
 @contextmanager
 def sink() -> Iterator[str]:
     """The address of a store that forgets."""
