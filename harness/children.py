@@ -19,8 +19,8 @@ def start_child(
 ) -> subprocess.Popen[bytes]:
     """A process in a session of its own, so that a Ctrl-C is ours, and whatever is started we end in order.
 
-    The kernel sends it `ends_with` if this process dies. What it says is appended to `log`. `environment` is its whole environment
-    (None: that of this process), `folder` its working folder.
+    The kernel sends it `ends_with` if this process dies. What it says is appended to `log`. `environment` is its whole
+    environment (None: that of this process), `folder` its working folder.
     """
     libc = ctypes.CDLL(None)
     with log.open("ab") as said:

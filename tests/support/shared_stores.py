@@ -113,7 +113,7 @@ class Swept:
 
 
 def swept(url: str, place: Place, policy: OrphanPolicy = AT_ONCE) -> Swept:
-    """One sweep by the rows of a database, with other periods than those of the settings, which are days. `url` is for its owner."""
+    """One sweep by the rows of a database, with other periods than those of the settings, which are days. `url`: its owner's."""
 
     async def sweep() -> Swept:
         store, stopped = await Store.connect(url, instance=uuid4()), [""]

@@ -64,7 +64,7 @@ class Traffic:
             thread.join()
 
     def repeat(self, kind: str, once: Callable[[int], bool], threads: int = 1) -> None:
-        """Calls `once` in threads, with another number each time, until the end. It returns False where there was nothing to do."""
+        """Calls `once` in threads, with another number each time, until the end. It returns False where there was no work."""
         self.done.setdefault(kind, 0)
         numbers = itertools.count()
 

@@ -1,8 +1,8 @@
 """kill -9 of a whole instance, with each payload store: while it takes a body in, after its acknowledgement, while it signs, and
 while it delivers. Another instance goes on, and the client that asks there gets everything.
 
-With the local store each instance reads its own payloads alone. Then the other one says where they are, the killed one goes on when
-it is back, and what the other one has taken in itself is signed all the while.
+With the local store each instance reads its own payloads alone. Then the other one says where they are, the killed one goes on
+when it is back, and what the other one has taken in itself is signed all the while.
 """
 
 import random
@@ -105,7 +105,7 @@ def goes_on_beside(pair: Pair, name: str, number: int, killed_at: float) -> tupl
 
 
 def judge_all(pair: Pair, name: str, reference: str, contents: Sequence[bytes]) -> None:
-    """The other instance delivers everything; where it cannot, the killed one does, once it is back. There is one result alone."""
+    """The other instance delivers everything; where it cannot, the killed one does, once it is back. There is one result."""
     row = operation(pair.rig, reference)
     if pair.rig.shared:
         heir = pair.other(name)
@@ -133,7 +133,7 @@ def signed(service: RunningService, operation_id: int) -> list[str]:
 
 
 def killed_uploading(pair: Pair, number: int) -> Figures:
-    """In the midst of a body; in every third trial all of it has been sent, so that it may be registered and even acknowledged."""
+    """In the midst of a body. In every third trial all of it was sent, so that it may be registered and even acknowledged."""
     name = ("one", "other")[number % 2]
     reference, contents = f"uploading {number}", numbered(number, LARGE_DOCUMENTS, LARGE_BYTES)
     body, victim, before = batch(reference, contents), pair.services[name], pair.rig.sandbox.signatures()

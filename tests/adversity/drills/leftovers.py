@@ -86,8 +86,8 @@ def leave_nothing(folder: Path, name: str) -> Iterator[Trial]:
             for at, service in enumerate(services):
                 status = finished(service, f"whole {at}")
                 judge_result(service, status.operation_id, whole, verified=1)
-            for name in ("one", "other"):
-                until(partial(only_copies_of, rig.folder / name, live))
+            for instance in ("one", "other"):
+                until(partial(only_copies_of, rig.folder / instance, live))
         return {"uploads_max": uploads, "left_by_kills_max": left}
 
     yield trial
@@ -106,7 +106,7 @@ def killed_with_uploads(
 
 
 def judge_swept(rig: Several, store: SharedStore) -> set[UUID]:
-    """The first sweep ends what was not completed and marks what has no row; the next one deletes that. Returns what rows name."""
+    """A first sweep ends what was not completed and marks what has no row; the next one deletes that. Returns what rows name."""
     swept(rig.dsn, store.place)
     last = swept(rig.dsn, store.place)
     assert last.stopped == "", last.stopped

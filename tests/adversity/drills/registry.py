@@ -78,8 +78,8 @@ def run(
 ) -> dict[str, Any]:
     """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`.
 
-    A drill whose tools are missing has no trials and has not failed: its result says why it was left out. `first` is the number of
-    the first trial, and `after_trial` is given the result so far after each one, since the next one may be cut off.
+    A drill whose tools are missing has no trials and has not failed: its result says why it was left out. `first` is the number
+    of the first trial, and `after_trial` is given the result so far after each one, since the next one may be cut off.
     """
     result: dict[str, Any] = {"trials": 0, "failures": 0}
     if why := one.left_out:

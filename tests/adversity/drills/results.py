@@ -1,7 +1,8 @@
 """The file of results: one entry for each drill, of its short and of its long form.
 
-The trials of drills about several instances take minutes each, so they add up over runs: a run makes those that are still missing,
-and the entry says from which commits they are. They count as long as the sources stay as they are that these drills are about.
+The trials of drills about several instances take minutes each, so they add up over runs: a run makes those that are still
+missing, and the entry says from which commits they are. They count as long as the sources stay as they are that these drills are
+about.
 """
 
 import fcntl

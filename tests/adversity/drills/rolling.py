@@ -16,7 +16,7 @@ from tests.support.several import Several, several
 from tests.support.traffic import Paced, Traffic
 from tests.support.waiting import until
 
-# Calls carry so few digests and take so long that uploads are signed more slowly than they come, so there is always one to poll for.
+# Calls carry so few digests and take so long that uploads are signed more slowly than they come: there is always one to poll for.
 SLOW = ("--latency=1600", "--multisign=20")
 POLL_SECONDS = 30
 UNDER_WAY_SECONDS, FINISHED_SECONDS = 120, 300

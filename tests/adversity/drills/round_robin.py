@@ -1,4 +1,4 @@
-"""Calls of every kind, each to another instance than the call before it: by the caller's choice, or by that of a load balancer."""
+"""Calls of every kind, each to another instance than the call before it, or to whichever a load balancer chooses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -58,9 +58,7 @@ def behind(balancer: str) -> Callable[[Path], Iterator[Trial]]:
 
     def opened(folder: Path) -> Iterator[Trial]:
         calls = LONG_CALLS if registry.LONG else FULL_CALLS if registry.FULL else BALANCED_CALLS
-        yield lambda number: mixed_calls(
-            folder / f"trial {number}", 3, shared=True, calls=calls, balancer=balancer
-        )
+        yield lambda number: mixed_calls(folder / f"trial {number}", 3, shared=True, calls=calls, balancer=balancer)
 
     return opened
 

@@ -80,7 +80,9 @@ def calls_of_several(folder: Path) -> Iterator[Trial]:
     def trial(number: int) -> Figures:
         alone, one = measured(folder / f"one {number}", 1)
         singles, several_calls = measured(folder / f"several {number}", INSTANCES)
-        assert singles <= MOST_CALLS_OF_SINGLES, f"{SINGLES} single requests took {singles} calls, and {alone} at one instance"
+        assert singles <= MOST_CALLS_OF_SINGLES, (
+            f"{SINGLES} single requests took {singles} calls, and {alone} at one instance"
+        )
         over = several_calls / one
         assert over <= MOST_OVER_ONE, f"{several_calls} calls in place of {one}"
         return {"calls_over_one_max": over, "calls_of_singles_max": singles, "calls_of_singles_at_one_max": alone}

@@ -32,7 +32,7 @@ BATCHES, TAKEN_SECONDS, DELIVERED_SECONDS = 4, 90, 120
 
 
 def away_in_mid_load(folder: Path, name: str) -> Iterator[Trial]:
-    """Uploads are refused, the instances stay ready, and everything that was acknowledged is signed within a minute of its return.
+    """Uploads are refused, the instances stay ready, and what was acknowledged is signed within a minute of the store's return.
 
     In turn: the store refuses connections, or the volume is not mounted; and the store neither answers nor refuses.
     """
@@ -107,7 +107,15 @@ def now_and_then(fault: str) -> Callable[[str, str], str]:
     return lambda method, target: fault if next(calls) % EVERY == 0 else ""
 
 
-@drill("store-faults", quick=len(FAULTS), short=len(FAULTS), long=10 * len(FAULTS), needs=OBJECT_STORES, apart=True, store="s3")
+@drill(
+    "store-faults",
+    quick=len(FAULTS),
+    short=len(FAULTS),
+    long=10 * len(FAULTS),
+    needs=OBJECT_STORES,
+    apart=True,
+    store="s3",
+)
 def store_faults(folder: Path) -> Iterator[Trial]:
     """Each thing that a store can do wrong, with every third request. No wrong byte is delivered, and nothing is lost.
 

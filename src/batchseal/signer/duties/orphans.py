@@ -88,7 +88,8 @@ class OrphanSweep:
     async def keeps(self) -> str:
         """Why nothing may be purged just now that instances share; empty where it may.
 
-        A copy of the database, beside the one that it was made of, would delete what that one still needs. Raises DatabaseUnavailable.
+        A copy of the database, beside the one that it was made of, would delete what that one still needs. Raises
+        DatabaseUnavailable.
         """
         if (place := self._payloads.place) is None:
             return ""
