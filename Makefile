@@ -121,13 +121,9 @@ main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)
 
-.PHONY: bench-stores
-bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
-	$(BIN)/python -m benchmarks.store_cost $(ARGS)
-
-.PHONY: bench-encryption
-bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
-	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
+.PHONY: bench-instances
+bench-instances: $(VENV)/.dev $(VENV)/.native  ## measure all about several instances and their stores into benchmarks/results/instances.json; ARGS=stores for a part
+	$(BIN)/python -m benchmarks.instances $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more

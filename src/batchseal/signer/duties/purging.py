@@ -1,5 +1,6 @@
 """Purges the payloads of finished operations, after their time or when room is needed."""
 
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 import structlog
@@ -15,12 +16,26 @@ from batchseal.system.futures import in_pool
 log = structlog.get_logger("purging")
 
 
+async def nothing_forbids() -> str:
+    return ""
+
+
 class Purging:
-    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+    """`keeps` says why nothing may be purged just now of what instances share (`orphans`); empty where it may."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        payloads: Payloads,
+        ledger: Ledger,
+        pool: Executor,
+        keeps: Callable[[], Awaitable[str]] = nothing_forbids,
+    ) -> None:
         self._upkeep = upkeep
         self._payloads = payloads
         self._ledger = ledger
         self._pool = pool
+        self._keeps = keeps
 
     async def purge_due(self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False) -> None:
         """Payloads that were fetched, or finished and never fetched, so long ago.
@@ -28,6 +43,8 @@ class Purging:
         With `shared`, those of the payload store that several instances read, else those in the folder of this one.
         """
         while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
+            if await self._keeps():
+                return
             await self.purge(due, "they have had their time")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
@@ -40,7 +57,7 @@ class Purging:
             with self._ledger.booked() as booked:
                 booked.stored_bytes -= freed
         for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
-            if freed >= needed_bytes:
+            if freed >= needed_bytes or await self._keeps():
                 break
             freed += await self.purge({operation: payloads}, "room is needed")
         return freed

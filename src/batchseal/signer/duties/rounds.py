@@ -165,11 +165,12 @@ def rounds_of(
     instance = UUID(settings.instance)
     upkeep = Upkeep(store.database, instance, store.shared)
     trail = AuditTrail(store.database, instance, store.shared)
+    orphans = OrphanSweep(store.database, payloads, settings)
     return Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool, presence.others),
-        Sweeping(store, payloads, instance, OrphanSweep(store.database, payloads, settings)),
-        Purging(upkeep, payloads, ledger, pool),
+        Sweeping(store, payloads, instance, orphans),
+        Purging(upkeep, payloads, ledger, pool, orphans.keeps),
         AuditWriter(trail, payloads, settings.audit_path, pool),
         Retention.of(settings),
         shared=presence,
