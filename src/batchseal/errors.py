@@ -153,6 +153,12 @@ class CrossSite(ApiError):
     code, status, vendor_status = "batchseal.cross_site", 403, 403
 
 
+class Forbidden(ApiError):
+    """The role of this operator does not allow it."""
+
+    code, status, vendor_status = "batchseal.forbidden", 403, 403
+
+
 class NotSignable(ApiError):
     """No document of the request can be signed; trying again does not help."""
 
