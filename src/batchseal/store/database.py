@@ -61,19 +61,20 @@ class Database:
         pool_size: int,
         *,
         everything: bool,
+        scope: str = "",
         instance: UUID | None = None,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> Self:
         """Connects once, to see that it is possible. The server is told which instance connects.
 
-        With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
-        if the address cannot be right, DatabaseUnavailable if nobody answers.
+        With `everything` a connection that is not limited to a caller sees all rows, else it sees those of `scope`, if one is named.
+        Raises ConfigurationError if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
         settings = {
             "search_path": SCHEMA,
             "application_name": application_name(instance),
             "timezone": "UTC",
-            "batchseal.scope": "*" if everything else "",
+            "batchseal.scope": "*" if everything else scope,
         }
         asked = cls._asked_of_driver(settings)
 

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from batchseal.settings.load import Settings
+from batchseal.store.address import address_of
 from batchseal.store.database import Database
+from batchseal.store.opening import open_database
 from batchseal.store.queries import QUERIES
+
+SCOPE, POOL_SIZE = "operators", 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,11 @@ class OperatorSession:
     source: str
     address: str
     began_at: datetime
+
+
+async def connect_accounts(settings: Settings) -> Database:
+    """Connections that see the accounts and sessions, and no other row. Raises DatabaseUnavailable, ConfigurationError."""
+    return await open_database(address_of(settings), POOL_SIZE, everything=False, scope=SCOPE)
 
 
 class OperatorAccounts:

@@ -295,6 +295,21 @@ class Service:
         """The evidence records of a finished operation. Raises NotFound, RecordPending, RecordGivenUp."""
         return await self._evidence.of(operation)
 
+    def standing_memory(self) -> StandingMemory:
+        """A reservation of memory for something that belongs to no request of a caller."""
+        return StandingMemory(self._admission.ledger, self._admission.budgets.memory_bytes)
+
+    def budgets(self) -> dict[str, tuple[float, float]]:
+        """Of each budget of this instance how much is in use, and the whole: in bytes, or in documents."""
+        budgets = self._admission.budgets
+        with self._admission.ledger.booked() as booked:
+            return {
+                "space": (booked.stored_bytes + booked.temp_bytes, budgets.temp_bytes),
+                "memory": (booked.memory_bytes, budgets.memory_bytes),
+                "queue": (booked.queued_documents, budgets.queued_documents),
+                "rows": (booked.document_rows, budgets.document_rows),
+            }
+
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
         return self._admission.for_headers.hold(memory_bytes)
