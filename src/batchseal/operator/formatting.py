@@ -103,7 +103,6 @@ def share(part: float, whole: float) -> Markup:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "bar": bar,
     "duration": duration,
     "number": number,
     "share": share,

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from batchseal.errors import ApiError
 from batchseal.operator import formatting
 from batchseal.operator.languages import LANGUAGES, Texts, language_of
-from batchseal.operator.request import Reply, Request
+from batchseal.operator.request import Reply, Request, with_query
 from batchseal.operator.roles import Right
 from batchseal.operator.static_files import StaticFiles
 
@@ -61,7 +61,7 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.filters |= formatting.FILTERS
-        self._environment.globals |= {"static": StaticFiles().address, "menu": MENU, "Right": Right}
+        self._environment.globals |= {"static": StaticFiles().address, "menu": MENU, "Right": Right, "link": link, "bar": formatting.bar}
         self._sandbox_signs = sandbox_signs
         self._texts: dict[str, Texts] = {}
 
@@ -99,6 +99,11 @@ class Renderer:
         """The page that says what went wrong."""
         values = {"title": error.description(), "cause": error.cause, "status": error.status}
         return Reply(self.html(request, "problem.html", values), status=error.status)
+
+
+def link(path: str, filter: Mapping[str, str], **more: Any) -> str:
+    """The address of a list with the fields of its filter, and those of `more` in place of them. Empty ones are left out."""
+    return with_query(path, {**filter, **{name: str(value) if value else "" for name, value in more.items()}})
 
 
 def full_path(request: Request) -> str:
