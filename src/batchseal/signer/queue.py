@@ -364,7 +364,8 @@ class SigningQueue:
 
 
 def age_seconds(row: OperationRow) -> float:
-    return (datetime.now(UTC) - row.created_at).total_seconds()
+    """How long ago it was registered, or opened again."""
+    return (datetime.now(UTC) - (row.reopened_at or row.created_at)).total_seconds()
 
 
 def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:

@@ -11,7 +11,7 @@ from batchseal.store.database import Database
 from batchseal.store.opening import open_database
 from batchseal.store.queries import QUERIES
 
-SCOPE, POOL_SIZE = "operators", 2
+SCOPE, POOL_SIZE = {"batchseal.scope": "operators"}, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class OperatorSession:
 
 async def connect_accounts(settings: Settings) -> Database:
     """Connections that see the accounts and sessions, and no other row. Raises DatabaseUnavailable, ConfigurationError."""
-    return await open_database(address_of(settings), POOL_SIZE, everything=False, scope=SCOPE)
+    return await open_database(address_of(settings), POOL_SIZE, everything=False, further_settings=SCOPE)
 
 
 class OperatorAccounts:

@@ -320,7 +320,7 @@ class CredentialLine:
     """What the signers noted of a credential when they last used or looked at it.
 
     `grant_ends_at` and `grant_left`: until when, and how many signatures, its grant still allows; None where each call gets a
-    grant of its own. `needs_otp`: only a person can have the grant renewed. `state` is `ok`, `ends soon`, `lapsed` or `unknown`.
+    grant of its own. `needs_otp`: only a person can have the grant renewed. `state` is `ok`, `ends soon` or `lapsed`.
     """
 
     credential_id: str
@@ -339,12 +339,10 @@ class CredentialLine:
     grant_days_left: float | None
     grant_total: int | None
     grant_left: int | None
-    access_ends_at: datetime | None
     state: str
     problem: str
     noted_at: datetime
     lane_holder: UUID | None
-    signatures_today: int
 
 
 @dataclass(frozen=True, slots=True)

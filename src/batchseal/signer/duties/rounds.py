@@ -111,7 +111,7 @@ class Rounds:
         while True:
             try:
                 await self._counting.count_queue()
-                await self._audit.chain(shared=self._shared.does_payloads)
+                await self._audit.chain(shared=self._shared.does_payloads, notes=self._shared.does_upkeep)
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
