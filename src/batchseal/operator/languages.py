@@ -19,7 +19,7 @@ class Texts:
     def __init__(self, language: str) -> None:
         self.language = language
         self.html_code = HTML_CODES[language]
-        self._texts: dict[str, str] = {} if language == "en" else load(language)
+        self._texts = load(language)
 
     def __call__(self, sentence: str, **values: Any) -> str:
         """The sentence in this language, with its values. One that has no translation stays English."""

@@ -56,6 +56,11 @@ class OperatorConnection:
         )
         return cls(database, settings)
 
+    @property
+    def database(self) -> Database:
+        """The connections, for a reader of the audit trail. They see what operators see, and can write nothing."""
+        return self._database
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._database.close()

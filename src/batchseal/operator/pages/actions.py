@@ -9,7 +9,7 @@ from batchseal.errors import InvalidRequest
 from batchseal.operator.pages.filters import OPERATION_FIELDS, operation_filter, values_of
 from batchseal.operator.pages.parts import Parts, who
 from batchseal.operator.request import Reply, Request, own_address, redirect, with_query
-from batchseal.store.operator_rows import Count, Done, OperationFilter, Who
+from batchseal.store.operator import Count, Done, OperationFilter, Who
 
 Name = Literal["retry", "cancel", "purge"]
 NAMES: tuple[Name, ...] = get_args(Name)

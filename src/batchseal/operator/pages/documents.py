@@ -6,7 +6,8 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.operator_rows import MAX_NAME_DAYS, DocumentSearch
+from batchseal.store.operator import DocumentSearch
+from batchseal.store.operator_rows import MAX_NAME_DAYS
 
 FIELDS = ("reference", "name", "service", "since", "until")
 

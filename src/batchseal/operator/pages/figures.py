@@ -12,7 +12,7 @@ from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
 from batchseal.settings.load import Settings
-from batchseal.store.operator_rows import Consumption
+from batchseal.store.operator import Consumption
 
 FIELDS = ("first", "last", "service")
 TITLES = ("clientService", "month", "documents", "signatures", "failures", "timeStamps", "contentBytes")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from batchseal.errors import InvalidRequest
 from batchseal.operation import Mode, OperationStatus
 from batchseal.operator.request import MAX_VALUE_CHARACTERS
-from batchseal.store.operator_rows import OperationFilter
+from batchseal.store.operator import OperationFilter
 
 # The fields of the filter of operations. An address holds those that have a value.
 OPERATION_FIELDS = ("reference", "service", "status", "mode", "since", "until", "failures", "older")

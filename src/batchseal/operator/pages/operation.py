@@ -14,7 +14,7 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.operator_rows import OperationDetail
+from batchseal.store.operator import OperationDetail
 
 # A bundle names so many documents: those that failed.
 MOST_IN_BUNDLE = 1000

@@ -12,7 +12,7 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.operator_rows import OperationFilter, OperationLine
+from batchseal.store.operator import OperationFilter, OperationLine
 
 TITLES = (
     *("id", "clientService", "externalReference", "mode", "status", "received", "finished", "fetched"),

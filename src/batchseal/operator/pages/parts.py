@@ -8,9 +8,8 @@ from batchseal.operator.request import Request
 from batchseal.operator.security import Surroundings
 from batchseal.operator.signing_in.sessions import Sessions
 from batchseal.settings.load import Settings
-from batchseal.store.operator import OperatorStore
+from batchseal.store.operator import OperatorStore, Who
 from batchseal.store.operator_accounts import OperatorAccounts
-from batchseal.store.operator_rows import Who
 
 
 @dataclass(frozen=True, slots=True)

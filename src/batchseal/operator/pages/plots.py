@@ -8,7 +8,7 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.operator_rows import Sample
+from batchseal.store.operator import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,33 @@ class Plot:
     lines: tuple[tuple[str, str], ...]
 
 
-PLOTS: tuple[Plot, ...] = ()
+# The names of the metrics are those of store/samples.py.
+PLOTS = (
+    Plot(
+        "Documents a minute",
+        "documents",
+        (("documents_received", "Received"), ("documents_signed", "Signed"), ("documents_failed", "Failed")),
+    ),
+    Plot("Queue", "documents", (("queue_documents", "In the queue"),)),
+    Plot("Oldest operation in the queue", "s", (("queue_oldest_seconds", "Oldest one waits"),)),
+    Plot(
+        "Time until signed, batches",
+        "s",
+        (("batch_p50_seconds", "Half of them within"), ("batch_p95_seconds", "95 % within")),
+    ),
+    Plot(
+        "Time until signed, one document",
+        "s",
+        (("single_p50_seconds", "Half of them within"), ("single_p95_seconds", "95 % within")),
+    ),
+    Plot("Operations that wait for another try", "operations", (("operations_waiting", "Waiting for another try"),)),
+    Plot(
+        "Calls to the signing service a minute",
+        "calls",
+        (("upstream_calls", "Calls"), ("upstream_calls_failed", "Failed")),
+    ),
+    Plot("Database", "bytes", (("database_bytes", "Database"),)),
+)
 
 
 class PlotPages:
