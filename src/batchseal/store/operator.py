@@ -14,14 +14,22 @@ The parts: `operator_connection`, `operator_lists`, `operator_details`, `operato
 from batchseal.store.operator_alarms import alarms_of
 from batchseal.store.operator_connection import STATEMENT_SECONDS
 from batchseal.store.operator_figures import OperatorFigures
-from batchseal.store.operator_rows import (
+from batchseal.store.operator_figure_rows import (
     Alarm,
     AuditLine,
     AuditState,
     ClientServiceLine,
     Consumption,
-    Count,
     CredentialLine,
+    InstanceLine,
+    Overview,
+    Sample,
+    Storage,
+    StorageShare,
+    TimeStampLine,
+)
+from batchseal.store.operator_rows import (
+    Count,
     DocumentLine,
     DocumentSearch,
     Done,
@@ -29,16 +37,10 @@ from batchseal.store.operator_rows import (
     FailureGroup,
     Failures,
     FoundDocument,
-    InstanceLine,
     OperationDetail,
     OperationFilter,
     OperationLine,
-    Overview,
     Page,
-    Sample,
-    Storage,
-    StorageShare,
-    TimeStampLine,
     UpstreamCall,
     Who,
 )

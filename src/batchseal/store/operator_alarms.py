@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from batchseal.store.operator_rows import Alarm, CredentialLine, InstanceLine, Overview
+from batchseal.store.operator_figure_rows import Alarm, CredentialLine, InstanceLine, Overview
 
 # A certificate is renewed in good time from this on (30 days), and in a hurry from this on.
 CERTIFICATE_DAYS, CERTIFICATE_LAST_DAYS = 30, 7

@@ -6,14 +6,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from batchseal.errors import ValueNotAllowed
+from batchseal.store.credentials import grant_state
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.operator_actions import OperatorActions
 from batchseal.store.operator_connection import DAY
 from batchseal.store.operator_cursors import MAX_ID, decode_cursor, encode_cursor
 from batchseal.store.operator_details import EVENTS
 from batchseal.store.operator_lists import COLUMNS
-from batchseal.store.operator_rows import (
-    ENTRIES_A_PAGE,
+from batchseal.store.operator_figure_rows import (
     AuditLine,
     AuditState,
     ClientServiceLine,
@@ -21,19 +21,17 @@ from batchseal.store.operator_rows import (
     CredentialLine,
     InstanceLine,
     Overview,
-    Page,
     Sample,
     Storage,
     StorageShare,
     TimeStampLine,
 )
+from batchseal.store.operator_rows import ENTRIES_A_PAGE, Page
 from batchseal.store.queries import QUERIES
 from batchseal.store.samples import Metric
 
 # What "lately" is on the first page.
 WINDOW_SECONDS = 300.0
-# From these on a grant ends soon.
-GRANT_DAYS, GRANT_USED = 7.0, 0.9
 
 
 class OperatorFigures(OperatorActions):
@@ -186,18 +184,8 @@ def _credential(record: Mapping[str, Any]) -> CredentialLine:
         grant_days_left=max(0.0, days) if days is not None else None,
         grant_total=record["grant_total"],
         grant_left=record["grant_left"],
-        state=grant_state(record["needs_otp"], days, record["grant_total"], record["grant_left"]),
+        state=grant_state(days, record["grant_total"], record["grant_left"]) if record["needs_otp"] else "ok",
         problem=record["problem"],
         noted_at=record["noted_at"],
         lane_holder=record["lane_holder"],
     )
-
-
-def grant_state(needs_otp: bool, days: float | None, total: int | None, left: int | None) -> str:
-    """`ok`, `ends soon` (GRANT_DAYS, GRANT_USED), or `lapsed`: somebody has to renew it."""
-    if not needs_otp:
-        return "ok"
-    if days is None or days <= 0 or left == 0:
-        return "lapsed"
-    is_used = total is not None and left is not None and total > 0 and left <= total * (1 - GRANT_USED)
-    return "ends soon" if days <= GRANT_DAYS or is_used else "ok"
