@@ -365,10 +365,6 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     try:
         guard = await create_application(service, authenticator, settings)
         guard.book_headers, guard.service = service.book_headers, service
-        if settings.has_operator_page:
-            from batchseal.operator.listener import listener_of
-
-            guard.operator = listener_of(settings, service)
         yield guard
     finally:
         await close()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -107,8 +107,6 @@ class Guard:
         self.connections: Connections | None = None
         # Reserves so many bytes of memory in all for incomplete requests, or returns False.
         self.book_headers: Callable[[int], bool] = lambda _: True
-        # What answers on the operator's listener of this worker, if it has one.
-        self.operator: Any = None
         self.when_idle: Callable[[], None] | None = None  # Called once no request has run for `idle_seconds`.
         self._idle: asyncio.TimerHandle | None = None
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from batchseal.api.exchange import Message, Receive, Send
 from batchseal.settings.load import Settings
@@ -30,6 +30,8 @@ class Worker(Protocol):
     async def numbers(self) -> dict[str, float]: ...
 
     def budgets(self) -> Mapping[str, tuple[float, float]]: ...
+
+    async def ask_signer(self, name: str, *arguments: str) -> Any: ...
 
 
 def listener_of(settings: Settings, worker: Worker) -> "OperatorListener":

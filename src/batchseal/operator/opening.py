@@ -12,6 +12,7 @@ from batchseal.operator.pages.operations import OperationsPages
 from batchseal.operator.pages.overview import OverviewPages
 from batchseal.operator.pages.parts import Parts
 from batchseal.operator.pages.plots import PlotPages
+from batchseal.operator.pages.renewal import RenewalPages
 from batchseal.operator.pages.settings import SettingsPages
 from batchseal.operator.pages.sign_in import SignInPages
 from batchseal.operator.rendering import Renderer
@@ -51,6 +52,7 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
         DocumentPages,
         FailurePages,
         FigurePages,
+        RenewalPages,
         PlotPages,
         AuditPages,
         SettingsPages,

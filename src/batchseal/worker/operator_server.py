@@ -1,7 +1,7 @@
 """The second listener of a worker: the operator's page, on a port of its own, so that no load balancer has to hide it."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from batchseal.settings.load import Settings
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server
@@ -18,6 +18,15 @@ class OperatorPage(Protocol):
 
     async def close(self, grace_seconds: float) -> None:
         """Lets what runs end, and closes what it uses."""
+
+
+def operator_server(worker: object, settings: Settings, tls: dict[str, Any]) -> "OperatorServer | None":
+    """The listener of a worker, if the settings ask for one. `worker` is what the pages ask how the service is."""
+    if not settings.has_operator_page:
+        return None
+    from batchseal.operator.listener import Worker, listener_of  # nothing of the page is loaded where it is off
+
+    return OperatorServer(listener_of(settings, cast(Worker, worker)), settings, tls)
 
 
 class OperatorServer:

@@ -28,7 +28,7 @@ from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server, SSLProtocols
-from batchseal.worker.operator_server import OperatorServer
+from batchseal.worker.operator_server import operator_server
 from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
 
 log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ async def serve(
         server = build_server(guard, settings)
         guard.connections = unfinished = watch(guard, settings)
         serving = loop.create_task(server.serve())
-        second = OperatorServer(guard.operator, settings, tls(settings, of_callers=False)) if guard.operator else None
+        second = operator_server(guard.service, settings, tls(settings, of_callers=False))
         ending = loop.create_task(stop.wait())
         try:
             await until_listening(settings, serving)

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from batchseal.admission.admission import Admission
@@ -52,6 +53,8 @@ RETRY_SECONDS = 2
 OTHERS_SECONDS = 2.0
 # So long before a request would be cut it is answered that its operation goes on.
 ANSWER_SECONDS = 3.0
+# How long an operator waits for what the signer asks the signing service.
+OPERATOR_SECONDS = 45.0
 
 
 class Service:
@@ -309,6 +312,10 @@ class Service:
                 "queue": (booked.queued_documents, budgets.queued_documents),
                 "rows": (booked.document_rows, budgets.document_rows),
             }
+
+    async def ask_signer(self, name: str, *arguments: str) -> Any:
+        """The answer of the signer of this instance to a question of an operator."""
+        return await self._link.call(name, *arguments, timeout_seconds=OPERATOR_SECONDS)
 
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
