@@ -21,6 +21,8 @@ COMMANDS = {
     "verify": "Check the signatures of PDF, XML and CMS files, and name their levels.",
     "audit": "Check the audit trail, or export it.",
     "erase": "Remove the texts of an operation from the database.",
+    "operations": "List operations, show one, have them signed again, cancelled or purged.",
+    "credential": "List the credentials that sign, or renew the permission to use one.",
     "instances": "List the instances that use a database, or forget one that is lost.",
     "check": "Try everything that the service needs, and say what is wrong.",
     "size": "Print the memory, disk and database space that a load needs.",
