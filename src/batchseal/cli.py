@@ -22,6 +22,8 @@ COMMANDS = {
     "audit": "Check the audit trail, or export it.",
     "erase": "Remove the texts of an operation from the database.",
     "operator": "Make, list, change or remove the accounts of the operator's page.",
+    "operations": "List operations, show one, have them signed again, cancelled or purged.",
+    "credential": "List the credentials that sign, or renew the permission to use one.",
     "instances": "List the instances that use a database, or forget one that is lost.",
     "check": "Try everything that the service needs, and say what is wrong.",
     "size": "Print the memory, disk and database space that a load needs.",

@@ -155,11 +155,13 @@ class OperatorLists(OperatorConnection):
         lines = tuple(self._line(record) for record in records[:limit])
         return Page(lines, following, edge["created_at"] if edge else None)
 
-    async def all_operations(self, wanted: OperationFilter) -> AsyncIterator[Sequence[OperationLine]]:
+    async def all_operations(
+        self, wanted: OperationFilter, at_once: int = STREAMED
+    ) -> AsyncIterator[Sequence[OperationLine]]:
         """The whole list in parts, for CSV. Each part is a statement of its own."""
         cursor: str | None = None
         while True:
-            page = await self.operations(wanted, cursor, STREAMED)
+            page = await self.operations(wanted, cursor, at_once)
             if page.rows:
                 yield page.rows
             if (cursor := page.next) is None:
