@@ -27,7 +27,7 @@ BESIDE := -n 2 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS)) $(TESTS) $(ARGS))
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS) --ignore=tests/browser) $(TESTS) $(ARGS))
 
 .PHONY: test-instances
 test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest

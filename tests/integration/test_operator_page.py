@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from harness.invoices import invoice
 from tests.support.operator_page import PASSWORD, OperatorService, Visitor, add_accounts, operator_service, values_of
-from tests.support.service import batch, finished, post
+from tests.support.operator_rows import HOSTILE, hostile_batch, send
+from tests.support.service import batch
 
 from batchseal.operator.roles import RIGHTS, Right
 from batchseal.operator.signing_in.totp import code_at
@@ -44,39 +45,6 @@ ACTIONS = {
     "/credentials/renew": (Right.ACT, {"service": "x", "otp": "1", "pin": "2"}),
     "/audit/verify": (Right.AUDIT, {}),
 }
-# Names of documents that would do something in a page that shows them as they are.
-HOSTILE = (
-    "<script>document.title='xss'</script>",
-    "<img src=x onerror=\"document.title='xss'\">",
-    "\"><svg onload=document.title='xss'>",
-    "'><body onpageshow=document.title='xss'>",
-    "</td></table><iframe srcdoc=\"<script>parent.document.title='xss'</script>\">",
-    "<a href=javascript:document.title='xss'>x</a>",
-    "{{7*7}}{% raw %}",
-    "${7*7}#{7*7}<%= 7*7 %>",
-    "<!--<img src=\"--><img src=x onerror=document.title='xss'//\">",
-    "\" autofocus onfocus=document.title='xss' x=\"",
-    "</title><script>document.title='xss'</script>",
-    "<math><mtext><style><img src=x onerror=document.title='xss'></style></mtext></math>",
-    "<svg><animate onbegin=document.title='xss' attributeName=x dur=1s>",
-    "<details open ontoggle=document.title='xss'>",
-    "<input hx-get=/x hx-trigger=load hx-on::load=\"document.title='xss'\">",
-    "<div data-hx-on:click=\"1\" data-plot=\"x\" data-select-all>x</div>",
-    "&lt;script&gt;document.title='xss'&lt;/script&gt;",
-    "‮gpj.exe<script>document.title='xss'</script>",
-    "<base href=//evil.example/><link rel=stylesheet href=//evil.example/x.css>",
-    "<meta http-equiv=refresh content=0;url=//evil.example/><form action=//evil.example><button>",
-)
-
-
-def hostile_batch(reference: str, description: str) -> bytes:
-    body = json.loads(batch(reference, [invoice(number, size_bytes=3_000) for number in range(len(HOSTILE))]))
-    body["description"] = description
-    for document, name in zip(body["documents"], HOSTILE, strict=True):
-        document["documentRequest"] |= {"name": name, "externalReference": f"{name} {len(name)}"[:255]}
-    return json.dumps(body).encode()
-
-
 @pytest.fixture(scope="module")
 def page() -> Iterator[OperatorService]:
     with operator_service() as page:
@@ -87,12 +55,8 @@ def page() -> Iterator[OperatorService]:
 def filled(page: OperatorService) -> OperatorService:
     """The same with an account of each role, an operation with hostile names, and one whose second document is no PDF."""
     add_accounts(page, "viewer", "operator", "auditor")
-    status, _, body = post(page.service, hostile_batch(HOSTILE[0], HOSTILE[2]))
-    assert status in (200, 202), body
-    status, _, body = post(page.service, batch("broken", [invoice(1, size_bytes=3_000), b"no PDF"]))
-    assert status in (200, 202), body
-    finished(page.service, HOSTILE[0])
-    finished(page.service, "broken")
+    send(page, hostile_batch(HOSTILE[0], HOSTILE[2]))
+    send(page, batch("broken", [invoice(1, size_bytes=3_000), b"no PDF"]))
     return page
 
 
@@ -326,8 +290,7 @@ def test_hostile_names_are_shown_as_they_are_and_do_nothing(visitors: dict[str, 
 
 
 def test_cells_of_csv_files_begin_no_formula(filled: OperatorService, visitors: dict[str, Visitor]) -> None:
-    status, _, body = post(filled.service, batch("=HYPERLINK(\"http://evil.example\")", [invoice(1, size_bytes=3_000)]))
-    assert status in (200, 202), body
+    send(filled, batch('=HYPERLINK("http://evil.example")', [invoice(1, size_bytes=3_000)]))
     answer = visitors["auditor"].get("/operations.csv")
     assert answer.headers["content-type"].startswith("text/csv")
     assert "attachment" in answer.headers["content-disposition"]
