@@ -27,11 +27,22 @@ BESIDE := -n 3 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS)) $(TESTS) $(ARGS))
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS) --ignore=tests/browser) $(TESTS) $(ARGS))
 
 .PHONY: test-instances
 test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest
 	@$(BIN)/python -m pytest $(INSTANCE_DRILLS) $(ARGS)
+
+# What the browser tests load into a page to judge it (axe-core, MPL-2.0). It is not part of the sources: npm fetches it, and checks
+# the digest in package-lock.json.
+AXE := tests/browser/node_modules/.ready
+$(AXE): tests/browser/package-lock.json
+	@cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: test-browser
+test-browser: $(VENV)/.dev $(VENV)/.native $(AXE)  ## try the operator's page in Chromium (Debian's; CHROMIUM=/path names another); ARGS=--all for all themes and widths
+	@$(if $(CHROMIUM),CHROMIUM=$(CHROMIUM) )$(BIN)/python -m pytest tests/browser $(ARGS)
 
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
 # The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres

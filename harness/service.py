@@ -61,6 +61,7 @@ class RunningService:
             *(sys.executable, "-m", self._module, "serve"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--work-folder", str(self.folder / "work"), "--temp-folder", str(self.folder / "temp")),
+            "--operator-port=off",  # unless the flags say otherwise
             *self._flags,
         ]
         self.process = start_child(command, self.log, ends_with=signal.SIGTERM, environment=self._environment)

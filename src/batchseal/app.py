@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from batchseal.formats.material import Materials
     from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
+    from batchseal.signer.call_log import CallLog
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
@@ -238,14 +239,17 @@ def signing(
     reserve: "Reserve",
     materials: "Materials",
     presence: "Presence",
-) -> tuple["SigningQueue", "Recording"]:
-    """The queue of the signer process, with what signs, and what makes evidence records of what was signed."""
+) -> tuple["SigningQueue", "Recording", "CallLog"]:
+    """The queue of the signer process, with what signs, what makes evidence records of what was signed, and what keeps calls."""
+    from batchseal.signer.call_log import CallLog
     from batchseal.signer.pace import Pace
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording, RecordingPace
     from batchseal.signer.run import Signing
     from batchseal.store.evidence_records import EvidenceTable
+    from batchseal.store.upstream_calls import CallTable
 
+    calls = CallLog(CallTable(store.database))
     tries = settings.upstream_tries
     run = Signing(
         store,
@@ -259,6 +263,7 @@ def signing(
         materials=materials,
         check_revocation=settings.check_revocation,
         locate=finding_places(settings, reserve),
+        calls=calls,
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     table = EvidenceTable(store.database, UUID(settings.instance), store.shared)
@@ -266,15 +271,19 @@ def signing(
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     has_one = partial(attrgetter("has_one"), services)
     queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence)
-    return queue, recording
+    return queue, recording, calls
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.signer.duties.rounds import rounds_of
+    from batchseal.signer.duties.sampling import Sampling
     from batchseal.signer.presence import Presence
+    from batchseal.signer.renewing import renewal_handlers
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.store.credentials import CredentialTable
     from batchseal.store.revocation_answers import RevocationAnswers
+    from batchseal.store.samples import SampleTable
     from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
     from batchseal.upstream.named import check_credentials
@@ -297,25 +306,29 @@ async def run_signer(settings: Settings, ready: int) -> None:
     reserve, budgets = admission.reserved, admission.budgets
     revocation = Revocation.of(settings, RevocationAnswers(store.database), partial(reserve, NOBODY))
     counted = TimeStampBudgets(store.database, presence.others)
-    upstream = RemoteUpstream(settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted)
+    notes = CredentialTable(store.database)
+    upstream = RemoteUpstream(
+        settings, services, revocation=revocation, gate_of=presence.gate_of, budgets=counted, notes=notes
+    )
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool = native_pool(settings)
-    rounds = rounds_of(settings, store, payloads, ledger, pool, presence)
+    sampling = Sampling(SampleTable(store.database), upstream.tally)
+    rounds = rounds_of(settings, store, payloads, ledger, pool, presence, sampling)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
-    queue, recording = signing(
+    queue, recording, calls = signing(
         settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
-    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers()})
+    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)})
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run())]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)

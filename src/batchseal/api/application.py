@@ -60,6 +60,7 @@ def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> l
     table = [(r.name, r.verb, below + r.routed, getattr(routes, r.name)) for r in contract.routes.values()]
     return [
         *table,
+        ("root", "GET", "/", service.root),
         ("token", "POST", contract.token, service.token),
         ("live", "GET", contract.live, service.live),
         ("ready", "GET", contract.ready, service.ready),

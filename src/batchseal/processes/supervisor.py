@@ -11,6 +11,7 @@ Every process is a child of this one, and none becomes a daemon. Each child asks
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import time
@@ -33,6 +34,7 @@ from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
 from batchseal.settings.load import Settings, check_pooler
+from batchseal.settings.operator_options import ANY, OFF, trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import plan
 from batchseal.settings.token_keys import read_token_keys, remark_on
@@ -61,6 +63,7 @@ class Supervisor:
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
+        self._operator_port: socket.socket | None = None
         self._lock = -1
 
     async def run(self) -> None:
@@ -109,6 +112,7 @@ class Supervisor:
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
+        settings = self._reserve_operator_port(settings)
         making_files = asyncio.create_task(self._make_files(settings))
         database = asyncio.create_task(self._start_database(settings, sizes.postgres()))
         try:
@@ -151,6 +155,8 @@ class Supervisor:
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
             hosts = f"{settings.revocation_private_hosts} {urlsplit(address).hostname}"
             settings = replace(settings, signer_roots=root, revocation_private_hosts=hosts)
+            if settings.has_operator_page:
+                notes.append(asyncio.create_task(asyncio.to_thread(make_trial_password, trial_password_path(settings))))
         said = await signer.start(settings)
         settings = replace(settings, token_keys=said.partition(" ")[2])
         await asyncio.gather(*notes)
@@ -159,7 +165,18 @@ class Supervisor:
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
-        say(f"ready at {'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.port}")
+        scheme = "https" if settings.tls_certificate else "http"
+        say(f"ready at {scheme}://{settings.host}:{settings.port}")
+        if settings.has_operator_page:
+            say(f"operator's page at {scheme}://{settings.operator_host}:{settings.operator_port}")
+
+    def _reserve_operator_port(self, settings: Settings) -> Settings:
+        """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
+        if not wants_operator_page(settings):
+            return replace(settings, operator_port=OFF)
+        wanted = settings.operator_port
+        self._operator_port = reserve_port(settings.operator_host, int(wanted) if wanted not in ("", ANY) else 0)
+        return replace(settings, operator_port=str(self._operator_port.getsockname()[1]))
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
@@ -241,8 +258,8 @@ class Supervisor:
             await self._placeholder.stop()
         if self._postgres:
             await self._postgres.stop()
-        if self._port:
-            self._port.close()
+        for port in filter(None, (self._port, self._operator_port)):
+            port.close()
         if self._lock >= 0:
             os.close(self._lock)
 
@@ -264,6 +281,12 @@ class Supervisor:
 def check_services(settings: Settings) -> None:
     """Reports an error in the files of client services, if there is one, before any process starts. Raises ConfigurationError."""
     client_services(settings, remarks=False, strict=True)
+
+
+def make_trial_password(path: Path) -> None:
+    """Makes the password of the operator's page in a trial, which only this user can read, unless there is one."""
+    if not path.exists():
+        write_synced(path, f"{secrets.token_urlsafe(15)}\n".encode(), 0o600)
 
 
 def make_token_key(settings: Settings) -> None:

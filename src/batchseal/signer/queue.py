@@ -278,7 +278,7 @@ class SigningQueue:
         except LeaseLost as problem:
             log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
         except UpstreamError as problem:
-            if problem.try_again and self._is_patient(row):
+            if problem.waits_for_operator or (problem.try_again and self._is_patient(row)):
                 await self._postpone(claimed, problem.retry_after_seconds or 0.0, problem.cause)
             else:
                 await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
@@ -332,8 +332,9 @@ class SigningQueue:
 
     async def _leave_open(self, claimed: ClaimedOperation, progress: Progress) -> None:
         """Some documents have tries left: another run follows, unless this has been going on for too long."""
-        problem = next(iter(progress.open.values()))
-        if self._is_patient(claimed.row):
+        problem = next((one for one in progress.open.values() if one.waits_for_operator), None)
+        problem = problem or next(iter(progress.open.values()))
+        if problem.waits_for_operator or self._is_patient(claimed.row):
             await self._postpone(claimed, progress.pause_seconds, f"{len(progress.open)} documents: {problem.cause}")
         else:
             await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
@@ -364,7 +365,8 @@ class SigningQueue:
 
 
 def age_seconds(row: OperationRow) -> float:
-    return (datetime.now(UTC) - row.created_at).total_seconds()
+    """How long ago it was registered, or opened again."""
+    return (datetime.now(UTC) - (row.reopened_at or row.created_at)).total_seconds()
 
 
 def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:

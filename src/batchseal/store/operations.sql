@@ -83,10 +83,12 @@ SELECT id FROM operations WHERE id = ANY ($1::bigint[]) AND status IN (2, 4);
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
 -- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
 -- evidence record is made at its end if one was asked for before or is now ($5). $6 is the instance that has its caller's own token.
+-- The next end counts what is used from now on (`signed_before` and the columns after it).
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6
-WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
+    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6, reopened_at = now(),
+    signed_before = documents_signed, failed_before = documents_failed, signed_bytes = 0, time_stamps = 0
+WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged AND purge_asked_at IS NULL
 RETURNING *;
 
 -- name: add_payload

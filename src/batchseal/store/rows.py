@@ -91,6 +91,7 @@ class OperationRow:
     token_holder: UUID | None = (
         None  # the instance that has the token of its caller, where it signs with one of its own
     )
+    reopened_at: datetime | None = None  # when its failed documents were last opened again
 
     @property
     def payloads(self) -> PayloadColumns:
@@ -196,6 +197,9 @@ class AuditEntry:
     digest: bytes
     credential: bytes
     link: bytes
+    actor: str = ""  # who acted, where a person did
+    origin: str = ""  # from where
+    detail: str = ""  # what was done, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,7 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         evidence_record=record["evidence_record"],
         payload_store=record["payload_store"],
         token_holder=record["token_holder"],
+        reopened_at=record["reopened_at"],
     )
 
 

@@ -16,8 +16,10 @@ import structlog
 
 from batchseal.document import Credential
 from batchseal.errors import (
+    AccessLapsed,
     CertificateRenewed,
     CredentialUnnamed,
+    CredentialUnusable,
     TimestampFailed,
     TurnOver,
     UpstreamError,
@@ -26,19 +28,29 @@ from batchseal.errors import (
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
+from batchseal.store.samples import Metric
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
+from batchseal.upstream.credential_facts import (
+    CredentialNotes,
+    note_key,
+    note_problem,
+    numbers_of_grants,
+    remarks_on_grants,
+)
 from batchseal.upstream.csc import csc_of
 from batchseal.upstream.gate import OPEN, Gate, GatedTokens, GateOf
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
+from batchseal.upstream.kept_grants import KeptGrants
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
 from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.renewal import Renewal
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import SharedBudgets, Timestamps
@@ -81,8 +93,12 @@ class RemoteUpstream:
         revocation: Revocation | None = None,
         gate_of: GateOf | None = None,
         budgets: SharedBudgets | None = None,
+        notes: CredentialNotes | None = None,
     ) -> None:
         """`revocation` is closed with this, and its state is part of that of this.
+
+        `notes` has what operators see of credentials, and the grants that they give. Without it, a credential that needs a
+        one-time password cannot be used.
 
         `gate_of` and `budgets`: where other instances may be, which make calls of the same credentials and authorities.
         """
@@ -102,10 +118,14 @@ class RemoteUpstream:
         self.accounts = Accounts(services, self._transport, lambda key: self._cached_keys.pop(key, None))
         self._reading: dict[str, asyncio.Task[CachedKey]] = {}
         self.breaker = Breaker(self.service.describe, pace)
-        self._grants = Grants(self.service, pace)
+        self._notes = notes
+        self._kept = KeptGrants(self.service, notes) if notes is not None else None
+        self._grants = Grants(self.service, pace, self._kept)
+        self.renewal = Renewal(self.service, self.accounts, self._kept) if self._kept is not None else None
         self._probe = Probe(self.service)
         self._timestamps = Timestamps(settings, pace, budgets)
-        self._calls = self._failed_calls = 0
+        self._calls = self._failed_calls = self._digests = 0
+        self._call_seconds = 0.0
         self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)
 
@@ -183,6 +203,8 @@ class RemoteUpstream:
         if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
             remarks.insert(0, "the quota at the signing service is used up")
         remarks += [f"{text} (a grant)" for text in self._grants.ending_soon()]
+        grants = await self._kept.states() if self._kept is not None else []
+        remarks = remarks_on_grants(grants) + remarks
         numbers = {
             "batchseal_upstream_up": float(wrong is None),
             "batchseal_upstream_breaker_open": float(self.breaker.is_open),
@@ -192,12 +214,22 @@ class RemoteUpstream:
             "batchseal_upstream_digests_waiting": sum(cached.lane.waiting for cached in self._cached_keys.values()),
             "batchseal_upstream_quota_gone": float(any("quota" in text for text in remarks)),
         }
+        numbers |= numbers_of_grants(grants)
         if left:
             numbers["batchseal_certificate_days_left"] = min(left)
         if self._revocation is not None:
             remarks = self._revocation.remarks() + remarks
             numbers |= self._revocation.numbers()
         return State(wrong, list(dict.fromkeys(remarks)), numbers)
+
+    def tally(self) -> dict[Metric, float]:
+        """What this process has counted since its start."""
+        return {
+            Metric.upstream_calls: self._calls,
+            Metric.upstream_calls_failed: self._failed_calls,
+            Metric.upstream_call_seconds: self._call_seconds,
+            Metric.upstream_digests: self._digests,
+        }
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):
@@ -251,7 +283,15 @@ class RemoteUpstream:
             return cached
 
     async def _refresh(self, account: Account) -> CachedKey:
-        key, cached = await self._read_key(account), self._cached_keys.get(account.key)
+        is_noted = self._transport is None or not isinstance(account.tokens, CallersToken)
+        try:
+            key, cached = await self._read_key(account), self._cached_keys.get(account.key)
+        except CredentialUnusable as problem:
+            if self._notes is not None and is_noted:
+                await note_problem(self._notes, account, problem)
+            raise
+        if self._notes is not None and is_noted:
+            await note_key(self._notes, account, key)
         if cached is None or cached.key.credential.fingerprint != key.credential.fingerprint:
             gate = self._find_gate(account, key)
             lane = self._new_lane(account, key, gate)
@@ -301,9 +341,13 @@ class RemoteUpstream:
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
             await self.breaker.enter()
             self._calls += 1
+            self._digests += len(digests)
+            began = time.monotonic()
             try:
                 signatures = await self._call(account, key, gate, digests, request_key)
-            except TurnOver:
+            except (TurnOver, AccessLapsed):
+                self._calls -= 1
+                self._digests -= len(digests)
                 raise  # nothing was sent, so this says nothing of the signing service
             except UpstreamError as problem:
                 self._failed_calls += 1
@@ -311,6 +355,11 @@ class RemoteUpstream:
                     self._quota_gone_at = time.monotonic()
                 self.breaker.record(problem)
                 raise
+            finally:
+                self._call_seconds += time.monotonic() - began
+                if self._kept is not None and key.needs_otp and (left := self._kept.left(account, key)) is not None:
+                    # A call must not ask for more than its grant has; after a renewal, calls may be large again.
+                    lane.limit = max(1, min(left, key.multisign, self._pace.call_digests))
             self.breaker.record(None)
             if len(digests) <= VERIFIED_IN_LOOP:
                 values = verify.match(key, digests, signatures)
@@ -333,9 +382,12 @@ class RemoteUpstream:
         """Signs with one grant and one sign call; waits for the signatures if they come later, also after the turn is over."""
         sending = gated(account, gate)
         grant = await self._grants.take(sending, key, digests, request_key)
-        answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
-        signatures = await answer_of(self.service, account, answer, self._pace.polling)
-        self._grants.give_back(account, key, grant)
+        try:
+            answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
+            signatures = await answer_of(self.service, account, answer, self._pace.polling)
+            self._grants.give_back(account, key, grant)
+        finally:
+            self._grants.done(account, key)
         return signatures
 
 

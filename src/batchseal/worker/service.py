@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from batchseal.admission.admission import Admission
@@ -52,6 +53,8 @@ RETRY_SECONDS = 2
 OTHERS_SECONDS = 2.0
 # So long before a request would be cut it is answered that its operation goes on.
 ANSWER_SECONDS = 3.0
+# How long an operator waits for what the signer asks the signing service.
+OPERATOR_SECONDS = 45.0
 
 
 class Service:
@@ -294,6 +297,25 @@ class Service:
     async def evidence_records(self, operation: OperationRow) -> OperationRecords:
         """The evidence records of a finished operation. Raises NotFound, RecordPending, RecordGivenUp."""
         return await self._evidence.of(operation)
+
+    def standing_memory(self) -> StandingMemory:
+        """A reservation of memory for something that belongs to no request of a caller."""
+        return StandingMemory(self._admission.ledger, self._admission.budgets.memory_bytes)
+
+    def budgets(self) -> dict[str, tuple[float, float]]:
+        """Of each budget of this instance how much is in use, and the whole: in bytes, or in documents."""
+        budgets = self._admission.budgets
+        with self._admission.ledger.booked() as booked:
+            return {
+                "space": (booked.stored_bytes + booked.temp_bytes, budgets.temp_bytes),
+                "memory": (booked.memory_bytes, budgets.memory_bytes),
+                "queue": (booked.queued_documents, budgets.queued_documents),
+                "rows": (booked.document_rows, budgets.document_rows),
+            }
+
+    async def ask_signer(self, name: str, *arguments: str) -> Any:
+        """The answer of the signer of this instance to a question of an operator."""
+        return await self._link.call(name, *arguments, timeout_seconds=OPERATOR_SECONDS)
 
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""

@@ -47,6 +47,11 @@ class Purging:
                 return
             await self.purge(due, "they have had their time")
 
+    async def purge_asked(self, *, shared: bool = False) -> None:
+        """Payloads that an operator wants purged. `shared` as above."""
+        while due := await self._upkeep.purge_asked(shared=shared):
+            await self.purge(due, "an operator asked for it")
+
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
         """Purges fetched payloads before their time, first those of the client service that needs room, the oldest first.
 

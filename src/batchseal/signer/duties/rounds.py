@@ -24,6 +24,7 @@ from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.signer.duties.purging import Purging
+from batchseal.signer.duties.sampling import Sampling
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.presence import Presence
 from batchseal.store.store import Store
@@ -90,7 +91,9 @@ class Rounds:
         *,
         round_seconds: float = ROUND_SECONDS,
         shared: Shared | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
+        self._sampling = sampling
         self._upkeep = upkeep
         self._counting = counting
         self.sweeping = sweeping
@@ -111,7 +114,9 @@ class Rounds:
         while True:
             try:
                 await self._counting.count_queue()
-                await self._audit.chain(shared=self._shared.does_payloads)
+                await self._audit.chain(shared=self._shared.does_payloads, notes=self._shared.does_upkeep)
+                if self._sampling is not None:
+                    await self._sampling.sample_if_due(for_all=self._shared.does_upkeep)
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
@@ -126,6 +131,9 @@ class Rounds:
         """Payloads first, then document rows, signatures, texts, references and audit entries."""
         await self._counting.count_stored()
         await self._counting.count_rows_if_due()
+        await self.purging.purge_asked()
+        if self._shared.does_payloads:
+            await self.purging.purge_asked(shared=True)
         if await self.suspended():
             return
         keep = self._retention
@@ -159,7 +167,13 @@ class Rounds:
 
 
 def rounds_of(
-    settings: Settings, store: Store, payloads: Payloads, ledger: Ledger, pool: Executor, presence: Presence
+    settings: Settings,
+    store: Store,
+    payloads: Payloads,
+    ledger: Ledger,
+    pool: Executor,
+    presence: Presence,
+    sampling: Sampling | None = None,
 ) -> Rounds:
     """The duties of the instance that the settings describe."""
     instance = UUID(settings.instance)
@@ -174,4 +188,5 @@ def rounds_of(
         AuditWriter(trail, payloads, settings.audit_path, pool),
         Retention.of(settings),
         shared=presence,
+        sampling=sampling,
     )
