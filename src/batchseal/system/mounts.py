@@ -58,3 +58,26 @@ def parse(text: str) -> dict[str, tuple[str, int | None]]:
             by = MOUNTED_BY.search(described[2]) if described[0].startswith("fuse") else None
             found[OCTAL.sub(lambda m: chr(int(m[1], 8)), fields[4])] = described[0], int(by[1]) if by else None
     return found
+
+
+def file_system_of(path: str) -> str:
+    """The file system that a path without links lies on, as its type, its source and the folder of it that is mounted there.
+
+    It is the same after the same file system was mounted anew. Empty where there is no mount table.
+    """
+    try:
+        text = MOUNT_TABLE.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        mounted, _, system = line.partition(" - ")
+        fields, described = mounted.split(" "), system.split(" ")
+        if len(fields) > 4 and len(described) > 1:
+            point = OCTAL.sub(lambda m: chr(int(m[1], 8)), fields[4])
+            found[point] = f"{described[0]} {described[1]} {fields[3]}"
+    while path not in found:
+        if path == "/":
+            return ""
+        path = os.path.dirname(path)
+    return found[path]
