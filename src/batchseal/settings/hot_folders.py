@@ -20,6 +20,7 @@ from typing import Any
 from batchseal.errors import ConfigurationError
 from batchseal.settings import cron
 from batchseal.settings.options import Settings
+from batchseal.settings.signatures import read_visible
 from batchseal.signature import Level, SignatureType
 
 FOLDERS = {"inputFolder": "input", "backupFolder": "backup", "outputFolder": "output"}
@@ -92,7 +93,7 @@ def expression(pattern: str) -> str:
 def read_hot_folder(entry: Any, wrong: Wrong) -> tuple[Asked, tuple[Asked, ...]]:
     """What the object `hotFolder` says: of all files, and of those that fit a pattern. Raises ConfigurationError."""
     table = _object(entry, "hotFolder", ("signatureInfo", "otherTypes", "patterns"), wrong)
-    patterns = table.get("patterns") or []
+    patterns = [] if table.get("patterns") is None else table["patterns"]
     if not isinstance(patterns, list) or len(patterns) > MOST_PATTERNS:
         raise wrong(f"hotFolder.patterns is not a list of at most {MOST_PATTERNS} objects")
     otherwise = _asked(table, "hotFolder", "", wrong)
@@ -107,16 +108,6 @@ def read_hot_folder(entry: Any, wrong: Wrong) -> tuple[Asked, tuple[Asked, ...]]
     return otherwise, tuple(read)
 
 
-def read_folder(entry: Mapping[str, Any], key: str, wrong: Wrong) -> str:
-    """The folder under a key as it is written, empty for none. Raises ConfigurationError."""
-    value = entry.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or "\0" in value:
-        raise wrong(f"{key} is not the path of a folder")
-    return value
-
-
 def _asked(table: Mapping[str, Any], place: str, path: str, wrong: Wrong) -> Asked:
     other = table.get("otherTypes")
     if not isinstance(other, bool | None):
@@ -127,7 +118,8 @@ def _asked(table: Mapping[str, Any], place: str, path: str, wrong: Wrong) -> Ask
 def _info(entry: Any, place: str, wrong: Wrong) -> Mapping[str, Any]:
     """Checks the object and returns it without its nulls. `entries/asked.py` checks the rest as it checks a request."""
     known = (*INFO_TEXTS, *INFO_CHOICES, "applyTimestamp", "visibleSignatureInfo", "advancedSignatureInfo")
-    table = {key: value for key, value in _object(entry or {}, place, known, wrong).items() if value is not None}
+    entry = {} if entry is None else _object(entry, place, known, wrong)
+    table = {key: value for key, value in entry.items() if value is not None}
     for key in INFO_TEXTS:
         if not isinstance(table.get(key, ""), str):
             raise wrong(f"{place}.{key} is not a text")
@@ -139,14 +131,10 @@ def _info(entry: Any, place: str, wrong: Wrong) -> Mapping[str, Any]:
     advanced = _object(table.get("advancedSignatureInfo", {}), f"{place}.advancedSignatureInfo", tuple(ADVANCED), wrong)
     for key, choices in ADVANCED.items():
         value = advanced.get(key)
-        if not isinstance(value, str | None) or (choices and value and value not in choices):
+        if not isinstance(value, str | None) or (choices and value is not None and value not in choices):
             raise wrong(f"{place}.advancedSignatureInfo.{key} is not {' or '.join(choices) or 'a text'}")
     if "visibleSignatureInfo" in table:
-        from batchseal.visible.parsing import KEYS  # loaded where a client service has one, as in signatures.py
-
-        visible = _object(table["visibleSignatureInfo"], f"{place}.visibleSignatureInfo", tuple(KEYS), wrong)
-        if not all(isinstance(value, str | None) for value in visible.values()):
-            raise wrong(f"{place}.visibleSignatureInfo has a value that is not a text")
+        read_visible(table["visibleSignatureInfo"], lambda what: wrong(f"{place}: {what}"))
     return table
 
 

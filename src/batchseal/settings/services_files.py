@@ -87,13 +87,11 @@ def read_config(path: Path) -> Entries:
 
 
 def _folders(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The folders of an entry as they are written, if it names any. Raises ConfigurationError."""
-    if not any(entry.get(key) for key in FOLDER_KEYS):
-        return {}
-    from batchseal.settings.hot_folders import read_folder  # most files name none
-
-    texts = (read_folder(entry, key, lambda what: ConfigurationError(f"{place}: {what}")) for key in FOLDER_KEYS)
-    return {"folders": tuple(texts)}
+    """The folders of an entry as they are written. Raises ConfigurationError."""
+    for key in FOLDER_KEYS:
+        if not isinstance(entry.get(key), str | None) or "\0" in (entry.get(key) or ""):
+            raise ConfigurationError(f"{place}: {key} is not the path of a folder")
+    return {"folders": tuple(entry.get(key) or "" for key in FOLDER_KEYS)}
 
 
 def read_own(path: Path, known: Container[str] | None = None) -> Entries:
