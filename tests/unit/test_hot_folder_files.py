@@ -153,7 +153,7 @@ def test_a_whole_file_is_finished(name: str, tmp_path: Path) -> None:
     assert judged(path).unfinished == ""
 
 
-@pytest.mark.parametrize("name", [name for name in WHOLE if name.endswith(("pdf", "xml"))])
+@pytest.mark.parametrize("name", ["table.pdf", "stream.pdf", "invoice.xml"])
 def test_a_part_of_a_file_is_not(name: str, tmp_path: Path) -> None:
     path, whole = tmp_path / name, WHOLE[name].rstrip()
     for length in {1, 9, len(whole) // 3, len(whole) // 2, len(whole) - 40, len(whole) - 1}:

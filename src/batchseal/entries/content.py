@@ -77,13 +77,23 @@ def _unfinished(descriptor: int, size: int, type_: ContentType, head: bytes, *, 
     if has_hole(descriptor, size):
         return "a part of it was never written"
     tail = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
-    if not any(tail[-16:]) and (type_ is not ContentType.OTHER or not any(head)):
-        return "it holds nothing but zeros at its end"
+    if _ends_in_zeros(type_, head, tail):
+        return "there are zeros where its end should be"
     if type_ is ContentType.PDF:
         return _unfinished_pdf(head, tail, size)
     if type_ is ContentType.APPLICATION_XML:
         return _unfinished_xml(descriptor)
     return ""
+
+
+def _ends_in_zeros(type_: ContentType, head: bytes, tail: bytes) -> bool:
+    """Whether the size was set and the end was not written. Some kinds of files do end in zeros, such as tar archives."""
+    if type_ is ContentType.OTHER:
+        return not any(tail) and not any(head)
+    if type_ is ContentType.PDF:
+        return not any(tail[-16:])
+    is_wide = b"\0" in head[:4]  # UTF-16, in which a zero byte is a half of a character
+    return tail.endswith(b"\0\0" if is_wide else b"\0")
 
 
 def is_being_written(descriptor: int) -> bool:
