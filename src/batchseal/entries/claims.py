@@ -45,17 +45,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there.
-
-    `file_system` is that of the folder when the draft was written: on another one its absence says nothing.
-    """
+    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there."""
 
     ordinal: int
     kind: str
     draft: str
     where: str
     path: str
-    file_system: str
 
 
 class Batch:

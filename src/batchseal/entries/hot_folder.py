@@ -24,7 +24,7 @@ from batchseal.entries.looks import Looks, Ready, ReadyBy
 from batchseal.entries.retention import prune
 from batchseal.settings.cron import Cron
 from batchseal.system.backoff import Backoff
-from batchseal.system.mounts import file_system_of
+from batchseal.system.mounts import Mounts
 
 # So many batches of a folder are under way: one is signed while another one is read or written.
 BATCHES_AT_ONCE = 3
@@ -93,7 +93,7 @@ class HotFolder:
         self._rules = rules
         self._due = due or Due(rules)
         self._looks = Looks(rules.ready_by, rules.ignored, rules.unfinished)
-        self._is_local = file_system_of(context.input).partition(" ")[0] in LOCAL_SYSTEMS
+        self._is_local = Mounts.read().of(context.input).type in LOCAL_SYSTEMS
         self._running: dict[UUID, asyncio.Task[bool]] = {}
         self._resting: dict[UUID, float] = {}  # batches that cannot go on here, until when (monotonic)
         self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)

@@ -4,8 +4,10 @@
     2 note     A line in the notes of the batch names the draft, and is fsynced. From then on the draft is what is published.
     3 name     The draft is renamed to its final name, and the folder is fsynced.
 
-So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. A draft that
-is not noted belongs to a start before this one, and is removed. All methods block.
+So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. Where the
+folder of the drafts is not there either, somebody has removed it, or another disk is there: then the file is written again, since a
+file that comes twice does less harm than one that never comes. A draft that is not noted belongs to a start before this one, and is
+removed. All methods block.
 """
 
 import errno
@@ -21,7 +23,7 @@ from batchseal.entries.claims import PRIVATE, Batch, Noted, Notes
 from batchseal.entries.files import opened, opened_below, split
 from batchseal.errors import LeaseLost
 from batchseal.system.crash_sites import crash_site
-from batchseal.system.mounts import file_system_of
+from batchseal.system.mounts import Mounts
 
 # What a file system answers to a name that it cannot have.
 BAD_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.EPROTO)
@@ -36,23 +38,21 @@ class Folder:
         self.path = path
         self.mode = mode
         self._folder_mode = mode | (mode & 0o444) >> 2
-        self.file_system = file_system_of(str(path))
+        self._mounted_at = Mounts.read().point_of(str(path))
         self._device: int | None = None
 
     @contextmanager
     def open(self) -> Iterator[int]:
         """The folder itself, which is opened anew each time, since it may be mounted anew.
 
-        Raises OSError if it is not there, or if another file system is there than at the start: a folder whose mount was taken
-        away is an empty folder of the disk below it.
+        Raises OSError if it is not there, or if its mount was taken away: then there is an empty folder of the disk below it.
         """
         with opened(self.path) as descriptor:
             if (device := os.fstat(descriptor).st_dev) != self._device:
-                if file_system_of(str(self.path)) != self.file_system:
-                    raise OSError(
-                        errno.ESTALE, "another file system is mounted here than when it was checked", str(self.path)
-                    )
-                self._device = device
+                point = Mounts.read().point_of(str(self.path))
+                if len(point) < len(self._mounted_at):
+                    raise OSError(errno.ESTALE, f"nothing is mounted at {self._mounted_at} any more", str(self.path))
+                self._mounted_at, self._device = point, device
             yield descriptor
 
     def draft(self, batch: Batch, name: str) -> "DraftFile":
@@ -68,6 +68,15 @@ class Folder:
                 return set(os.listdir(place))
         except FileNotFoundError:
             return set()
+
+    def has_drafts_of(self, batch: Batch) -> bool:
+        """Whether the folder for the drafts of a batch is here, which stays until the batch has ended."""
+        with self.open() as root:
+            try:
+                with opened_below(root, f"{PRIVATE}/{batch.id}"):
+                    return True
+            except FileNotFoundError:
+                return False
 
     def remove_drafts(self, batch: Batch, names: Sequence[str]) -> None:
         with suppress(FileNotFoundError), self.open() as root, opened_below(root, f"{PRIVATE}/{batch.id}") as place:
@@ -238,7 +247,7 @@ class Publisher:
             draft.finish()
         finally:
             draft.close()
-        self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path, folder.file_system)
+        self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path)
 
     def settle(self, noted: Sequence[tuple[int, str]] = ()) -> None:
         """Notes and names everything that was written, and names what a start before this one has noted, by ordinal and kind."""
@@ -256,12 +265,8 @@ class Publisher:
             there = folder.name_draft(self._batch, one.draft, one.path, self._mark)
             if there is not None:
                 touched.setdefault(one.where, set()).add(there)
-            elif (one.ordinal, one.kind) in self._written:
+            elif (one.ordinal, one.kind) in self._written or not folder.has_drafts_of(self._batch):
                 lost.append(one)
-            elif one.file_system != folder.file_system:
-                raise OSError(
-                    errno.ESTALE, "another file system is mounted here than before the restart", str(folder.path)
-                )
             self._written.pop((one.ordinal, one.kind), None)
         for where, places in touched.items():
             self._folders[where].sync(places)

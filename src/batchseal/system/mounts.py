@@ -33,13 +33,17 @@ class Mounts:
         """Whether something is mounted on exactly this path, which holds no link. The root folder is no choice of anybody."""
         return path in self.table and path != "/"
 
+    def point_of(self, path: str) -> str:
+        """Where the file system is mounted that a path lies on: the path itself, or a folder above it. The path holds no link."""
+        while path not in self.table and path != "/":
+            path = os.path.dirname(path)
+        return path
+
     def of(self, path: str) -> Mount:
         """The file system that a path lies on. The path holds no link."""
-        point = path
-        while point not in self.table:
-            if point == "/":
-                return UNKNOWN
-            point = os.path.dirname(point)
+        point = self.point_of(path)
+        if point not in self.table:
+            return UNKNOWN
         type_, by = self.table[point]
         try:
             root = os.stat(point, follow_symlinks=False)
@@ -58,26 +62,3 @@ def parse(text: str) -> dict[str, tuple[str, int | None]]:
             by = MOUNTED_BY.search(described[2]) if described[0].startswith("fuse") else None
             found[OCTAL.sub(lambda m: chr(int(m[1], 8)), fields[4])] = described[0], int(by[1]) if by else None
     return found
-
-
-def file_system_of(path: str) -> str:
-    """The file system that a path without links lies on, as its type, its source and the folder of it that is mounted there.
-
-    It is the same after the same file system was mounted anew. Empty where there is no mount table.
-    """
-    try:
-        text = MOUNT_TABLE.read_text("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        mounted, _, system = line.partition(" - ")
-        fields, described = mounted.split(" "), system.split(" ")
-        if len(fields) > 4 and len(described) > 1:
-            point = OCTAL.sub(lambda m: chr(int(m[1], 8)), fields[4])
-            found[point] = f"{described[0]} {described[1]} {fields[3]}"
-    while path not in found:
-        if path == "/":
-            return ""
-        path = os.path.dirname(path)
-    return found[path]
