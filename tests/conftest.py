@@ -9,7 +9,10 @@ from tests.support import tiers
 # processes, each file where there is room.
 BY_TURNS = (
     *(f"tests/integration/test_{part}" for part in ("service_", "several_", "synchronous", "large_documents")),
-    *(f"tests/integration/test_{part}" for part in ("any_instance", "balancers", "presence", "resumption", "idle_modules")),
+    *(
+        f"tests/integration/test_{part}"
+        for part in ("any_instance", "balancers", "presence", "resumption", "idle_modules")
+    ),
     "tests/adversity/",
 )
 WITH_SERVERS = ("tests/integration/",)

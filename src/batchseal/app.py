@@ -32,13 +32,12 @@ from batchseal.processes.child_entry import begin, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
-from batchseal.settings.sizing import plan
+from batchseal.settings.sizing import planned
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
 from batchseal.store.address import address_of
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
-from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
@@ -84,7 +83,7 @@ def use_kernels(settings: Settings) -> None:
 
 def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
-    sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+    sizes = planned(settings)
     return SharedPool(sizes.native_threads, spare=settings.spare_threads)
 
 
@@ -92,15 +91,8 @@ def limits_of(settings: Settings) -> "Limits":
     """The limits of a request."""
     from batchseal.intake.schema import Limits
 
-    return Limits(
-        max_documents=settings.max_documents,
-        max_document_bytes=settings.max_document_bytes,
-        max_reference_characters=settings.max_reference_characters,
-        max_name_characters=settings.max_name_characters,
-        max_description_characters=settings.max_description_characters,
-        max_text_characters=settings.max_text_characters,
-        max_depth=settings.max_json_depth,
-    )
+    same = {name: getattr(settings, name) for name in Limits.__struct_fields__ if name != "max_depth"}
+    return Limits(max_depth=settings.max_json_depth, **same)
 
 
 def formats_of(settings: Settings, memory: Memory) -> Formats:
@@ -281,6 +273,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.presence import Presence
     from batchseal.signer.renewing import renewal_handlers
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.signer.told import ToldNumbers
     from batchseal.store.credentials import CredentialTable
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.samples import SampleTable
@@ -324,11 +317,16 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
-    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)})
+    handlers = queue.handlers() | rounds.handlers() | renewal_handlers(upstream)
+    if settings.hot_folder_enabled:
+        handlers |= ToldNumbers().handlers(handlers["upstream"])
+    server = LinkServer(settings.link_path, handlers)
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())]
+    looking = [
+        asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())
+    ]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)
@@ -349,6 +347,22 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await upstream.close()
     await presence.leave(store)
     await store.close()
+
+
+async def run_entries(settings: Settings, ready: int) -> None:
+    """Runs the process of the hot folders until SIGTERM."""
+    from batchseal.entries.watcher import watch_folders
+
+    services = client_services(settings, remarks=False)
+    service, close = await build_service(settings, services)
+    turns = await Store.connect(address_of(settings), instance=UUID(settings.instance), pool_size=1)
+    defaults, limits = partial(signature_defaults, settings, services), limits_of(settings)
+    try:
+        parts = services, service, turns.database, limits, defaults
+        await watch_folders(settings, *parts, ready=partial(say_ready, ready))
+    finally:
+        await turns.close()
+        await close()
 
 
 @asynccontextmanager
@@ -372,13 +386,15 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
 
 
 def main() -> None:
-    """`python -m batchseal.app worker|signer`. Loads its code first, while the supervisor is still finding out the settings."""
-    process, ready = begin(("worker", "signer"))
+    """`python -m batchseal.app worker|signer|entries`. Loads its code first, while the supervisor finds out the settings."""
+    process, ready = begin(("worker", "signer", "entries"))
     if process == "worker":
         default_for_libraries(*SERVER_HEAP)
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
         from batchseal.worker import service  # noqa: F401
+    elif process == "entries":
+        from batchseal.entries import watcher  # noqa: F401
     else:
         from batchseal.signer import queue, run  # noqa: F401
         from batchseal.signer.duties import rounds  # noqa: F401
@@ -389,7 +405,7 @@ def main() -> None:
         arm(settings.crash_at)
         if process == "worker":
             worker.run(settings, open_application, ready_fd=ready)
-        uvloop.run(run_signer(settings, ready))
+        uvloop.run(run_entries(settings, ready) if process == "entries" else run_signer(settings, ready))
     except BatchsealError as problem:
         raise SystemExit(f"batchseal: the {process} process cannot start: {problem.cause}") from None
 

@@ -97,7 +97,9 @@ def violations(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
     return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
     ]
 
 
@@ -202,7 +204,9 @@ def test_what_javascript_adds(browser: Browser, page_service: OperatorService) -
         boxes = page.locator("tbody input[type=checkbox]")
         assert boxes.count() > 3 and all(boxes.nth(number).is_checked() for number in range(boxes.count()))
         # November has no summer time in Lisbon, so that local time is UTC and stands there once.
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page.locator("tbody time").first.inner_text().strip())
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page.locator("tbody time").first.inner_text().strip()
+        )
         page.evaluate("document.querySelector('tbody time').dateTime = '2026-07-01T10:00:00Z'")
         page.evaluate("document.dispatchEvent(new Event('htmx:afterSwap'))")
         assert page.locator("tbody time .local").first.inner_text() == "2026-07-01 11:00:00"

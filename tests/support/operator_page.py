@@ -41,7 +41,11 @@ class Visitor:
     token: str = ""
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        sent = {"Host": f"127.0.0.1:{self.port}", **self.headers, **{n.replace("_", "-"): v for n, v in headers.items()}}
+        sent = {
+            "Host": f"127.0.0.1:{self.port}",
+            **self.headers,
+            **{n.replace("_", "-"): v for n, v in headers.items()},
+        }
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if body is not None:
@@ -68,7 +72,9 @@ class Visitor:
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)
 
-    def post(self, path: str, fields: Mapping[str, Any] | None = None, *, token: str | None = None, **headers: str) -> Answer:
+    def post(
+        self, path: str, fields: Mapping[str, Any] | None = None, *, token: str | None = None, **headers: str
+    ) -> Answer:
         """Sends a form. It has the token of the last page unless another one is given."""
         given = {"form_token": self.token if token is None else token, **(fields or {})}
         return self.ask("POST", path, urlencode(given, doseq=True), **headers)

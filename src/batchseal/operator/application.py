@@ -10,8 +10,8 @@ import structlog
 from batchseal.api.exchange import Exchange, Message, Receive, Send
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, Forbidden, InvalidRequest, MethodNotAllowed, NotFound
-from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, read_fields, redirect
 from batchseal.operator.rendering import Renderer
+from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, read_fields, redirect
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import HEADERS, HSTS, Surroundings
 from batchseal.operator.signing_in.headers import HeaderLogin
@@ -99,7 +99,11 @@ class OperatorApplication:
     async def _reply(self, request: Request) -> Reply:
         found = self._routes.find(request.method, request.path)
         if not isinstance(found, tuple):
-            raise MethodNotAllowed(f"this address takes {', '.join(found)}") if found else NotFound("there is no such page")
+            raise (
+                MethodNotAllowed(f"this address takes {', '.join(found)}")
+                if found
+                else NotFound("there is no such page")
+            )
         route, request.values = found
         if request.method == "POST" and not self._surroundings.is_from_here(request):
             log.warning("request of another site refused", path=request.path, address=request.peer)
@@ -144,7 +148,9 @@ class OperatorApplication:
         """Raises CrossSite unless the form has the token of the session."""
         given = await request.field(FORM_TOKEN)
         if not hmac.compare_digest(given.encode("utf-8", "replace"), session.form_token.encode()):
-            log.warning("form without its token refused", operator=session.name, path=request.path, address=request.peer)
+            log.warning(
+                "form without its token refused", operator=session.name, path=request.path, address=request.peer
+            )
             raise CrossSite("the form is not one of this session; nothing was done. Open the page anew and try again")
 
     async def _send(self, exchange: Exchange, reply: Reply, *, is_secure: bool) -> None:
@@ -169,4 +175,3 @@ async def closable(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The pieces, as a generator that ends where its reader ends."""
     async for piece in pieces:
         yield piece
-

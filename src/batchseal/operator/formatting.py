@@ -79,7 +79,11 @@ def yes(context: Context, value: bool) -> str:
 
 def short(value: Any) -> Markup:
     """The beginning of an id, with all of it as a title."""
-    return Markup('<span class="id" title="{}">{}</span>').format(value, escape(str(value)[:8])) if value else Markup(NOTHING)
+    return (
+        Markup('<span class="id" title="{}">{}</span>').format(value, escape(str(value)[:8]))
+        if value
+        else Markup(NOTHING)
+    )
 
 
 def bar(signed: int, failed: int, total: int) -> Markup:

@@ -4,6 +4,7 @@
                 ├─ sandbox    (only without a service domain)
                 ├─ signer     (all upstream calls)
                 ├─ worker × N (HTTP)
+                ├─ hot folders (only with --hot-folder-enabled)
                 └─ placeholder (looks for words in documents; starts with the first one, ends when it is idle)
 
 Every process is a child of this one, and none becomes a daemon. Each child asks the kernel to kill it when this process dies.
@@ -36,9 +37,8 @@ from batchseal.settings.client_services import client_services, make_sandbox_ser
 from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.operator_options import ANY, OFF, trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
-from batchseal.settings.sizing import plan
+from batchseal.settings.sizing import planned
 from batchseal.settings.token_keys import read_token_keys, remark_on
-from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
@@ -101,7 +101,7 @@ class Supervisor:
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
         self._port = reserve_port(settings.host, settings.port)
-        sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+        sizes = planned(settings)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
         if not settings.tls_certificate and not is_loopback(settings.host):
@@ -131,6 +131,8 @@ class Supervisor:
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
+        if settings.hot_folder_enabled:
+            workers.append(Child("hot folders", self._application, ("entries",)))
         self._children += [signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
         settings = await making_files
@@ -246,7 +248,7 @@ class Supervisor:
         """
         self._stopping = True
         ends = time.monotonic() + self._settings.drain_seconds + self._settings.stop_seconds
-        for names in (("worker",), ("signer",), ("sandbox",)):
+        for names in (("worker", "hot folders"), ("signer",), ("sandbox",)):
             group = self._signal(names, signal.SIGTERM)
             if self._in_a_hurry:
                 self._hurry()

@@ -92,7 +92,12 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
         values = {**read_settings_file(Path(path)), **values}
     named = "temp_folder" in values
     values.setdefault("temp_folder", default_temp_folder(variables, os.geteuid()))
-    settings = Settings(**values, crash_at=variables.get("BATCHSEAL_CRASH_AT", ""), temp_folder_is_default=not named)
+    settings = Settings(
+        **values,
+        crash_at=variables.get("BATCHSEAL_CRASH_AT", ""),
+        temp_folder_is_default=not named,
+        hot_folder_flush_at_cron="hot_folder_cron" in values and "hot_folder_flush" not in values,
+    )
     check_settings(settings)
     return settings
 
@@ -165,6 +170,10 @@ def check_settings(settings: Settings) -> None:
     _check_visible(settings)
     _check_payload_store(settings)
     check_operator(settings)
+    if settings.hot_folder_enabled:
+        from batchseal.settings.hot_folders import check_options  # not for the health probe, which must stay small
+
+        check_options(settings)
     try:
         _ = settings.advertised
     except ValueError:

@@ -106,9 +106,7 @@ class OperatorActions(OperatorDetails):
         if not is_storable(detail):
             raise ValueNotAllowed("what was done cannot be stored")
         async with self._database.connection() as connection:
-            await connection.execute(
-                "SELECT operator_note($1, $2, $3)", *checked(who), detail[:MAX_DETAIL_CHARACTERS]
-            )
+            await connection.execute("SELECT operator_note($1, $2, $3)", *checked(who), detail[:MAX_DETAIL_CHARACTERS])
 
     async def _meant(
         self, wanted: OperationFilter, statuses: frozenset[OperationStatus]

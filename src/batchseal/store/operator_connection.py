@@ -51,9 +51,7 @@ class OperatorConnection:
             "statement_timeout": str(int(STATEMENT_SECONDS * 1000)),
             "batchseal.scope": "operator",
         }
-        database = await open_database(
-            address, pool_size, everything=False, instance=instance, further_settings=asked
-        )
+        database = await open_database(address, pool_size, everything=False, instance=instance, further_settings=asked)
         return cls(database, settings)
 
     @property
@@ -101,7 +99,9 @@ def _superuser(address: Address) -> Address | None:
     """
     url = address.read()
     embedded = "postgresql://batchseal@/batchseal?host="
-    return replace(address, url=url.replace("batchseal@", "postgres@", 1), file="") if url.startswith(embedded) else None
+    return (
+        replace(address, url=url.replace("batchseal@", "postgres@", 1), file="") if url.startswith(embedded) else None
+    )
 
 
 async def _make_role(superuser: Address, service: str) -> None:

@@ -247,9 +247,7 @@ class OperatorLists(OperatorConnection):
         """All client services that have registered an operation, by name."""
         return [record["client_service"] for record in await connection.fetch(QUERIES["operator_services"])]
 
-    async def _bounds(
-        self, connection: Connection, since: datetime | None, until: datetime | None
-    ) -> tuple[int, int]:
+    async def _bounds(self, connection: Connection, since: datetime | None, until: datetime | None) -> tuple[int, int]:
         """Ids between which all operations are that were registered in this time, with others; above the first one."""
         low, high = 0, MAX_ID - 1
         if since is not None:

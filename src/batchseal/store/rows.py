@@ -221,7 +221,7 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         client_service=record["client_service"],
         external_reference=record["external_reference"],
         description=record["description"],
-        mode=Mode(record["mode"]),
+        mode=Mode.read(record["mode"], record["entry"]),
         status=OperationStatus(record["status"]),
         created_at=record["created_at"],
         finished_at=record["finished_at"],

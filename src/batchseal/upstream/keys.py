@@ -59,7 +59,9 @@ def in_v1_form(answer: JsonObject) -> JsonObject:
     kinds = {f"{entry.get('id', '')} {entry.get('type', '')}".upper() for entry in objects}
     explicit = auth.get("mode") == "explicit"
     pin = explicit and any("PIN" in kind or "PASSWORD" in kind for kind in kinds)
-    otps = [entry for entry in objects if explicit and "OTP" in f"{entry.get('id', '')} {entry.get('type', '')}".upper()]
+    otps = [
+        entry for entry in objects if explicit and "OTP" in f"{entry.get('id', '')} {entry.get('type', '')}".upper()
+    ]
     # One that has a generator is shown by a device (CSC v2 8.4.2); any other one is sent.
     sent = any("generator" not in entry for entry in otps)
     return {

@@ -69,7 +69,9 @@ class Renewal:
             credential_id = found[0]
         key = await self._service.key(account, credential_id)
         if not key.needs_otp:
-            raise CredentialUnusable(f"credential {credential_id!r} needs no one-time password: each call gets its grant")
+            raise CredentialUnusable(
+                f"credential {credential_id!r} needs no one-time password: each call gets its grant"
+            )
         return account, key, self._service
 
 

@@ -120,7 +120,7 @@ class Acceptance:
             target.credential if target is not None else None,
             self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
-            durable=mode is Mode.ASYNC,
+            durable=mode is not Mode.SYNC,
             expected_bytes=expected_bytes,
             syncs=self._syncs,
             when_prepared=announce if mode is Mode.SYNC else None,

@@ -9,6 +9,7 @@ from tests.adversity.drills import (  # noqa: F401
     crashes,
     fuzzing,
     headers,
+    hot_folders,
     instance_kills,
     instances,
     leftovers,

@@ -1,0 +1,41 @@
+"""What the batches of one hot folder have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from batchseal.entries.asked import Asking
+from batchseal.entries.publishing import Folder
+from batchseal.entries.threads import Threads
+from batchseal.operation import Caller
+from batchseal.worker.service import Service
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of files since the process began."""
+
+    signed: int = 0
+    failed: int = 0
+    stalled: set[object] = field(default_factory=set)  # batches that wait for something that is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The folder that batches belong to, and what they need. `threads` are for everything that touches its
+    mounts."""
+
+    client_service: str
+    input: str
+    output: Folder
+    backup: Folder
+    asking: Asking
+    service: Service
+    threads: Threads
+    failure_pattern: str
+    description_characters: int
+    is_ours: Callable[[], bool]
+    counts: Counts
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.client_service)
