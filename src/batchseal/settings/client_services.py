@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,6 +29,9 @@ from batchseal.settings.services_files import (
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleTexts
 from batchseal.system.disk import create_once
 
+if TYPE_CHECKING:
+    from batchseal.settings.webhooks import Webhook
+
 log = structlog.get_logger("services")
 
 SANDBOX_SERVICE = "sandbox-client"
@@ -41,7 +45,8 @@ class ClientService:
     """One client service.
 
     `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
-    where its requests say nothing else. `visible` is its template for visible signatures.
+    where its requests say nothing else. `visible` is its template for visible signatures. `webhook` is where it is told of what
+    happens.
     """
 
     id: str
@@ -52,6 +57,7 @@ class ClientService:
     previous_secret: str | None = field(default=None, repr=False)
     signature: SignatureDefaults = NO_DEFAULTS
     visible: VisibleTexts | None = None
+    webhook: "Webhook | None" = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -185,7 +191,7 @@ class ClientServices:
         return own
 
     def _make_remarks(self) -> None:
-        secret = any("previous_secret" in entry for entry in self._own.values())
+        secret = any("previous_secret" in entry or "webhook" in entry for entry in self._own.values())
         for path, has_secrets in ((self.path, bool(self._config)), (self.own_path, secret)):
             if has_secrets:
                 warn_of_loose_mode(path)

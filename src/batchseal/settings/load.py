@@ -35,6 +35,8 @@ LEAST = {
     "min_reply_rate": 0,
     "drain_seconds": 0,
     "stop_seconds": 10,
+    "webhook_timeout": 1,
+    "webhook_days": 0,
 }
 
 
@@ -163,6 +165,7 @@ def check_settings(settings: Settings) -> None:
     _check_database(settings)
     _check_visible(settings)
     _check_payload_store(settings)
+    _check_webhooks(settings)
     try:
         _ = settings.advertised
     except ValueError:
@@ -240,6 +243,13 @@ def _check_payload_store(settings: Settings) -> None:
         raise ConfigurationError("--payload-orphan-hours must be 1 or more, and --payload-aside-days 0 or more")
     if bool(settings.payload_store_key) != bool(settings.payload_store_secret):
         raise ConfigurationError("--payload-store-key and --payload-store-secret must be given together")
+
+
+def _check_webhooks(settings: Settings) -> None:
+    """Raises ConfigurationError."""
+    for text in settings.webhook_retries.split():
+        if not text.isdigit():
+            raise ConfigurationError(f"--webhook-retries: {text!r} is not a whole number of seconds")
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

@@ -29,6 +29,7 @@ OWN_KEYS = {
     "previousSecret": "previous_secret",
     "signature": "signature",
     "visibleSignature": "visible",
+    "webhook": "webhook",
 }
 # The keys of the original product's file. The folders are for its hot folders.
 CONFIG_KEYS = ("secret", "inputFolder", "backupFolder", "outputFolder")
@@ -127,6 +128,10 @@ def _own_values(path: Path, name: str, entry: Mapping[str, Any]) -> dict[str, An
         values["signature"] = read_signature(signature, lambda what: ConfigurationError(f"{place}: {what}"))
     if (visible := entry.get("visibleSignature")) is not None:
         values["visible"] = read_visible(visible, lambda what: ConfigurationError(f"{place}: {what}"))
+    if (webhook := entry.get("webhook")) is not None:
+        from batchseal.settings.webhooks import read_webhook  # few client services have one
+
+        values["webhook"] = read_webhook(webhook, lambda what: ConfigurationError(f"{place}: {what}"))
     return {field: value for field, value in values.items() if value is not None}
 
 

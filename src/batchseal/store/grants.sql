@@ -34,6 +34,8 @@ BEGIN
             ('credential_lanes', 'SELECT, INSERT, UPDATE'),
             ('duties', 'SELECT, INSERT, UPDATE'),
             ('time_stamp_requests', 'SELECT, INSERT, UPDATE'),
+            ('webhook_endpoints', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_events', 'SELECT, INSERT, UPDATE, DELETE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from batchseal.document import Credential
+from batchseal.document import CertificateEnd, Credential
 from batchseal.errors import (
     CertificateRenewed,
     CredentialUnnamed,
@@ -38,7 +38,7 @@ from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
-from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.remarks import certificate_end, days_left, remarks_on
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import SharedBudgets, Timestamps
@@ -198,6 +198,11 @@ class RemoteUpstream:
             remarks = self._revocation.remarks() + remarks
             numbers |= self._revocation.numbers()
         return State(wrong, list(dict.fromkeys(remarks)), numbers)
+
+    def certificate_ends(self) -> list[CertificateEnd]:
+        """When the certificates end that client services sign with, as far as they are known by now."""
+        cached = [one for one in self._cached_keys.values() if one.account.name]
+        return [certificate_end(one.account.name, one.key.credential) for one in cached]
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):
