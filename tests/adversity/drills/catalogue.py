@@ -24,4 +24,5 @@ from tests.adversity.drills import (  # noqa: F401
     tenants,
     trouble,
     two_builds,
+    webhooks,
 )
