@@ -23,6 +23,8 @@ COMMANDS = {
     "erase": "Remove the texts of an operation from the database.",
     "instances": "List the instances that use a database, or forget one that is lost.",
     "webhooks": "List what client services were told of, send events again, or try a webhook.",
+    "compare": "Have two services sign the same documents, and say what differs.",
+    "migrate": "Prepare a switch from the original product: a check, taken references, its addresses.",
     "check": "Try everything that the service needs, and say what is wrong.",
     "size": "Print the memory, disk and database space that a load needs.",
     "probe": "Ask the service on this machine whether it is ready, for health checks.",
