@@ -6,7 +6,7 @@ Modules that only one kind of process needs are imported where that process is b
 import asyncio
 import signal
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from batchseal.formats.material import Materials
     from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
+    from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.call_log import CallLog
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.presence import Presence
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 
 # How long operations that are being signed may go on when the signer stops.
 DRAIN_SECONDS = 10
+# How long deliveries of webhooks may then go on. What is cut off is sent again.
+DELIVERIES_SECONDS = 2
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
 # memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
@@ -231,6 +234,7 @@ def signing(
     reserve: "Reserve",
     materials: "Materials",
     presence: "Presence",
+    webhooks: "WebhookDuty",
 ) -> tuple["SigningQueue", "Recording", "CallLog"]:
     """The queue of the signer process, with what signs, what makes evidence records of what was signed, and what keeps calls."""
     from batchseal.signer.call_log import CallLog
@@ -262,12 +266,14 @@ def signing(
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     has_one = partial(attrgetter("has_one"), services)
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence)
+    told = {"recording": recording, "presence": presence, "webhooks": webhooks}
+    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, **told)
     return queue, recording, calls
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
+    from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.duties.sampling import Sampling
     from batchseal.signer.presence import Presence
@@ -308,15 +314,17 @@ async def run_signer(settings: Settings, ready: int) -> None:
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     rounds = rounds_of(settings, store, payloads, ledger, pool, presence, sampling)
+    webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
     queue, recording, calls = signing(
-        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence
+        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence, webhooks
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
+        await webhooks.begin()
     handlers = queue.handlers() | rounds.handlers() | renewal_handlers(upstream)
     if settings.hot_folder_enabled:
         handlers |= ToldNumbers().handlers(handlers["upstream"])
@@ -324,22 +332,18 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [
-        asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())
-    ]
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run(), webhooks.run()
+    looking = [asyncio.create_task(work) for work in works]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)
     await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
-    for ended in filter(asyncio.Task.done, (*looking, *beating)):
-        # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
-        # the supervisor starts it again.
-        log.error("the signer cannot go on", exc_info=ended.exception())
-        raise SystemExit(1)
+    end_if_one_ended((*looking, *beating))
     for task in looking:
         task.cancel()
     await server.stop()
-    await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
+    await asyncio.gather(*(one.stop(DRAIN_SECONDS) for one in (queue, recording)))
+    await webhooks.stop(DELIVERIES_SECONDS)  # the ends of what was under way have left their events by now
     for task in beating:  # until here, what was under way went on in this instance's turn
         task.cancel()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
@@ -363,6 +367,15 @@ async def run_entries(settings: Settings, ready: int) -> None:
     finally:
         await turns.close()
         await close()
+
+
+def end_if_one_ended(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    """None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and the
+    supervisor starts it again.
+    """
+    for ended in filter(asyncio.Task.done, tasks):
+        log.error("the signer cannot go on", exc_info=ended.exception())
+        raise SystemExit(1)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ MAY_SLEEP = {
     "support/waiting.py::until": POLLS,
     "support/waiting.py::eventually": POLLS,
     "support/api_worker.py::MemoryService.wait": SLOW,
+    "support/altering_proxy.py::AlteringProxy.wait": SLOW,
     "support/responder.py::Responder.drip": SLOW,
     "unit/test_api_exchange.py::replied.send": SLOW,
     "unit/test_upstream_lane.py::Calls.__call__": SLOW,

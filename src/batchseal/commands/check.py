@@ -104,7 +104,12 @@ async def check_configuration(settings: Settings) -> str:
         read_token_keys(Path(settings.token_key_file))
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
-    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+    problems = unreachable_levels(settings.signature_level, services, has_time_stamps=stamps)
+    if any(one.webhook is not None for one in services):
+        from batchseal.settings.webhooks import unusable_webhooks
+
+        problems += unusable_webhooks(services, settings)
+    if problems:
         raise ConfigurationError("; ".join(problems))
     if services.present:
         recorded = sum(one.active and one.signature.evidence_record for one in services)

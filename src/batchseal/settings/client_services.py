@@ -31,6 +31,7 @@ from batchseal.system.disk import create_once
 
 if TYPE_CHECKING:
     from batchseal.settings.hot_folders import Asked, HotFolder
+    from batchseal.settings.webhooks import Webhook
 
 log = structlog.get_logger("services")
 
@@ -46,7 +47,8 @@ class ClientService:
 
     `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
     where its requests say nothing else. `visible` is its template for visible signatures. `folders` are its input, backup and
-    output folder as they are written; `hot_asked` is what is asked of the files in them.
+    output folder as they are written; `hot_asked` is what is asked of the files in them. `webhook` is where it is told of what
+    happens.
     """
 
     id: str
@@ -59,6 +61,7 @@ class ClientService:
     visible: VisibleTexts | None = None
     folders: tuple[str, ...] = ()
     hot_asked: "tuple[Asked, tuple[Asked, ...]] | None" = None
+    webhook: "Webhook | None" = None
 
     @property
     def hot_folder(self) -> "HotFolder | None":
@@ -201,7 +204,7 @@ class ClientServices:
         return own
 
     def _make_remarks(self) -> None:
-        secret = any("previous_secret" in entry for entry in self._own.values())
+        secret = any("previous_secret" in entry or "webhook" in entry for entry in self._own.values())
         for path, has_secrets in ((self.path, bool(self._config)), (self.own_path, secret)):
             if has_secrets:
                 warn_of_loose_mode(path)

@@ -36,6 +36,8 @@ LEAST = {
     "min_reply_rate": 0,
     "drain_seconds": 0,
     "stop_seconds": 10,
+    "webhook_timeout": 1,
+    "webhook_days": 0,
 }
 
 
@@ -174,6 +176,7 @@ def check_settings(settings: Settings) -> None:
         from batchseal.settings.hot_folders import check_options  # not for the health probe, which must stay small
 
         check_options(settings)
+    _check_webhooks(settings)
     try:
         _ = settings.advertised
     except ValueError:
@@ -251,6 +254,13 @@ def _check_payload_store(settings: Settings) -> None:
         raise ConfigurationError("--payload-orphan-hours must be 1 or more, and --payload-aside-days 0 or more")
     if bool(settings.payload_store_key) != bool(settings.payload_store_secret):
         raise ConfigurationError("--payload-store-key and --payload-store-secret must be given together")
+
+
+def _check_webhooks(settings: Settings) -> None:
+    """Raises ConfigurationError."""
+    for text in settings.webhook_retries.split():
+        if not text.isdigit():
+            raise ConfigurationError(f"--webhook-retries: {text!r} is not a whole number of seconds")
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

@@ -30,6 +30,7 @@ OWN_KEYS = {
     "signature": "signature",
     "visibleSignature": "visible",
     "hotFolder": "hot_asked",
+    "webhook": "webhook",
 }
 # The keys of the original product's file.
 FOLDER_KEYS = ("inputFolder", "backupFolder", "outputFolder")
@@ -141,6 +142,10 @@ def _own_values(path: Path, name: str, entry: Mapping[str, Any]) -> dict[str, An
         from batchseal.settings.hot_folders import read_hot_folder  # most files have none
 
         values["hot_asked"] = read_hot_folder(hot, lambda what: ConfigurationError(f"{place}: {what}"))
+    if (webhook := entry.get("webhook")) is not None:
+        from batchseal.settings.webhooks import read_webhook  # few client services have one
+
+        values["webhook"] = read_webhook(webhook, lambda what: ConfigurationError(f"{place}: {what}"))
     return {field: value for field, value in values.items() if value is not None}
 
 

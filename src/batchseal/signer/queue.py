@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -56,6 +56,16 @@ HAND_IN_AGAIN = (
 log = structlog.get_logger("signer")
 
 
+class Webhooks(Protocol):
+    """Those who tell client services of the ends of operations (notify/). The end itself leaves the event in the database."""
+
+    def wake(self) -> None: ...
+
+    def remarks(self) -> list[str]: ...
+
+    def numbers(self) -> dict[str, float]: ...
+
+
 class SigningQueue:
     """Leases operations and has `Signing` run over them.
 
@@ -73,7 +83,9 @@ class SigningQueue:
         is_alone: Callable[[], bool] = lambda: True,
         recording: Recording | None = None,
         presence: Presence | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
+        self._webhooks = webhooks
         self._presence = presence
         self._lanes = presence.lanes if presence is not None and store.shared is not None else None
         self._credentials: dict[
@@ -171,8 +183,8 @@ class SigningQueue:
 
     async def upstream_state(self) -> Any:
         state = await self._upstream.state()
-        if self._recording is not None:
-            remarks, numbers = self._recording.remarks(), self._recording.numbers()
+        for part in filter(None, (self._recording, self._webhooks)):
+            remarks, numbers = part.remarks(), part.numbers()
             state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
         return msgspec.to_builtins(state)
 
@@ -326,6 +338,8 @@ class SigningQueue:
         self._endings.finished(row.id, result)
         if row.evidence_record and self._recording is not None:
             self._recording.wake()
+        if self._webhooks is not None:
+            self._webhooks.wake()
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds

@@ -41,6 +41,8 @@ BEGIN
             ('credentials', 'SELECT, INSERT, UPDATE, DELETE'),
             ('operator_accounts', 'SELECT, INSERT, UPDATE, DELETE'),
             ('operator_sessions', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_endpoints', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_events', 'SELECT, INSERT, UPDATE, DELETE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL

@@ -14,6 +14,9 @@ finished                    the final status is committed
 record-digested             the digests for an evidence record are kept, but no time stamp was asked for
 record-stamped              the time stamp for an evidence record has come, but is stored nowhere
 record-ended                the evidence record is made, and its commit has reached the disk
+webhook-unsent              an event is claimed, but was not sent
+webhook-sent                the receiver has answered, but nothing says so
+webhooks-noted              the answers of receivers are noted
 purge-marked                the row says that the payload was purged, but it is still there
 purge-removed               the payload was deleted
 files-claimed               files of a hot folder were moved into the folder of a batch, but the batch has no list

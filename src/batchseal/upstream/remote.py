@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from batchseal.document import Credential
+from batchseal.document import CertificateEnd, Credential
 from batchseal.errors import (
     AccessLapsed,
     CertificateRenewed,
@@ -49,7 +49,7 @@ from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
-from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.remarks import certificate_end, days_left, remarks_on
 from batchseal.upstream.renewal import Renewal
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
@@ -230,6 +230,11 @@ class RemoteUpstream:
             Metric.upstream_call_seconds: self._call_seconds,
             Metric.upstream_digests: self._digests,
         }
+
+    def certificate_ends(self) -> list[CertificateEnd]:
+        """When the certificates end that client services sign with, as far as they are known by now."""
+        cached = [one for one in self._cached_keys.values() if one.account.name]
+        return [certificate_end(one.account.name, one.key.credential) for one in cached]
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):

@@ -30,5 +30,6 @@ from tests.adversity.drills import (  # noqa: F401
     tenants,
     trouble,
     two_builds,
+    webhooks,
     whose_payloads,
 )
