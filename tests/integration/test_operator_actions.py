@@ -53,13 +53,16 @@ async def test_500_failed_documents_are_signed_after_the_repair(
         double.sent.clear()
         (some,) = [one async for one in operator.retry_all(WHO, OperationFilter(has_failures=True))]
         assert [(one.operation_id, one.result, one.documents) for one in some] == [(row.id, "done", 500)]
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTED), 60)
         ended, results = await running.finished(row.id, 60)
         assert (ended.status, ended.documents_signed) == (OperationStatus.EXECUTED, 500)
         assert len(double.sent) == 500 and set(double.sent.values()) == {1}, "a digest was signed twice"
         for number in (0, 250, 499):
-            signed = b"".join([bytes(part) for part in results[number].segments])
+            signed = b"".join(results[number].segments)
             assert signed.startswith(CONTENTS[number])
-            pyhanko_verify(signed, double.certificate)
+            (tmp_path / "signed.pdf").write_bytes(signed)
+            (verdict,) = await asyncio.to_thread(pyhanko_verify, tmp_path / "signed.pdf", double.certificate)
+            assert verdict.valid
         detail = await operator.operation(row.id)
         assert detail is not None
         told = [(event.name, event.actor, event.origin, event.failed) for event in detail.events]
@@ -110,6 +113,7 @@ async def test_cancel_and_retry_race_a_signer(connect_store: Connect, database_u
             await asyncio.sleep(0.01)
         await operator.retry(WHO, ids)
         for row in rows:
+            await eventually(lambda row=row: _is(running, row.id, OperationStatus.EXECUTED), 60)  # type: ignore[misc]
             ended, results = await running.finished(row.id, 60)
             assert ended.status is OperationStatus.EXECUTED
             assert len(results) == 10
