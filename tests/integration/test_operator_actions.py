@@ -100,7 +100,7 @@ async def test_cancel_while_a_call_is_under_way(connect_store: Connect, database
 
 
 async def test_cancel_and_retry_race_a_signer(connect_store: Connect, database_url: str, tmp_path: Path) -> None:
-    """Operators click while documents are signed. In the end each operation is whole: ended, and its counts are those of its rows."""
+    """Operators click while documents are signed. In the end each operation is whole: all of its documents are signed."""
     double = Misbehaving(multisign=5)
     double.latency = 0.02
     async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:

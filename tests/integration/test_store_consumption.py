@@ -28,9 +28,7 @@ async def set_back(owner: asyncpg.Connection, row: OperationRow, created_at: dat
     """The operation as if it had been registered then."""
     await owner.execute("SELECT make_partition($1)", month_of(created_at))
     await owner.execute("UPDATE operations SET created_at = $2 WHERE id = $1", row.id, created_at)
-    await owner.execute(
-        "UPDATE documents SET month = $2 WHERE operation_id = $1", row.id, month_of(created_at)
-    )
+    await owner.execute("UPDATE documents SET month = $2 WHERE operation_id = $1", row.id, month_of(created_at))
     return replace(row, created_at=created_at)
 
 
@@ -70,7 +68,9 @@ async def test_three_months_equal_an_independent_count(
     async with operators(database_url) as operator:
         for number in range(OPERATIONS):
             service = "AB"[number % 2]
-            row = await registered(store, me, chance.randint(1, 6), client_service=service, refused=[0] * (number % 5 == 0))
+            row = await registered(
+                store, me, chance.randint(1, 6), client_service=service, refused=[0] * (number % 5 == 0)
+            )
             row = await set_back(sees_all_rows, row, starts[number % 3])
             rows.append(row)
             if number % 7 == 0:
@@ -145,7 +145,8 @@ async def test_figures_go_after_their_time(connect_store: Connect, sees_all_rows
         "INSERT INTO upstream_calls SELECT 1, now() - d * interval '1 day', 1, 1, 'signed' FROM unnest(ARRAY[1, 32]) d"
     )
     await sees_all_rows.execute(
-        "INSERT INTO consumption (client_service, month) SELECT 'A', (now() - y * interval '1 year')::date FROM unnest(ARRAY[9, 11]) y"
+        "INSERT INTO consumption (client_service, month)"
+        " SELECT 'A', (now() - y * interval '1 year')::date FROM unnest(ARRAY[9, 11]) y"
     )
     await SampleTable(store.database).drop_old()
     left = [

@@ -15,8 +15,8 @@ class Csc2(Misbehaving):
     """`deviations` is a set of: always-async, sorted, urlencoded, no-mode-a, plain-text, extend, session, replay, quota, otp,
     send-otp.
 
-    With otp a grant needs a one-time password, which is good for one grant, and the grant serves many calls (as with extend). With
-    send-otp the server knows `sendOTP`, and not `getChallenge`.
+    With otp a grant needs a one-time password, which is good for one grant, and the grant serves many calls (as with extend).
+    With send-otp the server knows `sendOTP`, and not `getChallenge`.
     """
 
     def __init__(self, *deviations: str, mode: str = "S", multisign: int = 10) -> None:

@@ -57,7 +57,9 @@ async def ended(
     claimed = await store.claim_one(row.id, 30)
     assert claimed is not None
     ordinals = range(row.documents_total) if ordinals is None else ordinals
-    outcomes = [DocumentOutcome(n, refusal=AWAY) if n in failed else DocumentOutcome(n, 9, level=None) for n in ordinals]
+    outcomes = [
+        DocumentOutcome(n, refusal=AWAY) if n in failed else DocumentOutcome(n, 9, level=None) for n in ordinals
+    ]
     kept = [SignatureRow(n, Evidence(b"signature %d" % n), 1) for n in ordinals if n not in failed]
     assert await store.finish(row.id, row.created_at, claimed.fence, outcomes, kept) is not None
 
