@@ -328,7 +328,9 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())]
+    looking = [
+        asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())
+    ]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)

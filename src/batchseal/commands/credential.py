@@ -33,7 +33,7 @@ runs or not; the signing service and the client services are those of the flags 
 
 EXIT_CODES = "Exit code: 0 if it is done, 1 if it is not, 2 for wrong use. list: 1 if a grant must be renewed."
 
-UPSTREAM = tuple(name for name, option in OPTIONS.items() if option.metadata["group"] == "signing service")
+UPSTREAM = tuple(name for name, option in OPTIONS.items() if option.metadata["group"] == "upstream")
 USED = (*OF_DATABASE, "work_folder", "client_services_file", *UPSTREAM)
 
 
@@ -71,7 +71,17 @@ async def show(settings: Settings, *, as_json: bool) -> int:
 def credentials_table(lines: "Sequence[CredentialLine]") -> str:
     from batchseal.commands.operations_output import table
 
-    names = ("CREDENTIAL", "CLIENT SERVICE", "SUBJECT", "VALID TO", "DAYS", "GRANT", "DAYS", "SIGNATURES LEFT", "PROBLEM")
+    names = (
+        "CREDENTIAL",
+        "CLIENT SERVICE",
+        "SUBJECT",
+        "VALID TO",
+        "DAYS",
+        "GRANT",
+        "DAYS",
+        "SIGNATURES LEFT",
+        "PROBLEM",
+    )
     rows = []
     for line in lines:
         days = "-" if line.grant_days_left is None else f"{line.grant_days_left:.1f}"
@@ -94,7 +104,9 @@ async def renew(settings: Settings, client_service: str) -> int:
     from batchseal.upstream.renewal import as_text
 
     if settings.uses_sandbox:
-        raise ConfigurationError("the credentials of the sandbox need no renewal; --service-domain names a signing service")
+        raise ConfigurationError(
+            "the credentials of the sandbox need no renewal; --service-domain names a signing service"
+        )
     async with open_renewal(settings) as (renewal, store):
         try:
             asked = await renewal.needs(client_service)
@@ -112,7 +124,9 @@ async def renew(settings: Settings, client_service: str) -> int:
         until = f"{renewed.ends_at:%Y-%m-%d %H:%M} UTC"
         detail = f"grant of credential {renewed.credential_id} of {client_service} renewed until {until}"
         await store.note(who_acts(), f"{detail}, for {renewed.signatures} signatures")
-    print(f"Credential {renewed.credential_id} may sign until {until}, {renewed.signatures} times. What waits goes on now.")
+    print(
+        f"Credential {renewed.credential_id} may sign until {until}, {renewed.signatures} times. What waits goes on now."
+    )
     return 0
 
 

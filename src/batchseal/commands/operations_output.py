@@ -26,7 +26,11 @@ RESULTS = {
     "nothing to retry": "the fault lies in the documents themselves; --everything tries them all the same",
     "ending": "all of its documents have ended, and it ends by itself",
 }
-DONE = {"retry": "{} documents are signed again", "cancel": "{} documents are cancelled", "purge": "its documents are deleted"}
+DONE = {
+    "retry": "{} documents are signed again",
+    "cancel": "{} documents are cancelled",
+    "purge": "its documents are deleted",
+}
 
 
 def _plain(value: Any) -> Any:
@@ -65,7 +69,9 @@ def csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, IntEnum):
         return str(value)
-    text = value.name if isinstance(value, IntEnum) else value.isoformat() if isinstance(value, datetime) else str(value)
+    text = (
+        value.name if isinstance(value, IntEnum) else value.isoformat() if isinstance(value, datetime) else str(value)
+    )
     return f"'{text}" if text.startswith(FORMULAS) else text
 
 
@@ -104,7 +110,19 @@ def shown_time(at: datetime | None) -> str:
 
 
 def operations_table(lines: Sequence[OperationLine]) -> str:
-    names = ("ID", "RECEIVED (UTC)", "CLIENT SERVICE", "REFERENCE", "MODE", "STATUS", "SIGNED", "FAILED", "OF", "TRIES", "FETCHED")
+    names = (
+        "ID",
+        "RECEIVED (UTC)",
+        "CLIENT SERVICE",
+        "REFERENCE",
+        "MODE",
+        "STATUS",
+        "SIGNED",
+        "FAILED",
+        "OF",
+        "TRIES",
+        "FETCHED",
+    )
     return table(
         names,
         [
@@ -141,7 +159,10 @@ def detail_text(found: OperationDetail, documents: Sequence[DocumentLine]) -> st
         ("finished", shown_time(line.finished_at)),
         ("fetched", shown_time(line.fetched_at)),
         ("next try", f"{shown_time(line.next_try_at)} after {line.tries} tries"),
-        ("payload", "purged" if line.payload_purged else f"{line.stored_bytes} bytes, purged at {shown_time(line.purge_at)}"),
+        (
+            "payload",
+            "purged" if line.payload_purged else f"{line.stored_bytes} bytes, purged at {shown_time(line.purge_at)}",
+        ),
         ("instance", str(line.instance)),
         ("evidence record", found.evidence_record),
     ]

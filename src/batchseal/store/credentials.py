@@ -68,9 +68,7 @@ class CredentialTable:
     async def note_problem(self, credential: str, client: str, problem: str) -> None:
         """Notes why a credential cannot be used."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                QUERIES["note_credential_problem"], credential, client, storable_cause(problem)
-            )
+            await connection.execute(QUERIES["note_credential_problem"], credential, client, storable_cause(problem))
 
     async def grant(self, credential: str, client: str) -> StoredGrant | None:
         """The present grant, unless it has ended."""
@@ -81,9 +79,7 @@ class CredentialTable:
     async def spend(self, credential: str, client: str, number: int, signatures: int) -> int | None:
         """Books signatures. Returns how many are left then; None, and nothing booked, if the grant has not so many."""
         async with self._database.connection() as connection:
-            left: int | None = await connection.fetchval(
-                QUERIES["spend_grant"], credential, client, number, signatures
-            )
+            left: int | None = await connection.fetchval(QUERIES["spend_grant"], credential, client, number, signatures)
         return left
 
     async def extend(self, credential: str, client: str, number: int, value: bytes) -> None:

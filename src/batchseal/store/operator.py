@@ -13,7 +13,6 @@ The parts: `operator_connection`, `operator_lists`, `operator_details`, `operato
 
 from batchseal.store.operator_alarms import alarms_of
 from batchseal.store.operator_connection import STATEMENT_SECONDS
-from batchseal.store.operator_figures import OperatorFigures
 from batchseal.store.operator_figure_rows import (
     Alarm,
     AuditLine,
@@ -28,6 +27,7 @@ from batchseal.store.operator_figure_rows import (
     StorageShare,
     TimeStampLine,
 )
+from batchseal.store.operator_figures import OperatorFigures
 from batchseal.store.operator_rows import (
     Count,
     DocumentLine,

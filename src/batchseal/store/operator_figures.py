@@ -12,7 +12,6 @@ from batchseal.store.operator_actions import OperatorActions
 from batchseal.store.operator_connection import DAY
 from batchseal.store.operator_cursors import MAX_ID, decode_cursor, encode_cursor
 from batchseal.store.operator_details import EVENTS
-from batchseal.store.operator_lists import COLUMNS
 from batchseal.store.operator_figure_rows import (
     AuditLine,
     AuditState,
@@ -26,6 +25,7 @@ from batchseal.store.operator_figure_rows import (
     StorageShare,
     TimeStampLine,
 )
+from batchseal.store.operator_lists import COLUMNS
 from batchseal.store.operator_rows import ENTRIES_A_PAGE, Page
 from batchseal.store.queries import QUERIES
 from batchseal.store.samples import Metric

@@ -49,11 +49,11 @@ class SampleTable:
     async def add(self, counted: Mapping[Metric, float]) -> None:
         """Adds what this instance has counted since the last call."""
         async with self._database.connection() as connection:
-            await connection.execute(QUERIES["add_samples"], [int(metric) for metric in counted], list(counted.values()))
+            await connection.execute(
+                QUERIES["add_samples"], [int(metric) for metric in counted], list(counted.values())
+            )
 
     async def drop_old(self) -> None:
         """Removes samples, sign calls and consumption that have had their time."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                QUERIES["drop_old_figures"], SAMPLES_SECONDS, CALLS_SECONDS, CONSUMPTION_SECONDS
-            )
+            await connection.execute(QUERIES["drop_old_figures"], SAMPLES_SECONDS, CALLS_SECONDS, CONSUMPTION_SECONDS)

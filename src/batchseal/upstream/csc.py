@@ -189,7 +189,9 @@ class Csc:
                 if method == methods[-1]:
                     raise
 
-    async def authorize_with_otp(self, account: Account, key: RemoteKey, signatures: int, *, otp: str, pin: str) -> Grant:
+    async def authorize_with_otp(
+        self, account: Account, key: RemoteKey, signatures: int, *, otp: str, pin: str
+    ) -> Grant:
         """A grant for so many signatures, of whatever digests. It is asked for once: a one-time password is used up then."""
         dialect = await self._find_dialect()
         body: JsonObject = {"credentialID": key.credential.credential_id, "numSignatures": signatures}

@@ -1,8 +1,8 @@
 """Reads what CSC's `credentials/info` says about a credential, checks that it can sign, and decides how it is used.
 
 Owns the choice of the algorithms and the fingerprint of a credential; `local` builds its credentials here too. Promises that a
-key from here signs without a person's consent for each call, and that its certificate is valid now. Leaves the call to `csc`. The certificate
-chain is not verified.
+key from here signs without a person's consent for each call, and that its certificate is valid now. Leaves the call to `csc`. The
+certificate chain is not verified.
 """
 
 import base64
@@ -59,7 +59,9 @@ def in_v1_form(answer: JsonObject) -> JsonObject:
     kinds = {f"{entry.get('id', '')} {entry.get('type', '')}".upper() for entry in objects}
     explicit = auth.get("mode") == "explicit"
     pin = explicit and any("PIN" in kind or "PASSWORD" in kind for kind in kinds)
-    otps = [entry for entry in objects if explicit and "OTP" in f"{entry.get('id', '')} {entry.get('type', '')}".upper()]
+    otps = [
+        entry for entry in objects if explicit and "OTP" in f"{entry.get('id', '')} {entry.get('type', '')}".upper()
+    ]
     # One that has a generator is shown by a device (CSC v2 8.4.2); any other one is sent.
     sent = any("generator" not in entry for entry in otps)
     return {

@@ -31,7 +31,7 @@ class Asked:
 
 
 class Renewal:
-    """For the credentials of client services at one signing service. Every method raises UpstreamError and DatabaseUnavailable."""
+    """For the credentials of client services at one signing service. Methods raise UpstreamError and DatabaseUnavailable."""
 
     def __init__(self, service: SigningService, accounts: Accounts, kept: KeptGrants) -> None:
         self._service = service
@@ -69,7 +69,9 @@ class Renewal:
             credential_id = found[0]
         key = await self._service.key(account, credential_id)
         if not key.needs_otp:
-            raise CredentialUnusable(f"credential {credential_id!r} needs no one-time password: each call gets its grant")
+            raise CredentialUnusable(
+                f"credential {credential_id!r} needs no one-time password: each call gets its grant"
+            )
         return account, key, self._service
 
 
