@@ -128,6 +128,10 @@ deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart a
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
 
+.PHONY: operator-scale
+operator-scale: $(VENV)/.dev $(VENV)/.native  ## time the lists of operators on large tables made by SQL (an hour; 15 GB in FOLDER=); ARGS="--operations 20000 --documents 1000000" for smaller ones
+	@$(BIN)/python -m tests.support.operator_scale $(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
+
 .PHONY: bench-upstream
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)

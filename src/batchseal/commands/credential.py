@@ -33,7 +33,7 @@ runs or not; the signing service and the client services are those of the flags 
 
 EXIT_CODES = "Exit code: 0 if it is done, 1 if it is not, 2 for wrong use. list: 1 if a grant must be renewed."
 
-UPSTREAM = tuple(name for name, option in OPTIONS.items() if option.metadata["group"] == "signing service")
+UPSTREAM = tuple(name for name, option in OPTIONS.items() if option.metadata["group"] == "upstream")
 USED = (*OF_DATABASE, "work_folder", "client_services_file", *UPSTREAM)
 
 

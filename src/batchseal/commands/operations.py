@@ -187,7 +187,7 @@ async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilte
     if not sys.stdin.isatty():
         complain(f"these flags name {meant}; --yes is needed to {action} them")
         return False
-    said = input(f"These flags name {meant}. {action.capitalize()} those of them that can be? [y/N] ")
+    said = input(f"These flags name {meant}. {action.capitalize()} those of them that can be? [y/N] ")  # noqa: ASYNC250 (Nothing else runs here.)
     return said.strip().lower() in ("y", "yes")
 
 

@@ -66,9 +66,14 @@ def duration(context: Context, seconds: float | None) -> str:
         return f"{number(context, seconds, 1)}\N{NO-BREAK SPACE}s"
     for unit, smaller, unit_seconds, smaller_seconds in (("d", "h", 86400, 3600), ("h", "min", 3600, 60)):
         if seconds >= unit_seconds:
-            left = int(seconds % unit_seconds // smaller_seconds)
-            return f"{int(seconds // unit_seconds)}\N{NO-BREAK SPACE}{unit} {left}\N{NO-BREAK SPACE}{smaller}"
-    return f"{int(seconds // 60)}\N{NO-BREAK SPACE}min {int(seconds % 60)}\N{NO-BREAK SPACE}s"
+            return two_units(int(seconds // unit_seconds), unit, int(seconds % unit_seconds // smaller_seconds), smaller)
+    return two_units(int(seconds // 60), "min", int(seconds % 60), "s")
+
+
+def two_units(large: int, unit: str, small: int, smaller: str) -> str:
+    """A duration in two units, of which the smaller one is left out where it is 0."""
+    text = f"{large}\N{NO-BREAK SPACE}{unit}"
+    return f"{text} {small}\N{NO-BREAK SPACE}{smaller}" if small else text
 
 
 @pass_context

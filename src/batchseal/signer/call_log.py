@@ -1,7 +1,7 @@
 """Keeps for the operator's page which sign calls the documents of an operation were in.
 
-Nothing waits for this: entries are written in one statement a second, and the oldest are dropped where there are too many of them. Of
-operations with few documents only calls that failed are kept: otherwise each small request would cost a row.
+Nothing waits for this: entries are written in one statement a second, and the oldest are dropped where there are too many of
+them. Of operations with few documents only calls that failed are kept: otherwise each small request would cost a row.
 """
 
 import asyncio

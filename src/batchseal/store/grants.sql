@@ -36,7 +36,7 @@ BEGIN
             ('time_stamp_requests', 'SELECT, INSERT, UPDATE'),
             ('audit_actors', 'SELECT, INSERT'),
             ('consumption', 'SELECT, INSERT, UPDATE, DELETE'),
-            ('samples', 'SELECT, INSERT, DELETE'),
+            ('samples', 'SELECT, INSERT, UPDATE, DELETE'),
             ('upstream_calls', 'SELECT, INSERT, DELETE'),
             ('credentials', 'SELECT, INSERT, UPDATE, DELETE'),
             ('operator_accounts', 'SELECT, INSERT, UPDATE, DELETE'),

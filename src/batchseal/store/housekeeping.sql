@@ -66,7 +66,7 @@ LIMIT 500;
 -- still to be made keeps it, and so does the audit entry of the end, which is computed from it.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4) AND purge_asked_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = id AND a.event = 2)
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
@@ -77,7 +77,7 @@ LIMIT 500;
 -- The same for a payload store ($1) that several instances read.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4) AND purge_asked_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = id AND a.event = 2)
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))

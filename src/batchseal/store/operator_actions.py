@@ -1,7 +1,7 @@
 """What operators do to operations: see `operator.py`. The functions of the database that do it are in migration 0017.
 
-They cannot collide with a signer. A retry opens an operation that has ended, which no signer may write to. A cancel takes the lease of
-whoever works on the operation and raises the fence, so that later writes of that signer change nothing.
+They cannot collide with a signer. A retry opens an operation that has ended, which no signer may write to. A cancel takes the
+lease of whoever works on the operation and raises the fence, so that later writes of that signer change nothing.
 """
 
 import asyncio

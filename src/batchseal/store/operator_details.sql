@@ -8,12 +8,12 @@ FROM operations o WHERE o.id = $1;
 
 -- name: operator_events
 -- The audit entries of an operation, those last that are not in the chain yet.
-SELECT a.position, a.at, a.event, a.signed, a.failed, coalesce(c.actor, '') AS actor, coalesce(c.origin, '') AS origin,
+SELECT a.position, 0 AS id, a.at, a.event, a.signed, a.failed, coalesce(c.actor, '') AS actor, coalesce(c.origin, '') AS origin,
        coalesce(c.detail, '') AS detail
 FROM audit a LEFT JOIN audit_actors c USING (position) WHERE a.operation_id = $1
 UNION ALL
-SELECT NULL, at, event, signed, failed, actor, origin, detail FROM audit_pending WHERE operation_id = $1
-ORDER BY at, position NULLS LAST
+SELECT NULL, id, at, event, signed, failed, actor, origin, detail FROM audit_pending WHERE operation_id = $1
+ORDER BY position NULLS LAST, id
 LIMIT 500;
 
 -- name: operator_calls

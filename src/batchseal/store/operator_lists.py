@@ -1,8 +1,8 @@
 """Lists of operations and documents, in pages by a key: see `operator.py`.
 
-A page is found by walking along one index from where the page before it has ended. The filters decide which index it is. What the
-index does not say is looked at in the rows, and a walk ends after SCANNED rows whatever it has found: so a filter that finds nothing
-in a million operations costs no more than one that finds a page at once, and the page says how far the look has come.
+A page is found by walking along one index from where the page before it has ended. The filters decide which index it is. What
+the index does not say is looked at in the rows, and a walk ends after SCANNED rows whatever it has found: so a filter that finds
+nothing in a million operations costs no more than one that finds a page at once, and the page says how far the look has come.
 """
 
 import asyncio
@@ -75,22 +75,26 @@ class Walk:
     values: list[Any]
 
     def page(self, limit: int) -> str:
-        rows = self.rows.replace("o.", "looked.")
-        return (
-            f"SELECT * FROM (SELECT {COLUMNS} FROM operations o WHERE {self.index} ORDER BY {self.order} LIMIT {SCANNED}) looked"
-            f" WHERE {rows} ORDER BY {self.order.replace('o.', 'looked.')} LIMIT {limit + 1}"
+        """The statement for a page of so many rows and one more."""
+        return QUERIES["operator_operations"].format(
+            columns=COLUMNS,
+            index=self.index,
+            rows=self.rows.replace("o.", "looked."),
+            order=self.order,
+            outer_order=self.order.replace("o.", "looked."),
+            scanned=max(SCANNED, limit + 1),
+            limit=limit + 1,
         )
 
-    def edge(self) -> str:
-        """The last row that the walk looks at; none if it comes to the end of the index before."""
-        return (
-            f"SELECT o.id, o.external_reference, o.created_at FROM operations o WHERE {self.index}"
-            f" ORDER BY {self.order} OFFSET {SCANNED - 1} LIMIT 1"
+    def edge(self, limit: int) -> str:
+        """The statement for the last row that such a page looks at; none if it comes to the end of the index before."""
+        return QUERIES["operator_operations_edge"].format(
+            index=self.index, order=self.order, before=max(SCANNED, limit + 1) - 1
         )
 
 
 def walk_of(wanted: OperationFilter, cursor: str | None, bounds: tuple[int, int]) -> Walk:
-    """How to find a page. `bounds`: the operations that may be meant by their time have ids above the first one, up to the second."""
+    """How to find a page. `bounds`: what may be meant by its time has ids above the first one, up to the second."""
     conditions = Conditions()
     if wanted.reference:
         order = 'o.external_reference COLLATE "C", o.id'
@@ -148,7 +152,7 @@ class OperatorLists(OperatorConnection):
             edge = None
             if last is None and walk.rows != "true":
                 index_values = walk.values[: walk.index.count("$")]
-                edge = last = await connection.fetchrow(walk.edge(), *index_values)
+                edge = last = await connection.fetchrow(walk.edge(limit), *index_values)
         following = None
         if last is not None:
             following = encode_cursor(*([last["external_reference"]] if wanted.reference else []), last["id"])

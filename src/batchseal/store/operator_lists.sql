@@ -1,3 +1,12 @@
+-- name: operator_operations
+-- A page of operations: a walk along an index that looks at so many rows (`scanned`), and what of them is meant.
+SELECT * FROM (SELECT {columns} FROM operations o WHERE {index} ORDER BY {order} LIMIT {scanned}) looked
+WHERE {rows} ORDER BY {outer_order} LIMIT {limit};
+
+-- name: operator_operations_edge
+-- The last row that such a walk looks at.
+SELECT o.id, o.external_reference, o.created_at FROM operations o WHERE {index} ORDER BY {order} OFFSET {before} LIMIT 1;
+
 -- name: operator_services
 -- All client services that have registered an operation. It jumps along the index from one to the next, so that it reads as many rows
 -- as there are client services.

@@ -7,6 +7,8 @@ DECLARE
     service name := $role${role}$role$::regrole::name;
     operator name := left(service, 54) || '_operator';
     one record;
+    -- Since PostgreSQL 16, who makes a role is a member of it that may not act as it.
+    acting text := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = operator) THEN
         BEGIN
@@ -16,7 +18,7 @@ BEGIN
             WHEN duplicate_object OR unique_violation THEN NULL;  -- somebody else has just made it
         END;
     END IF;
-    IF NOT pg_has_role(service, operator, 'MEMBER') THEN
+    IF NOT pg_has_role(service, operator, acting) THEN
         BEGIN
             EXECUTE format('GRANT %I TO %I', operator, service);
         EXCEPTION WHEN insufficient_privilege THEN NULL;
@@ -59,6 +61,9 @@ END $$;
 -- name: find_operator_role
 -- The operator's role that belongs to the role of this connection, and whether this one may act as it.
 SELECT r.name AS role, quote_ident(session_user) AS service,
-       CASE WHEN to_regrole(quote_ident(r.name)) IS NULL THEN false ELSE pg_has_role(session_user, r.name, 'MEMBER') END AS usable,
+       CASE WHEN to_regrole(quote_ident(r.name)) IS NULL THEN false
+            ELSE pg_has_role(session_user, r.name,
+                             CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+       END AS usable,
        EXISTS (SELECT FROM migrations WHERE number = 17) AS is_migrated
 FROM (SELECT left(session_user, 54) || '_operator') r (name);

@@ -173,7 +173,7 @@ class OperationDetail:
 
 @dataclass(frozen=True, slots=True)
 class DocumentLine:
-    """A document in a list. `tries` counts the sign calls that it was in; `level` is 0 where none is known, 1 for B to 4 for LTA."""
+    """A document in a list. `tries` counts the sign calls that it was in; `level` is 0 if none is known, 1 for B, 4 for LTA."""
 
     operation_id: int
     ordinal: int

@@ -1,10 +1,10 @@
 """Grants that a person gives (a one-time password), and that are kept for many calls: in the database, for all instances.
 
-Before each call but the first one, such a grant is exchanged for a new one (`extendTransaction`, CSC v1.0.4 11.7). So calls follow
-each other, and the new value is stored before it is used. How many signatures are left is booked before they are made.
+Before each call but the first one, such a grant is exchanged for a new one (`extendTransaction`, CSC v1.0.4 11.7). So calls
+follow each other, and the new value is stored before it is used. How many signatures are left is booked before they are made.
 
-The value is encrypted with a key from the secret of the client service, which is not in the database. Where that secret was replaced,
-the grant must be renewed.
+The value is encrypted with a key from the secret of the client service, which is not in the database. Where that secret was
+replaced, the grant must be renewed.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Reads what CSC's `credentials/info` says about a credential, checks that it can sign, and decides how it is used.
 
 Owns the choice of the algorithms and the fingerprint of a credential; `local` builds its credentials here too. Promises that a
-key from here signs without a person's consent for each call, and that its certificate is valid now. Leaves the call to `csc`. The certificate
-chain is not verified.
+key from here signs without a person's consent for each call, and that its certificate is valid now. Leaves the call to `csc`. The
+certificate chain is not verified.
 """
 
 import base64

@@ -31,7 +31,7 @@ class Asked:
 
 
 class Renewal:
-    """For the credentials of client services at one signing service. Every method raises UpstreamError and DatabaseUnavailable."""
+    """For the credentials of client services at one signing service. Methods raise UpstreamError and DatabaseUnavailable."""
 
     def __init__(self, service: SigningService, accounts: Accounts, kept: KeptGrants) -> None:
         self._service = service

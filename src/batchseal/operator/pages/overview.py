@@ -21,8 +21,10 @@ class OverviewPages:
         texts = self._parts.renderer.texts(request)
         alarms = shown_alarms(await store.alarms(), texts)
         for name, state in readiness.items():
-            if state != "ok" and not state.startswith("warning: "):
-                alarms.insert(0, Shown("critical", texts("{part}: {state}", part=texts(name), state=state)))
+            is_warning, said = state.startswith("warning: "), state.removeprefix("warning: ")
+            if state != "ok":
+                shown = Shown("warning" if is_warning else "critical", f"{texts(name)}: {said}")
+                alarms.insert(len(alarms) if is_warning else 0, shown)
         return self._parts.renderer.page(
             request,
             "overview.html",

@@ -157,6 +157,15 @@ BEGIN
         EXECUTE format('CREATE POLICY for_operators ON %I FOR SELECT USING (current_setting(''batchseal.scope'', true) = ''operator'')',
                        name);
     END LOOP;
+    -- These tables let a connection write to the rows of the operations that it sees. One for operators sees all of them.
+    FOREACH name IN ARRAY ARRAY['documents', 'signatures', 'evidence_records'] LOOP
+        EXECUTE format('CREATE POLICY operators_insert_nothing ON %I AS RESTRICTIVE FOR INSERT
+                        WITH CHECK (current_setting(''batchseal.scope'', true) IS DISTINCT FROM ''operator'')', name);
+        EXECUTE format('CREATE POLICY operators_update_nothing ON %I AS RESTRICTIVE FOR UPDATE
+                        USING (current_setting(''batchseal.scope'', true) IS DISTINCT FROM ''operator'')', name);
+        EXECUTE format('CREATE POLICY operators_delete_nothing ON %I AS RESTRICTIVE FOR DELETE
+                        USING (current_setting(''batchseal.scope'', true) IS DISTINCT FROM ''operator'')', name);
+    END LOOP;
 END $$;
 
 -- The functions by which an operator changes something. Each runs with the rights of the owner, for whom row security holds as
