@@ -73,7 +73,7 @@ class BatchRun:
         cause = (
             problem.cause
             if isinstance(problem, BatchsealError)
-            else f"{problem.filename or ''} {problem.strerror}".strip()
+            else ": ".join(filter(None, (problem.filename, problem.strerror)))
         )
         if self._failures == 1 or self._failures % 20 == 0:
             log.warning(

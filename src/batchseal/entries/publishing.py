@@ -53,7 +53,16 @@ class Folder:
                 if len(point) < len(self._mounted_at):
                     raise OSError(errno.ESTALE, f"nothing is mounted at {self._mounted_at} any more", str(self.path))
                 self._mounted_at, self._device = point, device
-            yield descriptor
+            with self.named():
+                yield descriptor
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """An error in the block names this folder."""
+        try:
+            yield
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.path)) from problem
 
     def draft(self, batch: Batch, name: str) -> "DraftFile":
         """Begins a draft."""
@@ -243,8 +252,9 @@ class Publisher:
         name, folder = f"{ordinal}.{kind}.{self._token}", self._folders[where]
         draft = folder.draft(self._batch, name)
         try:
-            yield draft
-            draft.finish()
+            with folder.named():
+                yield draft
+                draft.finish()
         finally:
             draft.close()
         self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path)
