@@ -21,6 +21,7 @@ from batchseal.entries.content import Content
 from batchseal.entries.files import Seen, opened, opened_below, split
 from batchseal.entries.looks import Looks
 from batchseal.settings.load import OPTIONS
+import itertools
 
 IGNORED = OPTIONS["hot_folder_ignore"].default.split()
 WHOLE = {
@@ -92,7 +93,7 @@ class Writer:
 
     def _stretches(self, cuts: list[int]) -> list[tuple[int, int]]:
         at = sorted({cut % len(self.whole) for cut in cuts} | {0, len(self.whole)})
-        return list(zip(at, at[1:], strict=False))
+        return list(itertools.pairwise(at))
 
 
 def judge_in(root: int, file: Seen) -> Content | None:

@@ -1,7 +1,7 @@
 """One hot folder: looks into it, decides when its files are signed, and runs its batches.
 
-At the times of the cron expression, all ready files are taken if there are as many as the threshold. After the flush time, counted
-from when the oldest file was seen first, they are taken however few they are.
+At the times of the cron expression, all ready files are taken if there are as many as the threshold. After the flush time,
+counted from when the oldest file was seen first, they are taken however few they are.
 """
 
 import asyncio

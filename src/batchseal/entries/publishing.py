@@ -4,10 +4,10 @@
     2 note     A line in the notes of the batch names the draft, and is fsynced. From then on the draft is what is published.
     3 name     The draft is renamed to its final name, and the folder is fsynced.
 
-So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. Where the
-folder of the drafts is not there either, somebody has removed it, or another disk is there: then the file is written again, since a
-file that comes twice does less harm than one that never comes. A draft that is not noted belongs to a start before this one, and is
-removed. All methods block.
+So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. Where
+the folder of the drafts is not there either, somebody has removed it, or another disk is there: then the file is written again,
+since a file that comes twice does less harm than one that never comes. A draft that is not noted belongs to a start before this
+one, and is removed. All methods block.
 """
 
 import errno

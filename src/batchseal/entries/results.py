@@ -1,4 +1,4 @@
-"""What comes of the files of a batch once its operation has ended: signed files, texts about those that are not, the originals."""
+"""What comes of the files of a batch once its operation has ended: signed files, texts about the others, the originals."""
 
 import asyncio
 from collections.abc import Sequence

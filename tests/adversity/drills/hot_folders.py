@@ -22,8 +22,8 @@ from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.volumes import make_image, mounted
 from tests.support.hot_folders import FAST_FLAGS, Folders, below, configure, files_below, left_over, put
-from tests.support.several import several
 from tests.support.service import FAST
+from tests.support.several import several
 from tests.support.waiting import until
 
 from batchseal.commands.verify import check_files, load_roots
@@ -218,7 +218,6 @@ def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
                 while True:
                     file.write(os.urandom(1 << 16))
             with RunningService(*FLAGS, folder=place) as service:
-
                 names = iter(expected)
                 with waiting(service):
                     for _ in range(40):
