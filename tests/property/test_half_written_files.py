@@ -4,6 +4,7 @@ The writer is played step by step and the folder is looked at after each step, s
 there are as many looks as hypothesis wants: a writer that pauses is one that is looked at twice.
 """
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -21,7 +22,6 @@ from batchseal.entries.content import Content
 from batchseal.entries.files import Seen, opened, opened_below, split
 from batchseal.entries.looks import Looks
 from batchseal.settings.load import OPTIONS
-import itertools
 
 IGNORED = OPTIONS["hot_folder_ignore"].default.split()
 WHOLE = {

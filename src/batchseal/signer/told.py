@@ -13,7 +13,7 @@ class ToldNumbers:
         self._numbers: dict[str, float] = {}
 
     def handlers(self, state: Handler) -> dict[str, Handler]:
-        """What other processes may call over the link. `state` answers about the upstream; these numbers are joined to its own."""
+        """What other processes may call over the link. `state` answers about the upstream; the numbers are joined to its."""
 
         async def joined() -> Any:
             said: Mapping[str, Any] = await state()
