@@ -124,6 +124,10 @@ bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, c
 bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
 	$(BIN)/python -m benchmarks.store_cost $(ARGS)
 
+.PHONY: bench-hot-folder
+bench-hot-folder: $(VENV)/.dev $(VENV)/.native  ## measure files a second through a hot folder, into benchmarks/results/hot-folder.json
+	$(BIN)/python -m benchmarks.hot_folder $(ARGS)
+
 .PHONY: bench-encryption
 bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
 	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
