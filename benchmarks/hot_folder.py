@@ -2,9 +2,9 @@
 
     python -m benchmarks.hot_folder
 
-PDF, XML and others in turns, of 200 KB each, lie in the input folder when the service starts; P-256 sandbox, which shares the cores.
-Shown are files a second, and the peak memory of the process of the hot folders and of the service. Left out: bringing the files, and
-the start of the service. What is written is written to the disk of `--folder`, and each result is fsynced.
+PDF, XML and others in turns, of 200 KB each, lie in the input folder when the service starts; P-256 sandbox, which shares the
+cores. Shown are files a second, and the peak memory of the process of the hot folders and of the service. Left out: bringing the
+files, and the start of the service. Each result is fsynced.
 """
 
 import argparse

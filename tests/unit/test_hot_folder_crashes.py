@@ -14,11 +14,12 @@ from tests.support.hot_folders import CLIENT, Folders, SigningDouble, below, lef
 from batchseal.entries import files
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
-from batchseal.entries.claims import Batch, batches
+from batchseal.entries.claims import Batch, Noted, Notes, batches
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import opened
 from batchseal.entries.looks import Looks
 from batchseal.entries.publishing import Folder
+from batchseal.entries.retention import prune
 from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
 from batchseal.settings.hot_folders import Asked, HotFolder
@@ -301,6 +302,36 @@ def test_a_file_that_changes_after_it_was_claimed_is_given_back(
     asyncio.run(start(folders, service))
     assert below(folders.output)["large.bin.p7m"] == FILES["large.bin"] + b" and more signed"
     assert left_over(folders) == []
+
+
+def test_a_note_that_a_power_cut_has_cut_off_is_no_note(place: Callable[[str], Folders]) -> None:
+    folders = place("torn")
+    with opened(folders.input) as root:
+        batch = Batch.claim(root, [])
+        batch.write_list([])
+        first = Noted(1, "result", "1.result.x", "output", "a\n\udcff.pdf")
+        Notes(batch).add([first])
+        path = folders.input / ".batchseal" / str(batch.id) / "notes"
+        with path.open("ab") as file:
+            file.write(b'{"ordinal": 2, "kind": "result", "dra')
+        assert Notes(batch).drafts == {(1, "result"): first}
+        third = Noted(3, "text", "3.text.x", "backup", "b.txt")
+        notes = Notes(batch)
+        notes.add([third])
+        assert Notes(batch).drafts == notes.drafts == {(1, "result"): first, (3, "text"): third}
+        notes.add([first], void=True)
+        assert Notes(batch).drafts == {(3, "text"): third}
+
+
+def test_old_files_are_removed_and_hidden_ones_and_folders_stay(tmp_path: Path) -> None:
+    for name in ("a.pdf", "deep/b.pdf", ".batchseal/x/draft", ".hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (1, 1))  # the time of the content is that of the source
+    folder, now = Folder(tmp_path, 0o664), (tmp_path / "a.pdf").stat().st_ctime
+    assert prune(folder, 3, now + 2.9 * 86_400) == 0
+    assert prune(folder, 3, now + 3.1 * 86_400) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".batchseal", ".hidden", "deep"]
 
 
 def test_one_that_loses_its_lease_stops_and_another_one_goes_on(place: Callable[[str], Folders]) -> None:
