@@ -93,7 +93,8 @@ class HotFolder:
         self._rules = rules
         self._due = due or Due(rules)
         self._looks = Looks(rules.ready_by, rules.ignored, rules.unfinished)
-        self._is_local = Mounts.read().of(context.input).type in LOCAL_SYSTEMS
+        mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
+        self._is_local = mounts.table.get(mounts.point_of(context.input), ("", None))[0] in LOCAL_SYSTEMS
         self._running: dict[UUID, asyncio.Task[bool]] = {}
         self._resting: dict[UUID, float] = {}  # batches that cannot go on here, until when (monotonic)
         self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)

@@ -234,13 +234,9 @@ class Publisher:
             if left := [name for name in folder.drafts(self._batch) if name not in noted]:
                 folder.remove_drafts(self._batch, left)
 
-    def is_noted(self, ordinal: int, kind: str) -> bool:
-        """Whether there is a note: then nothing has to be written any more, only named (`settle`)."""
-        return (ordinal, kind) in self._notes.drafts
-
-    def noted_kinds(self, ordinal: int) -> list[str]:
-        """The kinds of what was noted of a document."""
-        return [kind for number, kind in self._notes.drafts if number == ordinal]
+    def noted(self) -> list[tuple[int, str]]:
+        """What has a note, by ordinal and kind: then nothing has to be written any more, only named (`settle`)."""
+        return list(self._notes.drafts)
 
     @contextmanager
     def draft(self, ordinal: int, kind: str, where: str, path: str) -> Iterator[DraftFile]:
@@ -291,7 +287,7 @@ class Publisher:
         """Moves originals to the backup folder; where that is another mount, by copies that are durable first."""
         noted, copied = list[tuple[int, str]](), list[int]()
         for ordinal, path in claimed.items():
-            if self.is_noted(ordinal, "original"):
+            if (ordinal, "original") in self._notes.drafts:
                 noted.append((ordinal, "original"))
             elif not self._has_moved(path):
                 with (
