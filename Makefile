@@ -21,6 +21,10 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
+.PHONY: demo-hot-folder
+demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where each of them is
+	@$(BIN)/python -m benchmarks.hot_folder_demo
+
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
 # All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
 BESIDE := -n 2 --no-loadscope-reorder
