@@ -31,12 +31,10 @@ from batchseal.errors import (
 )
 from batchseal.operation import ContentType, Mode
 from batchseal.store.rows import DocumentRow, OperationRow
-from batchseal.system.backoff import Backoff
 
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
-AGAIN = Backoff(0.5, 30.0)
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -84,7 +82,8 @@ class BatchRun:
             )
         self._context.counts.stalled.add(self.id)
         asked = problem.retry_after_seconds if isinstance(problem, ApiError) else None
-        return max(AGAIN.pause_seconds(self._failures), min(asked or 0, AGAIN.longest_seconds))
+        again = self._context.again
+        return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
 
     async def _try(self) -> None:
         root = await self._context.threads.run(partial(os.open, self._context.input, files.FOLDER))
