@@ -266,7 +266,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
-    from batchseal.signer.told import ToldNumbers
+    from batchseal.signer.told import with_told_numbers
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.time_stamp_budgets import TimeStampBudgets
     from batchseal.store.time_stamp_sizes import TimeStampSizes
@@ -304,10 +304,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
-    handlers = queue.handlers() | rounds.handlers()
-    if settings.hot_folder_enabled:
-        handlers |= ToldNumbers().handlers(handlers["upstream"])
-    server = LinkServer(settings.link_path, handlers)
+    server = LinkServer(settings.link_path, with_told_numbers(queue.handlers() | rounds.handlers()))
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
