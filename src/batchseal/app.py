@@ -304,7 +304,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
-    server = LinkServer(settings.link_path, with_told_numbers(queue.handlers() | rounds.handlers()))
+    server = LinkServer(settings.link_path, with_told_numbers({**queue.handlers(), **rounds.handlers()}))
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

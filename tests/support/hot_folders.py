@@ -71,12 +71,13 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def left_over(folders: Folders) -> list[str]:
-    """What the service has left of its own, but for the identity of the input folder."""
+    """What the service has left of its own, but for what it keeps in the input folder."""
     places = [one / ".batchseal" for one in (folders.input, folders.backup, folders.output)]
     found = [
         str(Path(place, name)) for top in places for place, below, names in os.walk(top) for name in (*below, *names)
     ]
-    return [path for path in found if path != str(folders.input / ".batchseal" / "id")]
+    kept = tuple(str(folders.input / ".batchseal" / name) for name in ("id", "published"))
+    return [path for path in found if not path.startswith(kept)]
 
 
 def put(folders: Folders, path: str, content: bytes) -> Path:

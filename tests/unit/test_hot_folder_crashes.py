@@ -18,6 +18,7 @@ from batchseal.entries.claims import Batch, Noted, Notes, batches
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import opened
 from batchseal.entries.looks import Looks
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.retention import prune
 from batchseal.entries.threads import Threads
@@ -112,6 +113,7 @@ async def start(folders: Folders, service: SigningDouble) -> None:
     try:
         with opened(folders.input) as root:
             left = batches(root)
+            context.published.load(root)
         for batch in left:
             await BatchRun(context, batch).run()
         await BatchRun(context, claim(folders)).run()
@@ -262,6 +264,35 @@ def test_whoever_takes_results_away_at_once_breaks_nothing(place: Callable[[str]
             *("fatura.pdf", "2026/fatura.pdf", "2026/11/nota.xml", "large.bin.p7m", "\udcff\n.txt.p7m"),
             *("2026/bad.txt.txt", "refused.bin.txt"),
         }
+
+
+def test_what_was_signed_in_this_folder_is_not_signed_again(place: Callable[[str], Folders]) -> None:
+    """A program that keeps two folders the same brings the results, and the texts, back into the input folder."""
+    folders, service = place("loop"), SigningDouble()
+    asyncio.run(start(folders, service))
+    judge(folders, service)
+    before = below(folders.output)
+    for name, content in before.items():
+        put(folders, f"again/{name}", content)
+    put(folders, "new.pdf", b"%PDF- as long as x")
+    asyncio.run(start(folders, service))
+    contents = service.signed_contents()
+    assert len(contents) == len(FILES), "all but the refused one, and one that is new"
+    output = below(folders.output)
+    assert output["new.pdf"] == b"%PDF- as long as x signed"
+    for name in before:
+        assert b"is a result of this hot folder" in output[f"again/{name}.txt"]
+    days = folders.input / ".batchseal" / "published"
+    (today,) = days.iterdir()
+    with opened(folders.input) as root:
+        (days / "2020-01-01").write_bytes(b"x" * 24)
+        with today.open("ab") as file:
+            file.write(b"torn")
+        Published().keep(root, [(7, b"d" * 16)])
+        known = Published()
+        known.load(root)
+        assert not (days / "2020-01-01").exists()
+        assert known.may_have(7) and known.may_have(len(before["fatura.pdf"])) and not known.may_have(8)
 
 
 def test_a_result_that_is_no_longer_kept_is_a_reason(place: Callable[[str], Folders]) -> None:

@@ -35,6 +35,7 @@ from batchseal.store.rows import DocumentRow, OperationRow
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
+OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -121,7 +122,11 @@ class BatchRun:
             try:
                 with batch.opened_file(file.path) as descriptor:
                     type_ = content.type_of(os.pread(descriptor, content.HEAD_BYTES, 0), file.path)
-                refusal = self._context.asking.refusal(file.path, type_, file.size)
+                    refusal = self._context.asking.refusal(file.path, type_, file.size)
+                    if self._context.published.may_have(file.size) and self._context.published.has(
+                        descriptor, file.size
+                    ):
+                        refusal = OWN_RESULT
             except OSError as problem:
                 if problem.errno not in UNREADABLE:
                     raise

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchseal.entries.asked import Asking
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
 from batchseal.operation import Caller
@@ -39,6 +40,7 @@ class Context:
     description_characters: int
     is_ours: Callable[[], bool]
     counts: Counts
+    published: Published = field(default_factory=Published)
     again: Backoff = AGAIN
 
     @property

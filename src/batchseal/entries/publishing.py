@@ -11,6 +11,7 @@ one, and is removed. All methods block.
 """
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from pathlib import Path
 from batchseal.entries import files, naming
 from batchseal.entries.claims import PRIVATE, Batch, Noted, Notes
 from batchseal.entries.files import opened, opened_below, split
+from batchseal.entries.published import Published, Result
 from batchseal.errors import LeaseLost
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.mounts import Mounts
@@ -185,11 +187,20 @@ class DraftFile:
         self._descriptor = descriptor
         self._mode = mode
         self._group = group
+        self._sha256 = hashlib.sha256()
+        self.size = 0  # of what `write` has written
 
     def write(self, pieces: "Iterable[bytes | memoryview]") -> None:
         """Writes what comes next."""
         for piece in pieces:
             files.write_all(self._descriptor, piece)
+            self._sha256.update(piece)
+            self.size += len(piece)
+
+    @property
+    def digest(self) -> str:
+        """Half of the SHA-256 of what was written, in hexadecimal digits. Empty where nothing was."""
+        return self._sha256.hexdigest()[:32] if self.size else ""
 
     def copy(self, source: int) -> None:
         """Writes the content of an open file."""
@@ -212,12 +223,20 @@ class DraftFile:
 
 
 class Publisher:
-    """Publishes what comes of one batch. `mark` tells apart what has the same name: the id of the operation.
+    """Publishes what comes of one batch. `mark` tells apart what has the same name: the id of the operation. `published` is told.
 
     `is_ours` says whether this instance still works on the folder. Every method may raise OSError, and LeaseLost.
     """
 
-    def __init__(self, batch: Batch, output: Folder, backup: Folder, mark: str, is_ours: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        output: Folder,
+        backup: Folder,
+        mark: str,
+        is_ours: Callable[[], bool],
+        published: Published,
+    ) -> None:
         self._batch = batch
         self._folders = {"output": output, "backup": backup}
         self._backup = backup
@@ -225,6 +244,8 @@ class Publisher:
         self._is_ours = is_ours
         self._token = secrets.token_hex(4)
         self._notes = Notes(batch)
+        self._published = published
+        published.add(results_of(self._notes.drafts.values()))
         self._written: dict[tuple[int, str], Noted] = {}
 
     def tidy(self) -> None:
@@ -253,7 +274,8 @@ class Publisher:
                 draft.finish()
         finally:
             draft.close()
-        self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path)
+        noted = self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path, draft.size, draft.digest)
+        self._published.add(results_of([noted]))
 
     def settle(self, noted: Sequence[tuple[int, str]] = ()) -> None:
         """Notes and names everything that was written, and names what a start before this one has noted, by ordinal and kind."""
@@ -326,6 +348,7 @@ class Publisher:
         """Everything of the batch is published: what was only needed until then goes."""
         self._require_lease()
         crash_site("files-kept")
+        self._published.keep(self._batch.root, results_of(self._notes.drafts.values()))
         for folder in self._folders.values():
             folder.forget(self._batch)
         self._batch.remove()
@@ -333,3 +356,8 @@ class Publisher:
     def _require_lease(self) -> None:
         if not self._is_ours():
             raise LeaseLost("another instance works on this folder now")
+
+
+def results_of(noted: Iterable[Noted]) -> list[Result]:
+    """The results among these, as `Published` knows them."""
+    return [(one.size, bytes.fromhex(one.digest)) for one in noted if one.digest]

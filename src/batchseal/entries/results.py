@@ -56,7 +56,10 @@ class Publishing:
 
     def _begin(self) -> Publisher:
         context = self._context
-        publisher = Publisher(self._batch, context.output, context.backup, self._mark, context.is_ours)
+        publisher = Publisher(
+            *(self._batch, context.output, context.backup, self._mark),
+            *(context.is_ours, context.published),
+        )
         publisher.tidy()
         return publisher
 
