@@ -21,6 +21,10 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
+.PHONY: demo-hot-folder
+demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where each of them is
+	@$(BIN)/python -m benchmarks.hot_folder_demo
+
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
 # All other tests run in three processes, since many of them wait (tests/conftest.py says which take turns); those of one tier in one.
 BESIDE := -n 3 --no-loadscope-reorder
@@ -139,6 +143,10 @@ bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, c
 .PHONY: bench-instances
 bench-instances: $(VENV)/.dev $(VENV)/.native  ## measure all about several instances and their stores into benchmarks/results/instances.json; ARGS=stores for a part
 	$(BIN)/python -m benchmarks.instances $(ARGS)
+
+.PHONY: bench-hot-folder
+bench-hot-folder: $(VENV)/.dev $(VENV)/.native  ## measure files a second through a hot folder, into benchmarks/results/hot-folder.json
+	$(BIN)/python -m benchmarks.hot_folder $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more

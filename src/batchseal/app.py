@@ -279,7 +279,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.signer.presence import Presence
     from batchseal.signer.renewing import renewal_handlers
     from batchseal.signer.stamp_room import StampRoom
-    from batchseal.signer.told import ToldNumbers
+    from batchseal.signer.told import with_told_numbers
     from batchseal.store.credentials import CredentialTable
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.samples import SampleTable
@@ -326,9 +326,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await rounds.sweeping.begin()
         await webhooks.begin()
     handlers = queue.handlers() | rounds.handlers() | renewal_handlers(upstream)
-    if settings.hot_folder_enabled:
-        handlers |= ToldNumbers().handlers(handlers["upstream"])
-    server = LinkServer(settings.link_path, handlers)
+    server = LinkServer(settings.link_path, with_told_numbers(handlers))
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

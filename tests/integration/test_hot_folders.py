@@ -148,7 +148,8 @@ def test_a_second_file_of_the_same_name_gets_the_id_of_its_operation(service: Ru
     try:
         status, _, body = get(service, f"/signstash/einvoice-integration-client-ws/api/v0/operation/status/{operation}")
         assert status == 200
-        assert json.loads(body)["externalReference"].startswith("hot-folder-")
+        entry = json.loads(body)
+        assert (entry["mode"], entry["externalReference"][:11]) == ("HOT_FOLDER", "hot-folder-")
     finally:
         client.close()
 

@@ -4,6 +4,7 @@ The writer is played step by step and the folder is looked at after each step, s
 there are as many looks as hypothesis wants: a writer that pauses is one that is looked at twice.
 """
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -92,7 +93,7 @@ class Writer:
 
     def _stretches(self, cuts: list[int]) -> list[tuple[int, int]]:
         at = sorted({cut % len(self.whole) for cut in cuts} | {0, len(self.whole)})
-        return list(zip(at, at[1:], strict=False))
+        return list(itertools.pairwise(at))
 
 
 def judge_in(root: int, file: Seen) -> Content | None:

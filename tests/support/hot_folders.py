@@ -1,7 +1,8 @@
 """Hot folders in tests: the folders of a client service, a stand-in for what signs, and what must be true of files at the end."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -58,19 +59,25 @@ def configure(work: Path, folders: Folders, hot: Mapping[str, Any] | None = None
 
 def below(folder: Path) -> dict[str, bytes]:
     """The files below a folder by their paths, but those of the service itself."""
-    found = {}
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if path.is_file() and not relative.parts[0].startswith(".batchseal"):
-            found[str(relative)] = path.read_bytes()
-    return found
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files_below(folder)}
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The same files. Folders may come and go meanwhile."""
+    for place, folders, names in os.walk(folder):
+        if place == str(folder):
+            folders[:] = [name for name in folders if name != ".batchseal"]
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def left_over(folders: Folders) -> list[str]:
-    """What the service has left of its own, but for the identity of the input folder."""
+    """What the service has left of its own, but for what it keeps in the input folder."""
     places = [one / ".batchseal" for one in (folders.input, folders.backup, folders.output)]
-    found = [str(path) for place in places for path in place.rglob("*")] if any(map(Path.exists, places)) else []
-    return [path for path in found if path != str(folders.input / ".batchseal" / "id")]
+    found = [
+        str(Path(place, name)) for top in places for place, below, names in os.walk(top) for name in (*below, *names)
+    ]
+    kept = tuple(str(folders.input / ".batchseal" / name) for name in ("id", "published"))
+    return [path for path in found if not path.startswith(kept)]
 
 
 def put(folders: Folders, path: str, content: bytes) -> Path:

@@ -14,11 +14,13 @@ from tests.support.hot_folders import CLIENT, Folders, SigningDouble, below, lef
 from batchseal.entries import files
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
-from batchseal.entries.claims import Batch, batches
+from batchseal.entries.claims import Batch, Noted, Notes, batches
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import opened
 from batchseal.entries.looks import Looks
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
+from batchseal.entries.retention import prune
 from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
 from batchseal.settings.hot_folders import Asked, HotFolder
@@ -111,6 +113,7 @@ async def start(folders: Folders, service: SigningDouble) -> None:
     try:
         with opened(folders.input) as root:
             left = batches(root)
+            context.published.load(root)
         for batch in left:
             await BatchRun(context, batch).run()
         await BatchRun(context, claim(folders)).run()
@@ -263,6 +266,35 @@ def test_whoever_takes_results_away_at_once_breaks_nothing(place: Callable[[str]
         }
 
 
+def test_what_was_signed_in_this_folder_is_not_signed_again(place: Callable[[str], Folders]) -> None:
+    """A program that keeps two folders the same brings the results, and the texts, back into the input folder."""
+    folders, service = place("loop"), SigningDouble()
+    asyncio.run(start(folders, service))
+    judge(folders, service)
+    before = below(folders.output)
+    for name, content in before.items():
+        put(folders, f"again/{name}", content)
+    put(folders, "new.pdf", b"%PDF- as long as x")
+    asyncio.run(start(folders, service))
+    contents = service.signed_contents()
+    assert len(contents) == len(FILES), "all but the refused one, and one that is new"
+    output = below(folders.output)
+    assert output["new.pdf"] == b"%PDF- as long as x signed"
+    for name in before:
+        assert b"is a result of this hot folder" in output[f"again/{name}.txt"]
+    days = folders.input / ".batchseal" / "published"
+    (today,) = days.iterdir()
+    with opened(folders.input) as root:
+        (days / "2020-01-01").write_bytes(b"x" * 24)
+        with today.open("ab") as file:
+            file.write(b"torn")
+        Published().keep(root, [(7, b"d" * 16)])
+        known = Published()
+        known.load(root)
+        assert not (days / "2020-01-01").exists()
+        assert known.may_have(7) and known.may_have(len(before["fatura.pdf"])) and not known.may_have(8)
+
+
 def test_a_result_that_is_no_longer_kept_is_a_reason(place: Callable[[str], Folders]) -> None:
     folders, service = place("expired"), SigningDouble()
     service.expired = {1}
@@ -301,6 +333,36 @@ def test_a_file_that_changes_after_it_was_claimed_is_given_back(
     asyncio.run(start(folders, service))
     assert below(folders.output)["large.bin.p7m"] == FILES["large.bin"] + b" and more signed"
     assert left_over(folders) == []
+
+
+def test_a_note_that_a_power_cut_has_cut_off_is_no_note(place: Callable[[str], Folders]) -> None:
+    folders = place("torn")
+    with opened(folders.input) as root:
+        batch = Batch.claim(root, [])
+        batch.write_list([])
+        first = Noted(1, "result", "1.result.x", "output", "a\n\udcff.pdf")
+        Notes(batch).add([first])
+        path = folders.input / ".batchseal" / str(batch.id) / "notes"
+        with path.open("ab") as file:
+            file.write(b'{"ordinal": 2, "kind": "result", "dra')
+        assert Notes(batch).drafts == {(1, "result"): first}
+        third = Noted(3, "text", "3.text.x", "backup", "b.txt")
+        notes = Notes(batch)
+        notes.add([third])
+        assert Notes(batch).drafts == notes.drafts == {(1, "result"): first, (3, "text"): third}
+        notes.add([first], void=True)
+        assert Notes(batch).drafts == {(3, "text"): third}
+
+
+def test_old_files_are_removed_and_hidden_ones_and_folders_stay(tmp_path: Path) -> None:
+    for name in ("a.pdf", "deep/b.pdf", ".batchseal/x/draft", ".hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (1, 1))  # the time of the content is that of the source
+    folder, now = Folder(tmp_path, 0o664), (tmp_path / "a.pdf").stat().st_ctime
+    assert prune(folder, 3, now + 2.9 * 86_400) == 0
+    assert prune(folder, 3, now + 3.1 * 86_400) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".batchseal", ".hidden", "deep"]
 
 
 def test_one_that_loses_its_lease_stops_and_another_one_goes_on(place: Callable[[str], Folders]) -> None:

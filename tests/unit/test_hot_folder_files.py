@@ -62,19 +62,10 @@ def folder(tmp_path: Path) -> Iterator[int]:
         yield descriptor
 
 
-class NoRename:
-    """A file system that does not know a rename that replaces nothing."""
-
-    @staticmethod
-    def renameat2(*_: object) -> int:
-        files.ctypes.set_errno(errno.EINVAL)
-        return -1
-
-
 @pytest.mark.parametrize("known", ["rename", "link", "neither"])
 def test_a_rename_replaces_nothing(known: str, folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if known != "rename":
-        monkeypatch.setattr(files, "_libc", NoRename)
+        monkeypatch.setattr(files, "rename_by_kernel", lambda *_: errno.EINVAL)
     if known == "neither":
 
         def refused(*_: object, **__: object) -> None:

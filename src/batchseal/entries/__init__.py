@@ -1,7 +1,8 @@
 """Ways for documents to come in that are not HTTP: files in folders.
 
 A process of its own watches the folders (`watcher.py`), so that a network mount that hangs holds up nobody else, and a service
-without hot folders pays nothing. It hands documents to the same `take_in` as a request does, as operations of the mode HOT_FOLDER.
+without hot folders pays nothing. It hands documents to the same `take_in` as a request does, as operations of the mode
+HOT_FOLDER.
 
 The way of a file:
 

@@ -31,12 +31,11 @@ from batchseal.errors import (
 )
 from batchseal.operation import ContentType, Mode
 from batchseal.store.rows import DocumentRow, OperationRow
-from batchseal.system.backoff import Backoff
 
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
-AGAIN = Backoff(0.5, 30.0)
+OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -73,7 +72,7 @@ class BatchRun:
         cause = (
             problem.cause
             if isinstance(problem, BatchsealError)
-            else f"{problem.filename or ''} {problem.strerror}".strip()
+            else ": ".join(filter(None, (problem.filename, problem.strerror)))
         )
         if self._failures == 1 or self._failures % 20 == 0:
             log.warning(
@@ -84,7 +83,8 @@ class BatchRun:
             )
         self._context.counts.stalled.add(self.id)
         asked = problem.retry_after_seconds if isinstance(problem, ApiError) else None
-        return max(AGAIN.pause_seconds(self._failures), min(asked or 0, AGAIN.longest_seconds))
+        again = self._context.again
+        return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
 
     async def _try(self) -> None:
         root = await self._context.threads.run(partial(os.open, self._context.input, files.FOLDER))
@@ -122,7 +122,11 @@ class BatchRun:
             try:
                 with batch.opened_file(file.path) as descriptor:
                     type_ = content.type_of(os.pread(descriptor, content.HEAD_BYTES, 0), file.path)
-                refusal = self._context.asking.refusal(file.path, type_, file.size)
+                    refusal = self._context.asking.refusal(file.path, type_, file.size)
+                    if self._context.published.may_have(file.size) and self._context.published.has(
+                        descriptor, file.size
+                    ):
+                        refusal = OWN_RESULT
             except OSError as problem:
                 if problem.errno not in UNREADABLE:
                     raise

@@ -45,13 +45,18 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there."""
+    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there.
+
+    `size` and `digest` (half of its SHA-256, in hexadecimal digits) are those of a result; 0 and empty for an original.
+    """
 
     ordinal: int
     kind: str
     draft: str
     where: str
     path: str
+    size: int = 0
+    digest: str = ""
 
 
 class Batch:

@@ -1,8 +1,8 @@
 """What a file is, by its content, and whether all of it is there.
 
-A file that was copied in part looks like one that is broken, so what is judged here is only whether its end is missing; whether it
-can be signed is for its format to say. The ends that are known: a PDF has `%%EOF` among its last bytes (ISO 32000-2 7.5.5), and a
-linearized one says how long it is (annex F); an XML document ends with the end of its root element.
+A file that was copied in part looks like one that is broken, so what is judged here is only whether its end is missing. Whether
+it can be signed is for its format to say. The ends that are known: a PDF has `%%EOF` among its last bytes (ISO 32000-2
+7.5.5), and a linearized one says how long it is (annex F); an XML document ends with the end of its root element.
 """
 
 import errno

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchseal.entries.asked import Asking
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
 from batchseal.operation import Caller
+from batchseal.system.backoff import Backoff
 from batchseal.worker.service import Service
+
+# Pauses before what has failed for a reason that may pass is tried again.
+AGAIN = Backoff(0.5, 30.0)
 
 
 @dataclass(slots=True)
@@ -35,6 +40,8 @@ class Context:
     description_characters: int
     is_ours: Callable[[], bool]
     counts: Counts
+    published: Published = field(default_factory=Published)
+    again: Backoff = AGAIN
 
     @property
     def caller(self) -> Caller:

@@ -136,15 +136,20 @@ def look_at(root: int, path: str) -> Seen | None:
     return seen(path, status) if stat.S_ISREG(status.st_mode) else None
 
 
+def rename_by_kernel(source: int, name: str, target: int, new_name: str) -> int:
+    """renameat2(2) with RENAME_NOREPLACE. Returns the number of the error, 0 for none."""
+    done = _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), RENAME_NOREPLACE)
+    return 0 if done == 0 else ctypes.get_errno()
+
+
 def rename_new(source: int, name: str, target: int, new_name: str) -> None:
     """Renames a file to a name that nothing has. Raises FileExistsError, and never replaces anything.
 
     Some file systems know no such rename. Then a second name is made; where that is not known either, the name is reserved.
     """
-    done = _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), RENAME_NOREPLACE)
-    if done == 0:
+    problem = rename_by_kernel(source, name, target, new_name)
+    if problem == 0:
         return
-    problem = ctypes.get_errno()
     if problem not in CANNOT:
         raise OSError(problem, os.strerror(problem), new_name)
     try:

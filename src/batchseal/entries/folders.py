@@ -103,7 +103,8 @@ def unusable(folder: Path) -> str:
         os.close(descriptor)
         os.unlink(folder / name)
     except PermissionError:
-        return f"{folder} cannot be read and written by this user (uid {os.geteuid()}): chown {os.geteuid()}:{os.getegid()} {folder}"
+        uid, gid = os.geteuid(), os.getegid()
+        return f"{folder} cannot be read and written by this user (uid {uid}): chown {uid}:{gid} {folder}"
     except OSError as problem:
         with suppress(OSError):
             os.unlink(folder / name)

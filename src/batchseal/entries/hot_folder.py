@@ -1,7 +1,7 @@
 """One hot folder: looks into it, decides when its files are signed, and runs its batches.
 
-At the times of the cron expression, all ready files are taken if there are as many as the threshold. After the flush time, counted
-from when the oldest file was seen first, they are taken however few they are.
+At the times of the cron expression, all ready files are taken if there are as many as the threshold. After the flush time,
+counted from when the oldest file was seen first, they are taken however few they are.
 """
 
 import asyncio
@@ -93,11 +93,13 @@ class HotFolder:
         self._rules = rules
         self._due = due or Due(rules)
         self._looks = Looks(rules.ready_by, rules.ignored, rules.unfinished)
-        self._is_local = Mounts.read().of(context.input).type in LOCAL_SYSTEMS
+        mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
+        self._is_local = mounts.table.get(mounts.point_of(context.input), ("", None))[0] in LOCAL_SYSTEMS
         self._running: dict[UUID, asyncio.Task[bool]] = {}
         self._resting: dict[UUID, float] = {}  # batches that cannot go on here, until when (monotonic)
         self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._prune_at = 0.0
+        self._has = False  # the lease, at the look before
         self._said: frozenset[str] = frozenset()
         self.waiting = 0  # ready files that are not claimed
         self.is_stalled = False
@@ -120,7 +122,10 @@ class HotFolder:
             while True:
                 pause = self._rules.look
                 try:
-                    if self.context.is_ours():
+                    had, self._has = self._has, self.context.is_ours()
+                    if self._has and not had:  # another instance may have published something meanwhile
+                        await self.context.threads.run(self._load_published)
+                    if self._has:
                         await self._look()
                     failures, self.is_stalled = 0, False
                 except OSError as problem:
@@ -152,6 +157,10 @@ class HotFolder:
             for part in parts(ready, self._rules.threshold):
                 await self._claim(part)
         await self._prune()
+
+    def _load_published(self) -> None:
+        with opened(self.context.input) as root:
+            self.context.published.load(root)
 
     def _left_batches(self) -> list[Batch]:
         with opened(self.context.input) as root:

@@ -1,8 +1,8 @@
 """Which files of a folder are ready: `Looks` remembers what the look before has seen.
 
-A network mount gives no notice of changes, so the folder is looked at again and again. A file is ready when its size and all of its
-times are the same in two looks, and its end is there, or as the setting `--hot-folder-ready` says instead. The time of the last
-change of any kind counts too: a program that sets a file's times back to those of its source changes that one.
+A network mount gives no notice of changes, so the folder is looked at again and again. A file is ready when its size and all of
+its times are the same in two looks, and its end is there, or as the setting `--hot-folder-ready` says instead. The time of the
+last change of any kind counts too: a program that sets a file's times back to those of its source changes that one.
 """
 
 from collections.abc import Callable, Iterable

@@ -4,13 +4,14 @@
     2 note     A line in the notes of the batch names the draft, and is fsynced. From then on the draft is what is published.
     3 name     The draft is renamed to its final name, and the folder is fsynced.
 
-So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. Where the
-folder of the drafts is not there either, somebody has removed it, or another disk is there: then the file is written again, since a
-file that comes twice does less harm than one that never comes. A draft that is not noted belongs to a start before this one, and is
-removed. All methods block.
+So a draft that is noted and not there any more has its name, and may have been taken away by those who read the folder. Where
+the folder of the drafts is not there either, somebody has removed it, or another disk is there: then the file is written again,
+since a file that comes twice does less harm than one that never comes. A draft that is not noted belongs to a start before this
+one, and is removed. All methods block.
 """
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from pathlib import Path
 from batchseal.entries import files, naming
 from batchseal.entries.claims import PRIVATE, Batch, Noted, Notes
 from batchseal.entries.files import opened, opened_below, split
+from batchseal.entries.published import Published, Result
 from batchseal.errors import LeaseLost
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.mounts import Mounts
@@ -53,7 +55,16 @@ class Folder:
                 if len(point) < len(self._mounted_at):
                     raise OSError(errno.ESTALE, f"nothing is mounted at {self._mounted_at} any more", str(self.path))
                 self._mounted_at, self._device = point, device
-            yield descriptor
+            with self.named():
+                yield descriptor
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """An error in the block names this folder."""
+        try:
+            yield
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.path)) from problem
 
     def draft(self, batch: Batch, name: str) -> "DraftFile":
         """Begins a draft."""
@@ -176,11 +187,20 @@ class DraftFile:
         self._descriptor = descriptor
         self._mode = mode
         self._group = group
+        self._sha256 = hashlib.sha256()
+        self.size = 0  # of what `write` has written
 
     def write(self, pieces: "Iterable[bytes | memoryview]") -> None:
         """Writes what comes next."""
         for piece in pieces:
             files.write_all(self._descriptor, piece)
+            self._sha256.update(piece)
+            self.size += len(piece)
+
+    @property
+    def digest(self) -> str:
+        """Half of the SHA-256 of what was written, in hexadecimal digits. Empty where nothing was."""
+        return self._sha256.hexdigest()[:32] if self.size else ""
 
     def copy(self, source: int) -> None:
         """Writes the content of an open file."""
@@ -203,12 +223,20 @@ class DraftFile:
 
 
 class Publisher:
-    """Publishes what comes of one batch. `mark` tells apart what has the same name: the id of the operation.
+    """Publishes what comes of one batch. `mark` tells apart what has the same name: the id of the operation. `published` is told.
 
     `is_ours` says whether this instance still works on the folder. Every method may raise OSError, and LeaseLost.
     """
 
-    def __init__(self, batch: Batch, output: Folder, backup: Folder, mark: str, is_ours: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        output: Folder,
+        backup: Folder,
+        mark: str,
+        is_ours: Callable[[], bool],
+        published: Published,
+    ) -> None:
         self._batch = batch
         self._folders = {"output": output, "backup": backup}
         self._backup = backup
@@ -216,6 +244,8 @@ class Publisher:
         self._is_ours = is_ours
         self._token = secrets.token_hex(4)
         self._notes = Notes(batch)
+        self._published = published
+        published.add(results_of(self._notes.drafts.values()))
         self._written: dict[tuple[int, str], Noted] = {}
 
     def tidy(self) -> None:
@@ -225,13 +255,9 @@ class Publisher:
             if left := [name for name in folder.drafts(self._batch) if name not in noted]:
                 folder.remove_drafts(self._batch, left)
 
-    def is_noted(self, ordinal: int, kind: str) -> bool:
-        """Whether there is a note: then nothing has to be written any more, only named (`settle`)."""
-        return (ordinal, kind) in self._notes.drafts
-
-    def noted_kinds(self, ordinal: int) -> list[str]:
-        """The kinds of what was noted of a document."""
-        return [kind for number, kind in self._notes.drafts if number == ordinal]
+    def noted(self) -> list[tuple[int, str]]:
+        """What has a note, by ordinal and kind: then nothing has to be written any more, only named (`settle`)."""
+        return list(self._notes.drafts)
 
     @contextmanager
     def draft(self, ordinal: int, kind: str, where: str, path: str) -> Iterator[DraftFile]:
@@ -243,11 +269,13 @@ class Publisher:
         name, folder = f"{ordinal}.{kind}.{self._token}", self._folders[where]
         draft = folder.draft(self._batch, name)
         try:
-            yield draft
-            draft.finish()
+            with folder.named():
+                yield draft
+                draft.finish()
         finally:
             draft.close()
-        self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path)
+        noted = self._written[ordinal, kind] = Noted(ordinal, kind, name, where, path, draft.size, draft.digest)
+        self._published.add(results_of([noted]))
 
     def settle(self, noted: Sequence[tuple[int, str]] = ()) -> None:
         """Notes and names everything that was written, and names what a start before this one has noted, by ordinal and kind."""
@@ -281,7 +309,7 @@ class Publisher:
         """Moves originals to the backup folder; where that is another mount, by copies that are durable first."""
         noted, copied = list[tuple[int, str]](), list[int]()
         for ordinal, path in claimed.items():
-            if self.is_noted(ordinal, "original"):
+            if (ordinal, "original") in self._notes.drafts:
                 noted.append((ordinal, "original"))
             elif not self._has_moved(path):
                 with (
@@ -320,6 +348,7 @@ class Publisher:
         """Everything of the batch is published: what was only needed until then goes."""
         self._require_lease()
         crash_site("files-kept")
+        self._published.keep(self._batch.root, results_of(self._notes.drafts.values()))
         for folder in self._folders.values():
             folder.forget(self._batch)
         self._batch.remove()
@@ -327,3 +356,8 @@ class Publisher:
     def _require_lease(self) -> None:
         if not self._is_ours():
             raise LeaseLost("another instance works on this folder now")
+
+
+def results_of(noted: Iterable[Noted]) -> list[Result]:
+    """The results among these, as `Published` knows them."""
+    return [(one.size, bytes.fromhex(one.digest)) for one in noted if one.digest]

@@ -1,4 +1,4 @@
-"""What comes of the files of a batch once its operation has ended: signed files, texts about those that are not, the originals."""
+"""What comes of the files of a batch once its operation has ended: signed files, texts about the others, the originals."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,17 +35,18 @@ class Publishing:
     async def run(self, operation: OperationRow | None, rows: Sequence[DocumentRow], *, expired: bool) -> None:
         """Until every original is in the backup folder. Raises OSError, LeaseLost, ApiError."""
         self._publisher = await self._run(self._begin)
-        numbers = iter(range(len(self._claimed)))
-        by_number = {n: next(numbers) for n, one in enumerate(self._claimed) if not one.refusal}
-        by_ordinal = {row.ordinal: row for row in rows}
+        handed = [number for number, one in enumerate(self._claimed) if not one.refusal]
+        row_of = dict(zip(handed, rows, strict=False))  # there are no rows of a result that is no longer kept
+        results = [key for key in self._publisher.noted() if key[1] != "original"]
+        are_noted = {number for number, _ in results}
         left = await self._run(self._left)
         for at in range(0, len(left), SETTLED):
             part = left[at : at + SETTLED]
-            noted = [(n, kind) for n in part for kind in self._publisher.noted_kinds(n) if kind != "original"]
-            fresh = [n for n in part if not self._publisher.noted_kinds(n)]
-            found = {n: by_ordinal.get(by_number[n]) for n in fresh if n in by_number}
-            signed = {n: row for n, row in found.items() if row is not None and row.status is DocumentStatus.SIGNED}
-            causes = {n: self._cause(n, found.get(n), expired=expired) for n in fresh if n not in signed}
+            part_numbers = set(part)
+            noted = [key for key in results if key[0] in part_numbers]
+            fresh = [n for n in part if n not in are_noted]
+            signed = {n: row_of[n] for n in fresh if n in row_of and row_of[n].status is DocumentStatus.SIGNED}
+            causes = {n: self._cause(n, row_of.get(n), expired=expired) for n in fresh if n not in signed}
             if operation is not None and signed:
                 causes |= await self._write_signed(operation, signed)
             await self._run(partial(self._settle, noted, causes, operation, part))
@@ -55,7 +56,10 @@ class Publishing:
 
     def _begin(self) -> Publisher:
         context = self._context
-        publisher = Publisher(self._batch, context.output, context.backup, self._mark, context.is_ours)
+        publisher = Publisher(
+            *(self._batch, context.output, context.backup, self._mark),
+            *(context.is_ours, context.published),
+        )
         publisher.tidy()
         return publisher
 

@@ -12,9 +12,9 @@ DAY_SECONDS = 86_400
 
 
 def prune(folder: Folder, days: int, now: float | None = None) -> int:
-    """Removes the files that came into the folder more than `days` ago, and returns how many. Hidden ones stay, and so do folders.
+    """Removes the files that came into the folder more than `days` ago, and returns how many.
 
-    The time of the last change of any kind counts: an original keeps the time of its content.
+    Hidden ones stay, and so do folders. The time of the last change of any kind counts: an original keeps its own time.
     """
     before = (time.time() if now is None else now) - days * DAY_SECONDS
     removed = 0

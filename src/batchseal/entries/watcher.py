@@ -1,4 +1,4 @@
-"""All hot folders of an instance: finds them, leases them, runs each, and follows the files of client services when they change."""
+"""All hot folders of an instance: finds them, leases them, runs each, and follows the files of client services."""
 
 import asyncio
 import signal

@@ -36,13 +36,9 @@ FIELDS = (
     ("month", 1, 12),
     ("day of the week", 0, 7),
 )
-MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"], 1
-    )
-}
-DAYS = {name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])}
+NAMES_OF_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+MONTHS = {name: number for number, name in enumerate(NAMES_OF_MONTHS, 1)}
+DAYS = {"SUN": 0, "MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6}
 PART = re.compile(r"(\*|\?|[0-9A-Z]+)(?:-([0-9A-Z]+))?(?:/(\d+))?")
 LAST_DAY = re.compile(r"L(?:-(\d+))?")
 NTH_DAY = re.compile(r"([0-9A-Z]+?)(?:L|#([1-5]))")
@@ -111,7 +107,7 @@ def parse(text: str) -> Cron:
     fields = expression.split()
     if len(fields) != len(FIELDS):
         raise ConfigurationError(
-            f"{text!r} has {len(fields)} fields, and not the six of second, minute, hour, day of the month, month, day of the week"
+            f"{text!r} has {len(fields)} fields, and not six: second, minute, hour, day of the month, month, day of the week"
         )
     plain: list[frozenset[int]] = []
     before_last, nth = set[int](), set[tuple[int, int]]()

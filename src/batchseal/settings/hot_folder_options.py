@@ -1,4 +1,4 @@
-"""The settings about hot folders. `options.py` has the rest, and `hot_folders.py` what a client service says of its own folders."""
+"""The settings about hot folders. `options.py` has the rest, `hot_folders.py` what a client service says of its folders."""
 
 from dataclasses import dataclass
 

@@ -79,8 +79,8 @@ class Plan:
 def plan(memory_bytes: int, cores: int, workers: int = 0, *, hot_folders: bool = False) -> Plan:
     """The plan for this much memory and so many cores.
 
-    With `hot_folders` there is the process that watches them too. If `workers` is 0, there is one worker for every two cores, as far as the memory allows. The signer and Postgres need the
-    rest.
+    With `hot_folders` there is the process that watches them too. If `workers` is 0, there is one worker for every two cores, as
+    far as the memory allows. The signer and Postgres need the rest.
     """
     documents_bytes = min(MOST_DOCUMENTS_BYTES, int(memory_bytes * MOST_DOCUMENTS_SHARE))
     spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes - hot_folders * HOT_FOLDERS_BYTES

@@ -7,20 +7,23 @@ from batchseal.processes.link import Handler
 
 
 class ToldNumbers:
-    """What the process of the hot folders has said last."""
+    """What the process of the hot folders has said last. `state` answers about the upstream, with the numbers of the signer."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Handler) -> None:
+        self._state = state
         self._numbers: dict[str, float] = {}
-
-    def handlers(self, state: Handler) -> dict[str, Handler]:
-        """What other processes may call over the link. `state` answers about the upstream, and its numbers are joined to these."""
-
-        async def joined() -> Any:
-            said: Mapping[str, Any] = await state()
-            return {**said, "numbers": {**said["numbers"], **self._numbers}}
-
-        return {"hot_folders": self.told, "upstream": joined}
 
     async def told(self, numbers: dict[str, float]) -> None:
         """Keeps the numbers, by the names of their metrics."""
         self._numbers = numbers
+
+    async def joined(self) -> Any:
+        """What `state` says, with these numbers among its own."""
+        said: Mapping[str, Any] = await self._state()
+        return {**said, "numbers": {**said["numbers"], **self._numbers}}
+
+
+def with_told_numbers(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+    """What workers may call over the link, and the process of the hot folders."""
+    numbers = ToldNumbers(handlers["upstream"])
+    return {**handlers, "hot_folders": numbers.told, "upstream": numbers.joined}

@@ -21,7 +21,7 @@ from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_e
 from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.volumes import make_image, mounted
-from tests.support.hot_folders import FAST_FLAGS, Folders, below, configure, left_over, put
+from tests.support.hot_folders import FAST_FLAGS, Folders, below, configure, files_below, left_over, put
 from tests.support.service import FAST
 from tests.support.several import several
 from tests.support.waiting import until
@@ -60,7 +60,7 @@ class Arriving(threading.Thread):
         self._count = count
         self._size_bytes = size_bytes
         self._rate = rate
-        self._stop = threading.Event()
+        self._stopped = threading.Event()
 
     def run(self) -> None:
         began = time.monotonic()
@@ -69,11 +69,11 @@ class Arriving(threading.Thread):
             self.expected[name] = data
             put(self.folders, name, data)
             ahead = number / self._rate - (time.monotonic() - began)
-            if ahead > 0 and self._stop.wait(ahead):
+            if ahead > 0 and self._stopped.wait(ahead):
                 return
 
     def stop(self) -> None:
-        self._stop.set()
+        self._stopped.set()
         self.join()
 
 
@@ -104,7 +104,7 @@ def judge_files(folders: Folders, expected: dict[str, bytes], root: Path) -> Non
 
 def ended(folders: Folders, count: int) -> bool:
     """Whether as many originals are in the backup folder, without reading them."""
-    return sum(1 for path in folders.backup.rglob("file *") if path.is_file() and path.suffix != ".txt") >= count
+    return sum(path.suffix != ".txt" for path in files_below(folders.backup)) >= count
 
 
 @drill("hot-folder", quick=1, short=2, long=10)
@@ -124,7 +124,7 @@ def hot_folder(folder: Path) -> Iterator[Trial]:
         try:
             for _ in range(KILLS):
                 with RunningService(*FLAGS, folder=place) as service:
-                    until(lambda: any(folders.output.rglob("*.*")), 60)
+                    until(lambda: any(files_below(folders.output)), 60)
                     time.sleep(chance.uniform(0.2, 1.5))
                     service.kill()
                 judge_ended(place)
@@ -188,6 +188,18 @@ def small_output(place: Path, folders: Folders) -> Iterator[Path]:
         yield folders.output
 
 
+@contextmanager
+def waiting(service: RunningService) -> Iterator[None]:
+    """What is done in the block has files wait, and the log says so."""
+
+    def said() -> int:
+        return service.log.read_bytes().count(b"files wait in a hot folder")
+
+    before = said()
+    yield
+    until(lambda: said() > before, 30)
+
+
 @drill("hot-folder-mounts", quick=1, short=4, long=20, needs=SMALL_VOLUME)
 def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
     """Input, output and backup are three mounts. The output is full, then read-only, then away: files wait, and end once."""
@@ -206,30 +218,26 @@ def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
                 while True:
                     file.write(os.urandom(1 << 16))
             with RunningService(*FLAGS, folder=place) as service:
-
-                def waits(count: int = 1) -> bool:
-                    return service.log.read_bytes().count(b"files wait in a hot folder") >= count
-
                 names = iter(expected)
-                for _ in range(40):
-                    put(folders, name := next(names), expected[name])
-                until(waits, 30)
+                with waiting(service):
+                    for _ in range(40):
+                        put(folders, name := next(names), expected[name])
                 service.kill()
             judge_ended(place)
             ballast.unlink()
             with RunningService(*FLAGS, folder=place) as service:
-                until(lambda: ended(folders, 40), 60)
+                until(lambda: ended(folders, 40) and left_over(folders) == [], 60)
                 subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
-                for _ in range(40):
-                    put(folders, name := next(names), expected[name])
-                until(waits, 30)
+                with waiting(service):
+                    for _ in range(40):
+                        put(folders, name := next(names), expected[name])
                 subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
-                until(lambda: ended(folders, 80), 90)
+                until(lambda: ended(folders, 80) and left_over(folders) == [], 90)
                 # The volume goes away, and what is left is an empty folder of another disk.
                 subprocess.run(["umount", "-l", str(output)], check=True)
-                for name in names:
-                    put(folders, name, expected[name])
-                until(lambda: waits(3), 60)
+                with waiting(service):
+                    for name in names:
+                        put(folders, name, expected[name])
                 assert below(output) == {}, "results went to the disk below the mount"
                 subprocess.run(["mount", "-o", "loop", str(place / "out.img"), str(output)], check=True)
                 until(lambda: ended(folders, len(expected)), 90)
