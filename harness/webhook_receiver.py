@@ -90,7 +90,7 @@ class WebhookReceiver:
         application = web.Application()
         application.router.add_post("/hooks/seal", self._take)
         application.router.add_route("*", "/elsewhere", self._elsewhere)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
