@@ -55,7 +55,7 @@ async def test_two_signatures_let_a_receiver_know_either_secret(connect_store: C
         with WebhookReceiver(secret=known) as receiver:
             _, table = await opened(connect_store, receiver)
             async with sending(table, {"A": webhook_at(receiver.url, SECRET, OLD_SECRET)}):
-                await eventually(lambda: receiver.taken)  # noqa: B023
+                await eventually(lambda: receiver.taken)
             (one,) = receiver.taken.values()
             assert len(one.headers["webhook-signature"].split(" ")) == 2
             assert one.headers["content-type"] == "application/json"

@@ -51,7 +51,7 @@ class House:
         return WebhookDuty(self.store.database, services, self.settings, lambda: self.is_ours, look_seconds=0.05)
 
     async def command(self, *arguments: str) -> int:
-            return await asyncio.to_thread(webhooks.run, [*arguments, *self.flags])
+        return await asyncio.to_thread(webhooks.run, [*arguments, *self.flags])
 
 
 @pytest.fixture
