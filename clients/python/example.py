@@ -1,7 +1,7 @@
 """Signs a batch of PDF files, with nothing but Python's standard library: python example.py REFERENCE FILE...
 
-The environment says where and as whom: BATCHSEAL_URL, BATCHSEAL_CLIENT_ID, BATCHSEAL_SECRET. Signed files are written to the folder
-`signed`. Exit code: 0 if every file was signed.
+The environment says where and as whom: BATCHSEAL_URL, BATCHSEAL_CLIENT_ID, BATCHSEAL_SECRET. Signed files are written to the
+folder `signed`. Exit code: 0 if every file was signed.
 """
 
 import base64
@@ -63,7 +63,10 @@ def log_in() -> None:
 
 
 def register(reference: str, files: list[Path]) -> None:
-    """2 register: the service answers once the batch is stored. The reference is unique, so a repeated call signs nothing twice."""
+    """2 register: the service answers once the batch is stored.
+
+    The reference is unique, so a repeated call signs nothing twice.
+    """
     documents = [
         {
             "documentRequest": {
@@ -116,7 +119,9 @@ def main() -> int:
         if operation["status"] == "EXECUTED":
             break
         # 5 resubmit: the same request once more. What is signed already is not signed again.
-        print(f"{operation['documentsFailed']} of {operation['documentsTotal']} documents failed; handing them in again")
+        print(
+            f"{operation['documentsFailed']} of {operation['documentsTotal']} documents failed; handing them in again"
+        )
         register(reference, files)
         operation = wait(reference)
     failed = fetch(operation["id"], Path("signed"))

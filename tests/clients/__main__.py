@@ -29,7 +29,9 @@ def fresh_folder(where: Path, generator: Generator) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="the examples, and only the clients that play the scenario")
+    parser.add_argument(
+        "--short", action="store_true", help="the examples, and only the clients that play the scenario"
+    )
     parser.add_argument("--tools", type=Path, required=True, help="where the programs of the generators are")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "clients", help="where clients are generated")

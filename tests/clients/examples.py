@@ -18,7 +18,6 @@ from harness.invoices import invoice
 from harness.misbehaving import Misbehaving
 from harness.service import RunningService
 from harness.validators import pyhanko_verify
-
 from tests.clients.generators import HERE, Tools
 
 CLIENTS = HERE.parents[1] / "clients"

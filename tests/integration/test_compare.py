@@ -25,7 +25,9 @@ def service() -> Iterator[RunningService]:
 @pytest.fixture(scope="module")
 def other(service: RunningService) -> Iterator[RunningService]:
     """One with another key, and the same client service."""
-    with RunningService("--sandbox", "--sandbox-credential=p256", f"--client-services-file={service.services_file}") as other:
+    with RunningService(
+        "--sandbox", "--sandbox-credential=p256", f"--client-services-file={service.services_file}"
+    ) as other:
         yield other
 
 
@@ -142,19 +144,27 @@ def test_the_box_of_an_appearance_is_compared(
 def test_nothing_is_sent_before_somebody_has_agreed(
     service: RunningService, documents: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [f"--old={service.url}", f"--new={service.url}", f"--services-file={service.services_file}", str(documents[0])]
+    flags = [
+        f"--old={service.url}",
+        f"--new={service.url}",
+        f"--services-file={service.services_file}",
+        str(documents[0]),
+    ]
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # which is no terminal
     assert compare.run([*flags, "--also-async"]) == 2
     said = capsys.readouterr()
     assert "It costs 2 signatures at each of the two, 4 in all" in said.out and "--yes" in said.err
 
 
-def test_a_token_is_fetched_where_one_is_wanted(service: RunningService, documents: list[Path], compared: Compared) -> None:
+def test_a_token_is_fetched_where_one_is_wanted(
+    service: RunningService, documents: list[Path], compared: Compared
+) -> None:
     token = f"{service.url}/oauth2/authorization-server/oauth/token"
     assert compared(service.url, service.url, documents[:1], f"--old-token-url={token}") == (0, {})
 
 
-def test_a_service_that_is_away_is_no_silence(service: RunningService, documents: list[Path], compared: Compared) -> None:
+def test_a_service_that_is_away_is_no_silence(
+    service: RunningService, documents: list[Path], compared: Compared
+) -> None:
     code, found = compared(service.url, "http://127.0.0.1:9", documents[:1])
     assert code == 1 and "no answer" in found["HTTP status"]["new"]
-

@@ -77,7 +77,9 @@ async def test_it_can_be_repeated(connect_store: Connect, command: Command, caps
         ("FT 2021/5,2026-11-01T10:00:00+01:00\n", ("--client-service=A",)),
     ],
 )
-async def test_forms_of_the_file(connect_store: Connect, command: Command, content: str, flags: tuple[str, ...]) -> None:
+async def test_forms_of_the_file(
+    connect_store: Connect, command: Command, content: str, flags: tuple[str, ...]
+) -> None:
     store = await connect_store(ME)
     assert await command(content, *flags) == 0
     assert await store.reference_holder("A", "FT 2021/5") is not None
@@ -90,7 +92,12 @@ async def test_a_wrong_line_is_named_and_the_others_are_marked(
     long = "x" * 3000
     assert await command(f"A,one\nC,two\nA,\nA,three,yesterday\nA,{long}\nA,four\n") == 1
     said = capsys.readouterr().err
-    for text in ("line 2: there is no client service 'C'", "line 3: it has no", "line 4: 'yesterday'", "line 5: the reference is"):
+    for text in (
+        "line 2: there is no client service 'C'",
+        "line 3: it has no",
+        "line 4: 'yesterday'",
+        "line 5: the reference is",
+    ):
         assert text in said
     assert await store.reference_holder("A", "four") is not None and await store.reference_holder("A", "three") is None
 

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from tests.support.webhooks import cost_milliseconds, end, keep, outcomes, register, webhook_at
 
+from batchseal.api.contract import load_contract
 from batchseal.audit.chain import Event, make_link
 from batchseal.document import CertificateEnd
 from batchseal.notify.event import event_body, event_id
@@ -18,8 +20,6 @@ from batchseal.store import Store
 from batchseal.store.forgetting import Forgetting
 from batchseal.store.instances import InstanceTable
 from batchseal.store.webhooks import EndpointRow, EventKind, EventRow, EventState, WebhookTable
-from batchseal.api.contract import load_contract
-from datetime import UTC, datetime, timedelta
 
 Connect = Callable[..., Awaitable[Store]]
 ONE = webhook_at("https://erp.example/hook")
@@ -75,8 +75,8 @@ async def test_an_end_that_is_rolled_back_leaves_none(connect_store: Connect) ->
     store, table = await opened(connect_store, "A")
     row = await register(store, ME)
     late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    late.set_exception(OSError("the disk is gone"))
-    with pytest.raises(OSError, match="the disk"):
+    late.set_exception(RuntimeError("the disk is gone"))
+    with pytest.raises(RuntimeError, match="the disk"):
         await store.finish(row.id, row.created_at, 1, outcomes(), commit_after=late)
     assert await table.events() == []
 

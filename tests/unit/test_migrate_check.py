@@ -69,21 +69,32 @@ def test_the_line_of_the_original(capsys: pytest.CaptureFixture[str], tmp_path: 
     words = shlex.split(new.replace("\\\n", " "))
     again = read_docker_line(new)
     assert words[:2] == ["docker", "run"] and again.image == "batchseal"
-    assert again.mount_at("/tmp") == Mount("batchseal-data", "/tmp") and again.mount_at("/home") == Mount(str(work), "/home")
+    assert again.mount_at("/tmp") == Mount("batchseal-data", "/tmp") and again.mount_at("/home") == Mount(
+        str(work), "/home"
+    )
     assert "--spring.main.banner-mode=off" not in words and "--server.host.port=192.168.1.1:8081" in words
 
 
 def test_what_a_bare_line_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, said, _ = checked(capsys, tmp_path, "docker run --memory 256m image")
     missing = said["missing"]
-    for words in (("at /home",), ("at /tmp",), ("256 MiB",), ("service.domain",), ("--server.host.port",), ("-p 8080:8080",)):
+    for words in (
+        ("at /home",),
+        ("at /tmp",),
+        ("256 MiB",),
+        ("service.domain",),
+        ("--server.host.port",),
+        ("-p 8080:8080",),
+    ):
         assert has(missing, *words), words
     assert code == 1
 
 
 def test_secrets_are_not_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = "--einvoice-integration-client.rest.provider.proxy.password=HIDDEN1 --proxy-password HIDDEN2"
-    _, said, new = checked(capsys, tmp_path, f"docker run -e MY_SECRET=HIDDEN3 -e BATCHSEAL_PROXY_PASSWORD=HIDDEN4 i {flags}")
+    _, said, new = checked(
+        capsys, tmp_path, f"docker run -e MY_SECRET=HIDDEN3 -e BATCHSEAL_PROXY_PASSWORD=HIDDEN4 i {flags}"
+    )
     assert "HIDDEN" not in repr(said) + new and "--env=MY_SECRET" in new
 
 
@@ -121,7 +132,8 @@ def test_the_work_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path, wor
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "does not exist"), ("{", "line 1"), ('{"A": {}}', "has no secret"), ("[]", "is not an object")]
+    ("content", "said"),
+    [(None, "does not exist"), ("{", "line 1"), ('{"A": {}}', "has no secret"), ("[]", "is not an object")],
 )
 def test_a_file_that_cannot_be_used(
     capsys: pytest.CaptureFixture[str], work: Path, content: str | None, said: str
@@ -153,7 +165,9 @@ def test_options_with_and_without_values() -> None:
     assert line.option("--restart") == "always" and line.option("--name") == "x"
 
 
-@pytest.mark.parametrize("text", ["", "docker ps", "docker run", "docker run -d --rm", "docker run 'i", "ls -l", "docker run -m x i"])
+@pytest.mark.parametrize(
+    "text", ["", "docker ps", "docker run", "docker run -d --rm", "docker run 'i", "ls -l", "docker run -m x i"]
+)
 def test_what_is_no_docker_line(text: str) -> None:
     with pytest.raises(ConfigurationError, match="docker line"):
         read_docker_line(text)

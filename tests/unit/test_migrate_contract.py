@@ -26,7 +26,15 @@ def operation(fields: dict[str, Any] | None = None, *, files: bool = False) -> d
 
 
 BASE = "/signstash/einvoice-integration-client-ws"
-STATUS = {"operationId": {}, "id": {}, "status": {}, "externalReference": {}, "host": {}, "port": {}, "creationDate": {}}
+STATUS = {
+    "operationId": {},
+    "id": {},
+    "status": {},
+    "externalReference": {},
+    "host": {},
+    "port": {},
+    "creationDate": {},
+}
 VENDOR: dict[str, Any] = {
     "openapi": "3.0.1",
     "servers": [{"url": f"https://proxy.example{BASE}"}],
@@ -60,7 +68,10 @@ def test_a_document_of_another_shape(tmp_path: Path, capsys: pytest.CaptureFixtu
     read = load_contract(str(out))
     assert read.routes["register_json"].template == "/document/async/sign/base64"
     assert read.routes["register_files"].template == "/document/async/sign"
-    assert read.routes["status_by_reference"].template == "/operation/async/status/withExternalReference/{externalReference}"
+    assert (
+        read.routes["status_by_reference"].template
+        == "/operation/async/status/withExternalReference/{externalReference}"
+    )
     assert read.routes["status_by_id"].template == "/operation/status/{id}"
     assert read.status["documentsTotal"] == "documentTotal"
     assert read.bases[0] == BASE and code == 1
@@ -104,7 +115,13 @@ def test_what_is_no_document(tmp_path: Path, text: str, capsys: pytest.CaptureFi
 
 def test_circles_of_references_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = {"$ref": "#/components/schemas/A"}
-    schemas = {"A": {"properties": {"a": loop, "b": {"$ref": "#/components/schemas/B"}}}, "B": {"$ref": "#/components/schemas/B"}}
-    document = {"paths": {"/api/v0/document/sign/base64": {"post": operation({"x": loop})}}, "components": {"schemas": schemas}}
+    schemas = {
+        "A": {"properties": {"a": loop, "b": {"$ref": "#/components/schemas/B"}}},
+        "B": {"$ref": "#/components/schemas/B"},
+    }
+    document = {
+        "paths": {"/api/v0/document/sign/base64": {"post": operation({"x": loop})}},
+        "components": {"schemas": schemas},
+    }
     code, _, _ = imported(tmp_path, document, capsys)
     assert code == 1

@@ -67,9 +67,7 @@ def test_what_is_wrong_with_a_webhook_is_said_without_its_values(tmp_path: Path,
     assert "pass" not in found.value.cause.replace("a user or a password", "") and SECRET not in found.value.cause
 
 
-@pytest.mark.parametrize(
-    ("length", "good"), [(0, False), (23, False), (24, True), (32, True), (64, True), (65, False)]
-)
+@pytest.mark.parametrize(("length", "good"), [(0, False), (23, False), (24, True), (32, True), (64, True), (65, False)])
 def test_a_secret_has_24_to_64_bytes(length: int, good: bool) -> None:
     assert (read_key("whsec_" + b64encode(bytes(length)).decode()) is not None) == good
 

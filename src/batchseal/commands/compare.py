@@ -60,7 +60,9 @@ def run(arguments: Sequence[str]) -> int:
     group.add_argument(
         "--also-async", action="store_true", help="sign each document a second time, by register, status and result"
     )
-    group.add_argument("--prefix", default="", metavar="TEXT", help="begin of the references (default: compare and the time)")
+    group.add_argument(
+        "--prefix", default="", metavar="TEXT", help="begin of the references (default: compare and the time)"
+    )
     group.add_argument("--yes", action="store_true", help="do not ask before documents are sent")
     group = parser.add_argument_group("what is said")
     group.add_argument("--out", type=Path, metavar="FOLDER", help="keep the signed documents of both services here")
@@ -85,8 +87,12 @@ def run(arguments: Sequence[str]) -> int:
 def add_services(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("the two services")
     for name, text in (("old", "the service that answers today"), ("new", "the one that is to replace it")):
-        group.add_argument(f"--{name}", required=True, metavar="URL", help=f"address of {text}; it may hold the base path")
-        group.add_argument(f"--{name}-client-id", default="", metavar="ID", help="client service there (default: --client-id)")
+        group.add_argument(
+            f"--{name}", required=True, metavar="URL", help=f"address of {text}; it may hold the base path"
+        )
+        group.add_argument(
+            f"--{name}-client-id", default="", metavar="ID", help="client service there (default: --client-id)"
+        )
         group.add_argument(
             f"--{name}-secret-file", type=Path, metavar="FILE", help="file with its secret (default: --secret-file)"
         )
@@ -102,7 +108,9 @@ def add_services(parser: ArgumentParser) -> None:
             metavar="FILE",
             help="contract.toml with the addresses there (see batchseal migrate contract)",
         )
-    group.add_argument("--client-id", default="", metavar="ID", help="client service (default: the first in --services-file)")
+    group.add_argument(
+        "--client-id", default="", metavar="ID", help="client service (default: the first in --services-file)"
+    )
     group.add_argument(
         "--secret-file",
         type=Path,
@@ -203,7 +211,9 @@ def show(comparison: Comparison, options: Namespace, documents: int) -> None:
         console.print(f"{kind}: old {old:.3f} s, new {new:.3f} s (median of {len(before)})", markup=False)
     notes = len(rows) - differences
     what = f"{differences} differences that a client could notice, {notes} notes"
-    console.print(f"{documents} documents, {comparison.compared} pairs of signed documents: {what}", markup=False, soft_wrap=True)
+    console.print(
+        f"{documents} documents, {comparison.compared} pairs of signed documents: {what}", markup=False, soft_wrap=True
+    )
     if options.json:
         names = ("where", "what", "old", "new", "counts")
         found = {"findings": [dict(zip(names, row, strict=True)) for row in rows], "differences": differences}

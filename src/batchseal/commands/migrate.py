@@ -41,20 +41,28 @@ command can be repeated: what is marked already stays as it is. From the time of
 count.
 
 The database is that of --database-url, or that of the service which uses --temp-folder, whether it runs or not."""
-REFERENCES_CODES = "Exit code: 0 if every line could be used, 1 if one could not (the others are marked), 2 for wrong use."
+REFERENCES_CODES = (
+    "Exit code: 0 if every line could be used, 1 if one could not (the others are marked), 2 for wrong use."
+)
 
 CONTRACT = """
 Read the vendor's own OpenAPI document (version 2 or 3, JSON) and write the addresses and field names in it as a
 contract.toml for --compat.contract. What was matched by likeness, and what did not match, is said, and stands in the
 file as comments: look at it before you use the file."""
-CONTRACT_CODES = "Exit code: 0 if everything matched, 1 if something did not (the file is written all the same), 2 for wrong use."
+CONTRACT_CODES = (
+    "Exit code: 0 if everything matched, 1 if something did not (the file is written all the same), 2 for wrong use."
+)
 
 REFERENCES_AT_ONCE = 1_000
 SHOWN = 20
 
 
 def run(arguments: Sequence[str]) -> int:
-    actions: dict[str, Callable[[Sequence[str]], int]] = {"check": check, "references": references, "contract": contract}
+    actions: dict[str, Callable[[Sequence[str]], int]] = {
+        "check": check,
+        "references": references,
+        "contract": contract,
+    }
     if arguments and arguments[0] in actions:
         return actions[arguments[0]](arguments[1:])
     parser = parser_of("", DESCRIPTION, "")
@@ -80,10 +88,15 @@ def parser_of(action: str, description: str, codes: str) -> ArgumentParser:
 def check(arguments: Sequence[str]) -> int:
     parser = parser_of("check", CHECK, CHECK_CODES)
     parser.add_argument(
-        "--docker-line", metavar="FILE", help="file with the command line (docker run ...); - reads it from standard input"
+        "--docker-line",
+        metavar="FILE",
+        help="file with the command line (docker run ...); - reads it from standard input",
     )
     parser.add_argument(
-        "--work-folder", type=Path, metavar="FOLDER", help="the original's work folder (default: what is mounted at /home)"
+        "--work-folder",
+        type=Path,
+        metavar="FOLDER",
+        help="the original's work folder (default: what is mounted at /home)",
     )
     options = parser.parse_args(arguments)
     if options.docker_line is None and options.work_folder is None:
@@ -201,5 +214,7 @@ def contract(arguments: Sequence[str]) -> int:
     for title, texts in groups.items():
         for text in texts:
             print(f"{title:<20}  {text}")
-    print(f"\n{options.out} is written: {len(imported.same)} routes are the same, {len(imported.alike)} values are alike.")
+    print(
+        f"\n{options.out} is written: {len(imported.same)} routes are the same, {len(imported.alike)} values are alike."
+    )
     return 1 if imported.unmatched or imported.unknown else 0

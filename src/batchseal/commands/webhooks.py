@@ -32,7 +32,15 @@ USAGE = """batchseal webhooks list [--client-service ID] [--state STATE] [--oper
        batchseal webhooks redeliver [EVENT]... [--operation N] [--given-up] [--client-service ID] [--FLAG=VALUE]...
        batchseal webhooks test CLIENT [--FLAG=VALUE]..."""
 
-OF_WEBHOOKS = ("webhook_hosts", "webhook_allow_http", "webhook_timeout", "ca_bundle", "proxy_hostname", "proxy_port", "no_proxy")
+OF_WEBHOOKS = (
+    "webhook_hosts",
+    "webhook_allow_http",
+    "webhook_timeout",
+    "ca_bundle",
+    "proxy_hostname",
+    "proxy_port",
+    "no_proxy",
+)
 USED = ("work_folder", "client_services_file", *OF_DATABASE, *OF_WEBHOOKS)
 STATES = {"waiting": EventState.TO_SEND, "delivered": EventState.DELIVERED, "given-up": EventState.GIVEN_UP}
 
@@ -46,7 +54,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--client-service", metavar="ID", help="only events for this client service")
     parser.add_argument("--operation", type=int, metavar="N", help="only events of this operation")
     parser.add_argument("--state", choices=tuple(STATES), help="only events in this state, for list")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="show at most so many events (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="show at most so many events (default: %(default)s)"
+    )
     parser.add_argument("--given-up", action="store_true", help="every event that was given up, for redeliver")
     settings, options = parse(parser, arguments)
     if options.action == "test":
@@ -84,7 +94,9 @@ async def show(settings: Settings, options: Namespace) -> int:
     return 0 if events or endpoints else 1
 
 
-def described_webhook(name: str, services: ClientServices, endpoints: dict[str, datetime | None], settings: Settings) -> str:
+def described_webhook(
+    name: str, services: ClientServices, endpoints: dict[str, datetime | None], settings: Settings
+) -> str:
     """One line about the webhook of a client service. Of its address only the host is shown: the rest may hold a secret."""
     from batchseal.settings.webhooks import refusal_of
 
@@ -152,7 +164,9 @@ async def test(settings: Settings, name: str) -> int:
     if not answer.is_accepted:
         complain(f"the webhook of {name} did not take the event: {answer.problem}")
         return 1
-    print(f"The webhook of {name} at {webhook.host} took the event: it answered {answer.status} in {answer.seconds:.3f} s.")
+    print(
+        f"The webhook of {name} at {webhook.host} took the event: it answered {answer.status} in {answer.seconds:.3f} s."
+    )
     try:
         async with open_store(settings) as store:
             if await WebhookTable(store.database).switch_on(name):

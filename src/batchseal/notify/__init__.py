@@ -9,8 +9,8 @@
     duty       runs the sender on the instance whose turn it is, while any client service has a webhook
 
 How an event goes. The end of an operation leaves it in the same transaction (`store/webhooks.py`), so an event is neither lost
-nor told of an end that was rolled back. One instance at a time sends, under a leased duty. It claims events, posts each, and notes
-how that ended.
+nor told of an end that was rolled back. One instance at a time sends, under a leased duty. It claims events, posts each, and
+notes how that ended.
 
     TO_SEND ──claim──► in flight ──2xx──► DELIVERED ──(retention)──► removed
        ▲                  │  │ │
@@ -18,6 +18,6 @@ how that ended.
        └──the schedule────┘  └──the last try has failed──► GIVEN_UP ──redeliver──► TO_SEND
 
 Guarantees: each event is delivered at least once as long as its receiver answers with 2xx within the time of the schedule; each
-delivery of an event has the same `webhook-id`; no order is promised. A receiver that hangs or fails takes no time from others. What
-a receiver answers is neither stored nor logged, but for its status.
+delivery of an event has the same `webhook-id`; no order is promised. A receiver that hangs or fails takes no time from others.
+What a receiver answers is neither stored nor logged, but for its status.
 """

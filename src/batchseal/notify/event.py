@@ -35,7 +35,9 @@ def event_body(event: EventRow, contract: Contract) -> bytes:
 
 def encoded(kind: str, at: datetime, data: dict[str, Any]) -> bytes:
     timestamp = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, ensure_ascii=False).encode(
+        "utf-8", "replace"
+    )
 
 
 def _about_operation(event: EventRow, contract: Contract) -> dict[str, Any]:

@@ -12,7 +12,7 @@ DAY_SECONDS = 86_400.0
 
 
 def days_told(end: CertificateEnd, now: datetime) -> int | None:
-    """The smallest of DAYS that is still ahead of the end of a certificate, or None if its end is farther away than all of them."""
+    """The smallest of DAYS within which a certificate ends, or None if its end is farther away than all of them."""
     left = (end.not_after - now).total_seconds() / DAY_SECONDS
     return min((days for days in DAYS if left <= days), default=None)
 

@@ -1,9 +1,9 @@
 """HTTP to the receivers of webhooks.
 
 Owns the connections, which are none of the signing service's. Promises that a call ends within its time, that only hosts of
---webhook-hosts are called, that no redirect is followed, that no cookie is kept, that the client certificate for the signing service
-is shown to nobody, and that no more of an answer is read than it takes to keep the connection. Never raises: an answer without a
-status says why there is none.
+--webhook-hosts are called, that no redirect is followed, that no cookie is kept, that the client certificate for the signing
+service is shown to nobody, and that no more of an answer is read than it takes to keep the connection. Never raises: an answer
+without a status says why there is none.
 """
 
 import errno
@@ -82,7 +82,11 @@ class Receivers:
         for_proxy = self._route.authentication() if proxy else {}
         # With TLS, the proxy reads the headers of the CONNECT request; without TLS, it reads those of the call itself.
         with_call = {} if url.startswith("https:") else for_proxy
-        own = {"Content-Type": "application/json", "User-Agent": f"batchseal/{__version__}", "Accept-Encoding": "identity"}
+        own = {
+            "Content-Type": "application/json",
+            "User-Agent": f"batchseal/{__version__}",
+            "Accept-Encoding": "identity",
+        }
         try:
             async with self._open_session().post(
                 url,
@@ -147,7 +151,9 @@ def problem_of_status(status: int) -> str:
     """Why a status is no delivery; empty for 2xx."""
     if 200 <= status <= 299:
         return ""
-    return f"it answered {status}, a redirect, which is not followed" if 300 <= status <= 399 else f"it answered {status}"
+    return (
+        f"it answered {status}, a redirect, which is not followed" if 300 <= status <= 399 else f"it answered {status}"
+    )
 
 
 def retry_after_seconds(text: str, now: datetime | None = None) -> float:

@@ -214,7 +214,7 @@ class Sender:
             self._gone.add(EndpointRow(event.client_service, known.webhook.target))
         if answer.is_gone or pause is None:
             self.counts.given_up += 1
-            log.warning("an event was given up", client_service=event.client_service, event=event_id(event))
+            log.info("an event was given up", client_service=event.client_service, event_id=event_id(event))
             return Tried(event, EventState.GIVEN_UP, http_status=answer.status, problem=answer.problem)
         return Tried(event, EventState.TO_SEND, pause, answer.status, answer.problem)
 

@@ -27,5 +27,7 @@ class WebhookOptions(UpstreamOptions):
         group="webhooks",
     )
     webhook_days: int = option(
-        14, "days that an event is kept after it was delivered or given up, so that it can be sent again", group="webhooks"
+        14,
+        "days that an event is kept after it was delivered or given up, so that it can be sent again",
+        group="webhooks",
     )

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 KEYS = ("url", "secret", "previousSecret", "events")
 # The names of the events, as they stand in the field `type` of what is sent.
-OPERATION_FINISHED, OPERATION_FAILED, CREDENTIAL_EXPIRING = "operation.finished", "operation.failed", "credential.expiring"
+OPERATION_FINISHED, OPERATION_FAILED, CREDENTIAL_EXPIRING = (
+    "operation.finished",
+    "operation.failed",
+    "credential.expiring",
+)
 EVENTS = (OPERATION_FINISHED, OPERATION_FAILED, CREDENTIAL_EXPIRING)
 # Standard Webhooks 1.0: a secret is this and base64 of 24 to 64 random bytes.
 SECRET_PREFIX, SECRET_BYTES = "whsec_", (24, 64)
@@ -106,7 +110,9 @@ def _events(names: Any, wrong: Wrong) -> frozenset[str]:
 def unusable_webhooks(services: "Iterable[ClientService]", settings: "Settings") -> list[str]:
     """For each client service whose webhook may not be used, why."""
     hosts, allow_http = settings.webhook_hosts, settings.webhook_allow_http
-    refused = {one.id: refusal_of(one.webhook, hosts, allow_http=allow_http) for one in services if one.webhook is not None}
+    refused = {
+        one.id: refusal_of(one.webhook, hosts, allow_http=allow_http) for one in services if one.webhook is not None
+    }
     return [f"client service {name} has a webhook that is not used: {why}" for name, why in refused.items() if why]
 
 

@@ -1,6 +1,6 @@
 """External references that somebody else has sealed before: they are taken, as if the operation had been here and was purged.
 
-A caller that hands such a reference in again is told so (0.0.7), and who asks for its result is told that it is not kept any more.
+A caller that hands such a reference in again is told so (0.0.7), and who asks for its result hears that it is not kept any more.
 """
 
 from collections.abc import Sequence

@@ -35,7 +35,10 @@ class EventState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """A client service that has a webhook. `target` is the SHA-256 of its address; `finished`, `failed`: of which ends it is told."""
+    """A client service that has a webhook. `target` is the SHA-256 of its address.
+
+    `finished` and `failed` say of which ends it is told.
+    """
 
     client_service: str
     target: bytes
@@ -47,7 +50,7 @@ class EndpointRow:
 class EventRow:
     """An event as it is stored. Every write to it names `fence`.
 
-    `details` (JSON) is what is told of an event that is about no operation. `http_status` and `problem` are those of the last try.
+    `details` (JSON) is what is told of an event that is about no operation. `http_status` and `problem` are of the last try.
     """
 
     number: int

@@ -75,9 +75,7 @@ def end_of(credential: Credential) -> datetime:
 def certificate_end(client_service: str, credential: Credential) -> CertificateEnd:
     """When what this client service signs with ends, and whose certificate it is (RFC 4514)."""
     subject = x509.load_der_x509_certificate(credential.chain[0]).subject.rfc4514_string()
-    return CertificateEnd(
-        client_service, credential.credential_id, credential.fingerprint, subject, end_of(credential)
-    )
+    return CertificateEnd(client_service, credential.credential_id, credential.fingerprint, subject, end_of(credential))
 
 
 def remarks_on(name: str, credential: Credential, now: datetime, *, local: bool) -> Sequence[str]:

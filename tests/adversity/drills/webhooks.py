@@ -1,4 +1,4 @@
-"""Webhooks: a receiver that fails, hangs and redirects, and a service that is killed twice. Each event is delivered at least once."""
+"""Webhooks: a receiver that fails, hangs and redirects, and a service that is killed twice. Each event is delivered."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def services_file(folder: Path, url: str) -> None:
 
 
 class Feeder:
-    """Registers operations of one small document, from several threads. `accepted` are those that the service has acknowledged."""
+    """Registers operations of one small document, from several threads. `accepted`: those that the service has acknowledged."""
 
     def __init__(self, count: int) -> None:
         self.accepted: dict[int, str] = {}

@@ -35,7 +35,13 @@ def properties_of(path: Path, original: bytes) -> list[Properties]:
 
 def _file(kind: str, verdict: Verdict, count: int, **more: str) -> Properties:
     problem = verdict.problem or NONE
-    return {"kind of file": kind, "signatures": str(count), "level": verdict.level or NONE, "what is wrong": problem, **more}
+    return {
+        "kind of file": kind,
+        "signatures": str(count),
+        "level": verdict.level or NONE,
+        "what is wrong": problem,
+        **more,
+    }
 
 
 # --- PDF ------------------------------------------------------------------------------------------------------------
@@ -55,7 +61,10 @@ def _of_pdf(path: Path, content: bytes, original: bytes) -> list[Properties]:
 
 def _of_pdf_signature(reader: Any, signature: Any) -> Properties:
     dictionary = signature.sig_object
-    texts = {name: str(dictionary.get(f"/{name}", NONE)) for name in ("Filter", "SubFilter", "Reason", "Location", "Name", "ContactInfo")}
+    texts = {
+        name: str(dictionary.get(f"/{name}", NONE))
+        for name in ("Filter", "SubFilter", "Reason", "Location", "Name", "ContactInfo")
+    }
     return {
         "type": str(signature.sig_object_type),
         **texts,

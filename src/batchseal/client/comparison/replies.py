@@ -1,7 +1,7 @@
 """What differs between two answers to the same request: the status, the fields, their types and their values.
 
-A client reads fields by name. So a field that is missing, or has another type or value, can be noticed; one that is new is not, and
-is only noted. Some values differ at each call, such as ids and times: of these only the type counts.
+A client reads fields by name. So a field that is missing, or has another type or value, can be noticed; one that is new is not,
+and is only noted. Some values differ at each call, such as ids and times: of these only the type counts.
 """
 
 import re
@@ -14,18 +14,30 @@ from batchseal.client.comparison.sides import Answer
 # By the last part of a path: values that are another one at each call, or that belong to an installation.
 OWN_VALUES = frozenset(
     {
-        *("id", "internalId", "folderId", "executionTime", "creationDate", "receptionDate", "storageEndDate", "host", "port"),
+        *(
+            "id",
+            "internalId",
+            "folderId",
+            "executionTime",
+            "creationDate",
+            "receptionDate",
+            "storageEndDate",
+            "host",
+            "port",
+        ),
         *("signedContent", "additionalContentLength", "access_token", "jti"),
     }
 )
 # Texts for people: that there is one counts, and not what it says.
-TEXTS = frozenset({"causeMessage", "detail", "title", "errorCodeDescription", "error_description", "message", "path", "timestamp"})
+TEXTS = frozenset(
+    {"causeMessage", "detail", "title", "errorCodeDescription", "error_description", "message", "path", "timestamp"}
+)
 MAX_VALUE_CHARACTERS = 120
 LISTED = re.compile(r"\[\d+\]")
 
 
 def answer_findings(place: str, old: Answer, new: Answer, own: Mapping[str, str]) -> list[Finding]:
-    """What differs between two answers. `own` holds the text that stands for each reference, which is another one on each side."""
+    """What differs between two answers. `own` holds what stands for each reference, which is another one on each side."""
     facts = [
         compared(place, {"HTTP status": shown_status(old)}, {"HTTP status": shown_status(new)}),
         compared(place, {"type of the reply": old.media_type}, {"type of the reply": new.media_type}),
@@ -54,13 +66,17 @@ def field_findings(place: str, old: Any, new: Any, own: Mapping[str, str]) -> li
         name = path.rpartition(".")[2]
         if kind == "absent" or (kind == "null" and new_kind != "absent"):
             if kind != new_kind:
-                findings.append(Finding(place, f"field {path}", kind, _shown(new_kind, new_value, name), counts=kind == "null"))
+                findings.append(
+                    Finding(place, f"field {path}", kind, _shown(new_kind, new_value, name), counts=kind == "null")
+                )
         elif kind != new_kind:
             # For most clients an absent field is the same as null.
             counts = not (kind == "null" and new_kind == "absent")
             findings.append(Finding(place, f"field {path}", _shown(kind, value, name), new_kind, counts))
         elif value != new_value and name not in OWN_VALUES:
-            findings.append(Finding(place, f"field {path}", _shown(kind, value, ""), _shown(kind, new_value, ""), name not in TEXTS))
+            findings.append(
+                Finding(place, f"field {path}", _shown(kind, value, ""), _shown(kind, new_value, ""), name not in TEXTS)
+            )
     return findings
 
 
@@ -102,7 +118,9 @@ def says_error(answer: Answer) -> bool:
     if value is None:
         return b"error" in answer.body
     return any(
-        "error" in text for path, (_, found) in fields_of(value, {}).items() if path.rpartition(".")[2] != "signedContent"
+        "error" in text
+        for path, (_, found) in fields_of(value, {}).items()
+        if path.rpartition(".")[2] != "signedContent"
         for text in (found, LISTED.sub("", path))
     )
 

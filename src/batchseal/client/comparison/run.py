@@ -4,8 +4,8 @@
     2 documents  each document on its own, synchronously; with `also_async` once more by register, status and result
     3 times      how long both took, from all documents together
 
-Each reference is a new one, with a prefix of the comparison's own. So nothing is taken away from anybody, and an operator finds what
-was signed for the comparison. Which of the two goes first changes with each document.
+Each reference is a new one, with a prefix of the comparison's own. So nothing is taken away from anybody, and an operator finds
+what was signed for the comparison. Which of the two goes first changes with each document.
 """
 
 import json
@@ -145,7 +145,9 @@ class Comparison:
 
     def _compare_document(self, number: int, document: Document) -> None:
         content = document.path.read_bytes()
-        old, new = self._both(number, lambda side: self._sign(side, self._body(side, document, content, "sync", number)))
+        old, new = self._both(
+            number, lambda side: self._sign(side, self._body(side, document, content, "sync", number))
+        )
         self._take(f"{document.name}, synchronous", document, content, old, new, ("sync", number))
         self.times.add("synchronous request", old, new)
         if self._also_async:
@@ -190,7 +192,8 @@ class Comparison:
         self.findings.take(answer_findings(place, old, new, self._own(request)))
         for before, now in zip(documents_of(old), documents_of(new), strict=False):
             files = [
-                self._stored(side, document, one, request[0]) for side, one in zip(self._sides, (before, now), strict=True)
+                self._stored(side, document, one, request[0])
+                for side, one in zip(self._sides, (before, now), strict=True)
             ]
             if None in files:
                 continue

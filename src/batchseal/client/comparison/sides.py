@@ -1,4 +1,4 @@
-"""`Side`: one of the two services that are compared. Each call is made once, whatever becomes of it: a repetition would cost again."""
+"""`Side`: one of the two services that are compared. Each call is made once: a repetition would cost again."""
 
 import http.client
 import json
@@ -86,11 +86,19 @@ class Side:
         return self.contract.routes[name].verb, self.contract.path(name, self._base, **values)
 
     def call(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, logged_in: bool = True
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        logged_in: bool = True,
     ) -> Answer:
         """Makes one call. Never raises for what the service or the network does."""
         authorization = f"Bearer {self._token}" if self._token else basic(*self._pair)
-        sent = {"Accept": "application/json", **(headers or {})} | ({"Authorization": authorization} if logged_in else {})
+        sent = {"Accept": "application/json", **(headers or {})} | (
+            {"Authorization": authorization} if logged_in else {}
+        )
         connection = connect(self._is_tls, self._host, self._port, REPLY_SECONDS)
         began = time.monotonic()
         try:

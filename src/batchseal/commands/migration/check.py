@@ -48,14 +48,21 @@ def check_line(line: DockerLine, report: Report) -> None:
             named = f"port {host}" if host else "a port of docker's choice"
             report.add(Kind.CARRIES_OVER, f"{named} of the host leads to {PORT}, where this service listens too")
         else:
-            report.add(Kind.CHANGES, f"port {host} leads to {container} in the container: give --port={container}, or publish {PORT}")
+            report.add(
+                Kind.CHANGES,
+                f"port {host} leads to {container} in the container: give --port={container}, or publish {PORT}",
+            )
     if not line.ports and (line.option("--network") or line.option("--net")) not in ("host",):
         report.add(Kind.MISSING, f"no port is published: add -p 8080:{PORT}")
     _check_mounts(line, report)
     if line.memory_bytes is None:
-        report.add(Kind.CHANGES, "no --memory: the service then takes what the machine has; README says which sizes need what")
+        report.add(
+            Kind.CHANGES, "no --memory: the service then takes what the machine has; README says which sizes need what"
+        )
     elif line.memory_bytes < LEAST_MEMORY_BYTES:
-        report.add(Kind.MISSING, f"--memory is {line.memory_bytes >> 20} MiB; {LEAST_MEMORY_BYTES >> 20} MiB is the least")
+        report.add(
+            Kind.MISSING, f"--memory is {line.memory_bytes >> 20} MiB; {LEAST_MEMORY_BYTES >> 20} MiB is the least"
+        )
     else:
         report.add(Kind.CARRIES_OVER, f"--memory of {line.memory_bytes >> 20} MiB, from which all sizes follow")
     if line.option("--stop-timeout") is None:
@@ -82,7 +89,7 @@ def _check_mounts(line: DockerLine, report: Report) -> None:
     else:
         report.add(
             Kind.CHANGES,
-            f"the temp folder, {shown(temp)} at {TEMP}: use a new volume, owned by user {USER}; nothing of the original's is read",
+            f"the temp folder, {shown(temp)} at {TEMP}: use a new volume, owned by user {USER}; nothing in it is read",
         )
     for one in line.mounts:
         if one not in (work, temp):
@@ -104,7 +111,9 @@ def _flags(line: DockerLine, report: Report) -> Iterator[tuple[str, str]]:
         flag, equals, value = argument.partition("=")
         name = known.get(flag)
         if name is None:
-            report.add(Kind.CHANGES, f"the argument {argument!r}: not one of this service, which would not start with it")
+            report.add(
+                Kind.CHANGES, f"the argument {argument!r}: not one of this service, which would not start with it"
+            )
             continue
         if not equals and OPTIONS[name].type is not bool:
             value = next(waiting, "")
@@ -119,7 +128,9 @@ def _say_setting(flag: str, name: str, value: str, report: Report) -> None:
         report.add(Kind.MISSING, f"{flag}: {OPTIONS[name].metadata['help']}")
     else:
         secret = not OPTIONS[name].repr
-        report.add(Kind.CARRIES_OVER, f"{flag}{'' if secret or not value else '=' + value}, here also {modern_flag(name)}")
+        report.add(
+            Kind.CARRIES_OVER, f"{flag}{'' if secret or not value else '=' + value}, here also {modern_flag(name)}"
+        )
 
 
 def _variables(line: DockerLine, report: Report) -> Iterator[tuple[str, str]]:
@@ -150,10 +161,15 @@ def check_folder(found: WorkFolder, report: Report) -> None:
     if found.problem:
         report.add(Kind.MISSING, found.problem)
     if found.client_services:
-        report.add(Kind.CARRIES_OVER, f"{len(found.client_services)} client services in {found.path}, with their secrets")
+        report.add(
+            Kind.CARRIES_OVER, f"{len(found.client_services)} client services in {found.path}, with their secrets"
+        )
     if found.short_secrets:
         some = ", ".join(found.short_secrets[:MOST_LISTED])
-        report.add(Kind.CHANGES, f"secrets that can be guessed, since they are short: {some}; give these client services longer ones")
+        report.add(
+            Kind.CHANGES,
+            f"secrets that can be guessed, since they are short: {some}; give these client services longer ones",
+        )
     for place in found.closed:
         report.add(Kind.MISSING, f"user {USER} cannot read {place}: chmod o+rX, or chown {USER}")
     is_there = not OPTIONS["hot_folder_enabled"].metadata["help"].startswith(NOT_AVAILABLE)
@@ -165,7 +181,9 @@ def check_folder(found: WorkFolder, report: Report) -> None:
         report.add(Kind.MISSING, f"hot folders must not lie in each other: {pair}")
     for name, count in found.waiting.items():
         if count:
-            report.add(Kind.CHANGES, f"{count} files wait in the input folder of {name}: let the original finish them first")
+            report.add(
+                Kind.CHANGES, f"{count} files wait in the input folder of {name}: let the original finish them first"
+            )
     if found.databases:
         report.add(
             Kind.CHANGES,
@@ -187,10 +205,15 @@ def new_line(line: DockerLine) -> str:
     for one in line.mounts:
         source = "batchseal-data" if one.target.rstrip("/") == TEMP else one.source
         kind = "bind" if source.startswith("/") else "volume"
-        words.append(f"--mount=type={kind},source={source},target={one.target}" + (",readonly" if one.read_only else ""))
+        words.append(
+            f"--mount=type={kind},source={source},target={one.target}" + (",readonly" if one.read_only else "")
+        )
     words += [f"--publish={host}:{container}" if host else f"--publish={container}" for host, container in line.ports]
     # Without a value, docker takes that of the environment in which it is called.
-    words += [f"--env={name}={value}" if value and not _is_secret(name) else f"--env={name}" for name, value in line.environment.items()]
+    words += [
+        f"--env={name}={value}" if value and not _is_secret(name) else f"--env={name}"
+        for name, value in line.environment.items()
+    ]
     words += [f"--env-file={file}" for file in line.environment_files]
     arguments, _ = split_unknown_dotted(line.arguments)
     return " \\\n    ".join(["docker run", *map(shlex.quote, [*words, IMAGE, *_carried(arguments)])])

@@ -1,7 +1,7 @@
 """Makes a contract.toml from the vendor's own OpenAPI document, and says what did not match.
 
-A route of ours is matched by its method and path; where there is none of that path, by the words in it, the kind of its body and the
-number of its parameters. What was matched by likeness is to be looked at by a person: the report names it.
+A route of ours is matched by its method and path; where there is none of that path, by the words in it, the kind of its body and
+the number of its parameters. What was matched by likeness is to be looked at by a person: the report names it.
 """
 
 import difflib
@@ -55,7 +55,9 @@ def import_contract(described: Sequence[Described], own: Contract) -> Imported:
         if name not in matched and (likely := _likeliest(route, left)) is not None:
             matched[name] = likely
             left.remove(likely)
-            result.alike.append(f"{name}: ours is {route.verb} {route.template.strip('/')}, theirs {likely.method} {likely.route}")
+            result.alike.append(
+                f"{name}: ours is {route.verb} {route.template.strip('/')}, theirs {likely.method} {likely.route}"
+            )
     for name, route in own.routes.items():
         if name not in matched:
             result.unmatched.append(f"route {name} ({route.verb} {route.template.strip('/')})")

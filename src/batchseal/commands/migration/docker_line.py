@@ -11,8 +11,29 @@ PROGRAMS = ("docker", "podman", "nerdctl", "sudo")
 # Options of `docker run` that stand alone. Every other one has a value, behind `=` or as the next word.
 ALONE = frozenset(
     {
-        *("-d", "--detach", "-i", "--interactive", "-t", "--tty", "--rm", "--init", "--privileged", "--read-only", "-P"),
-        *("--publish-all", "--no-healthcheck", "--oom-kill-disable", "--disable-content-trust", "-it", "-ti", "-dit", "-itd"),
+        *(
+            "-d",
+            "--detach",
+            "-i",
+            "--interactive",
+            "-t",
+            "--tty",
+            "--rm",
+            "--init",
+            "--privileged",
+            "--read-only",
+            "-P",
+        ),
+        *(
+            "--publish-all",
+            "--no-healthcheck",
+            "--oom-kill-disable",
+            "--disable-content-trust",
+            "-it",
+            "-ti",
+            "-dit",
+            "-itd",
+        ),
         "--quiet",
     }
 )

@@ -39,7 +39,9 @@ def read_work_folder(path: Path, user: int) -> WorkFolder:
         return found
     file = path / FILE_NAME
     if not file.exists():
-        found.problem = f"{file} does not exist: the original then takes synchronous requests alone, and so does this one"
+        found.problem = (
+            f"{file} does not exist: the original then takes synchronous requests alone, and so does this one"
+        )
     else:
         try:
             read = read_config(file)
@@ -71,7 +73,9 @@ def _read_hot_folders(found: WorkFolder, file: Path) -> None:
 
 
 def _is_hot_folder(entry: Path, found: WorkFolder) -> bool:
-    return any(entry == one or entry in one.parents for folders in found.hot_folders.values() for one in folders.values())
+    return any(
+        entry == one or entry in one.parents for folders in found.hot_folders.values() for one in folders.values()
+    )
 
 
 def _closed(folder: Path, file: Path, user: int) -> Iterator[str]:
@@ -88,7 +92,11 @@ def _closed(folder: Path, file: Path, user: int) -> Iterator[str]:
 
 def overlapping(hot_folders: dict[str, dict[str, Path]]) -> list[str]:
     """Folders that lie in each other, or are the same one."""
-    named = [(f"{key} of {name}", Path(os.path.realpath(path))) for name, keys in hot_folders.items() for key, path in keys.items()]
+    named = [
+        (f"{key} of {name}", Path(os.path.realpath(path)))
+        for name, keys in hot_folders.items()
+        for key, path in keys.items()
+    ]
     return [
         f"{one} and {other}"
         for number, (one, path) in enumerate(named)
