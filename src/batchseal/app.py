@@ -266,8 +266,9 @@ def signing(
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     has_one = partial(attrgetter("has_one"), services)
-    told = {"recording": recording, "presence": presence, "webhooks": webhooks}
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, **told)
+    queue = SigningQueue(
+        store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence, webhooks=webhooks
+    )
     return queue, recording, calls
 
 
@@ -325,7 +326,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
         await webhooks.begin()
-    handlers = queue.handlers() | rounds.handlers() | renewal_handlers(upstream)
+    handlers = {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)}
     server = LinkServer(settings.link_path, with_told_numbers(handlers))
     await server.start()
     stop = asyncio.Event()

@@ -140,7 +140,7 @@ def text_of(file: str) -> str:
 
 
 def references(arguments: Sequence[str]) -> int:
-    from batchseal.commands.audit import OF_DATABASE
+    from batchseal.commands.databases import OF_DATABASE
     from batchseal.commands.settings_flags import parse, settings_parser
 
     used = ("work_folder", "client_services_file", "advertised_address", *OF_DATABASE)
@@ -169,7 +169,7 @@ def references(arguments: Sequence[str]) -> int:
 
 async def marked(settings: "Settings", read: "Sequence[TakenReference]", *, dry_run: bool) -> str:
     """Marks the references, or counts those that are taken. Returns what to say."""
-    from batchseal.commands.audit import open_store
+    from batchseal.commands.databases import open_store
     from batchseal.store.taken_references import TakenReferences
 
     async with open_store(settings) as store:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from batchseal.commands.audit import OF_DATABASE, open_store
+from batchseal.commands.databases import OF_DATABASE, open_store
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import BatchsealError, ConfigurationError
