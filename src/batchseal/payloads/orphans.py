@@ -183,8 +183,8 @@ class Orphans:
     async def sweep(self, live: Live, database: SweptDatabase) -> list[UUID]:
         """Returns what was deleted. `live` gives the payloads that rows of any instance name; it is asked after the store.
 
-        A sweep that is stopped is not counted. Otherwise a database that was restored would come to know of as many sweeps as there
-        were, and be trusted. What the store does not do is left to the next sweep.
+        A sweep that is stopped is not counted. Otherwise a database that was restored would come to know of as many sweeps as
+        there were, and be trusted. What the store does not do is left to the next sweep.
         """
         try:
             if cause := await in_pool(None, partial(doubts, self._place, await database.state())):

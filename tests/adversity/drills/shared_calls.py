@@ -35,8 +35,8 @@ def know_each_other(rig: Several, count: int) -> None:
 def most_calls(seconds: float) -> int:
     """How many calls so many single requests may take that were answered in this time: six.
 
-    Requests share a call that come while it waits or others are under way, so this holds for those that come within the time of one
-    call, and are answered within two. On a busy machine they come more slowly, to one instance as to several.
+    Requests share a call that come while it waits or others are under way, so this holds for those that come within the time of
+    one call, and are answered within two. On a busy machine they come more slowly, to one instance as to several.
     """
     return round(MOST_CALLS_OF_SINGLES * max(1.0, seconds / (2 * CALL_SECONDS)))
 
