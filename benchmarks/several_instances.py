@@ -30,7 +30,7 @@ from harness.object_stores import BUCKET, SeaweedFS, store_flags
 from harness.processes import TICKS, cpu_seconds
 from harness.service import RunningService
 from tests.adversity.drills.instance_kills import killed_signing, pair_over
-from tests.support.several import Several, several
+from tests.support.several import several
 
 from batchseal.settings.payload_stores import ObjectAddress
 
@@ -48,23 +48,30 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
+@contextmanager
+def pair(flags: Sequence[str] = ()) -> Iterator[tuple[Path, list[RunningService]]]:
+    """Two instances, and a folder. Without `flags` they share a folder of payloads."""
+    with place() as folder, several(folder, store=flags) as rig:
+        yield folder, [rig.start("one"), rig.start("other")]
+
+
 # --- a result from another instance --------------------------------------------------------------------------------------
 
 
-def foreign_over_own(flags: Sequence[str], count: int, size_bytes: int, rounds: int) -> float:
+def foreign_over_own(
+    folder: Path, services: Sequence[RunningService], count: int, size_bytes: int, rounds: int
+) -> float:
     """The median of the rounds' ratios. Both instances have read the result once before."""
-    with place() as folder, several(folder, store=flags) as rig:
-        own, foreign = rig.start("own"), rig.start("foreign")
-        path = sealed(own, make_batch(folder, count, size_bytes))
-        targets = [Target(one.port, credentials(own)) for one in (own, foreign)]
-        for target in targets:
-            fetch(target, path)
-        ratios = []
-        for number in range(rounds):
-            first, second = targets if number % 2 else reversed(targets)
-            took = {id(target): fetch(target, path) for target in (first, second)}
-            ratios.append(took[id(targets[0])] / took[id(targets[1])])
-        return statistics.median(ratios)
+    own = services[0]
+    path = sealed(own, make_batch(folder, count, size_bytes))
+    targets = [Target(one.port, credentials(own)) for one in services]
+    for target in targets:
+        fetch(target, path)
+    ratios = []
+    for number in range(rounds):
+        took = {target.port: fetch(target, path) for target in (targets if number % 2 else reversed(targets))}
+        ratios.append(took[targets[0].port] / took[targets[1].port])
+    return statistics.median(ratios)
 
 
 def sealed(service: RunningService, batch: Batch) -> str:
@@ -89,7 +96,7 @@ def fetch(target: Target, path: str) -> float:
 # --- two instances against one -------------------------------------------------------------------------------------------
 
 
-def documents_a_second(rig: Several, services: Sequence[RunningService], batch: Batch, each: int) -> float:
+def documents_a_second(services: Sequence[RunningService], batch: Batch, each: int) -> float:
     """Each client seals so many batches at its instance, and reads their results."""
 
     def client(number: int) -> None:
@@ -110,33 +117,32 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / TICKS
 
 
-def two_over_one(count: int, size_bytes: int, each: int, rounds: int) -> dict[str, float]:
+def two_over_one(
+    folder: Path, services: Sequence[RunningService], count: int, size_bytes: int, each: int, rounds: int
+) -> dict[str, float]:
     """In turns. An instance that has nothing to do is there all the time, in both cases."""
-    with place() as folder, several(folder) as rig:
-        services = [rig.start("one"), rig.start("other")]
-        batch = make_batch(folder, count, size_bytes)
-        ratios, cores, own = list[float](), list[float](), list[float]()
-        documents_a_second(rig, services, batch, 1)  # what is loaded with the first request is not counted
-        for number in range(rounds):
-            rates = dict[int, float]()
-            for several_instances in (2, 1) if number % 2 else (1, 2):
-                began, busy = time.perf_counter(), busy_seconds()
-                before = sum(sum_of(one) for one in services)
-                rates[several_instances] = documents_a_second(rig, services[:several_instances], batch, each)
-                if several_instances > 1:
-                    seconds = time.perf_counter() - began
-                    cores.append((busy_seconds() - busy) / seconds)
-                    own.append((sum(sum_of(one) for one in services) - before) / seconds)
-            ratios.append(rates[2] / rates[1])
-        return {
-            "two_instances_over_one": statistics.median(ratios),
-            "two_instances_cores_busy": statistics.median(cores),
-            "two_instances_service_cores": statistics.median(own),
-            "cores": len(os.sched_getaffinity(0)),
-        }
+    batch = make_batch(folder, count, size_bytes)
+    ratios, cores, own = list[float](), list[float](), list[float]()
+    documents_a_second(services, batch, 1)  # what is loaded with the first request is not counted
+    for number in range(rounds):
+        rates = dict[int, float]()
+        for used in (2, 1) if number % 2 else (1, 2):
+            began, busy, before = time.perf_counter(), busy_seconds(), sum(map(spent, services))
+            rates[used] = documents_a_second(services[:used], batch, each)
+            if used > 1:
+                seconds = time.perf_counter() - began
+                cores.append((busy_seconds() - busy) / seconds)
+                own.append((sum(map(spent, services)) - before) / seconds)
+        ratios.append(rates[2] / rates[1])
+    return {
+        "two_instances_over_one": statistics.median(ratios),
+        "two_instances_cores_busy": statistics.median(cores),
+        "two_instances_service_cores": statistics.median(own),
+        "cores": len(os.sched_getaffinity(0)),
+    }
 
 
-def sum_of(service: RunningService) -> float:
+def spent(service: RunningService) -> float:
     """Processor seconds of all its processes."""
     return sum(seconds for part, seconds in cpu_seconds(service.process.pid).items() if ":" not in part)
 
@@ -145,8 +151,8 @@ def sum_of(service: RunningService) -> float:
 
 
 def take_over(trials: int) -> dict[str, float]:
-    with place() as folder, pair_over(folder, "shared") as pair:
-        seconds = [killed_signing(pair, number)["taken_over_seconds_max"] for number in range(trials)]
+    with place() as folder, pair_over(folder, "shared") as instances:
+        seconds = [killed_signing(instances, number)["taken_over_seconds_max"] for number in range(trials)]
     return {"take_over_seconds_p50": statistics.median(seconds), "take_over_seconds_max": max(seconds)}
 
 
@@ -161,13 +167,18 @@ def measure(
     batch_count: int = BATCH_COUNT,
     batches_each: int = BATCHES_EACH,
     take_overs: int = TAKE_OVERS,
+    with_objects: bool = True,
 ) -> dict[str, float]:
-    """The figures. Without `take_overs`, none are about that."""
-    found = {"shared_foreign_result_over_own": foreign_over_own((), count, size_bytes, rounds)}
-    with SeaweedFS() as store:
-        flags = store_flags(ObjectAddress(bucket=BUCKET, prefix="foreign", endpoint=store.url))
-        found["foreign_result_over_own"] = foreign_over_own(flags, count, size_bytes, rounds)
-    found |= two_over_one(batch_count, BATCH_BYTES, batches_each, rounds)
+    """The figures. Without `take_overs`, none are about that; without objects, none need an object store."""
+    found = dict[str, float]()
+    with pair() as (folder, services):
+        found["shared_foreign_result_over_own"] = foreign_over_own(folder, services, count, size_bytes, rounds)
+        found |= two_over_one(folder, services, batch_count, BATCH_BYTES, batches_each, rounds)
+    if with_objects:
+        with SeaweedFS() as store:
+            flags = store_flags(ObjectAddress(bucket=BUCKET, prefix="foreign", endpoint=store.url))
+            with pair(flags) as (folder, services):
+                found["foreign_result_over_own"] = foreign_over_own(folder, services, count, size_bytes, rounds)
     return found | (take_over(take_overs) if take_overs else {})
 
 

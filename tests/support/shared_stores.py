@@ -126,7 +126,7 @@ def swept(url: str, place: Place, policy: OrphanPolicy = AT_ONCE) -> Swept:
             stopped[0] = cause
 
         try:
-            deleted = await Orphans(place, policy, alarm).sweep(live, await identity.begin_sweep())
+            deleted = await Orphans(place, policy, alarm).sweep(live, identity)
             return Swept(deleted, stopped[0], {record.id for record in await live()})
         finally:
             await store.close()

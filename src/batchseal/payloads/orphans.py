@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -156,6 +157,16 @@ def accept(place: Place, state: DatabaseState) -> None:
     place.write(LAST_SWEEP, msgspec.json.encode(LastSweep(state.system_identifier, state.timeline, state.sweeps)))
 
 
+class SweptDatabase(Protocol):
+    """The database whose rows say what is needed (`store/identity.py`)."""
+
+    async def state(self) -> DatabaseState: ...
+
+    async def begin_sweep(self) -> DatabaseState:
+        """Counts one more sweep, and says how the database is then."""
+        ...
+
+
 class Orphans:
     """One for each instance; one instance at a time calls `sweep`.
 
@@ -169,16 +180,17 @@ class Orphans:
         self._policy = policy
         self._alarm = alarm
 
-    async def sweep(self, live: Live, state: DatabaseState) -> list[UUID]:
+    async def sweep(self, live: Live, database: SweptDatabase) -> list[UUID]:
         """Returns what was deleted. `live` gives the payloads that rows of any instance name; it is asked after the store.
 
-        `state` counts this sweep already. What the store does not do is left to the next sweep.
+        A sweep that is stopped is not counted. Otherwise a database that was restored would come to know of as many sweeps as
+        there were, and be trusted. What the store does not do is left to the next sweep.
         """
         try:
-            if cause := await in_pool(None, partial(doubts, self._place, state)):
+            if cause := await in_pool(None, partial(doubts, self._place, await database.state())):
                 self._stop(cause)
                 return []
-            return await self._sweep(live, state)
+            return await self._sweep(live, await database.begin_sweep())
         except PayloadUnavailable as problem:
             log.warning("payloads that nobody needs are looked for later", cause=problem.cause)
             return []

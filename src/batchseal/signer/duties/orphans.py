@@ -68,7 +68,7 @@ class OrphanSweep:
     async def sweep(self) -> None:
         self._next = time.monotonic() + EVERY_SECONDS
         if self._payloads.place is not None:
-            await self._made().sweep(self.live, await self._identity.begin_sweep())
+            await self._made().sweep(self.live, self._identity)
 
     def _made(self) -> "Orphans":
         from batchseal.payloads.orphans import OrphanPolicy, Orphans
