@@ -26,6 +26,8 @@ PAGES = {
     "audit": "/audit",
     "settings": "/settings",
 }
+# Of these a picture shows the whole page, and of the others the beginning.
+WHOLE = ("overview", "operation", "operations", "failures", "confirm", "login")
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
@@ -97,7 +99,9 @@ def violations(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
     return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
     ]
 
 
@@ -133,7 +137,7 @@ def save(page: Page, folder: Path, name: str, width: int, theme: str) -> None:
     suffix = "" if (theme, width) == ("light", 1280) else f"-{theme}" if width == 1280 else "-400"
     if not suffix or name in ("overview", "operations", "operation"):
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=name != "settings", scale="css")
+        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=name in WHOLE, scale="css")
 
 
 def test_the_login_page_and_the_questions_are_accessible(
@@ -202,7 +206,9 @@ def test_what_javascript_adds(browser: Browser, page_service: OperatorService) -
         boxes = page.locator("tbody input[type=checkbox]")
         assert boxes.count() > 3 and all(boxes.nth(number).is_checked() for number in range(boxes.count()))
         # November has no summer time in Lisbon, so that local time is UTC and stands there once.
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page.locator("tbody time").first.inner_text().strip())
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page.locator("tbody time").first.inner_text().strip()
+        )
         page.evaluate("document.querySelector('tbody time').dateTime = '2026-07-01T10:00:00Z'")
         page.evaluate("document.dispatchEvent(new Event('htmx:afterSwap'))")
         assert page.locator("tbody time .local").first.inner_text() == "2026-07-01 11:00:00"

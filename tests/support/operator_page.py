@@ -1,4 +1,4 @@
-"""A browser of the operator's page without a browser: it keeps cookies, sends forms with their token, and shows what comes back."""
+"""Somebody who uses the operator's page without a browser: keeps cookies, sends forms with their token, reads what comes back."""
 
 import http.client
 import re
@@ -41,7 +41,11 @@ class Visitor:
     token: str = ""
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
-        sent = {"Host": f"127.0.0.1:{self.port}", **self.headers, **{n.replace("_", "-"): v for n, v in headers.items()}}
+        sent = {
+            "Host": f"127.0.0.1:{self.port}",
+            **self.headers,
+            **{n.replace("_", "-"): v for n, v in headers.items()},
+        }
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if body is not None:
@@ -68,7 +72,9 @@ class Visitor:
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)
 
-    def post(self, path: str, fields: Mapping[str, Any] | None = None, *, token: str | None = None, **headers: str) -> Answer:
+    def post(
+        self, path: str, fields: Mapping[str, Any] | None = None, *, token: str | None = None, **headers: str
+    ) -> Answer:
         """Sends a form. It has the token of the last page unless another one is given."""
         given = {"form_token": self.token if token is None else token, **(fields or {})}
         return self.ask("POST", path, urlencode(given, doseq=True), **headers)
@@ -113,8 +119,11 @@ class OperatorService:
 
 
 @contextmanager
-def operator_service(*flags: str) -> Iterator[OperatorService]:
+def operator_service(*flags: str, own_url: bool = False) -> Iterator[OperatorService]:
+    """A service with the page. With `own_url` it is told the address of the page, as OpenID Connect needs it."""
     port = free_port()
+    if own_url:
+        flags = (*flags, f"--operator-url=http://127.0.0.1:{port}")
     with RunningService(*FAST, "--workers=1", f"--operator-port={port}", *flags) as service:
         visitor = Visitor(port)
         until(lambda: answers(visitor))

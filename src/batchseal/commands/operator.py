@@ -144,7 +144,9 @@ async def change_password(settings: Settings, name: str, password: str) -> int:
     async with open_store(settings) as store:
         accounts = OperatorAccounts(store.database)
         done = await knows_accounts(accounts) and await accounts.change(name, password=digest_of(password))
-        return await told(settings, store, name, "has another password now", f"changed the password of {name!r}", done=done)
+        return await told(
+            settings, store, name, "has another password now", f"changed the password of {name!r}", done=done
+        )
 
 
 async def change_code(settings: Settings, name: str, *, has_code: bool) -> int:
@@ -165,7 +167,9 @@ async def change_role(settings: Settings, name: str, role: str) -> int:
     async with open_store(settings) as store:
         accounts = OperatorAccounts(store.database)
         done = await knows_accounts(accounts) and await accounts.change(name, role=role)
-        return await told(settings, store, name, f"has the role {role} now", f"gave {name!r} the role {role}", done=done)
+        return await told(
+            settings, store, name, f"has the role {role} now", f"gave {name!r} the role {role}", done=done
+        )
 
 
 async def remove(settings: Settings, name: str) -> int:

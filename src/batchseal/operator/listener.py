@@ -1,4 +1,4 @@
-"""What a worker gives the operator's listener: it loads the pages with the first request, and until then costs next to nothing."""
+"""What a worker gives the operator's listener: it loads the pages with the first request, and is small until then."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -93,7 +93,11 @@ def unavailable(problem: Exception) -> Application:
     structlog.get_logger("operator").error("the operator's page cannot be opened", exc_info=problem)
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(UNAVAILABLE)).encode()), (b"retry-after", b"5")]
+        headers = [
+            (b"content-type", b"text/plain"),
+            (b"content-length", str(len(UNAVAILABLE)).encode()),
+            (b"retry-after", b"5"),
+        ]
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": UNAVAILABLE, "more_body": False})
 

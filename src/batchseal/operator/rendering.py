@@ -61,7 +61,13 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.filters |= formatting.FILTERS
-        self._environment.globals |= {"static": StaticFiles().address, "menu": MENU, "Right": Right, "link": link, "bar": formatting.bar}
+        self._environment.globals |= {
+            "static": StaticFiles().address,
+            "menu": MENU,
+            "Right": Right,
+            "link": link,
+            "bar": formatting.bar,
+        }
         self._sandbox_signs = sandbox_signs
         self._texts: dict[str, Texts] = {}
 

@@ -126,9 +126,8 @@ def check_operator(settings: "Settings") -> None:
         raise ConfigurationError("--operator-user-header and --operator-proxies must be given together")
     if settings.operator_oidc_issuer and not (settings.operator_oidc_client and settings.operator_url):
         raise ConfigurationError("--operator-oidc-issuer needs --operator-oidc-client and --operator-url")
-    if settings.operator_user_header or settings.operator_oidc_issuer:
-        if not group_roles(settings.operator_roles):
-            raise ConfigurationError("--operator-roles: no group has a role, so nobody could sign in")
+    if (settings.operator_user_header or settings.operator_oidc_issuer) and not group_roles(settings.operator_roles):
+        raise ConfigurationError("--operator-roles: no group has a role, so nobody could sign in")
     if settings.operator_proxies:
         from batchseal.system.addresses import TrustedProxies  # not for the health probe, which must stay small
 

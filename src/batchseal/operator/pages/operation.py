@@ -75,7 +75,9 @@ class OperationPages:
 def without_names(value: Any) -> Any:
     """The value without the fields that could name a person or a document."""
     if isinstance(value, dict):
-        return {name: without_names(one) for name, one in value.items() if name not in PERSONAL or is_event(value, name)}
+        return {
+            name: without_names(one) for name, one in value.items() if name not in PERSONAL or is_event(value, name)
+        }
     if isinstance(value, list | tuple):
         return [without_names(one) for one in value]
     return value.name if isinstance(value, Enum) else value

@@ -73,4 +73,3 @@ def row(line: OperationLine) -> Sequence[Any]:
         *(line.documents_total, line.documents_signed, line.documents_failed, line.stored_bytes, line.seconds),
         *(line.tries, line.next_try_at, line.instance, line.purge_at),
     )
-

@@ -44,7 +44,9 @@ class SignInPages:
             return redirect(own_address(request.asked("next")))
         return await self._form(request, own_address(request.asked("next")))
 
-    async def _form(self, request: Request, next_address: str, *, name: str = "", problem: str = "", status: int = 200) -> Reply:
+    async def _form(
+        self, request: Request, next_address: str, *, name: str = "", problem: str = "", status: int = 200
+    ) -> Reply:
         around, settings = self._parts.surroundings, self._parts.settings
         is_trial = settings.sandbox_signs and not await self._parts.accounts.any()
         return self._parts.renderer.page(
@@ -110,7 +112,9 @@ class SignInPages:
             return await self._form(request, "/", status=403)
         address, state = await self._openid.begin(own_address(request.asked("next")))
         reply = Reply(status=303, headers=[("location", address)])
-        return reply.with_cookie(self._openid.cookie, state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600")
+        return reply.with_cookie(
+            self._openid.cookie, state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600"
+        )
 
     async def from_provider(self, request: Request) -> Reply:
         """Takes the provider's answer. The next page is loaded from here, since a strict cookie does not go along with a redirect
@@ -123,4 +127,3 @@ class SignInPages:
         page = self._parts.renderer.page(request, "kept.html", next=next_address)
         page.headers += cookies.headers
         return page.with_cookie(self._openid.cookie, "", f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=0")
-
