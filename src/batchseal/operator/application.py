@@ -11,11 +11,11 @@ from batchseal.api.exchange import Exchange, Message, Receive, Send
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, Forbidden, InvalidRequest, MethodNotAllowed, NotFound
 from batchseal.operator.rendering import Renderer
-from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, read_fields, redirect
+from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, SignedIn, read_fields, redirect
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import HEADERS, HSTS, Surroundings
 from batchseal.operator.signing_in.headers import HeaderLogin
-from batchseal.operator.signing_in.sessions import Sessions, SignedIn
+from batchseal.operator.signing_in.sessions import Sessions
 from batchseal.operator.static_files import StaticFiles
 
 log = structlog.get_logger("operator")

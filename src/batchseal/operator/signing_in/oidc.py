@@ -23,7 +23,7 @@ from batchseal.operator.request import Request, own_address
 from batchseal.operator.roles import highest
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.settings.load import Settings
-from batchseal.settings.operator_options import group_roles
+from batchseal.settings.operator_page import group_roles
 from batchseal.system.jwt import decode, encode
 from batchseal.system.loopback import is_loopback
 
