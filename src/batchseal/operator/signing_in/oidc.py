@@ -79,7 +79,8 @@ class OpenIdLogin:
     async def begin(self, next_address: str) -> tuple[str, str]:
         """The address at the provider that the browser is sent to, and the value of the cookie."""
         provider, _ = await self._metadata()
-        started = Started(*(secrets.token_urlsafe(32) for _ in range(3)), next_address)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        started = Started(state, nonce, verifier, next_address)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(started.verifier.encode()).digest()).rstrip(b"=").decode()
         offered = provider.scopes_supported
         query = {
