@@ -163,6 +163,12 @@ class Forbidden(ApiError):
     code, status, vendor_status = "batchseal.forbidden", 403, 403
 
 
+class ProviderUnavailable(ApiError):
+    """The provider that operators sign in with cannot be used."""
+
+    code, status, vendor_status = "batchseal.provider_unavailable", 503, 503
+
+
 class NotSignable(ApiError):
     """No document of the request can be signed; trying again does not help."""
 

@@ -26,6 +26,8 @@ PAGES = {
     "audit": "/audit",
     "settings": "/settings",
 }
+# Of these a picture shows the whole page, and of the others the beginning.
+WHOLE = ("overview", "operation", "operations", "failures", "confirm", "login")
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
@@ -135,7 +137,7 @@ def save(page: Page, folder: Path, name: str, width: int, theme: str) -> None:
     suffix = "" if (theme, width) == ("light", 1280) else f"-{theme}" if width == 1280 else "-400"
     if not suffix or name in ("overview", "operations", "operation"):
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=name != "settings", scale="css")
+        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=name in WHOLE, scale="css")
 
 
 def test_the_login_page_and_the_questions_are_accessible(

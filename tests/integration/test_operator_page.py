@@ -254,7 +254,7 @@ def test_a_form_of_another_site_is_refused(headers: dict[str, str], visitors: di
     admin = visitors["admin"]
     for path, (_, fields) in ACTIONS.items():
         assert admin.post(path, fields, **headers).status == 403, path
-    assert admin.post("/logout", **headers).status == 403
+    assert admin.post("/logout", {}, **headers).status == 403
     assert admin.post("/choices", {"language": "pt"}, **headers).status == 403
     assert admin.get("/").status == 200
 

@@ -1,4 +1,4 @@
-"""A browser of the operator's page without a browser: it keeps cookies, sends forms with their token, and shows what comes back."""
+"""Somebody who uses the operator's page without a browser: keeps cookies, sends forms with their token, reads what comes back."""
 
 import http.client
 import re
@@ -119,8 +119,11 @@ class OperatorService:
 
 
 @contextmanager
-def operator_service(*flags: str) -> Iterator[OperatorService]:
+def operator_service(*flags: str, own_url: bool = False) -> Iterator[OperatorService]:
+    """A service with the page. With `own_url` it is told the address of the page, as OpenID Connect needs it."""
     port = free_port()
+    if own_url:
+        flags = (*flags, f"--operator-url=http://127.0.0.1:{port}")
     with RunningService(*FAST, "--workers=1", f"--operator-port={port}", *flags) as service:
         visitor = Visitor(port)
         until(lambda: answers(visitor))

@@ -102,8 +102,8 @@ def read_password(file: Path | None) -> str:
             raise ConfigurationError("the two passwords are not the same")
     else:
         password = sys.stdin.readline().rstrip("\r\n")
-    if problem := problem_of(password):
-        raise ConfigurationError(problem)
+    if wrong := problem_of(password):
+        raise ConfigurationError(wrong)
     return password
 
 

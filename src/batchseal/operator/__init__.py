@@ -8,6 +8,6 @@ The workers serve it on a listener of its own (`--operator-port`). A request tak
     pages/           one module for each page: what it asks of the database, and what it shows
     rendering.py     the templates (Jinja2), in the language of the browser
 
-Everything works without JavaScript: links, forms, and replies that are whole pages. With it, htmx refreshes parts of a page and uPlot
-draws the plots. No state changes by GET, and a change is always a form with a token of the session.
+Everything works without JavaScript: links, forms, and replies that are whole pages. With it, htmx refreshes parts of a page and
+uPlot draws the plots. No state changes by GET, and a change is always a form with a token of the session.
 """

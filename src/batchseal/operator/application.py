@@ -11,17 +11,17 @@ from batchseal.api.exchange import Exchange, Message, Receive, Send
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, Forbidden, InvalidRequest, MethodNotAllowed, NotFound
 from batchseal.operator.rendering import Renderer
-from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, read_fields, redirect
+from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, SignedIn, read_fields, redirect
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import HEADERS, HSTS, Surroundings
 from batchseal.operator.signing_in.headers import HeaderLogin
-from batchseal.operator.signing_in.sessions import Sessions, SignedIn
+from batchseal.operator.signing_in.sessions import Sessions
 from batchseal.operator.static_files import StaticFiles
 
 log = structlog.get_logger("operator")
 
 MAX_BODY_BYTES, STALL_SECONDS, MIN_RATE = 512 << 10, 20.0, 256
-FORM_TOKEN = "form_token"
+TOKEN_FIELD = "form_token"  # noqa: S105  (the name of a field)
 
 
 class OperatorApplication:
@@ -127,7 +127,7 @@ class OperatorApplication:
         session = await self._sessions.find(request)
         if self._proxy_login is not None and (named := self._proxy_login.named(request)) is not None:
             if session is None or (session.name, session.role, session.source) != (*named, "header"):
-                if request.method != "GET":
+                if request.method != "GET" or not self._surroundings.may_sign_in(request):
                     return None
                 session = await self._sessions.begin(request, more, *named, "header")
         elif session is not None and session.source == "header":
@@ -146,7 +146,7 @@ class OperatorApplication:
 
     async def _check_token(self, request: Request, session: SignedIn) -> None:
         """Raises CrossSite unless the form has the token of the session."""
-        given = await request.field(FORM_TOKEN)
+        given = await request.field(TOKEN_FIELD)
         if not hmac.compare_digest(given.encode("utf-8", "replace"), session.form_token.encode()):
             log.warning(
                 "form without its token refused", operator=session.name, path=request.path, address=request.peer

@@ -46,12 +46,11 @@ def size(context: Context, value: float | None) -> str:
     """A size in decimal units (IEC 80000-13)."""
     if value is None:
         return NOTHING
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            break
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while abs(value) >= 1000 and len(units) > 1:
         value /= 1000
-    else:
-        unit = "TB"
+        del units[0]
+    unit = units[0]
     return f"{number(context, value, 0 if unit == 'B' or value >= 100 else 1)}\N{NO-BREAK SPACE}{unit}"
 
 
@@ -66,7 +65,9 @@ def duration(context: Context, seconds: float | None) -> str:
         return f"{number(context, seconds, 1)}\N{NO-BREAK SPACE}s"
     for unit, smaller, unit_seconds, smaller_seconds in (("d", "h", 86400, 3600), ("h", "min", 3600, 60)):
         if seconds >= unit_seconds:
-            return two_units(int(seconds // unit_seconds), unit, int(seconds % unit_seconds // smaller_seconds), smaller)
+            return two_units(
+                int(seconds // unit_seconds), unit, int(seconds % unit_seconds // smaller_seconds), smaller
+            )
     return two_units(int(seconds // 60), "min", int(seconds % 60), "s")
 
 

@@ -1,4 +1,4 @@
-"""The languages of the pages. The English sentence is the key of each text; `translations/` has one file for each other language."""
+"""The languages of the pages. The English sentence is the key of each text; `translations/` has a file for each language."""
 
 import re
 import tomllib

@@ -1,37 +1,13 @@
-"""What a worker gives the operator's listener: it loads the pages with the first request, and until then costs next to nothing."""
+"""What a worker gives the operator's listener: it loads the pages with the first request, and is small until then."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable
 
 from batchseal.api.exchange import Message, Receive, Send
+from batchseal.operator.interface import Application, Opened, Worker
 from batchseal.settings.load import Settings
 
-Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
-Opened: TypeAlias = tuple[Application, Callable[[], Awaitable[None]]]
-
 UNAVAILABLE = b"The operator's page cannot be opened now. The log of the service says why.\n"
-
-
-class Memory(Protocol):
-    """A reservation of memory."""
-
-    def hold(self, memory_bytes: int) -> bool:
-        """Reserves so much in all, or returns False."""
-
-
-class Worker(Protocol):
-    """What the pages ask of the worker that serves them: `worker.service.Service`."""
-
-    def standing_memory(self) -> Memory: ...
-
-    async def ready(self) -> dict[str, str]: ...
-
-    async def numbers(self) -> dict[str, float]: ...
-
-    def budgets(self) -> Mapping[str, tuple[float, float]]: ...
-
-    async def ask_signer(self, name: str, *arguments: str) -> Any: ...
 
 
 def listener_of(settings: Settings, worker: Worker) -> "OperatorListener":

@@ -2,7 +2,7 @@
 
 from batchseal.api.guard import INSTANCE_HEADER, SANDBOX_HEADER
 from batchseal.operator.application import OperatorApplication
-from batchseal.operator.listener import Opened, Worker
+from batchseal.operator.interface import Opened, Worker
 from batchseal.operator.pages.audit import AuditPages
 from batchseal.operator.pages.documents import DocumentPages
 from batchseal.operator.pages.failures import FailurePages

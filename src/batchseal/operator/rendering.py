@@ -95,7 +95,7 @@ class Renderer:
             "path": request.path if request else "",
             "own_address": full_path(request) if request else "/",
         }
-        return self._environment.get_template(template).render(around | values).encode("utf-8", "replace")
+        return self._environment.get_template(template).render(around | dict(values)).encode("utf-8", "replace")
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Reply:
         """A page, or the part of it that htmx asks for: the block `content` stands in a template of its own name."""

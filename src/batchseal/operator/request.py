@@ -3,19 +3,26 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 
 from batchseal.api.exchange import Exchange
 from batchseal.errors import InvalidRequest
 from batchseal.operator.roles import RIGHTS, Right
 
-if TYPE_CHECKING:
-    from batchseal.operator.signing_in.sessions import SignedIn
-
 HTML = "text/html; charset=utf-8"
 MAX_FORM_BYTES, MAX_FIELDS = 256 << 10, 20_000
 MAX_QUERY_BYTES, MAX_VALUE_CHARACTERS = 8 << 10, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """An operator who is signed in. `form_token` stands in every form of the session."""
+
+    name: str
+    role: str
+    source: str
+    address: str
+    form_token: str
 
 
 @dataclass(slots=True)
@@ -35,7 +42,7 @@ class Request:
     host: str
     is_secure: bool
     values: Mapping[str, str] = field(default_factory=dict)
-    session: "SignedIn | None" = None
+    session: SignedIn | None = None
     _form: dict[str, list[str]] | None = None
 
     def cookie(self, name: str) -> str:

@@ -33,7 +33,7 @@ class Routes:
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | list[str]:
         """The route of a path with the values of its names, or the methods that the path takes instead."""
-        others = []
+        others: list[str] = []
         for route in self.all:
             if match := route.pattern.fullmatch(path):
                 if route.method == method:

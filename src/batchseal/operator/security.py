@@ -68,8 +68,8 @@ class Surroundings:
     def is_from_here(self, request: Request) -> bool:
         """Whether a request that changes something was sent by a page of ours, as far as its headers tell.
 
-        Browsers say so in Sec-Fetch-Site and Origin (Fetch Metadata; RFC 6454). Other clients send neither, and no other site can make
-        them send a request. Every form has a token too, whatever this says.
+        Browsers say so in Sec-Fetch-Site and Origin (Fetch Metadata; RFC 6454). Other clients send neither, and no other site can
+        make them send a request. Every form has a token too, whatever this says.
         """
         if site := request.header("sec-fetch-site"):
             return site.lower() in ("same-origin", "none")

@@ -1,4 +1,4 @@
-"""The files that the pages load: scripts and style sheets. Their addresses carry a digest, so that browsers keep them for good."""
+"""The files that the pages load: scripts and style sheets. Their addresses carry a digest, so that browsers keep them."""
 
 import hashlib
 from dataclasses import dataclass

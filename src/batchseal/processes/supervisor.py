@@ -35,7 +35,8 @@ from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
 from batchseal.settings.load import Settings, check_pooler
-from batchseal.settings.operator_options import ANY, OFF, trial_password_path, wants_operator_page
+from batchseal.settings.operator_options import ANY, OFF
+from batchseal.settings.operator_page import trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import planned
 from batchseal.settings.token_keys import read_token_keys, remark_on

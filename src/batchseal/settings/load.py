@@ -13,7 +13,7 @@ from typing import Any
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.declaration import VENDOR
-from batchseal.settings.operator_options import check_operator
+from batchseal.settings.operator_page import check_operator
 from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, Settings
 
 __all__ = ["OPTIONS", "VENDOR", "Settings"]

@@ -47,12 +47,14 @@ INSERT INTO operator_sessions (digest, name, role, source, address, until)
 VALUES ($1, $2, $3, $4, $5, now() + $6::integer * interval '1 hour');
 
 -- name: operator_session
--- A session that was used within $2 minutes. Its role is that of its account as it is now. The time of its use is noted once a minute.
+-- A session that was used within $2 minutes. Its role is that of its account as it is now; that of a trial ends with the first account.
+-- The time of its use is noted once a minute.
 WITH found AS (
     SELECT s.digest, s.name, coalesce(a.role, s.role) AS role, s.source, s.address, s.began_at, s.seen_at
     FROM operator_sessions s LEFT JOIN operator_accounts a ON a.name = s.name AND s.source = 'account'
     WHERE s.digest = $1 AND s.until > now() AND s.seen_at > now() - $2::integer * interval '1 minute'
       AND (s.source <> 'account' OR a.name IS NOT NULL)
+      AND (s.source <> 'sandbox' OR NOT EXISTS (SELECT FROM operator_accounts))
 ), noted AS (
     UPDATE operator_sessions s SET seen_at = now() FROM found
     WHERE s.digest = found.digest AND $3 AND found.seen_at < now() - interval '1 minute'

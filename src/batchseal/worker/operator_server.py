@@ -1,10 +1,13 @@
 """The second listener of a worker: the operator's page, on a port of its own, so that no load balancer has to hide it."""
 
 import asyncio
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from batchseal.settings.load import Settings
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server
+
+if TYPE_CHECKING:
+    from batchseal.operator.interface import Worker
 
 # Of one worker. Operators are few, and each browser opens six at most.
 BACKLOG, CONNECTIONS = 128, 128
@@ -24,9 +27,9 @@ def operator_server(worker: object, settings: Settings, tls: dict[str, Any]) -> 
     """The listener of a worker, if the settings ask for one. `worker` is what the pages ask how the service is."""
     if not settings.has_operator_page:
         return None
-    from batchseal.operator.listener import Worker, listener_of  # nothing of the page is loaded where it is off
+    from batchseal.operator.listener import listener_of  # nothing of the page is loaded where it is off
 
-    return OperatorServer(listener_of(settings, cast(Worker, worker)), settings, tls)
+    return OperatorServer(listener_of(settings, cast("Worker", worker)), settings, tls)
 
 
 class OperatorServer:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batchseal.operator.listener import Worker
+from batchseal.operator.interface import Worker
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.request import Request
 from batchseal.operator.security import Surroundings

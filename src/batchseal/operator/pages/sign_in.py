@@ -13,7 +13,7 @@ from batchseal.operator.routing import Routes
 from batchseal.operator.security import cookie_attributes
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.oidc import OpenIdLogin
-from batchseal.settings.operator_options import trial_password_path
+from batchseal.settings.operator_page import trial_password_path
 
 log = structlog.get_logger("operator")
 

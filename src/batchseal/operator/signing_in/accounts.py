@@ -11,7 +11,7 @@ from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.passwords import PasswordChecks
 from batchseal.operator.signing_in.totp import matching_step
 from batchseal.settings.load import Settings
-from batchseal.settings.operator_options import trial_password_path
+from batchseal.settings.operator_page import trial_password_path
 from batchseal.store.operator_accounts import Account, OperatorAccounts
 from batchseal.system.disk import read_own
 

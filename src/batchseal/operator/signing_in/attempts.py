@@ -1,7 +1,7 @@
 """Failed logins of operators, counted in the database for all workers and instances.
 
-A guess is counted before it is made and taken back if it was right. Two counts may refuse it: that of the name from this address, and
-that of the address, for whoever tries many names. Nobody is locked out from another address. Where a proxy that is not among
+A guess is counted before it is made and taken back if it was right. Two counts may refuse it: that of the name from this address,
+and that of the address, for whoever tries many names. Nobody is locked out from another address. Where a proxy that is not among
 `--trusted-proxies` stands before the service, all browsers have the same address.
 """
 

@@ -8,7 +8,7 @@ import structlog
 from batchseal.operator.request import Request
 from batchseal.operator.roles import highest
 from batchseal.settings.load import Settings
-from batchseal.settings.operator_options import group_roles
+from batchseal.settings.operator_page import group_roles
 from batchseal.system.addresses import TrustedProxies
 
 log = structlog.get_logger("operator")

@@ -1,9 +1,10 @@
 """Signing in with an OpenID Connect provider: the authorization code flow with PKCE (OpenID Connect Core 3.1; RFC 7636).
 
-The state of a login is in a cookie of the browser until it comes back from the provider. The ID token comes from the provider over
-TLS, and its signature is checked all the same. The groups in it give the role.
+The state of a login is in a cookie of the browser until it comes back from the provider. The ID token comes from the provider
+over TLS, and its signature is checked all the same. The groups in it give the role.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,12 +18,12 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import structlog
 
-from batchseal.errors import ConfigurationError, Forbidden, InvalidRequest, SigningUnavailable
+from batchseal.errors import ConfigurationError, Forbidden, InvalidRequest, ProviderUnavailable
 from batchseal.operator.request import Request, own_address
 from batchseal.operator.roles import highest
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.settings.load import Settings
-from batchseal.settings.operator_options import group_roles
+from batchseal.settings.operator_page import group_roles
 from batchseal.system.jwt import decode, encode
 from batchseal.system.loopback import is_loopback
 
@@ -78,7 +79,8 @@ class OpenIdLogin:
     async def begin(self, next_address: str) -> tuple[str, str]:
         """The address at the provider that the browser is sent to, and the value of the cookie."""
         provider, _ = await self._metadata()
-        started = Started(*(secrets.token_urlsafe(32) for _ in range(3)), next_address)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        started = Started(state, nonce, verifier, next_address)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(started.verifier.encode()).digest()).rstrip(b"=").decode()
         offered = provider.scopes_supported
         query = {
@@ -128,7 +130,7 @@ class OpenIdLogin:
         }
         headers = {}
         if path := self._settings.operator_oidc_secret_file:
-            secret = Path(path).read_text("utf-8").strip()
+            secret = (await asyncio.to_thread(Path(path).read_text, "utf-8")).strip()
             pair = urlencode({"": self._client})[1:] + ":" + urlencode({"": secret})[1:]  # RFC 6749 2.3.1
             headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         answer = await self._call("POST", provider.token_endpoint, data=fields, headers=headers)
@@ -148,7 +150,7 @@ class OpenIdLogin:
             raise Forbidden("the provider's answer cannot be used") from None
 
     async def _metadata(self) -> tuple[Provider, list[dict[str, Any]]]:
-        """What the provider says of itself, and its keys. Raises SigningUnavailable while it does not answer."""
+        """What the provider says of itself, and its keys. Raises ProviderUnavailable while it does not answer."""
         if self._provider is None or time.monotonic() > self._provider[0]:
             answer = await self._call("GET", self._issuer + "/.well-known/openid-configuration")
             try:
@@ -157,12 +159,12 @@ class OpenIdLogin:
                     raise ValueError("its issuer is another one")
                 keys = msgspec.json.decode(await self._call("GET", provider.jwks_uri))["keys"]
             except (ValueError, KeyError, TypeError) as problem:
-                raise SigningUnavailable(f"the OpenID Connect provider cannot be used: {problem}") from None
+                raise ProviderUnavailable(f"what it says of itself cannot be used: {problem}") from None
             self._provider = time.monotonic() + METADATA_SECONDS, provider, keys
         return self._provider[1:]
 
     async def _call(self, method: str, address: str, **more: Any) -> bytes:
-        """The body of a successful answer. Raises SigningUnavailable."""
+        """The body of a successful answer. Raises ProviderUnavailable."""
         import aiohttp  # this and its TLS are loaded with the first login
 
         from batchseal.upstream.transport import route_of
@@ -178,7 +180,7 @@ class OpenIdLogin:
             ):
                 body = await answer.content.read(MAX_ANSWER_BYTES)
                 if answer.status != 200:
-                    raise SigningUnavailable(f"the OpenID Connect provider answers {answer.status}")
+                    raise ProviderUnavailable(f"it answers {answer.status}")
                 return body
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise SigningUnavailable(f"the OpenID Connect provider cannot be reached: {problem}") from None
+            raise ProviderUnavailable(f"it cannot be reached: {problem}") from None

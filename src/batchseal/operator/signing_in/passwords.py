@@ -1,7 +1,7 @@
 """Passwords of accounts, as argon2id strings (RFC 9106, PHC string format).
 
-A comparison needs 19 MiB (the parameters that OWASP recommends for argon2id with one lane). All workers of an instance make one at a
-time: the lock is on a file of the temp folder, so that a flood of logins needs 19 MiB and no more.
+A comparison needs 19 MiB (the parameters that OWASP recommends for argon2id with one lane). All workers of an instance make one
+at a time: the lock is on a file of the temp folder, so that a flood of logins needs 19 MiB and no more.
 """
 
 import asyncio

@@ -1,11 +1,10 @@
 """Who is signed in: a random token in a cookie, whose SHA-256 names a row of the database."""
 
 import secrets
-from dataclasses import dataclass
 
 import structlog
 
-from batchseal.operator.request import Reply, Request
+from batchseal.operator.request import Reply, Request, SignedIn
 from batchseal.operator.security import cookie_attributes, cookie_name, digest_of_token, form_token
 from batchseal.settings.load import Settings
 from batchseal.store.operator_accounts import OperatorAccounts
@@ -15,17 +14,6 @@ log = structlog.get_logger("operator")
 TOKEN_BYTES = 32
 # A refresh that nobody has clicked for says so. It does not keep a session alive.
 BY_ITSELF = b"batchseal-by-itself"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """An operator who is signed in. `form_token` stands in every form of the session."""
-
-    name: str
-    role: str
-    source: str
-    address: str
-    form_token: str
 
 
 class Sessions:
