@@ -67,7 +67,10 @@ def test_list_and_show(ids: list[int], run: Callable[..., tuple[int, str, str]])
         assert text in out
     code, out, _ = run("show", str(ids[1]), "--documents", "--json")
     detail, *documents = (json.loads(line) for line in out.splitlines())
-    assert (detail["line"]["id"], [one["status"] for one in documents]) == (ids[1], ["ERROR_SIGNING", "SIGNED", "SIGNED"])
+    assert (detail["line"]["id"], [one["status"] for one in documents]) == (
+        ids[1],
+        ["ERROR_SIGNING", "SIGNED", "SIGNED"],
+    )
     assert run("show", str(ids[3] + 9))[0] == 1
 
 
@@ -90,7 +93,9 @@ def test_retry_cancel_and_purge(ids: list[int], run: Callable[..., tuple[int, st
     assert run("cancel", "--client-service=nobody", "--yes")[0] == 1
 
 
-def test_export_is_safe_in_a_spreadsheet(ids: list[int], run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_export_is_safe_in_a_spreadsheet(
+    ids: list[int], run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     path = tmp_path / "operations.csv"
     assert run("export", f"--out={path}")[0] == 0
     rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
