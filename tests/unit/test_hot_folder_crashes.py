@@ -217,7 +217,7 @@ def test_backup_and_output_may_be_other_mounts(
     monkeypatch.setattr(Folder, "take", refused)
     service = SigningDouble()
     calls = cut_off(place("counted"), service, None).calls
-    for number in range(0, calls, 3):
+    for number in range(0, calls, 7):
         folders, service = place(f"cut {number}"), SigningDouble()
         cut_off(folders, service, number)
         asyncio.run(start(folders, service))

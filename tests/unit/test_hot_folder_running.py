@@ -77,9 +77,9 @@ async def running(
 
 async def test_one_file_is_signed_after_the_flush_time(folders: Folders) -> None:
     async with running(folders, SigningDouble(), replace(RULES, flush=0.5)) as folder:
-        put(folders, "fatura.pdf", b"%PDF- one")
+        put(folders, "letter.txt", b"one")
         began = time.monotonic()
-        await eventually(lambda: "fatura.pdf" in below(folders.output))
+        await eventually(lambda: "letter.txt.p7m" in below(folders.output))
         seconds = time.monotonic() - began
         assert 0.4 < seconds < 0.5 + 2 * LOOK + 5, "it comes after the flush time, and two looks at most"
         await eventually(lambda: folder.batches == 0)
