@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from harness.invoices import invoice
@@ -48,7 +49,7 @@ class Writer:
         """A copy that takes its time."""
         file = self._stack.enter_context(self.path.open("wb", buffering=0))
         for start, stop in self._stretches(cuts):
-            yield lambda part=self.whole[start:stop]: file.write(part)
+            yield partial(file.write, self.whole[start:stop])
         yield file.close
 
     def size_first(self, cuts: list[int]) -> Iterator[Step]:
@@ -57,7 +58,7 @@ class Writer:
         yield lambda: file.truncate(len(self.whole))
         stretches = self._stretches(cuts)
         for start, stop in (*stretches[-1:], *stretches[:-1]):
-            yield lambda start=start, stop=stop: os.pwrite(file.fileno(), self.whole[start:stop], start)
+            yield partial(os.pwrite, file.fileno(), self.whole[start:stop], start)
         yield file.close
 
     def times_kept(self, cuts: list[int]) -> Iterator[Step]:

@@ -23,7 +23,6 @@ from batchseal.entries.threads import Threads
 from batchseal.errors import PayloadUnavailable
 from batchseal.intake.schema import Limits
 from batchseal.settings import cron
-from batchseal.settings.hot_folders import HotFolder as Asked
 from batchseal.signature import NO_DEFAULTS
 from batchseal.system.backoff import Backoff
 
@@ -51,13 +50,12 @@ def folders(tmp_path: Path) -> Folders:
 async def running(
     folders: Folders, service: Any, rules: Rules = RULES, is_ours: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[HotFolder]:
-    asked = Asked(*map(str, (folders.input, folders.backup, folders.output)))
     context = Context(
         client_service=CLIENT,
         input=str(folders.input),
         output=Folder(folders.output, 0o664),
         backup=Folder(folders.backup, 0o664),
-        asking=Asking(asked, NO_DEFAULTS, Limits(), 1 << 20),
+        asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
         service=service,
         threads=Threads(),
         failure_pattern="{name}.txt",
