@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from harness.invoices import invoice
@@ -23,7 +24,7 @@ from batchseal.entries.files import Seen, opened, opened_below, split
 from batchseal.entries.looks import Looks
 from batchseal.settings.load import OPTIONS
 
-IGNORED = OPTIONS["hot_folder_ignore"].default.split()
+IGNORED = str(OPTIONS["hot_folder_ignore"].default).split()
 WHOLE = {
     # Without the line break at their ends, without which they are whole too.
     "a.pdf": invoice(0, size_bytes=9_000).rstrip(),
@@ -33,7 +34,7 @@ WHOLE = {
 }
 LONG_AGO = 1_000_000_000
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 class Writer:
@@ -48,16 +49,16 @@ class Writer:
         """A copy that takes its time."""
         file = self._stack.enter_context(self.path.open("wb", buffering=0))
         for start, stop in self._stretches(cuts):
-            yield lambda part=self.whole[start:stop]: file.write(part) and None  # type: ignore[misc]
+            yield partial(file.write, self.whole[start:stop])
         yield file.close
 
     def size_first(self, cuts: list[int]) -> Iterator[Step]:
         """The size is set, and then the file is filled, as SMB does; the last part may come first."""
         file = self._stack.enter_context(self.path.open("wb", buffering=0))
-        yield lambda: file.truncate(len(self.whole)) and None  # type: ignore[func-returns-value]
+        yield lambda: file.truncate(len(self.whole))
         stretches = self._stretches(cuts)
         for start, stop in (*stretches[-1:], *stretches[:-1]):
-            yield lambda start=start, stop=stop: os.pwrite(file.fileno(), self.whole[start:stop], start) and None  # type: ignore[misc]
+            yield partial(os.pwrite, file.fileno(), self.whole[start:stop], start)
         yield file.close
 
     def times_kept(self, cuts: list[int]) -> Iterator[Step]:
@@ -74,7 +75,7 @@ class Writer:
         """It is written under a name that is left alone."""
         final, self.path = self.path, self.path.with_name(self.path.name + ".part")
         yield from self.slowly(cuts)
-        yield lambda: self.path.rename(final) and None  # type: ignore[func-returns-value]
+        yield lambda: self.path.rename(final)
         self.path = final
 
     def touched(self, cuts: list[int]) -> Iterator[Step]:

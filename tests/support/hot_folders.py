@@ -14,6 +14,7 @@ from batchseal.document import Description, ReceivedDocument, RequestFacts
 from batchseal.errors import NotFound, ReferenceTaken, ResultExpired
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
 from batchseal.pipeline.encode import Delivered
+from batchseal.settings.hot_folders import Asked, HotFolder
 from batchseal.store.rows import DocumentRow, OperationRow
 
 CLIENT = "erp"
@@ -41,6 +42,11 @@ class Folders:
         for folder in (folders.input, folders.backup, folders.output):
             folder.mkdir(parents=True, exist_ok=True)
         return folders
+
+    def asked(self, *, other_types: bool = True) -> HotFolder:
+        """As the configuration has them, with nothing asked of the signatures."""
+        places = {name: str(getattr(self, name)) for name in ("input", "backup", "output")}
+        return HotFolder(**places, otherwise=Asked(other_types=other_types))
 
     def entry(self) -> dict[str, str]:
         """What the file of client services says of them."""

@@ -23,7 +23,6 @@ from batchseal.entries.publishing import Folder
 from batchseal.entries.retention import prune
 from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
-from batchseal.settings.hot_folders import Asked, HotFolder
 from batchseal.signature import NO_DEFAULTS
 
 FILES = {
@@ -76,7 +75,7 @@ def power(calls: int | None) -> Iterator[Power]:
 
 
 def context_of(folders: Folders, service: SigningDouble, *, other_types: bool = True) -> Context:
-    hot = HotFolder(*map(str, (folders.input, folders.backup, folders.output)), Asked(other_types=other_types))
+    hot = folders.asked(other_types=other_types)
     return Context(
         client_service=CLIENT,
         input=str(folders.input),
@@ -217,7 +216,7 @@ def test_backup_and_output_may_be_other_mounts(
     monkeypatch.setattr(Folder, "take", refused)
     service = SigningDouble()
     calls = cut_off(place("counted"), service, None).calls
-    for number in range(0, calls, 3):
+    for number in range(0, calls, 7):
         folders, service = place(f"cut {number}"), SigningDouble()
         cut_off(folders, service, number)
         asyncio.run(start(folders, service))

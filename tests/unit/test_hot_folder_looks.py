@@ -12,7 +12,7 @@ from batchseal.operation import ContentType
 from batchseal.settings import cron
 from batchseal.settings.load import OPTIONS
 
-IGNORED = OPTIONS["hot_folder_ignore"].default.split()
+IGNORED = str(OPTIONS["hot_folder_ignore"].default).split()
 PDF = Content(ContentType.PDF)
 UNFINISHED = Content(ContentType.PDF, "the end of the PDF is missing")
 

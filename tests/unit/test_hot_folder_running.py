@@ -23,7 +23,6 @@ from batchseal.entries.threads import Threads
 from batchseal.errors import PayloadUnavailable
 from batchseal.intake.schema import Limits
 from batchseal.settings import cron
-from batchseal.settings.hot_folders import HotFolder as Asked
 from batchseal.signature import NO_DEFAULTS
 from batchseal.system.backoff import Backoff
 
@@ -51,13 +50,12 @@ def folders(tmp_path: Path) -> Folders:
 async def running(
     folders: Folders, service: Any, rules: Rules = RULES, is_ours: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[HotFolder]:
-    asked = Asked(*map(str, (folders.input, folders.backup, folders.output)))
     context = Context(
         client_service=CLIENT,
         input=str(folders.input),
         output=Folder(folders.output, 0o664),
         backup=Folder(folders.backup, 0o664),
-        asking=Asking(asked, NO_DEFAULTS, Limits(), 1 << 20),
+        asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
         service=service,
         threads=Threads(),
         failure_pattern="{name}.txt",
@@ -77,9 +75,9 @@ async def running(
 
 async def test_one_file_is_signed_after_the_flush_time(folders: Folders) -> None:
     async with running(folders, SigningDouble(), replace(RULES, flush=0.5)) as folder:
-        put(folders, "fatura.pdf", b"%PDF- one")
+        put(folders, "letter.txt", b"one")
         began = time.monotonic()
-        await eventually(lambda: "fatura.pdf" in below(folders.output))
+        await eventually(lambda: "letter.txt.p7m" in below(folders.output))
         seconds = time.monotonic() - began
         assert 0.4 < seconds < 0.5 + 2 * LOOK + 5, "it comes after the flush time, and two looks at most"
         await eventually(lambda: folder.batches == 0)

@@ -90,9 +90,9 @@ class BatchRun:
         root = await self._context.threads.run(partial(os.open, self._context.input, files.FOLDER))
         try:
             batch = Batch(root, self.id)
-            claimed = await self._context.threads.run(batch.read_list) or await self._context.threads.run(
-                partial(self._list, batch)
-            )
+            claimed = await self._context.threads.run(batch.read_list)
+            if claimed is None:
+                claimed = await self._context.threads.run(partial(self._list, batch))
             operation: OperationRow | None = None
             documents: list[DocumentRow] = []
             expired = False

@@ -191,7 +191,10 @@ class Batch:
                 content = _read_all(descriptor, MOST_LIST_BYTES)
         except FileNotFoundError:
             return None
-        return [Claimed(*one[:3], ContentType(one[3]), one[4]) for one in json.loads(content)]
+        return [
+            Claimed(path, size, modified_ns, ContentType(type_), refusal)
+            for path, size, modified_ns, type_, refusal in json.loads(content)
+        ]
 
     def write_list(self, claimed: Sequence[Claimed]) -> None:
         """Makes the list durable. From then on an operation may have the files."""

@@ -59,7 +59,7 @@ class ClientService:
     previous_secret: str | None = field(default=None, repr=False)
     signature: SignatureDefaults = NO_DEFAULTS
     visible: VisibleTexts | None = None
-    folders: tuple[str, ...] = ()
+    folders: tuple[str, str, str] = ("", "", "")
     hot_asked: "tuple[Asked, tuple[Asked, ...]] | None" = None
     webhook: "Webhook | None" = None
 
@@ -68,9 +68,10 @@ class ClientService:
         """Its hot folder, or None if it names none of the folders."""
         if not any(self.folders):
             return None
-        from batchseal.settings.hot_folders import HotFolder  # for those who look into it alone
+        from batchseal.settings.hot_folders import Asked, HotFolder  # for those who look into it alone
 
-        return HotFolder(*self.folders, *(self.hot_asked or ()))
+        otherwise, patterns = self.hot_asked or (Asked(), ())
+        return HotFolder(*self.folders[:3], otherwise=otherwise, patterns=patterns)
 
     @property
     def secrets(self) -> tuple[str, ...]:
