@@ -269,8 +269,9 @@ def signing(
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     has_one = partial(attrgetter("has_one"), services)
-    told = {"recording": recording, "presence": presence, "webhooks": webhooks}
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, **told)
+    queue = SigningQueue(
+        store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence, webhooks=webhooks
+    )
     return queue, recording
 
 
@@ -345,9 +346,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
 
 
 def end_if_one_ended(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and the
-    supervisor starts it again.
-    """
+    """Ends the process, which would go on with half of its work, if one of these tasks has ended. None does so by itself."""
     for ended in filter(asyncio.Task.done, tasks):
         log.error("the signer cannot go on", exc_info=ended.exception())
         raise SystemExit(1)
