@@ -369,9 +369,7 @@ async def run_entries(settings: Settings, ready: int) -> None:
 
 
 def end_if_one_ended(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and the
-    supervisor starts it again.
-    """
+    """Ends the process, which would go on with half of its work, if one of these tasks has ended. None does so by itself."""
     for ended in filter(asyncio.Task.done, tasks):
         log.error("the signer cannot go on", exc_info=ended.exception())
         raise SystemExit(1)

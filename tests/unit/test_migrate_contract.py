@@ -26,7 +26,7 @@ def operation(fields: dict[str, Any] | None = None, *, files: bool = False) -> d
 
 
 BASE = "/signstash/einvoice-integration-client-ws"
-STATUS = {
+STATUS: dict[str, Any] = {
     "operationId": {},
     "id": {},
     "status": {},

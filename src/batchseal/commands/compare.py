@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from batchseal.client.batch import find_documents
@@ -129,12 +130,13 @@ def add_services(parser: ArgumentParser) -> None:
 def compare(options: Namespace) -> int:
     """Runs the comparison and shows it. Returns the exit code. Raises ConfigurationError for wrong use."""
     documents = find_documents(options.paths, options.signature_type)
-    sides = [side_of(name, options) for name in ("old", "new")]
+    old, new = (side_of(name, options) for name in ("old", "new"))
     prefix = options.prefix or f"compare {time.strftime('%Y-%m-%dT%H:%M:%S')} {secrets.token_hex(3)}"
     with ExitStack() as stack:
         out = options.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batchseal-compare-")))
         comparison = Comparison(
-            *sides,
+            old,
+            new,
             documents,
             prefix,
             out,
@@ -207,8 +209,8 @@ def show(comparison: Comparison, options: Namespace, documents: int) -> None:
             table.add_row("differs" if counts else "note", where, what, old, new)
         console.print(table, markup=False)
     for kind, (before, now) in comparison.times.taken.items():
-        old, new = (sorted(taken)[len(taken) // 2] for taken in (before, now))
-        console.print(f"{kind}: old {old:.3f} s, new {new:.3f} s (median of {len(before)})", markup=False)
+        of_old, of_new = median(before), median(now)
+        console.print(f"{kind}: old {of_old:.3f} s, new {of_new:.3f} s (median of {len(before)})", markup=False)
     notes = len(rows) - differences
     what = f"{differences} differences that a client could notice, {notes} notes"
     console.print(

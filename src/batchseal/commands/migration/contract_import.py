@@ -6,7 +6,7 @@ the number of its parameters. What was matched by likeness is to be looked at by
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchseal.api.contract import Contract, Route
@@ -116,9 +116,9 @@ def _template(route: Route, one: Described) -> str | None:
     return PARAMETER.sub(lambda match: "{" + names[match[1]] + "}", one.route)
 
 
-def _take_addresses(result: Imported, matched: "Iterator[Described] | object", own: Contract) -> None:
+def _take_addresses(result: Imported, matched: Iterable[Described], own: Contract) -> None:
     """The base path and the version, as most of the matched operations have them."""
-    found = [match for one in matched if (match := VERSIONED.match(one.path))]  # type: ignore[attr-defined]
+    found = [match for one in matched if (match := VERSIONED.match(one.path))]
     if not found:
         result.unmatched.append("base path and version: no path has /api/vN in it")
         return
