@@ -14,12 +14,13 @@ Method = Literal["GET", "POST"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An address. `right` is None for what everybody may ask for, signed in or not."""
+    """An address. `right` is None for what everybody may ask for, signed in or not. `has_token`: its form has that of the session."""
 
     method: Method
     pattern: re.Pattern[str]
     right: Right | None
     handler: Handler
+    has_token: bool = True
 
 
 class Routes:
@@ -28,8 +29,8 @@ class Routes:
     def __init__(self) -> None:
         self.all: list[Route] = []
 
-    def add(self, method: Method, path: str, right: Right | None, handler: Handler) -> None:
-        self.all.append(Route(method, compiled(path), right, handler))
+    def add(self, method: Method, path: str, right: Right | None, handler: Handler, *, has_token: bool = True) -> None:
+        self.all.append(Route(method, compiled(path), right, handler, has_token))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | list[str]:
         """The route of a path with the values of its names, or the methods that the path takes instead."""

@@ -31,7 +31,8 @@ class SignInPages:
 
     def add_to(self, routes: Routes) -> None:
         routes.add("GET", "/login", None, self.show)
-        routes.add("POST", "/login", None, self.sign_in)
+        # Another tab may have signed in meanwhile, so this form belongs to no session.
+        routes.add("POST", "/login", None, self.sign_in, has_token=False)
         routes.add("GET", "/kept", None, self.kept)
         routes.add("POST", "/logout", None, self.sign_out)
         routes.add("POST", "/choices", None, self.choose)
