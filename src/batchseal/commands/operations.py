@@ -14,7 +14,7 @@ from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
 
 if TYPE_CHECKING:
-    from batchseal.store.operator import Done, OperationFilter, OperatorStore, Who
+    from batchseal.store.operator import Done, OperationFilter, OperationLine, OperatorStore, Who
 
 DESCRIPTION = """
 List the operations of a service, show one, and have operations signed again, cancelled or purged.
@@ -99,7 +99,7 @@ async def operate(settings: Settings, options: argparse.Namespace, wanted: "Oper
 async def show_list(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
     from batchseal.commands.operations_output import line_of_json, operations_table
 
-    lines = []
+    lines: list[OperationLine] = []
     async for some in store.all_operations(wanted, min(max(1, options.limit), 1_000)):
         lines += some[: options.limit - len(lines)]
         if len(lines) >= options.limit:
