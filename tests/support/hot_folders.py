@@ -45,8 +45,8 @@ class Folders:
 
     def asked(self, *, other_types: bool = True) -> HotFolder:
         """As the configuration has them, with nothing asked of the signatures."""
-        places = {name: str(getattr(self, name)) for name in ("input", "backup", "output")}
-        return HotFolder(**places, otherwise=Asked(other_types=other_types))
+        otherwise = Asked(other_types=other_types)
+        return HotFolder(str(self.input), str(self.backup), str(self.output), otherwise)
 
     def entry(self) -> dict[str, str]:
         """What the file of client services says of them."""
