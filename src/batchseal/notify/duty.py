@@ -58,6 +58,7 @@ class WebhookDuty:
         self._refused: dict[str, str] = {}  # why nothing is sent for a client service
         self._sender: Sender | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None  # of a sender that stops
         self._counted = EventCounts(0, 0.0, 0)
         self._next: dict[str, float] = {"count": 0.0, "drop": 0.0, "expiry": time.monotonic() + FIRST_EXPIRY_SECONDS}
 
@@ -181,12 +182,19 @@ class WebhookDuty:
         return self._sender
 
     async def _end(self, seconds: float = 0.0) -> None:
-        sending, sender, self._sending, self._sender = self._sending, self._sender, None, None
-        if sending is not None and sender is not None:
-            self._webhooks = None
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            await sender.stop(seconds)
+        """Returns once the sender has stopped, if there is one. It stops in any case, also if this is cancelled meanwhile."""
+        if self._sending is not None and self._sender is not None:
+            self._ending = asyncio.create_task(end_sending(self._sending, self._sender, seconds))
+            self._sending = self._sender = self._webhooks = None
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
+            self._ending = None
+
+
+async def end_sending(sending: asyncio.Task[None], sender: "Sender", seconds: float) -> None:
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    await sender.stop(seconds)
 
 
 def endpoint_row(name: str, webhook: "Webhook") -> EndpointRow:

@@ -232,7 +232,7 @@ class Sender:
         noted, self._tried = self._tried, []
         try:
             await self._table.note(noted)
-        except BatchsealError:
+        except BaseException:  # this may be cancelled as well; what was written already is not written a second time
             self._tried = noted + self._tried
             raise
         for one in list(self._gone):
