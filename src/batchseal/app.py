@@ -42,6 +42,8 @@ from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
+from batchseal.telemetry import tracing
+from batchseal.telemetry.ending import end_of_process
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -271,6 +273,7 @@ def signing(
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
+    from batchseal.payloads.measured import Measured
     from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.presence import Presence
     from batchseal.signer.stamp_room import StampRoom
@@ -283,7 +286,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
-    payloads = payload_store(settings)
+    payloads = Measured(payload_store(settings))
     async with long("the database and its migrations"):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
@@ -301,7 +304,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
     pool = native_pool(settings)
-    rounds = rounds_of(settings, store, payloads, ledger, pool, presence)
+    stamp = upstream.stamp if stamps else None
+    rounds = rounds_of(settings, store, payloads, admission, pool, presence, stamp)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
@@ -352,7 +356,14 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     try:
         guard = await create_application(service, authenticator, settings)
         guard.book_headers, guard.service = service.book_headers, service
-        yield guard
+        service.count_received(guard.metrics.received)
+        if settings.management_port:
+            from batchseal.worker.management import managed
+
+            async with managed(service, guard.metrics.exposition, settings):
+                yield guard
+        else:
+            yield guard
     finally:
         await close()
         attempts.close()
@@ -370,13 +381,15 @@ def main() -> None:
         from batchseal.signer import queue, run  # noqa: F401
         from batchseal.signer.duties import rounds  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
-    settings = receive_settings()
+    settings = receive_settings(process)
     try:
+        tracing.begin(settings.otlp_endpoint, settings.trace_percent, process, settings.instance)
         use_kernels(settings)
         arm(settings.crash_at)
         if process == "worker":
             worker.run(settings, open_application, ready_fd=ready)
         uvloop.run(run_signer(settings, ready))
+        end_of_process()
     except BatchsealError as problem:
         raise SystemExit(f"batchseal: the {process} process cannot start: {problem.cause}") from None
 

@@ -24,10 +24,14 @@ from uuid import uuid4
 from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
 
 # isort: split
+import structlog
+
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
+from batchseal.processes.child_entry import log_settings
 from batchseal.processes.first_schema import FirstSchema
+from batchseal.processes.greeting import greet
 from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
@@ -40,7 +44,8 @@ from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
-from batchseal.system.waits import said_when_long, say
+from batchseal.system.waits import said_when_long, say, say_by
+from batchseal.telemetry.logs import configure
 
 APPLICATION = "batchseal.app"
 PLACEHOLDER = "batchseal.placeholder.keeper"
@@ -61,6 +66,7 @@ class Supervisor:
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
+        self._management: socket.socket | None = None  # reserves the port of the management listener
         self._lock = -1
 
     async def run(self) -> None:
@@ -109,6 +115,13 @@ class Supervisor:
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
+        if settings.management_port:
+            self._management = reserve_port(settings.management_host, settings.management_port)
+            if not is_loopback(settings.management_host):
+                say(
+                    f"the management listener is open on {settings.management_host}:{settings.management_port} without TLS and"
+                    " without a login: let only operators reach it"
+                )
         making_files = asyncio.create_task(self._make_files(settings))
         database = asyncio.create_task(self._start_database(settings, sizes.postgres()))
         try:
@@ -154,12 +167,12 @@ class Supervisor:
         said = await signer.start(settings)
         settings = replace(settings, token_keys=said.partition(" ")[2])
         await asyncio.gather(*notes)
-        await asyncio.gather(*(worker.start(settings) for worker in workers))
+        ready, *_ = await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
-        say(f"ready at {'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.port}")
+        greet(settings, swagger=ready.partition(" ")[2])
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
@@ -241,8 +254,8 @@ class Supervisor:
             await self._placeholder.stop()
         if self._postgres:
             await self._postgres.stop()
-        if self._port:
-            self._port.close()
+        for port in filter(None, (self._port, self._management)):
+            port.close()
         if self._lock >= 0:
             os.close(self._lock)
 
@@ -308,4 +321,8 @@ def reserve_port(host: str, port: int) -> socket.socket:
 
 def run(settings: Settings, application: str = APPLICATION) -> None:
     """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
+    logs = log_settings(settings, "supervisor")
+    configure(logs)
+    if logs.speaks_in_lines:
+        say_by(structlog.get_logger("supervisor").info)
     asyncio.run(Supervisor(settings, application).run())

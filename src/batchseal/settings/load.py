@@ -13,6 +13,7 @@ from typing import Any
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.declaration import VENDOR
+from batchseal.settings.observe_options import check_observation
 from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, Settings
 
 __all__ = ["OPTIONS", "VENDOR", "Settings"]
@@ -163,6 +164,7 @@ def check_settings(settings: Settings) -> None:
     _check_database(settings)
     _check_visible(settings)
     _check_payload_store(settings)
+    check_observation(settings)
     try:
         _ = settings.advertised
     except ValueError:

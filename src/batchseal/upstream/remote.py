@@ -18,15 +18,18 @@ from batchseal.document import Credential
 from batchseal.errors import (
     CertificateRenewed,
     CredentialUnnamed,
+    OutcomeUnknown,
     TimestampFailed,
     TurnOver,
     UpstreamError,
     UpstreamQuotaGone,
+    UpstreamTransient,
 )
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.system.futures import retrieve_failure
+from batchseal.telemetry.meter import METER
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
@@ -180,6 +183,9 @@ class RemoteUpstream:
             name, credential = cached.account.name, cached.key.credential
             remarks += remarks_on(name, credential, now, local=self._transport is None)
             left.append(days_left(credential, now))
+            ends = now.timestamp() + left[-1] * 86_400
+            METER.set("batchseal_certificate_expiry_timestamp_seconds", credential.credential_id, value=ends)
+        self._timestamps.note_budgets()
         if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
             remarks.insert(0, "the quota at the signing service is used up")
         remarks += [f"{text} (a grant)" for text in self._grants.ending_soon()]
@@ -301,16 +307,19 @@ class RemoteUpstream:
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
             await self.breaker.enter()
             self._calls += 1
+            count = Call(key.credential.credential_id, len(digests))
             try:
                 signatures = await self._call(account, key, gate, digests, request_key)
             except TurnOver:
                 raise  # nothing was sent, so this says nothing of the signing service
             except UpstreamError as problem:
+                count.failed(problem)
                 self._failed_calls += 1
                 if isinstance(problem, UpstreamQuotaGone):
                     self._quota_gone_at = time.monotonic()
                 self.breaker.record(problem)
                 raise
+            count.succeeded()
             self.breaker.record(None)
             if len(digests) <= VERIFIED_IN_LOOP:
                 values = verify.match(key, digests, signatures)
@@ -332,11 +341,31 @@ class RemoteUpstream:
     ) -> Sequence[bytes]:
         """Signs with one grant and one sign call; waits for the signatures if they come later, also after the turn is over."""
         sending = gated(account, gate)
-        grant = await self._grants.take(sending, key, digests, request_key)
+        with METER.timed("batchseal_grant_seconds", key.credential.credential_id):
+            grant = await self._grants.take(sending, key, digests, request_key)
         answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
         signatures = await answer_of(self.service, account, answer, self._pace.polling)
         self._grants.give_back(account, key, grant)
         return signatures
+
+
+class Call:
+    """Counts one sign call of a credential, and how long it takes."""
+
+    def __init__(self, credential_id: str, digests: int) -> None:
+        self._credential_id, self._began = credential_id, time.monotonic()
+        METER.add("batchseal_upstream_digests_total", credential_id, amount=digests)
+
+    def succeeded(self) -> None:
+        self._ended("signed")
+
+    def failed(self, problem: UpstreamError) -> None:
+        """What answered with an error is told from what did not answer, or not in time."""
+        self._ended("no answer" if isinstance(problem, UpstreamTransient | OutcomeUnknown) else "refused")
+
+    def _ended(self, outcome: str) -> None:
+        took = time.monotonic() - self._began
+        METER.observe("batchseal_upstream_call_seconds", self._credential_id, outcome, value=took)
 
 
 def gated(account: Account, gate: Gate) -> Account:

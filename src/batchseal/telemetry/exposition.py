@@ -1,0 +1,42 @@
+"""Writes samples in the text format of Prometheus (exposition format 0.0.4): HELP and TYPE of each metric, then its samples."""
+
+from collections.abc import Iterable, Mapping
+
+from batchseal.telemetry.declared import DECLARED, Kind
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+# What the samples of a histogram add to its name.
+PARTS = ("_bucket", "_count", "_sum")
+
+
+def metric_of(sample: str) -> str:
+    """The name of the metric that a sample belongs to."""
+    name = sample.partition("{")[0]
+    for part in PARTS:
+        whole = name.removesuffix(part)
+        if whole != name and whole in DECLARED and DECLARED[whole].kind is Kind.HISTOGRAM:
+            return whole
+    return name
+
+
+def written(samples: Mapping[str, float], *, inner: bool) -> str:
+    """The text. `inner`: also the metrics whose labels strangers must not learn.
+
+    A number that is not declared is written too, as a counter if its name ends in `_total`, else as a gauge.
+    """
+    by_metric: dict[str, list[str]] = {}
+    for name, value in samples.items():
+        by_metric.setdefault(metric_of(name), []).append(f"{name} {value}")
+    known = [name for name in DECLARED if name in by_metric and (inner or not DECLARED[name].is_inner)]
+    lines: list[str] = []
+    for name in known:
+        lines += [*head(name), *by_metric[name]]
+    for name in sorted(by_metric.keys() - DECLARED.keys()):
+        lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", *by_metric[name]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def head(name: str) -> Iterable[str]:
+    """The lines HELP and TYPE of a declared metric."""
+    metric = DECLARED[name]
+    return f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"
