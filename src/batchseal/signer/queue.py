@@ -177,7 +177,7 @@ class SigningQueue:
         if self._recording is not None:
             remarks, numbers = self._recording.remarks(), self._recording.numbers()
             state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
-        state = replace(state, numbers=state.numbers | METER.samples())
+        state = replace(state, numbers=METER.samples() | state.numbers)
         return msgspec.to_builtins(state)
 
     async def run(self) -> None:

@@ -88,7 +88,7 @@ class HeldOperations:
     async def mark_lost(self, operation_ids: Collection[int]) -> int:
         """Marks results as gone whose payload the backup does not hold. Returns how many there were."""
         async with self._database.connection() as connection:
-            return len(await connection.fetch(QUERIES["lost_payloads"], list(operation_ids)))
+            return len(await connection.fetch(QUERIES["mark_not_backed_up"], list(operation_ids)))
 
     async def all(self) -> AsyncIterator[OperationRow]:
         """The held operations, the oldest first."""

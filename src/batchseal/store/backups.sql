@@ -26,7 +26,7 @@ UPDATE operations SET held_at = now(), lease_holder = NULL, lease_until = NULL, 
 WHERE status IN (1, 3)
 RETURNING id;
 
--- name: lost_payloads
+-- name: mark_not_backed_up
 -- Marks results whose payload the backup could not hold any more, since it was purged while the backup was made.
 UPDATE operations SET payload_purged = true WHERE id = ANY ($1::bigint[]) AND status IN (2, 4) RETURNING id;
 

@@ -26,6 +26,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     most: int = 100
+    by_workers: bool = False  # the workers count it, with prometheus_client; all others come from the signer
 
     @property
     def is_inner(self) -> bool:
@@ -43,16 +44,16 @@ STORE_SECONDS = (0.001, 0.01, 0.1, 1, 10)
 MOST_OF_A_HISTOGRAM = 20
 
 
-def _counter(name: str, text: str, *labels: str) -> Metric:
-    return Metric(name, Kind.COUNTER, text, labels)
+def _counter(name: str, text: str, *labels: str, by_workers: bool = False) -> Metric:
+    return Metric(name, Kind.COUNTER, text, labels, by_workers=by_workers)
 
 
 def _gauge(name: str, text: str, *labels: str) -> Metric:
     return Metric(name, Kind.GAUGE, text, labels)
 
 
-def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Metric:
-    return Metric(name, Kind.HISTOGRAM, text, labels, buckets, MOST_OF_A_HISTOGRAM)
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str, by_workers: bool = False) -> Metric:
+    return Metric(name, Kind.HISTOGRAM, text, labels, buckets, MOST_OF_A_HISTOGRAM, by_workers)
 
 
 DECLARED = {
@@ -63,18 +64,20 @@ DECLARED = {
         _gauge("batchseal_instance_info", "Always 1; its labels say which instance answers.", "instance", "address"),
         _gauge("batchseal_instances", "Instances that use the database and are alive, this one included."),
         # Requests, counted by the workers.
-        _counter("batchseal_requests_total", "Requests by route and HTTP status.", "route", "status"),
-        _counter("batchseal_request_body_bytes_total", "Bytes of request bodies read."),
+        _counter("batchseal_requests_total", "Requests by route and HTTP status.", "route", "status", by_workers=True),
+        _counter("batchseal_request_body_bytes_total", "Bytes of request bodies read.", by_workers=True),
         _histogram(
             "batchseal_request_seconds",
             "Seconds from the headers to the end of the reply, by route.",
             REQUEST_SECONDS,
             "route",
+            by_workers=True,
         ),
         _counter(
             "batchseal_documents_received_total",
             "Documents of accepted requests, by client service and media type.",
             *("client_service", "content_type"),
+            by_workers=True,
         ),
         # Operations, counted by the signer.
         _counter("batchseal_documents_signed_total", "Documents that were signed, by client service.", "client_service"),

@@ -20,17 +20,18 @@ def metric_of(sample: str) -> str:
 
 
 def written(samples: Mapping[str, float], *, inner: bool) -> str:
-    """The text. `inner`: also the metrics whose labels strangers must not learn.
+    """The text of what the signer counts. `inner`: also the metrics whose labels strangers must not learn.
 
-    A number that is not declared is written too, as a counter if its name ends in `_total`, else as a gauge.
+    Every declared metric has its HELP and TYPE, also while it has no sample. A number that is not declared is written too, as a
+    counter if its name ends in `_total`, else as a gauge.
     """
     by_metric: dict[str, list[str]] = {}
     for name, value in samples.items():
         by_metric.setdefault(metric_of(name), []).append(f"{name} {value}")
-    known = [name for name in DECLARED if name in by_metric and (inner or not DECLARED[name].is_inner)]
     lines: list[str] = []
-    for name in known:
-        lines += [*head(name), *by_metric[name]]
+    for name, metric in DECLARED.items():
+        if not metric.by_workers and (inner or not metric.is_inner):
+            lines += [*head(name), *by_metric.get(name, ())]
     for name in sorted(by_metric.keys() - DECLARED.keys()):
         lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", *by_metric[name]]
     return "".join(f"{line}\n" for line in lines)

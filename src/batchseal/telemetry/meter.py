@@ -56,6 +56,12 @@ class Meter:
         finally:
             self.observe(name, *labels, value=monotonic() - began)
 
+    def begin(self) -> None:
+        """Gives counters without labels the value 0, so that their first increase is seen as one."""
+        for name, metric in DECLARED.items():
+            if metric.kind is Kind.COUNTER and not metric.labels and not metric.by_workers:
+                self.add(name, amount=0.0)
+
     def samples(self) -> dict[str, float]:
         """All samples by name and labels, as they stand in the text format."""
         found: dict[str, float] = {}

@@ -17,6 +17,7 @@ EVERY_SECONDS = 5.0
 
 def describe(settings: Settings) -> None:
     """What runs, and which instance this is."""
+    METER.begin()
     kernel = settings.kernel or cpu.choose_instruction_set()
     METER.set("batchseal_build_info", __version__, kernel, value=1)
     METER.set("batchseal_instance_info", settings.instance, settings.listens, value=1)
