@@ -4,10 +4,8 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from batchseal.commands.audit import OF_DATABASE, open_store
-from batchseal.commands.messages import complain
+from batchseal.commands.audit import OF_DATABASE
 from batchseal.commands.settings_flags import parse, settings_parser
-from batchseal.settings.load import Settings
 
 DESCRIPTION = """
 Decide about operations that are held. After a restore, those are held that were unfinished in the backup: what was
@@ -37,8 +35,13 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--all-held", action="store_true", help="all that are held")
     settings, options = parse(parser, arguments)
     require_choice(parser, options)
-    work = {"list": show, "resume": resume, "cancel": cancel}[options.action]
-    return asyncio.run(work(settings, None if options.all_held or options.action == "list" else options.ids))
+    # Imported late, so that --help and wrong flags are answered at once.
+    from batchseal.commands import held_operations
+
+    if options.action == "list":
+        return asyncio.run(held_operations.show(settings))
+    decide = held_operations.resume if options.action == "resume" else held_operations.cancel
+    return asyncio.run(decide(settings, None if options.all_held else options.ids))
 
 
 def require_choice(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -48,47 +51,3 @@ def require_choice(parser: argparse.ArgumentParser, options: argparse.Namespace)
             parser.error("list needs --held, and no ids")
     elif bool(options.ids) == options.all_held:
         parser.error(f"{options.action} needs either ids or --all-held")
-
-
-async def show(settings: Settings, ids: Sequence[int] | None) -> int:
-    from batchseal.store.backups import HeldOperations
-
-    found = 0
-    async with open_store(settings) as store:
-        async for row in HeldOperations(store).all():
-            counts = f"{row.documents_signed} of {row.documents_total} signed, {row.documents_failed} failed"
-            print(f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S} UTC  {row.client_service}  {row.external_reference!r}  {counts}")
-            found += 1
-    print(f"{found} operations are held.")
-    return 0
-
-
-async def resume(settings: Settings, ids: Sequence[int] | None) -> int:
-    from batchseal.store.backups import HeldOperations
-
-    async with open_store(settings) as store:
-        resumed = await HeldOperations(store).resume(ids)
-    print(f"{len(resumed)} operations will be signed.")
-    return complain_of(ids, resumed)
-
-
-async def cancel(settings: Settings, ids: Sequence[int] | None) -> int:
-    from batchseal.store.backups import HeldOperations
-
-    cancelled = list[int]()
-    async with open_store(settings) as store:
-        held = HeldOperations(store)
-        chosen = [row.id async for row in held.all()] if ids is None else list(ids)
-        for operation_id in chosen:
-            if await held.cancel(operation_id):
-                cancelled.append(operation_id)
-    print(f"{len(cancelled)} operations are cancelled.")
-    return complain_of(ids, cancelled)
-
-
-def complain_of(ids: Sequence[int] | None, done: Sequence[int]) -> int:
-    """Names the operations of which nothing was done. Returns the exit code."""
-    left = [str(one) for one in ids or () if one not in done]
-    if left:
-        complain(f"these are not held: {', '.join(left)}")
-    return 1 if left else 0

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from batchseal.telemetry.declared import DECLARED, Kind
 
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 # What the samples of a histogram add to its name.
 PARTS = ("_bucket", "_count", "_sum")
 
