@@ -122,7 +122,9 @@ def test_health_says_the_state_of_each_part(observed):
     assert ready["instance"] and ready["version"]
 
 
-@pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 405), ("/metrics", "HEAD", 200)])
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 405), ("/metrics", "HEAD", 200)]
+)
 def test_the_management_listener_refuses_the_rest(observed, path, method, status):
     assert observed.ask(path, method)[0] == status
 

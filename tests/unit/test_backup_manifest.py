@@ -1,6 +1,7 @@
 """What a backup says of itself, and what is refused."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ def folder(tmp_path):
         (tmp_path / name).write_bytes(name.encode())
     files = {name: note_of(tmp_path / name) for name in (DATABASE, INDEX, PAYLOADS)}
     texts = dict.fromkeys(("began_at", "ended_at", "version", "postgres", "instance", "payload_store"), "x")
-    numbers = dict.fromkeys(("operations", "unfinished", "last_id", "payloads"), 1)
-    Manifest(**texts, **numbers, missing=[3], files=files).write(tmp_path)
+    fields: dict[str, Any] = texts | dict.fromkeys(("operations", "unfinished", "last_id", "payloads"), 1)
+    Manifest(**fields, missing=[3], files=files).write(tmp_path)
     return tmp_path
 
 

@@ -21,13 +21,15 @@ def said(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
 
+    before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
+
     def begin(**settings):
-        configure(LogSettings(**settings))
-        return stream
+        configure(LogSettings(**settings), is_for_good=False)
+        return Said(capsys)
 
     yield begin
-    structlog.reset_defaults()
-    logging.getLogger().handlers.clear()
+    structlog.configure(**before)
+    logging.getLogger().handlers[:] = handlers
 
 
 def logger():
@@ -67,7 +69,9 @@ def test_ecs_keeps_other_fields_below_a_name_of_ours(said):
 
 def test_text_is_one_line_for_people_that_no_value_can_forge(said):
     stream = said(form="text")
-    logger().info("operation finished", external_reference="a\n2026-01-01T00:00:00Z error forged", documents=2, other="plain")
+    logger().info(
+        "operation finished", external_reference="a\n2026-01-01T00:00:00Z error forged", documents=2, other="plain"
+    )
     (line,) = stream.getvalue().splitlines()
     assert " info    operation finished " in line and "documents=2" in line and "other=plain" in line
     assert r'external_reference="a\n2026' in line

@@ -82,7 +82,7 @@ def test_lines_wait_while_the_server_is_away(pair, capfd):
     server.close()
     for number in range(3):
         sender.write(f"line {number}", {})
-    again = Server(*pair, port=server.port)
+    again = Server(pair[0], pair[1], server.port)
     messages = again.wait(3)
     assert [text.rpartition(" - ")[2] for text in messages] == ["line 0", "line 1", "line 2"]
     again.close()

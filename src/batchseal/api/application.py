@@ -34,7 +34,9 @@ async def create_application(
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
     openapi = openapi_document(contract, server_address(settings))
     service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi)
-    table = [row for row in route_table(contract, routes, service_routes) if settings.metrics_on_api or row[0] != "metrics"]
+    table = [
+        row for row in route_table(contract, routes, service_routes) if settings.metrics_on_api or row[0] != "metrics"
+    ]
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)
     for name, verb, path, handler in table:

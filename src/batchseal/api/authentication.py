@@ -124,8 +124,7 @@ class Authenticator:
             if service is not None and service.accepts(secret):
                 if self.attempts is not None and pair is not None and self.attempts.succeeded(pair):
                     said = "a client service logged in from an address for the first time within a day"
-                    fields = {"client_service": service.id, "address": address}
-                    security_event(said, Category.AUTHENTICATION, "login", **fields)
+                    security_event(said, Category.AUTHENTICATION, "login", client_service=service.id, address=address)
                 return service, secret
         for _, _, pair in open_readings:
             if self.attempts is not None and pair is not None:
@@ -193,8 +192,14 @@ class Authenticator:
         self.reload()
         service, right = self.proved(readings_of(client_service, secret, form_encoded=form_encoded), address)
         issued = self.tokens.issue(active(service).id, right)
-        fields = {"client_service": service.id, "address": address, "token_id": issued.token_id}
-        security_event("a token was issued", Category.IAM, "token-issued", **fields)
+        security_event(
+            "a token was issued",
+            Category.IAM,
+            "token-issued",
+            client_service=service.id,
+            address=address,
+            token_id=issued.token_id,
+        )
         return issued
 
 

@@ -68,10 +68,10 @@ class Metrics:
     def exposition(self, numbers: Mapping[str, float], *, inner: bool) -> tuple[bytes, bytes]:
         """Content type and body in Prometheus' text format.
 
-        `numbers` are further samples by name (`OfferedService.numbers`). `inner`: also the metrics whose labels strangers must not
-        learn.
+        `numbers` are further samples by name (`OfferedService.numbers`). `inner`: also the metrics whose labels strangers must
+        not learn.
         """
-        text = generate_latest(Described(self._registry, inner)) + written(numbers, inner=inner).encode()  # type: ignore[arg-type]
+        text = generate_latest(Described(self._registry, inner)) + written(numbers, inner=inner).encode()
         return CONTENT_TYPE_LATEST.encode(), text
 
 

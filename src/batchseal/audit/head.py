@@ -1,8 +1,8 @@
 """Time stamps over the head of the audit chain, so that not even the owner of the database can write it anew unnoticed.
 
-Once a day, where an authority is configured, the last link of the chain gets a time stamp (RFC 3161). The link is a SHA-256 digest
-over the link before it and the entry, so the token is about the entry and all before it: whoever changes one of them later would
-need a token of the authority with an earlier time. The token is kept in the database, stands in exports, and is written to the
+Once a day, where an authority is configured, the last link of the chain gets a time stamp (RFC 3161). The link is a SHA-256
+digest over the link before it and the entry, so the token is about the entry and all before it: whoever changes one of them later
+would need a token of the authority with an earlier time. The token is kept in the database, stands in exports, and is written to the
 log, which should go where that owner cannot change it.
 """
 
@@ -61,6 +61,12 @@ class HeadStamping:
         at = time_of(answer)
         await self._trail.keep_time_stamp(HeadStamp(position, link, at, answer))
         METER.set("batchseal_audit_time_stamp_timestamp_seconds", value=at.timestamp())
-        fields = {"position": position, "link": link.hex(), "token": base64.b64encode(answer).decode()}
-        said = "the head of the audit chain was time-stamped"
-        security_event(said, Category.DATABASE, "audit-time-stamp", time=at.isoformat(), **fields)
+        security_event(
+            "the head of the audit chain was time-stamped",
+            Category.DATABASE,
+            "audit-time-stamp",
+            time=at.isoformat(),
+            position=position,
+            link=link.hex(),
+            token=base64.b64encode(answer).decode(),
+        )

@@ -14,7 +14,9 @@ async def show(settings: Settings) -> int:
     async with open_store(settings) as store:
         async for row in HeldOperations(store).all():
             counts = f"{row.documents_signed} of {row.documents_total} signed, {row.documents_failed} failed"
-            print(f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S} UTC  {row.client_service}  {row.external_reference!r}  {counts}")
+            print(
+                f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S} UTC  {row.client_service}  {row.external_reference!r}  {counts}"
+            )
             found += 1
     print(f"{found} operations are held.")
     return 0

@@ -225,12 +225,14 @@ def client_services(settings: Settings, *, remarks: bool = True, strict: bool = 
 
 def changes_between(before: Mapping[str, ClientService], after: Mapping[str, ClientService]) -> dict[str, str]:
     """What has changed, by client service: "added", "removed", or which of its settings. No value is named."""
-    changes = {name: "added" for name in after.keys() - before.keys()}
-    changes |= {name: "removed" for name in before.keys() - after.keys()}
+    changes = dict.fromkeys(after.keys() - before.keys(), "added")
+    changes |= dict.fromkeys(before.keys() - after.keys(), "removed")
     for name in before.keys() & after.keys():
         one, other = before[name], after[name]
         if one != other:
-            changes[name] = ", ".join(f.name for f in fields(ClientService) if getattr(one, f.name) != getattr(other, f.name))
+            changes[name] = ", ".join(
+                f.name for f in fields(ClientService) if getattr(one, f.name) != getattr(other, f.name)
+            )
     return dict(sorted(changes.items()))
 
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-
 from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
@@ -49,7 +48,6 @@ from batchseal.upstream.interface import Upstream
 SYNCED_BESIDE_THE_DATABASE = 2
 # So many signed documents are completed at once. An authority takes fewer requests at a time than that.
 COMPLETED_AT_ONCE = 64
-
 
 
 class Signing:

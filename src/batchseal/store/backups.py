@@ -64,9 +64,8 @@ async def without_purging(database: Database) -> AsyncIterator[None]:
 @asynccontextmanager
 async def snapshot(database: Database) -> AsyncIterator[Snapshot]:
     """The state of the database now. Raises DatabaseUnavailable."""
-    async with database.connection() as connection:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield Snapshot(connection, await connection.fetchval(QUERIES["export_snapshot"]))
+    async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield Snapshot(connection, await connection.fetchval(QUERIES["export_snapshot"]))
 
 
 class HeldOperations:

@@ -169,7 +169,9 @@ class AuditTrail:
     async def time_stamps(self, after: int = 0, until: int | None = None) -> list[HeadStamp]:
         """The time stamps over entries behind position `after`, up to `until`, in the order of the chain."""
         async with self._database.connection() as connection:
-            return [HeadStamp(**record) for record in await connection.fetch(QUERIES["audit_time_stamps"], after, until)]
+            return [
+                HeadStamp(**record) for record in await connection.fetch(QUERIES["audit_time_stamps"], after, until)
+            ]
 
     async def last_time_stamp(self) -> HeadStamp | None:
         """The newest time stamp, if there is one."""

@@ -35,7 +35,7 @@ def _to_stderr(text: str) -> None:
     print(f"batchseal: {text}", file=sys.stderr, flush=True)
 
 
-_SPEAKERS = [_to_stderr]
+_SPEAKERS: list[Callable[[str], None]] = [_to_stderr]
 
 
 async def in_attempts(

@@ -80,7 +80,9 @@ DECLARED = {
             by_workers=True,
         ),
         # Operations, counted by the signer.
-        _counter("batchseal_documents_signed_total", "Documents that were signed, by client service.", "client_service"),
+        _counter(
+            "batchseal_documents_signed_total", "Documents that were signed, by client service.", "client_service"
+        ),
         _counter("batchseal_documents_failed_total", "Documents that failed, by client service.", "client_service"),
         _counter("batchseal_operations_finished_total", "Operations that ended.", "mode", "status"),
         _histogram(
@@ -109,7 +111,9 @@ DECLARED = {
         ),
         _counter("batchseal_upstream_digests_total", "Digests sent in sign calls, by credential.", "credential"),
         _gauge("batchseal_upstream_digests_waiting", "Digests that wait for a sign call."),
-        _gauge("batchseal_upstream_quota_gone", "1 if the signing service lately said that a quota is used up, else 0."),
+        _gauge(
+            "batchseal_upstream_quota_gone", "1 if the signing service lately said that a quota is used up, else 0."
+        ),
         _histogram("batchseal_grant_seconds", "Seconds until a grant was given.", CALL_SECONDS, "credential"),
         _gauge("batchseal_certificate_days_left", "Days until the first certificate in use ends."),
         _gauge(

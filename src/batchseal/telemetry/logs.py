@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -16,9 +15,7 @@ import structlog
 
 from batchseal import __version__
 from batchseal.telemetry.context import REQUEST_ID, TRACE_PARENT
-
-Event = MutableMapping[str, Any]
-Write = Callable[[str, Event], None]
+from batchseal.telemetry.lines import Event, Write
 
 ECS_VERSION = "8.11.0"
 # Fields that may hold what a caller has named, replaced where the log is masked.
@@ -69,14 +66,17 @@ class LogSettings:
         return self.form in ("json", "ecs") or self.to != "stderr"
 
 
-def configure(settings: LogSettings) -> None:
-    """Sets up the log of this process. Raises ConfigurationError where a file of the syslog server cannot be read."""
+def configure(settings: LogSettings, *, is_for_good: bool = True) -> None:
+    """Sets up the log of this process, once if `is_for_good`: loggers then keep what they found at their first line.
+
+    Raises ConfigurationError where a file of the syslog server cannot be read.
+    """
     number = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
         processors=processors(settings),
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=Lines(writer_of(settings)),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=is_for_good,
     )
     logging.basicConfig(level=number, handlers=[OfLibraries()], force=True)
 

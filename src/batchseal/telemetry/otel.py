@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from batchseal import __version__
 from batchseal.errors import ConfigurationError
 from batchseal.telemetry.context import TRACE_PARENT
-from batchseal.telemetry.tracing import Attribute, MakeSpan
+from batchseal.telemetry.spans import Attribute, MakeSpan
 
 try:
     from opentelemetry import trace
@@ -51,9 +51,7 @@ def maker(endpoint: str, percent: float, process: str, instance: str) -> MakeSpa
 
 
 @contextmanager
-def recorded(
-    tracer: trace.Tracer, name: str, is_request: bool, attributes: Mapping[str, Attribute]
-) -> Iterator[None]:
+def recorded(tracer: trace.Tracer, name: str, is_request: bool, attributes: Mapping[str, Attribute]) -> Iterator[None]:
     """A span below the one that TRACE_PARENT names, which is the caller's or our own. Inside the block it names this one.
 
     Of an error only its class is kept: its text may hold what a caller has named.

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from batchseal.errors import ConfigurationError
 from batchseal.system.backoff import Backoff
-from batchseal.telemetry.logs import Event
+from batchseal.telemetry.lines import Event
 
 WAITING = 10_000
 CONNECT_SECONDS, SEND_SECONDS, FLUSH_SECONDS = 5.0, 10.0, 2.0

@@ -14,12 +14,9 @@ The caller's `traceparent` is the parent of the request, and the request's own s
 same trace. Sign calls carry digests of several operations, so they do not carry it.
 """
 
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
-Attribute = str | int | float | bool
-# Makes a span: its name, whether it answers a request from outside, and what is said of it.
-MakeSpan = Callable[[str, bool, Mapping[str, Attribute]], AbstractContextManager[None]]
+from batchseal.telemetry.spans import Attribute, MakeSpan
 
 NOTHING: AbstractContextManager[None] = nullcontext()
 _MAKERS: list[MakeSpan] = []

@@ -109,7 +109,7 @@ class Management:
 
 
 def described(state: str) -> dict[str, str]:
-    """One part: its status is UP, WARNING (it works, and somebody should look at it) or DOWN, with the cause of the latter two."""
+    """One part: its status is UP, WARNING (it works, and somebody should look at it) or DOWN; the latter two have a cause."""
     if state == "ok":
         return {"status": "UP"}
     if state.startswith("warning: "):

@@ -73,7 +73,9 @@ def result(service: RunningService, operation_id: int) -> list[bytes]:
     headers, found = {"Authorization": authorization(service)}, list[bytes]()
     try:
         for ordinal in range(EACH):
-            connection.request("GET", f"{BASE}/operation/sign/detail/{operation_id}/documents/{ordinal}", headers=headers)
+            connection.request(
+                "GET", f"{BASE}/operation/sign/detail/{operation_id}/documents/{ordinal}", headers=headers
+            )
             reply = connection.getresponse()
             found.append(reply.read())
             assert reply.status == 200, found[-1][:300]
@@ -83,7 +85,9 @@ def result(service: RunningService, operation_id: int) -> list[bytes]:
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "batchseal.cli", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "batchseal.cli", *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{arguments[0]}: {done.stderr}"
     return done.stdout
 
@@ -109,6 +113,7 @@ def judge(
 
 def signed_values(folder: Path) -> dict[tuple[int, int], bytes]:
     """The signature value of each document that has one, by operation and ordinal."""
+
     async def read() -> dict[tuple[int, int], bytes]:
         connection = await asyncpg.connect((folder / "temp" / "database.url").read_text().strip())
         try:

@@ -52,7 +52,9 @@ class Manifest:
         try:
             fields: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
             if fields.get("format") != FORMAT:
-                raise ConfigurationError(f"{folder} is a backup of format {fields.get('format')}, this release knows {FORMAT}")
+                raise ConfigurationError(
+                    f"{folder} is a backup of format {fields.get('format')}, this release knows {FORMAT}"
+                )
             files = {name: FileNote(**note) for name, note in fields.pop("files").items()}
             return cls(**fields, files=files)
         except FileNotFoundError:

@@ -74,7 +74,7 @@ def require_empty(folder: Path) -> None:
 
 
 async def restore_database(settings: Settings, program: Path, folder: Path, manifest: Manifest, tell: Tell) -> int:
-    """Makes a database, reads the dump into it, brings it up to date, and holds what is unfinished. Returns how many those are."""
+    """Makes a database from the dump, brings it up to date, holds what is unfinished, and returns how many operations that is."""
     binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
     server = EmbeddedPostgres(settings.temp_folder / "postgres", binaries)
     tell("making the database")

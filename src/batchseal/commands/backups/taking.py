@@ -30,7 +30,7 @@ from batchseal.system.disk import read_own, replacing
 
 Tell = Callable[[str], None]
 EXTERNAL = (
-    "the database of --database-url is not embedded: back it up with its own tools, before the payloads (see README, Backup)"
+    "the database of --database-url is not embedded: use its own tools, and copy the payloads after it (README, Backup)"
 )
 
 

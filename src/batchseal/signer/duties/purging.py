@@ -60,8 +60,8 @@ class Purging:
         for client_service, records in by_client.items():
             freed += await self._delete(client_service, records)
         crash_site("purge-removed")
-        fields = {"why": why, "operations": sorted(purged), "freed_bytes": freed}
-        security_event("payloads purged", Category.DATABASE, "purge", **fields)
+        done = sorted(purged)
+        security_event("payloads purged", Category.DATABASE, "purge", why=why, operations=done, freed_bytes=freed)
         return freed
 
     async def _delete(self, client_service: str, records: list[PayloadRecord]) -> int:
