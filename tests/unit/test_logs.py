@@ -15,12 +15,20 @@ from batchseal.telemetry.logs import LogSettings, configure
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """Configures the log of this process, which writes to a text, and gives that text."""
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
+class Said:
+    """What was written to standard error so far."""
 
+    def __init__(self, capsys):
+        self._capsys, self._text = capsys, ""
+
+    def getvalue(self):
+        self._text += self._capsys.readouterr().err
+        return self._text
+
+
+@pytest.fixture
+def said(capsys):
+    """Configures the log of this process, and gives what it writes."""
     before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
 
     def begin(**settings):

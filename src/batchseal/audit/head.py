@@ -1,9 +1,9 @@
 """Time stamps over the head of the audit chain, so that not even the owner of the database can write it anew unnoticed.
 
 Once a day, where an authority is configured, the last link of the chain gets a time stamp (RFC 3161). The link is a SHA-256
-digest over the link before it and the entry, so the token is about the entry and all before it: whoever changes one of them later
-would need a token of the authority with an earlier time. The token is kept in the database, stands in exports, and is written to the
-log, which should go where that owner cannot change it.
+digest over the link before it and the entry, so the token is about the entry and all before it: whoever changes one of them
+later would need a token of the authority with an earlier time. The token is kept in the database, stands in exports, and is
+written to the log, which should go where that owner cannot change it.
 """
 
 import base64
