@@ -21,17 +21,32 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
+.PHONY: demo-hot-folder
+demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where each of them is
+	@$(BIN)/python -m benchmarks.hot_folder_demo
+
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
-# All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
-BESIDE := -n 2 --no-loadscope-reorder
+# All other tests run in three processes, since many of them wait (tests/conftest.py says which take turns); those of one tier in one.
+BESIDE := -n 3 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS)) $(TESTS) $(ARGS))
+	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS) --ignore=tests/browser) $(TESTS) $(ARGS))
 
 .PHONY: test-instances
 test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest
 	@$(BIN)/python -m pytest $(INSTANCE_DRILLS) $(ARGS)
+
+# What the browser tests load into a page to judge it (axe-core, MPL-2.0). It is not part of the sources: npm fetches it, and checks
+# the digest in package-lock.json.
+AXE := tests/browser/node_modules/.ready
+$(AXE): tests/browser/package-lock.json
+	@cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: test-browser
+test-browser: $(VENV)/.dev $(VENV)/.native $(AXE)  ## try the operator's page in Chromium (Debian's; CHROMIUM=/path names another); ARGS=--all for all themes and widths
+	@$(if $(CHROMIUM),CHROMIUM=$(CHROMIUM) )$(BIN)/python -m pytest tests/browser $(ARGS)
 
 # The tests that every version of Python must pass: all that need no running service, and about two minutes of integration tests.
 # The tests that kill processes, cut connections or fill disks are left out: those depend on the operating system and on Postgres
@@ -45,7 +60,8 @@ CORE := tests/unit tests/conformance tests/property tests/golden tests/native $(
 test-newer: $(VENV)/.created  ## run the core of the tests under a newer Python, in an environment of its own; PYTHON= names one
 	@python=$(or $(PYTHON),$$(.ci/newer-python $(BIN)/python)) || { \
 	    echo 'No Python is installed that is newer than that of $(VENV) and named in pyproject.toml.'; exit 1; }; \
-	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))"
+	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))" \
+	    ARGS="$(if $(TESTS),,$(BESIDE)) $(ARGS)"
 
 .PHONY: coverage
 coverage: $(VENV)/.dev $(VENV)/.native  ## run the tests and measure which lines and branches of src/batchseal they reach
@@ -116,17 +132,21 @@ deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart a
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
 
+.PHONY: operator-scale
+operator-scale: $(VENV)/.dev $(VENV)/.native  ## time the lists of operators on large tables made by SQL (an hour; 15 GB in FOLDER=); ARGS="--operations 20000 --documents 1000000" for smaller ones
+	@$(BIN)/python -m tests.support.operator_scale $(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
+
 .PHONY: bench-upstream
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)
 
-.PHONY: bench-stores
-bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
-	$(BIN)/python -m benchmarks.store_cost $(ARGS)
+.PHONY: bench-instances
+bench-instances: $(VENV)/.dev $(VENV)/.native  ## measure all about several instances and their stores into benchmarks/results/instances.json; ARGS=stores for a part
+	$(BIN)/python -m benchmarks.instances $(ARGS)
 
-.PHONY: bench-encryption
-bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
-	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
+.PHONY: bench-hot-folder
+bench-hot-folder: $(VENV)/.dev $(VENV)/.native  ## measure files a second through a hot folder, into benchmarks/results/hot-folder.json
+	$(BIN)/python -m benchmarks.hot_folder $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more

@@ -76,7 +76,10 @@ def seal_and_check_all(console: Console, batches: Sequence[Batch], out: Path, *f
     """The same for several batches, one after the other, through one service. `out` gets its root certificate."""
     console.print("Starting the service ...")
     sealed: list[tuple[BatchResult, float]] = []
-    with RunningService(*flags) as service:
+    with RunningService("--operator-port=any", *flags) as service:
+        for line in service.log.read_text("utf-8").splitlines():
+            if "operator's page" in line:
+                console.print(line, markup=False, soft_wrap=True)
         services = ClientServices.load(service.services_file)
         client = Client(service.url, services.ids()[0], next(iter(services)).secret)
         for batch in batches:

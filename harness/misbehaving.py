@@ -22,6 +22,7 @@ from batchseal.errors import UpstreamError
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
+from batchseal.upstream.credential_facts import CredentialNotes
 from batchseal.upstream.interface import Upstream
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
@@ -209,14 +210,21 @@ class Misbehaving:
 
 @asynccontextmanager
 async def service(
-    folder: Path, double: Misbehaving, *, upstream_pace: UpstreamPace = DEFAULT_PACE, **settings: Any
+    folder: Path,
+    double: Misbehaving,
+    *,
+    upstream_pace: UpstreamPace = DEFAULT_PACE,
+    notes: CredentialNotes | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RemoteUpstream]:
-    """The upstream of client service A over `double`."""
+    """The upstream of client service A over `double`. `notes` keeps what operators see of credentials."""
     address = await double.start()
     path = folder / "client-services-config.json"
     path.write_text('{"A": {"secret": "s"}}')
     path.chmod(0o600)
-    upstream = RemoteUpstream(Settings(service_domain=address, **settings), ClientServices.load(path), upstream_pace)
+    upstream = RemoteUpstream(
+        Settings(service_domain=address, **settings), ClientServices.load(path), upstream_pace, notes=notes
+    )
     try:
         yield upstream
     finally:

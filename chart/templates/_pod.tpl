@@ -74,6 +74,9 @@ containers:
       - --management-port={{ . }}
       - --management-host=0.0.0.0
       {{- end }}
+      {{- if .root.Values.hotFoldersClaim }}
+      - --hot-folder-enabled=true
+      {{- end }}
       {{- range .root.Values.arguments }}
       - {{ . | quote }}
       {{- end }}
@@ -113,11 +116,14 @@ containers:
       {{- if .root.Values.sharedVolumeClaim }}
       - {name: payloads, mountPath: /payloads}
       {{- end }}
+      {{- if .root.Values.hotFoldersClaim }}
+      - {name: hot-folders, mountPath: /hot-folders}
+      {{- end }}
       {{- range $name, $secret := include "batchseal.secrets" .root | fromYaml }}
       - {name: {{ $name }}, mountPath: /run/secrets/batchseal/{{ $name }}, readOnly: true}
       {{- end }}
 {{- $secrets := include "batchseal.secrets" .root | fromYaml }}
-{{- if or .temp .root.Values.clientServicesSecret .root.Values.sharedVolumeClaim $secrets }}
+{{- if or .temp .root.Values.clientServicesSecret .root.Values.sharedVolumeClaim .root.Values.hotFoldersClaim $secrets }}
 volumes:
   {{- with .temp }}
   - name: temp
@@ -129,6 +135,10 @@ volumes:
   {{- end }}
   {{- with .root.Values.sharedVolumeClaim }}
   - name: payloads
+    persistentVolumeClaim: {claimName: {{ . }}}
+  {{- end }}
+  {{- with .root.Values.hotFoldersClaim }}
+  - name: hot-folders
     persistentVolumeClaim: {claimName: {{ . }}}
   {{- end }}
   {{- range $name, $secret := $secrets }}

@@ -50,6 +50,10 @@ class LeaseLost(BatchsealError):
     """Somebody else works on this operation now."""
 
 
+class FileChanged(BatchsealError):
+    """A file was changed after it was claimed. `cause` is its path below the input folder."""
+
+
 class RequestFailed(BatchsealError):
     """The service did not do what the client asked."""
 
@@ -153,6 +157,12 @@ class CrossSite(ApiError):
     code, status, vendor_status = "batchseal.cross_site", 403, 403
 
 
+class Forbidden(ApiError):
+    """The role of this operator does not allow it."""
+
+    code, status, vendor_status = "batchseal.forbidden", 403, 403
+
+
 class NotSignable(ApiError):
     """No document of the request can be signed; trying again does not help."""
 
@@ -246,6 +256,8 @@ class UpstreamError(BatchsealError):
     # The signError of a document that fails for this reason, and whether another try can help.
     sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
     try_again: ClassVar[bool] = False
+    # Whether only an operator can mend it. Then nobody's patience ends.
+    waits_for_operator: ClassVar[bool] = False
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause)
@@ -264,6 +276,16 @@ class UpstreamUnavailable(UpstreamTransient):
 
     This counts as a try of no document.
     """
+
+
+class AccessLapsed(UpstreamUnavailable):
+    """The permission to use a credential has run out, and a person must renew it.
+
+    Operations wait for that, however long it takes.
+    """
+
+    sign_error = SignError.INVALID_CERT_ACCESS_ACCOUNT
+    waits_for_operator = True
 
 
 class TurnOver(UpstreamError):

@@ -7,7 +7,6 @@ The real processes are asked. A `sitecustomize.py` that only this test puts on t
 import os
 import signal
 import sys
-from collections.abc import Iterator
 
 import pytest
 from harness.processes import family
@@ -28,20 +27,25 @@ signal.signal(signal.SIGUSR2, report)
 
 
 @pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
+def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """For each part of an idle service the modules that its process has loaded."""
+    return modules_of(tmp_path_factory)
+
+
+def modules_of(tmp_path_factory: pytest.TempPathFactory, *flags: str) -> dict[str, set[str]]:
+    """The same for a service with these flags."""
     site, reports = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("reports")
     (site / "sitecustomize.py").write_text(REPORTER)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(site))
         environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # measuring coverage would load its own modules
         environment.setenv("BATCHSEAL_TEST_MODULES", str(reports))
-        with RunningService(*FAST, "--workers=1") as service:
+        with RunningService(*FAST, "--workers=1", *flags) as service:
             parts = {part: pid for pid, part in family(service.process.pid) if part != "postgres"}
             for pid in parts.values():
                 os.kill(pid, signal.SIGUSR2)
             until(lambda: all((reports / str(pid)).exists() for pid in parts.values()), 20)
-            yield {part: set((reports / str(pid)).read_text().split()) for part, pid in parts.items()}
+            return {part: set((reports / str(pid)).read_text().split()) for part, pid in parts.items()}
 
 
 # The packages of others that each process may have loaded while it is idle; what else is needed is imported where it is used.
@@ -70,7 +74,9 @@ OWNERS = {
     "api": {"worker"},
     "client": set(),
     "commands": {"supervisor"},
+    "entries": set(),  # its process runs only with hot folders
     "intake": {"worker"},
+    "operator": set(),
     "pipeline": {"worker"},
     "postgres": {"supervisor"},
     "sandbox": {"sandbox"},
@@ -100,6 +106,7 @@ def test_an_idle_process_has_loaded_only_what_it_uses(part: str, modules: dict[s
 
 def test_formats_are_loaded_with_their_first_document(modules: dict[str, set[str]]) -> None:
     late = ("batchseal.formats.xades", "batchseal.formats.cades", "batchseal._native.canonicaliser")
+    late += ("batchseal.settings.hot_folders", "batchseal.settings.cron")  # with the first client service that has one
     assert {name for names in modules.values() for name in names if name.startswith(late)} == set()
     assert "batchseal.formats.pades.pades" in modules["worker"] & modules["signer"]
 
@@ -107,3 +114,11 @@ def test_formats_are_loaded_with_their_first_document(modules: dict[str, set[str
 def test_every_process_was_asked(modules: dict[str, set[str]]) -> None:
     assert modules.keys() == ALLOWED.keys()
     assert all("asyncio" in names for names in modules.values())
+
+
+def test_the_operator_s_page_is_loaded_with_its_first_request(tmp_path_factory: pytest.TempPathFactory) -> None:
+    modules = modules_of(tmp_path_factory, "--operator-port=any")
+    loaded = {name for names in modules.values() for name in names if name.startswith("batchseal.operator.")}
+    assert loaded == {"batchseal.operator.listener"}
+    for part in ALLOWED:
+        assert packages(modules[part]) - ALLOWED[part] == set()

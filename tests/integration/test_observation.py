@@ -29,8 +29,8 @@ from tests.support.service import (
     until,
 )
 
-from batchseal.telemetry.declared import DECLARED, Kind
-from batchseal.telemetry.exposition import metric_of
+from batchseal.system.telemetry.declared import DECLARED, Kind
+from batchseal.system.telemetry.exposition import metric_of
 
 CHART = Path(__file__).parents[2] / "chart" / "files"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -159,7 +159,9 @@ def test_logins_tokens_and_refusals_are_events(observed):
         basic = base64.b64encode(f"{client_service}:{password}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
         try:
-            connection.request("POST", "/oauth2/authorization-server/oauth/token", "grant_type=client_credentials", headers)
+            connection.request(
+                "POST", "/oauth2/authorization-server/oauth/token", "grant_type=client_credentials", headers
+            )
             return connection.getresponse().status
         finally:
             connection.close()

@@ -32,7 +32,10 @@ def collector(file: Path) -> Iterator[str]:
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, Path]]:
     file = tmp_path_factory.mktemp("traces") / "spans.jsonl"
     file.touch()
-    with collector(file) as address, RunningService(*FAST, f"--otlp-endpoint={address}", "--trace-percent=0") as service:
+    with (
+        collector(file) as address,
+        RunningService(*FAST, f"--otlp-endpoint={address}", "--trace-percent=0") as service,
+    ):
         yield service, file
 
 

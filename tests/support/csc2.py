@@ -12,7 +12,12 @@ SHA256 = "2.16.840.1.101.3.4.2.1"
 
 
 class Csc2(Misbehaving):
-    """`deviations` is a set of: always-async, sorted, urlencoded, no-mode-a, plain-text, extend, session, replay, quota."""
+    """`deviations` is a set of: always-async, sorted, urlencoded, no-mode-a, plain-text, extend, session, replay, quota, otp,
+    send-otp.
+
+    With otp a grant needs a one-time password, which is good for one grant, and the grant serves many calls (as with extend).
+    With send-otp the server knows `sendOTP`, and not `getChallenge`.
+    """
 
     def __init__(self, *deviations: str, mode: str = "S", multisign: int = 10) -> None:
         super().__init__(multisign)
@@ -21,6 +26,11 @@ class Csc2(Misbehaving):
         self.grants: dict[str, int] = {}
         self.numbers = 0
         self.version = "v2"
+        self.otps = 0  # that were sent
+        self.otp = ""  # the one that is good
+        self.grant_seconds = 600
+        self.each_use = False  # whether each use needs one
+        self.most = 1_000_000  # signatures of a grant
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "/csc/" in request.path and f"/csc/{self.version}/" not in request.path:
@@ -35,6 +45,9 @@ class Csc2(Misbehaving):
     async def misbehave(self, request: web.Request, fault: str, path: str, body: Any) -> web.StreamResponse:
         method = {"info": self.info, "list": self.listed, "authorize": self.authorize, "signHash": self.sign_hash}
         method |= {"signPolling": self.polling, "extendTransaction": self.extend}
+        method |= {"sendOTP" if "send-otp" in self.deviations else "getChallenge": self.send_otp}
+        if path not in method:
+            return web.json_response({"error": "not_found"}, status=404)
         answer = method[path](body)
         await asyncio.sleep(0)
         return answer if isinstance(answer, web.Response) else web.json_response(answer)
@@ -44,13 +57,27 @@ class Csc2(Misbehaving):
             return {"specs": "2.0.0.0", "name": "v2", "methods": [], **self.more_info()}
         if body.get("certInfo") and "plain-text" in self.deviations:
             return self.refuse("not implemented", 501)
+        objects = [{"id": "PIN", "type": "Password"}]
+        if "otp" in self.deviations:
+            objects.append({"id": "smsOTP", "type": "OTP"})
         return {
             "key": {"status": "enabled", "algo": ["1.2.840.10045.4.3.2"]},
             "cert": {"status": "valid", "certificates": [base64.b64encode(self.certificate).decode()]},
-            "auth": {"mode": "explicit", "expression": "PIN", "objects": [{"id": "PIN", "type": "Password"}]},
-            "SCAL": "1" if "extend" in self.deviations else "2",
-            "multisign": 1_000_000 if "extend" in self.deviations else self.multisign,
+            "auth": {"mode": "explicit", "expression": "PIN", "objects": objects},
+            "SCAL": "1" if self.serves_many and not self.each_use else "2",
+            "multisign": self.most if self.serves_many else self.multisign,
         }
+
+    @property
+    def serves_many(self) -> bool:
+        """Whether a grant serves many calls."""
+        return bool({"extend", "otp"} & self.deviations)
+
+    def send_otp(self, body: Any) -> Any:
+        assert body["credentialID"] == "one"
+        self.otps += 1
+        self.otp = f"{self.otps:06}"
+        return {}
 
     def more_info(self) -> Any:
         return {"asynchronousOperationMode": self.mode, "signAlgorithms": {"algos": ["1.2.840.10045.4.3.2"]}}
@@ -69,9 +96,15 @@ class Csc2(Misbehaving):
     def new_grant(self, left: int) -> Any:
         self.numbers += 1
         self.grants[f"sad-{self.numbers}"] = left
-        return {"SAD": f"sad-{self.numbers}", "expiresIn": 600}
+        return {"SAD": f"sad-{self.numbers}", "expiresIn": self.grant_seconds}
 
     def authorize(self, body: Any) -> Any:
+        if "otp" in self.deviations:
+            given = {entry["id"]: entry["value"] for entry in body.get("authData", [])}
+            if given != {"PIN": "1234", "smsOTP": self.otp} or not self.otp:
+                return self.refuse("wrong OTP or PIN")
+            self.otp = ""
+            return self.new_grant(body["numSignatures"])
         digests = self.digests(body)
         assert body["hashAlgorithmOID"] == SHA256
         if body.get("authData") != [{"id": "PIN", "value": "1234"}]:
@@ -91,7 +124,9 @@ class Csc2(Misbehaving):
             return self.refuse("the session has ended")
         if "quota" in self.deviations and self.calls["signHash"] > 2:
             return self.refuse("signing quota exceeded", 429)
-        if "extend" in self.deviations:
+        if self.serves_many and left < len(digests):
+            return self.refuse("SAD has too few signatures left")
+        if self.serves_many:
             self.grants[body["SAD"] + " used"] = left - len(digests)
         if body["operationMode"] == "A" and "no-mode-a" in self.deviations:
             return self.refuse("mode A is not offered", 501)

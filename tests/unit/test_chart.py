@@ -112,6 +112,19 @@ def test_several_instances_are_a_deployment_with_a_cache_of_their_own(store: dic
     assert one(now, "Service", "seals-instances")["spec"]["clusterIP"] == "None"
 
 
+@pytest.mark.parametrize(("values", "kind"), [({}, "StatefulSet"), (S3, "Deployment")])
+def test_hot_folders_are_a_claim_that_is_written_to(values: dict[str, Any], kind: str) -> None:
+    assert "--hot-folder-enabled=true" not in arguments(rendered(**values), kind)
+    now = rendered(**values, hotFoldersClaim="folders", clientServicesSecret="clients")
+    spec = pod(now, kind)
+    assert "--hot-folder-enabled=true" in arguments(now, kind)
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "hot-folders")
+    assert volume["persistentVolumeClaim"] == {"claimName": "folders"}
+    mounts = {each["name"]: each for each in spec["containers"][0]["volumeMounts"]}
+    assert mounts["hot-folders"] == {"name": "hot-folders", "mountPath": "/hot-folders"}
+    assert mounts["work"]["readOnly"], "the rest of the work folder stays as it is"
+
+
 def test_a_disruption_budget_is_for_several_instances_alone() -> None:
     assert ("PodDisruptionBudget", "seals") not in kinds(rendered())
     assert ("PodDisruptionBudget", "seals") not in kinds(rendered(**S3, replicas=1))

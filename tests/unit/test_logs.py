@@ -8,9 +8,9 @@ import sys
 import pytest
 import structlog
 
-from batchseal.telemetry import events, logs
-from batchseal.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
-from batchseal.telemetry.logs import LogSettings, configure
+from batchseal.system.telemetry import events, logs
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
+from batchseal.system.telemetry.logs import LogSettings, configure
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

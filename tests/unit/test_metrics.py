@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from batchseal.telemetry.declared import DECLARED, Kind
-from batchseal.telemetry.exposition import metric_of, written
-from batchseal.telemetry.meter import OTHER, Meter
+from batchseal.system.telemetry.declared import DECLARED, Kind
+from batchseal.system.telemetry.exposition import metric_of, written
+from batchseal.system.telemetry.meter import OTHER, Meter
 
 CHART = Path(__file__).parents[2] / "chart" / "files"
 # What a name ends in says its unit (prometheus.io/docs/practices/naming).

@@ -215,3 +215,15 @@ async def test_documents_that_are_erased_go_at_once(volume: Volume, capsys: pyte
     await delete_documents(Settings(), {kept.id})
     await delete_documents(Settings(payload_store="shared:/nowhere/at/all"), {kept.id})
     assert "still stored" in capsys.readouterr().err
+
+
+def test_payloads_without_a_marker_are_not_taken_for_ones_own(volume: Volume) -> None:
+    """Somebody has removed the marker: a new database must not sweep what another one has stored."""
+    record = volume.store()
+    place = FolderPlace(volume.folder, set)
+    (volume.folder / "database.json").unlink()
+    with pytest.raises(ConfigurationError, match="whose they are"):
+        claim(place, new_state())
+    assert owner_of(place) is None
+    claim(place, volume.state, anew=True)
+    volume.payloads.open(record).close()

@@ -8,7 +8,8 @@ import pytest
 from tests.support.certificates import self_signed_pair
 
 from batchseal.errors import ConfigurationError
-from batchseal.telemetry.syslog import AUTHPRIV, LOCAL0, Sender, message, sender_of
+from batchseal.settings.load import load_settings
+from batchseal.system.telemetry.syslog import AUTHPRIV, LOCAL0, Sender, message
 
 
 class Server:
@@ -105,6 +106,10 @@ def test_a_long_line_is_cut():
     assert int(length) == len(rest) < 66_000
 
 
-def test_a_file_of_authorities_that_is_missing_is_named(tmp_path):
-    with pytest.raises(ConfigurationError, match="log-syslog-ca"):
-        sender_of("syslog+tls://localhost:6514", str(tmp_path / "none.pem"), "")
+def test_a_file_of_authorities_that_cannot_be_read_is_named(tmp_path, pair):
+    flags = {"log_to": "syslog+tls://localhost:6514"}
+    load_settings(flags | {"log_syslog_ca": str(pair[0])}, {})
+    (tmp_path / "empty.pem").touch()
+    for name in ("none.pem", "empty.pem"):
+        with pytest.raises(ConfigurationError, match=f"log-syslog-ca: .*{name}"):
+            load_settings(flags | {"log_syslog_ca": str(tmp_path / name)}, {})

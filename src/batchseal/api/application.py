@@ -16,7 +16,7 @@ from batchseal.api.routes import Routes, exchange_of
 from batchseal.api.service_routes import ServiceRoutes
 from batchseal.errors import ApiError, MethodNotAllowed, NotFound
 from batchseal.settings.load import Settings
-from batchseal.telemetry.tracing import NOTHING, span
+from batchseal.system.telemetry.tracing import NOTHING, span
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -63,6 +63,7 @@ def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> l
     table = [(r.name, r.verb, below + r.routed, getattr(routes, r.name)) for r in contract.routes.values()]
     return [
         *table,
+        ("root", "GET", "/", service.root),
         ("token", "POST", contract.token, service.token),
         ("live", "GET", contract.live, service.live),
         ("ready", "GET", contract.ready, service.ready),

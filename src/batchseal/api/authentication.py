@@ -21,7 +21,7 @@ from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, TooManyRequests, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientService, ClientServices
-from batchseal.telemetry.events import Category, security_event
+from batchseal.system.telemetry.events import Category, security_event
 
 # How often, at most, the file of client services and that of the token keys are looked at for changes.
 RELOAD_SECONDS = 1.0

@@ -21,7 +21,7 @@ from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, InvalidRequest, NoRoom, NotFound
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
-from batchseal.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
 
 log = structlog.get_logger(__name__)
 Application = Callable[[Message, Receive, Send], Awaitable[None]]

@@ -1,7 +1,7 @@
 """Counts requests, their duration, the bytes of their bodies and the documents in them, for `/metrics`.
 
 Several workers share their counts through files, so that any of them can answer for all. What the metrics mean is declared in
-`telemetry/declared.py`.
+`system/telemetry/declared.py`.
 """
 
 import os
@@ -18,9 +18,9 @@ from batchseal.api.exchange import Exchange
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import set_for_libraries
 from batchseal.system.disk import open_mapped
-from batchseal.telemetry.declared import DECLARED
-from batchseal.telemetry.exposition import written
-from batchseal.telemetry.meter import OTHER
+from batchseal.system.telemetry.declared import DECLARED
+from batchseal.system.telemetry.exposition import written
+from batchseal.system.telemetry.meter import OTHER
 
 FILE_BYTES = 256 << 10  # Enough for all routes with all of their statuses.
 

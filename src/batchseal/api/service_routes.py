@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import msgspec
 import structlog
 from blacksheep import Content, Request, Response
 
@@ -54,6 +55,17 @@ SWAGGER_PAGE = """<!doctype html>
 <script src="{files}/swagger-ui-bundle.js"></script><script src="{files}/start.js"></script></body>
 </html>
 """
+ROOT_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Batchseal</title></head>
+<body>
+<h1>Batchseal</h1>
+<p>This is the address of an interface for programs. It is at <code>{api}</code>.</p>
+<p><a href="{documentation}">Documentation of the interface</a></p>
+</body>
+</html>
+"""
+ROOT_POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE_POLICY = (
     b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none';"
     b" base-uri 'none'; object-src 'none'; form-action 'none'"
@@ -171,6 +183,21 @@ class ServiceRoutes:
         inner = await self.may_see_parts(request)
         media_type, text = self.counts.exposition(await self.service.numbers(), inner=inner)
         return Response(200, None, Content(media_type, text))
+
+    # --- the address itself ---------------------------------------------------------------------------------
+
+    async def root(self, request: Request) -> Response:
+        """What this address is: a short page for a browser, JSON for everybody else. Strangers are not told the version."""
+        base = self.contract.bases[0]
+        addresses = {
+            "api": base + self.contract.version,
+            "documentation": base + self.contract.swagger,
+            "openapi": base + self.contract.openapi,
+        }
+        if "text/html" not in (header(request, b"accept") or ""):
+            return json_reply(msgspec.json.encode({"name": "Batchseal", **addresses}))
+        headers = [(b"content-security-policy", ROOT_POLICY)]
+        return Response(200, headers, Content(b"text/html; charset=utf-8", ROOT_PAGE.format(**addresses).encode()))
 
     # --- documentation --------------------------------------------------------------------------------------
 

@@ -22,13 +22,18 @@ class Event(IntEnum):
     ERASED = 5  # its texts were removed because an operator asked for it
     RECORDED = 6  # its digest is the root of the tree that the evidence record's time stamp is about; empty: nothing was signed
     RECORD_GIVEN_UP = 7  # no time stamp came for its evidence record
+    RETRIED = 8  # an operator had failed documents signed again; `failed` says how many
+    CANCELLED = 9  # an operator ended it; `failed` says how many documents that took
+    PURGE_ASKED = 10  # an operator had its payload purged
+    ACTED = 11  # an operator did something that is about no operation: `detail` says what
 
 
 def content(entry: AuditEntry) -> list[Any]:
     """Everything in an entry except its link, in the order in which it is digested.
 
-    Stored links depend on it: never change it.
+    Stored links depend on it: never change it. Only what a person did has the last three.
     """
+    acted = [entry.actor, entry.origin, entry.detail] if entry.actor or entry.origin or entry.detail else []
     return [
         entry.position,
         entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -40,12 +45,13 @@ def content(entry: AuditEntry) -> list[Any]:
         entry.client_service,
         entry.digest.hex(),
         entry.credential.hex(),
+        *acted,
     ]
 
 
 NAMES = (
     *("position", "at", "operation", "month", "signed", "failed", "event", "clientService", "documentsDigest"),
-    "credential",
+    *("credential", "actor", "origin", "detail"),
 )
 
 
@@ -56,7 +62,7 @@ def make_link(previous: bytes, entry: AuditEntry) -> bytes:
 
 def as_line(entry: AuditEntry) -> bytes:
     """The entry as one line of JSON, as exports contain it."""
-    return msgspec.json.encode(dict(zip(NAMES, content(entry), strict=True)) | {"link": entry.link.hex()}) + b"\n"
+    return msgspec.json.encode(dict(zip(NAMES, content(entry), strict=False)) | {"link": entry.link.hex()}) + b"\n"
 
 
 def of_line(line: bytes) -> AuditEntry:
@@ -75,6 +81,7 @@ def of_line(line: bytes) -> AuditEntry:
             bytes.fromhex(fields["documentsDigest"]),
             bytes.fromhex(fields["credential"]),
             bytes.fromhex(fields["link"]),
+            *(str(fields.get(name, "")) for name in ("actor", "origin", "detail")),
         )
     except (KeyError, TypeError, AttributeError) as problem:
         raise ValueError(f"not an entry: {problem}") from None

@@ -16,8 +16,8 @@ import structlog
 from batchseal.audit.tokens import time_of
 from batchseal.errors import TimestampFailed
 from batchseal.store.trail import AuditTrail, HeadStamp
-from batchseal.telemetry.events import Category, security_event
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.events import Category, security_event
+from batchseal.system.telemetry.meter import METER
 
 DAY_SECONDS = 86_400.0
 # After a failure, and to see whether a stamp of before the start is a day old by now.

@@ -4,7 +4,7 @@ It runs in the signer process.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -29,6 +29,9 @@ from batchseal.system.futures import in_pool
 # A pending entry, its digest, and the fingerprint of its credential.
 Facts = tuple[PendingEntry, bytes, bytes]
 
+# Entries that are not in the chain yet, after the one with this id.
+Pending = Callable[[int], Awaitable[list[PendingEntry]]]
+
 log = structlog.get_logger("audit")
 
 
@@ -42,25 +45,28 @@ class AuditWriter:
         self._pool = pool
         self._held = 0  # how many operations had an unreadable payload the last time
 
-    async def chain(self, *, shared: bool = False) -> int:
+    async def chain(self, *, shared: bool = False, notes: bool = True) -> int:
         """Moves the pending entries into the chain, and returns how many.
 
-        With `shared`, those too that are about a payload store which several instances read: one of them chains these for all.
+        With `shared`, those too that are about a payload store which several instances read: one of them chains these for all. So
+        it is with `notes`, which are about no operation.
 
         An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
         other operations do not wait for it.
         """
         chained, held = 0, set[int]()
         for others_too in (False, True) if shared else (False,):
-            chained += await self._chain(held, shared=others_too)
+            chained += await self._chain(held, partial(self._trail.pending, shared=others_too))
+        if notes:
+            chained += await self._chain(held, self._trail.pending_notes)
         if len(held) != self._held:
             log.info("operations whose audit entries wait for their payloads", operations=len(held))
             self._held = len(held)
         return chained
 
-    async def _chain(self, held: set[int], *, shared: bool) -> int:
+    async def _chain(self, held: set[int], pending: Pending) -> int:
         chained = after = 0
-        while waiting := await self._trail.pending(after, shared=shared):
+        while waiting := await pending(after):
             facts = await in_pool(self._pool, partial(self._known_facts, waiting, held))
             chained += await self._trail.chain(facts, make_link) if facts else 0
             if len(facts) == len(waiting):

@@ -6,21 +6,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from batchseal.audit.chain import Verifier
 from batchseal.audit.tokens import StampChecks, stamp_in
 from batchseal.audit.writer import lines_of
+from batchseal.commands.databases import OF_DATABASE, open_store
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
-from batchseal.postgres.server import EmbeddedPostgres
-from batchseal.processes.instance import in_use
-from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
-from batchseal.store.address import Address, address_of
-from batchseal.store.store import Store
 from batchseal.store.trail import NO_LINK, AuditTrail
-from batchseal.system.disk import read_own
 from batchseal.upstream.trust import Roots, roots_of
 
 DESCRIPTION = """
@@ -38,8 +33,6 @@ EXIT_CODES = "Exit code: 0 if the chain is intact or was exported, 1 if it is br
 USAGE = """batchseal audit verify [FILE...] [--FLAG=VALUE]...
        batchseal audit export [--out FILE] [--FLAG=VALUE]..."""
 
-# The settings that `open_store` uses.
-OF_DATABASE = ("temp_folder", "config", "database_url", "database_url_file", "database_pooler", "postgres_bin")
 USED = ("work_folder", *OF_DATABASE, "audit_folder", "timestamp_urls", "timestamp_roots", "ca_bundle")
 
 
@@ -61,48 +54,6 @@ async def open_trail(settings: Settings) -> AsyncIterator[AuditTrail]:
     """Opens the audit trail as `open_store` opens the database."""
     async with open_store(settings) as store:
         yield AuditTrail(store.database, UUID(int=0))
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """Opens the database of `open_address`."""
-    async with open_address(settings) as address:
-        store = await Store.connect(address, instance=uuid4(), pool_size=1)
-        try:
-            yield store
-        finally:
-            await store.close()
-
-
-@asynccontextmanager
-async def open_address(settings: Settings) -> AsyncIterator[Address]:
-    """The address of the database of --database-url, or of the embedded database of --temp-folder.
-
-    If no service uses the temp folder now, starts its embedded database and stops it at the end. Raises ConfigurationError
-    if there is no database.
-    """
-    server = None
-    embedded, address = settings.has_embedded_database, address_of(settings)
-    settings = settle(settings) if embedded else settings
-    if embedded and in_use(settings.temp_folder):
-        try:
-            url = read_own(settings.dsn_path).decode("utf-8").strip()
-        except OSError as problem:
-            raise ConfigurationError(f"{settings.dsn_path}: {problem.strerror}") from None
-        address = Address(url)
-    elif embedded:
-        folder = settings.temp_folder / "postgres"
-        if not (folder / "data").exists():
-            raise ConfigurationError(
-                f"there is no database in {settings.temp_folder}; name the service's folder with --temp-folder"
-            )
-        server = EmbeddedPostgres(folder, Path(settings.postgres_bin) if settings.postgres_bin else None)
-        address = Address(await server.start())
-    try:
-        yield address
-    finally:
-        if server:
-            await server.stop()
 
 
 class Check:

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchseal.commands.audit import OF_DATABASE
+from batchseal.commands.databases import OF_DATABASE
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 

@@ -64,6 +64,8 @@ def run_checks(settings: Settings, *, fix: bool = False) -> int:
         from batchseal.payloads.checking import check_payload_store
 
         checks["payload store"] = partial(check_payload_store, fix=fix)
+    if settings.hot_folder_enabled:
+        checks["hot folders"] = check_folders
     problem = ""
     try:
         settings = settle(settings)
@@ -102,7 +104,12 @@ async def check_configuration(settings: Settings) -> str:
         read_token_keys(Path(settings.token_key_file))
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
-    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+    problems = unreachable_levels(settings.signature_level, services, has_time_stamps=stamps)
+    if any(one.webhook is not None for one in services):
+        from batchseal.settings.webhooks import unusable_webhooks
+
+        problems += unusable_webhooks(services, settings)
+    if problems:
         raise ConfigurationError("; ".join(problems))
     if services.present:
         recorded = sum(one.active and one.signature.evidence_record for one in services)
@@ -254,6 +261,17 @@ def trial_folder(settings: Settings) -> Path:
         raise ConfigurationError(f"--temp-folder: {place} cannot be written: {problem.strerror}") from None
     folder.chmod(0o711)  # The embedded Postgres may run as another user, which must be able to enter the folder.
     return folder
+
+
+async def check_folders(settings: Settings) -> str:
+    from batchseal.entries.folders import check
+    from batchseal.settings.client_services import client_services
+
+    checked = await asyncio.to_thread(check, settings, client_services(settings, remarks=False))
+    checked.require()
+    if not checked.places:
+        return "no client service names an inputFolder, a backupFolder and an outputFolder"
+    return "; ".join(f"{one.client_service}: {one.input}, {one.backup}, {one.output}" for one in checked.places)
 
 
 async def check_payload_keys(settings: Settings) -> str:

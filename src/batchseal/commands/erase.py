@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from batchseal.audit.chain import make_link
-from batchseal.commands.audit import OF_DATABASE, open_store
+from batchseal.commands.databases import OF_DATABASE, open_store
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import PayloadUnavailable

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from batchseal.commands.audit import open_store
+from batchseal.commands.databases import open_store
 from batchseal.commands.messages import complain
 from batchseal.settings.load import Settings
 from batchseal.store.backups import HeldOperations

@@ -1,53 +1,225 @@
-"""`batchseal operations`: what an operator decides about operations that are held after a restore."""
+"""`batchseal operations`: lists operations, shows one, and has them signed again, cancelled, purged or resumed."""
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+import getpass
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
-from batchseal.commands.audit import OF_DATABASE
+from batchseal.commands.databases import OF_DATABASE, open_operator_store
+from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
+from batchseal.settings.load import Settings
+
+if TYPE_CHECKING:
+    from batchseal.store.operator import Done, OperationFilter, OperatorStore, Who
 
 DESCRIPTION = """
-Decide about operations that are held. After a restore, those are held that were unfinished in the backup: what was
-signed after the backup cannot be known, so a document of theirs may have a signature already that its owner has.
+List the operations of a service, show one, and have operations signed again, cancelled, purged or resumed.
 
-  list --held       one line for each held operation
-  resume ID...      let these be signed; their documents that the backup knows as signed are not signed again
-  cancel ID...      end these: what is signed is delivered, and all other documents fail with the cause
-                    "cancelled by an operator"; their references stay taken, and handing them in again continues them
+  list        one line for each operation, the newest first; the flags below say which
+  show ID     one operation: its time line, its sign calls, why documents failed; with --documents its documents
+  retry       have the failed documents of failed operations signed, without a new upload
+  cancel      end operations that are not finished: what is not signed yet fails; the reference stays taken, and
+              handing the same documents in again goes on with the operation
+  purge       delete the documents and results of finished operations, whether they were fetched or not
+  resume      have operations signed that are held: after a restore, those that were unfinished in the backup. What was
+              signed after the backup cannot be known, so a document may get a second signature. With --held instead
+              of ids, all that are held; list --held shows them, and cancel ends them
+  export      write all operations that the flags name as CSV, or with --json as one JSON object a line
 
-With --all-held instead of ids, all of them. The database is that of --database-url, or that of the service which uses
---temp-folder, whether it runs or not."""
+retry, cancel and purge take the ids of operations, or flags that say which are meant; then they ask before they begin,
+unless --yes is given. Each leaves an entry in the audit trail for each operation: what was done, who did it and where.
+They work while the service runs and while it does not; documents are signed and deleted by the service.
 
-EXIT_CODES = "Exit code: 0 if it is done, 1 if an operation is not held, 2 for wrong use."
+The database is that of --database-url, or that of the service which uses --temp-folder."""
+
+EXIT_CODES = "Exit code: 0 if it is done, 1 if something was left as it was or nothing was found, 2 for wrong use."
+
+USAGE = """batchseal operations list [--status STATUS] [...] [--limit N] [--json]
+       batchseal operations show ID [--documents] [--json]
+       batchseal operations retry (ID... | FILTER) [--also-fetched] [--everything] [--yes] [--json]
+       batchseal operations cancel (ID... | FILTER) [--yes] [--json]
+       batchseal operations purge (ID... | FILTER) [--yes] [--json]
+       batchseal operations list --held
+       batchseal operations resume|cancel (ID... | --held)
+       batchseal operations export [FILTER] [--out FILE] [--json]"""
+
+ACTIONS = ("list", "show", "retry", "cancel", "purge", "resume", "export")
+OF_HELD = ("list", "resume", "cancel")
+CHANGES = ("retry", "cancel", "purge")
+SHOWN_DOCUMENTS = 10_000
+
+USED = (*OF_DATABASE, "payload_hours_fetched", "payload_days_unfetched")
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = settings_parser("operations", DESCRIPTION, OF_DATABASE)
-    parser.usage = (
-        "batchseal operations list --held [--FLAG=VALUE]...\n"
-        "       batchseal operations resume|cancel ID...|--all-held [--FLAG=VALUE]..."
-    )
+    from batchseal.commands.operations_filter import add_filters, filter_of
+
+    parser = settings_parser("operations", DESCRIPTION, USED)
+    parser.usage = USAGE
     parser.epilog = f"{parser.epilog}\n\n{EXIT_CODES}"
-    parser.add_argument("action", choices=("list", "resume", "cancel"), help="what to do, see above")
-    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="the id of an operation")
-    parser.add_argument("--held", action="store_true", help="list those that are held")
-    parser.add_argument("--all-held", action="store_true", help="all that are held")
+    parser.add_argument("action", choices=ACTIONS, help="what to do, see above")
+    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="the ids of operations, as `list` shows them")
+    add_filters(parser)
+    output = parser.add_argument_group("what to do with them")
+    output.add_argument("--limit", type=int, default=50, metavar="N", help="list so many (default: 50)")
+    output.add_argument("--documents", action="store_true", help="show: the documents too")
+    output.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    output.add_argument("--out", metavar="FILE", help="export: into this file (default: standard output)")
+    output.add_argument(
+        "--also-fetched",
+        action="store_true",
+        help="retry: also operations whose result was fetched. Their callers were told that they failed for good, and do "
+        "not ask again by themselves",
+    )
+    output.add_argument(
+        "--everything", action="store_true", help="retry: also documents in which the fault itself lies"
+    )
+    output.add_argument("--held", action="store_true", help="list, resume, cancel: all that are held after a restore")
+    output.add_argument("--yes", action="store_true", help="do not ask whether the operations of a filter are meant")
     settings, options = parse(parser, arguments)
-    require_choice(parser, options)
-    # Imported late, so that --help and wrong flags are answered at once.
+    wanted = filter_of(options)
+    if options.action == "resume" or options.held:
+        return decide_on_held(parser, settings, options)
+    if options.action == "show" and len(options.ids) != 1:
+        parser.error("show needs the id of one operation")
+    if options.action in ("list", "export") and options.ids:
+        parser.error(f"{options.action} takes no ids; show ID shows one operation")
+    if options.action in CHANGES and bool(options.ids) == (wanted != type(wanted)()):
+        parser.error(f"{options.action} needs either ids of operations or flags that say which are meant")
+    return asyncio.run(operate(settings, options, wanted))
+
+
+def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options: argparse.Namespace) -> int:
+    """What concerns operations that are held after a restore. Returns the exit code."""
     from batchseal.commands import held_operations
 
+    if options.action not in OF_HELD:
+        parser.error(f"--held is for {', '.join(OF_HELD)}")
     if options.action == "list":
         return asyncio.run(held_operations.show(settings))
+    if bool(options.ids) == options.held:
+        parser.error(f"{options.action} needs either the ids of operations or --held")
     decide = held_operations.resume if options.action == "resume" else held_operations.cancel
-    return asyncio.run(decide(settings, None if options.all_held else options.ids))
+    return asyncio.run(decide(settings, options.ids or None))
 
 
-def require_choice(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the command if it does not say which operations it is about."""
-    if options.action == "list":
-        if not options.held or options.ids:
-            parser.error("list needs --held, and no ids")
-    elif bool(options.ids) == options.all_held:
-        parser.error(f"{options.action} needs either ids or --all-held")
+async def operate(settings: Settings, options: argparse.Namespace, wanted: "OperationFilter") -> int:
+    """Does what the command line says. Returns the exit code."""
+    async with open_operator_store(settings) as store:
+        if options.action == "list":
+            return await show_list(store, options, wanted)
+        if options.action == "show":
+            return await show_one(store, options.ids[0], documents=options.documents, as_json=options.json)
+        if options.action == "export":
+            return await export(store, wanted, options.out, as_json=options.json)
+        return await change(store, options, wanted)
+
+
+async def show_list(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
+    from batchseal.commands.operations_output import line_of_json, operations_table
+
+    lines = []
+    async for some in store.all_operations(wanted, min(max(1, options.limit), 1_000)):
+        lines += some[: options.limit - len(lines)]
+        if len(lines) >= options.limit:
+            break
+    if options.json:
+        for line in lines:
+            print(line_of_json(line))
+    else:
+        print(operations_table(lines))
+    return 0
+
+
+async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool, as_json: bool) -> int:
+    from batchseal.commands.operations_output import detail_text, line_of_json
+
+    found = await store.operation(operation_id)
+    if found is None:
+        complain(f"there is no operation {operation_id}")
+        return 1
+    page = await store.documents(operation_id, limit=SHOWN_DOCUMENTS) if documents else None
+    rows = page.rows if page is not None else ()
+    if as_json:
+        print(line_of_json(found))
+        for row in rows:
+            print(line_of_json(row))
+    else:
+        print(detail_text(found, rows))
+    return 0
+
+
+async def export(store: "OperatorStore", wanted: "OperationFilter", out: str | None, *, as_json: bool) -> int:
+    from batchseal.commands.operations_output import line_of_json, write_csv
+
+    is_first = True
+    with open(out or "/dev/stdout", "w", encoding="utf-8", newline="") as file:  # noqa: ASYNC230 (Nothing else runs here.)
+        async for lines in store.all_operations(wanted):
+            if as_json:
+                file.writelines(f"{line_of_json(line)}\n" for line in lines)
+            else:
+                write_csv(file, lines, head=is_first)
+            is_first = False
+        if is_first and not as_json:
+            write_csv(file, [], head=True)
+    return 0
+
+
+async def change(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
+    """Retries, cancels or purges, and says what became of each operation."""
+    from batchseal.commands.operations_output import done_text, line_of_json
+
+    if not options.ids and not options.yes and not await confirmed(store, options.action, wanted):
+        return 1
+    changed = left = documents = 0
+    async for some in changes(store, options, wanted):
+        for done in some:
+            print(line_of_json(done) if options.json else done_text(options.action, done))
+            changed += done.result == "done"
+            left += done.result != "done"
+            documents += done.documents
+    if not options.json:
+        print(f"{changed} operations with {documents} documents; {left} left as they were.")
+    return 0 if changed and not left else 1
+
+
+async def changes(
+    store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter"
+) -> AsyncIterator[list["Done"]]:
+    who = who_acts()
+    how = {"also_fetched": options.also_fetched, "everything": options.everything} if options.action == "retry" else {}
+    if options.ids:
+        yield await getattr(store, options.action)(who, options.ids, **how)
+        return
+    async for some in getattr(store, f"{options.action}_all")(who, wanted, **how):
+        yield some
+
+
+async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilter") -> bool:
+    """Asks the person at the terminal. Without a terminal, --yes is needed."""
+    count = await store.count(wanted)
+    more = "more than " if count.is_cut else ""
+    meant = f"{more}{count.operations} operations with {more}{count.documents} documents"
+    if not count.operations:
+        complain("no operation is meant by these flags")
+        return False
+    if not sys.stdin.isatty():
+        complain(f"these flags name {meant}; --yes is needed to {action} them")
+        return False
+    said = input(f"These flags name {meant}. {action.capitalize()} those of them that can be? [y/N] ")  # noqa: ASYNC250 (Nothing else runs here.)
+    return said.strip().lower() in ("y", "yes")
+
+
+def who_acts() -> "Who":
+    """The account that runs the command, and where."""
+    from batchseal.store.operator import Who
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown"
+    return Who(name, f"command line on {socket.gethostname()}")

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from batchseal.commands.audit import OF_DATABASE
 from batchseal.commands.backup import command_parser
+from batchseal.commands.databases import OF_DATABASE
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse
 

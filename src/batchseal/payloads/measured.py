@@ -7,7 +7,7 @@ from uuid import UUID
 
 from batchseal.errors import BatchsealError
 from batchseal.payloads.interface import Live, PayloadRecord, Payloads, Place, StoredReader, Upload
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.meter import METER
 
 
 class Measured:

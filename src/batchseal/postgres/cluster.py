@@ -32,14 +32,18 @@ from batchseal.system.waits import Patience, in_attempts, said_when_long
 # The service connects as ROLE, which owns nothing. OWNER owns the tables and applies the migrations.
 ROLE = DATABASE = "batchseal"
 OWNER = "batchseal_owner"
+# Acts for the people who run the service (store/operator.py). The service may act as this role, and nobody can log in as it.
+OPERATOR = f"{ROLE}_operator"
 INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=reject"),
     *("--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"),
 )
-# Each line is one statement. Neither role is a superuser. A database is three hundred files: so the one that initdb made is
+# Each line is one statement. No role is a superuser. A database is three hundred files: so the one that initdb made is
 # taken, and the spare copy of template1 is dropped.
 STATEMENTS = f"""CREATE ROLE {ROLE} LOGIN;
 CREATE ROLE {OWNER} LOGIN;
+CREATE ROLE {OPERATOR};
+GRANT {OPERATOR} TO {ROLE};
 ALTER DATABASE postgres RENAME TO {DATABASE};
 ALTER DATABASE {DATABASE} OWNER TO {OWNER};
 ALTER DATABASE template0 IS_TEMPLATE false;

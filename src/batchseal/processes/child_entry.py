@@ -11,10 +11,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, read_dumped_settings
 from batchseal.system.heap import keep_what_is_used_again, share_arenas
 from batchseal.system.parent import die_with_parent
-from batchseal.telemetry.logs import LogSettings, configure
+from batchseal.system.telemetry import tracing
+from batchseal.system.telemetry.logs import LogSettings, configure
 
 
 def log_settings(settings: Settings, process: str) -> LogSettings:
@@ -60,6 +62,16 @@ def receive_settings(process: str) -> Settings:
     settings = read_dumped_settings(data)
     configure(log_settings(settings, f"{process}-{settings.worker}" if settings.worker else process))
     return settings
+
+
+def begin_traces(settings: Settings, process: str) -> None:
+    """Sends traces from now on, where a collector is named. Raises ConfigurationError if the packages for it are missing."""
+    try:
+        tracing.begin(settings.otlp_endpoint, settings.trace_percent, process, settings.instance)
+    except ImportError as problem:
+        raise ConfigurationError(
+            f"--otlp-endpoint needs the packages of the extra otel ({problem.name} is missing): pip install 'batchseal[otel]'"
+        ) from None
 
 
 def say_ready(descriptor: int, line: str = "ready") -> None:

@@ -4,6 +4,7 @@
                 ├─ sandbox    (only without a service domain)
                 ├─ signer     (all upstream calls)
                 ├─ worker × N (HTTP)
+                ├─ hot folders (only with --hot-folder-enabled)
                 └─ placeholder (looks for words in documents; starts with the first one, ends when it is idle)
 
 Every process is a child of this one, and none becomes a daemon. Each child asks the kernel to kill it when this process dies.
@@ -11,6 +12,7 @@ Every process is a child of this one, and none becomes a daemon. Each child asks
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import time
@@ -37,18 +39,18 @@ from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
 from batchseal.settings.client_services import client_services, make_sandbox_services
 from batchseal.settings.load import Settings, check_pooler
+from batchseal.settings.operator_options import ANY, OFF, trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
-from batchseal.settings.sizing import plan
+from batchseal.settings.sizing import planned
 from batchseal.settings.token_keys import read_token_keys, remark_on
-from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
+from batchseal.system.telemetry.logs import configure
 from batchseal.system.waits import said_when_long, say, say_by
-from batchseal.telemetry.logs import configure
 
 APPLICATION = "batchseal.app"
-PLACEHOLDER = "batchseal.placeholder.keeper"
+PLACEHOLDER = "batchseal.formats.pades.placeholder.keeper"
 
 
 class Supervisor:
@@ -66,7 +68,9 @@ class Supervisor:
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
-        self._management: socket.socket | None = None  # reserves the port of the management listener
+        # They reserve the ports of the management listener and of the operator's page.
+        self._management: socket.socket | None = None
+        self._operator_port: socket.socket | None = None
         self._lock = -1
 
     async def run(self) -> None:
@@ -104,7 +108,7 @@ class Supervisor:
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
         self._port = reserve_port(settings.host, settings.port)
-        sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+        sizes = planned(settings)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
         if not settings.tls_certificate and not is_loopback(settings.host):
@@ -115,6 +119,7 @@ class Supervisor:
         if remark := low_open_files(raise_open_files()):
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
+        settings = self._reserve_operator_port(settings)
         if settings.management_port:
             self._management = reserve_port(settings.management_host, settings.management_port)
             if not is_loopback(settings.management_host):
@@ -140,6 +145,8 @@ class Supervisor:
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
+        if settings.hot_folder_enabled:
+            workers.append(Child("hot folders", self._application, ("entries",)))
         self._children += [signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
         settings = await making_files
@@ -164,6 +171,8 @@ class Supervisor:
                 settings = replace(settings, timestamp_urls=address + "/tsa", timestamp_roots=root)
             hosts = f"{settings.revocation_private_hosts} {urlsplit(address).hostname}"
             settings = replace(settings, signer_roots=root, revocation_private_hosts=hosts)
+            if settings.has_operator_page:
+                notes.append(asyncio.create_task(asyncio.to_thread(make_trial_password, trial_password_path(settings))))
         said = await signer.start(settings)
         settings = replace(settings, token_keys=said.partition(" ")[2])
         await asyncio.gather(*notes)
@@ -173,6 +182,14 @@ class Supervisor:
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
         greet(settings, swagger=ready.partition(" ")[2])
+
+    def _reserve_operator_port(self, settings: Settings) -> Settings:
+        """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
+        if not wants_operator_page(settings):
+            return replace(settings, operator_port=OFF)
+        wanted = settings.operator_port
+        self._operator_port = reserve_port(settings.operator_host, int(wanted) if wanted not in ("", ANY) else 0)
+        return replace(settings, operator_port=str(self._operator_port.getsockname()[1]))
 
     def _prepare_folders(self, settings: Settings) -> Settings:
         """Makes the folders, takes the lock and checks the client services. Returns the settings with what it found out."""
@@ -242,7 +259,7 @@ class Supervisor:
         """
         self._stopping = True
         ends = time.monotonic() + self._settings.drain_seconds + self._settings.stop_seconds
-        for names in (("worker",), ("signer",), ("sandbox",)):
+        for names in (("worker", "hot folders"), ("signer",), ("sandbox",)):
             group = self._signal(names, signal.SIGTERM)
             if self._in_a_hurry:
                 self._hurry()
@@ -254,7 +271,7 @@ class Supervisor:
             await self._placeholder.stop()
         if self._postgres:
             await self._postgres.stop()
-        for port in filter(None, (self._port, self._management)):
+        for port in filter(None, (self._port, self._management, self._operator_port)):
             port.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -277,6 +294,12 @@ class Supervisor:
 def check_services(settings: Settings) -> None:
     """Reports an error in the files of client services, if there is one, before any process starts. Raises ConfigurationError."""
     client_services(settings, remarks=False, strict=True)
+
+
+def make_trial_password(path: Path) -> None:
+    """Makes the password of the operator's page in a trial, which only this user can read, unless there is one."""
+    if not path.exists():
+        write_synced(path, f"{secrets.token_urlsafe(15)}\n".encode(), 0o600)
 
 
 def make_token_key(settings: Settings) -> None:

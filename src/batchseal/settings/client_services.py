@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,7 +28,11 @@ from batchseal.settings.services_files import (
 )
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleTexts
 from batchseal.system.disk import create_once
-from batchseal.telemetry.events import Category, security_event
+from batchseal.system.telemetry.events import Category, security_event
+
+if TYPE_CHECKING:
+    from batchseal.settings.hot_folders import Asked, HotFolder
+    from batchseal.settings.webhooks import Webhook
 
 log = structlog.get_logger("services")
 
@@ -42,7 +47,9 @@ class ClientService:
     """One client service.
 
     `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
-    where its requests say nothing else. `visible` is its template for visible signatures.
+    where its requests say nothing else. `visible` is its template for visible signatures. `folders` are its input, backup and
+    output folder as they are written; `hot_asked` is what is asked of the files in them. `webhook` is where it is told of what
+    happens.
     """
 
     id: str
@@ -53,6 +60,18 @@ class ClientService:
     previous_secret: str | None = field(default=None, repr=False)
     signature: SignatureDefaults = NO_DEFAULTS
     visible: VisibleTexts | None = None
+    folders: tuple[str, ...] = ()
+    hot_asked: "tuple[Asked, tuple[Asked, ...]] | None" = None
+    webhook: "Webhook | None" = None
+
+    @property
+    def hot_folder(self) -> "HotFolder | None":
+        """Its hot folder, or None if it names none of the folders."""
+        if not any(self.folders):
+            return None
+        from batchseal.settings.hot_folders import HotFolder  # for those who look into it alone
+
+        return HotFolder(*self.folders, *(self.hot_asked or ()))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -191,7 +210,7 @@ class ClientServices:
         return own
 
     def _make_remarks(self) -> None:
-        secret = any("previous_secret" in entry for entry in self._own.values())
+        secret = any("previous_secret" in entry or "webhook" in entry for entry in self._own.values())
         for path, has_secrets in ((self.path, bool(self._config)), (self.own_path, secret)):
             if has_secrets:
                 warn_of_loose_mode(path)
@@ -299,10 +318,12 @@ def refuse_operators_file(path: Path, services: Mapping[str, ClientService]) -> 
 def made_by_sandbox(services: Mapping[str, ClientService]) -> bool:
     """Whether the only client service is the one that `make_sandbox_services` makes up.
 
-    If it has been given a credential, which only another signing service needs, it is an operator's.
+    If it has been given a credential, which only another signing service needs, or folders, it is an operator's.
     """
     own = services.get(SANDBOX_SERVICE)
-    return len(services) == 1 and own is not None and own.credential_id is None and own.pin_file is None
+    if len(services) != 1 or own is None:
+        return False
+    return own.credential_id is None and own.pin_file is None and not any(own.folders)
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:

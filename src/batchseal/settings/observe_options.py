@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.declaration import option
-from batchseal.settings.store_options import StoreOptions
+from batchseal.settings.hot_folder_options import HotFolderOptions
 
 GROUP = "observation"
 SYSLOG = "syslog+tls://"
@@ -12,8 +12,8 @@ SYSLOG = "syslog+tls://"
 
 # Only Settings is made. What a base would generate beside its fields costs memory in the health probe of a container.
 @dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
-class ObserveOptions(StoreOptions):
-    """Everything about what an operator sees from outside, on top of the settings about payloads."""
+class ObserveOptions(HotFolderOptions):
+    """Everything about what an operator sees from outside, on top of the settings about hot folders."""
 
     management_port: int = option(
         0,
@@ -69,10 +69,21 @@ def check_observation(settings: ObserveOptions) -> None:
         raise ConfigurationError("--metrics-on-api=false leaves no metrics: give --management-port too")
     if settings.log_to not in ("stderr", "stdout") and not _is_server(settings.log_to, SYSLOG):
         raise ConfigurationError(f"--log-to: {settings.log_to!r} is not stderr, stdout or {SYSLOG}HOST:PORT")
+    if settings.log_syslog_ca:
+        _check_authorities(settings.log_syslog_ca)
     if settings.otlp_endpoint and not settings.otlp_endpoint.startswith(("http://", "https://")):
         raise ConfigurationError("--otlp-endpoint: must begin with http:// or https://")
     if not 0 <= settings.trace_percent <= 100:
         raise ConfigurationError(f"--trace-percent: {settings.trace_percent} must be from 0 to 100")
+
+
+def _check_authorities(path: str) -> None:
+    import ssl  # not for the health probe, which must stay small
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as problem:
+        raise ConfigurationError(f"--log-syslog-ca: {path}: {problem.strerror or 'holds no certificate'}") from None
 
 
 def _is_server(address: str, scheme: str) -> bool:

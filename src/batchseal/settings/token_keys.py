@@ -16,7 +16,7 @@ import structlog
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.services_files import file_state
-from batchseal.telemetry.events import Category, security_event
+from batchseal.system.telemetry.events import Category, security_event
 
 LEAST_BYTES = 32
 MAX_FILE_BYTES = 64 << 10

@@ -249,9 +249,15 @@ class Preparation:
         asked: dict[int, records.AskedDocument],
         plan: Plan,
     ) -> list[Original]:
-        """Documents that are damaged in the payload end here."""
-        originals: list[Original] = []
+        """Documents that are damaged in the payload end here. So does one that was refused on arrival, and that an operator wants
+        tried again: it was never stored, and its row still says why.
+        """
+        originals, stored = list[Original](), reader.ordinals(FrameKind.DOCUMENT)
         for row in rows:
+            if row.ordinal not in stored and row.sign_error is not None and row.cause:
+                refusal = Refusal(row.sign_error, row.cause)
+                plan.ended.append(DocumentOutcome(row.ordinal, refusal=refusal))
+                continue
             try:
                 if row.ordinal not in asked:
                     raise PayloadDamaged(f"what was asked for document {row.ordinal} is not stored")

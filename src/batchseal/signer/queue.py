@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -42,8 +42,8 @@ from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.system.futures import end_tasks
-from batchseal.telemetry.meter import METER
-from batchseal.telemetry.tracing import span
+from batchseal.system.telemetry.meter import METER
+from batchseal.system.telemetry.tracing import span
 from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
@@ -57,6 +57,16 @@ HAND_IN_AGAIN = (
 )
 
 log = structlog.get_logger("signer")
+
+
+class Webhooks(Protocol):
+    """Those who tell client services of the ends of operations (notify/). The end itself leaves the event in the database."""
+
+    def wake(self) -> None: ...
+
+    def remarks(self) -> list[str]: ...
+
+    def numbers(self) -> dict[str, float]: ...
 
 
 class SigningQueue:
@@ -76,7 +86,9 @@ class SigningQueue:
         is_alone: Callable[[], bool] = lambda: True,
         recording: Recording | None = None,
         presence: Presence | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
+        self._webhooks = webhooks
         self._presence = presence
         self._lanes = presence.lanes if presence is not None and store.shared is not None else None
         self._credentials: dict[
@@ -174,8 +186,8 @@ class SigningQueue:
 
     async def upstream_state(self) -> Any:
         state = await self._upstream.state()
-        if self._recording is not None:
-            remarks, numbers = self._recording.remarks(), self._recording.numbers()
+        for part in filter(None, (self._recording, self._webhooks)):
+            remarks, numbers = part.remarks(), part.numbers()
             state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
         state = replace(state, numbers=METER.samples() | state.numbers)
         return msgspec.to_builtins(state)
@@ -253,13 +265,11 @@ class SigningQueue:
         self._endings.begins(operation_id)
         task = self._tasks[operation_id] = asyncio.create_task(self._work(claimed))
         self._at_work.begins(operation_id, claimed.row.client_service, claimed.row.documents_total)
-        METER.set("batchseal_leases_held", value=len(self._tasks))
         task.add_done_callback(lambda _: self._done(operation_id))
 
     def _done(self, operation_id: int) -> None:
         del self._tasks[operation_id]
         self._at_work.ended(operation_id)
-        METER.set("batchseal_leases_held", value=len(self._tasks))
         self._endings.pauses(operation_id)
         if self._more_waits or self._woken:
             self._look.set()
@@ -289,7 +299,7 @@ class SigningQueue:
         except LeaseLost as problem:
             tell_lost(row, problem)
         except UpstreamError as problem:
-            if problem.try_again and self._is_patient(row):
+            if problem.waits_for_operator or (problem.try_again and self._is_patient(row)):
                 await self._postpone(claimed, problem.retry_after_seconds or 0.0, problem.cause)
             else:
                 await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
@@ -329,14 +339,17 @@ class SigningQueue:
         self._endings.finished(row.id, result)
         if row.evidence_record and self._recording is not None:
             self._recording.wake()
+        if self._webhooks is not None:
+            self._webhooks.wake()
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds
 
     async def _leave_open(self, claimed: ClaimedOperation, progress: Progress) -> None:
         """Some documents have tries left: another run follows, unless this has been going on for too long."""
-        problem = next(iter(progress.open.values()))
-        if self._is_patient(claimed.row):
+        problem = next((one for one in progress.open.values() if one.waits_for_operator), None)
+        problem = problem or next(iter(progress.open.values()))
+        if problem.waits_for_operator or self._is_patient(claimed.row):
             await self._postpone(claimed, progress.pause_seconds, f"{len(progress.open)} documents: {problem.cause}")
         else:
             await self._give_up(claimed, Refusal(problem.sign_error, problem.cause))
@@ -368,7 +381,8 @@ class SigningQueue:
 
 
 def age_seconds(row: OperationRow) -> float:
-    return (datetime.now(UTC) - row.created_at).total_seconds()
+    """How long ago it was registered, or opened again."""
+    return (datetime.now(UTC) - (row.reopened_at or row.created_at)).total_seconds()
 
 
 def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:

@@ -8,8 +8,8 @@ A run that leaves documents open is followed by another one, until each document
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
@@ -27,11 +27,12 @@ from batchseal.formats.interface import Need, NeedKind
 from batchseal.formats.material import Materials, encoded
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus, SignError
-from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signature import Level
+from batchseal.signer.call_log import CallLog
 from batchseal.signer.durable_ahead import DurableAhead
+from batchseal.signer.evidence import read_prepared, with_answer
 from batchseal.signer.preparation import Locate, Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.telling import tell_outcomes
@@ -41,7 +42,7 @@ from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
 from batchseal.system.futures import retrieve_failure
 from batchseal.system.shared_pool import SharedPool
-from batchseal.telemetry.tracing import NOTHING, span
+from batchseal.system.telemetry.tracing import NOTHING, span
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
@@ -55,7 +56,7 @@ class Signing:
 
     `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels
     above T are refused. With `check_revocation`, the certificate of every signer is checked before it signs, and not only that of
-    documents above T.
+    documents above T. `calls` keeps what calls were made.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Signing:
         materials: Materials | None = None,
         check_revocation: bool = False,
         locate: Locate | None = None,
+        calls: CallLog | None = None,
     ) -> None:
+        self._calls = calls
         self._materials = materials
         self._check_revocation = check_revocation
         self.stamp_room = stamp_room
@@ -179,8 +182,10 @@ class Signing:
         had = [work.tries.get(item.ordinal, 0) for item in items]
         budget = [max(1, self._tries - tries) for tries in had]
         given = list(budget)
-        key = str(work.row.payload_id)
+        key, began = str(work.row.payload_id), time.monotonic()
         async for answers in self._upstream.sign(work.caller, credential, digests, request_key=key, budget=budget):
+            if self._calls is not None:
+                self._calls.note(work.row, time.monotonic() - began, (answer for _, answer in answers))
             signed, outcomes = list[tuple[ToSign, Evidence]](), list[DocumentOutcome]()
             for index, answer in answers:
                 item = items[index]
@@ -207,7 +212,7 @@ class Signing:
     async def _complete_some(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
-        prepared = await work.read(partial(_read_prepared, ordinals=list(items), credentials=work.credentials))
+        prepared = await work.read(partial(read_prepared, ordinals=list(items), credentials=work.credentials))
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
             wants = {
@@ -232,7 +237,7 @@ class Signing:
                 elif needs[ordinal].kind is not NeedKind.VALIDATION_MATERIAL and len(answer) > one[0].time_stamp_bytes:
                     outcomes += self._outgrown(work, one[0], len(answer))
                 else:
-                    more = _with(evidence, needs[ordinal].kind, answer)
+                    more = with_answer(evidence, needs[ordinal].kind, answer)
                     kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
                     if self._need(*one, more) is None:
                         outcomes.append(self._signed(*one, more))
@@ -351,32 +356,3 @@ class Signing:
                 retrieve_failure(syncing)
         if work.progress.ended is None:
             raise lease_lost(row)
-
-
-def _with(evidence: Evidence, kind: NeedKind, answer: bytes) -> Evidence:
-    """The evidence with one more piece."""
-    if kind is NeedKind.TIME_STAMP:
-        return replace(evidence, time_stamps=(*evidence.time_stamps, answer))
-    if kind is NeedKind.VALIDATION_MATERIAL:
-        return replace(evidence, material=answer)
-    return replace(evidence, archive_time_stamps=(*evidence.archive_time_stamps, answer))
-
-
-def _read_prepared(
-    reader: OperationReader, ordinals: Sequence[int], credentials: dict[bytes, Credential]
-) -> dict[int, tuple[Prepared, Credential] | PayloadDamaged]:
-    """Blocking. Each document with the credential that it was prepared for; one whose record is damaged costs itself alone.
-
-    Credentials that are read are added to `credentials`.
-    """
-    found: dict[int, tuple[Prepared, Credential] | PayloadDamaged] = {}
-    shared = records.SharedContents(reader)
-    for ordinal in ordinals:
-        try:
-            one = records.read_prepared(reader, ordinal, shared)
-            if one.fingerprint not in credentials:
-                credentials[one.fingerprint] = records.read_credential(reader, one.fingerprint)
-            found[ordinal] = one, credentials[one.fingerprint]
-        except PayloadDamaged as problem:
-            found[ordinal] = problem
-    return found

@@ -9,9 +9,9 @@ from batchseal.document import DocumentOutcome
 from batchseal.errors import LeaseLost
 from batchseal.operation import OperationStatus
 from batchseal.store.rows import OperationRow
-from batchseal.telemetry.context import REQUEST_ID, TRACE_PARENT
-from batchseal.telemetry.events import Category, security_event
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
+from batchseal.system.telemetry.events import Category, security_event
+from batchseal.system.telemetry.meter import METER
 
 log = structlog.get_logger("signer")
 

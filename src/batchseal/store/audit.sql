@@ -1,7 +1,7 @@
 -- name: audit_waiting
 -- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished operation is computed from: its
 -- payloads, and which of its documents are signed.
-SELECT a.*, o.payload_record, o.further_payloads,
+SELECT a.*, o.created_at, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
            SELECT d.ordinal FROM documents d
            WHERE d.month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date
@@ -13,7 +13,7 @@ WHERE a.instance = $1 AND o.payload_store IS NULL AND a.id > $2 ORDER BY a.id LI
 
 -- name: audit_waiting_in_store
 -- The same for the operations of a payload store that several instances read.
-SELECT a.*, o.payload_record, o.further_payloads,
+SELECT a.*, o.created_at, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
            SELECT d.ordinal FROM documents d
            WHERE d.month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date
@@ -22,6 +22,12 @@ SELECT a.*, o.payload_record, o.further_payloads,
        ) END AS signed_ordinals
 FROM audit_pending a JOIN operations o ON o.id = a.operation_id
 WHERE o.payload_store = $1 AND a.id > $2 ORDER BY a.id LIMIT $3;
+
+-- name: audit_waiting_notes
+-- Pending entries that are about no operation, after one of them, the oldest first.
+SELECT a.*, NULL::timestamptz AS created_at, ''::bytea AS payload_record, '{}'::bytea[] AS further_payloads,
+       NULL::integer[] AS signed_ordinals
+FROM audit_pending a WHERE a.operation_id = 0 AND a.id > $1 ORDER BY a.id LIMIT $2;
 
 -- name: audit_take
 -- Takes entries out of the pending ones, and says which of them were still there.
@@ -41,13 +47,33 @@ INSERT INTO audit (position, at, operation_id, month, signed, failed, event, cli
 SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::date[], $5::integer[], $6::integer[],
                      $7::smallint[], $8::text[], $9::bytea[], $10::bytea[], $11::bytea[]);
 
+-- name: audit_append_actors
+-- Who acted, for entries that say so.
+INSERT INTO audit_actors (position, month, actor, origin, detail)
+SELECT * FROM unnest($1::bigint[], $2::date[], $3::text[], $4::text[], $5::text[]);
+
+-- name: count_consumption
+-- Adds to what client services used in a month.
+INSERT INTO consumption AS c (client_service, month, signatures, failures, time_stamps, content_bytes)
+SELECT client_service, month, sum(signatures), sum(failures), sum(time_stamps), sum(content_bytes)
+FROM unnest($1::text[], $2::date[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+     AS u (client_service, month, signatures, failures, time_stamps, content_bytes)
+GROUP BY client_service, month
+ON CONFLICT (month, client_service) DO UPDATE
+SET signatures = c.signatures + excluded.signatures, failures = c.failures + excluded.failures,
+    time_stamps = c.time_stamps + excluded.time_stamps, content_bytes = c.content_bytes + excluded.content_bytes;
+
 -- name: audit_read
 -- The next entries of the chain, after a position.
-SELECT * FROM audit WHERE position > $1 ORDER BY position LIMIT $2;
+SELECT a.*, coalesce(c.actor, '') AS actor, coalesce(c.origin, '') AS origin, coalesce(c.detail, '') AS detail
+FROM audit a LEFT JOIN audit_actors c USING (position)
+WHERE a.position > $1 ORDER BY a.position LIMIT $2;
 
 -- name: audit_read_month
 -- All entries of a month, in the order of the chain.
-SELECT * FROM audit WHERE month = $1 ORDER BY position;
+SELECT a.*, coalesce(c.actor, '') AS actor, coalesce(c.origin, '') AS origin, coalesce(c.detail, '') AS detail
+FROM audit a LEFT JOIN audit_actors c USING (position)
+WHERE a.month = $1 ORDER BY a.position;
 
 -- name: audit_anchors
 -- All anchors, the oldest month first.

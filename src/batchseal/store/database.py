@@ -63,10 +63,12 @@ class Database:
         everything: bool,
         instance: UUID | None = None,
         connect_seconds: float = CONNECT_SECONDS,
+        further_settings: Mapping[str, str] | None = None,
     ) -> Self:
         """Connects once, to see that it is possible. The server is told which instance connects.
 
-        With `everything` a connection that is not limited to a caller sees all rows, else it sees none. Raises ConfigurationError
+        With `everything` a connection that is not limited to a caller sees all rows, else it sees none. `further_settings`
+        are of the server, and go before its own. Raises ConfigurationError
         if the address cannot be right, DatabaseUnavailable if nobody answers.
         """
         settings = {
@@ -74,6 +76,7 @@ class Database:
             "application_name": application_name(instance),
             "timezone": "UTC",
             "batchseal.scope": "*" if everything else "",
+            **(further_settings or {}),
         }
         asked = cls._asked_of_driver(settings)
 

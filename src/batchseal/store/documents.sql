@@ -47,20 +47,29 @@ WITH held AS (
                AS e (ordinal, status, sign_error, cause, additional_bytes, level)
           OFFSET 0) o
     WHERE d.month = $2 AND d.operation_id = o.id AND d.ordinal = o.ordinal AND d.status = 1
-    RETURNING d.status
+    RETURNING d.status, d.content_bytes, d.level
 ), written AS (
     UPDATE operations o
     SET documents_signed = o.documents_signed + n.signed, documents_failed = o.documents_failed + n.failed,
+        signed_bytes = o.signed_bytes + n.signed_bytes, time_stamps = o.time_stamps + n.time_stamps,
         status = CASE WHEN NOT $9 THEN o.status WHEN o.documents_failed + n.failed = 0 THEN 2 ELSE 4 END,
         finished_at = CASE WHEN $9 THEN date_trunc('milliseconds', clock_timestamp()) END,
         lease_holder = CASE WHEN NOT $9 THEN o.lease_holder END,
         lease_until = CASE WHEN NOT $9 THEN o.lease_until END
-    FROM held, (SELECT count(*) FILTER (WHERE status = 2) AS signed, count(*) FILTER (WHERE status <> 2) AS failed FROM ended) n
+    FROM held, (SELECT count(*) FILTER (WHERE status = 2) AS signed, count(*) FILTER (WHERE status <> 2) AS failed,
+                       coalesce(sum(content_bytes) FILTER (WHERE status = 2), 0) AS signed_bytes,
+                       -- From level T on there is one, at level LTA one more.
+                       count(*) FILTER (WHERE status = 2 AND level > 1) + count(*) FILTER (WHERE status = 2 AND level = 4)
+                           AS time_stamps
+                FROM ended) n
     WHERE o.id = held.id
     RETURNING o.*
 ), told AS (
-    INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)
-    SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '' FROM written WHERE $9
+    INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest,
+                               signed_more, failed_more, time_stamps, signed_bytes)
+    SELECT id, instance, payload_id, 2, documents_signed, documents_failed, client_service, '',
+           documents_signed - signed_before, documents_failed - failed_before, time_stamps, signed_bytes
+    FROM written WHERE $9
 ), recorded AS (
     -- Whatever was made for an earlier end of the operation was about fewer documents.
     INSERT INTO evidence_records AS r (operation_id, day, instance, asked_at)

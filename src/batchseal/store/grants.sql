@@ -35,6 +35,15 @@ BEGIN
             ('credential_lanes', 'SELECT, INSERT, UPDATE'),
             ('duties', 'SELECT, INSERT, UPDATE'),
             ('time_stamp_requests', 'SELECT, INSERT, UPDATE'),
+            ('audit_actors', 'SELECT, INSERT'),
+            ('consumption', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('samples', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('upstream_calls', 'SELECT, INSERT, DELETE'),
+            ('credentials', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('operator_accounts', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('operator_sessions', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_endpoints', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_events', 'SELECT, INSERT, UPDATE, DELETE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL

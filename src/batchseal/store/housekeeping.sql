@@ -61,6 +61,29 @@ WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4)
 ORDER BY finished_at
 LIMIT 500;
 
+-- name: purge_asked
+-- Finished operations whose payload lies in the folder of an instance, and that an operator wants purged. An evidence record that is
+-- still to be made keeps it, and so does the audit entry of the end, which is computed from it.
+SELECT id, payload_id, payload_record, further_payloads FROM operations
+WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4) AND purge_asked_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
+  AND NOT (evidence_record AND EXISTS (
+      SELECT FROM evidence_records r
+      WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
+ORDER BY finished_at
+LIMIT 500;
+
+-- name: purge_asked_in_store
+-- The same for a payload store ($1) that several instances read.
+SELECT id, payload_id, payload_record, further_payloads FROM operations
+WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4) AND purge_asked_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
+  AND NOT (evidence_record AND EXISTS (
+      SELECT FROM evidence_records r
+      WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
+ORDER BY finished_at
+LIMIT 500;
+
 -- name: purgeable_for_room
 -- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
 -- one needs room. An evidence record that is still to be made keeps it.

@@ -89,6 +89,8 @@ async def migrate(database: Database, start: Start | None = None, *, role: str |
         await make_partitions(connection, today)
         if role is not None:
             await connection.execute(QUERIES["grants"].replace("{role}", role))
+        service = role or await connection.fetchval("SELECT quote_ident(current_user)")
+        await connection.execute(QUERIES["operator_role"].replace("{role}", service))
     return deleted is not None
 
 

@@ -17,11 +17,11 @@ WITH relaxed AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
         documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
-        payload_record, stored_bytes, evidence_record, payload_store, token_holder, request_id, trace_parent
+        payload_record, stored_bytes, evidence_record, payload_store, token_holder, entry, request_id, trace_parent
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28, $29, $30,
-           nullif($31, ''), nullif($32, '')
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28, $29, $30, $31,
+           nullif($32, ''), nullif($33, '')
     FROM taken, relaxed
     RETURNING *
 ), told AS (
@@ -84,10 +84,12 @@ SELECT id FROM operations WHERE id = ANY ($1::bigint[]) AND status IN (2, 4);
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
 -- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
 -- evidence record is made at its end if one was asked for before or is now ($5). $6 is the instance that has its caller's own token.
+-- The next end counts what is used from now on (`signed_before` and the columns after it).
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6
-WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged
+    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6, reopened_at = now(),
+    signed_before = documents_signed, failed_before = documents_failed, signed_bytes = 0, time_stamps = 0
+WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged AND purge_asked_at IS NULL
 RETURNING *;
 
 -- name: add_payload

@@ -21,10 +21,23 @@ ENTRIES_AT_ONCE = 500
 CHAIN_LOCK = 0x6261_7463_6873_6503
 # Stands for the link before the first entry.
 NO_LINK = bytes(32)
+# The events that something was used for (audit/chain.py).
+FINISHED, RECORDED = 2, 6
 
-entry_fields = attrgetter(*AuditEntry.__slots__)
+entry_fields = attrgetter(*AuditEntry.__slots__[: AuditEntry.__slots__.index("link")])
 
 MakeLink = Callable[[bytes, AuditEntry], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the end of an operation adds to the consumption of the month in which the operation was registered."""
+
+    month: date
+    signatures: int
+    failures: int
+    time_stamps: int
+    content_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,10 @@ class PendingEntry:
     digest: bytes
     payloads: PayloadColumns
     signed_ordinals: tuple[int, ...]  # the signed documents, if the operation was finished
+    actor: str = ""
+    origin: str = ""
+    detail: str = ""
+    used: Used | None = None
 
 
 def pending_entry(record: Mapping[str, Any]) -> PendingEntry:
@@ -56,7 +73,27 @@ def pending_entry(record: Mapping[str, Any]) -> PendingEntry:
         digest=record["digest"],
         payloads=payload_columns(record),
         signed_ordinals=tuple(record["signed_ordinals"] or ()),
+        actor=record["actor"],
+        origin=record["origin"],
+        detail=record["detail"],
+        used=_used(record),
     )
+
+
+def _used(record: Mapping[str, Any]) -> Used | None:
+    """An entry of an earlier release says only how many documents were signed and failed in all. It counts as a first end."""
+    if record["event"] == FINISHED:
+        signed, failed = record["signed_more"], record["failed_more"]
+        return Used(
+            month_of(record["created_at"]),
+            record["signed"] if signed is None else signed,
+            record["failed"] if failed is None else failed,
+            record["time_stamps"] or 0,
+            record["signed_bytes"] or 0,
+        )
+    if record["event"] == RECORDED and record["digest"]:
+        return Used(month_of(record["created_at"]), 0, 0, 1, 0)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +137,12 @@ class AuditTrail:
             records = await connection.fetch(QUERIES[query], whose, after, ENTRIES_AT_ONCE)
         return [pending_entry(record) for record in records]
 
+    async def pending_notes(self, after: int = 0) -> list[PendingEntry]:
+        """The same of entries that are about no operation."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["audit_waiting_notes"], after, ENTRIES_AT_ONCE)
+        return [pending_entry(record) for record in records]
+
     async def chain(self, entries: Sequence[tuple[PendingEntry, bytes, bytes]], make_link: MakeLink) -> int:
         """Moves pending entries to the end of the chain, and returns their number.
 
@@ -118,7 +161,7 @@ class AuditTrail:
             month = max(month_of(now), newest or date.min)
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
-            rows = []
+            rows, actors, used = [], [], []
             for pending, digest, credential in entries:
                 if pending.id not in taken:
                     continue
@@ -135,12 +178,20 @@ class AuditTrail:
                     digest,
                     credential,
                     b"",
+                    pending.actor,
+                    pending.origin,
+                    pending.detail,
                 )
                 link = make_link(link, entry)
-                rows.append((*entry_fields(entry)[:-1], link))
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            if columns:
-                await connection.execute(QUERIES["audit_append"], *columns)
+                rows.append((*entry_fields(entry), link))
+                if pending.actor or pending.origin or pending.detail:
+                    actors.append((position, month, pending.actor, pending.origin, pending.detail))
+                if pending.used:
+                    used.append((pending.client_service, *astuple(pending.used)))
+            # What was used is counted once: in the transaction in which its entry is no longer pending.
+            for query, lines in (("audit_append", rows), ("audit_append_actors", actors), ("count_consumption", used)):
+                if lines:
+                    await connection.execute(QUERIES[query], *(list(column) for column in zip(*lines, strict=True)))
         self._months.add(month)
         return len(rows)
 

@@ -81,6 +81,13 @@ class Upkeep:
             records = await connection.fetch(QUERIES[query], whose, fetched_seconds, unfetched_seconds)
             return {record["id"]: payload_columns(record) for record in records}
 
+    async def purge_asked(self, *, shared: bool = False) -> dict[int, PayloadColumns]:
+        """Payloads that an operator wants purged, at most 500. `shared` as above."""
+        query, whose = ("purge_asked_in_store", self._shared) if shared else ("purge_asked", self._instance)
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES[query], whose)
+            return {record["id"]: payload_columns(record) for record in records}
+
     async def purgeable_for_room(self, client_service: str) -> dict[int, PayloadColumns]:
         """Payloads of this instance whose result was fetched, at most 500: those of the client service, then those of others.
 

@@ -57,7 +57,9 @@ class Accounts:
                 account = Account(key, CallersToken(caller.token), name=caller.client_service)
             else:
                 tokens = ClientCredentials(self._transport, service) if self._transport else CallersToken("")
-                account = Account(key, tokens, service.credential_id, service.pin_file, name=service.id)
+                account = Account(
+                    key, tokens, service.credential_id, service.pin_file, name=service.id, secret=service.secret
+                )
             self._accounts[key] = account
         self._accounts.move_to_end(key)
         while len(self._accounts) > MAX_ACCOUNTS:

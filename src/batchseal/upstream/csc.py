@@ -174,6 +174,34 @@ class Csc:
             body["PIN"] = read_pin(account)
         return read_grant("credentials/authorize", await self._call(account, "credentials/authorize", body))
 
+    async def send_otp(self, account: Account, key: RemoteKey) -> None:
+        """Has the server send a one-time password. Raises UpstreamError.
+
+        That is `credentials/sendOTP` (CSC v1.0.4 11.8), and `credentials/getChallenge` in v2, where some servers know the former.
+        """
+        body: JsonObject = {"credentialID": key.credential.credential_id}
+        methods = ["sendOTP"] if await self._find_dialect() is DIALECTS["csc1"] else ["getChallenge", "sendOTP"]
+        for method in methods:
+            try:
+                await self._call(account, f"credentials/{method}", body, calls=1)
+                return
+            except UpstreamPermanent:
+                if method == methods[-1]:
+                    raise
+
+    async def authorize_with_otp(
+        self, account: Account, key: RemoteKey, signatures: int, *, otp: str, pin: str
+    ) -> Grant:
+        """A grant for so many signatures, of whatever digests. It is asked for once: a one-time password is used up then."""
+        dialect = await self._find_dialect()
+        body: JsonObject = {"credentialID": key.credential.credential_id, "numSignatures": signatures}
+        if dialect is DIALECTS["csc2"]:
+            pins = [{"id": "PIN", "value": pin}] if key.needs_pin else []
+            body["authData"] = [*pins, {"id": key.otp_id, "value": otp}]
+        else:
+            body |= {"OTP": otp, **({"PIN": pin} if key.needs_pin else {})}
+        return read_grant("credentials/authorize", await self._call(account, "credentials/authorize", body, calls=1))
+
     async def extend(self, account: Account, key: RemoteKey, grant: Grant, digests: Sequence[bytes]) -> Grant:
         dialect = await self._find_dialect()
         body: JsonObject = {

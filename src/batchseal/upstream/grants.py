@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchseal.errors import GrantExpired, UpstreamPermanent
+from batchseal.errors import CredentialUnusable, GrantExpired, UpstreamPermanent
 from batchseal.system.futures import retrieve_failure
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
+from batchseal.upstream.kept_grants import KeptGrants
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 
 MARGIN_SECONDS = 30.0  # a kept grant is not used so shortly before it ends
@@ -28,8 +29,12 @@ GrantRequest = tuple[str, str, tuple[bytes, ...]]
 class Grants:
     """The grants of all accounts at one provider."""
 
-    def __init__(self, service: SigningService, pace: UpstreamPace = DEFAULT_PACE) -> None:
+    def __init__(
+        self, service: SigningService, pace: UpstreamPace = DEFAULT_PACE, kept: KeptGrants | None = None
+    ) -> None:
+        """`kept` has the grants that a person gives. Without it there are none."""
         self._service = service
+        self._by_person = kept
         self._call_digests = pace.call_digests
         self._unused_seconds = pace.unused_grant_seconds
         self._kept: dict[tuple[str, str], list[Grant]] = {}
@@ -56,6 +61,10 @@ class Grants:
 
     async def take(self, account: Account, key: RemoteKey, digests: Sequence[bytes], request_key: str) -> Grant:
         """A grant for these digests: requested ahead, renewed, or new. Raises UpstreamError."""
+        if key.needs_otp:
+            if self._by_person is None:
+                raise CredentialUnusable(f"credential {key.credential.credential_id!r}: it needs a one-time password")
+            return await self._by_person.take(account, key, digests)
         if (ahead := self._ahead.pop(request_of(account, key, digests), None)) is not None:
             return await ahead
         if self._serves_one_call(key):
@@ -70,6 +79,11 @@ class Grants:
         grant = await self._service.authorize(account, key, digests, request_key=request_key, signatures=key.multisign)
         ends = time.monotonic() + grant.expires_in_seconds - MARGIN_SECONDS
         return replace(grant, left=key.multisign - len(digests), ends=ends)
+
+    def done(self, account: Account, key: RemoteKey) -> None:
+        """The call with a grant has ended, whatever came of it. Comes after `give_back`."""
+        if key.needs_otp and self._by_person is not None:
+            self._by_person.done(account, key)
 
     def give_back(self, account: Account, key: RemoteKey, grant: Grant) -> None:
         """Keeps the grant if signatures are left. Must be called only after a call that succeeded; other grants are dropped."""
@@ -92,7 +106,7 @@ class Grants:
 
     def _serves_one_call(self, key: RemoteKey) -> bool:
         """Whether a grant of this key serves one call only."""
-        return key.grant_bound or key.multisign <= self._call_digests
+        return not key.needs_otp and (key.grant_bound or key.multisign <= self._call_digests)
 
     def _drop_unused(self, asked: GrantRequest, task: asyncio.Task[Grant]) -> None:
         """Drops a grant that was requested ahead, and that no call has taken."""

@@ -1,8 +1,8 @@
 """Reads what CSC's `credentials/info` says about a credential, checks that it can sign, and decides how it is used.
 
 Owns the choice of the algorithms and the fingerprint of a credential; `local` builds its credentials here too. Promises that a
-key from here signs without a person's consent, and that its certificate is valid now. Leaves the call to `csc`. The certificate
-chain is not verified.
+key from here signs without a person's consent for each call, and that its certificate is valid now. Leaves the call to `csc`. The
+certificate chain is not verified.
 """
 
 import base64
@@ -59,12 +59,20 @@ def in_v1_form(answer: JsonObject) -> JsonObject:
     kinds = {f"{entry.get('id', '')} {entry.get('type', '')}".upper() for entry in objects}
     explicit = auth.get("mode") == "explicit"
     pin = explicit and any("PIN" in kind or "PASSWORD" in kind for kind in kinds)
-    otp = explicit and any("OTP" in kind for kind in kinds)
+    otps = [
+        entry for entry in objects if explicit and "OTP" in f"{entry.get('id', '')} {entry.get('type', '')}".upper()
+    ]
+    # One that has a generator is shown by a device (CSC v2 8.4.2); any other one is sent.
+    sent = any("generator" not in entry for entry in otps)
     return {
         **answer,
         "authMode": auth.get("mode", "implicit"),
         "PIN": {"presence": str(pin).lower()},
-        "OTP": {"presence": str(otp).lower()},
+        "OTP": {
+            "presence": str(bool(otps)).lower(),
+            "id": next((str(entry["id"]) for entry in otps if entry.get("id")), "OTP"),
+            "type": "online" if sent else "offline",
+        },
     }
 
 
@@ -86,8 +94,12 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool
         raise unusable(f"its certificate is {cert.get('status')}")
     if answer.get("authMode", "implicit") not in ("implicit", "explicit"):
         raise unusable(f"it needs a person's consent (authMode {answer.get('authMode')})")
-    if presence(answer, "OTP") == "true":
-        raise unusable("it needs a one-time password")
+    multisign = answer.get("multisign", 1)
+    multisign = max(1, multisign) if isinstance(multisign, int) else 1
+    grant_bound = str(answer.get("SCAL", "1")) == "2"
+    needs_otp = presence(answer, "OTP") == "true"
+    if needs_otp and (grant_bound or multisign == 1):
+        raise unusable("it needs a one-time password for each use")
     chain = read_chain(cert.get("certificates"))
     if not chain:
         raise unusable("it has no certificate that can be read")
@@ -102,16 +114,19 @@ def read_key(credential_id: str, answer: JsonObject, now: datetime, *, pss: bool
     uses_pss = key_type == "rsa" and PSS_OID in algorithms and (pss or set(algorithms) <= {PSS_OID})
     if uses_pss:
         sign_algorithm, digest_name, digest_algorithm = PSS_OID, "sha256", DIGEST_OIDS["sha256"]
-    multisign = answer.get("multisign", 1)
+    otp = answer["OTP"] if needs_otp else {}
     return RemoteKey(
         credential=build_credential(credential_id, chain, public_key, digest_name, pss=uses_pss),
         public_key=public_key,
-        multisign=max(1, multisign) if isinstance(multisign, int) else 1,
-        grant_bound=str(answer.get("SCAL", "1")) == "2",
+        multisign=multisign,
+        grant_bound=grant_bound,
         sign_algorithm=sign_algorithm,
         digest_algorithm=digest_algorithm,
         sign_parameters=pss_parameters(digest_name).dump() if uses_pss else None,
         needs_pin=answer.get("authMode") == "explicit" and presence(answer, "PIN") in ("true", "optional"),
+        needs_otp=needs_otp,
+        otp_id=str(otp.get("id", "OTP")),
+        otp_is_sent=str(otp.get("type", "")).lower() == "online",
     )
 
 

@@ -9,39 +9,50 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 
-from batchseal.document import Credential
+from batchseal.document import CertificateEnd, Credential
 from batchseal.errors import (
+    AccessLapsed,
     CertificateRenewed,
     CredentialUnnamed,
-    OutcomeUnknown,
+    CredentialUnusable,
     TimestampFailed,
     TurnOver,
     UpstreamError,
     UpstreamQuotaGone,
-    UpstreamTransient,
 )
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
+from batchseal.store.samples import Metric
 from batchseal.system.futures import retrieve_failure
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.meter import METER
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
+from batchseal.upstream.cached_key import CachedKey
+from batchseal.upstream.counting import SignCall
+from batchseal.upstream.credential_facts import (
+    CredentialNotes,
+    note_key,
+    note_problem,
+    numbers_of_grants,
+    remarks_on_grants,
+)
 from batchseal.upstream.csc import csc_of
-from batchseal.upstream.gate import OPEN, Gate, GatedTokens, GateOf
+from batchseal.upstream.gate import OPEN, Gate, GateOf, gated
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
+from batchseal.upstream.kept_grants import KeptGrants
 from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
-from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.remarks import certificate_end, days_left, remarks_on
+from batchseal.upstream.renewal import Renewal
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
 from batchseal.upstream.timestamps import SharedBudgets, Timestamps
@@ -55,18 +66,6 @@ KEY_SECONDS = 600.0  # a cached key is read again after this time, so that a ren
 QUOTA_SECONDS = 3600.0  # how long operators are told of a quota that was used up
 VERIFIED_IN_LOOP = 4  # so few signatures are verified faster than a thread is started for them
 SEARCHABLE = 200  # the limit for a call, once `verify` could not find the order of the signatures in a larger one
-
-
-@dataclass(eq=False, slots=True)
-class CachedKey:
-    """The key of an account as it was read from the signing service, and the lane of its sign calls."""
-
-    account: Account
-    key: RemoteKey
-    read_at: float
-    """By `time.monotonic()`."""
-    lane: Lane
-    gate: Gate = OPEN
 
 
 class RemoteUpstream:
@@ -84,8 +83,12 @@ class RemoteUpstream:
         revocation: Revocation | None = None,
         gate_of: GateOf | None = None,
         budgets: SharedBudgets | None = None,
+        notes: CredentialNotes | None = None,
     ) -> None:
         """`revocation` is closed with this, and its state is part of that of this.
+
+        `notes` has what operators see of credentials, and the grants that they give. Without it, a credential that needs a
+        one-time password cannot be used.
 
         `gate_of` and `budgets`: where other instances may be, which make calls of the same credentials and authorities.
         """
@@ -105,10 +108,14 @@ class RemoteUpstream:
         self.accounts = Accounts(services, self._transport, lambda key: self._cached_keys.pop(key, None))
         self._reading: dict[str, asyncio.Task[CachedKey]] = {}
         self.breaker = Breaker(self.service.describe, pace)
-        self._grants = Grants(self.service, pace)
+        self._notes = notes
+        self._kept = KeptGrants(self.service, notes) if notes is not None else None
+        self._grants = Grants(self.service, pace, self._kept)
+        self.renewal = Renewal(self.service, self.accounts, self._kept) if self._kept is not None else None
         self._probe = Probe(self.service)
         self._timestamps = Timestamps(settings, pace, budgets)
-        self._calls = self._failed_calls = 0
+        self._calls = self._failed_calls = self._digests = 0
+        self._call_seconds = 0.0
         self._quota_gone_at = 0.0
         self._health: tuple[float, str | None] = (0.0, None)
 
@@ -189,6 +196,8 @@ class RemoteUpstream:
         if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
             remarks.insert(0, "the quota at the signing service is used up")
         remarks += [f"{text} (a grant)" for text in self._grants.ending_soon()]
+        grants = await self._kept.states() if self._kept is not None else []
+        remarks = remarks_on_grants(grants) + remarks
         numbers = {
             "batchseal_upstream_up": float(wrong is None),
             "batchseal_upstream_breaker_open": float(self.breaker.is_open),
@@ -198,12 +207,27 @@ class RemoteUpstream:
             "batchseal_upstream_digests_waiting": sum(cached.lane.waiting for cached in self._cached_keys.values()),
             "batchseal_upstream_quota_gone": float(any("quota" in text for text in remarks)),
         }
+        numbers |= numbers_of_grants(grants)
         if left:
             numbers["batchseal_certificate_days_left"] = min(left)
         if self._revocation is not None:
             remarks = self._revocation.remarks() + remarks
             numbers |= self._revocation.numbers()
         return State(wrong, list(dict.fromkeys(remarks)), numbers)
+
+    def tally(self) -> dict[Metric, float]:
+        """What this process has counted since its start."""
+        return {
+            Metric.upstream_calls: self._calls,
+            Metric.upstream_calls_failed: self._failed_calls,
+            Metric.upstream_call_seconds: self._call_seconds,
+            Metric.upstream_digests: self._digests,
+        }
+
+    def certificate_ends(self) -> list[CertificateEnd]:
+        """When the certificates end that client services sign with, as far as they are known by now."""
+        cached = [one for one in self._cached_keys.values() if one.account.name]
+        return [certificate_end(one.account.name, one.key.credential) for one in cached]
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):
@@ -257,7 +281,15 @@ class RemoteUpstream:
             return cached
 
     async def _refresh(self, account: Account) -> CachedKey:
-        key, cached = await self._read_key(account), self._cached_keys.get(account.key)
+        is_noted = self._transport is None or not isinstance(account.tokens, CallersToken)
+        try:
+            key, cached = await self._read_key(account), self._cached_keys.get(account.key)
+        except CredentialUnusable as problem:
+            if self._notes is not None and is_noted:
+                await note_problem(self._notes, account, problem)
+            raise
+        if self._notes is not None and is_noted:
+            await note_key(self._notes, account, key)
         if cached is None or cached.key.credential.fingerprint != key.credential.fingerprint:
             gate = self._find_gate(account, key)
             lane = self._new_lane(account, key, gate)
@@ -307,10 +339,14 @@ class RemoteUpstream:
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
             await self.breaker.enter()
             self._calls += 1
-            count = Call(key.credential.credential_id, len(digests))
+            count = SignCall(key.credential.credential_id, len(digests))
+            self._digests += len(digests)
+            began = time.monotonic()
             try:
                 signatures = await self._call(account, key, gate, digests, request_key)
-            except TurnOver:
+            except (TurnOver, AccessLapsed):
+                self._calls -= 1
+                self._digests -= len(digests)
                 raise  # nothing was sent, so this says nothing of the signing service
             except UpstreamError as problem:
                 count.failed(problem)
@@ -319,6 +355,11 @@ class RemoteUpstream:
                     self._quota_gone_at = time.monotonic()
                 self.breaker.record(problem)
                 raise
+            finally:
+                self._call_seconds += time.monotonic() - began
+                if self._kept is not None and key.needs_otp and (left := self._kept.left(account, key)) is not None:
+                    # A call must not ask for more than its grant has; after a renewal, calls may be large again.
+                    lane.limit = max(1, min(left, key.multisign, self._pace.call_digests))
             count.succeeded()
             self.breaker.record(None)
             if len(digests) <= VERIFIED_IN_LOOP:
@@ -343,31 +384,10 @@ class RemoteUpstream:
         sending = gated(account, gate)
         with METER.timed("batchseal_grant_seconds", key.credential.credential_id):
             grant = await self._grants.take(sending, key, digests, request_key)
-        answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
-        signatures = await answer_of(self.service, account, answer, self._pace.polling)
-        self._grants.give_back(account, key, grant)
+        try:
+            answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
+            signatures = await answer_of(self.service, account, answer, self._pace.polling)
+            self._grants.give_back(account, key, grant)
+        finally:
+            self._grants.done(account, key)
         return signatures
-
-
-class Call:
-    """Counts one sign call of a credential, and how long it takes."""
-
-    def __init__(self, credential_id: str, digests: int) -> None:
-        self._credential_id, self._began = credential_id, time.monotonic()
-        METER.add("batchseal_upstream_digests_total", credential_id, amount=digests)
-
-    def succeeded(self) -> None:
-        self._ended("signed")
-
-    def failed(self, problem: UpstreamError) -> None:
-        """What answered with an error is told from what did not answer, or not in time."""
-        self._ended("no answer" if isinstance(problem, UpstreamTransient | OutcomeUnknown) else "refused")
-
-    def _ended(self, outcome: str) -> None:
-        took = time.monotonic() - self._began
-        METER.observe("batchseal_upstream_call_seconds", self._credential_id, outcome, value=took)
-
-
-def gated(account: Account, gate: Gate) -> Account:
-    """The account for calls that may be sent only while the gate is open."""
-    return account if gate is OPEN else replace(account, tokens=GatedTokens(account.tokens, gate))

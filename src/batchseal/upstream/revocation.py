@@ -34,7 +34,7 @@ from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
 from batchseal.system.backoff import LONGEST_UNPROVEN_SECONDS
 from batchseal.system.futures import retrieve_failure
-from batchseal.telemetry.events import Category, security_event
+from batchseal.system.telemetry.events import Category, security_event
 from batchseal.upstream import crl, ocsp
 from batchseal.upstream.certification_path import CertificationPaths, der_of
 from batchseal.upstream.gathering import Gathering, Kind, Status

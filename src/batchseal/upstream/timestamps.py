@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.meter import METER
 from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of

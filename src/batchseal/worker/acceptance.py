@@ -28,8 +28,8 @@ from batchseal.pipeline.reception import Received, Reception
 from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.shared_pool import SharedPool
-from batchseal.telemetry.context import REQUEST_ID, TRACE_PARENT
-from batchseal.telemetry.tracing import span
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
+from batchseal.system.telemetry.tracing import span
 from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.elsewhere import Elsewhere
 from batchseal.worker.handover import Handover
@@ -125,7 +125,7 @@ class Acceptance:
             target.credential if target is not None else None,
             self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
-            durable=mode is Mode.ASYNC,
+            durable=mode is not Mode.SYNC,
             expected_bytes=expected_bytes,
             syncs=self._syncs,
             when_prepared=announce if mode is Mode.SYNC else None,

@@ -27,8 +27,9 @@ from batchseal.processes.open_files import connections_within, raise_open_files
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
-from batchseal.telemetry.ending import end_of_process
+from batchseal.system.telemetry.ending import end_of_process
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server, SSLProtocols
+from batchseal.worker.operator_server import operator_server
 from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
 
 log = structlog.get_logger(__name__)
@@ -100,10 +101,13 @@ async def serve(
         server = build_server(guard, settings)
         guard.connections = unfinished = watch(guard, settings)
         serving = loop.create_task(server.serve())
+        second = operator_server(guard.service, settings, tls(settings, of_callers=False))
         ending = loop.create_task(stop.wait())
         try:
             await until_listening(settings, serving)
             unfinished.start()
+            if second is not None:
+                second.start()
             if ready_fd is not None:
                 os.write(ready_fd, READY_LINE % guard.swagger.encode("ascii"))
                 os.close(ready_fd)
@@ -113,6 +117,8 @@ async def serve(
                 return 1
             await drain(guard, hurry)
             unfinished.stop()
+            if second is not None:
+                await second.stop()
             await end(server, serving, guard, grace_seconds)
         finally:
             ending.cancel()
@@ -145,8 +151,11 @@ def watch(guard: Guard, settings: Settings) -> UnfinishedRequests:
     return UnfinishedRequests(settings.port, limits, TrustedProxies(settings.trusted_proxies), guard.book_headers)
 
 
-def tls(settings: Settings) -> dict[str, Any]:
-    """TLS 1.2 or newer; with authorities for callers, a connection without a certificate of theirs is refused."""
+def tls(settings: Settings, *, of_callers: bool = True) -> dict[str, Any]:
+    """TLS 1.2 or newer; with authorities for callers, a connection without a certificate of theirs is refused.
+
+    Operators (`of_callers` is False) have no such certificate in their browsers.
+    """
     if not settings.tls_certificate:
         return {}
     options: dict[str, Any] = {
@@ -154,7 +163,7 @@ def tls(settings: Settings) -> dict[str, Any]:
         "ssl_key": Path(settings.tls_key),
         "ssl_protocol_min": SSLProtocols.tls12,
     }
-    if settings.tls_client_ca:
+    if settings.tls_client_ca and of_callers:
         options |= {"ssl_ca": Path(settings.tls_client_ca), "ssl_client_verify": True}
     return options
 

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
 from batchseal.admission.standing import StandingMemory
-from batchseal.document import ReceivedDocument
+from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import (
+    BatchsealError,
     DatabaseUnavailable,
     InvalidRequest,
     NotConfigured,
@@ -52,6 +54,8 @@ RETRY_SECONDS = 2
 OTHERS_SECONDS = 2.0
 # So long before a request would be cut it is answered that its operation goes on.
 ANSWER_SECONDS = 3.0
+# How long an operator waits for what the signer asks the signing service.
+OPERATOR_SECONDS = 45.0
 
 
 class Service:
@@ -190,6 +194,35 @@ class Service:
         finally:
             ticket.release()
 
+    async def take_in(
+        self,
+        caller: Caller,
+        mode: Mode,
+        facts: RequestFacts,
+        documents: Callable[[UploadMemory], AsyncGenerator[Sequence[ReceivedDocument], None]],
+        *,
+        documents_bytes: int,
+    ) -> OperationRow:
+        """Takes documents in that come in another way than in a body. Otherwise like `receive`.
+
+        `documents` is given the memory that it may use, and tells it of each document as `_documents` does.
+        """
+        evidence_record = self._signature_defaults(caller.client_service).evidence_record
+        if evidence_record and not self._has_time_stamps:
+            raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
+        ticket = await self._admission.admit(documents_bytes, caller.client_service)
+        largest = self._limits.max_document_bytes
+        memory = UploadMemory(self._admission, ticket, decoded_bytes=documents_bytes, max_document_bytes=largest)
+        try:
+            async with aclosing(documents(memory)) as coming:
+                return await self._acceptance.take_in(
+                    *(ticket, memory, caller, mode, lambda: facts, coming),
+                    expected_bytes=documents_bytes,
+                    evidence_record=evidence_record,
+                )
+        finally:
+            ticket.release()
+
     async def _documents(
         self, memory: UploadMemory, feeding: Feeding, chunks: AsyncIterator[bytes], encoded: bool
     ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
@@ -299,9 +332,39 @@ class Service:
         """The evidence records of a finished operation. Raises NotFound, RecordPending, RecordGivenUp."""
         return await self._evidence.of(operation)
 
+    def standing_memory(self) -> StandingMemory:
+        """A reservation of memory for something that belongs to no request of a caller."""
+        return StandingMemory(self._admission.ledger, self._admission.budgets.memory_bytes)
+
+    def budgets(self) -> dict[str, tuple[float, float]]:
+        """Of each budget of this instance how much is in use, and the whole: in bytes, or in documents."""
+        budgets = self._admission.budgets
+        with self._admission.ledger.booked() as booked:
+            return {
+                "space": (booked.stored_bytes + booked.temp_bytes, budgets.temp_bytes),
+                "memory": (booked.memory_bytes, budgets.memory_bytes),
+                "queue": (booked.queued_documents, budgets.queued_documents),
+                "rows": (booked.document_rows, budgets.document_rows),
+            }
+
+    async def ask_signer(self, name: str, *arguments: str) -> Any:
+        """The answer of the signer of this instance to a question of an operator."""
+        return await self._link.call(name, *arguments, timeout_seconds=OPERATOR_SECONDS)
+
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
         return self._admission.for_headers.hold(memory_bytes)
+
+    @property
+    def largest_document_bytes(self) -> int:
+        """The largest document that can be taken in, by the limits and by the memory."""
+        fits = self._admission.most_memory_bytes - self._admission.upload_bytes
+        return min(self._limits.max_document_bytes, max(fits, self._admission.budgets.window_bytes))
+
+    def tell_numbers(self, of: str, numbers: dict[str, float]) -> None:
+        """Tells the signer process numbers for the metrics. Does nothing while it is away."""
+        with suppress(BatchsealError):
+            self._link.tell(of, numbers)
 
     async def probe(self, token: str) -> str | None:
         """The client id of a token that the upstream takes, None for one that it doesn't."""

@@ -103,7 +103,7 @@ def judge(
         assert result(service, done[reference]) == before, f"{reference} is another result than before the backup"
     assert all(repr(reference) in listed for reference in held), "a held operation is not listed"
     signed_before = signed_values(folder)
-    run("operations", "resume", "--all-held", f"--temp-folder={folder / 'temp'}")
+    run("operations", "resume", "--held", f"--temp-folder={folder / 'temp'}")
     for reference in held:
         assert finished(service, reference, 60).status == "EXECUTED"
     after = signed_values(folder)

@@ -14,9 +14,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from batchseal import __version__
-from batchseal.commands.audit import open_address
 from batchseal.commands.backups.dumps import client, dump
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, FileNote, Manifest, Noted, now
+from batchseal.commands.databases import opened_database
 from batchseal.errors import ConfigurationError, PayloadDamaged
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.operation import record_bytes, records_of
@@ -43,7 +43,7 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     make_empty(folder)
     began = now()
     program = client(settings.postgres_bin, "pg_dump")
-    async with open_address(settings) as address:
+    async with opened_database(settings) as address:
         store = await Store.connect(address, instance=uuid4(), pool_size=2)
         try:
             async with without_purging(store.database):

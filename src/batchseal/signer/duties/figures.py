@@ -9,7 +9,7 @@ from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets
 from batchseal.settings.load import Settings
 from batchseal.store.upkeep import Upkeep
-from batchseal.telemetry.meter import METER
+from batchseal.system.telemetry.meter import METER
 
 # The statement reads the unfinished operations of this instance.
 EVERY_SECONDS = 5.0

@@ -1,5 +1,6 @@
 """Purges the payloads of finished operations, after their time or when room is needed."""
 
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from batchseal.admission.ledger import Ledger
@@ -9,15 +10,29 @@ from batchseal.store.rows import PayloadColumns
 from batchseal.store.upkeep import Upkeep
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.futures import in_pool
-from batchseal.telemetry.events import Category, security_event
+from batchseal.system.telemetry.events import Category, security_event
+
+
+async def nothing_forbids() -> str:
+    return ""
 
 
 class Purging:
-    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+    """`keeps` says why nothing may be purged just now of what instances share (`orphans`); empty where it may."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        payloads: Payloads,
+        ledger: Ledger,
+        pool: Executor,
+        keeps: Callable[[], Awaitable[str]] = nothing_forbids,
+    ) -> None:
         self._upkeep = upkeep
         self._payloads = payloads
         self._ledger = ledger
         self._pool = pool
+        self._keeps = keeps
 
     async def purge_due(self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False) -> None:
         """Payloads that were fetched, or finished and never fetched, so long ago.
@@ -28,7 +43,14 @@ class Purging:
         if await self._upkeep.is_being_backed_up():
             return
         while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
+            if await self._keeps():
+                return
             await self.purge(due, "they have had their time")
+
+    async def purge_asked(self, *, shared: bool = False) -> None:
+        """Payloads that an operator wants purged. `shared` as above."""
+        while due := await self._upkeep.purge_asked(shared=shared):
+            await self.purge(due, "an operator asked for it")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
         """Purges fetched payloads before their time, first those of the client service that needs room, the oldest first.
@@ -42,7 +64,7 @@ class Purging:
         if await self._upkeep.is_being_backed_up():
             return freed
         for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
-            if freed >= needed_bytes:
+            if freed >= needed_bytes or await self._keeps():
                 break
             freed += await self.purge({operation: payloads}, "room is needed")
         return freed

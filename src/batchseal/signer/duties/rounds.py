@@ -26,6 +26,7 @@ from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.figures import Figures, describe
 from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.signer.duties.purging import Purging
+from batchseal.signer.duties.sampling import Sampling
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.presence import Presence
 from batchseal.store.store import Store
@@ -92,9 +93,11 @@ class Rounds:
         *,
         round_seconds: float = ROUND_SECONDS,
         shared: Shared | None = None,
+        sampling: Sampling | None = None,
         figures: Figures | None = None,
         stamping: HeadStamping | None = None,
     ) -> None:
+        self._sampling = sampling
         self._figures = figures
         self._stamping = stamping
         self._upkeep = upkeep
@@ -117,7 +120,9 @@ class Rounds:
         while True:
             try:
                 await self._counting.count_queue()
-                await self._audit.chain(shared=self._shared.does_payloads)
+                await self._audit.chain(shared=self._shared.does_payloads, notes=self._shared.does_upkeep)
+                if self._sampling is not None:
+                    await self._sampling.sample_if_due(for_all=self._shared.does_upkeep)
                 if self._figures is not None:
                     await self._figures.take_if_due()
                 if time.monotonic() >= next_round:
@@ -134,6 +139,9 @@ class Rounds:
         """Payloads first, then document rows, signatures, texts, references and audit entries."""
         await self._counting.count_stored()
         await self._counting.count_rows_if_due()
+        await self.purging.purge_asked()
+        if self._shared.does_payloads:
+            await self.purging.purge_asked(shared=True)
         if await self.suspended():
             return
         keep = self._retention
@@ -175,6 +183,7 @@ def rounds_of(
     admission: Admission,
     pool: Executor,
     presence: Presence,
+    sampling: Sampling | None = None,
     stamp: Stamp | None = None,
 ) -> Rounds:
     """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured."""
@@ -183,14 +192,16 @@ def rounds_of(
     instance = UUID(settings.instance)
     upkeep = Upkeep(store.database, instance, store.shared)
     trail = AuditTrail(store.database, instance, store.shared)
+    orphans = OrphanSweep(store.database, payloads, settings)
     return Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool, presence.others),
-        Sweeping(store, payloads, instance, OrphanSweep(store.database, payloads, settings)),
-        Purging(upkeep, payloads, ledger, pool),
+        Sweeping(store, payloads, instance, orphans),
+        Purging(upkeep, payloads, ledger, pool, orphans.keeps),
         AuditWriter(trail, payloads, settings.audit_path, pool),
         Retention.of(settings),
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),
         stamping=HeadStamping(trail, stamp) if stamp is not None else None,
+        sampling=sampling,
     )

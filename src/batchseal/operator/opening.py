@@ -1,0 +1,70 @@
+"""Joins the parts of the operator's page. Loaded with the first request of a browser."""
+
+from batchseal.api.guard import INSTANCE_HEADER, SANDBOX_HEADER
+from batchseal.operator.application import OperatorApplication
+from batchseal.operator.listener import Opened, Worker
+from batchseal.operator.pages.audit import AuditPages
+from batchseal.operator.pages.documents import DocumentPages
+from batchseal.operator.pages.failures import FailurePages
+from batchseal.operator.pages.figures import FigurePages
+from batchseal.operator.pages.operation import OperationPages
+from batchseal.operator.pages.operations import OperationsPages
+from batchseal.operator.pages.overview import OverviewPages
+from batchseal.operator.pages.parts import Parts
+from batchseal.operator.pages.plots import PlotPages
+from batchseal.operator.pages.renewal import RenewalPages
+from batchseal.operator.pages.settings import SettingsPages
+from batchseal.operator.pages.sign_in import SignInPages
+from batchseal.operator.rendering import Renderer
+from batchseal.operator.routing import Routes
+from batchseal.operator.security import Surroundings
+from batchseal.operator.signing_in.accounts import AccountLogin
+from batchseal.operator.signing_in.attempts import OperatorAttempts
+from batchseal.operator.signing_in.headers import HeaderLogin
+from batchseal.operator.signing_in.oidc import OpenIdLogin
+from batchseal.operator.signing_in.sessions import Sessions
+from batchseal.settings.load import Settings
+from batchseal.store.operator import OperatorStore
+from batchseal.store.operator_accounts import OperatorAccounts, connect_accounts
+
+
+async def open_pages(settings: Settings, worker: Worker) -> Opened:
+    """The application with all its pages, and what closes its connections. Raises DatabaseUnavailable, ConfigurationError."""
+    database = await connect_accounts(settings)
+    try:
+        store = await OperatorStore.connect(settings)
+    except BaseException:
+        await database.close()
+        raise
+    accounts = OperatorAccounts(database)
+    sessions = Sessions(accounts, settings)
+    surroundings = Surroundings(settings)
+    renderer = Renderer(sandbox_signs=settings.sandbox_signs)
+    parts = Parts(settings, store, accounts, sessions, surroundings, renderer, worker)
+    login = AccountLogin(accounts, OperatorAttempts(database), settings, worker.standing_memory().hold)
+    openid = OpenIdLogin(settings) if settings.operator_oidc_issuer else None
+    routes = Routes()
+    SignInPages(parts, login, openid).add_to(routes)
+    for pages in (
+        OverviewPages,
+        OperationsPages,
+        OperationPages,
+        DocumentPages,
+        FailurePages,
+        FigurePages,
+        RenewalPages,
+        PlotPages,
+        AuditPages,
+        SettingsPages,
+    ):
+        pages(parts).add_to(routes)
+    more = [(INSTANCE_HEADER, settings.instance.encode("ascii"))] if settings.instance else []
+    more += [SANDBOX_HEADER] if settings.sandbox_signs else []
+    proxy_login = HeaderLogin(settings) if settings.operator_user_header else None
+    application = OperatorApplication(routes, sessions, surroundings, renderer, proxy_login, more)
+
+    async def close() -> None:
+        await store.close()
+        await database.close()
+
+    return application, close

@@ -1,0 +1,123 @@
+"""One request of a browser as the pages see it, and the reply that a page gives."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode
+
+from batchseal.api.exchange import Exchange
+from batchseal.errors import InvalidRequest
+from batchseal.operator.roles import RIGHTS, Right
+
+if TYPE_CHECKING:
+    from batchseal.operator.signing_in.sessions import SignedIn
+
+HTML = "text/html; charset=utf-8"
+MAX_FORM_BYTES, MAX_FIELDS = 256 << 10, 20_000
+MAX_QUERY_BYTES, MAX_VALUE_CHARACTERS = 8 << 10, 2_000
+
+
+@dataclass(slots=True)
+class Request:
+    """A request. `peer` is the address of the browser itself, `is_secure` says whether it came through TLS.
+
+    `host` is the authority that the browser called (HOST or HOST:PORT). `values` are the parts of the path that the route names.
+    `session` is who is signed in, if anybody is.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[bytes, bytes]
+    exchange: Exchange
+    peer: str
+    host: str
+    is_secure: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    session: "SignedIn | None" = None
+    _form: dict[str, list[str]] | None = None
+
+    def cookie(self, name: str) -> str:
+        """The value of a cookie; empty without one."""
+        try:
+            found = SimpleCookie(self.headers.get(b"cookie", b"").decode("latin-1")).get(name)
+        except CookieError:
+            return ""
+        return found.value if found else ""
+
+    def header(self, name: str) -> str:
+        """The value of a header; empty without one."""
+        return self.headers.get(name.lower().encode("latin-1"), b"").decode("utf-8", "replace").strip()
+
+    def asked(self, name: str, default: str = "") -> str:
+        """The first value of a parameter of the query, without NUL, which PostgreSQL takes in no text."""
+        return self.query.get(name, [default])[0].replace("\0", "").strip()[:MAX_VALUE_CHARACTERS]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether htmx asks for a part of a page only."""
+        return self.headers.get(b"hx-request") == b"true" and b"hx-history-restore-request" not in self.headers
+
+    def may(self, right: Right) -> bool:
+        """Whether the role of who is signed in has this right."""
+        return self.session is not None and right in RIGHTS[self.session.role]
+
+    async def form(self) -> dict[str, list[str]]:
+        """The fields of a form (application/x-www-form-urlencoded). Raises ApiError if it is none, or is too large."""
+        if self._form is None:
+            if not self.header("content-type").lower().startswith("application/x-www-form-urlencoded"):
+                raise InvalidRequest("the body is not a form")
+            body = b"".join([chunk async for chunk in self.exchange.body()])
+            self._form = read_fields(body)
+        return self._form
+
+    async def field(self, name: str) -> str:
+        """The first value of a field of the form."""
+        return (await self.form()).get(name, [""])[0].replace("\0", "")
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply. `body` is whole, or comes in pieces."""
+
+    body: bytes | AsyncIterator[bytes] = b""
+    status: int = 200
+    media_type: str = HTML
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+    def with_cookie(self, name: str, value: str, attributes: str) -> "Reply":
+        """This reply with one more cookie."""
+        self.headers.append(("set-cookie", f"{name}={value}; {attributes}"))
+        return self
+
+
+def read_fields(data: bytes) -> dict[str, list[str]]:
+    """The fields of a query or form. Raises InvalidRequest if there are too many, or if they are not UTF-8."""
+    try:
+        return parse_qs(
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, encoding="utf-8"
+        )
+    except ValueError:
+        raise InvalidRequest("the fields cannot be read") from None
+
+
+def redirect(address: str) -> Reply:
+    """Sends the browser to another page of ours, with GET. The address must begin with one slash."""
+    assert address.startswith("/") and not address.startswith(("//", "/\\"))
+    return Reply(status=303, headers=[("location", address)])
+
+
+def own_address(text: str) -> str:
+    """The address of a page of ours that a form or query names as the next one, or that of the first page.
+
+    Anything that a browser could take for another site is refused.
+    """
+    is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if is_ours and text.isascii() and len(text) <= MAX_VALUE_CHARACTERS else "/"
+
+
+def with_query(path: str, values: Mapping[str, str | None]) -> str:
+    """A path with those parameters that have a value."""
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"{path}?{query}" if query else path

@@ -1,0 +1,1 @@
+"""How an operator signs in, and what says afterwards who that is."""

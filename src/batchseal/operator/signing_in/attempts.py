@@ -1,0 +1,54 @@
+"""Failed logins of operators, counted in the database for all workers and instances.
+
+A guess is counted before it is made and taken back if it was right. Two counts may refuse it: that of the name from this address, and
+that of the address, for whoever tries many names. Nobody is locked out from another address. Where a proxy that is not among
+`--trusted-proxies` stands before the service, all browsers have the same address.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from batchseal.errors import TooManyRequests
+from batchseal.store.database import Database
+from batchseal.store.login_failures import Counted, LoginFailures
+from batchseal.system.addresses import group_of
+
+WINDOW_SECONDS = 900.0
+MOST_OF_NAME, MOST_OF_ADDRESS = 5, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A guess that was counted, to be taken back if it was right."""
+
+    counted: list[tuple[LoginFailures, bytes, Counted]]
+
+    async def was_right(self) -> None:
+        for failures, pair, counted in self.counted:
+            await failures.take_back(pair, counted)
+
+
+class OperatorAttempts:
+    """The counts. Every method raises DatabaseUnavailable: without the database nobody can sign in anyway."""
+
+    def __init__(self, database: Database) -> None:
+        self._of_name = LoginFailures(database, most=MOST_OF_NAME, seconds=WINDOW_SECONDS)
+        self._of_address = LoginFailures(database, most=MOST_OF_ADDRESS, seconds=WINDOW_SECONDS)
+
+    async def guess(self, name: str, address: str) -> Guess:
+        """Counts a guess. Raises TooManyRequests where it is one too many."""
+        group = group_of(address)
+        guess = Guess([])
+        for failures, pair in ((self._of_address, named(group)), (self._of_name, named(group, name))):
+            counted = await failures.count(pair)
+            if counted.refused:
+                await guess.was_right()  # what was counted before it is not a guess, since none is made
+                seconds = max(1, round(counted.seconds_until_fewer))
+                raise TooManyRequests("too many failed attempts from this address", retry_after_seconds=seconds)
+            guess.counted.append((failures, pair, counted))
+        return guess
+
+
+def named(*parts: str) -> bytes:
+    """The name of a count. It is a digest, so that the table does not show who tried from where."""
+    return hashlib.sha256("\0".join(("operator", *parts)).encode("utf-8", "replace")).digest()

@@ -1,0 +1,67 @@
+"""Who is signed in: a random token in a cookie, whose SHA-256 names a row of the database."""
+
+import secrets
+from dataclasses import dataclass
+
+import structlog
+
+from batchseal.operator.request import Reply, Request
+from batchseal.operator.security import cookie_attributes, cookie_name, digest_of_token, form_token
+from batchseal.settings.load import Settings
+from batchseal.store.operator_accounts import OperatorAccounts
+
+log = structlog.get_logger("operator")
+
+TOKEN_BYTES = 32
+# A refresh that nobody has clicked for says so. It does not keep a session alive.
+BY_ITSELF = b"batchseal-by-itself"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """An operator who is signed in. `form_token` stands in every form of the session."""
+
+    name: str
+    role: str
+    source: str
+    address: str
+    form_token: str
+
+
+class Sessions:
+    """The sessions of one worker's requests. They live in the database, so that any worker takes any request."""
+
+    def __init__(self, accounts: OperatorAccounts, settings: Settings) -> None:
+        self._accounts = accounts
+        self._idle_minutes = settings.operator_idle_minutes
+        self._hours = settings.operator_session_hours
+
+    async def find(self, request: Request) -> SignedIn | None:
+        """Who has sent this request, by its cookie. Raises DatabaseUnavailable."""
+        token = request.cookie(cookie_name(request))
+        if not token or len(token) > 100:
+            return None
+        is_use = BY_ITSELF not in request.headers
+        found = await self._accounts.session(digest_of_token(token), self._idle_minutes, is_use=is_use)
+        if found is None:
+            return None
+        return SignedIn(found.name, found.role, found.source, found.address, form_token(token))
+
+    async def begin(self, request: Request, reply: Reply, name: str, role: str, source: str) -> SignedIn:
+        """Begins a session with a new token, and ends the one that the browser has: nobody can prepare a session for another."""
+        await self.end(request)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        await self._accounts.begin_session(digest_of_token(token), name, role, source, request.peer, self._hours)
+        reply.with_cookie(cookie_name(request), token, cookie_attributes(request))
+        log.info("operator signed in", operator=name, role=role, source=source, address=request.peer)
+        return SignedIn(name, role, source, request.peer, form_token(token))
+
+    async def end(self, request: Request) -> None:
+        """Ends the session of the request's cookie, if there is one."""
+        if token := request.cookie(cookie_name(request)):
+            await self._accounts.end_session(digest_of_token(token))
+
+    @staticmethod
+    def forget_cookie(request: Request, reply: Reply) -> Reply:
+        """The reply, with the message to the browser that its cookie is over."""
+        return reply.with_cookie(cookie_name(request), "", f"{cookie_attributes(request)}; Max-Age=0")

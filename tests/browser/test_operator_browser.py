@@ -1,0 +1,229 @@
+"""The operator's page in a real browser: with and without JavaScript, in both languages, in every theme and width."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+from tests.support.operator_page import PASSWORD, OperatorService
+from tests.support.operator_rows import HOSTILE
+
+PAGES = {
+    "overview": "/",
+    "operations": "/operations",
+    "operation": "/operations?failures=yes",  # and the first one of these
+    "documents": "/documents?name=invoice",
+    "failures": "/failures",
+    "credentials": "/credentials",
+    "timestamps": "/timestamps",
+    "services": "/services",
+    "consumption": "/consumption",
+    "storage": "/storage",
+    "plots": "/plots",
+    "audit": "/audit",
+    "settings": "/settings",
+}
+WIDTHS, THEMES = (1280, 400), ("light", "dark")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+TIMEOUT_MS = 60_000
+
+
+class Watch:
+    """What a page did beside showing itself: errors in its console, requests to others, dialogs."""
+
+    def __init__(self, page: Page, host: str) -> None:
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", self._dialog)
+        page.on("request", lambda request: self._asked(request.url, host))
+
+    def _dialog(self, dialog: Any) -> None:
+        self.errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _asked(self, url: str, host: str) -> None:
+        if not url.startswith((f"http://{host}/", "data:")):
+            self.elsewhere.append(url)
+
+
+@contextmanager
+def opened(
+    browser: Browser,
+    service: OperatorService,
+    role: str = "admin",
+    *,
+    width: int = 1280,
+    theme: str = "light",
+    locale: str = "en-GB",
+    javascript: bool = True,
+) -> Iterator[tuple[Page, Watch]]:
+    """A page of somebody with this role who has signed in."""
+    host = f"127.0.0.1:{service.port}"
+    context = browser.new_context(
+        base_url=f"http://{host}",
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if theme == "dark" else "light",
+        locale=locale,
+        timezone_id="Europe/Lisbon",
+        java_script_enabled=javascript,
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
+    watch = Watch(page, host)
+    page.goto("/")
+    page.fill("#name", role)
+    page.fill("#password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url(f"http://{host}/")
+    yield page, watch
+    context.close()
+
+
+def go(page: Page, name: str) -> None:
+    page.goto(PAGES[name])
+    if name == "operation":
+        page.click("tbody th a")
+        page.wait_for_selector("#documents")
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    """What axe-core finds wrong with a page."""
+    page.evaluate(axe)
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+def combinations(config: pytest.Config) -> list[tuple[int, str]]:
+    themes = THEMES if config.getoption("--all") else THEMES[:1]
+    return [(width, theme) for width in WIDTHS for theme in themes]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "width" in metafunc.fixturenames:
+        metafunc.parametrize(("width", "theme"), combinations(metafunc.config))
+
+
+def test_every_page_is_accessible_and_calls_nobody(
+    width: int, theme: str, browser: Browser, page_service: OperatorService, axe: str, pytestconfig: pytest.Config
+) -> None:
+    folder: Path | None = pytestconfig.getoption("--screenshots")
+    wrong: list[str] = []
+    with opened(browser, page_service, width=width, theme=theme) as (page, watch):
+        for name in PAGES:
+            go(page, name)
+            wrong += [f"{name}: {what}" for what in violations(page, axe)]
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, f"{name} is {overflow} pixels too wide"
+            if folder is not None and (theme, width) in (("light", 1280), ("dark", 1280), ("light", 400)):
+                save(page, folder, name, width, theme)
+    assert wrong == []
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+def save(page: Page, folder: Path, name: str, width: int, theme: str) -> None:
+    """A picture of a page: of each one in light, of some in dark and narrow."""
+    suffix = "" if (theme, width) == ("light", 1280) else f"-{theme}" if width == 1280 else "-400"
+    if not suffix or name in ("overview", "operations", "operation"):
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=name != "settings", scale="css")
+
+
+def test_the_login_page_and_the_questions_are_accessible(
+    width: int, theme: str, browser: Browser, page_service: OperatorService, axe: str, pytestconfig: pytest.Config
+) -> None:
+    folder: Path | None = pytestconfig.getoption("--screenshots")
+    with opened(browser, page_service, width=width, theme=theme) as (page, watch):
+        go(page, "operation")
+        page.click("text=Retry what failed")
+        page.wait_for_selector("text=Also operations whose result was fetched")
+        assert violations(page, axe) == []
+        if folder is not None:
+            save(page, folder, "confirm", width, theme)
+        page.click("text=Sign out")
+        page.wait_for_selector("#password")
+        assert violations(page, axe) == []
+        if folder is not None:
+            save(page, folder, "login", width, theme)
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_pages_and_actions_work(javascript: bool, browser: Browser, page_service: OperatorService) -> None:
+    """Filters, pages, selection, question, action and language, by clicks alone."""
+    with opened(browser, page_service, "operator", javascript=javascript) as (page, watch):
+        page.click("nav >> text=Operations")
+        page.fill("#reference", "INV-2026-9001")
+        page.click("text=Show")
+        page.wait_for_url(re.compile("reference=INV-2026-9001"))
+        page.wait_for_function("document.querySelectorAll('tbody tr').length === 1") if javascript else None
+        assert page.locator("tbody tr").count() == 1
+        page.check("tbody input[type=checkbox]")
+        page.click("text=Retry …")
+        assert page.locator("h1").inner_text() == "Retry what failed?"
+        page.check("text=Also documents in which the fault itself lies")
+        page.click("main button.primary")
+        assert "done, with" in page.locator("main").inner_text()
+        page.click("text=Back")
+        assert "INV-2026-9001" in page.locator("tbody").inner_text()
+        page.select_option("select[name=language]", "pt")
+        page.click("text=Apply")
+        assert page.locator("h1").inner_text() == "Operações"
+        with page.expect_download() as downloading:
+            page.click("text=Todo o filtro em CSV")
+        assert "INV-2026-9001" in Path(downloading.value.path()).read_text("utf-8")
+        page.click("text=Terminar sessão")
+        assert page.locator("#password").count() == 1
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+def test_every_page_speaks_portuguese(browser: Browser, page_service: OperatorService) -> None:
+    with opened(browser, page_service, locale="pt-PT") as (page, watch):
+        for name in PAGES:
+            go(page, name)
+            assert page.locator("html").get_attribute("lang") == "pt-PT"
+            assert "Visão geral" in page.locator("nav").first.inner_text()
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+def test_what_javascript_adds(browser: Browser, page_service: OperatorService) -> None:
+    with opened(browser, page_service) as (page, watch):
+        with page.expect_response(lambda reply: reply.request.headers.get("hx-request") == "true"):
+            pass  # the overview refreshes itself
+        page.goto("/operations")
+        page.check("thead input[type=checkbox]")
+        boxes = page.locator("tbody input[type=checkbox]")
+        assert boxes.count() > 3 and all(boxes.nth(number).is_checked() for number in range(boxes.count()))
+        # November has no summer time in Lisbon, so that local time is UTC and stands there once.
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page.locator("tbody time").first.inner_text().strip()
+        )
+        page.evaluate("document.querySelector('tbody time').dateTime = '2026-07-01T10:00:00Z'")
+        page.evaluate("document.dispatchEvent(new Event('htmx:afterSwap'))")
+        assert page.locator("tbody time .local").first.inner_text() == "2026-07-01 11:00:00"
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+def test_hostile_names_do_nothing_on_any_page(browser: Browser, page_service: OperatorService) -> None:
+    with opened(browser, page_service) as (page, watch):
+        for path in (*PAGES.values(), "/documents?name=xss", "/operations?reference=" + "%3Cscript%3E"):
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+            assert page.title() != "xss" and "Batchseal" in page.title(), path
+        page.goto("/operations?reference=%3Cscript%3E")
+        page.click("tbody th a")
+        page.wait_for_selector("#documents")
+        shown = page.locator("#documents").inner_text()
+        for name in HOSTILE:
+            assert name.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "") in shown.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "")
+        assert page.title() != "xss"
+    assert (watch.errors, watch.elsewhere) == ([], [])

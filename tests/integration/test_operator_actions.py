@@ -1,0 +1,168 @@
+"""Operators act while a real signer works: nothing is signed twice, nothing is lost, and the trail tells who asked."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from harness.invoices import invoice
+from harness.misbehaving import Misbehaving
+from harness.validators import pyhanko_verify
+from tests.support.operators import WHO, operators
+from tests.support.parts import Connect
+from tests.support.upstream import CALLER, Running, running_service
+from tests.support.waiting import eventually
+
+from batchseal.operation import DocumentStatus, OperationStatus
+from batchseal.signer.pace import Pace
+from batchseal.store.operator import OperationFilter
+from batchseal.system.backoff import Backoff
+
+INSTANCE = UUID(int=11)
+PACE = Pace(between_tries=Backoff(0.05, 0.2), look_seconds=0.05)
+CONTENTS = [invoice(n, size_bytes=3_000) for n in range(500)]
+
+
+@asynccontextmanager
+async def running_with(connect_store: Connect, folder: Path, double: Any) -> AsyncIterator[Running]:
+    async with running_service(connect_store, INSTANCE, folder, double, pace=PACE) as running:
+        yield running
+
+
+async def status(running: Running, operation_id: int) -> OperationStatus:
+    found: OperationStatus = (await running.service.status_by_id(CALLER, operation_id)).status
+    return found
+
+
+async def test_500_failed_documents_are_signed_after_the_repair(
+    connect_store: Connect, database_url: str, tmp_path: Path
+) -> None:
+    double = Misbehaving(multisign=100)
+    double.fault = lambda path, number: "quota" if path == "signHash" else ""
+    async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
+        row = await running.submit("all of it", CONTENTS)
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED), 60)
+        (group,) = (await operator.failures()).groups
+        assert (group.documents, group.operations) == (500, (row.id,))
+        assert "quota" in group.cause
+        double.fault = lambda path, number: ""
+        double.sent.clear()
+        (some,) = [one async for one in operator.retry_all(WHO, OperationFilter(has_failures=True))]
+        assert [(one.operation_id, one.result, one.documents) for one in some] == [(row.id, "done", 500)]
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTED), 60)
+        ended, results = await running.finished(row.id, 60)
+        assert (ended.status, ended.documents_signed) == (OperationStatus.EXECUTED, 500)
+        assert len(double.sent) == 500 and set(double.sent.values()) == {1}, "a digest was signed twice"
+        for number in (0, 250, 499):
+            signed = b"".join(results[number].segments)
+            assert signed.startswith(CONTENTS[number])
+            (tmp_path / "signed.pdf").write_bytes(signed)
+            (verdict,) = await asyncio.to_thread(pyhanko_verify, tmp_path / "signed.pdf", double.certificate)
+            assert verdict.valid
+        detail = await operator.operation(row.id)
+        assert detail is not None
+        told = [(event.name, event.actor, event.origin, event.failed) for event in detail.events]
+        assert told[1:4] == [
+            ("FINISHED", "", "", 500),
+            ("RETRIED", WHO.name, WHO.origin, 500),
+            ("FINISHED", "", "", 0),
+        ]
+
+
+async def _is(running: Running, operation_id: int, wanted: OperationStatus) -> bool:
+    return await status(running, operation_id) is wanted
+
+
+async def test_cancel_while_a_call_is_under_way(connect_store: Connect, database_url: str, tmp_path: Path) -> None:
+    """The signer gives up, and what comes back late is not written. Handed in again, the operation goes on."""
+    double = Misbehaving(multisign=5)
+    double.latency = 1.0
+    async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
+        row = await running.submit("cancelled", CONTENTS[:10])
+        await eventually(lambda: double.calls.get("signHash"))
+        (done,) = await operator.cancel(WHO, [row.id])
+        assert (done.result, done.documents) == ("done", 10)
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED))
+        await eventually(lambda: not running.parts.queue._tasks, 30)
+        documents = await running.parts.store.documents(row.id, row.created_at)
+        assert {one.status for one in documents} == {DocumentStatus.ERROR_SIGNING}
+        assert {one.cause for one in documents} == {"cancelled by an operator"}
+        double.latency = 0
+        again = await running.submit("cancelled", CONTENTS[:10])
+        assert again.id == row.id
+        ended, results = await running.finished(row.id)
+        assert ended.status is OperationStatus.EXECUTED
+        assert len(results) == 10
+
+
+async def test_cancel_and_retry_race_a_signer(connect_store: Connect, database_url: str, tmp_path: Path) -> None:
+    """Operators click while documents are signed. In the end each operation is whole: all of its documents are signed."""
+    double = Misbehaving(multisign=5)
+    double.latency = 0.02
+    async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
+        rows = [await running.submit(f"race {n}", CONTENTS[n * 10 : n * 10 + 10]) for n in range(6)]
+        ids = [row.id for row in rows]
+        ends = time.monotonic() + 3
+        while time.monotonic() < ends:
+            await operator.cancel(WHO, ids)
+            await operator.retry(WHO, ids)
+            await asyncio.sleep(0.01)
+        await operator.retry(WHO, ids)
+        for row in rows:
+            await eventually(lambda row=row: _is(running, row.id, OperationStatus.EXECUTED), 60)  # type: ignore[misc]
+            ended, results = await running.finished(row.id, 60)
+            assert ended.status is OperationStatus.EXECUTED
+            assert len(results) == 10
+        for row in rows:
+            documents = await running.parts.store.documents(row.id, row.created_at)
+            assert {one.status for one in documents} == {DocumentStatus.SIGNED}
+
+
+async def test_a_document_that_was_refused_on_arrival_is_refused_again_for_the_same_reason(
+    connect_store: Connect, database_url: str, tmp_path: Path
+) -> None:
+    double = Misbehaving(multisign=5)
+    async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
+        row = await running.submit("half bad", [CONTENTS[0], b"no PDF at all"])
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED))
+        before = await running.parts.store.documents(row.id, row.created_at)
+        double.sent.clear()
+        (done,) = await operator.retry(WHO, [row.id], everything=True)
+        assert (done.result, done.documents) == ("done", 1)
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED))
+        assert await running.parts.store.documents(row.id, row.created_at) == before
+        assert not double.sent, "the signed document was signed again"
+
+
+@pytest.mark.parametrize("documents", [1, 12])
+async def test_what_calls_an_operation_was_in(
+    connect_store: Connect, database_url: str, tmp_path: Path, documents: int
+) -> None:
+    """The page of an operation tells its calls; those of a small operation only where they failed."""
+    from batchseal.signer.call_log import CallLog
+    from batchseal.store.upstream_calls import CallTable
+
+    double = Misbehaving(multisign=5)
+    double.fault = lambda path, number: "503" if path == "signHash" and number == 1 else ""
+    async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
+        log = CallLog(CallTable(running.parts.store.database))
+        running.parts.queue._signing._calls = log
+        writing = asyncio.create_task(log.run())
+        row = await running.submit("calls", CONTENTS[:documents])
+        await running.finished(row.id)
+        try:
+            expected = documents if documents >= 10 else 0
+
+            async def told() -> bool:
+                detail = await operator.operation(row.id)
+                assert detail is not None
+                signed = sum(call.digests for call in detail.calls if call.outcome == "signed")
+                return signed == expected
+
+            await eventually(told)
+        finally:
+            writing.cancel()

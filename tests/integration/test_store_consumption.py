@@ -1,0 +1,157 @@
+"""What client services used, month by month, against an independent count over the audit trail."""
+
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+from tests.support.operators import AWAY, WHO, chained, operators, registered
+
+from batchseal.audit.chain import Event
+from batchseal.document import DocumentOutcome, Evidence
+from batchseal.operation import OperationStatus
+from batchseal.signature import Level
+from batchseal.store import OperationRow, Store
+from batchseal.store.columns import month_of
+from batchseal.store.rows import SignatureRow
+from batchseal.store.samples import CONSUMPTION_SECONDS, SampleTable
+from batchseal.store.trail import AuditTrail
+
+Connect = Callable[..., Awaitable[Store]]
+OPERATIONS = 60
+
+
+async def set_back(owner: asyncpg.Connection, row: OperationRow, created_at: datetime) -> OperationRow:
+    """The operation as if it had been registered then."""
+    await owner.execute("SELECT make_partition($1)", month_of(created_at))
+    await owner.execute("UPDATE operations SET created_at = $2 WHERE id = $1", row.id, created_at)
+    await owner.execute("UPDATE documents SET month = $2 WHERE operation_id = $1", row.id, month_of(created_at))
+    return replace(row, created_at=created_at)
+
+
+async def test_three_months_equal_an_independent_count(
+    connect_store: Connect, database_url: str, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Operations that are signed, fail, are tried again by an operator or by their caller, and are cancelled."""
+    me, chance = uuid4(), random.Random(7)
+    store = await connect_store(me)
+    trail = AuditTrail(store.database, me)
+    now = datetime.now(UTC).replace(day=15)
+    starts = [now, now - timedelta(days=31), now - timedelta(days=62)]
+    rows = list[OperationRow]()
+    stamps, content = defaultdict[tuple[str, date], int](int), defaultdict[tuple[str, date], int](int)
+
+    async def end(row: OperationRow) -> None:
+        """Signs or fails what is open, each document at a level of its own."""
+        claimed = await store.claim_one(row.id, 30)
+        assert claimed is not None
+        documents = await store.documents(row.id, row.created_at)
+        outcomes, kept = list[DocumentOutcome](), list[SignatureRow]()
+        for one in documents:
+            if one.status.name != "RECEIVED":
+                continue
+            if chance.random() < 0.3:
+                outcomes.append(DocumentOutcome(one.ordinal, refusal=AWAY))
+                continue
+            level = chance.choice(list(Level))
+            outcomes.append(DocumentOutcome(one.ordinal, 9, level=level))
+            kept.append(SignatureRow(one.ordinal, Evidence(b"s"), 1))
+            stamps[row.client_service, month_of(row.created_at)] += {Level.B: 0, Level.LTA: 2}.get(level, 1)
+            content[row.client_service, month_of(row.created_at)] += one.content_bytes
+        half = len(outcomes) // 2
+        assert await store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes[:half], kept)
+        assert await store.finish(row.id, row.created_at, claimed.fence, outcomes[half:]) is not None
+
+    async with operators(database_url) as operator:
+        for number in range(OPERATIONS):
+            service = "AB"[number % 2]
+            row = await registered(
+                store, me, chance.randint(1, 6), client_service=service, refused=[0] * (number % 5 == 0)
+            )
+            row = await set_back(sees_all_rows, row, starts[number % 3])
+            rows.append(row)
+            if number % 7 == 0:
+                await operator.cancel(WHO, [row.id])
+            else:
+                await end(row)
+            if number % 4 == 0:
+                await chained(trail)
+        for number, row in enumerate(rows):
+            for _ in range(chance.randint(0, 2)):
+                found = await store.operation(row.client_service, row.id)
+                assert found is not None
+                if found.status is not OperationStatus.EXECUTION_FAILED:
+                    break
+                if number % 2:
+                    failed = [
+                        one.ordinal
+                        for one in await store.documents(row.id, row.created_at)
+                        if one.status.name == "ERROR_SIGNING"
+                    ]
+                    assert await store.reopen(found, failed) is not None
+                else:
+                    (done,) = await operator.retry(WHO, [row.id], everything=True)
+                    assert done.result == "done"
+                await end(row)
+        await chained(trail)
+
+        months = {row.id: month_of(row.created_at) for row in rows}
+        last: dict[int, tuple[str, int, int]] = {}
+        async for entry in trail.read():
+            if entry.event == Event.FINISHED:
+                last[entry.operation_id] = entry.client_service, entry.signed, entry.failed
+        counted = defaultdict[tuple[str, date], list[int]](lambda: [0, 0])
+        for operation_id, (service, signed, failed) in last.items():
+            counted[service, months[operation_id]][0] += signed
+            counted[service, months[operation_id]][1] += failed
+        found = await operator.consumption(min(months.values()), max(months.values()))
+        assert len(found) == 6
+        for line in found:
+            key = line.client_service, line.month
+            assert [line.signatures, line.failures] == counted[key]
+            assert line.documents == sum(counted[key])
+            assert (line.time_stamps, line.content_bytes) == (stamps[key], content[key])
+        only = await operator.consumption(max(months.values()), max(months.values()), "A")
+        assert [(line.client_service, line.month) for line in only] == [("A", max(months.values()))]
+
+
+async def test_an_evidence_record_is_a_time_stamp(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:
+    me = uuid4()
+    store = await connect_store(me)
+    row = await registered(store, me)
+    nobody = uuid4()
+    for digest in (b"root", b""):  # the second one had nothing to stamp
+        await sees_all_rows.execute(
+            "INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest)"
+            " VALUES ($1, $2, $3, 6, 4, 0, 'A', $4)",
+            row.id,
+            me,
+            nobody,
+            digest,
+        )
+    await chained(AuditTrail(store.database, me))
+    assert await sees_all_rows.fetchval("SELECT time_stamps FROM consumption WHERE client_service = 'A'") == 1
+
+
+async def test_figures_go_after_their_time(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:
+    store = await connect_store()
+    await sees_all_rows.execute(
+        "INSERT INTO samples (at, metric, value) SELECT now() - d * interval '1 day', 1, 1 FROM unnest(ARRAY[1, 29, 31]) d"
+    )
+    await sees_all_rows.execute(
+        "INSERT INTO upstream_calls SELECT 1, now() - d * interval '1 day', 1, 1, 'signed' FROM unnest(ARRAY[1, 32]) d"
+    )
+    await sees_all_rows.execute(
+        "INSERT INTO consumption (client_service, month)"
+        " SELECT 'A', (now() - y * interval '1 year')::date FROM unnest(ARRAY[9, 11]) y"
+    )
+    await SampleTable(store.database).drop_old()
+    left = [
+        await sees_all_rows.fetchval(f"SELECT count(*) FROM {table}")
+        for table in ("samples", "upstream_calls", "consumption")
+    ]
+    assert left == [2, 1, 1]
+    assert CONSUMPTION_SECONDS > 10 * 365 * 86_400
