@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.support import tiers
 
-# Tests that watch the time, or need much of the machine. They take turns in one process, the drills last. All others run in further
+# Tests that watch the time, or need much of the machine, take turns in one process, the drills last. All others run in further
 # processes, each file where there is room.
 BY_TURNS = (
     *(f"tests/integration/test_{part}" for part in ("service_", "several_", "synchronous", "large_documents")),

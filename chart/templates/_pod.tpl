@@ -70,6 +70,10 @@ containers:
       {{- with .root.Values.databasePooler }}
       - --database-pooler={{ . }}
       {{- end }}
+      {{- with .root.Values.managementPort }}
+      - --management-port={{ . }}
+      - --management-host=0.0.0.0
+      {{- end }}
       {{- if .root.Values.hotFoldersClaim }}
       - --hot-folder-enabled=true
       {{- end }}
@@ -82,6 +86,9 @@ containers:
     {{- end }}
     ports:
       - {name: http, containerPort: 8080}
+      {{- with .root.Values.managementPort }}
+      - {name: management, containerPort: {{ . }}}
+      {{- end }}
     startupProbe:
       httpGet: {path: /health/ready, port: http}
       periodSeconds: 1

@@ -28,7 +28,7 @@ from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
-from batchseal.processes.child_entry import begin, receive_settings, say_ready
+from batchseal.processes.child_entry import begin, begin_traces, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
@@ -40,6 +40,7 @@ from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
+from batchseal.system.telemetry.ending import end_of_process
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ def signing(
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
     from batchseal.notify.duty import WebhookDuty
+    from batchseal.payloads.measured import Measured
     from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.duties.sampling import Sampling
     from batchseal.signer.presence import Presence
@@ -292,7 +294,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
-    payloads = payload_store(settings)
+    payloads = Measured(payload_store(settings))
     async with long("the database and its migrations"):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
@@ -314,7 +316,8 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await check_credentials(upstream, services)
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
-    rounds = rounds_of(settings, store, payloads, ledger, pool, presence, sampling)
+    stamp = upstream.stamp if stamps else None
+    rounds = rounds_of(settings, store, payloads, admission, pool, presence, sampling, stamp)
     webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
@@ -389,7 +392,14 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     try:
         guard = await create_application(service, authenticator, settings)
         guard.book_headers, guard.service = service.book_headers, service
-        yield guard
+        service.count_received(guard.metrics.received)
+        if settings.management_port:
+            from batchseal.worker.management import managed
+
+            async with managed(service, guard.metrics.exposition, settings):
+                yield guard
+        else:
+            yield guard
     finally:
         await close()
         attempts.close()
@@ -409,13 +419,15 @@ def main() -> None:
         from batchseal.signer import queue, run  # noqa: F401
         from batchseal.signer.duties import rounds  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
-    settings = receive_settings()
+    settings = receive_settings(process)
     try:
+        begin_traces(settings, process)
         use_kernels(settings)
         arm(settings.crash_at)
         if process == "worker":
             worker.run(settings, open_application, ready_fd=ready)
         uvloop.run(run_entries(settings, ready) if process == "entries" else run_signer(settings, ready))
+        end_of_process()
     except BatchsealError as problem:
         raise SystemExit(f"batchseal: the {process} process cannot start: {problem.cause}") from None
 

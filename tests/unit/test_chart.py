@@ -171,3 +171,30 @@ def test_every_flag_is_one_of_the_service() -> None:
     for values, kind in ((EVERYTHING, "StatefulSet"), ({**EVERYTHING, **S3, **everything}, "Deployment")):
         assert unknown_flags(arguments(rendered(**values), kind)) == set()
     assert unknown_flags(["--no-such-flag=1"]) == {"--no-such-flag"}
+
+
+# --- what an operator sees ----------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_and_the_alert_rules_are_installed_where_they_are_wanted() -> None:
+    assert {"ConfigMap", "PrometheusRule"}.isdisjoint(kind for kind, _ in kinds(rendered()))
+    now = rendered(dashboard=True, alertRules=True)
+    config = one(now, "ConfigMap", "seals-dashboard")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config["data"]["batchseal.json"] == (ROOT / "chart" / "files" / "dashboard.json").read_text("utf-8")
+    (group,) = one(now, "PrometheusRule")["spec"]["groups"]
+    assert len(group["rules"]) > 10 and all(
+        {"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in group["rules"]
+    )
+
+
+def test_the_management_port_is_one_of_the_pod_alone() -> None:
+    now = rendered(managementPort=9090)
+    flags, (container,) = arguments(now, "StatefulSet"), pod(now, "StatefulSet")["containers"]
+    assert {"--management-port=9090", "--management-host=0.0.0.0"} <= set(flags)
+    assert {"name": "management", "containerPort": 9090} in container["ports"]
+    assert all(
+        port["port"] != 9090
+        for name in ("seals", "seals-instances")
+        for port in one(now, "Service", name)["spec"]["ports"]
+    )

@@ -8,7 +8,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from batchseal.settings.services_files import (
 )
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleTexts
 from batchseal.system.disk import create_once
+from batchseal.system.telemetry.events import Category, security_event
 
 if TYPE_CHECKING:
     from batchseal.settings.hot_folders import Asked, HotFolder
@@ -157,7 +158,12 @@ class ClientServices:
         self._read()
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
-        return self._services != before
+        changes = changes_between(before, self._services)
+        if changes and self._remarks:
+            named = dict(list(changes.items())[:NAMED_IN_WARNING])
+            what = "the client services have changed"
+            security_event(what, Category.CONFIGURATION, "reload", client_services=named, number=len(changes))
+        return bool(changes)
 
     def _read(self, *, forgive: bool = False) -> None:
         """Reads both files. What one of them said before stays in force where it cannot be used now, and `problem` says why."""
@@ -235,6 +241,19 @@ def client_services(settings: Settings, *, remarks: bool = True, strict: bool = 
         # If the sandbox has still to make the first file, there is nothing to compare the second one with.
         strict=strict and (present or not settings.uses_sandbox),
     )
+
+
+def changes_between(before: Mapping[str, ClientService], after: Mapping[str, ClientService]) -> dict[str, str]:
+    """What has changed, by client service: "added", "removed", or which of its settings. No value is named."""
+    changes = dict.fromkeys(after.keys() - before.keys(), "added")
+    changes |= dict.fromkeys(before.keys() - after.keys(), "removed")
+    for name in before.keys() & after.keys():
+        one, other = before[name], after[name]
+        if one != other:
+            changes[name] = ", ".join(
+                f.name for f in fields(ClientService) if getattr(one, f.name) != getattr(other, f.name)
+            )
+    return dict(sorted(changes.items()))
 
 
 def join(config: Entries, own: Entries) -> dict[str, ClientService]:

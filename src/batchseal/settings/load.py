@@ -13,6 +13,7 @@ from typing import Any
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.declaration import VENDOR
+from batchseal.settings.observe_options import check_observation
 from batchseal.settings.operator_page import check_operator
 from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, Settings
 
@@ -171,6 +172,7 @@ def check_settings(settings: Settings) -> None:
     _check_database(settings)
     _check_visible(settings)
     _check_payload_store(settings)
+    check_observation(settings)
     check_operator(settings)
     if settings.hot_folder_enabled:
         from batchseal.settings.hot_folders import check_options  # not for the health probe, which must stay small

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from batchseal.settings.declaration import option
-from batchseal.settings.hot_folder_options import HotFolderOptions
+from batchseal.settings.observe_options import ObserveOptions
 
 # Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(HotFolderOptions):
+class Settings(ObserveOptions):
     """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
 
     host: str = option("127.0.0.1", "the address that the service listens on")

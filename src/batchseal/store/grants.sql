@@ -29,6 +29,7 @@ BEGIN
             ('evidence_records', 'SELECT, INSERT, UPDATE'),
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
+            ('audit_time_stamps', 'SELECT, INSERT'),
             ('validation_materials', 'SELECT, INSERT'),
             ('instances', 'SELECT, INSERT, UPDATE, DELETE'),
             ('credential_lanes', 'SELECT, INSERT, UPDATE'),

@@ -140,6 +140,7 @@ class Store(Leases):
                 *columns,
                 *(Mode.SYNC, operation.payload_record, operation.stored_bytes, operation.evidence_record),
                 *(operation.payload_store, operation.token_holder, operation.mode.entry),
+                *(operation.request_id, operation.trace_parent),
             )
             if record is not None:
                 return operation_row(record)

@@ -1,7 +1,7 @@
 """What a worker process offers to the API: take a request in, say where it stands, give its result back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -117,6 +117,10 @@ class Service:
     def database(self) -> Database:
         """The connections of this worker, which see only the rows of the client service that a statement is made for."""
         return self._store.database
+
+    def count_received(self, count: Callable[[str, Mapping[str, int]], None]) -> None:
+        """`count` is told of each new operation: its client service, and how many documents have which media type."""
+        self._acceptance.count_received = count
 
     async def close(self) -> None:
         self._acceptance.close()

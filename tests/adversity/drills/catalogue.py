@@ -2,6 +2,7 @@
 
 from tests.adversity.drills import (  # noqa: F401
     api_fuzz,
+    backups,
     bombs,
     busy_disk,
     checksums,
