@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness.invoices import invoice
-from tests.support.operator_page import PASSWORD, OperatorService, Visitor, add_accounts, operator_service, values_of
+from tests.support.operator_page import OperatorService, Visitor, add_accounts, operator_service, values_of
 from tests.support.operator_rows import HOSTILE, hostile_batch, send
 from tests.support.service import batch
 
@@ -133,20 +133,6 @@ def test_signing_out_ends_the_session(filled: OperatorService) -> None:
     assert visitor.get("/").status == 303
 
 
-def test_guessing_is_ended_for_the_guesser_alone(filled: OperatorService) -> None:
-    with operator_service("--trusted-proxies=127.0.0.1", "--operator-totp=none") as page:
-        assert page.command("add", "ana", "--role", "viewer").returncode == 0
-        guesser = page.visitor(x_forwarded_for="192.0.2.66")
-        answers = [guesser.sign_in("ana", f"guess number {n}").status for n in range(7)]
-        assert answers == [403] * 5 + [429] * 2
-        assert guesser.sign_in("ana").status == 429, "the right password does not help who has guessed"
-        assert "retry-after" in guesser.post("/login", {"name": "ana", "password": PASSWORD}, token="").headers
-        assert page.visitor(x_forwarded_for="192.0.2.7").sign_in("ana").status == 303, "nobody else is locked out"
-        # Whoever tries many names has thirty guesses in all.
-        tried = [page.visitor(x_forwarded_for="192.0.2.99").sign_in(f"name{n}", "x" * 20).status for n in range(32)]
-        assert tried == [403] * 30 + [429] * 2
-
-
 def test_without_tls_nobody_signs_in_from_elsewhere(filled: OperatorService) -> None:
     stranger = filled.visitor(Host="seal.example:8090")
     shown = stranger.get("/login")
@@ -155,41 +141,53 @@ def test_without_tls_nobody_signs_in_from_elsewhere(filled: OperatorService) -> 
     assert stranger.cookies == {}
 
 
-def test_a_proxy_with_tls_and_the_risk_that_was_taken() -> None:
-    with operator_service("--trusted-proxies=127.0.0.1") as page:
+@pytest.fixture(scope="module")
+def proxied() -> Iterator[OperatorService]:
+    """A service behind proxies of this machine, which also takes the risk of no TLS."""
+    login = ("--operator-user-header=X-User", "--operator-groups-header=X-Groups", "--operator-proxies=127.0.0.1")
+    roles = "--operator-roles=ops=operator all=viewer"
+    with operator_service("--trusted-proxies=127.0.0.1", "--operator-insecure", *login, roles) as page:
         add_accounts(page, "viewer")
-        behind = page.visitor(Host="seal.example", X_Forwarded_Proto="https")
-        assert behind.get("/login").headers["strict-transport-security"]
-        answer = behind.sign_in("viewer")
-        assert answer.status == 303 and "__Host-batchseal=" in answer.cookies[0] and "Secure" in answer.cookies[0]
-        assert page.visitor(Host="seal.example", X_Forwarded_Proto="http").sign_in("viewer").status == 403
-    with operator_service("--operator-insecure") as page:
-        add_accounts(page, "viewer")
-        insecure = page.visitor(Host="seal.example")
-        assert "not protected" in insecure.get("/login").text
-        answer = insecure.sign_in("viewer")
-        assert answer.status == 303 and "Secure" not in answer.cookies[0] and answer.cookies[0].startswith("batchseal=")
-        assert insecure.get("/").status == 200
+        yield page
 
 
-def test_a_named_proxy_signs_operators_in_by_a_header() -> None:
-    flags = (
-        "--operator-user-header=X-User",
-        "--operator-groups-header=X-Groups",
-        "--operator-roles=ops=operator all=viewer",
-    )
-    with operator_service(*flags, "--operator-proxies=127.0.0.1") as page:
-        ana = page.visitor(X_User="ana", X_Groups="all, ops")
-        assert ana.get("/operations").status == 200
-        assert "ana (operator)" in ana.get("/").text
-        assert ana.post("/operations/confirm", {"action": "retry", "id": "1"}).status == 200
-        assert page.visitor(X_User="eve", X_Groups="others").get("/").status == 303
-        ana.headers = {"X-User": "eve", "X-Groups": "all"}
-        assert "eve (viewer)" in ana.get("/").text, "whom the proxy names counts, whatever the cookie says"
-        ana.headers = {}
-        assert ana.get("/").status == 303, "without the header the session of the proxy is over"
-    with operator_service(*flags, "--operator-proxies=192.0.2.1") as page:
-        assert page.visitor(X_User="ana", X_Groups="ops").get("/").status == 303
+def test_guessing_is_ended_for_the_guesser_alone(proxied: OperatorService) -> None:
+    guesser = proxied.visitor(X_Forwarded_For="192.0.2.66")
+    answers = [guesser.sign_in("viewer", f"guess number {n}").status for n in range(7)]
+    assert answers == [403] * 5 + [429] * 2
+    locked = guesser.sign_in("viewer")
+    assert locked.status == 429 and "retry-after" in locked.headers, "the right password does not help who has guessed"
+    assert proxied.visitor(X_Forwarded_For="192.0.2.7").sign_in("viewer").status == 303, "nobody else is locked out"
+
+
+def test_who_tries_many_names_is_ended_too(proxied: OperatorService) -> None:
+    tried = [proxied.visitor(X_Forwarded_For="192.0.2.99").sign_in(f"name{n}", "x" * 300).status for n in range(32)]
+    assert tried == [403] * 30 + [429] * 2
+
+
+def test_a_proxy_with_tls_and_the_risk_that_was_taken(proxied: OperatorService) -> None:
+    behind = proxied.visitor(Host="seal.example", X_Forwarded_Proto="https")
+    assert behind.get("/login").headers["strict-transport-security"]
+    answer = behind.sign_in("viewer")
+    assert answer.status == 303 and answer.cookies[0].startswith("__Host-batchseal=") and "Secure" in answer.cookies[0]
+    insecure = proxied.visitor(Host="seal.example")
+    shown = insecure.get("/login")
+    assert "not protected" in shown.text and "strict-transport-security" not in shown.headers
+    answer = insecure.sign_in("viewer")
+    assert answer.status == 303 and "Secure" not in answer.cookies[0] and answer.cookies[0].startswith("batchseal=")
+    assert insecure.get("/").status == 200
+
+
+def test_a_named_proxy_signs_operators_in_by_a_header(proxied: OperatorService) -> None:
+    ana = proxied.visitor(X_User="ana", X_Groups="all, ops")
+    assert ana.get("/operations").status == 200
+    assert "ana (operator)" in ana.get("/").text
+    assert ana.post("/operations/confirm", {"action": "retry", "id": "1"}).status == 200
+    assert proxied.visitor(X_User="eve", X_Groups="others").get("/").status == 303
+    ana.headers = {"X-User": "eve", "X-Groups": "all"}
+    assert "eve (viewer)" in ana.get("/").text, "whom the proxy names counts, whatever the cookie says"
+    ana.headers = {}
+    assert ana.get("/").status == 303, "without the header the session of the proxy is over"
 
 
 # --- who may do what --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import re
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -30,6 +31,7 @@ from batchseal.operator.roles import RIGHTS, Right
 from batchseal.operator.routing import Routes, compiled
 from batchseal.operator.security import is_loopback_name
 from batchseal.operator.signing_in import passwords, totp
+from batchseal.operator.signing_in.headers import HeaderLogin
 from batchseal.operator.signing_in.id_token import read_id_token
 from batchseal.operator.static_files import StaticFiles
 from batchseal.settings.load import Settings, load_settings
@@ -167,6 +169,36 @@ def test_a_token_without_our_provider_s_signature_is_refused(rsa_key: rsa.RSAPri
     for text, key in ((right, other), (unsigned, jwk(rsa_key)), (right[:-8] + "AAAAAAAA", jwk(rsa_key))):
         with pytest.raises(ValueError, match="signature"):
             read(text, key)
+
+
+class Called:
+    """A request of a proxy at this address, with these headers."""
+
+    def __init__(self, peer: str, **headers: str) -> None:
+        self.exchange, self.peer, self.headers = SimpleNamespace(peer=peer), peer, headers
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+
+def test_only_a_named_proxy_signs_operators_in() -> None:
+    settings = Settings(
+        operator_user_header="user",
+        operator_groups_header="groups",
+        operator_proxies="10.0.0.7",
+        operator_roles="a=viewer b=admin c=auditor",
+    )
+    login = HeaderLogin(settings)
+
+    def named(peer: str, **headers: str) -> tuple[str, str] | None:
+        return login.named(Called(peer, **headers))  # type: ignore[arg-type]
+
+    assert named("10.0.0.7", user="ana", groups="a, c") == ("ana", "auditor")
+    assert named("10.0.0.7", user="ana", groups="c,b") == ("ana", "admin")
+    assert named("10.0.0.8", user="ana", groups="b") is None
+    assert named("10.0.0.7", user="ana", groups="d") is None
+    assert named("10.0.0.7", user="a\x1bna", groups="b") is None
+    assert named("10.0.0.7", groups="b") is None
 
 
 # --- addresses, filters, files ----------------------------------------------------------------------------------------
