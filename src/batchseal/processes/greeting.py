@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from batchseal import __version__
 from batchseal.settings.load import Settings
-from batchseal.settings.operator_options import trial_password_path
+from batchseal.settings.operator_page import trial_password_path
 from batchseal.system.waits import say
 
 
