@@ -12,10 +12,10 @@ from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
 from tests.support.altering_proxy import Alter, AlteringProxy
 
-from batchseal.client.comparison.properties import properties_of
-from batchseal.client.comparison.run import Slower, Times
-from batchseal.client.comparison.sides import Answer
 from batchseal.commands import compare
+from batchseal.commands.comparison.properties import properties_of
+from batchseal.commands.comparison.run import Slower, Times
+from batchseal.commands.comparison.sides import Answer
 
 
 @pytest.fixture(scope="module")

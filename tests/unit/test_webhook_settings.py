@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as PublicWebhook
 
+from batchseal.commands.check import unusable_webhooks
 from batchseal.errors import ConfigurationError
 from batchseal.notify.receivers import problem_of_status, retry_after_seconds
 from batchseal.notify.schedule import MOST_SECONDS, Schedule
 from batchseal.notify.signing import signed_headers
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import load_settings
-from batchseal.settings.webhooks import Webhook, read_key, refusal_of, unusable_webhooks
+from batchseal.settings.webhooks import Webhook, read_key, refusal_of
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + b64encode(bytes(24)).decode()

@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from batchseal.client.probe import ask, describe
@@ -21,6 +22,9 @@ from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import check_temp_folder, settle
 from batchseal.settings.load import OPTIONS, Settings, check_pooler
+
+if TYPE_CHECKING:
+    from batchseal.settings.client_services import ClientService
 
 DESCRIPTION = """
 Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
@@ -105,10 +109,7 @@ async def check_configuration(settings: Settings) -> str:
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
     problems = unreachable_levels(settings.signature_level, services, has_time_stamps=stamps)
-    if any(one.webhook is not None for one in services):
-        from batchseal.settings.webhooks import unusable_webhooks
-
-        problems += unusable_webhooks(services, settings)
+    problems += unusable_webhooks(services, settings)
     if problems:
         raise ConfigurationError("; ".join(problems))
     if services.present:
@@ -120,6 +121,19 @@ async def check_configuration(settings: Settings) -> str:
     return (
         f"{settings.services_file} does not exist: only synchronous requests, each signed with its caller's own token"
     )
+
+
+def unusable_webhooks(services: "Iterable[ClientService]", settings: Settings) -> list[str]:
+    """For each client service whose webhook may not be used, why."""
+    problems = []
+    for one in services:
+        if one.webhook is not None:
+            from batchseal.settings.webhooks import refusal_of  # few client services have one
+
+            why = refusal_of(one.webhook, settings.webhook_hosts, allow_http=settings.webhook_allow_http)
+            if why:
+                problems.append(f"client service {one.id} has a webhook that is not used: {why}")
+    return problems
 
 
 async def check_address(settings: Settings) -> str:

@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any
 
 from batchseal.client.batch import find_documents
-from batchseal.client.comparison.run import Comparison, Slower
-from batchseal.client.comparison.sides import Side
 from batchseal.commands.caller_secret import credentials, read_text
+from batchseal.commands.comparison.run import Comparison, Slower
+from batchseal.commands.comparison.sides import Side
 from batchseal.commands.messages import complain
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import load_settings

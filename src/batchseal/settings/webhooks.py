@@ -8,17 +8,13 @@ A key in it that is not known is refused: a misspelt secret must not mean that e
 import binascii
 import hashlib
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from batchseal.errors import ConfigurationError
 from batchseal.system.loopback import is_loopback
-
-if TYPE_CHECKING:
-    from batchseal.settings.client_services import ClientService
-    from batchseal.settings.options import Settings
 
 KEYS = ("url", "secret", "previousSecret", "events")
 # The names of the events, as they stand in the field `type` of what is sent.
@@ -105,15 +101,6 @@ def _events(names: Any, wrong: Wrong) -> frozenset[str]:
     if not isinstance(names, list) or not names or any(name not in EVENTS for name in names):
         raise wrong(f"webhook.events is not a list of some of {', '.join(EVENTS)}")
     return frozenset(names)
-
-
-def unusable_webhooks(services: "Iterable[ClientService]", settings: "Settings") -> list[str]:
-    """For each client service whose webhook may not be used, why."""
-    hosts, allow_http = settings.webhook_hosts, settings.webhook_allow_http
-    refused = {
-        one.id: refusal_of(one.webhook, hosts, allow_http=allow_http) for one in services if one.webhook is not None
-    }
-    return [f"client service {name} has a webhook that is not used: {why}" for name, why in refused.items() if why]
 
 
 def refusal_of(webhook: Webhook, hosts: str, *, allow_http: bool) -> str:

@@ -20,10 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 from batchseal.client.batch import Document
-from batchseal.client.comparison.findings import Finding, Findings, compared
-from batchseal.client.comparison.properties import NOTED, properties_of
-from batchseal.client.comparison.replies import answer_findings, documents_of
-from batchseal.client.comparison.sides import Answer, Side
+from batchseal.commands.comparison.findings import Finding, Findings, compared
+from batchseal.commands.comparison.properties import NOTED, properties_of
+from batchseal.commands.comparison.replies import answer_findings, documents_of
+from batchseal.commands.comparison.sides import Answer, Side
 
 JSON = {"Content-Type": "application/json"}
 # How long an asynchronous operation is waited for.

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchseal.client.comparison.findings import Finding, compared
-from batchseal.client.comparison.sides import Answer
+from batchseal.commands.comparison.findings import Finding, compared
+from batchseal.commands.comparison.sides import Answer
 
 # By the last part of a path: values that are another one at each call, or that belong to an installation.
 OWN_VALUES = frozenset(
