@@ -7,7 +7,7 @@ import sys
 
 from tests.support.checksum_format import Checksum
 
-from batchseal import app
+from batchseal.app import __main__ as app
 from batchseal.commands.settings_flags import read_settings
 from batchseal.formats import registry
 from batchseal.processes import supervisor

@@ -159,7 +159,7 @@ async def check_upstream(settings: Settings) -> str:
         return "the built-in sandbox, because there is no --service-domain; its signatures are for trials only"
     from cryptography.x509 import load_der_x509_certificate
 
-    from batchseal.app import signature_defaults
+    from batchseal.app.parts import signature_defaults
     from batchseal.operation import Caller
     from batchseal.settings.client_services import client_services
     from batchseal.signature import Level
@@ -230,7 +230,7 @@ async def check_database(settings: Settings) -> str:
 
 async def check_named_database(settings: Settings) -> str:
     """Asks the database something, and whether what it has committed can be lost."""
-    from batchseal.app import connect_store
+    from batchseal.app.parts import connect_store
     from batchseal.store.replication import durability_remarks
 
     store = await connect_store(replace(settings, instance=str(uuid4())))
@@ -254,7 +254,7 @@ async def try_embedded(settings: Settings, folder: Path) -> str:
 
 
 async def ping(settings: Settings, url: str) -> None:
-    from batchseal.app import connect_store
+    from batchseal.app.parts import connect_store
 
     store = await connect_store(replace(settings, database_url=url, instance=str(uuid4())))
     try:
@@ -326,7 +326,7 @@ async def check_open_files(settings: Settings) -> str:
 
 async def check_kernels(settings: Settings) -> str:
     from batchseal._native import cpu
-    from batchseal.app import use_kernels
+    from batchseal.app.parts import use_kernels
 
     use_kernels(settings)
     usable = [name for name, has in cpu.instruction_sets() if has]
