@@ -85,7 +85,7 @@ def haproxy_configuration(port: int, ports: tuple[int, ...]) -> str:
 def nginx(folder: Path, *ports: int) -> Balancer:
     port, configuration = free_port(), folder / "nginx.conf"
     configuration.write_text(nginx_configuration(port, ports))
-    own = f"daemon off; pid {folder}/nginx.pid;"
+    own = f'daemon off; pid "{folder}/nginx.pid";'
     command = [_program("nginx"), "-p", str(folder), "-c", str(configuration), "-g", own, "-e", "stderr"]
     return Balancer("nginx", port, command, folder / "nginx.log")
 

@@ -35,7 +35,7 @@ class Size:
     stop_seconds: int
 
 
-QUICK = Size(10, 4, 300, 10, 8, 40)
+QUICK = Size(10, 4, 150, 10, 8, 40)
 # What is under way has all but 9 of the seconds of a stop, and an upload takes 60.
 FULL = Size(50, 24, 2_500, 60, 30, 100)
 
