@@ -21,9 +21,13 @@ help:  ## this list
 demo: $(VENV)/.native  ## seal generated invoices end to end, in PDF and XML, a few at level LT; DOCS=/some/folder takes your own PDFs
 	@$(BIN)/python -m benchmarks.demo $(if $(DOCS),--docs "$$DOCS")
 
+.PHONY: demo-hot-folder
+demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where each of them is
+	@$(BIN)/python -m benchmarks.hot_folder_demo
+
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
-# All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
-BESIDE := -n 2 --no-loadscope-reorder
+# All other tests run in three processes, since many of them wait (tests/conftest.py says which take turns); those of one tier in one.
+BESIDE := -n 3 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
@@ -56,7 +60,8 @@ CORE := tests/unit tests/conformance tests/property tests/golden tests/native $(
 test-newer: $(VENV)/.created  ## run the core of the tests under a newer Python, in an environment of its own; PYTHON= names one
 	@python=$(or $(PYTHON),$$(.ci/newer-python $(BIN)/python)) || { \
 	    echo 'No Python is installed that is newer than that of $(VENV) and named in pyproject.toml.'; exit 1; }; \
-	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))"
+	$(MAKE) --no-print-directory test VENV=".venv-$$(basename "$$python")" PYTHON="$$python" TESTS="$(or $(TESTS),$(CORE))" \
+	    ARGS="$(if $(TESTS),,$(BESIDE)) $(ARGS)"
 
 .PHONY: coverage
 coverage: $(VENV)/.dev $(VENV)/.native  ## run the tests and measure which lines and branches of src/batchseal they reach
@@ -135,13 +140,13 @@ operator-scale: $(VENV)/.dev $(VENV)/.native  ## time the lists of operators on 
 bench-upstream: $(VENV)/.dev $(VENV)/.native  ## measure the upstream: faults, coalescing, an independent server, time stamps, a token
 	$(BIN)/python -m benchmarks.upstream $(ARGS)
 
-.PHONY: bench-stores
-bench-stores: $(VENV)/.dev $(VENV)/.native  ## measure what an upload over an object store costs against a local folder
-	$(BIN)/python -m benchmarks.store_cost $(ARGS)
+.PHONY: bench-instances
+bench-instances: $(VENV)/.dev $(VENV)/.native  ## measure all about several instances and their stores into benchmarks/results/instances.json; ARGS=stores for a part
+	$(BIN)/python -m benchmarks.instances $(ARGS)
 
-.PHONY: bench-encryption
-bench-encryption: $(VENV)/.dev $(VENV)/.native  ## measure what the encryption of payloads costs, into benchmarks/results/instances.json
-	$(BIN)/python -m benchmarks.encryption_ratio --keep $(ARGS)
+.PHONY: bench-hot-folder
+bench-hot-folder: $(VENV)/.dev $(VENV)/.native  ## measure files a second through a hot folder, into benchmarks/results/hot-folder.json
+	$(BIN)/python -m benchmarks.hot_folder $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev $(VENV)/.native  ## measure BASE=revision and this checkout in turns; FIGURES="a b" for some, PAIRS=n for more

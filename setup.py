@@ -1,10 +1,14 @@
 """Builds the native code: a static library of C11 kernels for each instruction set, and thin Cython modules that call them."""
 
+import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 
 C_FLAGS = ["-std=c11", "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-fPIC"]
 
@@ -52,11 +56,31 @@ EXTENSIONS = [
     for pyx in sorted(Path("src/batchseal/_native").glob("*.pyx"))
 ]
 
+CORES = len(os.sched_getaffinity(0))
+
+
+class BuildLibraries(build_clib):
+    """Compiles as many C files at a time as there are cores."""
+
+    def build_libraries(self, libraries: Any) -> None:
+        compile_some = self.compiler.compile
+
+        def compile_all(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(CORES) as pool:
+                return [made for some in pool.map(lambda one: compile_some([one], **options), sources) for made in some]
+
+        self.compiler.compile = compile_all
+        super().build_libraries(libraries)
+
+
 setup(
+    cmdclass={"build_clib": BuildLibraries},
+    options={"build_ext": {"parallel": CORES}},
     libraries=LIBRARIES,
     ext_modules=cythonize(
         EXTENSIONS,
         include_path=["src"],
+        nthreads=CORES,
         compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "embedsignature": True},
     ),
 )

@@ -34,10 +34,21 @@ from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads
 from batchseal.payloads.wrapping import encrypted_with
 
+COUNT, LARGE, ROUNDS = 2500, 3, 5
 DOCUMENT_BYTES, LARGE_BYTES = 200_000, 60 << 20
 DIFFERENT = 50  # documents; the others repeat them, which changes nothing for a cipher
 BATCH = 20
 BLOCK_BYTES = 48 << 10
+FIGURES = (
+    *(
+        f"encrypted_{load}{what}_{clock}ratio"
+        for load in ("", "large_")
+        for what in ("write", "read")
+        for clock in ("", "cpu_")
+    ),
+    "encrypted_cpu_ms_per_document",
+    "encrypted_bytes_over_payload",
+)
 
 
 class Seconds(NamedTuple):
@@ -139,9 +150,9 @@ def ratios(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2500, help="invoices of 200 KB (default: %(default)s)")
-    parser.add_argument("--large", type=int, default=3, help="documents of 60 MB (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=COUNT, help="invoices of 200 KB (default: %(default)s)")
+    parser.add_argument("--large", type=int, default=LARGE, help="documents of 60 MB (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--results", type=Path, help="the file that keeps the figures, beside others")
     parser.add_argument("--keep", action="store_true", help=f"--results={INSTANCES.name} of the committed results")
     options = parser.parse_args(arguments)

@@ -25,9 +25,10 @@ from typing import Any
 
 from benchmarks.bodies import PDF, XML, Kind, write_body
 from benchmarks.judging import judge_reply
+from harness.children import PR_SET_PDEATHSIG
 from harness.held_folder import held_folder
 from harness.processes import PeakMemory
-from harness.service import PR_SET_PDEATHSIG, RunningService, free_port
+from harness.service import RunningService, free_port
 
 from batchseal.settings.client_services import ClientServices
 

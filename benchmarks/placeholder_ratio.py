@@ -24,8 +24,8 @@ from typing import Any
 
 from harness.invoices import invoice, page_contents
 
-from batchseal.placeholder.finder import Finder
-from batchseal.placeholder.wire import Found
+from batchseal.formats.pades.placeholder.finder import Finder
+from batchseal.formats.pades.placeholder.wire import Found
 from batchseal.processes.on_demand import OnDemandProcess
 
 ROUNDS, DOCUMENTS, THEIRS = 5, 200, 10
@@ -88,7 +88,7 @@ def cpu_seconds(process: OnDemandProcess) -> float:
 async def measured(documents: Sequence[tuple[bytes, str]], rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "placeholder.sock"
-        process = OnDemandProcess("placeholder", "batchseal.placeholder.keeper", path)
+        process = OnDemandProcess("placeholder", "batchseal.formats.pades.placeholder.keeper", path)
         process.listen()
         finder = Finder(path, lambda client, memory_bytes: nullcontext())
         try:

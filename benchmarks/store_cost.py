@@ -4,8 +4,9 @@
 
 Services with the different stores run beside each other, and take the same request in turns. Counted are the processor seconds of
 worker and signer from the first byte of the request to its acknowledgement, and how much the worker's memory grows until the
-operation has ended. The object stores are SeaweedFS, which fsyncs, and a sink, which throws away what it gets: what the store
-itself costs is in neither. The medians are written to `results/instances.json`, whose other figures stay.
+operation has ended. The first upload loads code and is not counted. The object stores are SeaweedFS, which fsyncs, and a sink,
+which throws away what it gets: what the store itself costs is in neither. The medians are written to `results/instances.json`,
+whose other figures stay.
 """
 
 import argparse
@@ -23,10 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from benchmarks.kept import INSTANCES, keep
 from harness.invoices import invoice
-from harness.object_stores import BUCKET, KEYS, SeaweedFS
+from harness.object_stores import BUCKET, KEYS, SeaweedFS, store_flags
 from harness.processes import PeakMemory, cpu_seconds, family
-from harness.provenance import TAKEN, provenance
+from harness.provenance import provenance
 from harness.service import RunningService, free_port, pss_bytes
 
 from batchseal.client.http import Client
@@ -35,11 +37,10 @@ from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.payload_stores import ObjectAddress
 
-RESULT = Path(__file__).parent / "results" / "instances.json"
 COUNT, SIZE_BYTES, ROUNDS = 2500, 200_000, 5
 DIFFERENT = 50
 PARTS = ("worker", "signer")
-READY_SECONDS, END_SECONDS = 20, 300
+READY_SECONDS, END_SECONDS, IDLE_SECONDS = 20, 300, 5
 ROUTE = "/signstash/einvoice-integration-client-ws/api/v0/async/document/sign/base64/"
 
 
@@ -53,9 +54,9 @@ class Measured:
     idle_bytes: int = 0
 
 
-def object_flags(url: str) -> list[str]:
-    store = f"s3://{BUCKET}/{uuid4()}?endpoint={url}"
-    return [f"--payload-store={store}", f"--payload-store-key={KEYS.key_id}", f"--payload-store-secret={KEYS.secret}"]
+def object_flags(url: str) -> tuple[str, ...]:
+    """Those of a prefix of its own."""
+    return store_flags(ObjectAddress(bucket=BUCKET, prefix=str(uuid4()), endpoint=url))
 
 
 @contextmanager
@@ -148,9 +149,9 @@ def measure(count: int, size_bytes: int, rounds: int) -> dict[str, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batchseal-cost-")))
         folder.chmod(0o711)
         (folder / "volume").mkdir()
-        flags = {
-            "local": [],
-            "shared": [f"--payload-store=shared:{folder / 'volume'}"],
+        flags: dict[str, tuple[str, ...]] = {
+            "local": (),
+            "shared": (f"--payload-store=shared:{folder / 'volume'}",),
             "s3": object_flags(stack.enter_context(SeaweedFS()).url),
             "sink": object_flags(stack.enter_context(sink())),
         }
@@ -160,6 +161,8 @@ def measure(count: int, size_bytes: int, rounds: int) -> dict[str, float]:
             known = ClientServices.load(service.services_file)
             clients[name] = Client(service.url, known.ids()[0], next(iter(known)).secret)
             stack.callback(clients[name].close)
+        time.sleep(IDLE_SECONDS)  # what a start needs goes back to the system after a while
+        for name, service in services.items():
             results[name] = Measured(idle_bytes=memory_of(service))
         for number in range(rounds + 1):
             body = request_body(f"round {number}", documents)
@@ -186,16 +189,12 @@ def figures(results: dict[str, Measured]) -> dict[str, float]:
         "shared_upload_cpu_over_local": over_local("shared", "cpu_seconds"),
         "shared_upload_wall_over_local": over_local("shared", "wall_seconds"),
         "s3_upload_memory_mb_more": more_mb("s3"),
+        "shared_upload_memory_mb_more": more_mb("shared"),
+        "local_idle_memory_mb": round(local.idle_bytes / 2**20, 1),
+        "shared_idle_memory_mb_more": round((results["shared"].idle_bytes - local.idle_bytes) / 2**20, 1),
         "s3_idle_memory_mb_more": round((results["s3"].idle_bytes - local.idle_bytes) / 2**20, 1),
         "local_upload_cpu_seconds": round(statistics.median(local.cpu_seconds), 2),
     }
-
-
-def merged(path: Path, found: dict[str, float], taken: dict[str, str]) -> None:
-    """Writes the figures beside those that the file has already."""
-    before = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**before, **found, TAKEN: taken}, indent=2) + "\n")
 
 
 def main() -> None:
@@ -203,11 +202,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help="documents (default: %(default)s)")
     parser.add_argument("--size", type=int, default=SIZE_BYTES, help="bytes of each (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
-    parser.add_argument("--result", type=Path, default=RESULT, help="file of the figures (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=INSTANCES, help="file of the figures (default: %(default)s)")
     options = parser.parse_args()
-    taken = provenance()
+    provenance()  # before the tree can change
     found = measure(options.count, options.size, options.rounds)
-    merged(options.result, found, taken)
+    keep(options.results, "stores", found)
     print(json.dumps(found, indent=2))
 
 

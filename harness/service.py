@@ -1,6 +1,5 @@
 """A service of its own for a run: started on a free port in a fresh folder, watched for its memory, ended in any case."""
 
-import ctypes
 import http.client
 import os
 import random
@@ -16,9 +15,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
+from harness.children import start_child
 from harness.held_folder import HeldFolder
 
-PR_SET_PDEATHSIG = 1
 READY_SECONDS = 60
 STOP_SECONDS = 40
 SAMPLE_SECONDS = 0.2
@@ -30,7 +29,7 @@ class RunningService:
     """`batchseal serve` with its defaults, as a context.
 
     A folder of its own is removed at the end; one that is given stays, for another service to go on there. `module` is what is
-    run in place of the command line, with `environment` added to that of this process.
+    run in place of the command line, with `environment` added to that of this process. `port` is a free one, unless it is given.
     """
 
     def __init__(
@@ -39,6 +38,7 @@ class RunningService:
         folder: Path | None = None,
         module: str = "batchseal.cli",
         environment: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self._flags = flags
         self._environment = {**os.environ, **environment} if environment else None
@@ -49,7 +49,7 @@ class RunningService:
             folder = self._held.path
         self.folder = folder
         self.folder.chmod(0o711)  # passed by the account of the embedded Postgres
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.services_file = self.folder / "work" / "client-services-config.json"
         self.root = self.folder / "temp" / "sandbox" / "root.pem"
@@ -64,18 +64,7 @@ class RunningService:
             "--operator-port=off",  # unless the flags say otherwise
             *self._flags,
         ]
-        libc = ctypes.CDLL(None)
-        with self.log.open("ab") as log:
-            # A session of its own: a Ctrl-C is ours, and we end the service in order.
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
-            )
+        self.process = start_child(command, self.log, ends_with=signal.SIGTERM, environment=self._environment)
         try:
             self._wait_until_ready()
         except BaseException:

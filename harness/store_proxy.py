@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-FAULTS = ("slow", "cut", "500", "503 SlowDown", "truncated", "wrong", "away", "lost answer")
-SLOW_SECONDS = 0.3
+FAULTS = ("slow", "cut", "500", "503 SlowDown", "truncated", "wrong", "away", "lost answer", "frozen")
+SLOW_SECONDS, FROZEN_LOOK_SECONDS = 0.3, 0.1
 PIECE_BYTES = 1 << 20
 
 # Asked with the method and the target of each request; the answer is one of FAULTS, or empty.
@@ -47,9 +47,9 @@ class StoreProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def away(self) -> None:
-        """From now on nobody answers."""
-        self.fault = lambda method, target: "away"
+    def away(self, fault: str = "away") -> None:
+        """From now on nobody answers: connections are cut off, or requests hang ("frozen")."""
+        self.fault = lambda method, target: fault
 
     def back(self) -> None:
         self.fault = lambda method, target: ""
@@ -93,6 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward
 
     def _answer(self, fault: str) -> None:
+        while fault == "frozen":
+            time.sleep(FROZEN_LOOK_SECONDS)
+            if self.server.proxy.fault(self.command, self.path) != "frozen":
+                return self._cut()
         if fault == "away":
             return self._cut()
         length = int(self.headers.get("content-length") or 0)

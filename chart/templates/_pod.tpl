@@ -70,6 +70,13 @@ containers:
       {{- with .root.Values.databasePooler }}
       - --database-pooler={{ . }}
       {{- end }}
+      {{- with .root.Values.managementPort }}
+      - --management-port={{ . }}
+      - --management-host=0.0.0.0
+      {{- end }}
+      {{- if .root.Values.hotFoldersClaim }}
+      - --hot-folder-enabled=true
+      {{- end }}
       {{- range .root.Values.arguments }}
       - {{ . | quote }}
       {{- end }}
@@ -79,6 +86,9 @@ containers:
     {{- end }}
     ports:
       - {name: http, containerPort: 8080}
+      {{- with .root.Values.managementPort }}
+      - {name: management, containerPort: {{ . }}}
+      {{- end }}
     startupProbe:
       httpGet: {path: /health/ready, port: http}
       periodSeconds: 1
@@ -106,11 +116,14 @@ containers:
       {{- if .root.Values.sharedVolumeClaim }}
       - {name: payloads, mountPath: /payloads}
       {{- end }}
+      {{- if .root.Values.hotFoldersClaim }}
+      - {name: hot-folders, mountPath: /hot-folders}
+      {{- end }}
       {{- range $name, $secret := include "batchseal.secrets" .root | fromYaml }}
       - {name: {{ $name }}, mountPath: /run/secrets/batchseal/{{ $name }}, readOnly: true}
       {{- end }}
 {{- $secrets := include "batchseal.secrets" .root | fromYaml }}
-{{- if or .temp .root.Values.clientServicesSecret .root.Values.sharedVolumeClaim $secrets }}
+{{- if or .temp .root.Values.clientServicesSecret .root.Values.sharedVolumeClaim .root.Values.hotFoldersClaim $secrets }}
 volumes:
   {{- with .temp }}
   - name: temp
@@ -122,6 +135,10 @@ volumes:
   {{- end }}
   {{- with .root.Values.sharedVolumeClaim }}
   - name: payloads
+    persistentVolumeClaim: {claimName: {{ . }}}
+  {{- end }}
+  {{- with .root.Values.hotFoldersClaim }}
+  - name: hot-folders
     persistentVolumeClaim: {claimName: {{ . }}}
   {{- end }}
   {{- range $name, $secret := $secrets }}

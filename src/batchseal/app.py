@@ -6,7 +6,7 @@ Modules that only one kind of process needs are imported where that process is b
 import asyncio
 import signal
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,19 +28,19 @@ from batchseal.formats.interface import Memory
 from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
-from batchseal.processes.child_entry import begin, receive_settings, say_ready
+from batchseal.processes.child_entry import begin, begin_traces, receive_settings, say_ready
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings, default_for_libraries
-from batchseal.settings.sizing import plan
+from batchseal.settings.sizing import planned
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleDefaults
 from batchseal.store.address import address_of
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
-from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.crash_sites import arm
 from batchseal.system.shared_pool import SharedPool
+from batchseal.system.telemetry.ending import end_of_process
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ if TYPE_CHECKING:
     from batchseal.api.guard import Guard
     from batchseal.document import Description
     from batchseal.formats.material import Materials
+    from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
-    from batchseal.placeholder.finder import Finder
+    from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.call_log import CallLog
     from batchseal.signer.preparation import Locate, Reserve
     from batchseal.signer.presence import Presence
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 
 # How long operations that are being signed may go on when the signer stops.
 DRAIN_SECONDS = 10
+# How long deliveries of webhooks may then go on. What is cut off is sent again.
+DELIVERIES_SECONDS = 2
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
 # memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
@@ -84,7 +87,7 @@ def use_kernels(settings: Settings) -> None:
 
 def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
-    sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+    sizes = planned(settings)
     return SharedPool(sizes.native_threads, spare=settings.spare_threads)
 
 
@@ -92,15 +95,8 @@ def limits_of(settings: Settings) -> "Limits":
     """The limits of a request."""
     from batchseal.intake.schema import Limits
 
-    return Limits(
-        max_documents=settings.max_documents,
-        max_document_bytes=settings.max_document_bytes,
-        max_reference_characters=settings.max_reference_characters,
-        max_name_characters=settings.max_name_characters,
-        max_description_characters=settings.max_description_characters,
-        max_text_characters=settings.max_text_characters,
-        max_depth=settings.max_json_depth,
-    )
+    same = {name: getattr(settings, name) for name in Limits.__struct_fields__ if name != "max_depth"}
+    return Limits(max_depth=settings.max_json_depth, **same)
 
 
 def formats_of(settings: Settings, memory: Memory) -> Formats:
@@ -114,7 +110,7 @@ def finding_places(settings: Settings, reserve: "Reserve") -> "Locate":
 
     async def located(client: str, wanted: "Description", content: "Buffer") -> "Description":
         if not finders:
-            from batchseal.placeholder.finder import Finder
+            from batchseal.formats.pades.placeholder.finder import Finder
 
             finders.append(Finder(settings.placeholder_path, reserve))
         return await finders[0].located(client, wanted, content)
@@ -239,6 +235,7 @@ def signing(
     reserve: "Reserve",
     materials: "Materials",
     presence: "Presence",
+    webhooks: "WebhookDuty",
 ) -> tuple["SigningQueue", "Recording", "CallLog"]:
     """The queue of the signer process, with what signs, what makes evidence records of what was signed, and what keeps calls."""
     from batchseal.signer.call_log import CallLog
@@ -270,17 +267,22 @@ def signing(
     recording_pace = RecordingPace(patience_seconds=settings.upstream_patience)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     has_one = partial(attrgetter("has_one"), services)
-    queue = SigningQueue(store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence)
+    queue = SigningQueue(
+        store, upstream, run, pace=pace, is_alone=has_one, recording=recording, presence=presence, webhooks=webhooks
+    )
     return queue, recording, calls
 
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
+    from batchseal.notify.duty import WebhookDuty
+    from batchseal.payloads.measured import Measured
     from batchseal.signer.duties.rounds import rounds_of
     from batchseal.signer.duties.sampling import Sampling
     from batchseal.signer.presence import Presence
     from batchseal.signer.renewing import renewal_handlers
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.signer.told import with_told_numbers
     from batchseal.store.credentials import CredentialTable
     from batchseal.store.revocation_answers import RevocationAnswers
     from batchseal.store.samples import SampleTable
@@ -292,7 +294,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     from batchseal.upstream.watch import watch
 
     long = partial(said_when_long, report=log.warning)
-    payloads = payload_store(settings)
+    payloads = Measured(payload_store(settings))
     async with long("the database and its migrations"):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
@@ -314,36 +316,36 @@ async def run_signer(settings: Settings, ready: int) -> None:
         await check_credentials(upstream, services)
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
-    rounds = rounds_of(settings, store, payloads, ledger, pool, presence, sampling)
+    stamp = upstream.stamp if stamps else None
+    rounds = rounds_of(settings, store, payloads, admission, pool, presence, sampling, stamp)
+    webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
     queue, recording, calls = signing(
-        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence
+        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence, webhooks
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()
         await rounds.sweeping.begin()
-    server = LinkServer(settings.link_path, {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)})
+        await webhooks.begin()
+    handlers = {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)}
+    server = LinkServer(settings.link_path, with_told_numbers(handlers))
     await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    looking = [
-        asyncio.create_task(work) for work in (queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run())
-    ]
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run(), webhooks.run()
+    looking = [asyncio.create_task(work) for work in works]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     say_ready(ready, said)
     await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
-    for ended in filter(asyncio.Task.done, (*looking, *beating)):
-        # None of these tasks ends by itself. Without one of them the process would go on with half of its work, so it ends, and
-        # the supervisor starts it again.
-        log.error("the signer cannot go on", exc_info=ended.exception())
-        raise SystemExit(1)
+    end_if_one_ended((*looking, *beating))
     for task in looking:
         task.cancel()
     await server.stop()
-    await asyncio.gather(queue.stop(DRAIN_SECONDS), recording.stop(DRAIN_SECONDS))
+    await asyncio.gather(*(one.stop(DRAIN_SECONDS) for one in (queue, recording)))
+    await webhooks.stop(DELIVERIES_SECONDS)  # the ends of what was under way have left their events by now
     for task in beating:  # until here, what was under way went on in this instance's turn
         task.cancel()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
@@ -351,6 +353,29 @@ async def run_signer(settings: Settings, ready: int) -> None:
     await upstream.close()
     await presence.leave(store)
     await store.close()
+
+
+async def run_entries(settings: Settings, ready: int) -> None:
+    """Runs the process of the hot folders until SIGTERM."""
+    from batchseal.entries.watcher import watch_folders
+
+    services = client_services(settings, remarks=False)
+    service, close = await build_service(settings, services)
+    turns = await Store.connect(address_of(settings), instance=UUID(settings.instance), pool_size=1)
+    defaults, limits = partial(signature_defaults, settings, services), limits_of(settings)
+    try:
+        parts = services, service, turns.database, limits, defaults
+        await watch_folders(settings, *parts, ready=partial(say_ready, ready))
+    finally:
+        await turns.close()
+        await close()
+
+
+def end_if_one_ended(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    """Ends the process, which would go on with half of its work, if one of these tasks has ended. None does so by itself."""
+    for ended in filter(asyncio.Task.done, tasks):
+        log.error("the signer cannot go on", exc_info=ended.exception())
+        raise SystemExit(1)
 
 
 @asynccontextmanager
@@ -367,31 +392,42 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     try:
         guard = await create_application(service, authenticator, settings)
         guard.book_headers, guard.service = service.book_headers, service
-        yield guard
+        service.count_received(guard.metrics.received)
+        if settings.management_port:
+            from batchseal.worker.management import managed
+
+            async with managed(service, guard.metrics.exposition, settings):
+                yield guard
+        else:
+            yield guard
     finally:
         await close()
         attempts.close()
 
 
 def main() -> None:
-    """`python -m batchseal.app worker|signer`. Loads its code first, while the supervisor is still finding out the settings."""
-    process, ready = begin(("worker", "signer"))
+    """`python -m batchseal.app worker|signer|entries`. Loads its code first, while the supervisor finds out the settings."""
+    process, ready = begin(("worker", "signer", "entries"))
     if process == "worker":
         default_for_libraries(*SERVER_HEAP)
         from batchseal.api import application  # noqa: F401
         from batchseal.worker import server as worker
         from batchseal.worker import service  # noqa: F401
+    elif process == "entries":
+        from batchseal.entries import watcher  # noqa: F401
     else:
         from batchseal.signer import queue, run  # noqa: F401
         from batchseal.signer.duties import rounds  # noqa: F401
         from batchseal.upstream import remote  # noqa: F401
-    settings = receive_settings()
+    settings = receive_settings(process)
     try:
+        begin_traces(settings, process)
         use_kernels(settings)
         arm(settings.crash_at)
         if process == "worker":
             worker.run(settings, open_application, ready_fd=ready)
-        uvloop.run(run_signer(settings, ready))
+        uvloop.run(run_entries(settings, ready) if process == "entries" else run_signer(settings, ready))
+        end_of_process()
     except BatchsealError as problem:
         raise SystemExit(f"batchseal: the {process} process cannot start: {problem.cause}") from None
 

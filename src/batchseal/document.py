@@ -7,6 +7,7 @@ packaging a document takes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -59,6 +60,17 @@ class Credential:
     digest_algorithm: str  # "sha256" | "sha384" | "sha512"
     fingerprint: bytes
     scheme: str = ""  # "pss" for RSASSA-PSS; empty for PKCS #1 v1.5 or ECDSA, by the type of the key
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateEnd:
+    """When the first certificate of the chain ends that a client service signs with."""
+
+    client_service: str
+    credential_id: str
+    fingerprint: bytes
+    subject: str
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)

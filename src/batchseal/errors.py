@@ -50,6 +50,10 @@ class LeaseLost(BatchsealError):
     """Somebody else works on this operation now."""
 
 
+class FileChanged(BatchsealError):
+    """A file was changed after it was claimed. `cause` is its path below the input folder."""
+
+
 class RequestFailed(BatchsealError):
     """The service did not do what the client asked."""
 

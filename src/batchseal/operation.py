@@ -102,10 +102,28 @@ class ContentType(IntEnum):
 
 
 class Mode(IntEnum):
-    """Whether the caller waits for the result in the same request (SYNC) or asks for it later (ASYNC)."""
+    """How documents come and results go: the caller waits for the result in the same request (SYNC) or asks for it later (ASYNC),
+    or the documents are files in a folder, and the results become files (HOT_FOLDER).
+    """
 
     ASYNC = 1
     SYNC = 2
+    HOT_FOLDER = 3
+
+    @property
+    def stored(self) -> "Mode":
+        """How it is stored: releases that do not know HOT_FOLDER read ASYNC, and sign such operations all the same."""
+        return Mode.ASYNC if self is Mode.HOT_FOLDER else self
+
+    @property
+    def entry(self) -> int:
+        """What is stored beside it: 1 for HOT_FOLDER."""
+        return int(self is Mode.HOT_FOLDER)
+
+    @classmethod
+    def read(cls, stored: int, entry: int) -> "Mode":
+        """The one that was stored so."""
+        return cls.HOT_FOLDER if entry == 1 else cls(stored)
 
 
 @dataclass(frozen=True, slots=True)

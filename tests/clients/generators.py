@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# The settings of the generators, as integrators use them.
+SETTINGS = HERE.parents[1] / "clients"
 GENERATE_SECONDS = 300
 # Files of the folder `typescript` that the client's own folder needs.
 TYPESCRIPT = ("package.json", "package-lock.json", "tsconfig.json", "play.ts")
@@ -62,17 +64,18 @@ def openapi_python_client(tools: Tools, document: Path, folder: Path) -> None:
     tools.run(
         *("openapi-python-client", "generate", "--path", str(document), "--meta", "none"),
         *("--output-path", folder / "batchseal_client", "--overwrite", "--fail-on-warning"),
+        *("--config", SETTINGS / "python" / "openapi-python-client.yaml"),
         folder=folder,
     )
 
 
-def openapi_generator(language: str, *more: str) -> Callable[[Tools, Path, Path], None]:
+def openapi_generator(language: str) -> Callable[[Tools, Path, Path], None]:
     """OpenAPI Generator for a language. Its faults that do not end it count as faults too."""
 
     def generate(tools: Tools, document: Path, folder: Path) -> None:
-        said = tools.run(
-            "openapi-generator-cli", "generate", "-i", document, "-g", language, "-o", folder, *more, folder=folder
-        )
+        settings = SETTINGS / language / "openapi-generator.yaml"
+        asked = "-i", document, "-g", language, "-o", folder, "-c", settings
+        said = tools.run("openapi-generator-cli", "generate", *asked, folder=folder)
         if faults := [match[0] for match in FAULT.finditer(said)]:
             raise SystemExit(f"the generator for {language} stumbled:\n" + "\n".join(faults[:20]))
 
@@ -85,7 +88,9 @@ def openapi_ts(tools: Tools, document: Path, folder: Path) -> None:
         shutil.copy(HERE / "typescript" / name, folder)
     tools.run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
     modules = folder / "node_modules"
-    tools.run("node", modules / "@hey-api/openapi-ts/bin/run.js", "-i", document, "-o", "client", folder=folder)
+    shutil.copy(SETTINGS / "typescript" / "openapi-ts.config.mjs", folder)
+    shutil.copy(document, folder / "openapi.json")
+    tools.run("node", modules / "@hey-api/openapi-ts/bin/run.js", "--file", "openapi-ts.config.mjs", folder=folder)
     tools.run("node", modules / "typescript/bin/tsc", "-p", ".", folder=folder)
 
 
@@ -93,7 +98,7 @@ PLAYED = (
     Generator("openapi-python-client", openapi_python_client, ("python", str(HERE / "play_openapi_python_client.py"))),
     Generator(
         "openapi-generator python",
-        openapi_generator("python", "--package-name", "batchseal_api"),
+        openapi_generator("python"),
         ("python", str(HERE / "play_openapi_generator.py")),
     ),
     Generator("openapi-ts", openapi_ts, ("node", "dist/play.js")),

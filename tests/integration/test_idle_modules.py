@@ -74,6 +74,7 @@ OWNERS = {
     "api": {"worker"},
     "client": set(),
     "commands": {"supervisor"},
+    "entries": set(),  # its process runs only with hot folders
     "intake": {"worker"},
     "operator": set(),
     "pipeline": {"worker"},
@@ -104,7 +105,11 @@ def test_an_idle_process_has_loaded_only_what_it_uses(part: str, modules: dict[s
 
 
 def test_formats_are_loaded_with_their_first_document(modules: dict[str, set[str]]) -> None:
-    late = ("batchseal.formats.xades", "batchseal.formats.cades", "batchseal._native.canonicaliser")
+    late = (
+        *("batchseal.formats.xades", "batchseal.formats.cades", "batchseal._native.canonicaliser"),
+        # With the first client service that has a hot folder.
+        *("batchseal.settings.hot_folders", "batchseal.settings.cron"),
+    )
     assert {name for names in modules.values() for name in names if name.startswith(late)} == set()
     assert "batchseal.formats.pades.pades" in modules["worker"] & modules["signer"]
 

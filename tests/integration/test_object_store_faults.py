@@ -253,6 +253,22 @@ def test_a_sync_payload_is_put_by_whoever_makes_it_durable(rig: Rig) -> None:
         assert rig.own.copies.has(record.id)
 
 
+def test_a_sync_payload_is_made_durable_by_two_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signer asks the store whether it has the payload; before it opens the file, the worker has put it there."""
+    record = rig.stored([b"small"], durable=False)
+    ask = rig.own.objects.size
+
+    def asked(key: str) -> int | None:
+        size = ask(key)
+        monkeypatch.undo()
+        rig.own.make_durable(record)
+        return size
+
+    monkeypatch.setattr(rig.own.objects, "size", asked)
+    rig.own.make_durable(record)
+    assert rig.read(rig.other, record, 1) == [b"small"]
+
+
 def test_the_bucket_is_given_a_rule_beside_those_that_it_has(tmp_path: Path) -> None:
     proxy = proxied("seaweedfs")
     requests = object_payloads(new_prefix(proxy), tmp_path / "copies").requests

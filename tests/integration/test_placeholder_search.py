@@ -13,8 +13,8 @@ from tests.support.placeholders import MODULE, WORD, Running, document, endless,
 from tests.support.waiting import eventually
 
 from batchseal.errors import NoRoom
-from batchseal.placeholder.finder import Finder, FinderPace, place_of
-from batchseal.placeholder.wire import Answer, Found, memory_needed
+from batchseal.formats.pades.placeholder.finder import Finder, FinderPace, place_of
+from batchseal.formats.pades.placeholder.wire import Answer, Found, memory_needed
 from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.signature import LocationType, SignaturePlace
 
@@ -181,7 +181,7 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
 
 
 async def test_a_searcher_that_is_killed_is_replaced_and_the_document_is_tried_once_more(running: Running) -> None:
-    content = endless(600)
+    content = endless(200)
     searching = asyncio.create_task(running.finder.find("a", content, "missing"))
     await eventually(lambda: searcher_of(running) and cpu_ticks(searcher_of(running)) > 5, 20)
     os.kill(searcher_of(running), signal.SIGKILL)
@@ -193,7 +193,7 @@ async def test_a_keeper_that_is_killed_is_replaced(running: Running) -> None:
     assert (await running.finder.find("a", harmless, WORD)).found is Found.FOUND
     process = running.process.process
     assert process is not None
-    searching = asyncio.create_task(running.finder.find("a", endless(600), "missing"))
+    searching = asyncio.create_task(running.finder.find("a", endless(200), "missing"))
     await eventually(lambda: searcher_of(running) and cpu_ticks(searcher_of(running)) > 5, 20)
     gone = searcher_of(running)
     process.kill()

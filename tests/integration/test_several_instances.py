@@ -10,12 +10,10 @@ import pytest
 from harness.invoices import invoice
 from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result
+from tests.adversity.drills.shared_calls import SINGLES, calls_of_singles, know_each_other, most_calls
 from tests.support.service import SYNC, batch, documents, finished, post
 from tests.support.several import Several, several
 from tests.support.waiting import until
-
-SINGLES = 50
-MOST_CALLS = 6
 
 
 @pytest.fixture
@@ -30,30 +28,19 @@ def rows(rig: Several, statement: str) -> list[dict[str, object]]:
     return [dict(row) for row in asyncio.run(rig.fetch(statement))]
 
 
-def know_each_other(rig: Several, count: int) -> None:
-    """Waits until each instance has heard of the others."""
-    until(lambda: all(f'"instances": {count - 1}' in one.log.read_text() for one in rig.services), 15)
-
-
 def test_single_requests_at_three_instances_share_calls(folder: Path) -> None:
-    contents = [invoice(number, size_bytes=10_000) for number in range(SINGLES)]
-    with several(folder, "--latency=400") as rig, ThreadPoolExecutor(SINGLES) as pool:
+    with several(folder, "--latency=400") as rig:
         services = [rig.start(f"i{number}") for number in range(3)]
         know_each_other(rig, 3)
         assert post(services[0], batch("first", documents(1)), SYNC)[0] == 200
-        before = rig.sandbox.sign_calls()
-
-        def one(number: int) -> int:
-            return post(services[number % 3], batch(f"single {number}", [contents[number]]), SYNC)[0]
-
-        assert set(pool.map(one, range(SINGLES))) == {200}
-        calls = rig.sandbox.sign_calls() - before
+        calls, seconds = calls_of_singles(rig, services, "single")
         assert rig.sandbox.callers_at_once() == 1
         assert rig.sandbox.signatures() == SINGLES + 1
-        assert calls <= MOST_CALLS, f"{calls} calls"
+        assert calls <= most_calls(seconds), f"{calls} calls in {seconds:.1f} s"
         # A result can be had from any of them, whoever took it in and whoever signed it.
         for number in range(3):
-            judge_result(services[0], finished(services[2], f"single {number}").operation_id, [contents[number]])
+            contents = [invoice(number, size_bytes=10_000)]
+            judge_result(services[0], finished(services[2], f"single {number}").operation_id, contents)
 
 
 def test_folders_of_their_own_share_the_calls_of_a_credential_by_turns(folder: Path) -> None:

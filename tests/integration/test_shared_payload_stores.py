@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness.object_stores import KEYS
+from harness.object_stores import store_flags
 from harness.service import RunningService
 from harness.store_proxy import StoreProxy
 from tests.adversity.drills.judge import judge_result
 from tests.support.object_stores import new_prefix, object_payloads, proxied
 from tests.support.service import batch, documents, finished, get, post
-from tests.support.several import Several, several
+from tests.support.several import Several, several, shared_folder
 from tests.support.waiting import until
 
 from batchseal.settings.payload_stores import ObjectAddress
@@ -42,17 +42,14 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(params=["shared", "seaweedfs"])
 def store(request: pytest.FixtureRequest, folder: Path) -> Store:
     if request.param == "shared":
-        (folder / "volume").mkdir(mode=0o700)
-        return Store((f"--payload-store=shared:{folder / 'volume'}",))
+        return Store((shared_folder(folder / "volume"),))
     return objects(request.param)
 
 
 def objects(server: str) -> Store:
     proxy = proxied(server)
     address = new_prefix(proxy)
-    place = f"s3://{address.bucket}/{address.prefix}?endpoint={address.endpoint}"
-    keys = f"--payload-store-key={KEYS.key_id}", f"--payload-store-secret={KEYS.secret}"
-    return Store((f"--payload-store={place}", *keys), proxy, address)
+    return Store(store_flags(address), proxy, address)
 
 
 def lose_copies(service: RunningService) -> None:

@@ -104,12 +104,12 @@ async def test_three_months_equal_an_independent_count(
             if entry.event == Event.FINISHED:
                 last[entry.operation_id] = entry.client_service, entry.signed, entry.failed
         counted = defaultdict[tuple[str, date], list[int]](lambda: [0, 0])
-        for operation_id, (service, signed, failed) in last.items():
+        for operation_id, (service, signed, lost) in last.items():
             counted[service, months[operation_id]][0] += signed
-            counted[service, months[operation_id]][1] += failed
-        found = await operator.consumption(min(months.values()), max(months.values()))
-        assert len(found) == 6
-        for line in found:
+            counted[service, months[operation_id]][1] += lost
+        lines = await operator.consumption(min(months.values()), max(months.values()))
+        assert len(lines) == 6
+        for line in lines:
             key = line.client_service, line.month
             assert [line.signatures, line.failures] == counted[key]
             assert line.documents == sum(counted[key])

@@ -18,9 +18,10 @@ from batchseal.operation import Mode, OperationStatus
 from batchseal.store import Store, operator_lists
 from batchseal.store.operator import DocumentSearch, OperationFilter, OperatorStore, Page
 from batchseal.store.operator_cursors import after_prefix, decode_cursor, encode_cursor
+from batchseal.store.queries import QUERIES
 
 Connect = Callable[..., Awaitable[Store]]
-OPERATIONS, DOCUMENTS = 20_000, 100_000
+OPERATIONS, DOCUMENTS = 20_000, 60_000
 
 
 async def all_pages(list_of: Callable[[str | None], Awaitable[Page[Any]]]) -> list[Any]:
@@ -260,7 +261,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 async def test_a_statement_that_takes_too_long_is_an_answer_too(
     operator: OperatorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(operator_lists.QUERIES, "operator_services", "SELECT pg_sleep(9)::text AS client_service")
+    monkeypatch.setitem(QUERIES, "operator_services", "SELECT pg_sleep(9)::text AS client_service")
     with pytest.raises(DatabaseUnavailable, match="within 2 s"):
         await operator.client_services()
 

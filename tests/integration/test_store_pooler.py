@@ -24,6 +24,7 @@ from batchseal.settings.load import Settings
 from batchseal.signer.presence import Presence
 from batchseal.store import NewDocument, NewOperation, Store
 from batchseal.store.address import Address, address_of
+from batchseal.store.operator import OperationFilter, OperatorStore, Who
 from batchseal.store.rows import SignatureRow
 
 pytestmark = pytest.mark.skipif(bool(missing(PGBOUNCER)), reason=f"not installed: {missing(PGBOUNCER)}")
@@ -136,6 +137,33 @@ async def test_migrations_go_through_it(through: Through, database_url: str) -> 
     store = await Store.connect(Address(through(database_url), pooler="transaction"), instance=uuid4())
     assert await store.register(new("A", "r"), DOCUMENTS)
     await store.close()
+
+
+async def test_an_operator_and_the_service_share_the_one_connection(
+    connect_pooled: Connect, through: Through, database_url: str
+) -> None:
+    """The operator's role, its scope and its time-out last as long as its transaction."""
+    me = uuid4()
+    store = await connect_pooled(me)
+    rows = [await store.register(new(caller, "r", instance=me), DOCUMENTS) for caller in ("A", "B")]
+    settings = Settings(database_url=through(database_url), database_pooler="transaction")
+    operator = await OperatorStore.connect(settings)
+    try:
+        for _ in range(3):
+            assert len((await operator.operations(OperationFilter())).rows) == 2
+            async with store.database.connection() as connection:
+                said = await connection.fetchrow("SELECT current_user, current_setting('statement_timeout') AS timeout")
+            assert (said["current_user"], said["timeout"]) == ("batchseal", "0")
+            async with operator._database.connection() as connection:
+                said = await connection.fetchrow("SELECT current_user, current_setting('statement_timeout') AS timeout")
+            assert (said["current_user"], said["timeout"]) == ("batchseal_operator", "2s")
+            async with store.database.connection("A") as connection:
+                assert await connection.fetchval("SELECT count(*) FROM operations") == 1
+        (done,) = await operator.cancel(Who("maria", "here"), [rows[0].id])
+        assert done.result == "done"
+        assert await store.is_finished(rows[0].id) and not await store.is_finished(rows[1].id)
+    finally:
+        await operator.close()
 
 
 async def test_a_refusal_of_ours_takes_nothing_back(connect_pooled: Connect, database_url: str) -> None:

@@ -18,6 +18,7 @@ MAY_SLEEP = {
     "support/waiting.py::until": POLLS,
     "support/waiting.py::eventually": POLLS,
     "support/api_worker.py::MemoryService.wait": SLOW,
+    "support/altering_proxy.py::AlteringProxy.wait": SLOW,
     "support/responder.py::Responder.drip": SLOW,
     "unit/test_api_exchange.py::replied.send": SLOW,
     "unit/test_upstream_lane.py::Calls.__call__": SLOW,
@@ -34,18 +35,23 @@ MAY_SLEEP = {
         "that a statement waits for another shows only in that it has not ended"
     ),
     "adversity/drills/crashes.py::kill_random.trial": RANDOM,
+    "adversity/drills/hot_folders.py::hot_folder.trial": RANDOM,
     "adversity/drills/long_term.py::kill_random_lt.trial": RANDOM,
     "adversity/drills/shared_stores.py::random_kills.trial": RANDOM,
     "adversity/drills/power.py::unsynced.cut": RANDOM,
     "adversity/drills/clock.py::jump": "the clock jumps while the operation is signed, and a round of duties has no end to see",
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,
     "adversity/drills/trouble.py::disk_full.trial": "the caller stalls in the middle of its body",
-    "adversity/drills/instances.py::instance_killed.trial": RANDOM,
+    "adversity/drills/instance_kills.py::a_moment": RANDOM,
     "adversity/drills/instances.py::instances_without_database.trial": "the database is away for so long",
     "adversity/drills/trouble.py::away": LOAD,
     "adversity/drills/trouble.py::slow_sockets.trial": LOAD,
     "adversity/drills/shutdown.py::sigterm.trial": RANDOM,
     "adversity/drills/takeover.py::lives": LOAD,
+    "adversity/drills/store_away.py::stay_in_the_balancer": LOAD,
+    "support/traffic.py::Paced.__call__": LOAD,
+    "support/traffic.py::Traffic.upload": "the upload takes so long",
+    "support/traffic.py::Slow.recv_into": "the reader is slow",
     "adversity/drills/load.py::Load._submit": LOAD,
     "adversity/drills/load.py::full_load": LOAD,
     "adversity/drills/headers.py::send": "the flood has the rate of a network",
@@ -58,7 +64,6 @@ MAY_PATCH_CONSTANTS = {
     "integration/test_housekeeping.py",
     "unit/test_file_payloads.py",
     "support/checksum_app.py",  # the line with which a format is added
-    "support/shared_app.py",  # the line with which the payload store is exchanged
 }
 MAY_REACH_IN = {"unit/test_file_payloads.py"}
 

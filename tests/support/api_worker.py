@@ -62,6 +62,7 @@ class Operation:
     documents_total: int
     documents_signed: int
     documents_failed: int
+    mode: Mode = Mode.ASYNC
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from tests.support import rendering
 from tests.support.pictures import picture_bytes
 from tests.support.seen_pages import HEIGHT, WIDTH, Page, description, pdf, sign, stream
 
-from batchseal.placeholder.finder import place_of
-from batchseal.placeholder.search import search
+from batchseal.formats.pades.placeholder.finder import place_of
+from batchseal.formats.pades.placeholder.search import search
 from batchseal.signature import LocationType, SignatureLook, SignaturePlace, VisibleSignature
 from batchseal.visible.picture import read
 

@@ -71,6 +71,7 @@ class MixedCalls:
     advertised: tuple[str, int] | None = None
     own_payloads: bool = False
     listens: dict[str, str] = field(default_factory=dict)
+    pace: Callable[[], object] = lambda: None  # called before each call, which may wait there
 
     def __post_init__(self) -> None:
         self.calls = Counter[str]()
@@ -79,11 +80,13 @@ class MixedCalls:
         self._open: dict[str, http.client.HTTPConnection] = {}
         self._numbers = itertools.count()
         self._token = ""
+        self.sent_again = 0  # calls whose kept connection had been closed
 
     # --- one call -----------------------------------------------------------------------------------------------------
 
     def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """A call to the next address, on a connection that is kept if the answer leaves it open."""
+        self.pace()
         url = next(self._next)
         headers = {"Authorization": basic(*self.credentials), "Content-Type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
@@ -97,6 +100,7 @@ class MixedCalls:
                 connection.close()
                 # A kept connection may have been closed meanwhile, before it took a byte of this call (RFC 9112 9.3.1).
                 if connection is kept and method == "GET":
+                    self.sent_again += 1
                     continue
                 raise
             answer = Answer(reply.status, {n.lower(): v for n, v in reply.getheaders()}, reply.read())
@@ -288,10 +292,20 @@ def add_stranger(services_file: Path) -> None:
 
 
 def callers_of(
-    rig: Several, services: Mapping[str, RunningService], count: int, name: str, *, documents_each: int = 2, **more: Any
+    rig: Several,
+    services: Mapping[str, RunningService],
+    count: int,
+    name: str,
+    *,
+    documents_each: int = 2,
+    balancer: str = "",
+    **more: Any,
 ) -> list[MixedCalls]:
-    """So many callers of these instances (by their names), each of which begins with another one."""
-    addresses = [one.url for one in services.values()]
+    """So many callers of these instances (by their names), each of which begins with another one.
+
+    With the address of a `balancer` that stands before them, all of them call that.
+    """
+    addresses = [balancer] if balancer else [one.url for one in services.values()]
     listens = {rig.identity(place): f"127.0.0.1:{one.port}" for place, one in services.items()}
     first = next(iter(services.values()))
     return [

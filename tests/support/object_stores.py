@@ -3,6 +3,7 @@
 import atexit
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -52,6 +53,20 @@ def new_state() -> DatabaseState:
     return DatabaseState(uuid4(), 1, 1, 0)
 
 
+class Counted:
+    """A database that counts its sweeps, and is otherwise as `now` says."""
+
+    def __init__(self, now: DatabaseState) -> None:
+        self.now = now
+
+    async def state(self) -> DatabaseState:
+        return self.now
+
+    async def begin_sweep(self) -> DatabaseState:
+        self.now = replace(self.now, sweeps=self.now.sweeps + 1)
+        return self.now
+
+
 class SweptObjects(ObjectPayloads):
     """With a sweep that has no periods, and takes what is this instance's and what is all instances'."""
 
@@ -59,12 +74,12 @@ class SweptObjects(ObjectPayloads):
         copies.mkdir(exist_ok=True)
         requests = BucketRequests(address, lambda: KEYS)
         super().__init__(Objects(address, lambda: KEYS, requests, QUICK), requests, copies)
-        self.state = new_state()
-        claim(self.place, self.state)
+        self.database = Counted(new_state())
+        claim(self.place, self.database.now)
         self.orphans = Orphans(self.place, policy)
 
     async def sweep(self, live: Live) -> list[UUID]:
-        return together(await super().sweep(live), await self.orphans.sweep(live, self.state))
+        return together(await super().sweep(live), await self.orphans.sweep(live, self.database))
 
 
 class OthersObjects(SweptObjects):
@@ -82,12 +97,12 @@ class OthersObjects(SweptObjects):
 class SweptFolder(SharedPayloads):
     def __init__(self, folder: Path, *, policy: OrphanPolicy = AT_ONCE) -> None:
         super().__init__(folder, EAGER)
-        self.state = new_state()
-        claim(self.place, self.state)
+        self.database = Counted(new_state())
+        claim(self.place, self.database.now)
         self.orphans = Orphans(self.place, policy)
 
     async def sweep(self, live: Live) -> list[UUID]:
-        return together(await super().sweep(live), await self.orphans.sweep(live, self.state))
+        return together(await super().sweep(live), await self.orphans.sweep(live, self.database))
 
 
 def together(*found: Sequence[UUID]) -> list[UUID]:

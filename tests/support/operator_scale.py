@@ -126,17 +126,17 @@ def lists(newest: int) -> dict[str, Callable[[OperatorStore, str | None], Awaita
     found = {f"operations: {name}": of(wanted) for name, wanted in filters.items()}
     half = newest // 2
     return found | {
-        "documents of an operation": lambda store, cursor: store.documents(half, cursor=cursor),  # type: ignore[dict-item,return-value]
-        "documents by reference": lambda store, cursor: store.find_documents(  # type: ignore[dict-item,return-value]
+        "documents of an operation": lambda store, cursor: store.documents(half, cursor=cursor),
+        "documents by reference": lambda store, cursor: store.find_documents(
             DocumentSearch(reference=f"invoice {half}/0"), cursor
         ),
-        "documents by name, rare": lambda store, cursor: store.find_documents(  # type: ignore[dict-item,return-value]
+        "documents by name, rare": lambda store, cursor: store.find_documents(
             DocumentSearch(name="NOTHING LIKE THIS"), cursor
         ),
-        "documents by name, frequent": lambda store, cursor: store.find_documents(  # type: ignore[dict-item,return-value]
+        "documents by name, frequent": lambda store, cursor: store.find_documents(
             DocumentSearch(name="invoice-"), cursor
         ),
-        "audit": lambda store, cursor: store.audit(cursor),  # type: ignore[dict-item,return-value]
+        "audit": lambda store, cursor: store.audit(cursor),
     }
 
 

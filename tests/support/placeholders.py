@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness.validators.samples import Objects, with_table
 
-from batchseal.placeholder.finder import Finder, FinderPace
+from batchseal.formats.pades.placeholder.finder import Finder, FinderPace
 from batchseal.processes.on_demand import OnDemandProcess
 
 WORD = "##SEAL##"
-MODULE = "batchseal.placeholder.keeper"
+MODULE = "batchseal.formats.pades.placeholder.keeper"
 
 
 def document(contents: Sequence[bytes], more: bytes = b"", extra: Objects | None = None) -> bytes:

@@ -110,7 +110,7 @@ async def running(
     pace: RecordingPace = QUICK_RECORDING,
 ) -> AsyncIterator[Running]:
     double = Misbehaving(multisign=5)
-    stamps = {"timestamp_urls": address, "timestamp_roots": authority.roots} if authority else {}
+    stamps: dict[str, Any] = {"timestamp_urls": address, "timestamp_roots": authority.roots} if authority else {}
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     async with (
         service(folder, double, upstream_pace=SHORT, **stamps) as upstream,

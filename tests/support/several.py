@@ -1,10 +1,9 @@
-"""Several whole services on one database, one sandbox and one folder of payloads, as they stand behind a load balancer."""
+"""Several whole services on one database, one sandbox and one payload store, as they stand behind a load balancer."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,21 +13,25 @@ import asyncpg
 from harness.service import RunningService
 from tests.support.database import SUPERVISOR
 from tests.support.sandbox import Sandbox, running_sandbox
-from tests.support.shared_app import FOLDER, MODULE
 
 ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
 
 
 @dataclass
 class Several:
-    """What the instances share. `shared` says whether they read the same payloads."""
+    """What the instances share. `store` are the flags of the payload store that all of them read; none: each has its own."""
 
     folder: Path
     dsn: str
     sandbox: Sandbox
-    shared: bool
+    store: Sequence[str]
     stack: ExitStack
     services: list[RunningService] = field(default_factory=list)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the instances read the same payloads."""
+        return bool(self.store)
 
     @property
     def roles(self) -> tuple[str, str]:
@@ -40,10 +43,12 @@ class Several:
         """How an instance that has run is known to the others."""
         return (self.folder / name / "temp" / "instance-id").read_text("ascii").strip()
 
-    def start(self, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> RunningService:
+    def start(
+        self, name: str, *flags: str, environment: Mapping[str, str] | None = None, port: int | None = None
+    ) -> RunningService:
         """One more instance, which is ready when this returns. It ends with the block of `several`, or when it is killed.
 
-        One of the same name goes on in the folder of the one before.
+        One of the same name goes on in the folder of the one before. `port` is where it listens; None: at a free one.
         """
         place = self.folder / name
         place.mkdir(exist_ok=True)
@@ -52,10 +57,11 @@ class Several:
             f"--service-domain={self.sandbox.address}",
             f"--client-services-file={self.sandbox.services}",
             "--workers=1",
+            *self.store,
             *flags,
             folder=place,
-            module=MODULE if self.shared else "batchseal.cli",
             environment=environment,
+            port=port,
         )
         service.services_file, service.root = self.sandbox.services, self.sandbox.root
         self.services.append(self.stack.enter_context(service))
@@ -72,24 +78,40 @@ class Several:
 
 
 @contextmanager
-def several(folder: Path, *options: str, shared: bool = True) -> Iterator[Several]:
-    """The database, and the sandbox with these options. With `shared` all instances read the payloads of one folder."""
+def several(
+    folder: Path, *options: str, shared: bool = True, store: Sequence[str] = (), url: str = ""
+) -> Iterator[Several]:
+    """The database, and the sandbox with these options.
+
+    With `shared` all instances read the payloads of one folder, or of the `store` that these flags name. `url` is a database that
+    runs already, in place of an embedded one.
+    """
     with ExitStack() as stack:
-        (folder / "database").mkdir()
+        dsn = url or stack.enter_context(running_database(folder / "database"))
         (folder / "sandbox").mkdir()
-        command = [sys.executable, "-c", SUPERVISOR, str(folder / "database")]
-        database = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
-        stack.callback(database.terminate)
-        assert database.stdout is not None
-        dsn = json.loads(database.stdout.readline())
         log = stack.enter_context((folder / "sandbox.log").open("wb"))
         sandbox = stack.enter_context(running_sandbox(folder / "sandbox", "--credential=p256", *options, log=log))
-        before = os.environ.get(FOLDER)
-        os.environ[FOLDER] = str(folder / "payloads")
+        if shared and not store:
+            store = (shared_folder(folder / "payloads"),)
+        with ExitStack() as services:
+            yield Several(folder, dsn, sandbox, tuple(store) if shared else (), services)
+
+
+@contextmanager
+def running_database(folder: Path) -> Iterator[str]:
+    """An embedded database whose supervisor is a process of its own. Gives the address for the owner of its tables."""
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], stdout=subprocess.PIPE) as process:
         try:
-            with ExitStack() as services:
-                yield Several(folder, dsn, sandbox, shared, services)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, "the database did not start"
+            yield json.loads(line)
         finally:
-            os.environ.pop(FOLDER)
-            if before is not None:
-                os.environ[FOLDER] = before
+            process.terminate()
+
+
+def shared_folder(volume: Path) -> str:
+    """The flag for payloads in a folder that all instances have, which is made if it is not there."""
+    volume.mkdir(mode=0o700, exist_ok=True)
+    return f"--payload-store=shared:{volume}"

@@ -112,6 +112,19 @@ def test_several_instances_are_a_deployment_with_a_cache_of_their_own(store: dic
     assert one(now, "Service", "seals-instances")["spec"]["clusterIP"] == "None"
 
 
+@pytest.mark.parametrize(("values", "kind"), [({}, "StatefulSet"), (S3, "Deployment")])
+def test_hot_folders_are_a_claim_that_is_written_to(values: dict[str, Any], kind: str) -> None:
+    assert "--hot-folder-enabled=true" not in arguments(rendered(**values), kind)
+    now = rendered(**values, hotFoldersClaim="folders", clientServicesSecret="clients")
+    spec = pod(now, kind)
+    assert "--hot-folder-enabled=true" in arguments(now, kind)
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "hot-folders")
+    assert volume["persistentVolumeClaim"] == {"claimName": "folders"}
+    mounts = {each["name"]: each for each in spec["containers"][0]["volumeMounts"]}
+    assert mounts["hot-folders"] == {"name": "hot-folders", "mountPath": "/hot-folders"}
+    assert mounts["work"]["readOnly"], "the rest of the work folder stays as it is"
+
+
 def test_a_disruption_budget_is_for_several_instances_alone() -> None:
     assert ("PodDisruptionBudget", "seals") not in kinds(rendered())
     assert ("PodDisruptionBudget", "seals") not in kinds(rendered(**S3, replicas=1))
@@ -158,3 +171,30 @@ def test_every_flag_is_one_of_the_service() -> None:
     for values, kind in ((EVERYTHING, "StatefulSet"), ({**EVERYTHING, **S3, **everything}, "Deployment")):
         assert unknown_flags(arguments(rendered(**values), kind)) == set()
     assert unknown_flags(["--no-such-flag=1"]) == {"--no-such-flag"}
+
+
+# --- what an operator sees ----------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_and_the_alert_rules_are_installed_where_they_are_wanted() -> None:
+    assert {"ConfigMap", "PrometheusRule"}.isdisjoint(kind for kind, _ in kinds(rendered()))
+    now = rendered(dashboard=True, alertRules=True)
+    config = one(now, "ConfigMap", "seals-dashboard")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config["data"]["batchseal.json"] == (ROOT / "chart" / "files" / "dashboard.json").read_text("utf-8")
+    (group,) = one(now, "PrometheusRule")["spec"]["groups"]
+    assert len(group["rules"]) > 10 and all(
+        {"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in group["rules"]
+    )
+
+
+def test_the_management_port_is_one_of_the_pod_alone() -> None:
+    now = rendered(managementPort=9090)
+    flags, (container,) = arguments(now, "StatefulSet"), pod(now, "StatefulSet")["containers"]
+    assert {"--management-port=9090", "--management-host=0.0.0.0"} <= set(flags)
+    assert {"name": "management", "containerPort": 9090} in container["ports"]
+    assert all(
+        port["port"] != 9090
+        for name in ("seals", "seals-instances")
+        for port in one(now, "Service", name)["spec"]["ports"]
+    )

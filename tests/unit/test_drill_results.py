@@ -9,19 +9,19 @@ import pytest
 from harness import tools
 from harness.provenance import TAKEN, provenance
 from tests.adversity.drills import __main__ as program
-from tests.adversity.drills.__main__ import LONG_FORMS, SHORT_FORMS, merge
 from tests.adversity.drills.registry import DRILLS, Drill, Figures, Trial, run
+from tests.adversity.drills.results import LONG_FORMS, SHORT_FORMS, merge, sources_digest, standing
 
 WITHOUT_CLANG = "needs clang (Debian: clang), libclang_rt.fuzzer (Debian: libclang-rt-dev)"
 
 
-def a_drill(trial: Trial, *, needs: tuple[str, ...] = (), at_the_end: bool = True) -> Drill:
+def a_drill(trial: Trial, *, needs: tuple[str, ...] = (), at_the_end: bool = True, apart: bool = False) -> Drill:
     @contextmanager
     def opened(folder: Path) -> Iterator[Trial]:
         yield trial
         assert at_the_end
 
-    return Drill("d", 0, 3, 9, opened, needs)
+    return Drill("d", 0, 3, 9, opened, needs, apart, "s3" if apart else "")
 
 
 def uneven(number: int) -> Figures:
@@ -99,3 +99,64 @@ def test_an_entry_replaces_its_own_and_no_other(tmp_path: Path) -> None:
         },
         "long_forms": {"a": {"trials": 30, "failures": 0, TAKEN: taken}},
     }
+
+
+def test_trials_of_drills_about_instances_add_up_over_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, out = list[int](), tmp_path / "drills.json"
+
+    def trial(number: int) -> Figures:
+        numbers.append(number)
+        if number == 1 and numbers.count(1) == 1:
+            raise KeyboardInterrupt
+        return {"seconds_max": 10 - number}
+
+    def started(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["drills", "d", "--out", str(out), *arguments])
+        return program.main()
+
+    monkeypatch.setitem(DRILLS, "d", a_drill(trial, apart=True))
+    with pytest.raises(KeyboardInterrupt):
+        started()
+    assert standing(out, SHORT_FORMS, "d", sources_digest())["trials"] == 1
+    assert started() == 0
+    assert numbers == [0, 1, 1, 2]
+    entry = standing(out, SHORT_FORMS, "d", sources_digest())
+    assert (entry["trials"], entry["failures"], entry["seconds_max"], entry["store"]) == (3, 0, 10, "s3")
+    assert entry["runs"] == [{**provenance(), "trials": 1}, {**provenance(), "trials": 2}]
+    assert started() == 0  # nothing is missing
+    assert numbers == [0, 1, 1, 2]
+    assert started("--trials", "2") == 0  # so many more
+    assert numbers[4:] == [3, 4]
+    assert started("--anew") == 0
+    assert standing(out, SHORT_FORMS, "d", sources_digest())["trials"] == 3
+    assert standing(out, LONG_FORMS, "d", sources_digest()) == {}
+    # A change of the sources that the drill is about voids what was run before it.
+    assert standing(out, SHORT_FORMS, "d", "of other sources") == {}
+
+
+def test_a_trial_that_failed_stays_until_the_sources_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "drills.json"
+    monkeypatch.setitem(DRILLS, "d", a_drill(uneven, apart=True))
+    for arguments in ([], [], ["--trials", "1"]):
+        monkeypatch.setattr("sys.argv", ["drills", "d", "--out", str(out), *arguments])
+        assert program.main() == 1
+    entry = standing(out, SHORT_FORMS, "d", sources_digest())
+    assert (entry["trials"], entry["failures"]) == (4, 1)
+    assert entry["first_failure"].startswith("trial 1: ")
+
+
+def test_the_sources_that_drills_are_about(tmp_path: Path) -> None:
+    for folder in ("payloads", "store", "signer", "worker"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part.py").write_text("1")
+    before = sources_digest(tmp_path)
+    (tmp_path / "worker" / "part.py").write_text("2")
+    assert sources_digest(tmp_path) == before
+    for folder in ("payloads", "store", "signer"):
+        (tmp_path / folder / "part.py").write_text("2")
+        assert sources_digest(tmp_path) != before
+        before = sources_digest(tmp_path)
+
+
+def test_drills_whose_trials_add_up_say_where_payloads_lie() -> None:
+    assert [one.name for one in DRILLS.values() if one.apart and not one.store] == []

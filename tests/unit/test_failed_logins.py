@@ -1,24 +1,22 @@
 """Who is locked out by failed logins, and who is not: with a secret, a token of the proxy, a token of the signing service."""
 
 import asyncio
-import base64
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support.logins import ELSEWHERE, HERE, answer, authenticator_of, basic, written_services
 from tests.support.waiting import eventually, turns
 
 from batchseal.api.attempts import MAX_FAILURES, Attempts
 from batchseal.api.authentication import Authenticator
-from batchseal.api.tokens import Tokens
 from batchseal.errors import ApiError, InvalidToken, TooManyRequests, UnknownClientService, UpstreamUnavailable
 from batchseal.operation import Caller
-from batchseal.settings.client_services import ClientServices
 from batchseal.system import jwt
 
 CLIENTS = {"one": {"secret": "s1"}, "a b": {"secret": "s+2"}}
-HERE, ELSEWHERE = "10.0.0.1", "10.0.0.2"
 
 
 def jwt_of(client: str, signature: str) -> str:
@@ -49,24 +47,8 @@ def upstream() -> Upstream:
 
 @pytest.fixture
 def authenticator(tmp_path: Path, upstream: Upstream) -> Iterator[Authenticator]:
-    path = tmp_path / "client-services-config.json"
-    path.write_text(json.dumps(CLIENTS))
-    path.chmod(0o600)
-    attempts = Attempts(tmp_path / "attempts")
-    yield Authenticator(ClientServices.load(path), Tokens(b"k" * 32), upstream.probe, attempts)
-    attempts.close()
-
-
-def basic(name: str, secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
-
-
-async def answer(authenticator: Authenticator, header: str, address: str = HERE) -> int:
-    try:
-        await authenticator.caller(header, address)
-    except ApiError as error:
-        return error.status
-    return 200
+    with closing(Attempts(tmp_path / "attempts")) as attempts:
+        yield authenticator_of(written_services(tmp_path, CLIENTS), attempts, probe=upstream.probe)
 
 
 async def test_105_failures_with_other_names_stop_nobody(authenticator: Authenticator) -> None:

@@ -57,11 +57,16 @@ async def test_no_secret_and_no_unknown_id_is_said(authenticator: Authenticator)
         assert text not in repr(said)
 
 
-async def test_a_right_secret_is_not_said(authenticator: Authenticator) -> None:
+async def test_a_login_is_said_once_for_an_address_and_without_its_secret(authenticator: Authenticator) -> None:
     basic = base64.b64encode(f"one:{SECRET}".encode()).decode()
     with capture_logs() as said:
-        await authenticator.caller(f"Basic {basic}", "192.0.2.7")
-    assert not said
+        for address in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.7"):
+            await authenticator.caller(f"Basic {basic}", address)
+    assert [(entry["action"], entry["outcome"], entry["address"]) for entry in said] == [
+        ("login", "success", "192.0.2.7"),
+        ("login", "success", "192.0.2.8"),
+    ]
+    assert SECRET not in str(said)
 
 
 def test_unknown_ids_are_counted_and_said_once_a_minute() -> None:

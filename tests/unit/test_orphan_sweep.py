@@ -1,5 +1,6 @@
 """The duty that sweeps what instances share: what it does at the start, and while the store is away."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 from tests.support.object_stores import SweptFolder, new_state
 
+from batchseal.admission.ledger import Ledger
 from batchseal.errors import ConfigurationError
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.orphans import claim, owner_of
 from batchseal.payloads.shared import FolderPlace, SharedPayloads
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.orphans import OrphanSweep
+from batchseal.signer.duties.purging import Purging
 from batchseal.store.identity import DatabaseState
 
 
@@ -84,7 +87,7 @@ async def test_a_store_of_another_database_is_refused_at_the_start_and_named_lat
 async def test_what_stopped_a_sweep_is_said_until_one_goes_through(tmp_path: Path) -> None:
     database = Database()
     payloads = SweptFolder(tmp_path)
-    database.state = payloads.state
+    database.state = payloads.database.now
     sweep = duty(database, payloads)
     await sweep.sweep()
     assert sweep.said == ""
@@ -93,4 +96,52 @@ async def test_what_stopped_a_sweep_is_said_until_one_goes_through(tmp_path: Pat
     assert "timeline" in sweep.said
     database.state = replace(database.state, timeline=1)
     await sweep.sweep()
-    assert (sweep.said, database.state.sweeps) == ("", 3)
+    assert (sweep.said, database.state.sweeps) == ("", 2), "a sweep that was stopped counts"
+
+
+class Due:
+    """Rows of which one payload has had its time, and of which another one could make room."""
+
+    def __init__(self) -> None:
+        self.rows = {"due": {1: object()}, "for room": {2: object()}}
+        self.marked = list[list[int]]()
+
+    async def purgeable(self, *_: float, shared: bool = False) -> dict[int, Any]:
+        return self.rows["due"]
+
+    async def purgeable_for_room(self, client_service: str) -> dict[int, Any]:
+        return self.rows["for room"]
+
+    async def mark_purged(self, operation_ids: list[int]) -> dict[int, Any]:
+        self.marked.append(operation_ids)
+        self.rows = {name: {} for name in self.rows}
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "keeps"),
+    [({}, False), ({"timeline": 2}, False), ({"system_identifier": 77}, True), ({"sweeps": 0}, True)],
+    ids=["as it was", "a standby was promoted", "a copy in another cluster", "its files were put back"],
+)
+async def test_a_database_of_another_time_purges_nothing_that_instances_share(
+    tmp_path: Path, change: dict[str, Any], keeps: bool
+) -> None:
+    """Else a copy of the database would delete what the one that it was made of still needs."""
+    database, rows = Database(), Due()
+    (tmp_path / "volume").mkdir()
+    payloads = SweptFolder(tmp_path / "volume")
+    database.state = payloads.database.now
+    sweep = duty(database, payloads)
+    await sweep.sweep()
+    database.state = replace(database.state, **change)
+    with ThreadPoolExecutor(1) as pool:
+        ledger = Ledger(tmp_path / "ledger")
+        purging = Purging(rows, payloads, ledger, pool, sweep.keeps)  # type: ignore[arg-type]
+        await purging.purge_due(1, 1, shared=True)
+        rows.rows["for room"] = {2: object()}
+        await purging.make_room(1)
+        ledger.close()
+    assert rows.marked == ([] if keeps else [[1], [2]])
+    assert ("payloads are not purged" in sweep.said) == keeps
+    database.state = replace(payloads.database.now, sweeps=9)
+    assert (await sweep.keeps(), sweep.said) == ("", "")

@@ -26,9 +26,9 @@ from tests.unit.test_pades_levels import signed as signed_at
 from batchseal._native.planner import RULE_CID_SET, Appearance, OtherRules, PlannedUpdate
 from batchseal.document import Description
 from batchseal.formats.pades.encryption import Planning
+from batchseal.formats.pades.placeholder.finder import place_of
+from batchseal.formats.pades.placeholder.search import search
 from batchseal.operation import SignError
-from batchseal.placeholder.finder import place_of
-from batchseal.placeholder.search import search
 from batchseal.signature import Level, LocationType, SignatureLook, SignaturePlace, VisibleSignature
 from batchseal.visible.picture import read
 

@@ -15,6 +15,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.services_files import CONFIG_KEYS, FILE_NAME, OWN_FILE_NAME, OWN_KEYS, read_config, read_own
 from batchseal.settings.signatures import KEYS, POLICY_KEYS
+from batchseal.settings.webhooks import KEYS as WEBHOOK_KEYS
 from batchseal.visible.parsing import KEYS as VISIBLE_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_the_example_is_whole_and_is_read(tmp_path: Path) -> None:
     entry = EXAMPLE["my-client"]
     assert set(entry) == {*CONFIG_KEYS, *OWN_KEYS}
     assert set(entry["signature"]) == KEYS and set(entry["signature"]["signaturePolicy"]) == POLICY_KEYS
-    assert set(entry["visibleSignature"]) == set(VISIBLE_KEYS)
+    assert set(entry["visibleSignature"]) == set(VISIBLE_KEYS) and set(entry["webhook"]) == set(WEBHOOK_KEYS)
     assert fits(EXAMPLE) and is_read(EXAMPLE, tmp_path)
 
 
@@ -99,6 +100,7 @@ def test_the_schema_knows_every_key_that_is_read_and_no_other() -> None:
     signature = SCHEMA["$defs"]["signature"]["properties"]
     assert set(signature) == KEYS and set(signature["signaturePolicy"]["properties"]) == POLICY_KEYS
     assert set(SCHEMA["$defs"]["visibleSignature"]["properties"]) == set(VISIBLE_KEYS)
+    assert set(SCHEMA["$defs"]["webhook"]["properties"]) == set(WEBHOOK_KEYS)
 
 
 @pytest.mark.parametrize("place", list(places(EXAMPLE)), ids="/".join)

@@ -1,22 +1,17 @@
 """Failed logins that several instances count together: how many guesses are made, and which logins cost a statement."""
 
 import asyncio
-import base64
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.logins import ELSEWHERE, HERE, answer, authenticator_of, basic, written_services
 
 from batchseal.api.attempts import MAX_FAILURES, Attempts
 from batchseal.api.authentication import Authenticator
-from batchseal.api.tokens import Tokens
 from batchseal.errors import ApiError, DatabaseUnavailable
-from batchseal.settings.client_services import ClientServices
-
-HERE, ELSEWHERE = "10.0.0.1", "10.0.0.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +54,7 @@ def counter() -> Counter:
 @pytest.fixture
 def instances(tmp_path: Path, counter: Counter) -> Iterator[Callable[[int], list[Authenticator]]]:
     """Makes so many instances, each with counts of its own."""
-    path = tmp_path / "client-services-config.json"
-    path.write_text(json.dumps({"one": {"secret": "s1"}, "off": {"secret": "s2", "active": False}}))
-    path.chmod(0o600)
+    services = written_services(tmp_path, {"one": {"secret": "s1"}, "off": {"secret": "s2", "active": False}})
     probed: list[str] = []
 
     async def probe(token: str) -> str | None:
@@ -74,23 +67,10 @@ def instances(tmp_path: Path, counter: Counter) -> Iterator[Callable[[int], list
             made = []
             for number in range(count):
                 attempts = opened.enter_context(closing(Attempts(tmp_path / f"attempts {number}")))
-                services = ClientServices.load(path)
-                made.append(Authenticator(services, Tokens(b"k" * 32), probe, attempts, counter=counter))
+                made.append(authenticator_of(services, attempts, probe=probe, counter=counter))
             return made
 
         yield make
-
-
-def basic(name: str, secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
-
-
-async def answer(authenticator: Authenticator, header: str, address: str = HERE) -> int:
-    try:
-        await authenticator.caller(header, address)
-    except ApiError as error:
-        return error.status
-    return 200
 
 
 async def token_answer(authenticator: Authenticator, secret: str, *, form_encoded: bool = False) -> int:

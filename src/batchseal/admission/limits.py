@@ -7,8 +7,7 @@ refused first. A client service that is the only one has everything.
 from dataclasses import dataclass
 
 from batchseal.settings.load import Settings
-from batchseal.settings.sizing import plan
-from batchseal.system.cgroups import available_cores, available_memory
+from batchseal.settings.sizing import planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def budgets_of(settings: Settings) -> Budgets:
 
     Temporary space is twice the files in flight, as in the original product.
     """
-    sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+    sizes = planned(settings)
     return Budgets(
         temp_bytes=2 * settings.files_in_flight * settings.average_document_bytes,
         memory_bytes=sizes.uploads_bytes,

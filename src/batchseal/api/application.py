@@ -16,6 +16,7 @@ from batchseal.api.routes import Routes, exchange_of
 from batchseal.api.service_routes import ServiceRoutes
 from batchseal.errors import ApiError, MethodNotAllowed, NotFound
 from batchseal.settings.load import Settings
+from batchseal.system.telemetry.tracing import NOTHING, span
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -33,11 +34,13 @@ async def create_application(
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
     openapi = openapi_document(contract, server_address(settings))
     service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi)
-    table = route_table(contract, routes, service_routes)
+    table = [
+        row for row in route_table(contract, routes, service_routes) if settings.metrics_on_api or row[0] != "metrics"
+    ]
     application = Application(router=Router())
     application.logger.setLevel(logging.ERROR)
     for name, verb, path, handler in table:
-        application.router.add(verb, path, named(name, handler))
+        application.router.add(verb, path, named(name, handler, traced=name in contract.routes))
     application.router.fallback = fallback({verb for _, verb, _, _ in table}, application, problems)
 
     async def problem(_: Application, request: Request, error: Exception) -> Response:
@@ -71,12 +74,13 @@ def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> l
     ]
 
 
-def named(name: str, handler: Handler) -> Handler:
-    """Wraps `handler` so that it stores the route's name in the exchange, where the metrics read it."""
+def named(name: str, handler: Handler, *, traced: bool) -> Handler:
+    """Wraps `handler` so that it stores the route's name in the exchange, where the metrics read it. `traced`: and in a span."""
 
     async def run(request: Request) -> Response:
         exchange_of(request).route = name
-        return await handler(request)
+        with span(name, is_request=True) if traced else NOTHING:
+            return await handler(request)
 
     return run
 

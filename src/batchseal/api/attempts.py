@@ -140,14 +140,18 @@ class Attempts:
             else:
                 self._pairs.take_off(booking.known, booking.pair.key, booking.number)
 
-    def succeeded(self, pair: Pair) -> None:
-        """Notes that the pair proved itself: for a day it has a counter of its own. The failures that it has stay."""
+    def succeeded(self, pair: Pair) -> bool:
+        """Notes that the pair proved itself: for a day it has a counter of its own. The failures that it has stay.
+
+        Returns whether it is the first time within a day.
+        """
         now = self._now()
         known = self._pairs.find(pair.bucket, pair.key, now)
         if known is not None and self._pairs.is_fresh(known, now):
-            return
+            return False
         with self._file.locked():
             self._pairs.remember(pair.bucket, pair.key, now, pair.counters.counts(pair.places, now))
+        return known is None
 
     def is_known(self, pair: Pair) -> bool:
         """Whether the pair proved itself within a day."""

@@ -21,6 +21,7 @@ from batchseal.api.tokens import MAX_TOKEN_CHARACTERS, Issued, Tokens
 from batchseal.errors import InactiveClientService, InvalidToken, NotConfigured, TooManyRequests, UnknownClientService
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientService, ClientServices
+from batchseal.system.telemetry.events import Category, security_event
 
 # How often, at most, the file of client services and that of the token keys are looked at for changes.
 RELOAD_SECONDS = 1.0
@@ -121,8 +122,9 @@ class Authenticator:
         for client_service, secret, pair in open_readings:
             service = self.services.get(client_service)
             if service is not None and service.accepts(secret):
-                if self.attempts is not None and pair is not None:
-                    self.attempts.succeeded(pair)
+                if self.attempts is not None and pair is not None and self.attempts.succeeded(pair):
+                    said = "a client service logged in from an address for the first time within a day"
+                    security_event(said, Category.AUTHENTICATION, "login", client_service=service.id, address=address)
                 return service, secret
         for _, _, pair in open_readings:
             if self.attempts is not None and pair is not None:
@@ -189,7 +191,16 @@ class Authenticator:
         """
         self.reload()
         service, right = self.proved(readings_of(client_service, secret, form_encoded=form_encoded), address)
-        return self.tokens.issue(active(service).id, right)
+        issued = self.tokens.issue(active(service).id, right)
+        security_event(
+            "a token was issued",
+            Category.IAM,
+            "token-issued",
+            client_service=service.id,
+            address=address,
+            token_id=issued.token_id,
+        )
+        return issued
 
 
 def readings_of(client_service: str, secret: str, *, form_encoded: bool) -> tuple[tuple[str, str], ...]:

@@ -43,6 +43,8 @@ FORWARDED = {b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"}
 # A piece that the server takes within this time did not wait for the caller.
 AT_ONCE_SECONDS = 0.01
 
+REQUEST_ID_HEADER = b"x-request-id"
+
 
 class Exchange:
     """One ASGI request with its `receive` and `send`.
@@ -73,6 +75,7 @@ class Exchange:
         # How long the reply waited for its caller, and the bytes that went out meanwhile.
         self._waited, self._taken = 0.0, 0
         self._more_headers = more_headers
+        self.request_id = ""  # The reply carries it if it is not empty.
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -235,6 +238,8 @@ class Exchange:
         if message["type"] == "http.response.start":
             if self._more_headers:
                 message["headers"] = [*message["headers"], *self._more_headers]
+            if self.request_id:
+                message["headers"].append((REQUEST_ID_HEADER, self.request_id.encode("ascii")))
             return await self._send(message)  # the server keeps it until the first piece of the body comes
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -15,12 +15,13 @@ import structlog
 
 from batchseal.api.address import Address, Addresses
 from batchseal.api.contract import Contract
-from batchseal.api.exchange import SEND_STALL_SECONDS, Exchange, Message, Receive, Send
+from batchseal.api.exchange import REQUEST_ID_HEADER, SEND_STALL_SECONDS, Exchange, Message, Receive, Send
 from batchseal.api.metrics import Metrics
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, InvalidRequest, NoRoom, NotFound
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
 
 log = structlog.get_logger(__name__)
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -92,6 +93,7 @@ class Guard:
         self.pace = pace
         self.application = application
         self.addresses = Addresses(contract)
+        self.swagger = contract.bases[0] + contract.swagger
         self.problems = problems
         self.metrics = metrics
         self.settings = settings
@@ -124,6 +126,7 @@ class Guard:
             min_reply_rate=self.settings.min_reply_rate,
             more_headers=self.reply_headers,
         )
+        follow(exchange)
         task = asyncio.current_task()
         assert task is not None
         self.running.add(task)
@@ -233,6 +236,14 @@ class Guard:
         if late:
             log.warning("requests cut at shutdown", requests=len(late))
             await asyncio.wait(late, timeout=CANCELLED_SECONDS)
+
+
+def follow(exchange: Exchange) -> None:
+    """Gives the request its id, the caller's own if there is one, and notes where it stands in the caller's trace."""
+    headers = exchange.headers
+    exchange.request_id = cleaned(headers.get(REQUEST_ID_HEADER, b"").decode("latin-1"))
+    REQUEST_ID.set(exchange.request_id)
+    TRACE_PARENT.set(parent_in(headers.get(b"traceparent", b"").decode("latin-1")))
 
 
 def is_cross_site(headers: Mapping[bytes, bytes]) -> bool:

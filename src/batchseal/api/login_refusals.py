@@ -6,12 +6,13 @@ that nobody has are counted and said once a minute, without the id, since people
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import structlog
+from batchseal.system.telemetry.events import Category, security_event
 
 UNKNOWN_SECONDS = 60.0
 
-log = structlog.get_logger("api")
+refused = partial(security_event, category=Category.AUTHENTICATION, action="login", success=False)
 
 
 class LoginRefusals:
@@ -28,9 +29,9 @@ class LoginRefusals:
         configured = [name for name in names if self._is_configured(name)]
         if configured:
             what = "login refused, and locked for a minute" if locked else "login refused"
-            log.warning(what, client_service=configured[0], address=address)
+            refused(what, client_service=configured[0], address=address)
             return
         self._unknown += 1
         if self._now() - self._said_at >= UNKNOWN_SECONDS:
-            log.warning("logins refused: no such client service", refused=self._unknown, last_address=address)
+            refused("logins refused: no such client service", refused=self._unknown, last_address=address)
             self._unknown, self._said_at = 0, self._now()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from batchseal.api.offered_service import Document, Operation
-from batchseal.operation import DocumentStatus, OperationStatus, SignError
+from batchseal.operation import DocumentStatus, Mode, OperationStatus, SignError
 
 
 class Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -42,12 +42,13 @@ class Registration(Struct):
 
 
 class StatusEntry(Registration):
-    """The status of an operation, with the numbers of its documents."""
+    """The status of an operation, with the numbers of its documents. `mode` is there where they did not come over HTTP."""
 
     creation_date: Instant
     documents_total: int
     documents_signed: int
     documents_failed: int
+    mode: Annotated[str, listed([Mode.HOT_FOLDER.name])] | None = None
 
 
 class Folder(Struct):
@@ -178,6 +179,7 @@ def status_entry(
             documents_total=operation.documents_total,
             documents_signed=operation.documents_signed,
             documents_failed=operation.documents_failed,
+            mode=operation.mode.name if operation.mode is Mode.HOT_FOLDER else None,
         ),
         names,
     )

@@ -159,7 +159,7 @@ class ServiceRoutes:
     async def ready(self, request: Request) -> Response:
         """200 if every part is "ok" or has only a warning, else 503. Strangers do not see the parts."""
         checks = await self.service.ready()
-        up = all(state == "ok" or state.startswith("warning: ") for state in checks.values())
+        up = is_up(checks)
         shown = checks if await self.may_see_parts(request) else {}
         body = schemas.encode(Health("UP" if up else "DOWN", shown))
         return json_reply(body, status=200 if up else 503)
@@ -179,7 +179,9 @@ class ServiceRoutes:
         return True
 
     async def metrics(self, request: Request) -> Response:
-        media_type, text = self.counts.exposition(await self.service.numbers())
+        """What names client services, credentials or addresses is shown to those alone who see the parts of `ready`."""
+        inner = await self.may_see_parts(request)
+        media_type, text = self.counts.exposition(await self.service.numbers(), inner=inner)
         return Response(200, None, Content(media_type, text))
 
     # --- the address itself ---------------------------------------------------------------------------------
@@ -220,6 +222,11 @@ class ServiceRoutes:
 
     async def openapi_document(self, request: Request) -> Response:
         return Response(200, None, Content(JSON, self.openapi))
+
+
+def is_up(checks: Mapping[str, str]) -> bool:
+    """Whether every part is "ok" or has only a warning."""
+    return all(state == "ok" or state.startswith("warning: ") for state in checks.values())
 
 
 def single_values(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:

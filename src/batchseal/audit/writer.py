@@ -10,15 +10,17 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
+from batchseal.audit.tokens import stamp_fields
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.store.rows import AuditEntry
-from batchseal.store.trail import Anchor, AuditTrail, PendingEntry
+from batchseal.store.trail import Anchor, AuditTrail, HeadStamp, PendingEntry
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.disk import replacing
 from batchseal.system.folders import open_folder
@@ -108,7 +110,8 @@ class AuditWriter:
             entries = await self._trail.read_month(month)
             if entries:
                 path = self._audit_folder / f"audit-{month:%Y-%m}.jsonl"
-                await in_pool(self._pool, partial(write, path, entries))
+                stamps = await self._trail.time_stamps(entries[0].position - 1, entries[-1].position)
+                await in_pool(self._pool, partial(write, path, entries, stamps))
                 crash_site("month-exported")
                 last = entries[-1]
                 await self._trail.anchor(Anchor(month, last.position, len(entries), last.link, path.name))
@@ -128,8 +131,15 @@ def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[byte
     return digest, fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
 
 
-def write(path: Path, entries: Iterable[AuditEntry]) -> None:
-    """Writes an export and fsyncs it together with its name."""
+def write(path: Path, entries: Iterable[AuditEntry], stamps: Iterable[HeadStamp] = ()) -> None:
+    """Writes an export and fsyncs it together with its name. Each time stamp follows the entry that it is about."""
     open_folder(path.parent, make=0o700, strict=False).close()
+    by_position = {stamp.position: stamp for stamp in stamps}
     with replacing(path) as file:
-        file.writelines(as_line(entry) for entry in entries)
+        for entry in entries:
+            file.write(lines_of(entry, by_position.get(entry.position)))
+
+
+def lines_of(entry: AuditEntry, stamp: HeadStamp | None) -> bytes:
+    """An entry in an export, with the time stamp over it if it has one."""
+    return as_line(entry) + (msgspec.json.encode(stamp_fields(stamp)) + b"\n" if stamp is not None else b"")

@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from batchseal.client.probe import ask, describe
@@ -21,6 +22,9 @@ from batchseal.processes.instance import in_use
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import check_temp_folder, settle
 from batchseal.settings.load import OPTIONS, Settings, check_pooler
+
+if TYPE_CHECKING:
+    from batchseal.settings.client_services import ClientService
 
 DESCRIPTION = """
 Try everything that the service needs: configuration, address, signing service, time stamp authorities, database, disk,
@@ -64,6 +68,8 @@ def run_checks(settings: Settings, *, fix: bool = False) -> int:
         from batchseal.payloads.checking import check_payload_store
 
         checks["payload store"] = partial(check_payload_store, fix=fix)
+    if settings.hot_folder_enabled:
+        checks["hot folders"] = check_folders
     problem = ""
     try:
         settings = settle(settings)
@@ -102,7 +108,9 @@ async def check_configuration(settings: Settings) -> str:
         read_token_keys(Path(settings.token_key_file))
     # The sandbox stamps as well.
     stamps = bool(settings.timestamp_urls) or settings.uses_sandbox
-    if problems := unreachable_levels(settings.signature_level, services, has_time_stamps=stamps):
+    problems = unreachable_levels(settings.signature_level, services, has_time_stamps=stamps)
+    problems += unusable_webhooks(services, settings)
+    if problems:
         raise ConfigurationError("; ".join(problems))
     if services.present:
         recorded = sum(one.active and one.signature.evidence_record for one in services)
@@ -113,6 +121,19 @@ async def check_configuration(settings: Settings) -> str:
     return (
         f"{settings.services_file} does not exist: only synchronous requests, each signed with its caller's own token"
     )
+
+
+def unusable_webhooks(services: "Iterable[ClientService]", settings: Settings) -> list[str]:
+    """For each client service whose webhook may not be used, why."""
+    problems = []
+    for one in services:
+        if one.webhook is not None:
+            from batchseal.settings.webhooks import refusal_of  # few client services have one
+
+            why = refusal_of(one.webhook, settings.webhook_hosts, allow_http=settings.webhook_allow_http)
+            if why:
+                problems.append(f"client service {one.id} has a webhook that is not used: {why}")
+    return problems
 
 
 async def check_address(settings: Settings) -> str:
@@ -254,6 +275,17 @@ def trial_folder(settings: Settings) -> Path:
         raise ConfigurationError(f"--temp-folder: {place} cannot be written: {problem.strerror}") from None
     folder.chmod(0o711)  # The embedded Postgres may run as another user, which must be able to enter the folder.
     return folder
+
+
+async def check_folders(settings: Settings) -> str:
+    from batchseal.entries.folders import check
+    from batchseal.settings.client_services import client_services
+
+    checked = await asyncio.to_thread(check, settings, client_services(settings, remarks=False))
+    checked.require()
+    if not checked.places:
+        return "no client service names an inputFolder, a backupFolder and an outputFolder"
+    return "; ".join(f"{one.client_service}: {one.input}, {one.backup}, {one.output}" for one in checked.places)
 
 
 async def check_payload_keys(settings: Settings) -> str:

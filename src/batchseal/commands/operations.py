@@ -1,4 +1,4 @@
-"""`batchseal operations`: lists operations, shows one, and has them signed again, cancelled or purged."""
+"""`batchseal operations`: lists operations, shows one, and has them signed again, cancelled, purged or resumed."""
 
 import argparse
 import asyncio
@@ -14,10 +14,10 @@ from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
 
 if TYPE_CHECKING:
-    from batchseal.store.operator import Done, OperationFilter, OperatorStore, Who
+    from batchseal.store.operator import Done, OperationFilter, OperationLine, OperatorStore, Who
 
 DESCRIPTION = """
-List the operations of a service, show one, and have operations signed again, cancelled or purged.
+List the operations of a service, show one, and have operations signed again, cancelled, purged or resumed.
 
   list        one line for each operation, the newest first; the flags below say which
   show ID     one operation: its time line, its sign calls, why documents failed; with --documents its documents
@@ -25,6 +25,9 @@ List the operations of a service, show one, and have operations signed again, ca
   cancel      end operations that are not finished: what is not signed yet fails; the reference stays taken, and
               handing the same documents in again goes on with the operation
   purge       delete the documents and results of finished operations, whether they were fetched or not
+  resume      have operations signed that are held: after a restore, those that were unfinished in the backup. What was
+              signed after the backup cannot be known, so a document may get a second signature. With --held instead
+              of ids, all that are held; list --held shows them, and cancel ends them
   export      write all operations that the flags name as CSV, or with --json as one JSON object a line
 
 retry, cancel and purge take the ids of operations, or flags that say which are meant; then they ask before they begin,
@@ -40,9 +43,12 @@ USAGE = """batchseal operations list [--status STATUS] [...] [--limit N] [--json
        batchseal operations retry (ID... | FILTER) [--also-fetched] [--everything] [--yes] [--json]
        batchseal operations cancel (ID... | FILTER) [--yes] [--json]
        batchseal operations purge (ID... | FILTER) [--yes] [--json]
+       batchseal operations list --held
+       batchseal operations resume|cancel (ID... | --held)
        batchseal operations export [FILTER] [--out FILE] [--json]"""
 
-ACTIONS = ("list", "show", "retry", "cancel", "purge", "export")
+ACTIONS = ("list", "show", "retry", "cancel", "purge", "resume", "export")
+OF_HELD = ("list", "resume", "cancel")
 CHANGES = ("retry", "cancel", "purge")
 SHOWN_DOCUMENTS = 10_000
 
@@ -72,9 +78,12 @@ def run(arguments: Sequence[str]) -> int:
     output.add_argument(
         "--everything", action="store_true", help="retry: also documents in which the fault itself lies"
     )
+    output.add_argument("--held", action="store_true", help="list, resume, cancel: all that are held after a restore")
     output.add_argument("--yes", action="store_true", help="do not ask whether the operations of a filter are meant")
     settings, options = parse(parser, arguments)
     wanted = filter_of(options)
+    if options.action == "resume" or options.held:
+        return decide_on_held(parser, settings, options)
     if options.action == "show" and len(options.ids) != 1:
         parser.error("show needs the id of one operation")
     if options.action in ("list", "export") and options.ids:
@@ -82,6 +91,20 @@ def run(arguments: Sequence[str]) -> int:
     if options.action in CHANGES and bool(options.ids) == (wanted != type(wanted)()):
         parser.error(f"{options.action} needs either ids of operations or flags that say which are meant")
     return asyncio.run(operate(settings, options, wanted))
+
+
+def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options: argparse.Namespace) -> int:
+    """What concerns operations that are held after a restore. Returns the exit code."""
+    from batchseal.commands import held_operations
+
+    if options.action not in OF_HELD:
+        parser.error(f"--held is for {', '.join(OF_HELD)}")
+    if options.action == "list":
+        return asyncio.run(held_operations.show(settings))
+    if bool(options.ids) == options.held:
+        parser.error(f"{options.action} needs either the ids of operations or --held")
+    decide = held_operations.resume if options.action == "resume" else held_operations.cancel
+    return asyncio.run(decide(settings, options.ids or None))
 
 
 async def operate(settings: Settings, options: argparse.Namespace, wanted: "OperationFilter") -> int:
@@ -99,7 +122,7 @@ async def operate(settings: Settings, options: argparse.Namespace, wanted: "Oper
 async def show_list(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
     from batchseal.commands.operations_output import line_of_json, operations_table
 
-    lines = []
+    lines: list[OperationLine] = []
     async for some in store.all_operations(wanted, min(max(1, options.limit), 1_000)):
         lines += some[: options.limit - len(lines)]
         if len(lines) >= options.limit:

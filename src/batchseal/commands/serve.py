@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchseal.commands.settings_flags import read_settings
+from batchseal.settings.load import OPTIONS, Settings
 
 DESCRIPTION = """
 Run the service. It accepts batches of documents over HTTP, has their digests signed, and returns the signed
@@ -12,6 +13,21 @@ for trials only; it does not do so for client services that you have configured,
 service runs until SIGTERM or SIGINT (Ctrl-C)."""
 
 EXIT_CODES = "Exit code: 0 after a signal, 2 if the service cannot start."
+
+
+def check_hot_folders(settings: Settings) -> None:
+    """Raises ConfigurationError with everything that is wrong with the folders, before anything starts."""
+    from batchseal.entries.folders import check
+    from batchseal.settings.client_services import client_services
+    from batchseal.system.waits import say
+
+    services = client_services(settings, remarks=False, strict=True)
+    checked = check(settings, services)
+    checked.require()
+    if not checked.places:
+        say("--hot-folder-enabled: no client service names an inputFolder, a backupFolder and an outputFolder")
+    if settings.hot_folder_lock_minutes != OPTIONS["hot_folder_lock_minutes"].default:
+        say("--hot-folder-lock-minutes is accepted without effect: there are no locks that would have to run out")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,5 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         from batchseal.payloads.keys import read_keys
 
         read_keys(Path(settings.payload_key_file))  # what is wrong with it is said once, before anything starts
+    if settings.hot_folder_enabled:
+        check_hot_folders(settings)
     run_service(settings)
     return 0

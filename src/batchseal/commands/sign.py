@@ -1,6 +1,5 @@
 """`batchseal sign`: sends documents to a service. Shows a progress bar for each step and a line for each refused document."""
 
-import json
 import secrets
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -14,9 +13,10 @@ from batchseal.client.batch import BatchBody, Wishes, find_documents, split_batc
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.client.visible_options import add_visible_options, visible_info
+from batchseal.commands.caller_secret import credentials
 from batchseal.commands.messages import complain
-from batchseal.errors import ConfigurationError, RequestFailed
-from batchseal.settings.load import client_secret, load_settings
+from batchseal.errors import RequestFailed
+from batchseal.settings.load import load_settings
 
 DESCRIPTION = """
 Send files to a running service, wait until they are signed, and store the signed files. The original files are
@@ -179,7 +179,7 @@ def sign(options: Namespace) -> int:
         visible_info(options),
         options.evidence_record,
     )
-    client_id, secret = credentials(options)
+    client_id, secret = credentials(options.client_id, options.secret_file, options.services_file)
     batches = split_batches(documents, bytes_each=wishes.bytes_each)
     reference = options.reference or f"cli {time.strftime('%Y-%m-%dT%H:%M:%S')} {secrets.token_hex(4)}"
     results: list[BatchResult] = []
@@ -202,34 +202,6 @@ def sign(options: Namespace) -> int:
         if client.sandbox_signs:
             complain("warning: the service signs with its sandbox; these signatures are for tests only")
     return 1 if any(result.refused or result.unrecorded for result in results) else 0
-
-
-def credentials(options: Namespace) -> tuple[str, str]:
-    """Client id and secret: from --secret-file, else from the environment, else from --services-file.
-
-    Raises ConfigurationError.
-    """
-    file = options.secret_file
-    secret = read_text(file, "--secret-file").strip() if file else client_secret()
-    if secret:
-        if not options.client_id:
-            raise ConfigurationError("--client-id is missing; it must say whose secret is given")
-        return options.client_id, secret
-    try:
-        services = json.loads(read_text(options.services_file, "--services-file"))
-        client_id = options.client_id or next(iter(services))
-        return client_id, str(services[client_id]["secret"])
-    except (ValueError, LookupError, TypeError, StopIteration):
-        who = f" of {options.client_id}" if options.client_id else ""
-        raise ConfigurationError(f"--services-file: {options.services_file} holds no secret{who}") from None
-
-
-def read_text(path: Path, flag: str) -> str:
-    """The text of the file that `flag` names. Raises ConfigurationError."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError) as problem:
-        raise ConfigurationError(f"{flag}: {problem}") from None
 
 
 def show_refused(console: Console, result: BatchResult) -> None:

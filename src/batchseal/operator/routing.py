@@ -14,7 +14,10 @@ Method = Literal["GET", "POST"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An address. `right` is None for what everybody may ask for, signed in or not. `has_token`: its form has that of the session."""
+    """An address. `right` is None for what everybody may ask for, signed in or not.
+
+    `has_token`: its form has the token of the session.
+    """
 
     method: Method
     pattern: re.Pattern[str]

@@ -5,7 +5,7 @@ The local file stays as a copy. It also means that a slow store holds up nobody 
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +17,7 @@ from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, Payl
 from batchseal.payloads.objects import PART_BYTES, PARTS_IN_FLIGHT, Objects
 from batchseal.payloads.packing import Packing
 from batchseal.payloads.pieces import Pieces
+from batchseal.payloads.writing import BeingWritten
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.folders import SAFE, own_folder
 
@@ -109,13 +110,13 @@ class ObjectUpload:
         copies: LocalCopies,
         payload_id: UUID,
         key: str,
-        is_writing: Callable[[UUID, bool], None],
+        written: BeingWritten,
     ) -> None:
         self.payload_id = payload_id
         self._objects = objects
         self._copies = copies
         self._key = key
-        self._is_writing = is_writing
+        self._written = written
         self._file = copies.create(payload_id)
         self._packing = Packing(payload_id)
         self._headers = bytearray()
@@ -138,7 +139,7 @@ class ObjectUpload:
         self._objects.watch.need()
         self._file.begin()
         self._is_begun = True
-        self._is_writing(self.payload_id, True)
+        self._written.begins(self.payload_id)
 
     def publish(self) -> None:
         """The name of the local file need not survive anything."""
@@ -199,7 +200,7 @@ class ObjectUpload:
 
     def release(self) -> None:
         self._file.release()
-        self._is_writing(self.payload_id, False)
+        self._written.ended(self.payload_id)
 
     def abandon(self) -> None:
         if not self._is_begun:
@@ -213,7 +214,7 @@ class ObjectUpload:
             # The signer may have put the object there, although this upload has not. The sweep takes what cannot be removed now.
             with suppress(PayloadUnavailable):
                 self._objects.delete([self._key])
-        self._is_writing(self.payload_id, False)
+        self._written.ended(self.payload_id)
 
 
 def open_to_read(path: Path) -> int:

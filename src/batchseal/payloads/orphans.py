@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -71,8 +72,8 @@ def claim(place: Place, state: DatabaseState, *, anew: bool = False) -> None:
     """Writes the marker where there is none. Blocking; raises PayloadUnavailable.
 
     Raises ConfigurationError where another database has the place: each would delete what the other one has stored. Raises it as
-    well where the marker is gone of a database that has stored payloads before, unless that is to be so (`anew`): perhaps the
-    volume is not mounted.
+    well, unless that is to be so (`anew`), where the marker is gone of a database that has stored payloads before (perhaps the
+    volume is not mounted), and where payloads lie without a marker: they are another's.
     """
     database = state.database
     if owner_of(place) is None:
@@ -82,6 +83,11 @@ def claim(place: Place, state: DatabaseState, *, anew: bool = False) -> None:
                 " is not mounted, or the address is another one. If this is to be its store from now on: batchseal check --fix"
             )
         place.prepare()
+        if not anew and place.payloads():
+            raise ConfigurationError(
+                f"--payload-store: payloads lie there, and {MARKER} is gone, which says whose they are. If they are those of this"
+                " database: batchseal check --fix"
+            )
         place.write(MARKER, msgspec.json.encode(Marker(database)))
     # It is read again: of two that write at once, the store keeps one.
     found = owner_of(place)
@@ -103,31 +109,62 @@ def owner_of(place: Place) -> UUID | None:
         raise PayloadUnavailable(f"{MARKER} of the payload store is not what was written there") from None
 
 
-def doubts(place: Place, state: DatabaseState) -> str:
-    """Why rows must not decide about payloads; empty where they may. Blocking; raises PayloadUnavailable."""
+def other_time(place: Place, state: DatabaseState) -> str:
+    """Why the rows may be those of another time, or of a copy of the database; empty where they are not.
+
+    Such rows may name payloads as finished with that another database still needs. A standby that was promoted is none of these:
+    what its rows say is so. Blocking; raises PayloadUnavailable.
+    """
     found = owner_of(place)
     if found is None:
         return f"the payload store has no {MARKER} any more"
     if found != state.database:
         return f"the payload store belongs to the database {found}, and this one is {state.database}"
-    if (content := place.read(LAST_SWEEP)) is None:
+    if (last := _last_sweep(place)) is None:
         return ""
-    try:
-        last = msgspec.json.decode(content, type=LastSweep)
-    except msgspec.MsgspecError:
-        return f"{LAST_SWEEP} of the payload store is not what was written there"
     if last.system_identifier != state.system_identifier:
         return "the database stands in another cluster than at the last sweep: it was restored or moved"
-    if last.timeline != state.timeline:
-        return f"the database is on timeline {state.timeline} and was on {last.timeline}: restored, or a standby was promoted"
     if last.sweeps > state.sweeps:
         return f"the database knows of {state.sweeps} sweeps, and there were {last.sweeps}: it was restored"
     return ""
 
 
+def doubts(place: Place, state: DatabaseState) -> str:
+    """Why it is not certain that every payload that is needed has a row; empty where it is.
+
+    Blocking; raises PayloadUnavailable.
+    """
+    if cause := other_time(place, state):
+        return cause
+    last = _last_sweep(place)
+    if last is not None and last.timeline != state.timeline:
+        return f"the database is on timeline {state.timeline} and was on {last.timeline}: restored, or a standby was promoted"
+    return ""
+
+
+def _last_sweep(place: Place) -> LastSweep | None:
+    """None where there was none yet. Raises PayloadUnavailable where it cannot be read."""
+    if (content := place.read(LAST_SWEEP)) is None:
+        return None
+    try:
+        return msgspec.json.decode(content, type=LastSweep)
+    except msgspec.MsgspecError:
+        raise PayloadUnavailable(f"{LAST_SWEEP} of the payload store is not what was written there") from None
+
+
 def accept(place: Place, state: DatabaseState) -> None:
     """Has the next sweep trust the database as it is now. For an operator who has looked. Blocking; raises PayloadUnavailable."""
     place.write(LAST_SWEEP, msgspec.json.encode(LastSweep(state.system_identifier, state.timeline, state.sweeps)))
+
+
+class SweptDatabase(Protocol):
+    """The database whose rows say what is needed (`store/identity.py`)."""
+
+    async def state(self) -> DatabaseState: ...
+
+    async def begin_sweep(self) -> DatabaseState:
+        """Counts one more sweep, and says how the database is then."""
+        ...
 
 
 class Orphans:
@@ -143,16 +180,17 @@ class Orphans:
         self._policy = policy
         self._alarm = alarm
 
-    async def sweep(self, live: Live, state: DatabaseState) -> list[UUID]:
+    async def sweep(self, live: Live, database: SweptDatabase) -> list[UUID]:
         """Returns what was deleted. `live` gives the payloads that rows of any instance name; it is asked after the store.
 
-        `state` counts this sweep already. What the store does not do is left to the next sweep.
+        A sweep that is stopped is not counted. Otherwise a database that was restored would come to know of as many sweeps as
+        there were, and be trusted. What the store does not do is left to the next sweep.
         """
         try:
-            if cause := await in_pool(None, partial(doubts, self._place, state)):
+            if cause := await in_pool(None, partial(doubts, self._place, await database.state())):
                 self._stop(cause)
                 return []
-            return await self._sweep(live, state)
+            return await self._sweep(live, await database.begin_sweep())
         except PayloadUnavailable as problem:
             log.warning("payloads that nobody needs are looked for later", cause=problem.cause)
             return []

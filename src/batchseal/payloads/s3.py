@@ -10,11 +10,11 @@ stores ignore: each key holds a UUID that is made anew.
 """
 
 import os
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
+from batchseal.errors import PayloadUnavailable
 from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame, read_headers
@@ -24,6 +24,7 @@ from batchseal.payloads.object_place import ObjectPlace
 from batchseal.payloads.object_reader import READER_BYTES, ObjectReader
 from batchseal.payloads.object_upload import UPLOAD_BYTES, ObjectUpload, PartSender, open_to_read, whole
 from batchseal.payloads.objects import PART_BYTES, Objects
+from batchseal.payloads.writing import BeingWritten
 
 FOLDER = "payloads"
 
@@ -40,9 +41,8 @@ class ObjectPayloads:
         self.requests = requests
         self.prefix = "/".join(filter(None, (objects.address.prefix, FOLDER))) + "/"
         self.copies = LocalCopies(copies_folder)
-        self._lock = threading.Lock()
-        self._writing: set[UUID] = set()
-        self.place = ObjectPlace(objects, requests, FOLDER, self.written_here)
+        self._written = BeingWritten()
+        self.place = ObjectPlace(objects, requests, FOLDER, self._written.ids)
 
     def key(self, payload_id: UUID) -> str:
         return f"{FOLDER}/{payload_id}"
@@ -51,17 +51,8 @@ class ObjectPayloads:
     def is_away(self) -> bool:
         return self.objects.watch.is_away
 
-    def written_here(self) -> set[UUID]:
-        """What this process writes, or has written and not released."""
-        with self._lock:
-            return set(self._writing)
-
-    def _note_writing(self, payload_id: UUID, is_writing: bool) -> None:
-        with self._lock:
-            (self._writing.add if is_writing else self._writing.discard)(payload_id)
-
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> ObjectUpload:
-        return ObjectUpload(self.objects, self.copies, payload_id, self.key(payload_id), self._note_writing)
+        return ObjectUpload(self.objects, self.copies, payload_id, self.key(payload_id), self._written)
 
     def open(self, record: PayloadRecord) -> FrameReader:
         require_plain(record)
@@ -80,7 +71,13 @@ class ObjectPayloads:
         if self.objects.size(key) == record.index_offset + record.index_bytes or path is None:
             self.copies.settle(record.id)
             return
-        descriptor = open_to_read(path)
+        try:
+            descriptor = open_to_read(path)
+        except PayloadUnavailable:
+            # The worker and the signer may both do this. The file has its other name once one of them is done.
+            if self.copies.has(record.id):
+                return
+            raise
         try:
             tail = index_frame(read_headers(descriptor, record.id, record.index_offset), record.id, record.index_offset)
         except BaseException:

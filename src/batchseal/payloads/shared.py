@@ -11,7 +11,6 @@ read what was fsynced. A volume that does not answer keeps a thread waiting and 
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from batchseal.payloads.orphans import MARKER
 from batchseal.payloads.reader import FileReader, available
 from batchseal.payloads.shared_upload import PART, WHOLE, SharedUpload
 from batchseal.payloads.watch import Watch, WatchPace
+from batchseal.payloads.writing import BeingWritten
 from batchseal.system.disk import sync, write_synced
 from batchseal.system.folders import own_folder
 
@@ -44,9 +44,8 @@ class SharedPayloads:
         self.folder = folder
         self.watch = Watch(self._measure, pace)
         self._free_bytes: int | None = None
-        self._lock = threading.Lock()
-        self._writing: set[UUID] = set()
-        self.place = FolderPlace(folder, self.written_here)
+        self._written = BeingWritten()
+        self.place = FolderPlace(folder, self._written.ids)
 
     def path(self, payload_id: UUID) -> Path:
         return self.folder / PAYLOADS / f"{payload_id}{WHOLE}"
@@ -55,17 +54,8 @@ class SharedPayloads:
     def is_away(self) -> bool:
         return self.watch.is_away
 
-    def written_here(self) -> set[UUID]:
-        """What this process writes, or has written and not released."""
-        with self._lock:
-            return set(self._writing)
-
-    def _note_writing(self, payload_id: UUID, is_writing: bool) -> None:
-        with self._lock:
-            (self._writing.add if is_writing else self._writing.discard)(payload_id)
-
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> SharedUpload:
-        return SharedUpload(self.folder / PAYLOADS, payload_id, self._note_writing)
+        return SharedUpload(self.folder / PAYLOADS, payload_id, self._written)
 
     def open(self, record: PayloadRecord) -> FileReader:
         require_plain(record)

@@ -2,13 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, PayloadRecord
 from batchseal.payloads.writer import FileUpload
+from batchseal.payloads.writing import BeingWritten
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.folders import own_folder
 
@@ -21,10 +21,10 @@ class SharedUpload(FileUpload):
     Nobody else writes to either name: the UUID was made for this upload. The commit is durable in any case.
     """
 
-    def __init__(self, folder: Path, payload_id: UUID, is_writing: Callable[[UUID, bool], None]) -> None:
+    def __init__(self, folder: Path, payload_id: UUID, written: BeingWritten) -> None:
         super().__init__(folder / f"{payload_id}{PART}", payload_id)
         self._whole = f"{payload_id}{WHOLE}"
-        self._is_writing = is_writing
+        self._written = written
         self._is_renamed = False
 
     def begin(self) -> None:
@@ -37,7 +37,7 @@ class SharedUpload(FileUpload):
         except OSError as problem:
             raise self._no_space("the folder of the payloads takes no file", problem) from None
         self._is_created = True
-        self._is_writing(self.payload_id, True)
+        self._written.begins(self.payload_id)
         crash_site("payload-created")
 
     def publish(self) -> None:
@@ -59,14 +59,14 @@ class SharedUpload(FileUpload):
 
     def release(self) -> None:
         super().release()
-        self._is_writing(self.payload_id, False)
+        self._written.ended(self.payload_id)
 
     def abandon(self) -> None:
         super().abandon()
         if self._is_renamed:
             with suppress(OSError), own_folder(self.path.parent) as folder:
                 os.unlink(self._whole, dir_fd=folder)
-        self._is_writing(self.payload_id, False)
+        self._written.ended(self.payload_id)
 
 
 def _exists(name: str, folder: int) -> bool:

@@ -198,14 +198,15 @@ class EmbeddedPostgres:
                 f"the database in {self.folder} was made by PostgreSQL {major}, these programs are {found.version}: the next"
                 " start of the service upgrades it"
             )
-        programs = await asyncio.to_thread(upgrade.older_programs, self.folder, major, found, self._previous)
-        programs = await asyncio.to_thread(programs_for, launch.account, programs, self.folder)
+        older = await asyncio.to_thread(upgrade.older_programs, self.folder, major, found, self._previous)
+        programs = await asyncio.to_thread(programs_for, launch.account, older, self.folder)
         await asyncio.to_thread(upgrade.check_room, self.folder, shutil.disk_usage(self.folder).free)
         log.warning("upgrading the database", made_by=major, to=found.version)
         async with said_when_long(f"the upgrade of the database from PostgreSQL {major} to {found.version}"):
             await self._run(replace(launch, programs=programs))
             try:
-                await upgrade.copy_database(self.folder, launch, found.folder, self.dsn_of("postgres", DATABASE))
+                source = self.dsn_of("postgres", DATABASE)
+                await upgrade.copy_database(self.folder, launch, found.folder, older.folder, source)
             finally:
                 await self._end_process()
             await asyncio.to_thread(remove_run_folders, self.data)

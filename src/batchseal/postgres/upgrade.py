@@ -106,11 +106,11 @@ def check_room(folder: Path, free_bytes: int) -> None:
         )
 
 
-async def copy_database(folder: Path, launch: Launch, clients: Path, source_dsn: str) -> None:
+async def copy_database(folder: Path, launch: Launch, clients: Path, older: Path, source_dsn: str) -> None:
     """Makes the new cluster, and fills it with the database of the older server. Returns when all of it is on the disk.
 
-    `clients` is the folder with CLIENTS. Raises ConfigurationError if one of them fails, or if the new database does not hold the
-    same data.
+    `clients` is the folder with CLIENTS, `older` that with the programs of the older server. Raises ConfigurationError if one of
+    them fails, or if the new database does not hold the same data.
     """
     for name in CLIENTS:
         if not os.access(clients / name, os.X_OK):
@@ -123,7 +123,7 @@ async def copy_database(folder: Path, launch: Launch, clients: Path, source_dsn:
     try:
         async with running_on(half, launch, socket):
             target_dsn = dsn_of(socket, "postgres", DATABASE)
-            await pour(clients, source_dsn, target_dsn)
+            await pour(dump_program(clients, older), clients / "psql", source_dsn, target_dsn)
             # A dump gives the rows in the order of the files, which the copy has kept.
             before, after = await asyncio.gather(*(digest_of_data(clients, dsn) for dsn in (source_dsn, target_dsn)))
             if before != after:
@@ -135,17 +135,26 @@ async def copy_database(folder: Path, launch: Launch, clients: Path, source_dsn:
     await sync_files(half)
 
 
-async def pour(clients: Path, source_dsn: str, target_dsn: str) -> None:
-    """Copies a database, in one transaction. Raises ConfigurationError if that fails."""
+def dump_program(clients: Path, older: Path) -> Path:
+    """The `pg_dump` that reads the older server: its own if it is installed, else the one in `clients`.
+
+    A later minor version of the older server may keep in its catalogs what the newer `pg_dump` does not know yet and would hand
+    on: 15.20 notes `pg_attver` at each column, and `pg_dump` 18.6 writes that into a dump that no server of 18.6 takes.
+    """
+    return older / "pg_dump" if os.access(older / "pg_dump", os.X_OK) else clients / "pg_dump"
+
+
+async def pour(dump_with: Path, restore_with: Path, source_dsn: str, target_dsn: str) -> None:
+    """Copies a database by `pg_dump` and `psql`, in one transaction. Raises ConfigurationError if that fails."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as said:
         dump, restore = None, None
         try:
             dump = await asyncio.create_subprocess_exec(
-                *(clients / "pg_dump", "--dbname", source_dsn), stdout=writing, stderr=said, env=ENVIRONMENT
+                *(dump_with, "--dbname", source_dsn), stdout=writing, stderr=said, env=ENVIRONMENT
             )
             restore = await asyncio.create_subprocess_exec(
-                *(clients / "psql", "-Xq", "--single-transaction", "-vON_ERROR_STOP=1", target_dsn),
+                *(restore_with, "-Xq", "--single-transaction", "-vON_ERROR_STOP=1", target_dsn),
                 stdin=reading,
                 stdout=DEVNULL,
                 stderr=said,

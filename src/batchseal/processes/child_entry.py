@@ -5,33 +5,31 @@ This code runs inside the child. How the supervisor starts a child and watches i
 
 import argparse
 import gc
-import logging
+import hashlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-import structlog
-
+from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, read_dumped_settings
 from batchseal.system.heap import keep_what_is_used_again, share_arenas
 from batchseal.system.parent import die_with_parent
+from batchseal.system.telemetry import tracing
+from batchseal.system.telemetry.logs import LogSettings, configure
 
 
-def configure_log(level: str) -> None:
-    """Writes the log to standard error, one JSON object a line. No caller passes documents, secrets or tokens to the log."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(stream=sys.stderr, level=number, format="%(levelname)s %(name)s %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+def log_settings(settings: Settings, process: str) -> LogSettings:
+    """How a process of the service logs. The key of masked texts is the same in all processes of one start."""
+    key = hashlib.sha256(f"{settings.start}{settings.instance}".encode()).digest() if settings.log_masked else b""
+    return LogSettings(
+        settings.log_level,
+        settings.log_format,
+        settings.log_to,
+        settings.log_syslog_ca,
+        key,
+        process,
+        settings.instance,
     )
 
 
@@ -52,15 +50,28 @@ def begin(processes: Sequence[str]) -> tuple[str, int]:
     return arguments.process, arguments.ready_fd
 
 
-def receive_settings() -> Settings:
-    """Waits for the settings on standard input. Ends this process if the supervisor closes the pipe without sending them."""
+def receive_settings(process: str) -> Settings:
+    """Waits for the settings on standard input, and sets up the log of the process.
+
+    Ends this process if the supervisor closes the pipe without sending them.
+    """
     data = sys.stdin.buffer.read()
     if not data:
         raise SystemExit(1)
     gc.freeze()  # all code is loaded now: the garbage collector need not examine it in every run
     settings = read_dumped_settings(data)
-    configure_log(settings.log_level)
+    configure(log_settings(settings, f"{process}-{settings.worker}" if settings.worker else process))
     return settings
+
+
+def begin_traces(settings: Settings, process: str) -> None:
+    """Sends traces from now on, where a collector is named. Raises ConfigurationError if the packages for it are missing."""
+    try:
+        tracing.begin(settings.otlp_endpoint, settings.trace_percent, process, settings.instance)
+    except ImportError as problem:
+        raise ConfigurationError(
+            f"--otlp-endpoint needs the packages of the extra otel ({problem.name} is missing): pip install 'batchseal[otel]'"
+        ) from None
 
 
 def say_ready(descriptor: int, line: str = "ready") -> None:

@@ -32,6 +32,8 @@ ENTRIES = {
 }
 WRITTEN_IN_PLACE = frozenset(("lock", "attempts", "admission.ledger", "pkcs11.lock"))
 DATABASE = "postgres"
+# A file that stands in the temp folder until all of a backup was restored into it.
+RESTORING = "restore-unfinished"
 
 
 def settle(settings: Settings, earlier: Path = EARLIER_DEFAULT, tell: Callable[[str], None] = say) -> Settings:
@@ -96,6 +98,10 @@ def prepare(settings: Settings) -> tuple[Settings, int]:
 
     Returns the settings with what was found out, and the descriptor that holds the lock. Raises ConfigurationError.
     """
+    if os.path.lexists(settings.temp_folder / RESTORING):
+        raise ConfigurationError(
+            f"--temp-folder {settings.temp_folder}: a restore into this folder was not finished; empty it, and restore again"
+        )
     for warning in check_temp_folder(settings.temp_folder, embedded=settings.has_embedded_database):
         say(warning)
     lock = -1

@@ -4,6 +4,7 @@
                 ├─ sandbox    (only without a service domain)
                 ├─ signer     (all upstream calls)
                 ├─ worker × N (HTTP)
+                ├─ hot folders (only with --hot-folder-enabled)
                 └─ placeholder (looks for words in documents; starts with the first one, ends when it is idle)
 
 Every process is a child of this one, and none becomes a daemon. Each child asks the kernel to kill it when this process dies.
@@ -25,10 +26,14 @@ from uuid import uuid4
 from batchseal.processes import lean  # noqa: F401  (before anything that imports structlog: it keeps rich out)
 
 # isort: split
+import structlog
+
 from batchseal.errors import ConfigurationError
 from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
+from batchseal.processes.child_entry import log_settings
 from batchseal.processes.first_schema import FirstSchema
+from batchseal.processes.greeting import greet
 from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
 from batchseal.processes.places import find_identity, prepare, remarks_on_work_folder, settle
@@ -37,16 +42,16 @@ from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.operator_options import ANY, OFF
 from batchseal.settings.operator_page import trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
-from batchseal.settings.sizing import plan
+from batchseal.settings.sizing import planned
 from batchseal.settings.token_keys import read_token_keys, remark_on
-from batchseal.system.cgroups import available_cores, available_memory
 from batchseal.system.disk import write_synced
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
-from batchseal.system.waits import said_when_long, say
+from batchseal.system.telemetry.logs import configure
+from batchseal.system.waits import said_when_long, say, say_by
 
 APPLICATION = "batchseal.app"
-PLACEHOLDER = "batchseal.placeholder.keeper"
+PLACEHOLDER = "batchseal.formats.pades.placeholder.keeper"
 
 
 class Supervisor:
@@ -64,6 +69,8 @@ class Supervisor:
         self._postgres: EmbeddedPostgres | None = None
         self._placeholder: OnDemandProcess | None = None
         self._port: socket.socket | None = None
+        # They reserve the ports of the management listener and of the operator's page.
+        self._management: socket.socket | None = None
         self._operator_port: socket.socket | None = None
         self._lock = -1
 
@@ -102,7 +109,7 @@ class Supervisor:
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
         self._port = reserve_port(settings.host, settings.port)
-        sizes = plan(available_memory(settings.memory_limit), available_cores(), settings.workers)
+        sizes = planned(settings)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
         if not settings.tls_certificate and not is_loopback(settings.host):
@@ -114,6 +121,13 @@ class Supervisor:
             say(remark)
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         settings = self._reserve_operator_port(settings)
+        if settings.management_port:
+            self._management = reserve_port(settings.management_host, settings.management_port)
+            if not is_loopback(settings.management_host):
+                say(
+                    f"the management listener is open on {settings.management_host}:{settings.management_port} without TLS and"
+                    " without a login: let only operators reach it"
+                )
         making_files = asyncio.create_task(self._make_files(settings))
         database = asyncio.create_task(self._start_database(settings, sizes.postgres()))
         try:
@@ -132,6 +146,8 @@ class Supervisor:
         workers = [
             Child(f"worker {n + 1}", self._application, ("worker",), number=n + 1) for n in range(settings.workers)
         ]
+        if settings.hot_folder_enabled:
+            workers.append(Child("hot folders", self._application, ("entries",)))
         self._children += [signer, *workers]
         await asyncio.gather(*(child.spawn() for child in self._children))
         settings = await making_files
@@ -161,15 +177,12 @@ class Supervisor:
         said = await signer.start(settings)
         settings = replace(settings, token_keys=said.partition(" ")[2])
         await asyncio.gather(*notes)
-        await asyncio.gather(*(worker.start(settings) for worker in workers))
+        ready, *_ = await asyncio.gather(*(worker.start(settings) for worker in workers))
         # These two are done once. A process that is started again must not do them again.
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
-        scheme = "https" if settings.tls_certificate else "http"
-        say(f"ready at {scheme}://{settings.host}:{settings.port}")
-        if settings.has_operator_page:
-            say(f"operator's page at {scheme}://{settings.operator_host}:{settings.operator_port}")
+        greet(settings, swagger=ready.partition(" ")[2])
 
     def _reserve_operator_port(self, settings: Settings) -> Settings:
         """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
@@ -247,7 +260,7 @@ class Supervisor:
         """
         self._stopping = True
         ends = time.monotonic() + self._settings.drain_seconds + self._settings.stop_seconds
-        for names in (("worker",), ("signer",), ("sandbox",)):
+        for names in (("worker", "hot folders"), ("signer",), ("sandbox",)):
             group = self._signal(names, signal.SIGTERM)
             if self._in_a_hurry:
                 self._hurry()
@@ -259,7 +272,7 @@ class Supervisor:
             await self._placeholder.stop()
         if self._postgres:
             await self._postgres.stop()
-        for port in filter(None, (self._port, self._operator_port)):
+        for port in filter(None, (self._port, self._management, self._operator_port)):
             port.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -332,4 +345,8 @@ def reserve_port(host: str, port: int) -> socket.socket:
 
 def run(settings: Settings, application: str = APPLICATION) -> None:
     """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
+    logs = log_settings(settings, "supervisor")
+    configure(logs)
+    if logs.speaks_in_lines:
+        say_by(structlog.get_logger("supervisor").info)
     asyncio.run(Supervisor(settings, application).run())

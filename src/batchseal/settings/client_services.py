@@ -8,8 +8,9 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,6 +28,11 @@ from batchseal.settings.services_files import (
 )
 from batchseal.signature import NO_DEFAULTS, Level, SignatureDefaults, VisibleTexts
 from batchseal.system.disk import create_once
+from batchseal.system.telemetry.events import Category, security_event
+
+if TYPE_CHECKING:
+    from batchseal.settings.hot_folders import Asked, HotFolder
+    from batchseal.settings.webhooks import Webhook
 
 log = structlog.get_logger("services")
 
@@ -41,7 +47,9 @@ class ClientService:
     """One client service.
 
     `pin_file` is the file with the PIN of its credential, if the credential has a PIN. `signature` is what its documents get
-    where its requests say nothing else. `visible` is its template for visible signatures.
+    where its requests say nothing else. `visible` is its template for visible signatures. `folders` are its input, backup and
+    output folder as they are written; `hot_asked` is what is asked of the files in them. `webhook` is where it is told of what
+    happens.
     """
 
     id: str
@@ -52,6 +60,19 @@ class ClientService:
     previous_secret: str | None = field(default=None, repr=False)
     signature: SignatureDefaults = NO_DEFAULTS
     visible: VisibleTexts | None = None
+    folders: tuple[str, str, str] = ("", "", "")
+    hot_asked: "tuple[Asked, tuple[Asked, ...]] | None" = None
+    webhook: "Webhook | None" = None
+
+    @property
+    def hot_folder(self) -> "HotFolder | None":
+        """Its hot folder, or None if it names none of the folders."""
+        if not any(self.folders):
+            return None
+        from batchseal.settings.hot_folders import Asked, HotFolder  # for those who look into it alone
+
+        otherwise, patterns = self.hot_asked or (Asked(), ())
+        return HotFolder(*self.folders[:3], otherwise=otherwise, patterns=patterns)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -137,7 +158,12 @@ class ClientServices:
         self._read()
         if self.problem:
             log.warning("the file of client services cannot be read again", cause=self.problem)
-        return self._services != before
+        changes = changes_between(before, self._services)
+        if changes and self._remarks:
+            named = dict(list(changes.items())[:NAMED_IN_WARNING])
+            what = "the client services have changed"
+            security_event(what, Category.CONFIGURATION, "reload", client_services=named, number=len(changes))
+        return bool(changes)
 
     def _read(self, *, forgive: bool = False) -> None:
         """Reads both files. What one of them said before stays in force where it cannot be used now, and `problem` says why."""
@@ -185,7 +211,7 @@ class ClientServices:
         return own
 
     def _make_remarks(self) -> None:
-        secret = any("previous_secret" in entry for entry in self._own.values())
+        secret = any("previous_secret" in entry or "webhook" in entry for entry in self._own.values())
         for path, has_secrets in ((self.path, bool(self._config)), (self.own_path, secret)):
             if has_secrets:
                 warn_of_loose_mode(path)
@@ -215,6 +241,19 @@ def client_services(settings: Settings, *, remarks: bool = True, strict: bool = 
         # If the sandbox has still to make the first file, there is nothing to compare the second one with.
         strict=strict and (present or not settings.uses_sandbox),
     )
+
+
+def changes_between(before: Mapping[str, ClientService], after: Mapping[str, ClientService]) -> dict[str, str]:
+    """What has changed, by client service: "added", "removed", or which of its settings. No value is named."""
+    changes = dict.fromkeys(after.keys() - before.keys(), "added")
+    changes |= dict.fromkeys(before.keys() - after.keys(), "removed")
+    for name in before.keys() & after.keys():
+        one, other = before[name], after[name]
+        if one != other:
+            changes[name] = ", ".join(
+                f.name for f in fields(ClientService) if getattr(one, f.name) != getattr(other, f.name)
+            )
+    return dict(sorted(changes.items()))
 
 
 def join(config: Entries, own: Entries) -> dict[str, ClientService]:
@@ -280,10 +319,12 @@ def refuse_operators_file(path: Path, services: Mapping[str, ClientService]) -> 
 def made_by_sandbox(services: Mapping[str, ClientService]) -> bool:
     """Whether the only client service is the one that `make_sandbox_services` makes up.
 
-    If it has been given a credential, which only another signing service needs, it is an operator's.
+    If it has been given a credential, which only another signing service needs, or folders, it is an operator's.
     """
     own = services.get(SANDBOX_SERVICE)
-    return len(services) == 1 and own is not None and own.credential_id is None and own.pin_file is None
+    if len(services) != 1 or own is None:
+        return False
+    return own.credential_id is None and own.pin_file is None and not any(own.folders)
 
 
 def make_sandbox_services(work_folder: Path, fallback_folder: Path) -> Path:

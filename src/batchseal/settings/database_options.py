@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from batchseal.settings.declaration import option
-from batchseal.settings.upstream_options import UpstreamOptions
+from batchseal.settings.webhook_options import WebhookOptions
 
 
 # Only Settings is made. What a base would generate beside its fields costs memory in the health probe of a container.
 @dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
-class DatabaseOptions(UpstreamOptions):
+class DatabaseOptions(WebhookOptions):
     """Everything about the database, on top of the settings about the network. A class with slots has one base."""
 
     database_url: str = option(

@@ -13,6 +13,7 @@ from typing import Any
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.declaration import VENDOR
+from batchseal.settings.observe_options import check_observation
 from batchseal.settings.operator_page import check_operator
 from batchseal.settings.options import OPTIONS, SYSTEM_FOLDER, Settings
 
@@ -36,6 +37,8 @@ LEAST = {
     "min_reply_rate": 0,
     "drain_seconds": 0,
     "stop_seconds": 10,
+    "webhook_timeout": 1,
+    "webhook_days": 0,
 }
 
 
@@ -92,7 +95,12 @@ def load_settings(flags: Mapping[str, str], environment: Mapping[str, str] | Non
         values = {**read_settings_file(Path(path)), **values}
     named = "temp_folder" in values
     values.setdefault("temp_folder", default_temp_folder(variables, os.geteuid()))
-    settings = Settings(**values, crash_at=variables.get("BATCHSEAL_CRASH_AT", ""), temp_folder_is_default=not named)
+    settings = Settings(
+        **values,
+        crash_at=variables.get("BATCHSEAL_CRASH_AT", ""),
+        temp_folder_is_default=not named,
+        hot_folder_flush_at_cron="hot_folder_cron" in values and "hot_folder_flush" not in values,
+    )
     check_settings(settings)
     return settings
 
@@ -164,7 +172,13 @@ def check_settings(settings: Settings) -> None:
     _check_database(settings)
     _check_visible(settings)
     _check_payload_store(settings)
+    check_observation(settings)
     check_operator(settings)
+    if settings.hot_folder_enabled:
+        from batchseal.settings.hot_folders import check_options  # not for the health probe, which must stay small
+
+        check_options(settings)
+    _check_webhooks(settings)
     try:
         _ = settings.advertised
     except ValueError:
@@ -242,6 +256,13 @@ def _check_payload_store(settings: Settings) -> None:
         raise ConfigurationError("--payload-orphan-hours must be 1 or more, and --payload-aside-days 0 or more")
     if bool(settings.payload_store_key) != bool(settings.payload_store_secret):
         raise ConfigurationError("--payload-store-key and --payload-store-secret must be given together")
+
+
+def _check_webhooks(settings: Settings) -> None:
+    """Raises ConfigurationError."""
+    for text in settings.webhook_retries.split():
+        if not text.isdigit():
+            raise ConfigurationError(f"--webhook-retries: {text!r} is not a whole number of seconds")
 
 
 def client_secret(environment: Mapping[str, str] | None = None) -> str:

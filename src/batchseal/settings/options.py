@@ -4,15 +4,15 @@ import socket
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from batchseal.settings.declaration import VENDOR, option
-from batchseal.settings.operator_options import OperatorOptions
+from batchseal.settings.declaration import option
+from batchseal.settings.observe_options import ObserveOptions
 
 # Where a system service keeps its state, if nothing says otherwise (Filesystem Hierarchy Standard 5.8).
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(OperatorOptions):
+class Settings(ObserveOptions):
     """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
 
     host: str = option("127.0.0.1", "the address that the service listens on")
@@ -242,28 +242,6 @@ class Settings(OperatorOptions):
         1000, "largest number of digests in one call to the sandbox", dotted="sandbox.multisign", group="sandbox"
     )
 
-    hot_folder_enabled: bool = option(
-        False, "not available yet: sign files that appear in folders", dotted="hot.folder.enabled", group="hot folder"
-    )
-    hot_folder_threshold: int = option(
-        1000,
-        "not available yet: number of documents in a request made from a hot folder",
-        dotted=VENDOR + "hot.folder.documents.processing.threshold",
-        group="hot folder",
-    )
-    hot_folder_cron: str = option(
-        "0 0/5 * * * ?",
-        "not available yet: when hot folders are read",
-        dotted=VENDOR + "scheduler.task.processHotFoldersByDocumentThreshold.cron-expression",
-        group="hot folder",
-    )
-    hot_folder_lock_minutes: int = option(
-        1440,
-        "not available yet: minutes that a task of a hot folder may hold its lock",
-        dotted=VENDOR + "scheduler.task.handleSignatureTasks.lock-time",
-        group="hot folder",
-    )
-
     # For drills only, set by an environment variable: the place where a process kills itself (system/crash_sites.py).
     crash_at: str = ""
     # Not set by the operator: the supervisor finds these out and gives them to its children.
@@ -271,6 +249,7 @@ class Settings(OperatorOptions):
     start: str = ""  # a UUID of this start, which a process that is started again keeps
     temp_folder_is_default: bool = False  # nobody has named it, so the one of an earlier release may be in use
     services_path: str = ""
+    hot_folder_flush_at_cron: bool = False  # the operator has set the cron expression, and not the flush
     worker: int = 0  # the number of a worker process, from 1
     sandbox_signs: bool = False  # the service domain is the built-in sandbox
     is_shared: bool = False  # the database is not the embedded one, so other instances may use it too
@@ -364,7 +343,7 @@ class Settings(OperatorOptions):
 
     @property
     def placeholder_path(self) -> Path:
-        """The Unix socket of the process that looks for words in documents (batchseal/placeholder)."""
+        """The Unix socket of the process that looks for words in documents (batchseal/formats/pades/placeholder)."""
         return self.temp_folder / "placeholder.sock"
 
 

@@ -29,9 +29,12 @@ OWN_KEYS = {
     "previousSecret": "previous_secret",
     "signature": "signature",
     "visibleSignature": "visible",
+    "hotFolder": "hot_asked",
+    "webhook": "webhook",
 }
-# The keys of the original product's file. The folders are for its hot folders.
-CONFIG_KEYS = ("secret", "inputFolder", "backupFolder", "outputFolder")
+# The keys of the original product's file.
+FOLDER_KEYS = ("inputFolder", "backupFolder", "outputFolder")
+CONFIG_KEYS = ("secret", *FOLDER_KEYS)
 # From this likeness on (difflib's ratio, 0 to 1) an unknown key of the original's file is taken for one that was misspelt.
 MISSPELT = 0.8
 
@@ -80,8 +83,16 @@ def read_config(path: Path) -> Entries:
         secret = _text(entry, "secret", place)
         if secret is None:
             raise ConfigurationError(f"{place}: has no secret")
-        entries[name] = {"secret": secret} | _own_values(path, name, entry)
+        entries[name] = {"secret": secret} | _own_values(path, name, entry) | _folders(entry, place)
     return entries
+
+
+def _folders(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The folders of an entry as they are written. Raises ConfigurationError."""
+    for key in FOLDER_KEYS:
+        if not isinstance(entry.get(key), str | None) or "\0" in (entry.get(key) or ""):
+            raise ConfigurationError(f"{place}: {key} is not the path of a folder")
+    return {"folders": tuple(entry.get(key) or "" for key in FOLDER_KEYS)}
 
 
 def read_own(path: Path, known: Container[str] | None = None) -> Entries:
@@ -127,6 +138,14 @@ def _own_values(path: Path, name: str, entry: Mapping[str, Any]) -> dict[str, An
         values["signature"] = read_signature(signature, lambda what: ConfigurationError(f"{place}: {what}"))
     if (visible := entry.get("visibleSignature")) is not None:
         values["visible"] = read_visible(visible, lambda what: ConfigurationError(f"{place}: {what}"))
+    if (hot := entry.get("hotFolder")) is not None:
+        from batchseal.settings.hot_folders import read_hot_folder  # most files have none
+
+        values["hot_asked"] = read_hot_folder(hot, lambda what: ConfigurationError(f"{place}: {what}"))
+    if (webhook := entry.get("webhook")) is not None:
+        from batchseal.settings.webhooks import read_webhook  # few client services have one
+
+        values["webhook"] = read_webhook(webhook, lambda what: ConfigurationError(f"{place}: {what}"))
     return {field: value for field, value in values.items() if value is not None}
 
 

@@ -10,12 +10,16 @@ import re
 from dataclasses import dataclass
 
 from batchseal.errors import ConfigurationError
+from batchseal.settings.options import Settings
+from batchseal.system.cgroups import available_cores, available_memory
 
 MB = 1 << 20
 
 # The memory of the supervisor, the signer, the embedded Postgres and a health probe together, and of one worker without an
 # upload.
 BASE_BYTES, WORKER_BYTES = 80 * MB, 42 * MB
+# The process of the hot folders, with what it reads and writes at once beside what an upload books.
+HOT_FOLDERS_BYTES = 48 * MB
 # PDFium and what looks for words with it, while somebody has signatures placed at words. What a document needs is booked on top.
 KEEPER_BYTES = 20 * MB
 # Memory for the rows and digests of documents that are being signed: for each, for all of them, and the largest share of the
@@ -72,14 +76,14 @@ class Plan:
         }
 
 
-def plan(memory_bytes: int, cores: int, workers: int = 0) -> Plan:
+def plan(memory_bytes: int, cores: int, workers: int = 0, *, hot_folders: bool = False) -> Plan:
     """The plan for this much memory and so many cores.
 
-    If `workers` is 0, there is one worker for every two cores, as far as the memory allows. The signer and Postgres need the
-    rest.
+    With `hot_folders` there is the process that watches them too. If `workers` is 0, there is one worker for every two cores, as
+    far as the memory allows. The signer and Postgres need the rest.
     """
     documents_bytes = min(MOST_DOCUMENTS_BYTES, int(memory_bytes * MOST_DOCUMENTS_SHARE))
-    spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes
+    spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes - hot_folders * HOT_FOLDERS_BYTES
     workers = workers or max(1, min(cores // 2, spare // WORKER_SHARE_BYTES, MOST_WORKERS))
     uploads_bytes = max(0, spare - workers * WORKER_BYTES)
     # The least memory is for loads without such signatures: it leaves less, or nothing, for what looks for words.
@@ -99,6 +103,12 @@ def plan(memory_bytes: int, cores: int, workers: int = 0) -> Plan:
         work_bytes=(2 if small else 4) * MB,
         connections=max(40, 5 * (workers + 1) + 16),
     )
+
+
+def planned(settings: Settings) -> Plan:
+    """The plan for these settings on this machine."""
+    memory, cores = available_memory(settings.memory_limit), available_cores()
+    return plan(memory, cores, settings.workers, hot_folders=settings.hot_folder_enabled)
 
 
 @dataclass(frozen=True, slots=True)

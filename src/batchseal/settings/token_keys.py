@@ -16,6 +16,7 @@ import structlog
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.services_files import file_state
+from batchseal.system.telemetry.events import Category, security_event
 
 LEAST_BYTES = 32
 MAX_FILE_BYTES = 64 << 10
@@ -71,7 +72,9 @@ class TokenKeyFile:
             return None
         self._state = state
         try:
-            return read_token_keys(self._path)
+            keys = read_token_keys(self._path)
+            security_event("the token keys were read again", Category.CONFIGURATION, "reload", number=len(keys))
+            return keys
         except ConfigurationError as problem:
             log.error("the token keys cannot be read again; the present ones stay", cause=problem.cause)
             return None

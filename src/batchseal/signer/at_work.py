@@ -7,6 +7,7 @@ work, so that their operations never wait for those of others.
 from collections.abc import Callable
 
 from batchseal.admission.limits import room
+from batchseal.system.telemetry.meter import METER
 
 
 class AtWork:
@@ -26,10 +27,12 @@ class AtWork:
     def begins(self, operation_id: int, client: str, documents: int) -> None:
         self._work[operation_id] = client, documents
         self._add(client, 1, documents)
+        METER.set("batchseal_leases_held", value=len(self._work))
 
     def ended(self, operation_id: int) -> None:
         client, documents = self._work.pop(operation_id)
         self._add(client, -1, -documents)
+        METER.set("batchseal_leases_held", value=len(self._work))
 
     def _add(self, client: str, operations: int, documents: int) -> None:
         had = self._of_client.get(client, (0, 0))

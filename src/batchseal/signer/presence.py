@@ -29,6 +29,8 @@ LEAVE_SECONDS = 2.0
 
 # What one instance does for all: drop old rows and partitions, export the audit trail.
 UPKEEP = "upkeep"
+# What one instance sends for all: the events of client services that have a webhook.
+WEBHOOKS = "webhooks"
 
 log = structlog.get_logger("instances")
 
@@ -62,7 +64,7 @@ class Presence:
         self._turns = turns
         self._row = address, version, stored_in
         self._shared = shared
-        self._names: Collection[str] = [UPKEEP, *([payloads_duty(shared)] if shared else [])]
+        self._names: Collection[str] = [UPKEEP, WEBHOOKS, *([payloads_duty(shared)] if shared else [])]
         self._clock = clock
         self._notices = notices
         self._others = 0
@@ -111,6 +113,10 @@ class Presence:
     def does_upkeep(self) -> bool:
         """Whether it is on this instance to do what one does for all."""
         return self._does(UPKEEP)
+
+    def does_webhooks(self) -> bool:
+        """Whether it is on this instance to send the events of all."""
+        return self._does(WEBHOOKS)
 
     @property
     def does_payloads(self) -> bool:

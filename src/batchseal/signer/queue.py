@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from batchseal.errors import (
     PayloadUnavailable,
     UpstreamError,
 )
-from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError
+from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
@@ -35,12 +35,15 @@ from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.presence import Presence
 from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
+from batchseal.signer.telling import follow, tell_end, tell_lost, tell_outcomes
 from batchseal.signer.work import Progress
 from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.system.futures import end_tasks
+from batchseal.system.telemetry.meter import METER
+from batchseal.system.telemetry.tracing import span
 from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
@@ -54,6 +57,16 @@ HAND_IN_AGAIN = (
 )
 
 log = structlog.get_logger("signer")
+
+
+class Webhooks(Protocol):
+    """Those who tell client services of the ends of operations (notify/). The end itself leaves the event in the database."""
+
+    def wake(self) -> None: ...
+
+    def remarks(self) -> list[str]: ...
+
+    def numbers(self) -> dict[str, float]: ...
 
 
 class SigningQueue:
@@ -73,7 +86,9 @@ class SigningQueue:
         is_alone: Callable[[], bool] = lambda: True,
         recording: Recording | None = None,
         presence: Presence | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
+        self._webhooks = webhooks
         self._presence = presence
         self._lanes = presence.lanes if presence is not None and store.shared is not None else None
         self._credentials: dict[
@@ -171,9 +186,10 @@ class SigningQueue:
 
     async def upstream_state(self) -> Any:
         state = await self._upstream.state()
-        if self._recording is not None:
-            remarks, numbers = self._recording.remarks(), self._recording.numbers()
+        for part in filter(None, (self._recording, self._webhooks)):
+            remarks, numbers = part.remarks(), part.numbers()
             state = replace(state, remarks=[*remarks, *state.remarks], numbers=state.numbers | numbers)
+        state = replace(state, numbers=METER.samples() | state.numbers)
         return msgspec.to_builtins(state)
 
     async def run(self) -> None:
@@ -259,6 +275,11 @@ class SigningQueue:
             self._look.set()
 
     async def _work(self, claimed: ClaimedOperation) -> None:
+        follow(claimed.row, self._store.instance)
+        with span("sign operation", operation=claimed.row.id, documents=claimed.row.documents_total):
+            await self._work_on(claimed)
+
+    async def _work_on(self, claimed: ClaimedOperation) -> None:
         row = claimed.row
         began = time.monotonic()
         keep_leased(self._store, claimed, self._tasks[row.id], self._pace.lease_seconds)
@@ -276,7 +297,7 @@ class SigningQueue:
             else:
                 self._finished(row, progress.failed, time.monotonic() - began, result_of(claimed, progress))
         except LeaseLost as problem:
-            log.warning("gave an operation up to its new holder", operation=row.id, cause=problem.cause)
+            tell_lost(row, problem)
         except UpstreamError as problem:
             if problem.waits_for_operator or (problem.try_again and self._is_patient(row)):
                 await self._postpone(claimed, problem.retry_after_seconds or 0.0, problem.cause)
@@ -313,19 +334,13 @@ class SigningQueue:
         return await self._lanes.is_here(credential)
 
     def _finished(self, row: OperationRow, failed: int, seconds: float, result: Result | None = None) -> None:
-        status = OperationStatus.EXECUTION_FAILED if failed else OperationStatus.EXECUTED
-        log.info(
-            "operation finished",
-            operation=row.id,
-            status=status.name,
-            documents=row.documents_total,
-            failed=failed,
-            seconds=round(seconds, 3),
-        )
+        tell_end(row, failed, seconds, age_seconds(row))
         self._tokens.pop(row.id, None)
         self._endings.finished(row.id, result)
         if row.evidence_record and self._recording is not None:
             self._recording.wake()
+        if self._webhooks is not None:
+            self._webhooks.wake()
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds
@@ -359,6 +374,7 @@ class SigningQueue:
             ]
             ended = await self._store.finish(row.id, row.created_at, claimed.fence, outcomes)
             if ended is not None:
+                tell_outcomes(row, outcomes)
                 self._finished(row, ended.failed, 0)
         except BatchsealError as problem:
             log.warning("an operation stays as it is", operation=row.id, cause=problem.cause)

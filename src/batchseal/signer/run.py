@@ -9,17 +9,13 @@ A run that leaves documents open is followed by another one, until each document
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import TypeVar
-
-import structlog
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
     CertificateRevoked,
-    DatabaseUnavailable,
     ItemRejected,
     MaterialImpossible,
     NoSpace,
@@ -39,23 +35,20 @@ from batchseal.signer.durable_ahead import DurableAhead
 from batchseal.signer.evidence import read_prepared, with_answer
 from batchseal.signer.preparation import Locate, Preparation, Reserve, handed_plan, unbounded
 from batchseal.signer.stamp_room import StampRoom
+from batchseal.signer.telling import tell_outcomes
 from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
+from batchseal.signer.writing import written
 from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
-from batchseal.system.backoff import Backoff
 from batchseal.system.futures import retrieve_failure
 from batchseal.system.shared_pool import SharedPool
+from batchseal.system.telemetry.tracing import NOTHING, span
 from batchseal.upstream.interface import Upstream
 
 # So many operations sync their payload while their last statement runs. More would hold sessions of the database for the disk.
 SYNCED_BESIDE_THE_DATABASE = 2
 # So many signed documents are completed at once. An authority takes fewer requests at a time than that.
 COMPLETED_AT_ONCE = 64
-DATABASE_AWAY = Backoff(0.1, 2.0)
-
-T = TypeVar("T")
-
-log = structlog.get_logger("signer")
 
 
 class Signing:
@@ -114,9 +107,9 @@ class Signing:
                 return work.progress
             work.begin_durable(self._payloads, self.durable_ahead.take(operation.payload_id))
             credential = await self._upstream.credential(caller)
-            plan = handed_plan(claimed, credential, open_rows, self.stamp_room) or await self._preparation.find(
-                work, credential, open_rows
-            )
+            if (plan := handed_plan(claimed, credential, open_rows, self.stamp_room)) is None:
+                with span("prepare", documents=len(open_rows)):
+                    plan = await self._preparation.find(work, credential, open_rows)
             await self._pass(work, credential, plan)
             while anew := work.take_anew():
                 # They name another certificate, or leave too little room. They are prepared again, once for each reason.
@@ -148,6 +141,10 @@ class Signing:
         await self._record(work, plan.ended, [])
         await self._complete(work, [one for one in plan.to_complete if one[0].ordinal not in refusals])
         allowed = await self._allowed(work, credential, possible)
+        with span("upstream", documents=len(allowed)) if allowed else NOTHING:
+            await self._sign_and_record(work, credential, allowed)
+
+    async def _sign_and_record(self, work: Work, credential: Credential, allowed: list[ToSign]) -> None:
         async for signed, outcomes in self._sign(work, credential, allowed):
             kept = [SignatureRow(item.ordinal, evidence, work.tries.get(item.ordinal, 0)) for item, evidence in signed]
             complete = [item for item, _ in signed if item.ends_with_signature]
@@ -208,8 +205,9 @@ class Signing:
 
     async def _complete(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
         """Gets what signed documents still need, a few documents at a time, since what was prepared of them may be large."""
-        for first in range(0, len(signed), COMPLETED_AT_ONCE):
-            await self._complete_some(work, signed[first : first + COMPLETED_AT_ONCE])
+        with span("time stamps", documents=len(signed)) if signed else NOTHING:
+            for first in range(0, len(signed), COMPLETED_AT_ONCE):
+                await self._complete_some(work, signed[first : first + COMPLETED_AT_ONCE])
 
     async def _complete_some(self, work: Work, signed: Sequence[tuple[ToSign, Evidence]]) -> None:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
@@ -313,14 +311,15 @@ class Signing:
     async def _record(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Writes how documents ended, and what is known of others. The last outcomes end the operation too. Raises LeaseLost."""
         progress = work.progress
-        work.documents_left -= len(outcomes)
-        progress.failed += sum(outcome.refusal is not None for outcome in outcomes)
+        work.ends(outcomes)
         if work.claimed.documents is not None:
             progress.outcomes |= {outcome.ordinal: outcome for outcome in outcomes}
             progress.evidence |= {one.ordinal: one.evidence for one in kept if one.evidence is not None}
         try:
             if outcomes and work.documents_left == 0:
-                return await self._end(work, outcomes, kept)
+                with span("end"):
+                    await self._end(work, outcomes, kept)
+                return tell_outcomes(work.row, outcomes)
             if any(outcome.refusal is None for outcome in outcomes):
                 # A power cut must not leave a row that says SIGNED of a document that is lost.
                 await work.make_durable(self._payloads)
@@ -335,6 +334,7 @@ class Signing:
             write = partial(self._store.record_outcomes, row.id, row.created_at, fence, outcomes, kept)
             if not await written(write, kept):
                 raise lease_lost(row)
+            tell_outcomes(row, outcomes)
 
     async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Ends the operation. Its payload is durable before the commit."""
@@ -356,20 +356,3 @@ class Signing:
                 retrieve_failure(syncing)
         if work.progress.ended is None:
             raise lease_lost(row)
-
-
-async def written(write: Callable[[], Awaitable[T]], kept: Sequence[SignatureRow]) -> T:
-    """What `write` returns. While the database is away, a write with signatures is repeated: they were paid for, and stand
-    nowhere else. The fence makes it harmless where the operation has another holder by then. There is no limit of its own: the
-    task is cancelled once the lease is found lost, and at the end of the signer's grace when it stops.
-    """
-    failures = 0
-    while True:
-        try:
-            return await write()
-        except DatabaseUnavailable as problem:
-            if all(one.evidence is None for one in kept):
-                raise
-            failures += 1
-            log.info("signatures wait for the database", signatures=len(kept), cause=problem.cause)
-        await asyncio.sleep(DATABASE_AWAY.pause_seconds(failures))

@@ -1,7 +1,7 @@
 """One claimed operation while it is worked on, and how far a run over it came."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -93,6 +93,11 @@ class Work:
     @property
     def row(self) -> OperationRow:
         return self.claimed.row
+
+    def ends(self, outcomes: Sequence[DocumentOutcome]) -> None:
+        """These documents have ended in this run."""
+        self.documents_left -= len(outcomes)
+        self.progress.failed += sum(outcome.refusal is not None for outcome in outcomes)
 
     def ask_anew(self, ordinal: int, reason: Anew) -> bool:
         """Notes that the document must be prepared again. False if that was done in this run for the same reason."""

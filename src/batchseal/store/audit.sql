@@ -95,3 +95,20 @@ ORDER BY 1;
 -- name: drop_audit
 -- Drops the audit entries of a month, if its anchor matches them.
 SELECT drop_audit($1);
+
+-- name: audit_time_stamps
+-- The time stamps over entries behind $1, up to $2 (NULL: the last one).
+SELECT position, link, at, token FROM audit_time_stamps
+WHERE position > $1 AND ($2::bigint IS NULL OR position <= $2) ORDER BY position;
+
+-- name: audit_last_time_stamp
+-- The newest time stamp over the head of the chain.
+SELECT position, link, at, token FROM audit_time_stamps ORDER BY position DESC LIMIT 1;
+
+-- name: audit_time_stamp
+-- Stores a time stamp over the head of the chain.
+INSERT INTO audit_time_stamps (position, link, at, token) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+
+-- name: has_audit_time_stamps
+-- Whether the database has such a table.
+SELECT to_regclass('batchseal.audit_time_stamps') IS NOT NULL;

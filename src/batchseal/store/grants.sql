@@ -29,6 +29,7 @@ BEGIN
             ('evidence_records', 'SELECT, INSERT, UPDATE'),
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
+            ('audit_time_stamps', 'SELECT, INSERT'),
             ('validation_materials', 'SELECT, INSERT'),
             ('instances', 'SELECT, INSERT, UPDATE, DELETE'),
             ('credential_lanes', 'SELECT, INSERT, UPDATE'),
@@ -41,6 +42,8 @@ BEGIN
             ('credentials', 'SELECT, INSERT, UPDATE, DELETE'),
             ('operator_accounts', 'SELECT, INSERT, UPDATE, DELETE'),
             ('operator_sessions', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_endpoints', 'SELECT, INSERT, UPDATE, DELETE'),
+            ('webhook_events', 'SELECT, INSERT, UPDATE, DELETE'),
             ('migrations', 'SELECT')
         ) AS tables (object, privileges), regexp_split_to_table(privileges, ', ') AS privilege
         UNION ALL

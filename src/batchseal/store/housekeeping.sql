@@ -1,13 +1,13 @@
 -- name: unfinished_documents
--- How many documents of an instance wait to be signed, for each client service.
+-- How many documents of an instance wait to be signed, for each client service. Those that are held after a restore do not count.
 SELECT client_service, sum(documents_total - documents_signed - documents_failed)::bigint AS documents
-FROM operations WHERE instance = $1 AND status IN (1, 3) GROUP BY client_service;
+FROM operations WHERE instance = $1 AND status IN (1, 3) AND held_at IS NULL GROUP BY client_service;
 
 -- name: unfinished_documents_of_all
 -- How many documents wait to be signed, for each client service: at all instances, and at one ($1).
 SELECT client_service, sum(documents_total - documents_signed - documents_failed)::bigint AS documents,
        coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE instance = $1), 0)::bigint AS own
-FROM operations WHERE status IN (1, 3) GROUP BY client_service;
+FROM operations WHERE status IN (1, 3) AND held_at IS NULL GROUP BY client_service;
 
 -- name: stored_bytes
 -- What the payloads of an instance take that are still there, for each client service. Rows of an earlier release say nothing.
@@ -152,3 +152,12 @@ INSERT INTO housekeeping (instance, boot_id, uptime_seconds, seen_at, purge_not_
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (instance) DO UPDATE
 SET boot_id = $2, uptime_seconds = $3, seen_at = $4, purge_not_before = $5;
+
+-- name: waiting
+-- What waits at an instance ($1), for the metrics: documents, the age of the oldest operation, what is held after a restore, and
+-- entries of the audit trail that are not in the chain yet.
+SELECT coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NULL), 0)::bigint AS documents,
+       coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE held_at IS NULL)), 0)::float8 AS oldest_seconds,
+       count(*) FILTER (WHERE held_at IS NOT NULL) AS held,
+       (SELECT count(*) FROM audit_pending WHERE instance = $1) AS unchained
+FROM operations WHERE instance = $1 AND status IN (1, 3);

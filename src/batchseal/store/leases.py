@@ -25,6 +25,11 @@ class Leases:
         self._shared = shared
 
     @property
+    def instance(self) -> UUID:
+        """The instance that claims."""
+        return self._instance
+
+    @property
     def shared(self) -> str | None:
         """The payload store that other instances read too, if this one has such a store."""
         return self._shared

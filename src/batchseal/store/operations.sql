@@ -17,10 +17,11 @@ WITH relaxed AS (
     INSERT INTO operations (
         id, payload_id, client_service, external_reference, description, mode, instance, host, port,
         documents_total, documents_failed, return_signed_content, created_at, lease_holder, lease_until, fence,
-        payload_record, stored_bytes, evidence_record, payload_store, token_holder
+        payload_record, stored_bytes, evidence_record, payload_store, token_holder, entry, request_id, trace_parent
     )
     SELECT operation_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28, $29, $30
+           date_trunc('milliseconds', now()), $6, now() + $12 * interval '1 second', 1, $26, $27, $28, $29, $30, $31,
+           nullif($32, ''), nullif($33, '')
     FROM taken, relaxed
     RETURNING *
 ), told AS (

@@ -82,14 +82,7 @@ class OperatorFigures(OperatorActions):
     async def instances(self) -> list[InstanceLine]:
         """All instances that were ever here and were not forgotten, the one that started first comes first."""
         async with self._reading() as connection:
-            records = [dict(record) for record in await connection.fetch(QUERIES["operator_instances"])]
-        return [
-            InstanceLine(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()},
-                is_alive=record["left_at"] is None and record["seconds_ago"] < LEASE_SECONDS,
-            )
-            for record in records
-        ]
+            return [_instance(record) for record in await connection.fetch(QUERIES["operator_instances"])]
 
     async def storage(self) -> Storage:
         """What is stored, by state."""
@@ -152,6 +145,16 @@ class OperatorFigures(OperatorActions):
             waiting=waiting,
             exports=tuple((a["month"], a["last_position"], a["entries"], a["file"], a["exported_at"]) for a in anchors),
         )
+
+
+def _instance(record: Mapping[str, Any]) -> InstanceLine:
+    plain = {name: record[name] for name in InstanceLine.__slots__ if name not in ("is_alive", "duties", "lanes")}
+    return InstanceLine(
+        **plain,
+        is_alive=record["left_at"] is None and record["seconds_ago"] < LEASE_SECONDS,
+        duties=tuple(record["duties"]),
+        lanes=tuple(record["lanes"]),
+    )
 
 
 def _audit_line(record: Mapping[str, Any]) -> AuditLine:

@@ -38,6 +38,10 @@ class NewOperation:
         None  # where its payload lies; None: in the folder of `instance`, which alone can read it
     )
     token_holder: UUID | None = None  # the instance that has the token of a caller who signs with one of its own
+    request_id: str = (
+        ""  # of the request that brought it, and where that stands in a trace (system/telemetry/context.py)
+    )
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class OperationRow:
     token_holder: UUID | None = (
         None  # the instance that has the token of its caller, where it signs with one of its own
     )
+    request_id: str | None = None  # of the request that brought it
+    trace_parent: str | None = None  # where that request stands in a trace (W3C Trace Context), if it stands in one
     reopened_at: datetime | None = None  # when its failed documents were last opened again
 
     @property
@@ -221,7 +227,7 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         client_service=record["client_service"],
         external_reference=record["external_reference"],
         description=record["description"],
-        mode=Mode(record["mode"]),
+        mode=Mode.read(record["mode"], record["entry"]),
         status=OperationStatus(record["status"]),
         created_at=record["created_at"],
         finished_at=record["finished_at"],
@@ -238,6 +244,8 @@ def operation_row(record: Mapping[str, Any]) -> OperationRow:
         evidence_record=record["evidence_record"],
         payload_store=record["payload_store"],
         token_holder=record["token_holder"],
+        request_id=record["request_id"],
+        trace_parent=record["trace_parent"],
         reopened_at=record["reopened_at"],
     )
 

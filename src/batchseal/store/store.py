@@ -127,7 +127,7 @@ class Store(Leases):
                 operation.client_service,
                 operation.external_reference,
                 operation.description,
-                operation.mode,
+                operation.mode.stored,
                 operation.instance,
                 operation.host,
                 operation.port,
@@ -139,7 +139,8 @@ class Store(Leases):
                 month,
                 *columns,
                 *(Mode.SYNC, operation.payload_record, operation.stored_bytes, operation.evidence_record),
-                *(operation.payload_store, operation.token_holder),
+                *(operation.payload_store, operation.token_holder, operation.mode.entry),
+                *(operation.request_id, operation.trace_parent),
             )
             if record is not None:
                 return operation_row(record)

@@ -11,7 +11,7 @@ WITH old AS (
     UPDATE documents d SET name = '', cause = '' FROM old WHERE d.operation_id = old.id AND d.month = old.month
 )
 UPDATE operations o
-SET texts_removed = true, description = '', payload_record = '', further_payloads = '{}'
+SET texts_removed = true, description = '', payload_record = '', further_payloads = '{}', request_id = NULL, trace_parent = NULL
 FROM old WHERE o.id = old.id
 RETURNING o.id;
 
@@ -36,7 +36,8 @@ WITH chosen AS (
     FROM chosen WHERE d.operation_id = chosen.id AND d.month = chosen.month
 ), erased AS (
     UPDATE operations o
-    SET texts_removed = true, description = '', payload_record = '', further_payloads = '{}', payload_purged = true
+    SET texts_removed = true, description = '', payload_record = '', further_payloads = '{}', payload_purged = true,
+        request_id = NULL, trace_parent = NULL
     FROM chosen WHERE o.id = chosen.id
     RETURNING o.*, NOT chosen.payload_purged AS purged_now
 )

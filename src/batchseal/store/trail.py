@@ -107,6 +107,16 @@ class Anchor:
     file: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeadStamp:
+    """A time stamp over the last link that the chain had then: a token (RFC 3161, DER) about the link of entry `position`."""
+
+    position: int
+    link: bytes
+    at: datetime
+    token: bytes
+
+
 class AuditTrail:
     """The audit trail in the database, as one instance uses it. Every method raises DatabaseUnavailable."""
 
@@ -200,6 +210,35 @@ class AuditTrail:
         """All entries of a month in the order of the chain."""
         async with self._database.connection() as connection:
             return [AuditEntry(**record) for record in await connection.fetch(QUERIES["audit_read_month"], month)]
+
+    async def head(self) -> tuple[int, bytes]:
+        """Position and link of the last entry; position 0 while there is none."""
+        async with self._database.connection() as connection:
+            last = await connection.fetchrow(QUERIES["audit_last"])
+        return (last["position"], last["link"]) if last else (0, NO_LINK)
+
+    async def time_stamps(self, after: int = 0, until: int | None = None) -> list[HeadStamp]:
+        """The time stamps over entries behind position `after`, up to `until`, in the order of the chain."""
+        async with self._database.connection() as connection:
+            return [
+                HeadStamp(**record) for record in await connection.fetch(QUERIES["audit_time_stamps"], after, until)
+            ]
+
+    async def last_time_stamp(self) -> HeadStamp | None:
+        """The newest time stamp, if there is one."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["audit_last_time_stamp"])
+        return HeadStamp(**record) if record else None
+
+    async def keep_time_stamp(self, stamp: HeadStamp) -> None:
+        """Stores a time stamp. Does nothing if its entry has one already."""
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["audit_time_stamp"], *astuple(stamp))
+
+    async def knows_time_stamps(self) -> bool:
+        """Whether the database is new enough to have them."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(QUERIES["has_audit_time_stamps"]))
 
     async def anchors(self) -> list[Anchor]:
         """All anchors, the oldest month first."""

@@ -10,6 +10,9 @@ from batchseal.store.queries import QUERIES
 from batchseal.store.rows import PayloadColumns, Statistics, payload_columns
 from batchseal.system.crash_sites import crash_site
 
+# The key of the advisory lock that who makes a backup holds. It may be any fixed number.
+BACKUP_LOCK = 0x6261_7463_6873_6504
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -20,6 +23,16 @@ class Clock:
     uptime_seconds: float | None
     seen_at: datetime | None
     purge_not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained."""
+
+    documents: int
+    oldest_seconds: float
+    held: int
+    unchained: int
 
 
 class Upkeep:
@@ -83,6 +96,17 @@ class Upkeep:
         async with self._database.connection() as connection:
             records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance, client_service)
             return {record["id"]: payload_columns(record) for record in records}
+
+    async def waiting(self) -> Waiting:
+        """What waits at this instance."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["waiting"], self._instance)
+        return Waiting(record["documents"], record["oldest_seconds"], record["held"], record["unchained"])
+
+    async def is_being_backed_up(self) -> bool:
+        """Whether somebody makes a backup of the database and the payloads just now (`store/backups.py`)."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK))
 
     async def mark_purged(self, operation_ids: list[int]) -> dict[int, tuple[str, PayloadColumns]]:
         """Marks finished operations as purged. To be called before their payloads are deleted.

@@ -14,8 +14,17 @@ finished                    the final status is committed
 record-digested             the digests for an evidence record are kept, but no time stamp was asked for
 record-stamped              the time stamp for an evidence record has come, but is stored nowhere
 record-ended                the evidence record is made, and its commit has reached the disk
+webhook-unsent              an event is claimed, but was not sent
+webhook-sent                the receiver has answered, but nothing says so
+webhooks-noted              the answers of receivers are noted
 purge-marked                the row says that the payload was purged, but it is still there
 purge-removed               the payload was deleted
+files-claimed               files of a hot folder were moved into the folder of a batch, but the batch has no list
+files-listed                the list is durable, but no operation has the files
+files-drafted               signed files are written aside, but no note names them
+files-noted                 the note is durable, but they do not have their names
+files-named                 they have their names, but the originals are not in the backup folder
+files-kept                  the originals are there, but the folder of the batch was not removed
 month-exported              the audit entries of a month are in their file, but still in the database too
 """
 

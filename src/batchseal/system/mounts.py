@@ -33,13 +33,17 @@ class Mounts:
         """Whether something is mounted on exactly this path, which holds no link. The root folder is no choice of anybody."""
         return path in self.table and path != "/"
 
+    def point_of(self, path: str) -> str:
+        """Where the file system is mounted that a path lies on: the path itself, or a folder above it. The path holds no link."""
+        while path not in self.table and path != "/":
+            path = os.path.dirname(path)
+        return path
+
     def of(self, path: str) -> Mount:
         """The file system that a path lies on. The path holds no link."""
-        point = path
-        while point not in self.table:
-            if point == "/":
-                return UNKNOWN
-            point = os.path.dirname(point)
+        point = self.point_of(path)
+        if point not in self.table:
+            return UNKNOWN
         type_, by = self.table[point]
         try:
             root = os.stat(point, follow_symlinks=False)

@@ -22,8 +22,20 @@ class Patience:
 
 
 def say(text: str) -> None:
-    """Writes a line for the operator to standard error."""
+    """Writes a line for the operator: to standard error, or to where `say_by` has said."""
+    _SPEAKERS[-1](text)
+
+
+def say_by(speaker: Callable[[str], None]) -> None:
+    """From now on, `speaker` gets what is said."""
+    _SPEAKERS.append(speaker)
+
+
+def _to_stderr(text: str) -> None:
     print(f"batchseal: {text}", file=sys.stderr, flush=True)
+
+
+_SPEAKERS: list[Callable[[str], None]] = [_to_stderr]
 
 
 async def in_attempts(

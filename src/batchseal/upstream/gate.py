@@ -4,10 +4,11 @@ Owns the protocol, and what joins a gate to the sending of a call. Leaves it to 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from batchseal.errors import TurnOver
-from batchseal.upstream.interface import TokenSource
+from batchseal.upstream.interface import Account, TokenSource
 
 
 class Gate(Protocol):
@@ -68,3 +69,8 @@ class GatedTokens:
 
     def reject(self, token: str) -> bool:
         return self._tokens.reject(token)
+
+
+def gated(account: Account, gate: Gate) -> Account:
+    """The account for calls that may be sent only while the gate is open."""
+    return account if gate is OPEN else replace(account, tokens=GatedTokens(account.tokens, gate))

@@ -147,14 +147,14 @@ class RemoteKey:
     digest_algorithm: str | None
     """Object identifier; None if `sign_algorithm` implies it."""
     needs_pin: bool = False
+    sign_parameters: bytes | None = None
+    """DER parameters, where `sign_algorithm` needs them (PSS)."""
     needs_otp: bool = False
     """Whether a grant needs a one-time password, so that a person must ask for it. Such a grant serves many calls."""
     otp_id: str = "OTP"
     """How the signing service calls the one-time password (CSC v2)."""
     otp_is_sent: bool = False
     """Whether the signing service sends the one-time password when it is asked to. Otherwise a device shows it."""
-    sign_parameters: bytes | None = None
-    """DER parameters, where `sign_algorithm` needs them (PSS)."""
 
 
 @dataclass(frozen=True, slots=True)

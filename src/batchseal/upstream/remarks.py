@@ -11,7 +11,7 @@ from datetime import datetime
 from asn1crypto import core
 from cryptography import x509
 
-from batchseal.document import Credential
+from batchseal.document import CertificateEnd, Credential
 
 QC_STATEMENTS = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
 COMPLIANCE, SSCD, TYPE = "0.4.0.1862.1.1", "0.4.0.1862.1.4", "0.4.0.1862.1.6"
@@ -64,8 +64,18 @@ def quality_of(certificate: x509.Certificate) -> Quality:
 
 def days_left(credential: Credential, now: datetime) -> float:
     """The days until the first certificate of the chain ends; negative after that."""
-    chain = [x509.load_der_x509_certificate(der) for der in credential.chain]
-    return min((certificate.not_valid_after_utc - now).total_seconds() for certificate in chain) / 86_400
+    return (end_of(credential) - now).total_seconds() / 86_400
+
+
+def end_of(credential: Credential) -> datetime:
+    """When the first certificate of the chain ends."""
+    return min(x509.load_der_x509_certificate(der).not_valid_after_utc for der in credential.chain)
+
+
+def certificate_end(client_service: str, credential: Credential) -> CertificateEnd:
+    """When what this client service signs with ends, and whose certificate it is (RFC 4514)."""
+    subject = x509.load_der_x509_certificate(credential.chain[0]).subject.rfc4514_string()
+    return CertificateEnd(client_service, credential.credential_id, credential.fingerprint, subject, end_of(credential))
 
 
 def remarks_on(name: str, credential: Credential, now: datetime, *, local: bool) -> Sequence[str]:

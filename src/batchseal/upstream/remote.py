@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 
-from batchseal.document import Credential
+from batchseal.document import CertificateEnd, Credential
 from batchseal.errors import (
     AccessLapsed,
     CertificateRenewed,
@@ -30,9 +29,12 @@ from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.store.samples import Metric
 from batchseal.system.futures import retrieve_failure
+from batchseal.system.telemetry.meter import METER
 from batchseal.upstream import verify
 from batchseal.upstream.accounts import Accounts
 from batchseal.upstream.breaker import Breaker
+from batchseal.upstream.cached_key import CachedKey
+from batchseal.upstream.counting import SignCall
 from batchseal.upstream.credential_facts import (
     CredentialNotes,
     note_key,
@@ -41,7 +43,7 @@ from batchseal.upstream.credential_facts import (
     remarks_on_grants,
 )
 from batchseal.upstream.csc import csc_of
-from batchseal.upstream.gate import OPEN, Gate, GatedTokens, GateOf
+from batchseal.upstream.gate import OPEN, Gate, GateOf, gated
 from batchseal.upstream.grants import Grants
 from batchseal.upstream.interface import Account, RemoteKey, SignedPart, SigningService
 from batchseal.upstream.kept_grants import KeptGrants
@@ -49,7 +51,7 @@ from batchseal.upstream.lane import Lane, Order
 from batchseal.upstream.local import open_local
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.probe import Probe
-from batchseal.upstream.remarks import days_left, remarks_on
+from batchseal.upstream.remarks import certificate_end, days_left, remarks_on
 from batchseal.upstream.renewal import Renewal
 from batchseal.upstream.revocation import Revocation
 from batchseal.upstream.state import State
@@ -64,18 +66,6 @@ KEY_SECONDS = 600.0  # a cached key is read again after this time, so that a ren
 QUOTA_SECONDS = 3600.0  # how long operators are told of a quota that was used up
 VERIFIED_IN_LOOP = 4  # so few signatures are verified faster than a thread is started for them
 SEARCHABLE = 200  # the limit for a call, once `verify` could not find the order of the signatures in a larger one
-
-
-@dataclass(eq=False, slots=True)
-class CachedKey:
-    """The key of an account as it was read from the signing service, and the lane of its sign calls."""
-
-    account: Account
-    key: RemoteKey
-    read_at: float
-    """By `time.monotonic()`."""
-    lane: Lane
-    gate: Gate = OPEN
 
 
 class RemoteUpstream:
@@ -200,6 +190,9 @@ class RemoteUpstream:
             name, credential = cached.account.name, cached.key.credential
             remarks += remarks_on(name, credential, now, local=self._transport is None)
             left.append(days_left(credential, now))
+            ends = now.timestamp() + left[-1] * 86_400
+            METER.set("batchseal_certificate_expiry_timestamp_seconds", credential.credential_id, value=ends)
+        self._timestamps.note_budgets()
         if self._quota_gone_at and time.monotonic() - self._quota_gone_at < QUOTA_SECONDS:
             remarks.insert(0, "the quota at the signing service is used up")
         remarks += [f"{text} (a grant)" for text in self._grants.ending_soon()]
@@ -230,6 +223,11 @@ class RemoteUpstream:
             Metric.upstream_call_seconds: self._call_seconds,
             Metric.upstream_digests: self._digests,
         }
+
+    def certificate_ends(self) -> list[CertificateEnd]:
+        """When the certificates end that client services sign with, as far as they are known by now."""
+        cached = [one for one in self._cached_keys.values() if one.account.name]
+        return [certificate_end(one.account.name, one.key.credential) for one in cached]
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):
@@ -341,6 +339,7 @@ class RemoteUpstream:
         async def sign_call(digests: Sequence[bytes], request_key: str) -> Sequence[bytes | None]:
             await self.breaker.enter()
             self._calls += 1
+            count = SignCall(key.credential.credential_id, len(digests))
             self._digests += len(digests)
             began = time.monotonic()
             try:
@@ -350,6 +349,7 @@ class RemoteUpstream:
                 self._digests -= len(digests)
                 raise  # nothing was sent, so this says nothing of the signing service
             except UpstreamError as problem:
+                count.failed(problem)
                 self._failed_calls += 1
                 if isinstance(problem, UpstreamQuotaGone):
                     self._quota_gone_at = time.monotonic()
@@ -360,6 +360,7 @@ class RemoteUpstream:
                 if self._kept is not None and key.needs_otp and (left := self._kept.left(account, key)) is not None:
                     # A call must not ask for more than its grant has; after a renewal, calls may be large again.
                     lane.limit = max(1, min(left, key.multisign, self._pace.call_digests))
+            count.succeeded()
             self.breaker.record(None)
             if len(digests) <= VERIFIED_IN_LOOP:
                 values = verify.match(key, digests, signatures)
@@ -381,7 +382,8 @@ class RemoteUpstream:
     ) -> Sequence[bytes]:
         """Signs with one grant and one sign call; waits for the signatures if they come later, also after the turn is over."""
         sending = gated(account, gate)
-        grant = await self._grants.take(sending, key, digests, request_key)
+        with METER.timed("batchseal_grant_seconds", key.credential.credential_id):
+            grant = await self._grants.take(sending, key, digests, request_key)
         try:
             answer = await self.service.sign(sending, key, grant, digests, request_key=request_key)
             signatures = await answer_of(self.service, account, answer, self._pace.polling)
@@ -389,8 +391,3 @@ class RemoteUpstream:
         finally:
             self._grants.done(account, key)
         return signatures
-
-
-def gated(account: Account, gate: Gate) -> Account:
-    """The account for calls that may be sent only while the gate is open."""
-    return account if gate is OPEN else replace(account, tokens=GatedTokens(account.tokens, gate))

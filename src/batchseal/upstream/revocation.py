@@ -34,6 +34,7 @@ from batchseal.settings.load import Settings
 from batchseal.store.revocation_answers import StoredAnswer
 from batchseal.system.backoff import LONGEST_UNPROVEN_SECONDS
 from batchseal.system.futures import retrieve_failure
+from batchseal.system.telemetry.events import Category, security_event
 from batchseal.upstream import crl, ocsp
 from batchseal.upstream.certification_path import CertificationPaths, der_of
 from batchseal.upstream.gathering import Gathering, Kind, Status
@@ -243,7 +244,8 @@ class Revocation:
         self._failed[key] = time.monotonic() + pause, problem
         if is_revoked:
             self._known.pop(key, None)
-            log.error("a certificate was revoked, nothing is signed with it", cause=problem.cause)
+            said = "a certificate was revoked, nothing is signed with it"
+            security_event(said, Category.IAM, "certificate-revoked", success=False, cause=problem.cause)
         else:
             log.warning("nobody can say whether a certificate was revoked", cause=problem.cause)
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
+from batchseal.system.telemetry.meter import METER
 from batchseal.upstream.answers import looks_like, refusing
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
@@ -91,6 +92,14 @@ class Authority:
         documents = f"{self._requests} documents of level T or LT, or {self._requests // 2} of level LTA"
         return f"{self.address} may be asked {self._requests} times in {self._seconds:g} s: {documents}"
 
+    def note_budget(self) -> None:
+        """How many requests are left, for the metrics: as far as this instance knows, where others ask too."""
+        if self._requests:
+            self.wait_seconds()
+            spent = self._spent_until > time.monotonic()
+            left = 0 if spent else self._requests - len(self._sent)
+            METER.set("batchseal_timestamp_budget_remaining", self.address, value=left)
+
     def wait_seconds(self) -> float:
         """The time until the next request may be sent; 0 or less: now. It has to wait for its budget, or after a failure."""
         now, wait = time.monotonic(), 0.0
@@ -151,9 +160,11 @@ class Authority:
                 )
             token = await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
         except UpstreamError as problem:
+            METER.add("batchseal_timestamps_total", self.address, "failed")
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
             self.failure, self._paused_until = problem.cause, time.monotonic() + self._pause_seconds
             raise
+        METER.add("batchseal_timestamps_total", self.address, "stamped")
         self.token_bytes = max(self.token_bytes, len(token))
         return token
 
@@ -203,6 +214,10 @@ class Timestamps:
     async def stamp_all(self, imprints: Sequence[bytes]) -> list[bytes | TimestampFailed]:
         """For each SHA-256 digest, in order: a verified token (DER), or the error that prevented it."""
         return list(await asyncio.gather(*map(self._stamp, imprints)))
+
+    def note_budgets(self) -> None:
+        for authority in self.authorities:
+            authority.note_budget()
 
     async def close(self) -> None:
         for authority in self.authorities:

@@ -5,7 +5,8 @@ Nothing here knows of HTTP. Whoever has documents of a caller, in whatever way t
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,8 @@ from batchseal.pipeline.reception import Received, Reception
 from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.shared_pool import SharedPool
+from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
+from batchseal.system.telemetry.tracing import span
 from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.elsewhere import Elsewhere
 from batchseal.worker.handover import Handover
@@ -86,6 +89,8 @@ class Acceptance:
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
         self._resubmission = Resubmission(store, payloads, pool, instance, elsewhere)
+        # Told of each new operation: its client service, and how many of its documents have which media type.
+        self.count_received: Callable[[str, Mapping[str, int]], None] = lambda client_service, documents: None
 
     def close(self) -> None:
         self._syncs.shutdown(wait=False)
@@ -120,7 +125,7 @@ class Acceptance:
             target.credential if target is not None else None,
             self._pool.of(caller.client_service),
             time_stamp_bytes=target.time_stamp_bytes if target is not None else None,
-            durable=mode is Mode.ASYNC,
+            durable=mode is not Mode.SYNC,
             expected_bytes=expected_bytes,
             syncs=self._syncs,
             when_prepared=announce if mode is Mode.SYNC else None,
@@ -128,12 +133,16 @@ class Acceptance:
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
         )
-        received = await self._store_documents(ticket, reception, facts, documents)
+        with span("store"):
+            received = await self._store_documents(ticket, reception, facts, documents)
         if mode is Mode.SYNC and not reception.is_announced_early:
             self._handover.announce(caller, received)
-        registered = await self._register(caller, mode, reception, received, evidence_record)
+        with span("register", documents=len(received.documents)):
+            registered = await self._register(caller, mode, reception, received, evidence_record)
         self._settle(ticket, registered, received)
         if registered.is_new:
+            types = Counter(one.other_type or one.content_type.media_type for one in received.documents)
+            self.count_received(caller.client_service, types)
             self._handover.new(registered.row, caller, received, registered.asked_at)
         else:
             self._handover.wake(registered.row, caller)
@@ -205,6 +214,8 @@ class Acceptance:
             stored_bytes=received.payload.stored_bytes,
             payload_store=self._store.shared,
             token_holder=None if caller.token is None else self._instance,
+            request_id=REQUEST_ID.get(),
+            trace_parent=TRACE_PARENT.get(),
         )
 
     def _settle(self, ticket: Ticket, registered: Registered, received: Received) -> None:

@@ -27,6 +27,7 @@ from batchseal.processes.open_files import connections_within, raise_open_files
 from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
+from batchseal.system.telemetry.ending import end_of_process
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server, SSLProtocols
 from batchseal.worker.operator_server import operator_server
 from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
@@ -40,7 +41,7 @@ REST_SECONDS = 9
 # What the running requests get by default.
 GRACE_SECONDS = 18.0
 FLUSH_SECONDS = 3.0
-READY_LINE = b"ready\n"
+READY_LINE = b"ready %s\n"  # with the path of the Swagger page, which `serve` prints on a terminal
 # However many workers there are, each can receive so much of headers at the same time.
 LEAST_HEADER_BYTES = 4 << 20
 
@@ -69,6 +70,7 @@ def run(
     except ConfigurationError as problem:
         log.error("worker cannot start", cause=problem.cause)
     finally:
+        end_of_process()
         sys.stdout.flush()
         sys.stderr.flush()
         # The server's threads may still hold connections of callers who neither send nor read.
@@ -107,7 +109,7 @@ async def serve(
             if second is not None:
                 second.start()
             if ready_fd is not None:
-                os.write(ready_fd, READY_LINE)
+                os.write(ready_fd, READY_LINE % guard.swagger.encode("ascii"))
                 os.close(ready_fd)
             await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():

@@ -1,8 +1,8 @@
 """What a worker process offers to the API: take a request in, say where it stands, give its result back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ from uuid import UUID
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
 from batchseal.admission.standing import StandingMemory
-from batchseal.document import ReceivedDocument
+from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.errors import (
+    BatchsealError,
     DatabaseUnavailable,
     InvalidRequest,
     NotConfigured,
@@ -117,6 +118,10 @@ class Service:
         """The connections of this worker, which see only the rows of the client service that a statement is made for."""
         return self._store.database
 
+    def count_received(self, count: Callable[[str, Mapping[str, int]], None]) -> None:
+        """`count` is told of each new operation: its client service, and how many documents have which media type."""
+        self._acceptance.count_received = count
+
     async def close(self) -> None:
         self._acceptance.close()
         await self._fetched.close()
@@ -185,6 +190,35 @@ class Service:
                     *(ticket, memory, caller, mode, intake.finish, documents),
                     expected_bytes=decoded_bytes,
                     evidence_record=defaults.evidence_record,
+                )
+        finally:
+            ticket.release()
+
+    async def take_in(
+        self,
+        caller: Caller,
+        mode: Mode,
+        facts: RequestFacts,
+        documents: Callable[[UploadMemory], AsyncGenerator[Sequence[ReceivedDocument], None]],
+        *,
+        documents_bytes: int,
+    ) -> OperationRow:
+        """Takes documents in that come in another way than in a body. Otherwise like `receive`.
+
+        `documents` is given the memory that it may use, and tells it of each document as `_documents` does.
+        """
+        evidence_record = self._signature_defaults(caller.client_service).evidence_record
+        if evidence_record and not self._has_time_stamps:
+            raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
+        ticket = await self._admission.admit(documents_bytes, caller.client_service)
+        largest = self._limits.max_document_bytes
+        memory = UploadMemory(self._admission, ticket, decoded_bytes=documents_bytes, max_document_bytes=largest)
+        try:
+            async with aclosing(documents(memory)) as coming:
+                return await self._acceptance.take_in(
+                    *(ticket, memory, caller, mode, lambda: facts, coming),
+                    expected_bytes=documents_bytes,
+                    evidence_record=evidence_record,
                 )
         finally:
             ticket.release()
@@ -320,6 +354,17 @@ class Service:
     def book_headers(self, memory_bytes: int) -> bool:
         """Reserves so much memory in all for requests whose headers are not complete. False if there is no room."""
         return self._admission.for_headers.hold(memory_bytes)
+
+    @property
+    def largest_document_bytes(self) -> int:
+        """The largest document that can be taken in, by the limits and by the memory."""
+        fits = self._admission.most_memory_bytes - self._admission.upload_bytes
+        return min(self._limits.max_document_bytes, max(fits, self._admission.budgets.window_bytes))
+
+    def tell_numbers(self, of: str, numbers: dict[str, float]) -> None:
+        """Tells the signer process numbers for the metrics. Does nothing while it is away."""
+        with suppress(BatchsealError):
+            self._link.tell(of, numbers)
 
     async def probe(self, token: str) -> str | None:
         """The client id of a token that the upstream takes, None for one that it doesn't."""

@@ -1,8 +1,7 @@
-"""Several instances on one database: one of them is killed, stopped for a while, or cannot reach the database."""
+"""Several instances on one database: one of them stops for a while, or none can reach the database."""
 
 import asyncio
 import os
-import random
 import signal
 import time
 from collections.abc import Iterator
@@ -22,14 +21,14 @@ DOCUMENTS, CALL_DIGESTS = 300, 20
 SLOW = ("--latency=300", f"--multisign={CALL_DIGESTS}")
 # Sign calls that one instance has under way at most.
 CALLS_AT_ONCE = 5
-TAKEN_OVER_SECONDS, FINISHED_SECONDS = 20, 60
+FINISHED_SECONDS = 60
 # Longer than a lease.
 AWAY_SECONDS = 15
 
 
-def numbered(number: int) -> list[bytes]:
+def numbered(number: int, count: int = DOCUMENTS, size_bytes: int = 5_000) -> list[bytes]:
     """Documents of which no two have the same digest, in no other trial either."""
-    return [invoice(number * DOCUMENTS + one, size_bytes=5_000) for one in range(DOCUMENTS)]
+    return [invoice(number * count + one, size_bytes=size_bytes) for one in range(count)]
 
 
 def rows(rig: Several, statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -82,43 +81,7 @@ def judge_signed(rig: Several, before: int, contents: list[bytes]) -> float:
     return float(twice)
 
 
-@drill("instance-killed", quick=2, short=25, long=100, apart=True)
-def instance_killed(folder: Path) -> Iterator[Trial]:
-    """An instance is killed: in turn the one that signs, and the one that has just acknowledged. The other one delivers all."""
-    chance = random.Random(5)
-    with several(folder, *SLOW) as rig:
-        services = {name: rig.start(name) for name in ("one", "other")}
-
-        def trial(number: int) -> Figures:
-            reference, contents = f"killed {number}", numbered(number)
-            if number % 2:
-                before, victim = rig.sandbox.signatures(), chance.choice(list(services))
-                assert post(services[victim], batch(reference, contents))[0] == 200
-            else:
-                before = submit(rig, services["one"], reference, contents)
-                holder = operation(rig, reference)["holder"]
-                (victim,) = [name for name, one in services.items() if instance_at(rig, one) == holder]
-                time.sleep(chance.uniform(0.0, 1.0))
-            (heir,) = [one for name, one in services.items() if name != victim]
-            services[victim].kill()
-            began, inherits = time.monotonic(), instance_at(rig, heir)
-
-            def is_taken() -> bool:
-                row = operation(rig, reference)
-                return row["holder"] == inherits or row["finished_at"] is not None
-
-            until(is_taken, TAKEN_OVER_SECONDS, 0.1)
-            taken = time.monotonic() - began
-            status = finished(heir, reference, FINISHED_SECONDS)
-            judge_result(heir, status.operation_id, contents, verified=3)
-            twice = judge_signed(rig, before, contents)
-            services[victim] = rig.start(victim)
-            return {"taken_over_seconds_max": taken, "signed_twice_max": twice}
-
-        yield trial
-
-
-@drill("instance-stopped", quick=2, short=25, long=100, apart=True)
+@drill("instance-stopped", quick=2, short=25, long=100, apart=True, store="shared")
 def instance_stopped(folder: Path) -> Iterator[Trial]:
     """An instance stops (SIGSTOP) while it signs, and goes on once another one has ended its work. It changes nothing then."""
     with several(folder, *SLOW) as rig:
@@ -167,7 +130,7 @@ def seen(rig: Several, service: RunningService) -> None:
         until(noted)
 
 
-@drill("instances-without-database", quick=2, short=10, long=50, apart=True)
+@drill("instances-without-database", quick=2, short=10, long=50, apart=True, store="shared")
 def instances_without_database(folder: Path) -> Iterator[Trial]:
     """The database stops for longer than a lease. Nobody takes over what its holder goes on with."""
     with several(folder, *SLOW) as rig:

@@ -23,9 +23,16 @@ class Drill:
     long: int
     open: Opened
     needs: tuple[str, ...] = ()  # names of tools (`harness.tools`)
-    apart: bool = (
-        False  # its trials in the suite take so long that they are a step of their own (`make test-instances`)
-    )
+    # Its trials take so long that those of the suite are a step of their own (`make test-instances`), and that they add up over
+    # runs (`results.py`).
+    apart: bool = False
+    # Where payloads lie in a drill of several instances: "local", "shared", "s3", or several of them.
+    store: str = ""
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether its trials add up over runs."""
+        return self.apart
 
     @property
     def left_out(self) -> str:
@@ -41,22 +48,38 @@ FULL = False
 
 
 def drill(
-    name: str, *, quick: int, short: int, long: int, needs: tuple[str, ...] = (), apart: bool = False
+    name: str,
+    *,
+    quick: int,
+    short: int,
+    long: int,
+    needs: tuple[str, ...] = (),
+    apart: bool = False,
+    store: str = "",
 ) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
     """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
 
     def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
         opened = contextmanager(function)
-        DRILLS[name] = Drill(name, quick, short, long, opened, needs, apart)
+        DRILLS[name] = Drill(name, quick, short, long, opened, needs, apart, store)
         return opened
 
     return register
 
 
-def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def run(
+    one: Drill,
+    trials: int,
+    folder: Path,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    first: int = 0,
+    after_trial: Callable[[dict[str, Any]], object] | None = None,
+) -> dict[str, Any]:
     """`trials`, `failures` and the worst of each figure; what failed first stands in `first_failure`.
 
-    A drill whose tools are missing has no trials and has not failed: its result says why it was left out.
+    A drill whose tools are missing has no trials and has not failed: its result says why it was left out. `first` is the number
+    of the first trial, and `after_trial` is given the result so far after each one, since the next one may be cut off.
     """
     result: dict[str, Any] = {"trials": 0, "failures": 0}
     if why := one.left_out:
@@ -70,7 +93,9 @@ def run(one: Drill, trials: int, folder: Path, say: Callable[[str], None] = lamb
 
     try:
         with one.open(folder) as trial:
-            for number in range(trials):
+            for number in range(first, first + trials):
+                if after_trial is not None and number > first:
+                    after_trial({**result, "seconds": round(time.monotonic() - began, 1)})
                 result["trials"] += 1
                 try:
                     figures = trial(number) or {}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.object_stores import KEYS
+from harness.object_stores import store_flags
 from harness.service import RunningService
 from tests.adversity.drills.crashes import (
     FINISHED_SECONDS,
@@ -25,6 +25,7 @@ from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.object_stores import new_prefix, proxied
 from tests.support.service import batch, documents, finished, multipart, post
+from tests.support.several import shared_folder
 
 from batchseal.system.crash_sites import SITES
 
@@ -36,20 +37,17 @@ FlagsOf = Callable[[Path], tuple[str, ...]]
 
 
 def in_a_folder(place: Path) -> tuple[str, ...]:
-    volume = place.with_name(f"{place.name} volume")
-    volume.mkdir(mode=0o700, exist_ok=True)
-    return (f"--payload-store=shared:{volume}",)
+    return (shared_folder(place.with_name(f"{place.name} volume")),)
 
 
 def in_an_object_store() -> FlagsOf:
     """In SeaweedFS, which fsyncs what it acknowledges. It goes on while the service is killed."""
-    proxy, prefixes = proxied("seaweedfs"), dict[Path, str]()
+    proxy, known = proxied("seaweedfs"), dict[Path, tuple[str, ...]]()
 
     def flags(place: Path) -> tuple[str, ...]:
-        address = new_prefix(proxy)
-        prefix = prefixes.setdefault(place, address.prefix)
-        store = f"s3://{address.bucket}/{prefix}?endpoint={address.endpoint}"
-        return f"--payload-store={store}", f"--payload-store-key={KEYS.key_id}", f"--payload-store-secret={KEYS.secret}"
+        if place not in known:
+            known[place] = store_flags(new_prefix(proxy))
+        return known[place]
 
     return flags
 
@@ -106,21 +104,21 @@ def site_kills(folder: Path, flags_of: FlagsOf) -> Iterator[Trial]:
     yield trial
 
 
-@drill("kill-random-shared", quick=2, short=10, long=100, apart=True)
+@drill("kill-random-shared", quick=2, short=10, long=100, apart=True, store="shared")
 def kill_random_shared(folder: Path) -> Iterator[Trial]:
     yield from random_kills(folder, in_a_folder)
 
 
-@drill("kill-random-s3", quick=2, short=10, long=100, apart=True)
+@drill("kill-random-s3", quick=2, short=10, long=100, apart=True, store="s3")
 def kill_random_s3(folder: Path) -> Iterator[Trial]:
     yield from random_kills(folder, in_an_object_store())
 
 
-@drill("kill-sites-shared", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True)
+@drill("kill-sites-shared", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True, store="shared")
 def kill_sites_shared(folder: Path) -> Iterator[Trial]:
     yield from site_kills(folder, in_a_folder)
 
 
-@drill("kill-sites-s3", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True)
+@drill("kill-sites-s3", quick=4, short=len(PASSED), long=4 * len(PASSED), apart=True, store="s3")
 def kill_sites_s3(folder: Path) -> Iterator[Trial]:
     yield from site_kills(folder, in_an_object_store())

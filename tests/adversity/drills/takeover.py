@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -29,9 +29,11 @@ BACK_SECONDS = 30.0
 class Load:
     """Hands in batches, one after the other in each thread, and remembers those that were acknowledged."""
 
-    def __init__(self, service: RunningService) -> None:
+    def __init__(self, service: RunningService, name: str = "load", contents: Sequence[bytes] = ()) -> None:
+        """The references of the batches begin with `name`."""
         self.acknowledged: list[str] = []
-        self._service, self._contents, self._numbers = service, documents(DOCUMENTS), count()
+        self._name, self._contents = name, contents or documents(DOCUMENTS)
+        self._service, self._numbers = service, count()
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(CALLERS)]
 
@@ -47,7 +49,7 @@ class Load:
 
     def _run(self) -> None:
         while not self._ended.wait(0.05):
-            reference = f"load {next(self._numbers)}"
+            reference = f"{self._name} {next(self._numbers)}"
             with suppress(OSError):
                 if post(self._service, batch(reference, self._contents))[0] == 200:
                     self.acknowledged.append(reference)
@@ -88,7 +90,7 @@ def lives(service: RunningService, seconds: float) -> None:
         time.sleep(0.2)
 
 
-@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True)
+@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True, store="local")
 def standby_promoted(folder: Path) -> Iterator[Trial]:
     """A synchronous standby takes over, and the old primary answers read-only. In turn: behind HAProxy, and with both hosts in
     the address. Nothing that was acknowledged is lost.
@@ -120,7 +122,7 @@ def standby_promoted(folder: Path) -> Iterator[Trial]:
     yield trial
 
 
-@drill("database-stopped", quick=2, short=2, long=10, needs=OLDER_POSTGRES, apart=True)
+@drill("database-stopped", quick=2, short=2, long=10, needs=OLDER_POSTGRES, apart=True, store="local")
 def database_stopped(folder: Path) -> Iterator[Trial]:
     """The database is away for five minutes (in the suite for seconds) under load. In turn: it is shut down, and it is frozen,
     so that it neither answers nor refuses. Everything that was acknowledged is signed within a minute of its return.

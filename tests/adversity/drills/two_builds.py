@@ -48,7 +48,7 @@ class Pair:
         return [row["payload_record"] for row in self.fetch("SELECT payload_record FROM operations ORDER BY id")]
 
 
-@drill("two-builds", quick=1, short=2, long=10, apart=True)
+@drill("two-builds", quick=1, short=2, long=10, apart=True, store="shared, local")
 def two_builds(folder: Path) -> Iterator[Trial]:
     """What one build writes the other one reads; what it could not read is written once nobody is left who cannot."""
     later = make_later_build(folder / "later")

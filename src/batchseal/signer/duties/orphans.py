@@ -36,6 +36,7 @@ class OrphanSweep:
         self._orphans: Orphans | None = None
         self._next = time.monotonic() + EVERY_SECONDS
         self._stopped = ""  # why the last sweep was stopped
+        self._kept = ""  # why nothing is purged
         self._is_claimed = payloads.place is None
 
     async def claim(self) -> None:
@@ -67,7 +68,7 @@ class OrphanSweep:
     async def sweep(self) -> None:
         self._next = time.monotonic() + EVERY_SECONDS
         if self._payloads.place is not None:
-            await self._made().sweep(self.live, await self._identity.begin_sweep())
+            await self._made().sweep(self.live, self._identity)
 
     def _made(self) -> "Orphans":
         from batchseal.payloads.orphans import OrphanPolicy, Orphans
@@ -84,6 +85,25 @@ class OrphanSweep:
     def _note(self, stopped: str) -> None:
         self._stopped = stopped
 
+    async def keeps(self) -> str:
+        """Why nothing may be purged just now that instances share; empty where it may.
+
+        A copy of the database, beside the one that it was made of, would delete what that one still needs. Raises
+        DatabaseUnavailable.
+        """
+        if (place := self._payloads.place) is None:
+            return ""
+        from batchseal.payloads.orphans import other_time
+
+        try:
+            cause = await in_pool(None, partial(other_time, place, await self._identity.state()))
+        except PayloadUnavailable as problem:
+            return problem.cause
+        if cause and cause != self._kept:
+            log.error("payloads that have had their time are not purged; batchseal check says more", cause=cause)
+        self._kept = cause
+        return cause
+
     async def live(self) -> set[PayloadRecord]:
         """What rows of any instance name."""
         return {record for columns in await self._identity.live_payloads() for record in records_of(columns)}
@@ -91,4 +111,6 @@ class OrphanSweep:
     @property
     def said(self) -> str:
         """What an operator should look at; empty where there is nothing."""
-        return f"the sweep was stopped: {self._stopped}" if self._stopped else ""
+        if self._stopped:
+            return f"the sweep was stopped: {self._stopped}"
+        return f"payloads are not purged: {self._kept}" if self._kept else ""

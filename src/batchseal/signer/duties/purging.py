@@ -1,8 +1,7 @@
 """Purges the payloads of finished operations, after their time or when room is needed."""
 
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-
-import structlog
 
 from batchseal.admission.ledger import Ledger
 from batchseal.payloads.interface import PayloadRecord, Payloads
@@ -11,23 +10,41 @@ from batchseal.store.rows import PayloadColumns
 from batchseal.store.upkeep import Upkeep
 from batchseal.system.crash_sites import crash_site
 from batchseal.system.futures import in_pool
+from batchseal.system.telemetry.events import Category, security_event
 
-log = structlog.get_logger("purging")
+
+async def nothing_forbids() -> str:
+    return ""
 
 
 class Purging:
-    def __init__(self, upkeep: Upkeep, payloads: Payloads, ledger: Ledger, pool: Executor) -> None:
+    """`keeps` says why nothing may be purged just now of what instances share (`orphans`); empty where it may."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        payloads: Payloads,
+        ledger: Ledger,
+        pool: Executor,
+        keeps: Callable[[], Awaitable[str]] = nothing_forbids,
+    ) -> None:
         self._upkeep = upkeep
         self._payloads = payloads
         self._ledger = ledger
         self._pool = pool
+        self._keeps = keeps
 
     async def purge_due(self, fetched_seconds: float, unfetched_seconds: float, *, shared: bool = False) -> None:
         """Payloads that were fetched, or finished and never fetched, so long ago.
 
-        With `shared`, those of the payload store that several instances read, else those in the folder of this one.
+        With `shared`, those of the payload store that several instances read, else those in the folder of this one. Nothing is
+        purged while a backup is made, which still has to read it.
         """
+        if await self._upkeep.is_being_backed_up():
+            return
         while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
+            if await self._keeps():
+                return
             await self.purge(due, "they have had their time")
 
     async def purge_asked(self, *, shared: bool = False) -> None:
@@ -44,8 +61,10 @@ class Purging:
         if freed:
             with self._ledger.booked() as booked:
                 booked.stored_bytes -= freed
+        if await self._upkeep.is_being_backed_up():
+            return freed
         for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
-            if freed >= needed_bytes:
+            if freed >= needed_bytes or await self._keeps():
                 break
             freed += await self.purge({operation: payloads}, "room is needed")
         return freed
@@ -63,7 +82,8 @@ class Purging:
         for client_service, records in by_client.items():
             freed += await self._delete(client_service, records)
         crash_site("purge-removed")
-        log.info("payloads purged", why=why, operations=sorted(purged), freed_bytes=freed)
+        done = sorted(purged)
+        security_event("payloads purged", Category.DATABASE, "purge", why=why, operations=done, freed_bytes=freed)
         return freed
 
     async def _delete(self, client_service: str, records: list[PayloadRecord]) -> int:

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import structlog
 
-from batchseal.admission.ledger import Ledger
+from batchseal.admission.admission import Admission
+from batchseal.audit.head import HeadStamping, Stamp
 from batchseal.audit.writer import AuditWriter
 from batchseal.errors import BatchsealError
 from batchseal.payloads.interface import Payloads
@@ -22,6 +23,7 @@ from batchseal.settings.load import Settings
 from batchseal.signer.duties.clock import judge, uptime
 from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.expiry import Expiry
+from batchseal.signer.duties.figures import Figures, describe
 from batchseal.signer.duties.orphans import OrphanSweep
 from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.sampling import Sampling
@@ -92,8 +94,12 @@ class Rounds:
         round_seconds: float = ROUND_SECONDS,
         shared: Shared | None = None,
         sampling: Sampling | None = None,
+        figures: Figures | None = None,
+        stamping: HeadStamping | None = None,
     ) -> None:
         self._sampling = sampling
+        self._figures = figures
+        self._stamping = stamping
         self._upkeep = upkeep
         self._counting = counting
         self.sweeping = sweeping
@@ -117,6 +123,8 @@ class Rounds:
                 await self._audit.chain(shared=self._shared.does_payloads, notes=self._shared.does_upkeep)
                 if self._sampling is not None:
                     await self._sampling.sample_if_due(for_all=self._shared.does_upkeep)
+                if self._figures is not None:
+                    await self._figures.take_if_due()
                 if time.monotonic() >= next_round:
                     next_round = time.monotonic() + self._round_seconds
                     await self.round()
@@ -149,6 +157,8 @@ class Rounds:
         await self._expiry.drop_signatures()
         await self._expiry.remove_texts(keep.texts)
         await self._expiry.free_references(keep.references)
+        if self._stamping is not None:
+            await self._stamping.stamp_if_due()
         await self._audit.export_and_drop(keep.audit)
         await self._expiry.drop_gone_instances()
 
@@ -170,22 +180,28 @@ def rounds_of(
     settings: Settings,
     store: Store,
     payloads: Payloads,
-    ledger: Ledger,
+    admission: Admission,
     pool: Executor,
     presence: Presence,
     sampling: Sampling | None = None,
+    stamp: Stamp | None = None,
 ) -> Rounds:
-    """The duties of the instance that the settings describe."""
+    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured."""
+    ledger = admission.ledger
+    describe(settings)
     instance = UUID(settings.instance)
     upkeep = Upkeep(store.database, instance, store.shared)
     trail = AuditTrail(store.database, instance, store.shared)
+    orphans = OrphanSweep(store.database, payloads, settings)
     return Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool, presence.others),
-        Sweeping(store, payloads, instance, OrphanSweep(store.database, payloads, settings)),
-        Purging(upkeep, payloads, ledger, pool),
+        Sweeping(store, payloads, instance, orphans),
+        Purging(upkeep, payloads, ledger, pool, orphans.keeps),
         AuditWriter(trail, payloads, settings.audit_path, pool),
         Retention.of(settings),
         shared=presence,
+        figures=Figures(upkeep, ledger, admission.budgets, presence.others),
+        stamping=HeadStamping(trail, stamp) if stamp is not None else None,
         sampling=sampling,
     )

@@ -12,7 +12,15 @@ from weakref import WeakValueDictionary
 
 from batchseal.document import Description
 from batchseal.errors import NoRoom
-from batchseal.placeholder.wire import MESSAGE_BYTES, Answer, Found, Query, decode_answer, encode, memory_needed
+from batchseal.formats.pades.placeholder.wire import (
+    MESSAGE_BYTES,
+    Answer,
+    Found,
+    Query,
+    decode_answer,
+    encode,
+    memory_needed,
+)
 from batchseal.signature import SignaturePlace
 from batchseal.system.futures import in_pool
 

@@ -1,8 +1,9 @@
-"""The keeper, `python -m batchseal.placeholder.keeper --socket-fd N`, queues documents and keeps a searcher that reads them.
+"""The keeper: `python -m batchseal.formats.pades.placeholder.keeper --socket-fd N`.
 
-It has one thread and waits for descriptors. The searcher is forked, so a new one is there within milliseconds; PDFium is loaded
-in the keeper and used in searchers only. A searcher has a limit of address space. The keeper kills it when it has used its
-processor time, which does not depend on what else the machine does, or when it has made no progress for far longer.
+It queues documents and keeps a searcher that reads them. It has one thread and waits for descriptors. The searcher is forked,
+so a new one is there within milliseconds; PDFium is loaded in the keeper and used in searchers only. A searcher has a limit of
+address space. The keeper kills it when it has used its processor time, which does not depend on what else the machine does, or
+when it has made no progress for far longer.
 
 Time is shared by start-time fair queueing: the next document is that of the client service which has used the least, so many
 slow documents of one do not delay those of another by more than one of them.
@@ -23,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from batchseal.placeholder.wire import (
+from batchseal.formats.pades.placeholder.wire import (
     MESSAGE_BYTES,
     Answer,
     Found,
@@ -303,7 +304,7 @@ def be_searcher(keeper: socket.socket) -> None:
 
 
 def search_in(descriptor: int, query: Query) -> Answer:
-    from batchseal.placeholder.search import search
+    from batchseal.formats.pades.placeholder.search import search
 
     if not query.content_bytes or os.fstat(descriptor).st_size < query.content_bytes:
         return Answer(Found.UNREADABLE)
@@ -328,7 +329,7 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor decides
-    import batchseal.placeholder.search  # noqa: F401  (once, for all searchers)
+    import batchseal.formats.pades.placeholder.search  # noqa: F401  (once, for all searchers)
 
     Keeper(socket.socket(fileno=arguments.socket_fd), arguments.idle_seconds).run()
     sys.stdout.flush()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pypdfium2.raw as pdfium
 
-from batchseal.placeholder.wire import Answer, Found
+from batchseal.formats.pades.placeholder.wire import Answer, Found
 
 # Of one page. Text beyond is not looked at letter by letter.
 MOST_CHARACTERS = 1_000_000

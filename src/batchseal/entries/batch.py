@@ -1,0 +1,234 @@
+"""One batch from its claimed files to its end: an operation, and what comes of it in the output and backup folders.
+
+Each step looks at what is there and does what is missing, so the same code goes on after a crash. A step that fails for a reason
+that may pass (a full disk, a database that is away) is tried again until it is done; the files wait where they are.
+"""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from functools import partial
+
+import structlog
+
+from batchseal.admission.growth import UploadMemory
+from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.entries import content, files
+from batchseal.entries.claims import Batch, Claimed
+from batchseal.entries.context import Context
+from batchseal.entries.naming import shown
+from batchseal.entries.results import Publishing
+from batchseal.errors import (
+    ApiError,
+    BatchsealError,
+    FileChanged,
+    LeaseLost,
+    NotFound,
+    PayloadUnavailable,
+    ReferenceTaken,
+    ResultExpired,
+)
+from batchseal.operation import ContentType, Mode
+from batchseal.store.rows import DocumentRow, OperationRow
+
+# Small files are read together, and a larger one alone.
+READ_BYTES, READ_FILES = 1 << 20, 64
+WAIT_SECONDS = 60.0
+OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
+UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+
+log = structlog.get_logger("hot folder")
+
+
+class BatchRun:
+    """The run over one batch. `id` names the batch; its input folder is opened anew for each try."""
+
+    def __init__(self, context: Context, claim: Batch) -> None:
+        self._context = context
+        self.id = claim.id
+        self._failures = 0
+
+    async def run(self) -> bool:
+        """Until the batch has ended, or another instance has the folder. False if another instance has its documents."""
+        try:
+            while True:
+                try:
+                    await self._try()
+                    return True
+                except LeaseLost:
+                    return True
+                except PayloadUnavailable as problem:
+                    self._stalled(problem)
+                    return False
+                except (OSError, BatchsealError) as problem:
+                    await asyncio.sleep(self._stalled(problem))
+        finally:
+            self._context.counts.stalled.discard(self.id)
+
+    def _stalled(self, problem: OSError | BatchsealError) -> float:
+        """Says what is wrong, once, and returns the pause before the next try in seconds."""
+        self._failures += 1
+        cause = (
+            problem.cause
+            if isinstance(problem, BatchsealError)
+            else ": ".join(filter(None, (problem.filename, problem.strerror)))
+        )
+        if self._failures == 1 or self._failures % 20 == 0:
+            log.warning(
+                "files wait in a hot folder for what is wrong now",
+                client_service=self._context.client_service,
+                batch=str(self.id),
+                cause=cause,
+            )
+        self._context.counts.stalled.add(self.id)
+        asked = problem.retry_after_seconds if isinstance(problem, ApiError) else None
+        again = self._context.again
+        return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
+
+    async def _try(self) -> None:
+        root = await self._context.threads.run(partial(os.open, self._context.input, files.FOLDER))
+        try:
+            batch = Batch(root, self.id)
+            claimed = await self._context.threads.run(batch.read_list)
+            if claimed is None:
+                claimed = await self._context.threads.run(partial(self._list, batch))
+            operation: OperationRow | None = None
+            documents: list[DocumentRow] = []
+            expired = False
+            if handed := [one for one in claimed if not one.refusal]:
+                operation = await self._operation(batch, claimed, handed)
+                if operation is None:  # a file has changed, and the list with it
+                    return await self._try()
+                try:
+                    operation, documents = await self._end_of(operation)
+                except ResultExpired:
+                    expired = True
+            mark = str(operation.id) if operation is not None else self.id.hex[:8]
+            publishing = Publishing(self._context, batch, claimed, mark)
+            await publishing.run(operation, documents, expired=expired)
+            self._context.counts.stalled.discard(self.id)
+            if operation is not None and not expired:
+                await self._context.service.fetched(self._context.caller, operation.id)
+        finally:
+            os.close(root)
+
+    # --- the list ---------------------------------------------------------------------------------------------------
+
+    def _list(self, batch: Batch) -> list[Claimed]:
+        """Judges the claimed files, and writes the list of them."""
+        claimed = []
+        for file in batch.claimed_files():
+            try:
+                with batch.opened_file(file.path) as descriptor:
+                    type_ = content.type_of(os.pread(descriptor, content.HEAD_BYTES, 0), file.path)
+                    refusal = self._context.asking.refusal(file.path, type_, file.size)
+                    if self._context.published.may_have(file.size) and self._context.published.has(
+                        descriptor, file.size
+                    ):
+                        refusal = OWN_RESULT
+            except OSError as problem:
+                if problem.errno not in UNREADABLE:
+                    raise
+                type_, refusal = ContentType.OTHER, f"the file cannot be read: {problem.strerror}"
+            claimed.append(Claimed(file.path, file.size, file.modified_ns, type_, refusal))
+        if claimed:
+            batch.write_list(claimed)
+        return claimed
+
+    # --- the operation ------------------------------------------------------------------------------------------------
+
+    async def _operation(
+        self, batch: Batch, claimed: Sequence[Claimed], handed: Sequence[Claimed]
+    ) -> OperationRow | None:
+        """The operation that has the files, registered now if there is none yet. None if one of the files has changed."""
+        context = self._context
+        try:
+            return (await context.service.status(context.caller, batch.reference))[0]
+        except NotFound:
+            pass
+        facts = RequestFacts(
+            external_reference=batch.reference,
+            description=shown(f"files of the hot folder {context.input}", context.description_characters),
+            return_signed_content=None,
+            documents_total=len(handed),
+        )
+        total = sum(one.size for one in handed)
+        try:
+            return await context.service.take_in(
+                context.caller, Mode.HOT_FOLDER, facts, partial(self._documents, batch, handed), documents_bytes=total
+            )
+        except ReferenceTaken as taken:
+            return await context.service.status_by_id(context.caller, taken.operation_id)
+        except FileChanged as changed:
+            await self._context.threads.run(partial(self._give_back, batch, claimed, changed.cause))
+            return None
+
+    def _give_back(self, batch: Batch, claimed: Sequence[Claimed], path: str) -> None:
+        """Takes a file out of the list that has changed since. It is not part of an operation yet."""
+        if left := [one for one in claimed if one.path != path]:
+            batch.write_list(left)
+        if batch.holds(path):
+            batch.give_back([path])
+        if not left:
+            batch.remove()
+
+    async def _documents(
+        self, batch: Batch, handed: Sequence[Claimed], memory: UploadMemory
+    ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
+        """1 receive: the files in their order. Raises FileChanged."""
+        describe = self._context.asking.description
+        for first, group in groups(handed):
+            for one in group:
+                await memory.grows(one.size)
+                if len(group) > 1:
+                    memory.complete([one.size])
+            contents = await self._context.threads.run(partial(self._read, batch, group))
+            if len(group) == 1:
+                memory.complete([group[0].size])
+            yield [
+                ReceivedDocument(first + number, read, one.size, describe(one.path, one.type))
+                for number, (one, read) in enumerate(zip(group, contents, strict=True))
+            ]
+            del contents
+
+    def _read(self, batch: Batch, group: Sequence[Claimed]) -> list[bytes]:
+        return [self._read_one(batch, one) for one in group]
+
+    def _read_one(self, batch: Batch, one: Claimed) -> bytes:
+        """The content of a file that is as it was listed."""
+        try:
+            with batch.opened_file(one.path) as descriptor:
+                before = os.fstat(descriptor)
+                parts, left = [], one.size
+                while left and (block := os.read(descriptor, left)):
+                    parts.append(block)
+                    left -= len(block)
+                after = os.fstat(descriptor)
+        except FileNotFoundError:
+            raise FileChanged(one.path) from None
+        same = before.st_ctime_ns == after.st_ctime_ns and after.st_mtime_ns == one.modified_ns
+        if left or after.st_size != one.size or not same:
+            raise FileChanged(one.path)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
+        """Waits for the end of the operation. Raises ResultExpired."""
+        service, caller = self._context.service, self._context.caller
+        while not operation.status.finished:
+            await service.wait(operation.id, WAIT_SECONDS, caller)
+            operation = await service.status_by_id(caller, operation.id)
+        return await service.finished_operation(caller, operation_id=operation.id)
+
+
+def groups(handed: Sequence[Claimed]) -> Iterator[tuple[int, list[Claimed]]]:
+    """Files that are read together, with the number of the first one."""
+    group, total, first = list[Claimed](), 0, 0
+    for number, one in enumerate(handed):
+        if group and (total + one.size > READ_BYTES or len(group) >= READ_FILES):
+            yield first, group
+            group, total, first = [], 0, number
+        group.append(one)
+        total += one.size
+    if group:
+        yield first, group

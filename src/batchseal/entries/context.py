@@ -1,0 +1,48 @@
+"""What the batches of one hot folder have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from batchseal.entries.asked import Asking
+from batchseal.entries.published import Published
+from batchseal.entries.publishing import Folder
+from batchseal.entries.threads import Threads
+from batchseal.operation import Caller
+from batchseal.system.backoff import Backoff
+from batchseal.worker.service import Service
+
+# Pauses before what has failed for a reason that may pass is tried again.
+AGAIN = Backoff(0.5, 30.0)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of files since the process began."""
+
+    signed: int = 0
+    failed: int = 0
+    stalled: set[object] = field(default_factory=set)  # batches that wait for something that is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The folder that batches belong to, and what they need. `threads` are for everything that touches its
+    mounts."""
+
+    client_service: str
+    input: str
+    output: Folder
+    backup: Folder
+    asking: Asking
+    service: Service
+    threads: Threads
+    failure_pattern: str
+    description_characters: int
+    is_ours: Callable[[], bool]
+    counts: Counts
+    published: Published = field(default_factory=Published)
+    again: Backoff = AGAIN
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.client_service)

@@ -1,0 +1,159 @@
+"""Finds the folders of the client services and checks them: resolved, apart from each other, writable.
+
+The same checks are made at the start, at each reload and by `batchseal check`. Each fault is a sentence that names the client
+service and the folder, and says what mends it. Nothing is left behind.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchseal.entries.claims import PRIVATE
+from batchseal.errors import ConfigurationError
+from batchseal.settings.client_services import ClientService, ClientServices
+from batchseal.settings.hot_folders import FOLDERS, HotFolder
+from batchseal.settings.load import Settings
+
+TRIAL = ".batchseal-trial-"
+# Whatever is there in these folders is not for signing, and nothing is to be put beside it.
+Identity = tuple[int, int]  # device and inode
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The hot folder of a client service: its folders without links."""
+
+    client_service: str
+    hot: HotFolder
+    input: Path
+    backup: Path
+    output: Path
+
+    def folders(self) -> Mapping[str, Path]:
+        """By the keys of the configuration."""
+        return {key: getattr(self, name) for key, name in FOLDERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What can be used, and what is wrong with the rest, by client service."""
+
+    places: tuple[Place, ...]
+    faults: Mapping[str, list[str]]
+
+    def require(self) -> None:
+        """Raises ConfigurationError with all faults, if there are any."""
+        if self.faults:
+            said = [f"client service {name}: {fault}" for name, faults in self.faults.items() for fault in faults]
+            raise ConfigurationError("hot folders: " + "; ".join(said))
+
+
+def check(settings: Settings, services: ClientServices) -> Checked:
+    """Checks all folders that are named. Blocking."""
+    faults: dict[str, list[str]] = {}
+    places = []
+    for service in services:
+        if (hot := service.hot_folder) is None or not service.active:
+            continue
+        place, wrong = find(settings, service, hot)
+        if place is not None:
+            places.append(place)
+        if wrong:
+            faults[service.id] = wrong
+    for name, fault in overlaps(places, own_places(settings)):
+        faults.setdefault(name, []).append(fault)
+    return Checked(tuple(place for place in places if place.client_service not in faults), faults)
+
+
+def find(settings: Settings, service: ClientService, hot: HotFolder) -> tuple[Place | None, list[str]]:
+    """The folders of a client service, None if one of them does not exist; and what is wrong with each of them."""
+    if hot.missing:
+        return None, [f"{', '.join(hot.missing)} is missing; a hot folder needs {', '.join(FOLDERS)}"]
+    found, wrong = dict[str, Path](), list[str]()
+    for key, name in FOLDERS.items():
+        written = settings.work_folder / getattr(hot, name)
+        try:
+            found[name] = written.resolve(strict=True)
+        except FileNotFoundError:
+            owner = f"chown {os.geteuid()}:{os.getegid()} {written}"
+            wrong.append(f"{key} {written} does not exist; mount it, or: mkdir -p {written} && {owner}")
+        except (OSError, RuntimeError) as problem:
+            wrong.append(f"{key} {written}: {getattr(problem, 'strerror', None) or problem}")
+        else:
+            if fault := unusable(found[name]):
+                wrong.append(f"{key} {fault}")
+    if len(found) < len(FOLDERS):
+        return None, wrong
+    return Place(service.id, hot, **found), wrong
+
+
+def unusable(folder: Path) -> str:
+    """Why files cannot be made in a folder, with what mends it; empty if they can. Makes a file and removes it."""
+    name = f"{TRIAL}{secrets.token_hex(6)}"
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return f"{folder} is no folder"
+        os.listdir(folder)
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        os.unlink(folder / name)
+    except PermissionError:
+        uid, gid = os.geteuid(), os.getegid()
+        return f"{folder} cannot be read and written by this user (uid {uid}): chown {uid}:{gid} {folder}"
+    except OSError as problem:
+        with suppress(OSError):
+            os.unlink(folder / name)
+        if problem.errno == errno.EROFS:
+            return f"{folder} is mounted read-only, and a hot folder is written to: mount it as a writable volume"
+        return f"{folder}: {problem.strerror}"
+    private = folder / PRIVATE
+    if private.is_symlink() or (private.exists() and not private.is_dir()):
+        return f"{private} is where the service keeps its own files, and it is no folder: rm {private}"
+    if private.exists() and not os.access(private, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        return f"{private} belongs to another user: chown -R {os.geteuid()}:{os.getegid()} {private}"
+    return ""
+
+
+def own_places(settings: Settings) -> Mapping[str, Path]:
+    """What no hot folder may hold or lie in, by what it is."""
+    named = {
+        "the temp folder": settings.temp_folder,
+        "the folder of the audit trail": settings.audit_path,
+        "the file of client services": settings.services_file,
+        "the file of client services with our keys": settings.own_services_file,
+    }
+    if settings.payload_store.startswith("shared:"):
+        named["the payload store"] = Path(settings.payload_store.removeprefix("shared:").partition("?")[0])
+    return {what: path.resolve() for what, path in named.items()}
+
+
+def overlaps(places: Iterable[Place], own: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """Folders that are the same or lie in each other, and in what is the service's own: the client service and the fault.
+
+    They are compared by what they are and not by their names, since one folder may be mounted twice.
+    """
+    every = [(place.client_service, key, path) for place in places for key, path in place.folders().items()]
+    chains = {path: list(_chain(path)) for _, _, path in every}
+    for number, (service, key, path) in enumerate(every):
+        for other_service, other_key, other in every[:number]:
+            if chains[path][0] in chains[other] or chains[other][0] in chains[path]:
+                whose = "" if other_service == service else f" of client service {other_service}"
+                yield service, f"{key} {path} and {other_key} {other}{whose} overlap; give each a folder of its own"
+        for what, mine in own.items():
+            chain = list(_chain(mine))
+            inside_own = chain and mine.is_dir() and chain[0] in chains[path]
+            if chains[path][0] in chain or inside_own:
+                yield service, f"{key} {path} overlaps with {what}, {mine}; choose another folder"
+
+
+def _chain(path: Path) -> Iterator[Identity]:
+    """What a path is, and every folder above it, the innermost first. What does not exist is left out."""
+    for one in (path, *path.parents):
+        with suppress(OSError):
+            status = one.stat()
+            yield status.st_dev, status.st_ino

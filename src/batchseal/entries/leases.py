@@ -1,0 +1,71 @@
+"""Which input folders this instance works on: each has one lease among all instances on the database.
+
+A folder is known by a file in it, so that instances which mount the same folder under different paths know it as one, and those
+which have folders of their own under the same path do not. A lease is a row like that of any other duty (`store/turns.py`), with
+the same end and the same rule for taking over what ran out.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from uuid import UUID, uuid4
+
+from batchseal.entries import files
+from batchseal.entries.claims import PRIVATE
+from batchseal.entries.files import FILE, make_private, opened, opened_below
+from batchseal.store.instances import LEASE_SECONDS
+from batchseal.store.turns import Turns
+
+ID = "id"
+# Work ends so long before the lease does, by the clock of this process.
+MARGIN_SECONDS = 3.0
+
+
+def identity(root: int) -> UUID:
+    """The identity of an open input folder, which is made where it is missing. Blocking. Raises OSError."""
+    with opened_below(root, PRIVATE, make_private) as folder:
+        while True:
+            with suppress(FileNotFoundError, ValueError), opened(ID, FILE, folder) as descriptor:
+                return UUID(os.read(descriptor, 64).decode("ascii", "replace").strip())
+            draft = f"{ID}.{uuid4()}"
+            descriptor = os.open(draft, files.NEW, 0o600, dir_fd=folder)
+            try:
+                files.write_all(descriptor, f"{uuid4()}\n".encode("ascii"))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            try:
+                files.rename_new(folder, draft, folder, ID)
+            except FileExistsError:  # another instance was faster, or what is there is no identity
+                os.unlink(draft, dir_fd=folder)
+                with suppress(ValueError), opened(ID, FILE, folder) as descriptor:
+                    return UUID(os.read(descriptor, 64).decode("ascii", "replace").strip())
+                os.unlink(ID, dir_fd=folder)
+            files.sync_folder(folder)
+
+
+class FolderLeases:
+    """The leases of this instance."""
+
+    def __init__(self, turns: Turns, clock: Callable[[], float] = time.monotonic) -> None:
+        self._turns = turns
+        self._clock = clock
+        self._until: dict[UUID, float] = {}
+
+    def is_ours(self, folder: UUID) -> bool:
+        """Whether this instance works on the folder, for at least a moment longer."""
+        return self._clock() < self._until.get(folder, 0.0) - MARGIN_SECONDS
+
+    async def renew(self, folders: Collection[UUID]) -> None:
+        """Takes or renews the leases of these folders. Raises DatabaseUnavailable; then what is held runs out by itself."""
+        if not folders:
+            return
+        until = self._clock() + LEASE_SECONDS
+        taken = await self._turns.take_duties([duty(folder) for folder in folders])
+        self._until = {folder: until for folder in folders if duty(folder) in taken}
+
+
+def duty(folder: UUID) -> str:
+    """The name of the lease of a folder."""
+    return f"hot folder {folder}"

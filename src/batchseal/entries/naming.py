@@ -1,0 +1,72 @@
+"""Names of the files that are put into output and backup folders: as those that came, unless they are taken or cannot be.
+
+A name of a file has at most 255 bytes in Linux; what is added to one is put before its extension, and its stem becomes shorter.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+
+MOST_NAME_BYTES = 255
+# A longer ending is no extension.
+MOST_EXTENSION_BYTES = 16
+MOST_TRIES = 1_000
+# What file systems of other operating systems do not take in a name.
+FOREIGN = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|\udc80-\udcff]')
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """The name with something behind it, such as `.p7m`. The name loses its last characters where it would be too long."""
+    return shortened(name, MOST_NAME_BYTES - len(os.fsencode(suffix))) + suffix
+
+
+def failure_name(name: str, pattern: str) -> str:
+    """The name of the text that says why a file was not signed; `pattern` has `{name}` for the name of the file."""
+    before, after = pattern.split("{name}")
+    return before + shortened(name, MOST_NAME_BYTES - len(os.fsencode(before + after))) + after
+
+
+def candidates(name: str, mark: str) -> Iterator[str]:
+    """The name, and what it becomes where it is taken: `fatura.pdf`, `fatura (7498).pdf`, `fatura (7498-2).pdf`."""
+    yield name
+    stem, extension = parts(name)
+    for number in range(1, MOST_TRIES):
+        between = f" ({mark})" if number == 1 else f" ({mark}-{number})"
+        room = MOST_NAME_BYTES - len(os.fsencode(between + extension))
+        yield shortened(stem, room) + between + extension
+
+
+def parts(name: str) -> tuple[str, str]:
+    """The stem and the extension, which has its dot and may be empty."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(os.fsencode(extension)) > MOST_EXTENSION_BYTES:
+        return name, ""
+    return stem, dot + extension
+
+
+def shortened(text: str, most_bytes: int) -> str:
+    """The first characters of a text that have at most so many bytes together."""
+    encoded = os.fsencode(text)
+    if len(encoded) <= most_bytes:
+        return text
+    return "".join(_whole(text, most_bytes))
+
+
+def _whole(text: str, most_bytes: int) -> Iterator[str]:
+    for character in text:
+        most_bytes -= len(os.fsencode(character))
+        if most_bytes < 0:
+            return
+        yield character
+
+
+def plain(name: str) -> str:
+    """A name that other operating systems take too, for a folder that does not take the name as it is."""
+    return (FOREIGN.sub("_", name).rstrip(". ") or "_")[:MOST_NAME_BYTES]
+
+
+def shown(path: str, most_characters: int) -> str:
+    """A path as a text that may be stored and shown: what is no character becomes U+FFFD. Of a longer one, the end."""
+    text = os.fsencode(path).decode("utf-8", "replace")
+    text = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return text if len(text) <= most_characters else "\N{HORIZONTAL ELLIPSIS}" + text[1 - most_characters :]

@@ -1,0 +1,123 @@
+"""The rows that a backup is made of, and what becomes of them after a restore.
+
+While a backup is made, its maker holds a lock, so that no payload is purged that is still to be copied. The payloads that are
+copied are those of one snapshot, which the dump of the database reads too.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from batchseal.document import DocumentOutcome, Refusal
+from batchseal.operation import DocumentStatus, SignError
+from batchseal.store.database import Connection, Database
+from batchseal.store.queries import QUERIES
+from batchseal.store.rows import OperationRow, PayloadColumns, operation_row, payload_columns
+from batchseal.store.store import Store
+from batchseal.store.upkeep import BACKUP_LOCK
+
+LISTED_AT_ONCE = 500
+CANCEL_SECONDS = 60.0
+CANCELLED = "cancelled by an operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a backup holds: operations, how many of them are unfinished, and the largest id."""
+
+    operations: int
+    unfinished: int
+    last_id: int
+
+
+class Snapshot:
+    """One state of the database. It holds as long as its block."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self.name = name
+        """For a program that is to read the same state (`pg_dump --snapshot`)."""
+
+    async def counts(self) -> Counts:
+        record = await self._connection.fetchrow(QUERIES["backup_counts"])
+        return Counts(record["operations"], record["unfinished"], record["last_id"])
+
+    async def payloads(self) -> AsyncIterator[tuple[int, PayloadColumns]]:
+        """Id and payloads of each operation that has its payload."""
+        async for record in self._connection.cursor(QUERIES["payloads_to_copy"], prefetch=LISTED_AT_ONCE):
+            yield record["id"], payload_columns(record)
+
+
+@asynccontextmanager
+async def without_purging(database: Database) -> AsyncIterator[None]:
+    """No payload is purged during the block. It takes a connection. Raises DatabaseUnavailable."""
+    async with database.connection() as connection:
+        await connection.execute(QUERIES["begin_backup"], BACKUP_LOCK)
+        try:
+            yield
+        finally:
+            if not connection.is_closed():
+                await connection.execute(QUERIES["end_backup"], BACKUP_LOCK)
+
+
+@asynccontextmanager
+async def snapshot(database: Database) -> AsyncIterator[Snapshot]:
+    """The state of the database now. Raises DatabaseUnavailable."""
+    async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield Snapshot(connection, await connection.fetchval(QUERIES["export_snapshot"]))
+
+
+class HeldOperations:
+    """Operations that were unfinished in a backup, and wait after its restore for an operator's decision.
+
+    What was signed after the backup cannot be known: whoever lets them be signed may have documents signed a second time that the
+    service before the restore had signed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._database = store.database
+
+    async def hold(self) -> int:
+        """After a restore: holds what is unfinished, and returns how many operations that are."""
+        async with self._database.connection() as connection:
+            return len(await connection.fetch(QUERIES["hold_unfinished"]))
+
+    async def mark_lost(self, operation_ids: Collection[int]) -> int:
+        """Marks results as gone whose payload the backup does not hold. Returns how many there were."""
+        async with self._database.connection() as connection:
+            return len(await connection.fetch(QUERIES["mark_not_backed_up"], list(operation_ids)))
+
+    async def all(self) -> AsyncIterator[OperationRow]:
+        """The held operations, the oldest first."""
+        after = 0
+        while True:
+            async with self._database.connection() as connection:
+                records = await connection.fetch(QUERIES["held"], after, LISTED_AT_ONCE)
+            for record in records:
+                yield operation_row(record)
+            if len(records) < LISTED_AT_ONCE:
+                return
+            after = records[-1]["id"]
+
+    async def resume(self, operation_ids: Collection[int] | None) -> list[int]:
+        """Lets these be signed, or all of them (None). Returns those that were held."""
+        given = None if operation_ids is None else list(operation_ids)
+        async with self._database.connection() as connection:
+            return [record["id"] for record in await connection.fetch(QUERIES["resume_held"], given)]
+
+    async def cancel(self, operation_id: int) -> bool:
+        """Ends a held operation. What is signed of it is delivered, every other document fails. False if it is not held."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["claim_held"], operation_id, UUID(int=0), CANCEL_SECONDS)
+        if record is None:
+            return False
+        row = operation_row(record)
+        refusal = Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, CANCELLED)
+        outcomes = [
+            DocumentOutcome(one.ordinal, refusal=refusal)
+            for one in await self._store.documents(row.id, row.created_at)
+            if one.status is DocumentStatus.RECEIVED
+        ]
+        return await self._store.finish(row.id, row.created_at, record["fence"], outcomes) is not None

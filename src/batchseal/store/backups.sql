@@ -1,0 +1,51 @@
+-- name: is_being_backed_up
+-- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it for the length of the statement.
+SELECT NOT pg_try_advisory_xact_lock($1);
+
+-- name: begin_backup
+-- Holds the lock of a backup ($1) until the session ends. Several backups may run at once.
+SELECT pg_advisory_lock_shared($1);
+
+-- name: export_snapshot
+-- The snapshot of this transaction, for another session to read the same.
+SELECT pg_export_snapshot();
+
+-- name: payloads_to_copy
+-- What is backed up beside the rows: the payloads that rows name, in the order in which they came.
+SELECT id, status, payload_id, payload_record, further_payloads FROM operations WHERE NOT payload_purged ORDER BY id;
+
+-- name: backup_counts
+-- What a backup holds, for its manifest.
+SELECT count(*) AS operations, count(*) FILTER (WHERE status IN (1, 3)) AS unfinished, coalesce(max(id), 0) AS last_id
+FROM operations;
+
+-- name: hold_unfinished
+-- After a restore: what was unfinished in the backup waits for an operator. What was signed after the backup cannot be known. No
+-- lease of before the backup counts, and the token of a caller that signed with its own is gone.
+UPDATE operations SET held_at = now(), lease_holder = NULL, lease_until = NULL, fence = fence + 1
+WHERE status IN (1, 3)
+RETURNING id;
+
+-- name: mark_not_backed_up
+-- Marks results whose payload the backup could not hold any more, since it was purged while the backup was made.
+UPDATE operations SET payload_purged = true WHERE id = ANY ($1::bigint[]) AND status IN (2, 4) RETURNING id;
+
+-- name: held
+-- The operations that are held, the oldest first, after $1.
+SELECT * FROM operations WHERE status IN (1, 3) AND held_at IS NOT NULL AND id > $1 ORDER BY id LIMIT $2;
+
+-- name: resume_held
+-- Lets held operations ($1; NULL: all of them) be signed. They are due at once.
+UPDATE operations SET held_at = NULL, next_try_at = NULL
+WHERE status IN (1, 3) AND held_at IS NOT NULL AND ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
+RETURNING id;
+
+-- name: claim_held
+-- Leases a held operation ($1) for $3 seconds to whoever ends it ($2).
+UPDATE operations SET lease_holder = $2, lease_until = now() + $3 * interval '1 second', fence = fence + 1
+WHERE id = $1 AND status IN (1, 3) AND held_at IS NOT NULL
+RETURNING *;
+
+-- name: end_backup
+-- Gives the lock of a backup ($1) back.
+SELECT pg_advisory_unlock_shared($1);

@@ -1,0 +1,25 @@
+"""What is counted of sign calls, for the metrics."""
+
+import time
+
+from batchseal.errors import OutcomeUnknown, UpstreamError, UpstreamTransient
+from batchseal.system.telemetry.meter import METER
+
+
+class SignCall:
+    """Counts one sign call of a credential, and how long it takes."""
+
+    def __init__(self, credential_id: str, digests: int) -> None:
+        self._credential_id, self._began = credential_id, time.monotonic()
+        METER.add("batchseal_upstream_digests_total", credential_id, amount=digests)
+
+    def succeeded(self) -> None:
+        self._ended("signed")
+
+    def failed(self, problem: UpstreamError) -> None:
+        """What answered with an error is told from what did not answer, or not in time."""
+        self._ended("no answer" if isinstance(problem, UpstreamTransient | OutcomeUnknown) else "refused")
+
+    def _ended(self, outcome: str) -> None:
+        took = time.monotonic() - self._began
+        METER.observe("batchseal_upstream_call_seconds", self._credential_id, outcome, value=took)

@@ -1,0 +1,118 @@
+"""Webhooks: a receiver that fails, hangs and redirects, and a service that is killed twice. Each event is delivered."""
+
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.service import RunningService
+from harness.webhook_receiver import FAIL, HANG, REDIRECT, SECRET, TAKE, WebhookReceiver
+from tests.adversity.drills import registry
+from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.support.service import ASYNC, FAST, batch, documents, post, until
+
+from batchseal.operation import OperationStatus
+
+QUICK_EVENTS, SHORT_EVENTS, LONG_EVENTS = 150, 1_000, 10_000
+# Twenty retries a second or two apart: nobody waits for hours, and no event is given up although a third of the tries fails.
+RETRIES = "0 1 1 1 1 1 1 1 1 1 2 2 2 2 2 2 2 2 2 2"
+FLAGS = (*FAST, "--sandbox", "--webhook-hosts=127.0.0.1", f"--webhook-retries={RETRIES}", "--webhook-timeout=2")
+# Of a hundred requests so many fail; some of those hang, and some are answered with a redirect.
+FAILING, HANGING, REDIRECTED = 30, 1, 5
+SENDERS = 4
+SECONDS_AN_EVENT = 0.5
+CLIENT = "webhook-client"
+
+
+def services_file(folder: Path, url: str) -> None:
+    work = folder / "work"
+    work.mkdir(mode=0o755)
+    entry = {"secret": "the secret of a drill's client", "webhook": {"url": url, "secret": SECRET}}
+    (work / "client-services-config.json").write_text(json.dumps({CLIENT: entry}))
+
+
+class Feeder:
+    """Registers operations of one small document, from several threads. `accepted`: those that the service has acknowledged."""
+
+    def __init__(self, count: int) -> None:
+        self.accepted: dict[int, str] = {}
+        self._left = iter(range(count))
+        self._lock = threading.Lock()
+        self._content = documents(1, size_bytes=2_000)
+
+    def feed(self, service: RunningService, until_accepted: int) -> None:
+        """Goes on until so many are accepted, or there are no more."""
+
+        def work() -> None:
+            while len(self.accepted) < until_accepted:
+                with self._lock:
+                    number = next(self._left, None)
+                if number is None:
+                    return
+                status, _, body = post(service, batch(f"event {number}", self._content), ASYNC)
+                assert status == 200, (status, body[:300])
+                self.accepted[json.loads(body)["id"]] = f"event {number}"
+
+        threads = [threading.Thread(target=work) for _ in range(SENDERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+@drill("webhooks", quick=1, short=2, long=1)
+def webhooks(folder: Path) -> Iterator[Trial]:
+    """Two kills of everything while events are sent; every operation that was acknowledged is told of."""
+    events = LONG_EVENTS if registry.LONG else SHORT_EVENTS if registry.FULL else QUICK_EVENTS
+
+    def trial(number: int) -> Figures:
+        chance = random.Random(number)
+
+        def behave(_: int) -> str:
+            at = chance.randrange(100)
+            return HANG if at < HANGING else REDIRECT if at < REDIRECTED else FAIL if at < FAILING else TAKE
+
+        place = folder / f"webhooks {number}"
+        place.mkdir()
+        place.chmod(0o711)
+        feeder = Feeder(events)
+        with WebhookReceiver(behave) as receiver:
+            services_file(place, receiver.url)
+            for part in (events // 3, events * 2 // 3):
+                with RunningService(*FLAGS, folder=place) as service:
+                    feeder.feed(service, part)
+                    before = len(receiver.taken)
+                    until(lambda: len(receiver.taken) > before, 60)  # noqa: B023
+                    service.kill()
+            with RunningService(*FLAGS, folder=place) as service:
+                feeder.feed(service, events)
+                wanted = set(feeder.accepted)
+                until(lambda: wanted <= receiver.operations(), 60 + events * SECONDS_AN_EVENT, 0.2)
+            return judged(receiver, feeder)
+
+    yield trial
+
+
+def judged(receiver: WebhookReceiver, feeder: Feeder) -> Figures:
+    """Raises AssertionError for an event that is wrong."""
+    taken = receiver.taken
+    by_operation = Counter(one.data["id"] for one in taken.values())
+    assert set(by_operation.values()) == {1}, "one end has two events"
+    for one in taken.values():
+        assert one.kind == "operation.finished" and one.data["status"] == OperationStatus.EXECUTED.name, one.data
+        expected = feeder.accepted.get(one.data["id"])
+        assert expected in (None, one.data["externalReference"]), one.data  # None: its acknowledgement was cut off
+        assert (one.data["documentsTotal"], one.data["documentsSigned"], one.data["documentsFailed"]) == (1, 1, 0)
+    assert all(one.kind for one in receiver.deliveries), "a signature was not right"
+    assert receiver.redirected == 0, "a redirect was followed"
+    answered = Counter(one.answered for one in receiver.deliveries)
+    again = sum(count - 1 for count in Counter(one.id for one in receiver.deliveries if one.answered == TAKE).values())
+    return {
+        "events": len(taken),
+        "requests": len(receiver.deliveries),
+        "requests_failed": answered[FAIL] + answered[HANG] + answered[REDIRECT],
+        "delivered_twice": again,
+        "most_at_once": receiver.most_under_way,
+    }

@@ -1,0 +1,77 @@
+"""Payloads as bytes: what is read from one store and written into another one of its kind is the same payload there."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.conformance.stores import STORES, StoreUnderTest, documents, stored
+
+from batchseal.errors import PayloadDamaged
+from batchseal.payloads.encrypted import EncryptedPayloads
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.keys import KeyFile
+from batchseal.payloads.raw import LocalRaw, ObjectRaw, RawPayloads, SharedRaw
+from batchseal.payloads.s3 import FOLDER
+
+RANDOM = random.Random(11)
+CONTENTS = [RANDOM.randbytes(20_000), b"<a>text</a>" * 2_000, b"", RANDOM.randbytes(70_000)]
+
+RAW: dict[str, Callable[[Any], RawPayloads]] = {
+    "local": lambda store: LocalRaw(store.folder),
+    "segmented": lambda store: LocalRaw(store.folder),
+    "shared": lambda store: SharedRaw(store.volume),
+    "s3 of others": lambda store: ObjectRaw(store.objects.objects, FOLDER),
+    "segmented, encrypted": lambda store: LocalRaw(store.inner.folder),
+}
+
+
+def made(name: str, folder: Path) -> StoreUnderTest:
+    folder.mkdir()
+    return STORES[name](folder)
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_payload_is_the_same_in_another_store(name: str, tmp_path: Path) -> None:
+    first, second = made(name, tmp_path / "first"), made(name, tmp_path / "second")
+    several = [stored(first, documents(*CONTENTS[: count + 1])) for count in range(len(CONTENTS))]
+    reading, writing = RAW[name](first), RAW[name](second)
+    for record in several:
+        writing.write(record, iter(list(reading.read(record))))
+    writing.settle()
+    payloads = second.payloads
+    if name.endswith("encrypted"):  # with the keys that it was encrypted with
+        keys = KeyFile(tmp_path / "first" / "payload.keys")
+        payloads = EncryptedPayloads(second.inner.payloads, keys)  # type: ignore[attr-defined]
+    for count, record in enumerate(several):
+        reader = payloads.open(record)
+        assert [reader.read(FrameKind.DOCUMENT, n) for n in range(count + 1)] == CONTENTS[: count + 1]
+        reader.close()
+
+
+@pytest.mark.parametrize("name", [name for name in RAW if "encrypted" not in name])
+def test_a_large_payload_is_read_in_blocks(name: str, tmp_path: Path) -> None:
+    first, second = made(name, tmp_path / "first"), made(name, tmp_path / "second")
+    content = RANDOM.randbytes(20 << 20)
+    upload = first.payloads.create(uuid4(), len(content))
+    upload.begin()
+    upload.append(documents(content))
+    record = upload.commit(durable=True)
+    upload.release()
+    blocks = list(RAW[name](first).read(record))
+    assert len(blocks) > 1 and max(map(len, blocks)) <= 8 << 20
+    RAW[name](second).write(record, iter(blocks))
+    reader = second.payloads.open(record)
+    assert reader.read(FrameKind.DOCUMENT, 0) == content
+    reader.close()
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_payload_that_was_purged_is_not_there(name: str, tmp_path: Path) -> None:
+    store = made(name, tmp_path / "first")
+    record, _ = stored(store, documents(b"one")), stored(store, documents(b"other"))
+    store.payloads.delete([record])
+    with pytest.raises(PayloadDamaged):
+        list(RAW[name](store).read(record))

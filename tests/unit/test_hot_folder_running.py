@@ -1,0 +1,204 @@
+"""A hot folder while it runs: when it takes files, what holds it up, and that it goes on."""
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.support.hot_folders import CLIENT, Folders, SigningDouble, below, left_over, put
+from tests.support.waiting import eventually, turns
+
+from batchseal.entries.asked import Asking
+from batchseal.entries.context import Context, Counts
+from batchseal.entries.hot_folder import HotFolder, Rules
+from batchseal.entries.publishing import Folder
+from batchseal.entries.threads import Threads
+from batchseal.errors import PayloadUnavailable
+from batchseal.intake.schema import Limits
+from batchseal.settings import cron
+from batchseal.signature import NO_DEFAULTS
+from batchseal.system.backoff import Backoff
+
+LOOK = 0.02
+RULES = Rules(
+    threshold=1000,
+    cron=cron.parse("-"),
+    flush=0.1,
+    flush_at_cron=False,
+    look=LOOK,
+    ready_by="still",
+    ignored=(".*",),
+    unfinished=600,
+    output_days=0,
+    backup_days=0,
+)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders.make(tmp_path)
+
+
+@asynccontextmanager
+async def running(
+    folders: Folders, service: Any, rules: Rules = RULES, is_ours: Callable[[], bool] = lambda: True
+) -> AsyncIterator[HotFolder]:
+    context = Context(
+        client_service=CLIENT,
+        input=str(folders.input),
+        output=Folder(folders.output, 0o664),
+        backup=Folder(folders.backup, 0o664),
+        asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
+        service=service,
+        threads=Threads(),
+        failure_pattern="{name}.txt",
+        description_characters=100,
+        is_ours=is_ours,
+        counts=Counts(),
+        again=Backoff(0.02, 0.05),
+    )
+    folder = HotFolder(context, rules, uuid4())
+    task = asyncio.create_task(folder.run())
+    try:
+        yield folder
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_one_file_is_signed_after_the_flush_time(folders: Folders) -> None:
+    async with running(folders, SigningDouble(), replace(RULES, flush=0.5)) as folder:
+        put(folders, "letter.txt", b"one")
+        began = time.monotonic()
+        await eventually(lambda: "letter.txt.p7m" in below(folders.output))
+        seconds = time.monotonic() - began
+        assert 0.4 < seconds < 0.5 + 2 * LOOK + 5, "it comes after the flush time, and two looks at most"
+        await eventually(lambda: folder.batches == 0)
+        assert (folder.context.counts.signed, folder.waiting, folder.oldest_seconds) == (1, 0, 0.0)
+    assert left_over(folders) == []
+
+
+async def test_a_folder_waits_for_its_threshold_and_for_the_time(folders: Folders) -> None:
+    service, rules = SigningDouble(), replace(RULES, threshold=3, flush=0, cron=cron.parse("* * * * * *"))
+    async with running(folders, service, rules) as folder:
+        put(folders, "1.bin", b"1")
+        put(folders, "2.bin", b"2")
+        await eventually(lambda: folder.waiting == 2)
+        for _ in range(4):
+            put(folders, f"{len(below(folders.input)) + 1}.bin", os.urandom(4))
+        await eventually(lambda: len(below(folders.output)) == 6)
+    sizes = [row.documents_total for row, _, _ in service.operations.values()]
+    assert sum(sizes) == 6 and max(sizes) <= 3, "an operation takes at most as many as the threshold"
+
+
+async def test_without_the_lease_nothing_is_touched(folders: Folders) -> None:
+    ours = False
+    async with running(folders, SigningDouble(), is_ours=lambda: ours):
+        put(folders, "a.bin", b"a")
+        await asyncio.gather(eventually(lambda: True), turns())
+        assert not (folders.input / ".batchseal").exists()
+        ours = True
+        await eventually(lambda: "a.bin.p7m" in below(folders.output))
+
+
+async def test_while_results_cannot_be_put_down_files_stay_where_they_are(folders: Folders) -> None:
+    service, away = SigningDouble(), folders.output.with_name("away")
+    async with running(folders, service) as folder:
+        folders.output.rename(away)
+        put(folders, "first.bin", b"first")
+        await eventually(lambda: folder.context.counts.stalled)
+        put(folders, "second.bin", b"second")
+        await eventually(lambda: folder.waiting == 1)
+        assert below(folders.input) == {"second.bin": b"second"}
+        away.rename(folders.output)
+        await eventually(lambda: len(below(folders.output)) == 2)
+        await eventually(lambda: not folder.context.counts.stalled)
+    assert service.signed_contents() == [b"first", b"second"]
+
+
+async def test_what_was_cut_off_by_a_stop_goes_on(folders: Folders) -> None:
+    class Slow(SigningDouble):
+        slow = True
+
+        async def wait(self, *_: Any) -> bool:
+            if self.slow:
+                await asyncio.Event().wait()
+            return True
+
+        async def status(self, *arguments: Any) -> Any:
+            found = await super().status(*arguments)
+            return [replace(one, status=type(one.status)(1)) for one in found] if self.slow else found
+
+        async def take_in(self, *arguments: Any, **more: Any) -> Any:
+            row = await super().take_in(*arguments, **more)
+            return replace(row, status=type(row.status)(1))
+
+    service = Slow()
+    async with running(folders, service):
+        put(folders, "a.bin", b"a")
+        await eventually(lambda: service.operations)
+    assert below(folders.output) == below(folders.input) == {}
+    service.slow = False
+    async with running(folders, service):
+        await eventually(lambda: "a.bin.p7m" in below(folders.output))
+        await eventually(lambda: left_over(folders) == [])
+    assert len(service.operations) == 1
+
+
+async def test_a_batch_whose_documents_another_instance_has_holds_nobody_up(folders: Folders) -> None:
+    class Elsewhere(SigningDouble):
+        async def deliver(self, operation: Any, rows: Any, *, encoding: str) -> Any:
+            if operation.id == 1:
+                raise PayloadUnavailable("another instance has them")
+            async for delivered in super().deliver(operation, rows, encoding=encoding):
+                yield delivered
+
+    async with running(folders, Elsewhere()) as folder:
+        put(folders, "theirs.bin", b"theirs")
+        await eventually(lambda: (folders.input / ".batchseal").exists() and folder.batches == 0)
+        await eventually(lambda: below(folders.input) == {} and folder.batches == 0)
+        put(folders, "ours.bin", b"ours")
+        await eventually(lambda: "ours.bin.p7m" in below(folders.output))
+    assert "theirs.bin.p7m" not in below(folders.output)
+    (batch,) = (folders.input / ".batchseal").glob("*-*")
+    assert (batch / "files" / "theirs.bin").read_bytes() == b"theirs"
+
+
+async def test_a_mount_may_know_neither_fsync_of_a_folder_nor_permissions(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "not on this mount")
+
+    fsync = os.fsync
+
+    def of_files(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "not on this mount")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fchmod", refused)
+    monkeypatch.setattr(os, "fchown", refused)
+    monkeypatch.setattr(os, "fsync", of_files)
+    async with running(folders, SigningDouble()):
+        put(folders, "deep/a.bin", b"a")
+        put(folders, "bad.bin", b"bad")
+        await eventually(lambda: {"deep/a.bin.p7m", "bad.bin.txt"} <= below(folders.output).keys())
+        await eventually(lambda: left_over(folders) == [])
+
+
+async def test_a_folder_may_have_the_name_of_a_file(folders: Folders) -> None:
+    path = put(folders, "closed.bin", b"closed")
+    path.unlink()
+    path.mkdir()  # a folder with the name of a file holds files of its own
+    put(folders, "closed.bin/inside.bin", b"inside")
+    async with running(folders, SigningDouble()):
+        await eventually(lambda: "closed.bin/inside.bin.p7m" in below(folders.output))
+    assert path.is_dir()
