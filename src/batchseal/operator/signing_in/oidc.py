@@ -29,7 +29,7 @@ from batchseal.system.loopback import is_loopback
 
 log = structlog.get_logger("operator")
 
-TIMEOUT_SECONDS, MAX_ANSWER_BYTES = 10.0, 256 << 10
+TIMEOUT_SECONDS, MAX_ANSWER_BYTES, CHUNK_BYTES = 10.0, 256 << 10, 16 << 10
 # So long what the provider says of itself, its keys included, is kept.
 METADATA_SECONDS = 3600.0
 SCOPES = "openid profile email groups"
@@ -178,9 +178,13 @@ class OpenIdLogin:
                 aiohttp.ClientSession(timeout=limits) as session,
                 session.request(method, address, allow_redirects=False, ssl=tls, **more) as answer,
             ):
-                body = await answer.content.read(MAX_ANSWER_BYTES)
                 if answer.status != 200:
                     raise ProviderUnavailable(f"it answers {answer.status}")
-                return body
+                body = bytearray()
+                async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                    body += chunk
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise ProviderUnavailable(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
+                return bytes(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise ProviderUnavailable(f"it cannot be reached: {problem}") from None
