@@ -147,6 +147,7 @@ class OpenIdLogin:
             )
         except ValueError as problem:
             log.warning("the provider's ID token cannot be used", cause=str(problem))
+            self._provider = None  # its keys may be others by now
             raise Forbidden("the provider's answer cannot be used") from None
 
     async def _metadata(self) -> tuple[Provider, list[dict[str, Any]]]:
