@@ -29,7 +29,7 @@ from batchseal.system.loopback import is_loopback
 
 log = structlog.get_logger("operator")
 
-TIMEOUT_SECONDS, MAX_ANSWER_BYTES = 10.0, 256 << 10
+TIMEOUT_SECONDS, MAX_ANSWER_BYTES, CHUNK_BYTES = 10.0, 256 << 10, 16 << 10
 # So long what the provider says of itself, its keys included, is kept.
 METADATA_SECONDS = 3600.0
 SCOPES = "openid profile email groups"
@@ -147,6 +147,7 @@ class OpenIdLogin:
             )
         except ValueError as problem:
             log.warning("the provider's ID token cannot be used", cause=str(problem))
+            self._provider = None  # its keys may be others by now
             raise Forbidden("the provider's answer cannot be used") from None
 
     async def _metadata(self) -> tuple[Provider, list[dict[str, Any]]]:
@@ -178,9 +179,13 @@ class OpenIdLogin:
                 aiohttp.ClientSession(timeout=limits) as session,
                 session.request(method, address, allow_redirects=False, ssl=tls, **more) as answer,
             ):
-                body = await answer.content.read(MAX_ANSWER_BYTES)
                 if answer.status != 200:
                     raise ProviderUnavailable(f"it answers {answer.status}")
-                return body
+                body = bytearray()
+                async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                    body += chunk
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise ProviderUnavailable(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
+                return bytes(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise ProviderUnavailable(f"it cannot be reached: {problem}") from None
