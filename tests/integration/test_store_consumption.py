@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -12,15 +12,17 @@ from tests.support.operators import AWAY, WHO, chained, operators, registered
 
 from batchseal.audit.chain import Event
 from batchseal.document import DocumentOutcome, Evidence
-from batchseal.operation import OperationStatus
+from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.signature import Level
 from batchseal.store import OperationRow, Store
 from batchseal.store.columns import month_of
+from batchseal.store.operator import OperatorStore
 from batchseal.store.rows import SignatureRow
 from batchseal.store.samples import CONSUMPTION_SECONDS, SampleTable
 from batchseal.store.trail import AuditTrail
 
 Connect = Callable[..., Awaitable[Store]]
+Key = tuple[str, date]  # a client service and a month
 OPERATIONS = 60
 
 
@@ -32,88 +34,102 @@ async def set_back(owner: asyncpg.Connection, row: OperationRow, created_at: dat
     return replace(row, created_at=created_at)
 
 
+@dataclass
+class Signer:
+    """Ends operations by chance, and counts what it uses, by client service and month."""
+
+    store: Store
+    chance: random.Random
+    stamps: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    content: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+
+    async def end(self, row: OperationRow) -> None:
+        """Signs or fails what is open, each document at a level of its own."""
+        claimed = await self.store.claim_one(row.id, 30)
+        assert claimed is not None
+        key = row.client_service, month_of(row.created_at)
+        outcomes, kept = list[DocumentOutcome](), list[SignatureRow]()
+        for one in await self.store.documents(row.id, row.created_at):
+            if one.status is not DocumentStatus.RECEIVED:
+                continue
+            if self.chance.random() < 0.3:
+                outcomes.append(DocumentOutcome(one.ordinal, refusal=AWAY))
+                continue
+            level = self.chance.choice(list(Level))
+            outcomes.append(DocumentOutcome(one.ordinal, 9, level=level))
+            kept.append(SignatureRow(one.ordinal, Evidence(b"s"), 1))
+            self.stamps[key] += {Level.B: 0, Level.LTA: 2}.get(level, 1)
+            self.content[key] += one.content_bytes
+        half = len(outcomes) // 2
+        assert await self.store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes[:half], kept)
+        assert await self.store.finish(row.id, row.created_at, claimed.fence, outcomes[half:]) is not None
+
+    async def try_again(self, row: OperationRow, operator: OperatorStore | None) -> bool:
+        """Has a failed operation signed again, by an operator or by its caller. False if it has not failed."""
+        found = await self.store.operation(row.client_service, row.id)
+        assert found is not None
+        if found.status is not OperationStatus.EXECUTION_FAILED:
+            return False
+        if operator is not None:
+            (done,) = await operator.retry(WHO, [row.id], everything=True)
+            assert done.result == "done"
+        else:
+            documents = await self.store.documents(row.id, row.created_at)
+            failed = [one.ordinal for one in documents if one.status is DocumentStatus.ERROR_SIGNING]
+            assert await self.store.reopen(found, failed) is not None
+        await self.end(row)
+        return True
+
+
+async def counted(trail: AuditTrail, months: dict[int, date]) -> dict[Key, list[int]]:
+    """What the audit trail says: signed and failed at the last end of each operation, in the month of its registration."""
+    last: dict[int, tuple[str, int, int]] = {}
+    async for entry in trail.read():
+        if entry.event == Event.FINISHED:
+            last[entry.operation_id] = entry.client_service, entry.signed, entry.failed
+    found = defaultdict[Key, list[int]](lambda: [0, 0])
+    for operation_id, (service, signed, failed) in last.items():
+        found[service, months[operation_id]][0] += signed
+        found[service, months[operation_id]][1] += failed
+    return found
+
+
 async def test_three_months_equal_an_independent_count(
     connect_store: Connect, database_url: str, sees_all_rows: asyncpg.Connection
 ) -> None:
     """Operations that are signed, fail, are tried again by an operator or by their caller, and are cancelled."""
     me, chance = uuid4(), random.Random(7)
     store = await connect_store(me)
-    trail = AuditTrail(store.database, me)
+    trail, signer = AuditTrail(store.database, me), Signer(store, chance)
     now = datetime.now(UTC).replace(day=15)
     starts = [now, now - timedelta(days=31), now - timedelta(days=62)]
     rows = list[OperationRow]()
-    stamps, content = defaultdict[tuple[str, date], int](int), defaultdict[tuple[str, date], int](int)
-
-    async def end(row: OperationRow) -> None:
-        """Signs or fails what is open, each document at a level of its own."""
-        claimed = await store.claim_one(row.id, 30)
-        assert claimed is not None
-        documents = await store.documents(row.id, row.created_at)
-        outcomes, kept = list[DocumentOutcome](), list[SignatureRow]()
-        for one in documents:
-            if one.status.name != "RECEIVED":
-                continue
-            if chance.random() < 0.3:
-                outcomes.append(DocumentOutcome(one.ordinal, refusal=AWAY))
-                continue
-            level = chance.choice(list(Level))
-            outcomes.append(DocumentOutcome(one.ordinal, 9, level=level))
-            kept.append(SignatureRow(one.ordinal, Evidence(b"s"), 1))
-            stamps[row.client_service, month_of(row.created_at)] += {Level.B: 0, Level.LTA: 2}.get(level, 1)
-            content[row.client_service, month_of(row.created_at)] += one.content_bytes
-        half = len(outcomes) // 2
-        assert await store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes[:half], kept)
-        assert await store.finish(row.id, row.created_at, claimed.fence, outcomes[half:]) is not None
-
     async with operators(database_url) as operator:
         for number in range(OPERATIONS):
-            service = "AB"[number % 2]
-            row = await registered(
-                store, me, chance.randint(1, 6), client_service=service, refused=[0] * (number % 5 == 0)
-            )
+            refused = [0] * (number % 5 == 0)
+            row = await registered(store, me, chance.randint(1, 6), client_service="AB"[number % 2], refused=refused)
             row = await set_back(sees_all_rows, row, starts[number % 3])
             rows.append(row)
             if number % 7 == 0:
                 await operator.cancel(WHO, [row.id])
             else:
-                await end(row)
+                await signer.end(row)
             if number % 4 == 0:
                 await chained(trail)
         for number, row in enumerate(rows):
             for _ in range(chance.randint(0, 2)):
-                found = await store.operation(row.client_service, row.id)
-                assert found is not None
-                if found.status is not OperationStatus.EXECUTION_FAILED:
+                if not await signer.try_again(row, None if number % 2 else operator):
                     break
-                if number % 2:
-                    failed = [
-                        one.ordinal
-                        for one in await store.documents(row.id, row.created_at)
-                        if one.status.name == "ERROR_SIGNING"
-                    ]
-                    assert await store.reopen(found, failed) is not None
-                else:
-                    (done,) = await operator.retry(WHO, [row.id], everything=True)
-                    assert done.result == "done"
-                await end(row)
         await chained(trail)
-
         months = {row.id: month_of(row.created_at) for row in rows}
-        last: dict[int, tuple[str, int, int]] = {}
-        async for entry in trail.read():
-            if entry.event == Event.FINISHED:
-                last[entry.operation_id] = entry.client_service, entry.signed, entry.failed
-        counted = defaultdict[tuple[str, date], list[int]](lambda: [0, 0])
-        for operation_id, (service, signed, lost) in last.items():
-            counted[service, months[operation_id]][0] += signed
-            counted[service, months[operation_id]][1] += lost
+        expected = await counted(trail, months)
         lines = await operator.consumption(min(months.values()), max(months.values()))
         assert len(lines) == 6
         for line in lines:
             key = line.client_service, line.month
-            assert [line.signatures, line.failures] == counted[key]
-            assert line.documents == sum(counted[key])
-            assert (line.time_stamps, line.content_bytes) == (stamps[key], content[key])
+            assert [line.signatures, line.failures] == expected[key]
+            assert line.documents == sum(expected[key])
+            assert (line.time_stamps, line.content_bytes) == (signer.stamps[key], signer.content[key])
         only = await operator.consumption(max(months.values()), max(months.values()), "A")
         assert [(line.client_service, line.month) for line in only] == [("A", max(months.values()))]
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,10 +16,11 @@ from tests.support.operators import ended, operators, registered
 
 from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import Mode, OperationStatus
-from batchseal.store import Store, operator_lists
-from batchseal.store.operator import DocumentSearch, OperationFilter, OperatorStore, Page
+from batchseal.store import Store
+from batchseal.store.operator import Bounds, DocumentSearch, OperationFilter, OperatorStore, Page
 from batchseal.store.operator_cursors import after_prefix, decode_cursor, encode_cursor
 from batchseal.store.queries import QUERIES
+from batchseal.store.sessions import Session
 
 Connect = Callable[..., Awaitable[Store]]
 OPERATIONS, DOCUMENTS = 20_000, 60_000
@@ -46,7 +48,7 @@ async def operator(database_url: str) -> AsyncIterator[OperatorStore]:
 
 
 async def test_each_filter_finds_what_it_says(
-    store: Store, operator: OperatorStore, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    store: Store, operator: OperatorStore, database_url: str, sees_all_rows: asyncpg.Connection
 ) -> None:
     """Against a filter in Python over all rows, in pages of one to seven, with walks that end early and ones that do not."""
     me = UUID(int=5)
@@ -95,20 +97,27 @@ async def test_each_filter_finds_what_it_says(
             and (one.older_seconds is None or (now - line.created_at).total_seconds() >= one.older_seconds)
         )
 
-    for scanned in (10_000, 3):
-        monkeypatch.setattr(operator_lists, "SCANNED", scanned)
-        for number, one in enumerate(wanted):
-            found = await all_pages(lambda cursor, one=one, n=number: operator.operations(one, cursor, 1 + n % 7))  # type: ignore[misc]
-            expected = [line for line in everything if meant(line, one)]
-            if one.reference:
-                expected.sort(key=lambda line: (line.external_reference.encode(), line.id))
-            assert [line.id for line in found] == [line.id for line in expected], one
-            count = await operator.count(one)
-            assert (count.operations, count.is_cut) == (len(expected), False)
+    async with operators(database_url, Bounds(operations=3)) as hasty:
+        for looking in (operator, hasty):
+            for number, one in enumerate(wanted):
+                limit = 1 + number % 7
+
+                async def page(
+                    cursor: str | None, looking: OperatorStore = looking, one: OperationFilter = one, limit: int = limit
+                ) -> Page[Any]:
+                    return await looking.operations(one, cursor, limit)
+
+                found = await all_pages(page)
+                expected = [line for line in everything if meant(line, one)]
+                if one.reference:
+                    expected.sort(key=lambda line: (line.external_reference.encode(), line.id))
+                assert [line.id for line in found] == [line.id for line in expected], one
+                count = await looking.count(one)
+                assert (count.operations, count.is_cut) == (len(expected), False)
 
 
 async def test_documents_are_found_by_reference_and_by_name(
-    store: Store, operator: OperatorStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, operator: OperatorStore, database_url: str
 ) -> None:
     me = UUID(int=5)
     for number in range(6):
@@ -118,14 +127,19 @@ async def test_documents_are_found_by_reference_and_by_name(
     only = await operator.find_documents(DocumentSearch(reference="doc 3", client_service="B"))
     assert {one.client_service for one in only.rows} == {"B"} and len(only.rows) == 3
     assert (await operator.find_documents(DocumentSearch(reference="doc 33"))).rows == ()
-    for scanned in (30_000, 2):
-        monkeypatch.setattr(operator_lists, "SCANNED_NAMES", scanned)
-        named = await all_pages(lambda cursor: operator.find_documents(DocumentSearch(name="4.PD"), cursor, 4))
-        assert [one.document.operation_id for one in named] == [6, 5, 4, 3, 2, 1]
-        nobody = await all_pages(lambda cursor: operator.find_documents(DocumentSearch(name="%"), cursor))
-        assert nobody == []
-    page = await operator.find_documents(DocumentSearch(name="zzz"))
-    assert page.next is not None and page.looked_back_to is not None
+    async with operators(database_url, Bounds(documents=2)) as hasty:
+        for looking in (operator, hasty):
+
+            async def by_name(
+                name: str, cursor: str | None, *, limit: int, looking: OperatorStore = looking
+            ) -> Page[Any]:
+                return await looking.find_documents(DocumentSearch(name=name), cursor, limit)
+
+            named = await all_pages(partial(by_name, "4.PD", limit=4))
+            assert [one.document.operation_id for one in named] == [6, 5, 4, 3, 2, 1]
+            assert await all_pages(partial(by_name, "%", limit=100)) == []
+        page = await hasty.find_documents(DocumentSearch(name="zzz"))
+        assert page.next is not None and page.looked_back_to is not None
     now = datetime.now(UTC)
     for wrong in (
         DocumentSearch(),
@@ -210,18 +224,14 @@ def test_cursors_and_prefixes() -> None:
 
 
 async def test_no_list_reads_a_whole_table(
-    database_url: str, operator: OperatorStore, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    database_url: str, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every statement of every list, on its first page and on a deep one, is explained: it walks along indexes, looks at a
     bounded number of rows, and sorts no more than these.
     """
     await fill(sees_all_rows, OPERATIONS, DOCUMENTS)
-    monkeypatch.setattr(operator_lists, "SCANNED", 1_000)
-    monkeypatch.setattr(operator_lists, "SCANNED_NAMES", 1_000)
     explained = list[tuple[str, dict[str, Any]]]()
-    async with operator._database.connection() as connection:
-        session = type(connection)
-    fetch, fetchrow = session.fetch, session.fetchrow
+    fetch, fetchrow = Session.fetch, Session.fetchrow
 
     async def explain(self: Any, query: str, values: tuple[Any, ...]) -> None:
         if re.match(r"\s*(SELECT|WITH)", query) and "operation_id_at" not in query:
@@ -236,22 +246,25 @@ async def test_no_list_reads_a_whole_table(
         await explain(self, query, values)
         return await fetchrow(self, query, *values, **more)
 
-    monkeypatch.setattr(session, "fetch", explaining_fetch)
-    monkeypatch.setattr(session, "fetchrow", explaining_fetchrow)
-    for name, page_of in lists(OPERATIONS).items():
-        cursor: str | None = None
-        for _ in range(3):
-            explained.clear()
-            page = await page_of(operator, cursor)
-            for query, plan in explained:
-                for node in nodes(plan):
-                    table = node.get("Relation Name", "")
-                    if re.match("operations|documents|audit_2|signatures", table):
-                        assert node["Node Type"] != "Seq Scan", f"{name}: {query}"
-                    looked_at = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-                    assert looked_at <= 4_000, f"{name}: {node['Node Type']} {table} looks at {looked_at} rows: {query}"
-            if (cursor := page.next) is None:
-                break
+    monkeypatch.setattr(Session, "fetch", explaining_fetch)
+    monkeypatch.setattr(Session, "fetchrow", explaining_fetchrow)
+    async with operators(database_url, Bounds(operations=1_000, documents=1_000)) as operator:
+        for name, page_of in lists(OPERATIONS).items():
+            cursor: str | None = None
+            for _ in range(3):
+                explained.clear()
+                page = await page_of(operator, cursor)
+                for query, plan in explained:
+                    for node in nodes(plan):
+                        table = node.get("Relation Name", "")
+                        if re.match("operations|documents|audit_2|signatures", table):
+                            assert node["Node Type"] != "Seq Scan", f"{name}: {query}"
+                        looked_at = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+                        assert looked_at <= 4_000, (
+                            f"{name}: {node['Node Type']} {table} looks at {looked_at} rows: {query}"
+                        )
+                if (cursor := page.next) is None:
+                    break
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ async def test_a_statement_without_a_filter_sees_all_client_services_and_nothing
         "SELECT relname FROM pg_class WHERE relnamespace = 'batchseal'::regnamespace AND relkind IN ('r', 'p')"
         " AND NOT relispartition"
     )]  # fmt: skip
-    async with operators(database_url) as store, store._database.connection() as connection:
+    async with operators(database_url) as store, store.database.connection() as connection:
         seen = await connection.fetch("SELECT DISTINCT client_service FROM operations ORDER BY 1")
         assert [record["client_service"] for record in seen] == ["A", "B"]
         assert await connection.fetchval("SELECT count(*) FROM documents") == 8
@@ -65,7 +65,7 @@ async def test_a_statement_without_a_filter_sees_all_client_services_and_nothing
 
 async def test_row_security_holds_for_the_role_too(of_two: None, database_url: str) -> None:
     """A connection that says nothing of itself sees nothing, and one that reads for operators cannot write, whatever its role."""
-    async with operators(database_url) as store, store._database.connection() as connection:
+    async with operators(database_url) as store, store.database.connection() as connection:
         await connection.execute("SET batchseal.scope = ''")
         for table in ("operations", "documents", "audit_pending", "consumption", "samples", "credentials"):
             assert await connection.fetch(f"SELECT 1 FROM {table}") == []
@@ -91,7 +91,7 @@ async def test_a_caller_sees_nothing_of_what_operators_see(of_two: None, connect
 
 
 async def test_a_statement_ends_after_two_seconds(database_url: str) -> None:
-    async with operators(database_url) as store, store._database.connection() as connection:
+    async with operators(database_url) as store, store.database.connection() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "2s"
         with pytest.raises(asyncpg.QueryCanceledError):
             await connection.execute("SET statement_timeout = 20; SELECT pg_sleep(5)")

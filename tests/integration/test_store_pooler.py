@@ -154,7 +154,7 @@ async def test_an_operator_and_the_service_share_the_one_connection(
             async with store.database.connection() as connection:
                 said = await connection.fetchrow("SELECT current_user, current_setting('statement_timeout') AS timeout")
             assert (said["current_user"], said["timeout"]) == ("batchseal", "0")
-            async with operator._database.connection() as connection:
+            async with operator.database.connection() as connection:
                 said = await connection.fetchrow("SELECT current_user, current_setting('statement_timeout') AS timeout")
             assert (said["current_user"], said["timeout"]) == ("batchseal_operator", "2s")
             async with store.database.connection("A") as connection:

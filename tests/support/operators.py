@@ -9,7 +9,8 @@ from batchseal.document import DocumentOutcome, Evidence, Refusal
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.settings.load import Settings
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
-from batchseal.store.operator import OperatorStore, Who
+from batchseal.store.operator import Bounds, OperatorStore, Who
+from batchseal.store.operator_connection import DEFAULT_BOUNDS
 from batchseal.store.rows import SignatureRow
 from batchseal.store.trail import AuditTrail
 
@@ -19,8 +20,8 @@ NO_PDF = Refusal(SignError.NOT_SIGNABLE, "not a PDF")
 
 
 @asynccontextmanager
-async def operators(database_url: str) -> AsyncIterator[OperatorStore]:
-    store = await OperatorStore.connect(Settings(database_url=database_url))
+async def operators(database_url: str, bounds: Bounds = DEFAULT_BOUNDS) -> AsyncIterator[OperatorStore]:
+    store = await OperatorStore.connect(Settings(database_url=database_url), bounds=bounds)
     try:
         yield store
     finally:

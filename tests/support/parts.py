@@ -23,6 +23,7 @@ from batchseal.payloads.local import LocalPayloads
 from batchseal.processes.link import Link, LinkServer
 from batchseal.settings.load import Settings
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
+from batchseal.signer.call_log import CallLog
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.preparation import Reserve, unbounded
@@ -33,6 +34,7 @@ from batchseal.signer.stamp_room import StampRoom
 from batchseal.store import Store
 from batchseal.store.evidence_records import EvidenceTable
 from batchseal.store.time_stamp_sizes import TimeStampSizes
+from batchseal.store.upstream_calls import CallTable
 from batchseal.system.backoff import Backoff
 from batchseal.system.shared_pool import SharedPool
 from batchseal.upstream.interface import Upstream
@@ -80,7 +82,10 @@ async def running_parts(
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     parts = store, upstream, payloads, formats, room, pool
-    signing = Signing(*parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation)
+    calls = CallLog(CallTable(store.database))
+    signing = Signing(
+        *parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation, calls=calls
+    )
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     queue = SigningQueue(store, upstream, signing, pace=pace, recording=recording)
@@ -88,7 +93,7 @@ async def running_parts(
     await server.start()
     link.start()
     await connected(link)
-    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run())]
+    looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), calls.run())]
     ledger = Ledger(folder / "ledger")
     admission = Admission(ledger, budgets_of(Settings()), payloads.free_bytes)
 

@@ -12,7 +12,7 @@ The parts: `operator_connection`, `operator_lists`, `operator_details`, `operato
 """
 
 from batchseal.store.operator_alarms import alarms_of
-from batchseal.store.operator_connection import STATEMENT_SECONDS
+from batchseal.store.operator_connection import STATEMENT_SECONDS, Bounds
 from batchseal.store.operator_figure_rows import (
     Alarm,
     AuditLine,
@@ -50,6 +50,7 @@ __all__ = [
     "Alarm",
     "AuditLine",
     "AuditState",
+    "Bounds",
     "ClientServiceLine",
     "Consumption",
     "Count",

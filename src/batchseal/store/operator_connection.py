@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Self
 from uuid import UUID
 
@@ -19,21 +19,53 @@ from batchseal.store.queries import QUERIES
 STATEMENT_SECONDS, ACTION_SECONDS = 2.0, 30.0
 
 # Lists are walks along an index that end early. The planner would rather read and sort a whole table where it expects to read a
-# part of it from a disk in any order; and with a penalty in its costs it would compile.
-ALONG_INDEXES = {"enable_seqscan": "off", "random_page_cost": "1.1", "jit": "off"}
+# part of it from a disk in any order; and with a penalty in its costs it would compile. A plan is made for the values that are
+# asked for, since a rare client service and a frequent one need other ones.
+ALONG_INDEXES = {
+    "enable_seqscan": "off",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "plan_cache_mode": "force_custom_plan",
+}
 
 DAY, HOUR = 86_400.0, 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one statement for a list looks at, at most."""
+
+    operations: int = 10_000
+    documents: int = 30_000
+    """In a search for a part of a name."""
+    failures: int = 20_000
+
+
+DEFAULT_BOUNDS = Bounds()
 
 
 class OperatorConnection:
     """Owns the connections. `settings` say how long payloads are kept."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._database = database
         self._settings = settings
+        self._bounds = bounds
+
+    @property
+    def database(self) -> Database:
+        """The connections, in the operator's role."""
+        return self._database
 
     @classmethod
-    async def connect(cls, settings: Settings, *, pool_size: int = 3, address: Address | None = None) -> Self:
+    async def connect(
+        cls,
+        settings: Settings,
+        *,
+        pool_size: int = 3,
+        address: Address | None = None,
+        bounds: Bounds = DEFAULT_BOUNDS,
+    ) -> Self:
         """Connects to the database of the settings, or to the one at `address`, in the operator's role.
 
         Raises ConfigurationError where there is no such role, with the statements that make it. In an embedded database that an
@@ -57,7 +89,7 @@ class OperatorConnection:
             **ALONG_INDEXES,
         }
         database = await open_database(address, pool_size, everything=False, instance=instance, further_settings=asked)
-        return cls(database, settings)
+        return cls(database, settings, bounds)
 
     @property
     def database(self) -> Database:

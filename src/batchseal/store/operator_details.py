@@ -11,8 +11,8 @@ from batchseal.store.operator_lists import COLUMNS, ID_MARGIN, OperatorLists
 from batchseal.store.operator_rows import Event, FailureGroup, Failures, OperationDetail, UpstreamCall
 from batchseal.store.queries import QUERIES
 
-# Failed documents that are counted at most, and how many groups and operations of each are told.
-FAILURES_COUNTED, GROUPS, OPERATIONS_OF_GROUP = 20_000, 200, 20
+# How many groups, and operations of each, are told.
+GROUPS, OPERATIONS_OF_GROUP = 200, 20
 FAILURE_DAYS = 7
 
 RECORD_STATES = {None: "none", 1: "to be made", 2: "made", 3: "given up"}
@@ -76,14 +76,14 @@ class OperatorDetails(OperatorLists):
     ) -> Failures:
         """Failed documents grouped by error and cause: those of operations registered in this time (default: the last 7 days).
 
-        At most FAILURES_COUNTED documents are counted, of the newest operations.
+        A bounded number of documents is counted, of the newest operations (`Bounds`).
         """
         until = until or datetime.now(UTC)
         since = since or until - timedelta(days=FAILURE_DAYS)
         async with self._reading() as connection:
-            low, high = await self._bounds(connection, since, until)
+            low, high = await self._ids_of(connection, since, until)
             months = month_of(since - ID_MARGIN), month_of(until + ID_MARGIN)
-            walked = low, high, *months, FAILURES_COUNTED
+            walked = low, high, *months, self._bounds.failures
             records = await connection.fetch(
                 QUERIES["operator_failures"], *walked, client_service, since, until, OPERATIONS_OF_GROUP, GROUPS
             )
@@ -95,7 +95,7 @@ class OperatorDetails(OperatorLists):
         self, connection: Connection, low: int, high: int, created_at: datetime
     ) -> tuple[FailureGroup, ...]:
         month = month_of(created_at)
-        asked = low, high, month, month, FAILURES_COUNTED, "", created_at, created_at, OPERATIONS_OF_GROUP, GROUPS
+        asked = low, high, month, month, self._bounds.failures, "", created_at, created_at, OPERATIONS_OF_GROUP, GROUPS
         return tuple(_group(record) for record in await connection.fetch(QUERIES["operator_failures"], *asked))
 
 

@@ -1,8 +1,8 @@
 """Lists of operations and documents, in pages by a key: see `operator.py`.
 
 A page is found by walking along one index from where the page before it has ended. The filters decide which index it is. What
-the index does not say is looked at in the rows, and a walk ends after SCANNED rows whatever it has found: so a filter that finds
-nothing in a million operations costs no more than one that finds a page at once, and the page says how far the look has come.
+the index does not say is looked at in the rows, and a walk ends after so many rows (`Bounds`), whatever it has found. So a filter
+that finds nothing in a million operations costs no more than one that finds a page at once, and the page says how far it came.
 """
 
 import asyncio
@@ -31,8 +31,6 @@ from batchseal.store.operator_rows import (
 )
 from batchseal.store.queries import QUERIES
 
-# Rows that a page of operations, and a search by name, look at.
-SCANNED, SCANNED_NAMES = 10_000, 30_000
 # Ids grow with the time of registration, but for a few seconds.
 ID_MARGIN = timedelta(minutes=5)
 # For a whole list.
@@ -74,7 +72,7 @@ class Walk:
     order: str
     values: list[Any]
 
-    def page(self, limit: int) -> str:
+    def page(self, limit: int, scanned: int) -> str:
         """The statement for a page of so many rows and one more."""
         return QUERIES["operator_operations"].format(
             columns=COLUMNS,
@@ -82,14 +80,14 @@ class Walk:
             rows=self.rows.replace("o.", "looked."),
             order=self.order,
             outer_order=self.order.replace("o.", "looked."),
-            scanned=max(SCANNED, limit + 1),
+            scanned=max(scanned, limit + 1),
             limit=limit + 1,
         )
 
-    def edge(self, limit: int) -> str:
+    def edge(self, limit: int, scanned: int) -> str:
         """The statement for the last row that such a page looks at; none if it comes to the end of the index before."""
         return QUERIES["operator_operations_edge"].format(
-            index=self.index, order=self.order, before=max(SCANNED, limit + 1) - 1
+            index=self.index, order=self.order, before=max(scanned, limit + 1) - 1
         )
 
 
@@ -146,13 +144,13 @@ class OperatorLists(OperatorConnection):
         if not is_storable(wanted.reference + wanted.client_service):
             return Page()
         async with self._reading() as connection:
-            walk = walk_of(wanted, cursor, await self._bounds(connection, wanted.since, until_of(wanted)))
-            records = await connection.fetch(walk.page(limit), *walk.values)
+            walk = walk_of(wanted, cursor, await self._ids_of(connection, wanted.since, until_of(wanted)))
+            records = await connection.fetch(walk.page(limit, self._bounds.operations), *walk.values)
             last = records[limit - 1] if len(records) > limit else None
             edge = None
             if last is None and walk.rows != "true":
                 index_values = walk.values[: walk.index.count("$")]
-                edge = last = await connection.fetchrow(walk.edge(limit), *index_values)
+                edge = last = await connection.fetchrow(walk.edge(limit, self._bounds.operations), *index_values)
         following = None
         if last is not None:
             following = encode_cursor(*([last["external_reference"]] if wanted.reference else []), last["id"])
@@ -230,17 +228,17 @@ class OperatorLists(OperatorConnection):
         since = wanted.since or until - timedelta(days=MAX_NAME_DAYS)
         if until - since > timedelta(days=MAX_NAME_DAYS):
             raise ValueNotAllowed(f"a search by name covers at most {MAX_NAME_DAYS} days")
-        low, high = await self._bounds(connection, since, until)
+        low, high = await self._ids_of(connection, since, until)
         months = month_of(since - ID_MARGIN), month_of(until + ID_MARGIN)
         walked = low, min(place, (high, MAX_ORDINAL))[0], min(place, (high, MAX_ORDINAL))[1], *months
         asked = wanted.name, wanted.client_service, since, until
         records = await connection.fetch(
-            QUERIES["operator_documents_by_name"], *walked, SCANNED_NAMES, *asked, limit + 1
+            QUERIES["operator_documents_by_name"], *walked, self._bounds.documents, *asked, limit + 1
         )
         page = _found(records, limit)
         if page.next is not None:
             return page
-        edge = await connection.fetchrow(QUERIES["operator_documents_edge"], *walked, SCANNED_NAMES)
+        edge = await connection.fetchrow(QUERIES["operator_documents_edge"], *walked, self._bounds.documents)
         if edge is None:
             return page
         return replace(
@@ -251,7 +249,7 @@ class OperatorLists(OperatorConnection):
         """All client services that have registered an operation, by name."""
         return [record["client_service"] for record in await connection.fetch(QUERIES["operator_services"])]
 
-    async def _bounds(self, connection: Connection, since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    async def _ids_of(self, connection: Connection, since: datetime | None, until: datetime | None) -> tuple[int, int]:
         """Ids between which all operations are that were registered in this time, with others; above the first one."""
         low, high = 0, MAX_ID - 1
         if since is not None:

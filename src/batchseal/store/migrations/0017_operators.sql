@@ -1,5 +1,5 @@
 -- What the people who run the service see and do: what lists need, what was used, samples of figures, and the functions by which an
--- operator changes anything. Grants.sql makes the operator's role.
+-- operator changes anything. The role of operators is made by operator_role.sql.
 
 -- Newest first, by client service, by what is not signed, by the beginning of a reference. The last but one holds few rows: an
 -- operation leaves it when it is executed.
