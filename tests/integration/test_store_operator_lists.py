@@ -60,9 +60,9 @@ async def test_each_filter_finds_what_it_says(
         if number % 3:
             await ended(store, row, failed=[1] if number % 4 == 0 else [], ordinals=[1] if number % 5 == 0 else None)
         at = datetime.now(UTC) - timedelta(hours=40 - number)
-        await sees_all_rows.execute(
-            "UPDATE operations SET created_at = $2, mode = $3 WHERE id = $1", row.id, at, 1 + number % 2
-        )
+        mode = list(Mode)[number % 3]
+        update = "UPDATE operations SET created_at = $2, mode = $3, entry = $4 WHERE id = $1"
+        await sees_all_rows.execute(update, row.id, at, mode.stored, mode.entry)
     everything = await all_pages(lambda cursor: operator.operations(OperationFilter(), cursor))
     assert [line.id for line in everything] == sorted((line.id for line in everything), reverse=True)
     assert len(everything) == 40

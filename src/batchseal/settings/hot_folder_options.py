@@ -68,7 +68,9 @@ class HotFolderOptions(OperatorOptions):
         group="hot folder",
     )
     hot_folder_mode: str = option(
-        "0664", "permissions of files that are put into output and backup folders, in octal digits", group="hot folder"
+        "0664",
+        "permissions of results and of texts about failures, in octal digits; originals keep theirs",
+        group="hot folder",
     )
     hot_folder_output_days: int = option(
         0, "days after which files are removed from output folders; 0: never", group="hot folder"

@@ -37,7 +37,7 @@ ID_MARGIN = timedelta(minutes=5)
 STREAMED = 1_000
 COUNTING_SECONDS = 5.0
 
-COLUMNS = """o.id, o.client_service, o.external_reference, o.mode, o.status, o.created_at, o.finished_at, o.fetched_at,
+COLUMNS = """o.id, o.client_service, o.external_reference, o.mode, o.entry, o.status, o.created_at, o.finished_at, o.fetched_at,
 o.documents_total, o.documents_signed, o.documents_failed, o.stored_bytes, o.tries, o.next_try_at, o.instance, o.lease_holder,
 o.lease_until, o.payload_purged, o.purge_asked_at, o.reopened_at"""
 
@@ -120,7 +120,7 @@ def walk_of(wanted: OperationFilter, cursor: str | None, bounds: tuple[int, int]
     if wanted.has_failures:
         rows.add("o.documents_failed > 0")
     if wanted.mode is not None:
-        rows.add("o.mode = {}", int(wanted.mode))
+        rows.add("o.mode = {} AND o.entry = {}", int(wanted.mode.stored), wanted.mode.entry)
     if wanted.since is not None:
         rows.add("o.created_at >= {}", wanted.since)
     if (until := until_of(wanted)) is not None:
@@ -262,7 +262,7 @@ class OperatorLists(OperatorConnection):
         names = OperationLine.__slots__
         line = OperationLine(
             **{name: record[name] for name in names if name not in ("mode", "status", "purge_at")},
-            mode=Mode(record["mode"]),
+            mode=Mode.read(record["mode"], record["entry"]),
             status=OperationStatus(record["status"]),
         )
         return replace(line, purge_at=self._purge_at(line))
