@@ -8,7 +8,15 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from tests.support.webhooks import cost_milliseconds, end, keep, outcomes, register, webhook_at
+from tests.support.webhooks import (
+    cost_milliseconds,
+    end,
+    keep,
+    outcomes,
+    register,
+    trigger_milliseconds,
+    webhook_at,
+)
 
 from batchseal.api.contract import load_contract
 from batchseal.audit.chain import Event, make_link
@@ -110,6 +118,20 @@ async def test_what_a_lost_instance_leaves_is_told(connect_store: Connect) -> No
     await register(gone, lost)
     await Forgetting(store.database, lost, make_link, Event.RECORD_GIVEN_UP).forget()
     assert (await only(table)).documents_failed == 2
+
+
+async def test_what_an_operator_cancels_is_told(connect_store: Connect, database_url: str) -> None:
+    store, table = await opened(connect_store, "A")
+    row = await register(store, ME)
+    scope = {"batchseal.scope": "operator", "search_path": "batchseal"}
+    operator = await asyncpg.connect(database_url.replace("//batchseal@", "//batchseal_owner@"), server_settings=scope)
+    try:
+        cancelled = await operator.fetchrow("SELECT * FROM operator_cancel($1, 'somebody', 'test')", [row.id])
+        assert cancelled["result"] == "done"
+    finally:
+        await operator.close()
+    event = await only(table)
+    assert (event.kind, event.documents_failed) == (EventKind.OPERATION_FAILED, 2)
 
 
 async def test_whatever_statement_ends_an_operation_is_told(
@@ -216,6 +238,17 @@ async def test_a_webhook_adds_less_than_a_millisecond_to_an_end(connect_store: C
     added, plain = await cost_milliseconds(store, ME, rounds=5)
     print(f"an end takes {plain:.2f} ms, and {added:.3f} ms more with a webhook")
     assert added < 1.0
+
+
+async def test_the_trigger_takes_a_fraction_of_a_millisecond(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    store, _ = await opened(connect_store, "A")
+    told, untold = [
+        await trigger_milliseconds(sees_all_rows, (await register(store, ME, name)).id) for name in ("A", "B")
+    ]
+    print(f"the trigger takes {told:.3f} ms, and {untold:.3f} ms where there is no webhook")
+    assert untold < 0.5 and told < 1.0
 
 
 async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:

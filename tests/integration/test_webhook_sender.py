@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from harness.webhook_receiver import BUSY, FAIL, GONE, HANG, LONG, OLD_SECRET, REDIRECT, SECRET, TAKE, WebhookReceiver
 from tests.support.waiting import eventually
-from tests.support.webhooks import end, keep, sending, webhook_at, webhooks_of
+from tests.support.webhooks import QUICK, end, keep, sending, webhook_at, webhooks_of
 
 from batchseal.notify.schedule import Schedule
 from batchseal.notify.sender import SenderPace
@@ -95,6 +95,17 @@ async def test_one_that_fails_gets_one_delivery_at_a_time_until_it_answers(conne
             assert receiver.most_under_way <= 1
             fails = False
             await eventually(lambda: _are_delivered(table, 40))
+
+
+async def test_another_address_has_room_although_the_one_before_hangs(connect_store: Connect) -> None:
+    with WebhookReceiver(lambda number: HANG) as hanging, WebhookReceiver() as other:
+        _, table = await opened(connect_store, hanging, events=10)
+        async with sending(table, webhooks_of(hanging), timeout_seconds=0.5) as sender:
+            await eventually(lambda: hanging.under_way == QUICK.of_one)
+            await keep(table, webhooks_of(other))
+            sender.set_webhooks(webhooks_of(other))
+            await eventually(lambda: len(other.taken) == 10)
+            assert other.most_under_way > 1
 
 
 async def test_a_redirect_is_not_followed(connect_store: Connect) -> None:

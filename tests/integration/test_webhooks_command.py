@@ -120,7 +120,7 @@ async def test_a_change_of_the_file_takes_effect_while_it_runs(house: House) -> 
         await end(house.store, ME)
         await eventually(lambda: len(first.taken) == 1)
         write(house.folder, second.url, previousSecret=OLD_SECRET)
-        await eventually(lambda: _sends_to(house, second))
+        await eventually(lambda: _sends_to(house, second), pause=0.1)
         write(house.folder, "")
         await eventually(lambda: duty.numbers() == {})
         running.cancel()

@@ -116,11 +116,14 @@ class WebhookDuty:
         return wrong
 
     async def _look(self) -> None:
+        configured = self._configured()
+        # Each instance knows the certificates that it has used; an event is left once, whoever comes first.
+        if configured and self._is_due("expiry", EXPIRY_SECONDS):
+            await self._tell_of_ends(configured)
         if not self._is_ours():
             self._webhooks = None  # whoever sends now keeps the table
             await self._end()
             return
-        configured = self._configured()
         if configured != self._webhooks:
             await self._table.keep_endpoints([endpoint_row(name, one) for name, one in configured.items()])
             self._webhooks = configured
@@ -131,8 +134,6 @@ class WebhookDuty:
             return
         if self._is_due("count", COUNT_SECONDS):
             self._counted = await self._table.counts()
-        if self._is_due("expiry", EXPIRY_SECONDS):
-            await self._tell_of_ends(configured)
         if self._is_due("drop", DROP_SECONDS):
             while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
                 pass

@@ -108,9 +108,10 @@ class Sender:
         for name in self._known.keys() - webhooks.keys():
             del self._known[name]
         for name, webhook in webhooks.items():
-            if (known := self._known.get(name)) is None or known.webhook != webhook:
-                under_way = known.under_way if known is not None else 0
-                self._known[name] = Receiver(webhook, under_way)
+            if (known := self._known.get(name)) is None:
+                self._known[name] = Receiver(webhook)
+            elif known.webhook != webhook:  # what is under way to the one before still counts
+                known.webhook, known.failures, known.free_at, known.said = webhook, 0, 0.0, ""
 
     def wake(self) -> None:
         """There may be an event."""
@@ -178,12 +179,15 @@ class Sender:
             log.error("an event could not be sent", exc_info=problem)
 
     async def _send(self, event: EventRow, known: Receiver) -> None:
+        webhook = known.webhook
         try:
             body = event_body(event, self._contract)
-            headers = signed_headers(event_id(event), body, known.webhook.keys, self._now())
+            headers = signed_headers(event_id(event), body, webhook.keys, self._now())
             crash_site("webhook-unsent")
-            answer = await self._receivers.post(known.webhook, body, headers)
+            answer = await self._receivers.post(webhook, body, headers)
             crash_site("webhook-sent")
+            if answer.is_gone:
+                self._gone.add(EndpointRow(event.client_service, webhook.target))
             self._tried.append(self._judged(event, known, answer))
         except asyncio.CancelledError:
             self._unsent.append(event)
@@ -210,8 +214,6 @@ class Sender:
         asked = answer.retry_after_seconds if answer.asks_for_a_pause else 0.0
         pause = self._schedule.pause_seconds(event.tries + 1, event.age_seconds, asked)
         self._leave_alone(known, min(asked, LONGEST_ASKED_SECONDS))
-        if answer.is_gone:
-            self._gone.add(EndpointRow(event.client_service, known.webhook.target))
         if answer.is_gone or pause is None:
             self.counts.given_up += 1
             log.info("an event was given up", client_service=event.client_service, event_id=event_id(event))
