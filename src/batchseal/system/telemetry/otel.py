@@ -50,7 +50,11 @@ def recorded(tracer: trace.Tracer, name: str, is_request: bool, attributes: Mapp
 
     Of an error only its class is kept: its text may hold what a caller has named.
     """
-    parent = context_of(TRACE_PARENT.get())
+    parent_text = TRACE_PARENT.get()
+    if parent_text and not int(parent_text[-2:], 16) & trace.TraceFlags.SAMPLED:
+        yield  # the trace is not kept, and that was decided for all of it where it began
+        return
+    parent = context_of(parent_text)
     kind = trace.SpanKind.SERVER if is_request else trace.SpanKind.INTERNAL
     one = tracer.start_span(name, parent, kind, dict(attributes))
     token = TRACE_PARENT.set(parent_of(one.get_span_context()))
