@@ -360,7 +360,10 @@ def test_all_of_a_filter_is_counted_and_purged(visitors: dict[str, Visitor]) -> 
     # The retry of the test before may still be under way, and what is not finished is passed over.
     wish = {"action": "purge", "scope": "filter", "reference": "broken"}
     until(lambda: "done=1" in operator.post("/operations/act", wish).headers["location"])
-    assert "purge asked for" in operator.get("/storage").text or "purged" in operator.get("/operations?reference=broken").text
+    assert (
+        "purge asked for" in operator.get("/storage").text
+        or "purged" in operator.get("/operations?reference=broken").text
+    )
 
 
 def test_the_chain_is_checked_and_the_check_becomes_an_entry(visitors: dict[str, Visitor]) -> None:

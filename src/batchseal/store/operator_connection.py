@@ -52,11 +52,6 @@ class OperatorConnection:
         self._settings = settings
         self._bounds = bounds
 
-    @property
-    def database(self) -> Database:
-        """The connections, in the operator's role."""
-        return self._database
-
     @classmethod
     async def connect(
         cls,
