@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from harness.service import free_port
+from harness.waiting import until
 from tests.support.operator_page import Answer, OperatorService, Visitor, operator_service
-from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.processes.supervisor import reserve_port
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import Several, several
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.balancers import Balancer, haproxy
 from tests.support.mixed_calls import add_stranger, callers_of
 from tests.support.service import batch, documents, finished, post
-from tests.support.several import Several, several
 from tests.support.traffic import Paced, Traffic
-from tests.support.waiting import until
 
 # Calls carry so few digests and take so long that uploads are signed more slowly than they come: there is always one to poll for.
 SLOW = ("--latency=1600", "--multisign=20")
