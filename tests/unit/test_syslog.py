@@ -52,6 +52,7 @@ class Server:
             return list(self.messages)
 
     def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)  # else the thread that accepts keeps it
         self._listener.close()
         for connection in self._connections:
             connection.shutdown(socket.SHUT_RDWR)
