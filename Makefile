@@ -26,8 +26,8 @@ demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where
 	@$(BIN)/python -m benchmarks.hot_folder_demo
 
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
-# All other tests run in three processes, since many of them wait (tests/conftest.py says which take turns); those of one tier in one.
-BESIDE := -n 3 --no-loadscope-reorder
+# All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
+BESIDE := -n 2 --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from harness.held_folder import held_folder
+from harness.hot_folders import FAST_FLAGS, Folders, configure, files_below, put
 from harness.invoices import invoice
 from harness.processes import PeakMemory
 from harness.provenance import TAKEN, provenance
 from harness.service import RunningService
+from harness.waiting import until
 from harness.xml_invoices import xml_invoice
-from tests.support.hot_folders import FAST_FLAGS, Folders, configure, files_below, put
-from tests.support.waiting import until
 
 COUNT, SIZE_BYTES = 10_000, 200_000
 RESULT = Path("benchmarks/results/hot-folder.json")

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 from harness.held_folder import held_folder
+from harness.hot_folders import FAST_FLAGS, Folders, configure, put
 from harness.invoices import invoice
 from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from tests.support.hot_folders import FAST_FLAGS, Folders, configure, put
 
 from batchseal.commands import verify
 

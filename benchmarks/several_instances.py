@@ -13,6 +13,7 @@ The sandbox signs at once. Clients, instances, database, object store and sandbo
 """
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -29,8 +30,8 @@ from benchmarks.load import Target, check, unchunked
 from harness.object_stores import BUCKET, SeaweedFS, store_flags
 from harness.processes import TICKS, cpu_seconds
 from harness.service import RunningService
-from tests.adversity.drills.instance_kills import killed_signing, pair_over
-from tests.support.several import several
+from harness.several import Several, several
+from harness.waiting import until
 
 from batchseal.settings.payload_stores import ObjectAddress
 
@@ -38,6 +39,9 @@ COUNT, SIZE_BYTES, ROUNDS, TAKE_OVERS = 2500, 200_000, 5, 15
 # Of the comparison of two instances with one: so many clients, each of which seals one batch after the other.
 CLIENTS, BATCHES_EACH, BATCH_COUNT, BATCH_BYTES = 4, 5, 500, 20_000
 WAIT_SECONDS = 60
+# Of taking over: an operation that takes some seconds, since a sign call takes 0.3 s and signs ten documents.
+SLOW, TAKEN_OVER_COUNT = ("--latency=300", "--multisign=10"), 400
+HOLDER = "SELECT lease_holder::text AS holder, finished_at IS NOT NULL AS ended FROM operations WHERE external_reference = $1"
 
 
 @contextmanager
@@ -151,9 +155,35 @@ def spent(service: RunningService) -> float:
 
 
 def take_over(trials: int) -> dict[str, float]:
-    with place() as folder, pair_over(folder, "shared") as instances:
-        seconds = [killed_signing(instances, number)["taken_over_seconds_max"] for number in range(trials)]
+    """Each trial kills the instance that has an operation, once it has signed some of it, and starts it again afterwards."""
+    with place() as folder, several(folder, *SLOW) as rig:
+        services = {name: rig.start(name) for name in ("one", "other")}
+        batch = make_batch(folder, TAKEN_OVER_COUNT, BATCH_BYTES)
+        seconds = [seconds_until_taken_over(rig, services, batch) for _ in range(trials)]
     return {"take_over_seconds_p50": statistics.median(seconds), "take_over_seconds_max": max(seconds)}
+
+
+def seconds_until_taken_over(rig: Several, services: dict[str, RunningService], batch: Batch) -> float:
+    own, reference, before = services["one"], f"bench-{time.time_ns()}", rig.sandbox.signatures()
+    head = json.dumps({"externalReference": reference, "description": "Benchmark"})[:-1].encode() + b","
+    asked = f"{API}/async/document/sign/base64/"
+    check(Target(own.port, credentials(own)).post(asked, head=head, body=batch.body), 200)
+    until(lambda: rig.sandbox.signatures() > before, WAIT_SECONDS)
+    holder = holder_of(rig, reference)
+    name = next(name for name in services if rig.identity(name) == holder)
+    services[name].kill()
+    killed_at = time.perf_counter()
+    until(lambda: holder_of(rig, reference) not in (holder, ""), WAIT_SECONDS, 0.05)
+    seconds = time.perf_counter() - killed_at
+    services[name] = rig.start(name, port=services[name].port)
+    until(lambda: not holder_of(rig, reference), WAIT_SECONDS)
+    return seconds
+
+
+def holder_of(rig: Several, reference: str) -> str:
+    """The instance that works on an operation; empty once it has ended."""
+    (row,) = asyncio.run(rig.fetch(HOLDER, reference))
+    return "" if row["ended"] else str(row["holder"])
 
 
 # --- all of it ----------------------------------------------------------------------------------------------------------------

@@ -5,17 +5,10 @@ from typing import Any
 import pytest
 from tests.support import tiers
 
-# Tests that watch the time, or need much of the machine, take turns in one process, the drills last. All others run in further
-# processes, each file where there is room.
-BY_TURNS = (
-    *(f"tests/integration/test_{part}" for part in ("service_", "several_", "synchronous", "large_documents")),
-    *(
-        f"tests/integration/test_{part}"
-        for part in ("any_instance", "balancers", "presence", "resumption", "idle_modules")
-    ),
-    "tests/adversity/",
-)
-WITH_SERVERS = ("tests/integration/",)
+# Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
+WITH_SERVERS = ("tests/integration/", "tests/adversity/")
+# Those among them that have servers of their own and do not watch the time: each file runs where there is room.
+ANYWHERE = tuple(f"tests/integration/test_{part}" for part in ("api_", "revocation", "sandbox_", "store_", "upstream_"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,29 +16,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes turns comes first, since it takes longest; then other tests with servers, which fill the gaps of each other."""
+    """The tests that watch the time most come last, when the second process has ended; those without servers run beside them."""
     items.sort(key=lambda item: rank(item.nodeid))
 
 
 def takes_turns(nodeid: str) -> bool:
     """Whether a test is one of those that run one after the other in one process."""
-    return nodeid.startswith(BY_TURNS)
+    return nodeid.startswith(WITH_SERVERS) and not nodeid.startswith(ANYWHERE)
 
 
 def rank(nodeid: str) -> int:
     if takes_turns(nodeid):
-        return next(rank for rank, part in enumerate(BY_TURNS) if nodeid.startswith(part))
-    return len(BY_TURNS) + (not nodeid.startswith(WITH_SERVERS))
+        return next(rank for rank, tier in enumerate(WITH_SERVERS) if nodeid.startswith(tier))
+    return len(WITH_SERVERS) + (not nodeid.startswith(ANYWHERE))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `-n 3`: the tests that take turns are one unit of work, and each file of the others is one."""
+    """For `-n 2`: the tests that take turns are one unit of work, and each file of the others is one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByTier(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "by turns" if takes_turns(nodeid) else nodeid.partition("::")[0]
+            return "with servers" if takes_turns(nodeid) else nodeid.partition("::")[0]
 
     return ByTier(config, log)
 

@@ -1,8 +1,7 @@
 """Every exception of Batchseal. The first line of a docstring is the fixed text that callers see.
 
 There are two families: an `ApiError` ends a request, and an `UpstreamError` says what the signing service did. If one document of
-a request cannot be signed, that is a `Refusal` (document.py) and no exception. Code, HTTP status and cause are fields, so that no
-code has to read them from a message.
+a request cannot be signed, that is a `Refusal` (document.py) and no exception. Code, HTTP status and cause are fields.
 """
 
 from typing import ClassVar
@@ -262,8 +261,7 @@ class UpstreamError(BatchsealError):
     # The signError of a document that fails for this reason, and whether another try can help.
     sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
     try_again: ClassVar[bool] = False
-    # Whether only an operator can mend it. Then nobody's patience ends.
-    waits_for_operator: ClassVar[bool] = False
+    waits_for_operator: ClassVar[bool] = False  # Whether only an operator can mend it. Then nobody's patience ends.
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause)
@@ -277,21 +275,15 @@ class UpstreamTransient(UpstreamError):
     try_again = True
 
 
-class UpstreamUnavailable(UpstreamTransient):
-    """The signing service has failed several times and is not asked for the moment.
-
-    This counts as a try of no document.
-    """
+class UpstreamUnavailable(UpstreamTransient):  # this counts as a try of no document
+    """The signing service has failed several times and is not asked for the moment."""
 
 
 class AccessLapsed(UpstreamUnavailable):
-    """The permission to use a credential has run out, and a person must renew it.
-
-    Operations wait for that, however long it takes.
-    """
+    """The permission to use a credential has run out, and a person must renew it."""
 
     sign_error = SignError.INVALID_CERT_ACCESS_ACCOUNT
-    waits_for_operator = True
+    waits_for_operator = True  # however long that takes
 
 
 class TurnOver(UpstreamError):
@@ -388,15 +380,12 @@ class TimestampFailed(UpstreamError):
 
 
 class MaterialUnavailable(UpstreamError):
-    """Validation material cannot be had at the moment.
-
-    This counts as a try of no document: its signature is kept.
-    """
+    """Validation material cannot be had at the moment."""
 
     try_again = True
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)
+        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)  # the signature is kept
 
 
 class CertificateRevoked(UpstreamError):

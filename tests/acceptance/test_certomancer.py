@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import requests
 from harness.service import RunningService
+from harness.waiting import until
 from harness.xml_invoices import xml_invoice
 from tests.support.certomancer import process
 from tests.support.long_term import cades_level, xades_level
-from tests.support.waiting import until
 
 from batchseal.commands.verify import check_file, load_roots
 

@@ -17,14 +17,14 @@ import pytest
 import requests
 from asn1crypto import pem
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.service import RunningService
 from harness.validators import judging
 from harness.validators.ers import bouncy_castle_judges
+from harness.waiting import until
 from tests.support.certomancer import process
 from tests.support.evidence_records import read_record, root_of, verify
-from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, client_of, credentials, entry, finished
-from tests.support.waiting import until
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.seal import BatchResult, fetch, seal_batch

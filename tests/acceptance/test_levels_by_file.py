@@ -14,10 +14,10 @@ import requests
 from harness.invoices import invoice
 from harness.service import RunningService
 from harness.validators import judging, pdfsig_verify
+from harness.waiting import until
 from tests.support.long_term import cades_level, xades_level
 from tests.support.pdf_levels import pdf_level
 from tests.support.service import FAST, SYNC, credentials
-from tests.support.waiting import until
 from tests.support.xml_documents import INVOICE
 
 CONTENTS = {

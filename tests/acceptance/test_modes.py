@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import requests
+from harness.sandbox import running_sandbox
 from harness.service import RunningService
-from tests.support.sandbox import running_sandbox
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from harness.service import RunningService, descendants
-from tests.support.waiting import until
+from harness.waiting import until
 
 
 def alive(pid: int) -> bool:

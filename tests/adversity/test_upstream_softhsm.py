@@ -13,7 +13,7 @@ from harness.local_keys import PIN, make_token
 from harness.service import RunningService, descendants
 from harness.stored import signatures_by_operation
 from harness.tools import SOFTHSM, missing
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from harness.waiting import until
 from tests.container import engine
 from tests.container.load import CLIENT, SECRET
 from tests.container.memory import MemoryWatch
-from tests.support.waiting import until
 
 PORT = 8081
 URL = f"http://127.0.0.1:{PORT}"

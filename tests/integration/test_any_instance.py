@@ -15,6 +15,8 @@ from uuid import UUID
 
 import pytest
 from harness.service import RunningService
+from harness.several import Several, several
+from harness.waiting import until
 from tests.support.mixed_calls import (
     STRANGER,
     TOKEN,
@@ -27,8 +29,6 @@ from tests.support.mixed_calls import (
     run_all,
 )
 from tests.support.service import ASYNC, BASE, SYNC, batch, connect, credentials, documents, head, reply
-from tests.support.several import Several, several
-from tests.support.waiting import until
 
 ADVERTISED = ("seal.example", 443)
 # Longer than any of these tests: it ends by what they do.

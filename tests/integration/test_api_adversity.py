@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from harness.waiting import until
 from tests.support.api_service import BASE, Service, basic, head, sign_request
-from tests.support.waiting import until
 
 SIGN = BASE + "/document/sign/base64/"
 JSON = b"Content-Type: application/json\r\n"

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from harness.held_folder import HeldFolder
 from harness.service import RunningService
+from harness.waiting import until
 from tests.support.certificates import self_signed_pair
 from tests.support.service import ASYNC, FAST, batch, documents, finished, post
-from tests.support.waiting import until
 
 from batchseal.audit.chain import make_link
 from batchseal.store.rows import AuditEntry

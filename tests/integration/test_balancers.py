@@ -21,10 +21,10 @@ from harness import tools
 from harness.invoices import invoice
 from harness.processes import family
 from harness.service import RunningService
+from harness.waiting import until
 from tests.support.balancers import BALANCERS, Balancer, connections_to
 from tests.support.service import ASYNC, ASYNC_PARTS, BASE, SYNC, authorization, batch, entry, spill_files
 from tests.support.two_instances import two_instances
-from tests.support.waiting import until
 
 MB = 1 << 20
 DOCUMENTS, DOCUMENT_BYTES = 60, 5_000_000

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from harness.waiting import eventually
 from tests.support.csc2 import Csc2
 from tests.support.operators import operators
 from tests.support.parts import Connect
 from tests.support.upstream import CALLER, CONTENTS, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.commands import credential as command
 from batchseal.errors import CallRejected, CredentialUnusable

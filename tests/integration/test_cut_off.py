@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.waiting import eventually, turns
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS, Running, running_service
-from tests.support.waiting import eventually, turns
 
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.frames import FrameKind

@@ -6,12 +6,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+from harness.waiting import eventually
 from tests.integration.test_upstream_timestamps import Connect
 from tests.support.evidence_records import verify
 from tests.support.parts import QUICK_RECORDING
 from tests.support.recorded import INSTANCE, PDFS, authority_of, entry, judge, running
 from tests.support.upstream import CONTENTS
-from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event
 from batchseal.operation import OperationStatus

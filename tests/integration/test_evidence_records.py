@@ -7,11 +7,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from harness.waiting import eventually
 from tests.integration.test_upstream_timestamps import Connect
 from tests.support.evidence_records import verify
 from tests.support.parts import QUICK_RECORDING
 from tests.support.recorded import OF_ALL_KINDS, PDFS, authority_of, judge, running
-from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event
 from batchseal.errors import NotConfigured, NotFound, RecordGivenUp, RecordPending

@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from harness.misbehaving import make_signer
 from harness.validators import pyhanko_verify
+from harness.waiting import eventually
 from tests.conformance.stores import SERVED, STORES, StoreUnderTest
 from tests.support.house import CALLER, House, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
-from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event, Verifier, documents_digest
 from batchseal.operation import Mode, OperationStatus

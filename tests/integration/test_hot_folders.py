@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.hot_folders import CLIENT, FAST_FLAGS, Folders, below, configure, left_over, put
 from harness.invoices import invoice
 from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
-from tests.support.hot_folders import CLIENT, FAST_FLAGS, Folders, below, configure, left_over, put
 from tests.support.service import FAST, client_of, get, until
 
 from batchseal.commands.verify import check_file, load_roots

@@ -15,14 +15,14 @@ import pytest
 from asn1crypto import pem
 from cryptography import x509
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.validators import judging, pdfsig_verify
 from harness.validators.xml import xmlsec1_verify
+from harness.waiting import eventually
 from lxml import etree
 from tests.support.long_term import cades_level, xades_level
 from tests.support.parts import Connect, Parts, running_parts
 from tests.support.pdf_levels import pdf_level
-from tests.support.sandbox import Sandbox, running_sandbox
-from tests.support.waiting import eventually
 from tests.support.xml_documents import INVOICE
 
 from batchseal.errors import MaterialUnavailable

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 from harness.store_proxy import StoreProxy
+from harness.waiting import until
 from tests.support.object_stores import new_prefix, object_payloads, proxied
-from tests.support.waiting import until
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import FrameKind

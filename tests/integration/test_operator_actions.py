@@ -12,10 +12,10 @@ import pytest
 from harness.invoices import invoice
 from harness.misbehaving import Misbehaving
 from harness.validators import pyhanko_verify
+from harness.waiting import eventually
 from tests.support.operators import WHO, operators
 from tests.support.parts import Connect
 from tests.support.upstream import CALLER, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.signer.pace import Pace

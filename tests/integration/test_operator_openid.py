@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from harness.service import free_port
+from harness.waiting import until
 from tests.support.operator_page import Answer, OperatorService, Visitor, operator_service
-from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +32,20 @@ def provider() -> Iterator[str]:
 
 
 def is_there(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/.well-known/openid-configuration")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/.well-known/openid-configuration")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
 
 
 @pytest.fixture(scope="module")
-def page(provider: str) -> Iterator[OperatorService]:
+def page(provider: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorService]:
+    secret = tmp_path_factory.mktemp("oidc") / "secret"
+    secret.write_text("a secret that this provider does not compare\n")
     flags = (
+        f"--operator-oidc-secret-file={secret}",
         "--operator-roles=seal-team=operator",
         "--operator-oidc-client=batchseal",
         f"--operator-oidc-issuer={provider}",
@@ -53,16 +57,16 @@ def page(provider: str) -> Iterator[OperatorService]:
 def at_provider(address: str, user: str) -> str:
     """Signs in at the provider as a user does, and returns the address that it sends the browser back to."""
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
-    connection.request(
-        "POST",
-        f"{parts.path}?{parts.query}",
-        urlencode({"sub": user}),
-        {"Content-Type": "application/x-www-form-urlencoded"},
-    )
-    answer = connection.getresponse()
-    answer.read()
-    return answer.headers["location"]
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
+        connection.request(
+            "POST",
+            f"{parts.path}?{parts.query}",
+            urlencode({"sub": user}),
+            {"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        answer = connection.getresponse()
+        answer.read()
+        return answer.headers["location"]
 
 
 def sign_in(visitor: Visitor, user: str) -> Answer:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from harness.invoices import invoice
+from harness.waiting import until
 from tests.support.operator_page import OperatorService, Visitor, add_accounts, operator_service, values_of
 from tests.support.operator_rows import HOSTILE, hostile_batch, send
 from tests.support.service import batch
-from tests.support.waiting import until
 
 from batchseal.operator.roles import RIGHTS, Right
 from batchseal.operator.signing_in.totp import code_at

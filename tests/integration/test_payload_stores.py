@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import pytest
 from harness.invoices import invoice
 from harness.validators import pyhanko_verify
+from harness.waiting import eventually
 from tests.conformance.stores import SERVED, STORES, Memory, StoreUnderTest
 from tests.support.house import CALLER, House, multipart_body, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
-from tests.support.waiting import eventually
 
 from batchseal.audit.chain import Event, Verifier
 from batchseal.errors import NoSpace, PayloadUnavailable, ReferenceTaken, ResultExpired

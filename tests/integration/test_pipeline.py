@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.validators import pyhanko_verify
 from tests.support.parts import Connect, Parts, running_parts
-from tests.support.sandbox import Sandbox, running_sandbox
 
 from batchseal.errors import ApiError, InvalidRequest, NotFinished, NotFound, ReferenceTaken
 from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus, SignError

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from harness.waiting import eventually
 from tests.support.placeholders import MODULE, WORD, Running, document, endless, keeper, many_forms, memory_bomb, text
-from tests.support.waiting import eventually
 
 from batchseal.errors import NoRoom
 from batchseal.formats.pades.placeholder.finder import Finder, FinderPace, place_of

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from tests.support.database import launch
-from tests.support.waiting import eventually
+from harness.database import launch
+from harness.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, Mode

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.support.database import launch
+from harness.database import launch
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.postgres.account import choose_account

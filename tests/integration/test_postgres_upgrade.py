@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from harness.tools import OLDER_POSTGRES, OTHER_POSTGRES, missing
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.errors import ConfigurationError
 from batchseal.operation import ContentType, Mode

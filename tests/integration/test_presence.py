@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from harness.waiting import eventually
 from tests.support.upstream import running_service
-from tests.support.waiting import eventually
 
 from batchseal.audit.chain import make_link
 from batchseal.errors import DatabaseUnavailable

@@ -13,10 +13,10 @@ from uuid import UUID
 import pytest
 from harness.misbehaving import Misbehaving, service
 from harness.validators import pyhanko_verify
+from harness.waiting import eventually
 from tests.integration.test_upstream_timestamps import Stamping
 from tests.support.parts import Connect, running_parts
 from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
-from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, NoSpace, PayloadUnavailable
 from batchseal.formats.registry import Formats

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from harness.waiting import eventually
 from tests.support.asking import House
 from tests.support.responder import responding
-from tests.support.waiting import eventually
 
 from batchseal.errors import (
     CertificateRevoked,

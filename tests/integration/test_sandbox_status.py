@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.validators import judging, pdfsig_verify
+from harness.waiting import until
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.signers import PdfSignatureMetadata, SimpleSigner, sign_pdf
 from pyhanko_certvalidator.registry import SimpleCertificateStore
-from tests.support.sandbox import Sandbox, running_sandbox
-from tests.support.waiting import until
 
 from batchseal.sandbox.authority import Authority
 from batchseal.sandbox.certificates import named_port

@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 from harness.service import RunningService, free_port
 from harness.tools import OLDER_POSTGRES, OTHER_POSTGRES, PGBOUNCER, missing
+from harness.waiting import until
 from tests.integration.test_store_database import ALL_ROWS, owner_of
 from tests.support.pgbouncer import pgbouncer
 from tests.support.service import ASYNC, BASE, FAST, SYNC, batch, client_of, documents, finished, post
-from tests.support.waiting import until
 
 from batchseal.postgres import EmbeddedPostgres
 

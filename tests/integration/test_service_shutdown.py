@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from harness.service import RunningService
+from harness.waiting import until
 from tests.support.service import FAST
-from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(("host", "warnings"), [("127.0.0.1", 0), ("0.0.0.0", 1)])

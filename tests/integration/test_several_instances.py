@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from harness.invoices import invoice
 from harness.service import RunningService
+from harness.several import Several, several
+from harness.waiting import until
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.shared_calls import SINGLES, calls_of_singles, know_each_other, most_calls
 from tests.support.service import SYNC, batch, documents, finished, post
-from tests.support.several import Several, several
-from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from harness.object_stores import store_flags
 from harness.service import RunningService
+from harness.several import Several, several, shared_folder
 from harness.store_proxy import StoreProxy
+from harness.waiting import until
 from tests.adversity.drills.judge import judge_result
 from tests.support.object_stores import new_prefix, object_payloads, proxied
 from tests.support.service import batch, documents, finished, get, post
-from tests.support.several import Several, several, shared_folder
-from tests.support.waiting import until
 
 from batchseal.settings.payload_stores import ObjectAddress
 

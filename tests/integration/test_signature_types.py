@@ -13,13 +13,13 @@ from uuid import uuid4
 import pytest
 from asn1crypto import cms, x509
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.validators import judging, pdfsig_verify, pyhanko_verify
 from harness.validators.xml import jdk_verify, xmlsec1_verify
 from lxml import etree
 from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
 from pyhanko_certvalidator import ValidationContext
 from tests.support.parts import Connect, Parts, running_parts
-from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.xml_documents import INVOICE, encoded
 
 from batchseal.errors import ValueNotAllowed

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.waiting import until
 from tests.support.house import CALLER, House, running_house
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
-from tests.support.waiting import until
 
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.by_size import PayloadsBySize

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from harness.waiting import eventually
 from tests.support.parts import Connect
 from tests.support.storage import Storage
 from tests.support.upstream import CALLER, CONTENTS, Running, entry_of, running_service
-from tests.support.waiting import eventually
 
 from batchseal.errors import PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus, SignError

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ConfigurationError, DatabaseUnavailable

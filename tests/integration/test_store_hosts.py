@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 from harness.tools import OLDER_POSTGRES, missing
+from harness.waiting import eventually
 from tests.support.servers import Server, one_server, promote, two_servers
-from tests.support.waiting import eventually
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.operation import ContentType, Mode

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 from harness.service import free_port
 from harness.tools import PGBOUNCER, missing
+from harness.waiting import eventually, turns
 from tests.integration.test_store_database import owner_of
 from tests.support.pgbouncer import Through, kept_in_session, pgbouncer
-from tests.support.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, InternalError, ReferenceTaken

@@ -5,8 +5,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from harness.waiting import eventually
 from tests.integration.test_store_database import owner_of
-from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.store.database import Database

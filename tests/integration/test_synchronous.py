@@ -7,8 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from harness.waiting import eventually
 from tests.support.upstream import CALLER, CONTENTS, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, PayloadUnavailable, ReferenceTaken
 from batchseal.operation import Mode, OperationStatus

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from harness.service import RunningService
+from harness.waiting import until
 from tests.support.service import ASYNC, FAST, batch, connect, documents, finished, head, reply
-from tests.support.waiting import until
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 MOST_SPANS = 12

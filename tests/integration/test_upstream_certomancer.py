@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness import certomancer_peer
+from harness.waiting import eventually
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
@@ -23,7 +24,6 @@ from tests.support.certomancer import process
 from tests.support.long_term import cades_level
 from tests.support.parts import running_parts
 from tests.support.upstream import CONTENTS, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.errors import CredentialUnusable
 from batchseal.operation import Caller, OperationStatus

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness.misbehaving import KINDS, Misbehaving, make_signer, service, sign_in_runs
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.errors import (
     CertificateRenewed,

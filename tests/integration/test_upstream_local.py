@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness.local_keys import PIN, make_pkcs12, make_token
 from harness.service import descendants
 from harness.tools import SOFTHSM, missing
+from harness.waiting import eventually
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
-from tests.support.waiting import eventually
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
 from batchseal.formats.cms import CmsTemplate

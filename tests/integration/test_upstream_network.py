@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from harness.misbehaving import Misbehaving, service
 from harness.service import free_port
+from harness.waiting import until
 from tests.support.certificates import as_rfc5280_demands
-from tests.support.waiting import until
 
 from batchseal.errors import ConfigurationError, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller

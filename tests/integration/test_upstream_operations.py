@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from harness.misbehaving import make_signer
 from harness.validators import pyhanko_verify
+from harness.waiting import eventually
 from tests.support.upstream import CALLER, CONTENTS, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.errors import ReferenceTaken
 from batchseal.operation import DocumentStatus, OperationStatus

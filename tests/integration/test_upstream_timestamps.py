@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from harness.service import free_port
+from harness.waiting import eventually
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from tests.support.upstream import CONTENTS, Running, running_service
-from tests.support.waiting import eventually
 
 from batchseal.commands.check import check_time_stamps
 from batchseal.errors import ConfigurationError, TimestampFailed

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.validators import pyhanko_verify
 from tests.support.parts import Connect, Parts, running_parts
 from tests.support.pictures import picture
-from tests.support.sandbox import Sandbox, running_sandbox
 
 from batchseal.api.problem import nothing_signed
 from batchseal.errors import VisibleSignatureImpossible

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
+from harness.waiting import eventually
 from harness.webhook_receiver import BUSY, FAIL, GONE, HANG, LONG, OLD_SECRET, REDIRECT, SECRET, TAKE, WebhookReceiver
-from tests.support.waiting import eventually
 from tests.support.webhooks import QUICK, end, keep, sending, webhook_at, webhooks_of
 
 from batchseal.notify.schedule import Schedule

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.waiting import eventually
 from harness.webhook_receiver import GONE, OLD_SECRET, SECRET, TAKE, WebhookReceiver
-from tests.support.waiting import eventually
 from tests.support.webhooks import end
 
 from batchseal.commands import webhooks

@@ -88,7 +88,7 @@ def sleeping() -> dict[str, str]:
 
 
 def test_no_test_sleeps_for_a_fixed_time() -> None:
-    """Wait with `tests.support.waiting`, or for an event of a double of your own."""
+    """Wait with `harness.waiting`, or for an event of a double of your own."""
     assert {place: line for place, line in sleeping().items() if place not in MAY_SLEEP} == {}
 
 

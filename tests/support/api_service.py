@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.processes.supervisor import reserve_port
 
@@ -55,7 +55,7 @@ class Service:
             )
         os.close(write)
         with os.fdopen(ready, "rb") as pipe:
-            assert pipe.readline() == b"ready\n", self.log.read_text()
+            assert pipe.readline().split()[:1] == [b"ready"], self.log.read_text()
         self.url = f"http://127.0.0.1:{self.port}"
         self.session = requests.Session()
         self.session.auth = ("one", "s1")

@@ -15,7 +15,7 @@ from types import TracebackType
 from harness import tools
 from harness.service import descendants, free_port
 from harness.tools import ROOT
-from tests.support.waiting import until
+from harness.waiting import until
 
 
 class Balancer:

@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 from harness.service import free_port
 from harness.tools import find
+from harness.waiting import eventually
 from tests.support.servers import Server
-from tests.support.waiting import eventually
 
 # What the check sends and expects (PostgreSQL 53.7): the start-up of a session, its readiness, a query, and a row with "f".
 STARTED, WRITES = "5a0000000549", "440000000b00010000000166"

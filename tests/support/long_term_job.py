@@ -12,12 +12,12 @@ from typing import Any
 
 from asn1crypto import cms, pem
 from harness.invoices import invoice
+from harness.sandbox import Sandbox, running_sandbox
 from harness.service import RunningService
 from harness.xml_invoices import xml_invoice
 from tests.support.files_first import files_first
 from tests.support.long_term import cades_level, xades_level
 from tests.support.pdf_levels import pdf_level
-from tests.support.sandbox import Sandbox, running_sandbox
 
 from batchseal.commands.verify import check_file, load_roots
 

@@ -24,8 +24,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from harness.service import RunningService
+from harness.several import Several
 from tests.support.service import BASE, batch, credentials, documents
-from tests.support.several import Several
 
 from batchseal.settings.client_services import ClientServices
 

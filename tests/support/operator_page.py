@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from harness.service import RunningService, free_port
+from harness.waiting import until
 from tests.support.service import FAST
-from tests.support.waiting import until
 
 PASSWORD = "correct horse battery"
 TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from harness.service import free_port
 from harness.tools import find
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.postgres.account import account_of

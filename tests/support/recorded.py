@@ -14,11 +14,11 @@ from asn1crypto import pem
 from harness.misbehaving import Misbehaving, service
 from harness.validators import judging
 from harness.validators.ers import bouncy_castle_judges
+from harness.waiting import eventually
 from tests.integration.test_upstream_timestamps import SHORT, Connect, Stamping
 from tests.support.evidence_records import verify
 from tests.support.parts import QUICK_RECORDING, Parts, running_parts
 from tests.support.upstream import CALLER, CONTENTS
-from tests.support.waiting import eventually
 from tests.support.xml_documents import INVOICE
 
 from batchseal.errors import RecordPending

@@ -17,7 +17,7 @@ from uuid import uuid4
 import asyncpg
 from harness.service import free_port
 from harness.tools import OTHER_POSTGRES
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.store import Store
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.invoices import invoice
 from harness.service import RunningService
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.client.http import Client
 from batchseal.settings.client_services import ClientServices

@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from harness.object_stores import store_flags
+from harness.several import shared_folder
 from harness.store_proxy import StoreProxy
 from tests.support.object_stores import AT_ONCE, new_prefix, object_payloads, proxied
-from tests.support.several import shared_folder
 
 from batchseal.payloads.interface import PayloadRecord, Place
 from batchseal.payloads.operation import records_of

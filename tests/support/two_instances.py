@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import running_database
 from tests.support.service import FAST
-from tests.support.several import running_database
 
 
 @contextmanager

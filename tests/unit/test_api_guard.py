@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.api.contract import load_contract
 from batchseal.api.guard import Guard, GuardPace

@@ -36,6 +36,12 @@ def test_over_the_budget_the_run_fails() -> None:
     assert run("SECONDS=3600; step last true", budget_minutes=61)[0] == 0
 
 
+def test_what_was_tested_before_is_left_out_where_its_minutes_are_used_up() -> None:
+    script = "has_minutes 20 && step again true || skip_step again 'the time is used'"
+    assert run(f"SECONDS=2300; {script}")[1][0].endswith("ok")
+    assert run(f"SECONDS=2500; {script}")[1][0].endswith("SKIPPED, as the time is used")
+
+
 def pyenv(folder: Path, version: str, script: str) -> Path:
     """An interpreter among the versions of a pyenv."""
     python = folder / "versions" / version / "bin" / f"python{version.rpartition('.')[0]}"

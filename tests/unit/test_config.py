@@ -39,6 +39,13 @@ def sample(name: str) -> tuple[str, object]:
         "trusted_proxies": "10.0.0.0/8 ::1",
         "visible_area": "width=1,height=2",
         "payload_store": "shared:/volume",
+        "webhook_retries": "0 60",
+        "operator_port": "8443",
+        "operator_url": "https://operator.example",
+        "operator_proxies": "10.0.0.1",
+        "operator_oidc_issuer": "https://login.example",
+        "log_to": "stdout",
+        "otlp_endpoint": "http://collector:4318",
     }
     if name in special:
         return special[name], special[name]
@@ -46,19 +53,26 @@ def sample(name: str) -> tuple[str, object]:
     return SAMPLES[option.type]
 
 
-LOADABLE = [name for name in OPTIONS if name != "config" and not name.startswith("tls_")]
+# What some settings are given together with.
+ROLES = {"operator_roles": "team=viewer"}
+TOGETHER = {
+    "operator_user_header": {"operator_proxies": "10.0.0.1", **ROLES},
+    "operator_proxies": {"operator_user_header": "X-User", **ROLES},
+    "operator_oidc_issuer": {"operator_oidc_client": "c", "operator_url": "https://operator.example", **ROLES},
+}
+LOADABLE = [name for name in OPTIONS if name not in ("config", "log_syslog_ca") and not name.startswith("tls_")]
 
 
 @pytest.mark.parametrize("name", LOADABLE)
 def test_each_setting_comes_from_flag_environment_and_file(name: str, tmp_path: Path) -> None:
-    text, value = sample(name)
-    assert getattr(load_settings({name: text}, {}), name) == value
+    (text, value), others = sample(name), TOGETHER.get(name, {})
+    assert getattr(load_settings({name: text, **others}, {}), name) == value
     for variable in environment_names(name):
-        assert getattr(load_settings({}, {variable: text}), name) == value
+        assert getattr(load_settings(others, {variable: text}), name) == value
     for key in (name, modern_flag(name)[2:]):
         file = tmp_path / "settings.toml"
         file.write_text(f'{key} = "{text}"\n')
-        assert getattr(load_settings({"config": str(file)}, {}), name) == value
+        assert getattr(load_settings({"config": str(file), **others}, {}), name) == value
 
 
 def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from harness.waiting import eventually, turns
 from tests.support.logins import ELSEWHERE, HERE, answer, authenticator_of, basic, written_services
-from tests.support.waiting import eventually, turns
 
 from batchseal.api.attempts import MAX_FAILURES, Attempts
 from batchseal.api.authentication import Authenticator

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.worker.fetched import FetchedNotes

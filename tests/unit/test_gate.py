@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
-from tests.support.waiting import eventually, turns
+from harness.waiting import eventually, turns
 
 from batchseal.errors import DatabaseUnavailable, TurnOver
 from batchseal.signer.lanes import LOOK_SECONDS, MARGIN_SECONDS, TURN_SECONDS, Lanes

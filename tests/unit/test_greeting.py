@@ -16,12 +16,12 @@ def printed(capsys, settings, *, is_terminal=True):
 
 def test_a_trial_says_where_the_secret_of_the_sandbox_is(capsys):
     settings = Settings(
-        sandbox_signs=True, services_path="/work/client-services-config.json", temp_folder=Path("/var/t")
+        sandbox_signs=True, services_path="/etc/batchseal/client-services-config.json", temp_folder=Path("/var/t")
     )
     said = printed(capsys, settings)
     for text in (f"Batchseal {__version__}", "http://127.0.0.1:8080/base/swagger-ui.html", "for trials only", "/var/t"):
         assert text in said
-    assert "in /work/client-services-config.json" in said and "Management" not in said
+    assert "in /etc/batchseal/client-services-config.json" in said and "Management" not in said
     assert max(map(len, said.splitlines())) < 100
 
 

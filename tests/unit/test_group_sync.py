@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.payloads.group_sync import GroupSync
 

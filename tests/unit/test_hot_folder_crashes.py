@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.hot_folders import CLIENT, Folders, SigningDouble, below, left_over, put
+from harness.hot_folders import CLIENT, Folders, below, left_over, put
+from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries import files
 from batchseal.entries.asked import Asking

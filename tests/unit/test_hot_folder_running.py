@@ -12,8 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.hot_folders import CLIENT, Folders, SigningDouble, below, left_over, put
-from tests.support.waiting import eventually, turns
+from harness.hot_folders import CLIENT, Folders, below, left_over, put
+from harness.waiting import eventually, turns
+from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.context import Context, Counts

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, InternalError, NoRoom
 from batchseal.processes.link import MAX_MESSAGE_BYTES, MAX_TOLD_BYTES, Handler, Link, LinkServer

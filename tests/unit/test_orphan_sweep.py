@@ -106,6 +106,9 @@ class Due:
         self.rows = {"due": {1: object()}, "for room": {2: object()}}
         self.marked = list[list[int]]()
 
+    async def is_being_backed_up(self) -> bool:
+        return False
+
     async def purgeable(self, *_: float, shared: bool = False) -> dict[int, Any]:
         return self.rows["due"]
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.errors import PayloadUnavailable
 from batchseal.payloads.watch import Watch, WatchPace

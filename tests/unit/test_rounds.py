@@ -35,7 +35,9 @@ class Share:
         self.does_upkeep, self.does_payloads = upkeep, payloads
 
 
-OWN = ["count_stored", "count_rows_if_due", "note_clock", "purge_due"]
+COUNTED = ["count_stored", "count_rows_if_due", "purge_asked"]
+OWN = [*COUNTED, "note_clock", "purge_due"]
+SHARED = [*COUNTED, "purge_asked shared", "note_clock", "purge_due", "purge_due shared"]
 UPKEEP = [
     "document_months",
     "signature_days",
@@ -52,7 +54,7 @@ UPKEEP = [
         (None, [*OWN, *UPKEEP]),
         (Share(upkeep=False, payloads=False), OWN),
         (Share(upkeep=True, payloads=False), [*OWN, *UPKEEP]),
-        (Share(upkeep=False, payloads=True), [*OWN, "purge_due shared"]),
+        (Share(upkeep=False, payloads=True), SHARED),
     ],
     ids=["alone", "nothing for others", "the tables", "the payloads"],
 )

@@ -397,4 +397,4 @@ def test_a_writer_that_has_ended_leaves_no_descriptor(tmp_path: Path) -> None:
     upload, _ = committed(store, b"content")
     store.writer.close()
     upload.release()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
-from tests.support.waiting import until
+from harness.waiting import until
 
 from batchseal.system.shared_pool import SharedPool
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.waiting import eventually, turns
+from harness.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import UpstreamRateLimited
@@ -27,6 +27,8 @@ ROW = OperationRow(
 
 class SlowStore:
     """Answers a claim when it may."""
+
+    instance = UUID(int=1)
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()

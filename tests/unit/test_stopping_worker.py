@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.waiting import turns
+from harness.waiting import turns
 
 from batchseal.api.contract import load_contract
 from batchseal.api.guard import Guard

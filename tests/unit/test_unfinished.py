@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-from tests.support.waiting import eventually
+from harness.waiting import eventually
 
 from batchseal.system.addresses import TrustedProxies
 from batchseal.worker.unfinished import CALM_LOOKS, MOST_PIECES, HeaderLimits, UnfinishedRequests

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.support.waiting import eventually, turns
+from harness.waiting import eventually, turns
 
 from batchseal.document import Credential
 from batchseal.errors import UpstreamTransient

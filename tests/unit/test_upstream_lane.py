@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.support.waiting import eventually, turns
+from harness.waiting import eventually, turns
 
 from batchseal.errors import (
     CallRejected,

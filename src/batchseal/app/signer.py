@@ -3,10 +3,10 @@
 import asyncio
 import signal
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -186,13 +186,30 @@ async def run_signer(settings: Settings, ready: int) -> None:
     handlers = {**queue.handlers(), **rounds.handlers(), **renewal_handlers(upstream)}
     server = LinkServer(settings.link_path, with_told_numbers(handlers))
     await server.start()
+    works = queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run(), webhooks.run()
+    await run_until_stopped(queue, recording, webhooks, presence, server, works, ready=partial(say_ready, ready, said))
+    await upstream.close()
+    await presence.leave(store)
+    await store.close()
+
+
+async def run_until_stopped(
+    queue: "SigningQueue",
+    recording: "Recording",
+    webhooks: "WebhookDuty",
+    presence: "Presence",
+    server: LinkServer,
+    works: "Iterable[Coroutine[Any, Any, None]]",
+    *,
+    ready: Callable[[], None],
+) -> None:
+    """Runs the works of the signer until SIGTERM, and ends them in order. Calls `ready` once they run."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    works = queue.run(), recording.run(), watch(upstream), rounds.run(), calls.run(), webhooks.run()
     looking = [asyncio.create_task(work) for work in works]
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
-    say_ready(ready, said)
+    ready()
     await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
     end_if_one_ended((*looking, *beating))
     for task in looking:
@@ -204,9 +221,6 @@ async def run_signer(settings: Settings, ready: int) -> None:
         task.cancel()
     # The tasks must have ended before what they use is closed below. Errors while they are cancelled do not matter any more.
     await asyncio.gather(*looking, *beating, return_exceptions=True)
-    await upstream.close()
-    await presence.leave(store)
-    await store.close()
 
 
 def end_if_one_ended(tasks: "Iterable[asyncio.Task[None]]") -> None:

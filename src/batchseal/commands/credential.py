@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 async def show(settings: Settings, *, as_json: bool) -> int:
-    from batchseal.commands.operations_output import line_of_json
+    from batchseal.commands.operating.output import line_of_json
 
     async with open_operator_store(settings) as store:
         lines = await store.credentials()
@@ -69,7 +69,7 @@ async def show(settings: Settings, *, as_json: bool) -> int:
 
 
 def credentials_table(lines: "Sequence[CredentialLine]") -> str:
-    from batchseal.commands.operations_output import table
+    from batchseal.commands.operating.output import table
 
     names = (
         "CREDENTIAL",

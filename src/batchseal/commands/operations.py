@@ -56,7 +56,7 @@ USED = (*OF_DATABASE, "payload_hours_fetched", "payload_days_unfetched")
 
 
 def run(arguments: Sequence[str]) -> int:
-    from batchseal.commands.operations_filter import add_filters, filter_of
+    from batchseal.commands.operating.filters import add_filters, filter_of
 
     parser = settings_parser("operations", DESCRIPTION, USED)
     parser.usage = USAGE
@@ -95,15 +95,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options: argparse.Namespace) -> int:
     """What concerns operations that are held after a restore. Returns the exit code."""
-    from batchseal.commands import held_operations
+    from batchseal.commands.operating import held
 
     if options.action not in OF_HELD:
         parser.error(f"--held is for {', '.join(OF_HELD)}")
     if options.action == "list":
-        return asyncio.run(held_operations.show(settings))
+        return asyncio.run(held.show(settings))
     if bool(options.ids) == options.held:
         parser.error(f"{options.action} needs either the ids of operations or --held")
-    decide = held_operations.resume if options.action == "resume" else held_operations.cancel
+    decide = held.resume if options.action == "resume" else held.cancel
     return asyncio.run(decide(settings, options.ids or None))
 
 
@@ -120,7 +120,7 @@ async def operate(settings: Settings, options: argparse.Namespace, wanted: "Oper
 
 
 async def show_list(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
-    from batchseal.commands.operations_output import line_of_json, operations_table
+    from batchseal.commands.operating.output import line_of_json, operations_table
 
     lines: list[OperationLine] = []
     async for some in store.all_operations(wanted, min(max(1, options.limit), 1_000)):
@@ -136,7 +136,7 @@ async def show_list(store: "OperatorStore", options: argparse.Namespace, wanted:
 
 
 async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool, as_json: bool) -> int:
-    from batchseal.commands.operations_output import detail_text, line_of_json
+    from batchseal.commands.operating.output import detail_text, line_of_json
 
     found = await store.operation(operation_id)
     if found is None:
@@ -154,7 +154,7 @@ async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool
 
 
 async def export(store: "OperatorStore", wanted: "OperationFilter", out: str | None, *, as_json: bool) -> int:
-    from batchseal.commands.operations_output import line_of_json, write_csv
+    from batchseal.commands.operating.output import line_of_json, write_csv
 
     is_first = True
     with open(out or "/dev/stdout", "w", encoding="utf-8", newline="") as file:  # noqa: ASYNC230 (Nothing else runs here.)
@@ -171,7 +171,7 @@ async def export(store: "OperatorStore", wanted: "OperationFilter", out: str | N
 
 async def change(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
     """Retries, cancels or purges, and says what became of each operation."""
-    from batchseal.commands.operations_output import done_text, line_of_json
+    from batchseal.commands.operating.output import done_text, line_of_json
 
     if not options.ids and not options.yes and not await confirmed(store, options.action, wanted):
         return 1

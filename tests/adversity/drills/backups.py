@@ -11,9 +11,9 @@ from pathlib import Path
 
 import asyncpg
 from harness.service import RunningService
+from harness.waiting import until
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import ASYNC, BASE, FAST, authorization, batch, client_of, documents, finished, post
-from tests.support.waiting import until
 
 # So many documents are under way when the backup begins, in operations of this size; the sandbox is slow enough for that.
 DOCUMENTS, EACH = 500, 25

@@ -12,19 +12,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
 
+from harness.hot_folders import FAST_FLAGS, Folders, below, configure, files_below, left_over, put
 from harness.invoices import invoice
 from harness.service import RunningService
+from harness.several import several
 from harness.tools import SMALL_VOLUME
+from harness.waiting import until
 from harness.xml_invoices import xml_invoice
 from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
 from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.volumes import make_image, mounted
-from tests.support.hot_folders import FAST_FLAGS, Folders, below, configure, files_below, left_over, put
 from tests.support.service import FAST
-from tests.support.several import several
-from tests.support.waiting import until
 
 from batchseal.commands.verify import check_files, load_roots
 from batchseal.system import crash_sites
@@ -249,7 +249,7 @@ def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
     yield trial
 
 
-@drill("hot-folder-instances", quick=1, short=4, long=20, apart=True)
+@drill("hot-folder-instances", quick=1, short=4, long=20, apart=True, store="local")
 def hot_folder_instances(folder: Path) -> Iterator[Trial]:
     """Two instances on one folder, of which one is killed: none of the files is signed twice."""
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from harness.object_stores import store_flags
 from harness.service import RunningService
+from harness.several import Several, several
 from harness.tools import OBJECT_STORES
+from harness.waiting import until
 from tests.adversity.drills.instances import (
     FINISHED_SECONDS,
     SLOW,
@@ -31,8 +33,6 @@ from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.mixed_calls import STRANGER, MixedCalls, Registered
 from tests.support.object_stores import new_prefix, proxied
 from tests.support.service import BASE, authorization, batch, connect, credentials, finished, get, head, post, reply
-from tests.support.several import Several, several
-from tests.support.waiting import until
 
 TAKEN_OVER_SECONDS, ANSWERED_SECONDS = 20, 30
 # Documents that are several parts of an object, and more than the buffers of a connection hold.

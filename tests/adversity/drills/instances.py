@@ -11,11 +11,11 @@ from typing import Any
 
 from harness.invoices import invoice
 from harness.service import RunningService, descendants
+from harness.several import Several, several
+from harness.waiting import until
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import batch, finished, get, post
-from tests.support.several import Several, several
-from tests.support.waiting import until
 
 DOCUMENTS, CALL_DIGESTS = 300, 20
 SLOW = ("--latency=300", f"--multisign={CALL_DIGESTS}")

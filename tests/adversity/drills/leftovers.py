@@ -10,14 +10,14 @@ from pathlib import Path
 from uuid import UUID
 
 from harness.service import RunningService
+from harness.several import Several, several
 from harness.tools import OBJECT_STORES
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import batch, connect, documents, finished, head, post, reply
-from tests.support.several import Several, several
 from tests.support.shared_stores import SharedStore, shared_store, swept
-from tests.support.waiting import until
 
 UPLOADS, FEW_UPLOADS = 200, 40
 # Each instance is killed once with so many under way.

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from harness.service import RunningService
+from harness.waiting import until
 from tests.support.service import BASE, SYNC, batch, get, post
-from tests.support.waiting import until
 
 CALLERS = 3
 

@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.neighbours import GREEDY, Probes, Repeated, body_of, call, request, two_clients
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.slow_readers import finished, reader
 from tests.support.service import ASYNC, BASE, SYNC, connect, documents
-from tests.support.waiting import until
 
 PARTS = f"{SYNC.removesuffix('base64/')}"
 # Beside each of the five kinds of noise, and beside the ordinary batch.

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import Several, several
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.balancers import Balancer, haproxy
 from tests.support.mixed_calls import add_stranger, callers_of
 from tests.support.service import batch, documents, finished, post
-from tests.support.several import Several, several
 from tests.support.traffic import Paced, Traffic
-from tests.support.waiting import until
 
 # Calls carry so few digests and take so long that uploads are signed more slowly than they come: there is always one to poll for.
-SLOW = ("--latency=1600", "--multisign=20")
+# Each has a grant of its own, which takes as long, and four are under way: 67 documents a second.
+SLOW = ("--latency=600", "--multisign=20")
 POLL_SECONDS = 30
 UNDER_WAY_SECONDS, FINISHED_SECONDS = 120, 300
 UPLOADERS, POLLERS = 2, 4
@@ -35,7 +36,7 @@ class Size:
     stop_seconds: int
 
 
-QUICK = Size(10, 4, 150, 10, 8, 40)
+QUICK = Size(10, 4, 150, 10, 8, 60)
 # What is under way has all but 9 of the seconds of a stop, and an upload takes 60.
 FULL = Size(50, 24, 2_500, 60, 30, 100)
 

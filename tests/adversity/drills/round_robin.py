@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from harness.several import several
 from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.balancers import BALANCERS
 from tests.support.mixed_calls import add_stranger, callers_of, run_all
-from tests.support.several import several
 
 CALLERS = 3
 # In the suite, in `make drills`, and in its long form.

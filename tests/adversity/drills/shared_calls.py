@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.invoices import invoice
 from harness.service import RunningService
+from harness.several import Several, several
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.instances import numbered
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import SYNC, batch, documents, finished, post
-from tests.support.several import Several, several
-from tests.support.waiting import until
 
 INSTANCES = 3
 CALL_DIGESTS = 50

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.object_stores import store_flags
 from harness.service import RunningService
+from harness.several import shared_folder
 from tests.adversity.drills.crashes import (
     FINISHED_SECONDS,
     HOUSEKEEPING_SITES,
@@ -25,7 +26,6 @@ from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.object_stores import new_prefix, proxied
 from tests.support.service import batch, documents, finished, multipart, post
-from tests.support.several import shared_folder
 
 from batchseal.system.crash_sites import SITES
 

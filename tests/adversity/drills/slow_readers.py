@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.invoices import invoice
 from harness.service import RunningService, descendants, measure
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.neighbours import (
     GREEDY,
@@ -22,7 +23,6 @@ from tests.adversity.drills.neighbours import (
 )
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import ASYNC, BASE, SYNC
-from tests.support.waiting import until
 
 MB = 1 << 20
 MEMORY_LIMIT = 256 * MB

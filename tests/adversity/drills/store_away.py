@@ -9,17 +9,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import several
 from harness.store_proxy import FAULTS
 from harness.tools import OBJECT_STORES
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.instances import rows
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.adversity.drills.takeover import Load
 from tests.support.service import BASE, batch, documents, finished, get, post
-from tests.support.several import several
 from tests.support.shared_stores import Bucket, SharedStore, shared_store
-from tests.support.waiting import until
 
 SLOW = ("--latency=200", "--multisign=20")
 AWAY_SECONDS, SHORTLY_AWAY_SECONDS = 300.0, 30.0

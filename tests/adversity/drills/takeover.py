@@ -11,12 +11,12 @@ from pathlib import Path
 
 from harness.service import RunningService
 from harness.tools import OLDER_POSTGRES
+from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support import haproxy
 from tests.support.servers import Server, one_server, promote, two_servers
 from tests.support.service import FAST, batch, documents, finished, get, post
-from tests.support.waiting import until
 
 CALLERS, DOCUMENTS = 3, 10
 FIRST = 10  # operations that are acknowledged before anything happens

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.service import RunningService
+from harness.several import Several, several
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.later_build import ENCODING, FIELD, VERSION, make_later_build
 from tests.support.mixed_calls import add_stranger, callers_of, run_all
-from tests.support.several import Several, several
 
 CALLERS, CALLS = 2, 90
 

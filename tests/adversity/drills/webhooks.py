@@ -30,7 +30,9 @@ def services_file(folder: Path, url: str) -> None:
     work = folder / "work"
     work.mkdir(mode=0o755)
     entry = {"secret": "the secret of a drill's client", "webhook": {"url": url, "secret": SECRET}}
-    (work / "client-services-config.json").write_text(json.dumps({CLIENT: entry}))
+    file = work / "client-services-config.json"
+    file.write_text(json.dumps({CLIENT: entry}))
+    file.chmod(0o600)
 
 
 class Feeder:

@@ -11,14 +11,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 from harness.service import RunningService
+from harness.several import ALL_ROWS, Several, running_database, several
 from harness.tools import OBJECT_STORES, OLDER_POSTGRES
+from harness.waiting import eventually, until
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.servers import Server, one_server, run_program
 from tests.support.service import batch, documents, finished, post
-from tests.support.several import ALL_ROWS, Several, running_database, several
 from tests.support.shared_stores import shared_store, swept
-from tests.support.waiting import eventually, until
 
 from batchseal.payloads.orphans import MARKER
 

@@ -1,7 +1,7 @@
 """What a backup is: a folder with a dump of the database, all payloads that it names, and a manifest with checksums.
 
     manifest.json     written last: a folder without it is no backup
-    database.sql.zst  what pg_dump writes, of one snapshot
+    database.dump.zst what pg_dump writes, of one snapshot
     payloads.jsonl    one line for each payload: its operation, its record, its length, its checksum
     payloads.bin      the payloads, one behind the other, in the order of the lines
 

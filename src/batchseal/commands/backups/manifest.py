@@ -12,7 +12,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.system.disk import write_synced
 
 FORMAT = 1
-MANIFEST, DATABASE, INDEX, PAYLOADS = "manifest.json", "database.sql.zst", "payloads.jsonl", "payloads.bin"
+MANIFEST, DATABASE, INDEX, PAYLOADS = "manifest.json", "database.dump.zst", "payloads.jsonl", "payloads.bin"
 READ_BYTES = 1 << 20
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+
+from harness.database import SUPERVISOR
+from harness.sandbox import Sandbox, running_sandbox
 from harness.service import RunningService
-from tests.support.database import SUPERVISOR
-from tests.support.sandbox import Sandbox, running_sandbox
 
 ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
 
