@@ -105,7 +105,6 @@ async def test_another_address_has_room_although_the_one_before_hangs(connect_st
             await keep(table, webhooks_of(other))
             sender.set_webhooks(webhooks_of(other))
             await eventually(lambda: len(other.taken) == 10)
-            assert other.most_under_way > 1
 
 
 async def test_a_redirect_is_not_followed(connect_store: Connect) -> None:
