@@ -46,7 +46,9 @@ class FigurePages:
             authorities=authorities,
             budgets=budgets,
             unasked=[address for address in budgets if address not in known],
-            numbers={name: value for name, value in (await self._parts.worker.numbers()).items() if "timestamp" in name},
+            numbers={
+                name: value for name, value in (await self._parts.worker.numbers()).items() if "timestamp" in name
+            },
         )
 
     async def services(self, request: Request) -> Reply:
