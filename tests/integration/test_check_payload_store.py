@@ -23,7 +23,7 @@ from batchseal.store.store import Store
 def settings(folder: Path, store: str, **more: str) -> Settings:
     (folder / "spill").mkdir(exist_ok=True)
     keys = {"payload_store_key": KEYS.key_id, "payload_store_secret": KEYS.secret}
-    return Settings(temp_folder=folder, payload_store=store, **{**keys, **more})  # type: ignore[arg-type]
+    return Settings(temp_folder=folder, payload_store=store, **{**keys, **more})
 
 
 def objects(server: str) -> str:

@@ -3,6 +3,7 @@
 import socket
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from batchseal.settings.declaration import option
 from batchseal.settings.observe_options import ObserveOptions
@@ -11,9 +12,17 @@ from batchseal.settings.observe_options import ObserveOptions
 SYSTEM_FOLDER = Path("/var/lib/batchseal")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Settings(ObserveOptions):
     """All settings of `serve`. Sizes are in bytes and times in seconds, unless the name of a setting says otherwise."""
+
+    # To compile a function with so many parameters would take most of the memory of the health probe.
+    def __init__(self, **values: Any) -> None:
+        """Raises TypeError for a name that is no setting."""
+        for one in fields(self):
+            object.__setattr__(self, one.name, values.pop(one.name, one.default))
+        if values:
+            raise TypeError(f"no settings: {', '.join(values)}")
 
     host: str = option("127.0.0.1", "the address that the service listens on")
     port: int = option(8080, "the port that the service listens on")
