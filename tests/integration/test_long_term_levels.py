@@ -90,7 +90,7 @@ class Running:
         return (await self.parts.service.receive(CALLER, mode, chunks=chunks(), **options)).id
 
     async def finished(self, operation: int) -> tuple[Any, list[Any]]:
-        assert await self.parts.service.wait(operation, 30)
+        assert await self.parts.service.wait(operation, 120)
         row, rows = await self.parts.service.finished_operation(CALLER, operation_id=operation)
         return row, [one async for one in self.parts.service.deliver(row, rows, encoding="raw")]
 
