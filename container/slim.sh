@@ -31,5 +31,10 @@ done
 rm -rf "$packages"/lxml/html "$packages"/lxml/objectify*.so "$packages"/lxml/isoschematron
 find "$packages/pygments/lexers" -type f -name '*.py' ! -name '__init__.py' ! -name '_mapping.py' ! -name 'special.py' -delete
 find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
+# The compiled form of a module whose source was removed above.
+find "$packages" -path '*/__pycache__/*.pyc' | while read -r compiled; do
+    module=${compiled##*/}
+    [ -e "${compiled%/__pycache__/*}/${module%%.*}.py" ] || rm "$compiled"
+done
 find "$packages" -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pxi' \) -delete
 find "$1" -type f \( -name '*.so' -o -name '*.so.*' -o -path '*/pginstall/bin/*' \) -exec strip --strip-unneeded {} +
