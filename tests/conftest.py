@@ -8,22 +8,7 @@ from tests.support import tiers
 # Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
 WITH_SERVERS = ("tests/integration/", "tests/adversity/")
 # Those among them that have servers of their own and do not watch the time: each file runs where there is room.
-OF_THEIR_OWN = (
-    *(
-        "api_",
-        "audit_",
-        "compare",
-        "credential_",
-        "observation",
-        "operator_",
-        "revocation",
-        "sandbox_",
-        "store_",
-        "traces",
-    ),
-    *("upstream_", "webhook"),
-)
-ANYWHERE = tuple(f"tests/integration/test_{part}" for part in OF_THEIR_OWN)
+ANYWHERE = tuple(f"tests/integration/test_{part}" for part in ("api_", "revocation", "sandbox_", "store_", "upstream_"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
