@@ -67,14 +67,6 @@ def drill(
     return register
 
 
-def allowed(seconds: float) -> float:
-    """How long something may take: so many seconds in `make drills`, whose results are kept.
-
-    The suite runs on any machine and beside other tests, so there it may take four times as long.
-    """
-    return seconds if FULL else 4 * seconds
-
-
 def run(
     one: Drill,
     trials: int,
