@@ -1,5 +1,6 @@
 """How lines of the log look, what stands in them, and what must not."""
 
+import errno
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ import structlog
 from batchseal.system.telemetry import events, logs
 from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT, cleaned, parent_in
 from batchseal.system.telemetry.logs import LogSettings, configure
+from batchseal.system.waits import say
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -116,6 +118,32 @@ def test_the_level_holds_for_libraries_too(said):
     logger().info("nor this")
     line = json.loads(stream.getvalue())
     assert line["event"] == "but this" and line["logger"] == "aiohttp"
+
+
+class FullAtTimes(io.StringIO):
+    """A stream on a disk that is full."""
+
+    is_full = True
+
+    def flush(self):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_fails_nobody_and_the_log_says_later_how_much_it_lost(said, monkeypatch):
+    stream = FullAtTimes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    said(form="ecs")
+    for number in range(3):
+        logger().info("operation finished", operation=number)
+    say("a sentence of the start")
+    stream.is_full = False
+    stream.truncate(0)
+    stream.seek(0)
+    logger().info("operation finished", operation=3)
+    line, lost = map(json.loads, stream.getvalue().splitlines())
+    assert line["batchseal.operation"] == 3
+    assert (lost["message"], lost["batchseal.lines"]) == ("lines of the log were lost", 3)
 
 
 def test_text_is_chosen_on_a_terminal_and_json_elsewhere(monkeypatch):

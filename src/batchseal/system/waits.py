@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,7 +32,8 @@ def say_by(speaker: Callable[[str], None]) -> None:
 
 
 def _to_stderr(text: str) -> None:
-    print(f"batchseal: {text}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk, or a reader that has gone
+        print(f"batchseal: {text}", file=sys.stderr, flush=True)
 
 
 _SPEAKERS: list[Callable[[str], None]] = [_to_stderr]

@@ -212,9 +212,20 @@ def writer_of(settings: LogSettings) -> Write:
 
 
 def to_stream(stream: TextIO) -> Write:
+    """Writes lines to a stream. One that cannot be written, as on a full disk, fails no request. Later the log says how many there were."""
+    lost = 0
+
     def write(line: str, event: Event) -> None:
-        # One write for each line: several processes write to the same stream.
-        stream.write(f"{line}\n")
-        stream.flush()
+        nonlocal lost
+        try:
+            # One write for each line: several processes write to the same stream.
+            stream.write(f"{line}\n")
+            stream.flush()
+        except OSError:
+            lost += 1
+            return
+        if lost:
+            count, lost = lost, 0
+            structlog.get_logger("log").error("lines of the log were lost", lines=count)
 
     return write
