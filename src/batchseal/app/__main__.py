@@ -13,6 +13,7 @@ from batchseal.processes.child_entry import begin, begin_traces, receive_setting
 from batchseal.settings.load import Settings, default_for_libraries
 from batchseal.system.crash_sites import arm
 from batchseal.system.telemetry.ending import end_of_process
+from batchseal.system.without import without
 
 # The server brings a heap of its own (jemalloc), which reads this when it is loaded: a thread that sleeps otherwise returns
 # memory that was free for half a second. By default the heap keeps what a flood of connections needed. A shorter time would
@@ -24,6 +25,8 @@ def load(process: str) -> Callable[[Settings, int], None]:
     """Loads the code of a process, which takes a moment, and returns what runs it."""
     if process == "worker":
         default_for_libraries(*SERVER_HEAP)
+        with without("pydantic"):  # BlackSheep loads it where it is installed: 4 MB
+            import blacksheep  # noqa: F401
         from batchseal.api import application  # noqa: F401
         from batchseal.app.worker import open_application
         from batchseal.worker import server, service  # noqa: F401
@@ -34,6 +37,9 @@ def load(process: str) -> Callable[[Settings, int], None]:
         from batchseal.entries import watcher  # noqa: F401
 
         return lambda settings, ready: uvloop.run(run_entries(settings, ready))
+    from batchseal.system import lean_aiohttp  # noqa: F401  (before aiohttp)
+
+    # isort: split
     from batchseal.app.signer import run_signer
     from batchseal.signer import queue, run  # noqa: F401
     from batchseal.signer.duties import rounds  # noqa: F401

@@ -4,10 +4,7 @@ structlog imports rich, if it is installed, to write to a coloured console. The 
 MB in each process.
 """
 
-import sys
+from batchseal.system.without import without
 
-if "rich" not in sys.modules:
-    sys.modules["rich"] = None  # type: ignore[assignment]
+with without("rich"):
     import structlog  # noqa: F401
-
-    del sys.modules["rich"]

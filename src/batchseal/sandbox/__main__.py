@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchseal.processes import lean  # noqa: F401  (must come before structlog: it keeps `rich` from being imported)
+from batchseal.system import lean_aiohttp  # noqa: F401  (must come before aiohttp)
 
 # isort: split
 import structlog

@@ -8,6 +8,8 @@ Leaves bearer tokens to `tokens`, and the meaning of answers to `answers`.
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
+from batchseal.settings.services_files import FileState, file_state
 from batchseal.system.loopback import is_loopback
 from batchseal.upstream.answers import JsonObject, connection_error, error_of_answer, read_answer, read_bounded
 
@@ -71,14 +74,24 @@ class Route:
     def tls(self) -> ssl.SSLContext:
         """Settings for TLS 1.2 or newer. Raises ConfigurationError for files that cannot be used."""
         try:
-            context = ssl.create_default_context(cafile=self.ca_bundle or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.client_certificate:
-                # Without a password here, OpenSSL would stop and ask the terminal for that of an encrypted key.
-                context.load_cert_chain(self.client_certificate, password=lambda: "")
+            files = self.ca_bundle, self.client_certificate
+            return tls_context(*files, *(file_state(Path(file)) if file else None for file in files))
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"--ca-bundle or --client-certificate: {problem}") from None
-        return context
+
+
+@lru_cache(maxsize=4)
+def tls_context(ca_bundle: str, client_certificate: str, *_: FileState | None) -> ssl.SSLContext:
+    """The settings for TLS with these files, for all connections: to read the certificates of the system takes 40 ms and 0.7 MB.
+
+    The last two arguments say which state of the files is meant. Raises OSError and ValueError.
+    """
+    context = ssl.create_default_context(cafile=ca_bundle or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if client_certificate:
+        # Without a password here, OpenSSL would stop and ask the terminal for that of an encrypted key.
+        context.load_cert_chain(client_certificate, password=lambda: "")
+    return context
 
 
 def route_of(settings: Settings) -> Route:
