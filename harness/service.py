@@ -159,20 +159,24 @@ class MemorySampler:
                 self.peak[part] = max(self.peak[part], size)
 
 
-def measure(pid: int) -> dict[str, int]:
-    """PSS of the tree under `pid` in bytes, by part."""
+def measure(pid: int, field: str = "Pss") -> dict[str, int]:
+    """PSS of the tree under `pid` in bytes, by part.
+
+    With the field `Pss_Anon` it is without files that are mapped: the share of a library grows when another process that uses it
+    ends, and no memory was taken.
+    """
     sizes = {"service": 0, "postgres": 0, "sandbox": 0}
     for member, command in [(pid, ""), *descendants(pid)]:
         program = command.partition("\0")[0]
         part = "postgres" if "postgres" in program else "sandbox" if "batchseal.sandbox" in command else "service"
-        sizes[part] += pss_bytes(member)
+        sizes[part] += pss_bytes(member, field)
     return sizes
 
 
-def pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int, field: str = "Pss") -> int:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{field}:"):
                 return 1024 * int(line.split()[1])
     return 0
 
