@@ -26,12 +26,24 @@ demo-hot-folder: $(VENV)/.native  ## put files into a hot folder and watch where
 	@$(BIN)/python -m benchmarks.hot_folder_demo
 
 INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
+# These watch the time, and nothing runs beside them. (pytest ends with 5 where ARGS chooses none of them.)
+DRILLS := tests/adversity/test_drills.py
 # All other tests run in two processes (tests/conftest.py says which in which), the tests of one tier in one.
 BESIDE := -n 2 --no-loadscope-reorder
+APART := $(addprefix --ignore=,$(INSTANCE_DRILLS) $(DRILLS) tests/browser)
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
-	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS) --ignore=tests/browser) $(TESTS) $(ARGS))
+ifdef SANITIZE
+	@$(BIN)/python -m tests.sanitized $(ARGS)
+else ifdef TESTS
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+else
+	@status=0; \
+	$(BIN)/python -m pytest $(BESIDE) $(APART) $(ARGS) || status=$$?; \
+	$(BIN)/python -m pytest $(DRILLS) $(ARGS) || { code=$$?; [ $$code = 5 ] || status=$$code; }; \
+	exit $$status
+endif
 
 .PHONY: test-instances
 test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that watch the time most come last, when the second process has ended; those without servers run beside them."""
+    """Those that take turns come first, so that the others fill the time beside them."""
     items.sort(key=lambda item: rank(item.nodeid))
 
 

@@ -9,12 +9,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from tests.support.webhooks import (
-    cost_milliseconds,
     end,
     keep,
     outcomes,
     register,
-    trigger_milliseconds,
     webhook_at,
 )
 
@@ -231,24 +229,6 @@ async def test_a_certificate_near_its_end_is_told_once_at_each_of_the_days(conne
 def test_days_told(left: float, told: int | None) -> None:
     now = datetime.now(UTC)
     assert days_told(CertificateEnd("A", "c", b"", "", now + timedelta(days=left)), now) == told
-
-
-async def test_a_webhook_adds_less_than_a_millisecond_to_an_end(connect_store: Connect) -> None:
-    store, _ = await opened(connect_store, "A")
-    added, plain = await cost_milliseconds(store, ME, rounds=5)
-    print(f"an end takes {plain:.2f} ms, and {added:.3f} ms more with a webhook")
-    assert added < 1.0
-
-
-async def test_the_trigger_takes_a_fraction_of_a_millisecond(
-    connect_store: Connect, sees_all_rows: asyncpg.Connection
-) -> None:
-    store, _ = await opened(connect_store, "A")
-    told, untold = [
-        await trigger_milliseconds(sees_all_rows, (await register(store, ME, name)).id) for name in ("A", "B")
-    ]
-    print(f"the trigger takes {told:.3f} ms, and {untold:.3f} ms where there is no webhook")
-    assert untold < 0.5 and told < 1.0
 
 
 async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:

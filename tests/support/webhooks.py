@@ -1,15 +1,11 @@
 """What tests of webhooks share: operations that end, the tables of webhooks, and a sender with short pauses."""
 
 import asyncio
-import json
-import statistics
-import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
-import asyncpg
 from harness.webhook_receiver import SECRET, WebhookReceiver
 
 from batchseal.api.contract import load_contract
@@ -28,8 +24,6 @@ QUICK = SenderPace(poll_seconds=0.05, away=Backoff(0.05, 0.1), database_away=Bac
 # Many tries with short pauses in between, so that a receiver may fail often within the time of a test.
 PATIENT = Schedule((0.05,) * 20)
 HOSTS = "127.0.0.1"
-END_EXPLAINED = """EXPLAIN (ANALYZE, FORMAT JSON) UPDATE operations SET status = 4, documents_failed = 2, finished_at = now(),
-    lease_holder = NULL, lease_until = NULL WHERE id = $1"""
 
 
 def key_of(secret: str) -> bytes:
@@ -82,46 +76,6 @@ async def sending(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await sender.stop(1)
-
-
-async def end_milliseconds(store: Store, instance: UUID, client_service: str, count: int) -> list[float]:
-    """How long each of `count` ends takes, by the clock of whoever writes it."""
-    taken = []
-    for _ in range(count):
-        row = await register(store, instance, client_service)
-        began = time.perf_counter()
-        await store.finish(row.id, row.created_at, 1, outcomes())
-        taken.append((time.perf_counter() - began) * 1000)
-    return taken
-
-
-async def cost_milliseconds(store: Store, instance: UUID, rounds: int, count: int = 20) -> tuple[float, float]:
-    """What a webhook adds to the end of an operation, and how long an end without one takes: medians, measured in turns.
-
-    Client service "A" has a webhook, "B" has none.
-    """
-    with_one, without = list[float](), list[float]()
-    for _ in range(rounds):
-        without += await end_milliseconds(store, instance, "B", count)
-        with_one += await end_milliseconds(store, instance, "A", count)
-    plain = statistics.median(without)
-    return statistics.median(with_one) - plain, plain
-
-
-async def trigger_milliseconds(owner: asyncpg.Connection, operation_id: int, count: int = 50) -> float:
-    """What the trigger takes at the end of an operation that is not finished: the median by the clock of the database.
-
-    Each end is rolled back.
-    """
-    taken = []
-    for _ in range(count):
-        transaction = owner.transaction()
-        await transaction.start()
-        plan = await owner.fetchval(END_EXPLAINED, operation_id)
-        await transaction.rollback()
-        (trigger,) = (one for one in json.loads(plan)[0]["Triggers"] if one["Trigger Name"] == "end_for_webhook")
-        taken.append(trigger["Time"])
-    return statistics.median(taken)
 
 
 def webhooks_of(*receivers: WebhookReceiver) -> dict[str, Webhook]:
