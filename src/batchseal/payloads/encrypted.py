@@ -26,16 +26,15 @@ from batchseal.payloads.frames import ZSTD, FrameKind
 from batchseal.payloads.interface import (
     CheckedFrame,
     GivenFrame,
-    Live,
     PayloadRecord,
     Payloads,
-    Place,
     StoredReader,
     Upload,
 )
 from batchseal.payloads.keys import KeyFile
 from batchseal.payloads.packing import MOST_COMPRESSED_BYTES, Compressor
 from batchseal.payloads.pieces import Pieces
+from batchseal.payloads.wrapping import WrappedPayloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,32 +45,12 @@ if TYPE_CHECKING:
 LARGE_BYTES = MOST_COMPRESSED_BYTES
 
 
-class EncryptedPayloads:
-    """A `Payloads` store. What was stored before there was a key is read as it is."""
+class EncryptedPayloads(WrappedPayloads):
+    """A `Payloads` store. What was stored before there was a key is read as it is. To delete a payload takes no key."""
 
     def __init__(self, inner: Payloads, keys: KeyFile) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._keys = keys
-
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def place(self) -> Place | None:
-        return self._inner.place
-
-    @property
-    def is_away(self) -> bool:
-        return self._inner.is_away
-
-    @property
-    def upload_bytes(self) -> int:
-        return self._inner.upload_bytes
-
-    @property
-    def is_local(self) -> bool:
-        return self._inner.is_local
 
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> "EncryptedUpload":
         encryption, cipher = encryption_for(self._keys.newest(), payload_id)
@@ -94,28 +73,6 @@ class EncryptedPayloads:
                 f"--payload-key-file has another key {key_id!r} than the one that the stored payload is encrypted with"
             )
         return EncryptedReader(self._inner.open(msgspec.structs.replace(record, encryption=None)), cipher)
-
-    def reader_bytes(self, record: PayloadRecord) -> int:
-        return self._inner.reader_bytes(record)
-
-    def make_durable(self, record: PayloadRecord) -> None:
-        self._inner.make_durable(record)
-
-    def delete(self, records: Iterable[PayloadRecord]) -> int:
-        """Needs no key."""
-        return self._inner.delete(records)
-
-    def make_room(self, needed_bytes: int) -> int:
-        return self._inner.make_room(needed_bytes)
-
-    def stored_bytes(self) -> int:
-        return self._inner.stored_bytes()
-
-    def free_bytes(self) -> int:
-        return self._inner.free_bytes()
-
-    async def sweep(self, live: Live) -> list[UUID]:
-        return await self._inner.sweep(live)
 
 
 class EncryptedUpload:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
-from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterator
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import zstandard
@@ -33,66 +34,51 @@ def as_superuser(url: str) -> str:
     return re.sub(rf"^(\w+://){ROLE}@", rf"\1{SUPERUSER}@", url)
 
 
-async def dump(program: Path, url: str, snapshot: str, path: Path) -> FileNote:
-    """Writes a compressed dump, fsynced. Raises ConfigurationError if pg_dump fails."""
-    with replacing(path, 0o600) as file:
-        noted = Noted(file)
-        packing = zstandard.ZstdCompressor(level=3).compressobj()
-        process = await asyncio.create_subprocess_exec(
-            *(program, "--no-password", f"--snapshot={snapshot}", "--dbname", as_superuser(url)),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=ENVIRONMENT,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        saying = asyncio.create_task(process.stderr.read())
-        try:
-            while block := await process.stdout.read(READ_BYTES):
-                noted.write(packing.compress(block))
-            said = await saying
-            if await process.wait() != 0:
-                raise ConfigurationError(f"pg_dump failed: {last_words(said)}")
-        except BaseException:
-            saying.cancel()
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-        noted.write(packing.flush())
-    return noted.note
-
-
-async def load(program: Path, url: str, path: Path) -> None:
-    """Reads a dump into an empty database, all of it or nothing. Raises ConfigurationError if psql fails."""
-    process = await asyncio.create_subprocess_exec(
-        *(program, "-Xq", "--no-password", "--single-transaction", "-vON_ERROR_STOP=1", as_superuser(url)),
-        stdin=PIPE,
-        stdout=DEVNULL,
-        stderr=PIPE,
-        env=ENVIRONMENT,
-    )
-    assert process.stdin is not None
+@asynccontextmanager
+async def running(failure: str, *command: str | Path, stdin: int, stdout: int) -> AsyncIterator[Process]:
+    """Runs a program during the block, and waits for its end. Raises ConfigurationError, with its last words, if it fails."""
+    process = await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, stderr=PIPE, env=ENVIRONMENT)
     assert process.stderr is not None
     saying = asyncio.create_task(process.stderr.read())
     try:
-        try:
-            for block in unpacked(path):
-                process.stdin.write(block)
-                await process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # psql has ended, and says why
-        process.stdin.close()
+        yield process
         said = await saying
         if await process.wait() != 0:
-            raise ConfigurationError(f"the dump cannot be read into the new database: {last_words(said)}")
+            raise ConfigurationError(f"{failure}: {last_words(said)}")
     except BaseException:
         saying.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
         raise
+
+
+async def dump(program: Path, url: str, snapshot: str, path: Path) -> FileNote:
+    """Writes a compressed dump, fsynced. Raises ConfigurationError if pg_dump fails."""
+    command = (program, "--no-password", f"--snapshot={snapshot}", "--dbname", as_superuser(url))
+    with replacing(path, 0o600) as file:
+        noted = Noted(file)
+        packing = zstandard.ZstdCompressor(level=3).compressobj()
+        async with running("pg_dump failed", *command, stdin=DEVNULL, stdout=PIPE) as process:
+            assert process.stdout is not None
+            while block := await process.stdout.read(READ_BYTES):
+                noted.write(packing.compress(block))
+        noted.write(packing.flush())
+    return noted.note
+
+
+async def load(program: Path, url: str, path: Path) -> None:
+    """Reads a dump into an empty database, all of it or nothing. Raises ConfigurationError if psql fails."""
+    command = (program, "-Xq", "--no-password", "--single-transaction", "-vON_ERROR_STOP=1", as_superuser(url))
+    failure = "the dump cannot be read into the new database"
+    async with running(failure, *command, stdin=PIPE, stdout=DEVNULL) as process:
+        assert process.stdin is not None
+        # Where psql has ended already, it says why.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for block in unpacked(path):
+                process.stdin.write(block)
+                await process.stdin.drain()
+        process.stdin.close()
 
 
 def unpacked(path: Path) -> Iterator[bytes]:

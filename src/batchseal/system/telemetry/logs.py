@@ -212,7 +212,10 @@ def writer_of(settings: LogSettings) -> Write:
 
 
 def to_stream(stream: TextIO) -> Write:
-    """Writes lines to a stream. One that cannot be written, as on a full disk, fails no request. Later the log says how many there were."""
+    """Writes lines to a stream. No request fails because its line cannot be written, as on a full disk.
+
+    Later the log says how many lines were lost.
+    """
     lost = 0
 
     def write(line: str, event: Event) -> None:
