@@ -32,7 +32,7 @@ from benchmarks.kept import INSTANCES, keep
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import PayloadRecord, Payloads
-from batchseal.payloads.wrapping import encrypted_with
+from batchseal.payloads.stores import encrypted_with
 
 COUNT, LARGE, ROUNDS = 2500, 3, 5
 DOCUMENT_BYTES, LARGE_BYTES = 200_000, 60 << 20

@@ -10,7 +10,7 @@ from tests.support.key_files import key_file, secret_of
 from batchseal.errors import ConfigurationError
 from batchseal.payloads.keys import KeyFile, PayloadKey, read_keys
 from batchseal.payloads.local import LocalPayloads
-from batchseal.payloads.wrapping import encrypted_with
+from batchseal.payloads.stores import encrypted_with
 
 GOOD = b64encode(secret_of("good")).decode()
 

@@ -1,11 +1,11 @@
 """Opens the payload store that the settings name. Only its code is loaded."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads, Place
-from batchseal.payloads.wrapping import encrypted_with
 from batchseal.settings.load import Settings
 
 if TYPE_CHECKING:
@@ -88,3 +88,17 @@ def keys_of(settings: Settings, address: "ObjectAddress") -> "Callable[[], Keys]
 
 def _no_keys() -> None:
     return None
+
+
+def encrypted_with(key_file: str, payloads: Payloads) -> Payloads:
+    """The store itself where `key_file` is empty, else the store with encryption by the keys in this file.
+
+    Raises ConfigurationError where the file cannot be used.
+    """
+    if not key_file:
+        return payloads
+    # Imported here: a service that encrypts nothing does not load it.
+    from batchseal.payloads.encrypted import EncryptedPayloads
+    from batchseal.payloads.keys import KeyFile
+
+    return EncryptedPayloads(payloads, KeyFile(Path(key_file)))

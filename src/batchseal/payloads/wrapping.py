@@ -1,7 +1,6 @@
-"""What stands around the payload store, as the settings ask."""
+"""What all stores have in common that stand around another one."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from uuid import UUID
 
 from batchseal.payloads.interface import Live, PayloadRecord, Payloads, Place, StoredReader, Upload
@@ -59,17 +58,3 @@ class WrappedPayloads:
 
     async def sweep(self, live: Live) -> list[UUID]:
         return await self._inner.sweep(live)
-
-
-def encrypted_with(key_file: str, payloads: Payloads) -> Payloads:
-    """The store itself where `key_file` is empty, else the store with encryption by the keys in this file.
-
-    Raises ConfigurationError where the file cannot be used.
-    """
-    if not key_file:
-        return payloads
-    # Imported here: a service that encrypts nothing does not load it.
-    from batchseal.payloads.encrypted import EncryptedPayloads
-    from batchseal.payloads.keys import KeyFile
-
-    return EncryptedPayloads(payloads, KeyFile(Path(key_file)))
