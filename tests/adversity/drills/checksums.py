@@ -9,6 +9,7 @@ from harness.service import RunningService
 from tests.adversity.drills.crashes import (
     HOUSEKEEPING_SITES,
     RECORD_SITES,
+    SITES,
     Job,
     after_a_first_start,
     judge_ended,
@@ -18,8 +19,6 @@ from tests.adversity.drills.judge import judge_stored, result_of
 from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support import checksum_job
-
-from batchseal.system.crash_sites import SITES
 
 # Those of a purge know nothing of a format. The first ones are those around the calls of a format.
 FIRST = ("signatures-unrecorded", "further-payload-committed", "outcomes-recorded")

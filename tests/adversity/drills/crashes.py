@@ -36,8 +36,8 @@ from batchseal.client.http import Client
 from batchseal.errors import RequestFailed
 from batchseal.system import crash_sites
 
-# Those of hot folders have a drill of their own.
-SITES = tuple(site for site in crash_sites.SITES if not site.startswith("files-"))
+# Those of hot folders and of webhooks have drills of their own.
+SITES = tuple(site for site in crash_sites.SITES if not site.startswith(("files-", "webhook")))
 READY_SECONDS, FINISHED_SECONDS, ENDED_SECONDS = 5, 20, 5
 SLOW = (*FAST, "--sandbox-latency=300", "--sandbox-multisign=50")
 # These are passed where payloads, rows and audit entries have had their time.

@@ -17,6 +17,7 @@ from tests.adversity.drills.crashes import (
     HOUSEKEEPING_SITES,
     READY_SECONDS,
     RECORD_SITES,
+    SITES,
     Job,
     judge_ended,
     made,
@@ -27,8 +28,6 @@ from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.long_term_job import Outside, body, contents, outside, parts
 from tests.support.service import FAST, client_of, finished, post
-
-from batchseal.system.crash_sites import SITES
 
 CALL = 50
 # With all documents in one call, these are the rounds: signatures, time stamps, and what the operation ends with.

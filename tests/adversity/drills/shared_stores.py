@@ -14,6 +14,7 @@ from tests.adversity.drills.crashes import (
     HOUSEKEEPING_SITES,
     READY_SECONDS,
     RECORD_SITES,
+    SITES,
     SLOW,
     Job,
     after_a_first_start,
@@ -26,8 +27,6 @@ from tests.adversity.drills.purging import copied
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.object_stores import new_prefix, proxied
 from tests.support.service import batch, documents, finished, multipart, post
-
-from batchseal.system.crash_sites import SITES
 
 # Housekeeping and evidence records are the same with every store.
 PASSED = [site for site in SITES if site not in HOUSEKEEPING_SITES + RECORD_SITES]

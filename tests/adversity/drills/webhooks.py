@@ -2,18 +2,23 @@
 
 import json
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from harness.service import RunningService
 from harness.webhook_receiver import FAIL, HANG, REDIRECT, SECRET, TAKE, WebhookReceiver
 from tests.adversity.drills import registry
+from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
+from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.service import ASYNC, FAST, batch, documents, post, until
 
 from batchseal.operation import OperationStatus
+from batchseal.system import crash_sites
 
 QUICK_EVENTS, SHORT_EVENTS, LONG_EVENTS = 150, 1_000, 10_000
 # Twenty retries a second or two apart: nobody waits for hours, and no event is given up although a third of the tries fails.
@@ -24,11 +29,13 @@ FAILING, HANGING, REDIRECTED = 30, 1, 5
 SENDERS = 4
 SECONDS_AN_EVENT = 0.5
 CLIENT = "webhook-client"
+SITES = tuple(site for site in crash_sites.SITES if site.startswith("webhook"))
+TOLD_SECONDS = 30
 
 
 def services_file(folder: Path, url: str) -> None:
     work = folder / "work"
-    work.mkdir(mode=0o755)
+    work.mkdir(mode=0o755, exist_ok=True)
     entry = {"secret": "the secret of a drill's client", "webhook": {"url": url, "secret": SECRET}}
     file = work / "client-services-config.json"
     file.write_text(json.dumps({CLIENT: entry}))
@@ -93,6 +100,39 @@ def webhooks(folder: Path) -> Iterator[Trial]:
                 wanted = set(feeder.accepted)
                 until(lambda: wanted <= receiver.operations(), 60 + events * SECONDS_AN_EVENT, 0.2)
             return judged(receiver, feeder)
+
+    yield trial
+
+
+@drill("kill-sites-webhooks", quick=len(SITES), short=4 * len(SITES), long=20 * len(SITES))
+def kill_sites_webhooks(folder: Path) -> Iterator[Trial]:
+    """Each site of webhooks in turn. At every second one everything ends, at the others the signer alone. The event comes."""
+    content = documents(1, size_bytes=2_000)
+    fresh = after_a_first_start(folder)
+
+    def trial(number: int) -> Figures:
+        round_number, at = divmod(number, len(SITES))
+        site, everything = SITES[at], (at + round_number) % 2 == 0
+        place = folder / f"site {number}"
+        copied(fresh, place)
+        with WebhookReceiver() as receiver:
+            services_file(place, receiver.url)
+            service = RunningService(*FLAGS, folder=place)
+            with crashing(site, everything), suppress(SystemExit), service:
+                answer = post(service, batch("site", content), ASYNC)
+                crashed(service, everything, answer)
+                if not everything:
+                    until(lambda: receiver.operations(), TOLD_SECONDS)
+            if everything:
+                judge_ended(place)
+                with RunningService(*FLAGS, folder=place):
+                    until(lambda: receiver.operations(), TOLD_SECONDS)
+            events = {one.id for one in receiver.deliveries}
+            assert len(events) == 1, f"{site}: one end has {len(events)} events"
+            assert all(one.kind for one in receiver.deliveries), f"{site}: a signature was not right"
+            sent = len(receiver.deliveries)
+        shutil.rmtree(place, ignore_errors=True)
+        return {"requests_max": sent}
 
     yield trial
 
