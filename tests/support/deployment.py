@@ -38,18 +38,27 @@ def _render(tasks: str) -> Any:
     return json.loads(done.stdout)
 
 
+def release(values: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The release `seals` in the namespace `prod`: its objects, notes and what the linter says, or why it was refused.
+
+    `more` are other arguments of `render` in chart_tools.py.
+    """
+    found: dict[str, Any] = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values, **more}]))[0]
+    return found
+
+
 def rendered(**values: Any) -> Objects:
-    """The objects of the release `seals` in the namespace `prod`."""
-    found = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
-    assert isinstance(found[0], list), found[0]
-    objects: Objects = found[0]
+    """The objects of that release."""
+    found = release(values)
+    assert "refused" not in found, found["refused"]
+    objects: Objects = found["objects"]
     return objects
 
 
 def refused(**values: Any) -> str:
     """Why a release with these values cannot be."""
-    (said,) = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
-    assert isinstance(said, str), "it was rendered"
+    said: str | None = release(values).get("refused")
+    assert said is not None, "it was rendered"
     return said
 
 
