@@ -1,8 +1,8 @@
 """Renders the chart with Helm's own library and judges manifests, for tests/unit/test_chart*.py.
 
-It runs in an environment of its own, which `make deployment-tools` makes. It reads a list of tasks from standard input, each with
-the folder of a chart and values. For each of them it prints what came of it: the objects and the notes of the release `seals` and
-what Helm's linter said, or why it was refused.
+It runs in an environment of its own, which `make deployment-tools` makes. Each line of standard input is a task: the folder of a
+chart and values. For each of them it prints a line with what came of it: the objects and the notes of the release `seals` and what
+Helm's linter said, or why it was refused.
 """
 
 import json
@@ -12,7 +12,6 @@ from typing import Any
 import helm_python
 import kubernetes_validate
 import yaml
-from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 
 # The newest version that there are schemas for. Tests name others.
 KUBERNETES = ("1.37",)
@@ -24,6 +23,8 @@ GATEWAY = "gateway.networking.k8s.io/"
 def judge(one: dict[str, Any], versions: tuple[str, ...]) -> None:
     """Raises an error for an object that one of `versions` of Kubernetes, or the Prometheus operator, would not take as it is."""
     if one["apiVersion"].startswith(PROMETHEUS):
+        from cloudcoil.models.prometheus_operator import v1 as prometheus_operator  # it takes a second to load
+
         model = getattr(prometheus_operator, one["kind"]).model_validate(one)
         taken = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
         if taken != one:
@@ -49,8 +50,12 @@ def render(chart: str, values: dict[str, Any], versions: tuple[str, ...] = KUBER
 
 
 def main() -> None:
-    tasks = json.load(sys.stdin)
-    json.dump([render(**task) for task in tasks], sys.stdout)
+    for line in sys.stdin:
+        try:
+            done = render(**json.loads(line))
+        except Exception as problem:
+            done = {"fault": f"{type(problem).__name__}: {problem}"}
+        print(json.dumps(done), flush=True)
 
 
 if __name__ == "__main__":

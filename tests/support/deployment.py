@@ -1,5 +1,6 @@
 """What the tests of the chart and of compose.yaml share: their tools, and the flags that they give to the service."""
 
+import atexit
 import json
 import os
 import re
@@ -31,11 +32,23 @@ def tool(name: str) -> str:
 
 
 @cache
-def _render(tasks: str) -> Any:
+def _renderer() -> "subprocess.Popen[str]":
+    """What renders the chart. It is started once, since Helm and the schemas take seconds to load, and ends with its input."""
     command = [tool("python"), str(ROOT / "tests" / "support" / "chart_tools.py")]
-    done = subprocess.run(command, input=tasks, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(started.communicate)
+    return started
+
+
+@cache
+def _render(task: str) -> Any:
+    renderer = _renderer()
+    assert renderer.stdin is not None and renderer.stdout is not None
+    renderer.stdin.write(task + "\n")
+    renderer.stdin.flush()
+    found = json.loads(renderer.stdout.readline())
+    assert "fault" not in found, found["fault"]
+    return found
 
 
 def release(values: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -43,7 +56,7 @@ def release(values: dict[str, Any], **more: Any) -> dict[str, Any]:
 
     `more` are other arguments of `render` in chart_tools.py.
     """
-    found: dict[str, Any] = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values, **more}]))[0]
+    found: dict[str, Any] = _render(json.dumps({"chart": str(ROOT / "chart"), "values": values, **more}))
     return found
 
 

@@ -86,6 +86,7 @@ def test_the_test_of_a_release_knows_tls(tmp_path: Path) -> None:
         done = ask(example("tls")["objects"], port)
         assert done.returncode == 0 and "asks for a certificate" in done.stdout
         assert ask(rendered(tls={"secret": "tls"}), port).returncode == 1
+    assert ask(example("tls")["objects"], port).returncode == 1, "nothing listens there any more"
 
 
 # --- values, schema and README say the same ----------------------------------------------------------------------------
@@ -132,4 +133,5 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
 def test_every_value_has_an_effect() -> None:
     templates = "".join(path.read_text("utf-8") for path in (CHART / "templates").rglob("*.*"))
     for value in values((CHART / "values.yaml").read_text("utf-8"), SCHEMA):
-        assert re.search(rf"\.{value.path[-1]}\b", templates), value.path
+        parent = f"toYaml $values.{value.path[0]} "
+        assert re.search(rf"\.{value.path[-1]}\b", templates) or parent in templates, value.path
