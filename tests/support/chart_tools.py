@@ -1,8 +1,8 @@
 """Renders the chart with Helm's own library and judges manifests, for tests/unit/test_chart*.py.
 
-It runs in an environment of its own, which `make deployment-tools` makes. Each line of standard input is a task: the folder of a
-chart and values. For each of them it prints a line with what came of it: the objects and the notes of the release `seals` and what
-Helm's linter said, or why it was refused.
+It runs in an environment of its own, which `make deployment-tools` makes. Each line of standard input is a task: the folder of
+a chart and values. For each of them it prints a line with what came of it: the objects and the notes of the release `seals` and
+what Helm's linter said, or why it was refused.
 """
 
 import json
