@@ -138,7 +138,11 @@ clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate client
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
 .PHONY: deployment-tools
-deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart and judges it and compose.yaml, for tests/unit/test_chart.py
+deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart and judges it and compose.yaml, for tests/unit/test_chart*.py
+
+.PHONY: chart-readme
+chart-readme: $(VENV)/.dev  ## write the list of values in chart/README.md from the comments of chart/values.yaml
+	@$(BIN)/python -m harness.chart_readme
 
 .PHONY: main-job
 main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)

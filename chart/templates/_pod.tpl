@@ -1,162 +1,226 @@
 {{- /* What the StatefulSet (payloads on a volume of its own) and the Deployment (payloads in a store for all) have in common. */ -}}
 
-{{- define "batchseal.labels" -}}
-app.kubernetes.io/name: batchseal
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- /* Labels and annotations of a pod. `component` is there for a Deployment. */ -}}
+{{- define "batchseal.podMetadata" -}}
+{{- $values := .root.Values }}
+{{- $own := include "batchseal.selector" .root | fromYaml }}
+{{- with .component }}
+{{- $own = set $own "app.kubernetes.io/component" . }}
 {{- end }}
-
-{{- /* Whether payloads lie where every instance reads them. */ -}}
-{{- define "batchseal.shared" -}}
-{{- if and .Values.payloadStore (ne .Values.payloadStore "local") }}true{{ end }}
+{{- $own = set $own "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+labels:
+  {{- toYaml (merge $own $values.podLabels $values.commonLabels) | nindent 2 }}
+{{- /* A secret that is an environment variable is seen by new pods alone. */ -}}
+{{- $made := dict }}
+{{- if or $values.secrets.store $values.secrets.proxyPassword }}
+{{- $text := printf "%s %s" (toJson $values.secrets.store) $values.secrets.proxyPassword }}
+{{- $made = dict "checksum/environment" (sha256sum $text) }}
 {{- end }}
-
-{{- /* Stops a release that would lose documents, or whose instances could not work together. */ -}}
-{{- define "batchseal.check" -}}
-{{- $shared := include "batchseal.shared" . }}
-{{- if and (gt (int .Values.replicas) 1) (not $shared) }}
-{{- fail "replicas: several instances need a payloadStore that all of them read (s3://... or shared:/payloads)" }}
-{{- end }}
-{{- if and $shared (not .Values.databaseSecret) }}
-{{- fail "databaseSecret: with payloadStore the instances need a database outside of them" }}
-{{- end }}
-{{- if and (hasPrefix "shared:" .Values.payloadStore) (not .Values.sharedVolumeClaim) }}
-{{- fail "sharedVolumeClaim: payloadStore=shared:/payloads needs a claim (ReadWriteMany), which is mounted at /payloads" }}
+{{- with merge $made $values.podAnnotations $values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* The template of a pod. `temp` says what the volume of the name temp is, where it is not a claim of the StatefulSet's. */ -}}
-{{- define "batchseal.pod" -}}
-automountServiceAccountToken: false
-terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
+{{- define "batchseal.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The handler of a probe, with what the values say about its times. */ -}}
+{{- define "batchseal.probe" -}}
+httpGet:
+  path: {{ .path }}
+  {{- if .root.Values.tls.clientCaSecret }}
+  port: management
+  {{- else }}
+  port: http
+  {{- if .root.Values.tls.secret }}
+  scheme: HTTPS
+  {{- end }}
+  {{- end }}
+{{ toYaml .times }}
+{{- end }}
+
+{{- /* What says where a pod runs and as whom. */ -}}
+{{- define "batchseal.placement" -}}
+automountServiceAccountToken: {{ .Values.serviceAccount.automountToken }}
+# Else Kubernetes would set BATCHSEAL_PORT for a Service of the name batchseal, which is a setting of the service.
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds | int }}
+{{- with include "batchseal.account" . }}
+serviceAccountName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- with .root.Values.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.topologySpreadConstraints }}
 topologySpreadConstraints:
+  {{- range . }}
+  {{- $mine := dict "labelSelector" (dict "matchLabels" (include "batchseal.selector" $ | fromYaml)) }}
+  - {{- toYaml (merge (dict) . (ternary (dict) $mine (hasKey . "labelSelector"))) | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The specification of a pod. `temp` says what the volume of the name temp is, where it is not a claim of the StatefulSet's. */ -}}
+{{- define "batchseal.pod" -}}
+{{- $root := .root }}
+{{- $values := .root.Values }}
+{{- $files := include "batchseal.files" .root | fromYaml }}
+{{- include "batchseal.placement" .root }}
+{{- with $values.initContainers }}
+initContainers:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 containers:
   - name: batchseal
-    image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
-    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    image: {{ include "batchseal.image" .root | quote }}
+    imagePullPolicy: {{ $values.image.pullPolicy }}
     args:
-      - --temp-folder=/tmp/batchseal
-      - --drain-seconds={{ .root.Values.drainSeconds }}
-      {{- with .root.Values.advertisedAddress }}
-      - --server.host.port={{ . }}
+      {{- include "batchseal.arguments" .root | trim | nindent 6 }}
+    {{- $password := include "batchseal.proxyPassword" .root }}
+    {{- if or $password $values.extraEnv }}
+    env:
+      {{- with $password }}
+      - name: BATCHSEAL_PROXY_PASSWORD
+        valueFrom:
+          secretKeyRef: {name: {{ . }}, key: password}
       {{- end }}
-      {{- with .root.Values.serviceDomain }}
-      - --einvoice-integration-client.service.domain={{ . }}
+      {{- with $values.extraEnv }}
+      {{- toYaml . | nindent 6 }}
       {{- end }}
-      {{- if .root.Values.sandbox }}
-      - --sandbox=true
-      {{- end }}
-      {{- with .root.Values.payloadStore }}
-      - {{ printf "--payload-store=%s" . | quote }}
-      {{- end }}
-      {{- if .root.Values.payloadKeysSecret }}
-      - --payload-key-file=/run/secrets/batchseal/payload/payload.keys
-      {{- end }}
-      {{- if .root.Values.tokenKeysSecret }}
-      - --token-key-file=/run/secrets/batchseal/token/token.keys
-      {{- end }}
-      {{- if .root.Values.databaseSecret }}
-      - --database-url-file=/run/secrets/batchseal/database/url
-      {{- end }}
-      {{- with .root.Values.databasePooler }}
-      - --database-pooler={{ . }}
-      {{- end }}
-      {{- with .root.Values.managementPort }}
-      - --management-port={{ . }}
-      - --management-host=0.0.0.0
-      {{- end }}
-      {{- if .root.Values.hotFoldersClaim }}
-      - --hot-folder-enabled=true
-      {{- end }}
-      {{- range .root.Values.arguments }}
-      - {{ . | quote }}
-      {{- end }}
-    {{- with .root.Values.storeSecret }}
+    {{- end }}
+    {{- $store := include "batchseal.store" .root }}
+    {{- if or $store $values.extraEnvFrom }}
     envFrom:
+      {{- with $store }}
       - secretRef: {name: {{ . }}}
+      {{- end }}
+      {{- with $values.extraEnvFrom }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
     {{- end }}
     ports:
       - {name: http, containerPort: 8080}
-      {{- with .root.Values.managementPort }}
-      - {name: management, containerPort: {{ . }}}
+      {{- with $values.managementPort }}
+      - {name: management, containerPort: {{ . | int }}}
+      {{- end }}
+      {{- with $values.operator.port }}
+      - {name: operator, containerPort: {{ . | int }}}
       {{- end }}
     startupProbe:
-      httpGet: {path: /health/ready, port: http}
-      periodSeconds: 1
-      failureThreshold: 60
+      {{- include "batchseal.probe" (dict "root" $root "path" "/health/ready" "times" $values.startupProbe) | nindent 6 }}
     readinessProbe:
-      httpGet: {path: /health/ready, port: http}
-      periodSeconds: 5
-      timeoutSeconds: 5
+      {{- include "batchseal.probe" (dict "root" $root "path" "/health/ready" "times" $values.readinessProbe) | nindent 6 }}
     livenessProbe:
-      httpGet: {path: /health/live, port: http}
-      periodSeconds: 15
-      timeoutSeconds: 5
-      failureThreshold: 4
+      {{- include "batchseal.probe" (dict "root" $root "path" "/health/live" "times" $values.livenessProbe) | nindent 6 }}
+    {{- with $values.lifecycle }}
+    lifecycle:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     resources:
-      {{- toYaml .root.Values.resources | nindent 6 }}
+      {{- toYaml $values.resources | nindent 6 }}
+    {{- with $values.securityContext }}
     securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities: {drop: [ALL]}
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     volumeMounts:
       - {name: temp, mountPath: /tmp}
-      {{- if .root.Values.clientServicesSecret }}
+      {{- if include "batchseal.clientServices" .root }}
       - {name: work, mountPath: /home, readOnly: true}
       {{- end }}
-      {{- if .root.Values.sharedVolumeClaim }}
+      {{- if $values.sharedVolumeClaim }}
       - {name: payloads, mountPath: /payloads}
       {{- end }}
-      {{- if .root.Values.hotFoldersClaim }}
+      {{- if $values.hotFoldersClaim }}
       - {name: hot-folders, mountPath: /hot-folders}
       {{- end }}
-      {{- range $name, $secret := include "batchseal.secrets" .root | fromYaml }}
+      {{- range $values.hotFolderVolumes }}
+      - name: hot-folder-{{ .name }}
+        mountPath: {{ .mountPath }}
+        {{- with .subPath }}
+        subPath: {{ . }}
+        {{- end }}
+      {{- end }}
+      {{- range $name, $file := $files }}
       - {name: {{ $name }}, mountPath: /run/secrets/batchseal/{{ $name }}, readOnly: true}
       {{- end }}
-{{- $secrets := include "batchseal.secrets" .root | fromYaml }}
-{{- if or .temp .root.Values.clientServicesSecret .root.Values.sharedVolumeClaim .root.Values.hotFoldersClaim $secrets }}
+      {{- with $values.extraVolumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  {{- with $values.extraContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with include "batchseal.volumes" (dict "root" .root "temp" .temp "files" $files) | trim }}
 volumes:
-  {{- with .temp }}
-  - name: temp
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with .root.Values.clientServicesSecret }}
-  - name: work
-    secret: {secretName: {{ . }}, defaultMode: 0440}
-  {{- end }}
-  {{- with .root.Values.sharedVolumeClaim }}
-  - name: payloads
-    persistentVolumeClaim: {claimName: {{ . }}}
-  {{- end }}
-  {{- with .root.Values.hotFoldersClaim }}
-  - name: hot-folders
-    persistentVolumeClaim: {claimName: {{ . }}}
-  {{- end }}
-  {{- range $name, $secret := $secrets }}
-  - name: {{ $name }}
-    secret: {secretName: {{ $secret }}, defaultMode: 0440}
-  {{- end }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* Secrets that are mounted as files, which Kubernetes renews in place, by the name of their volume. */ -}}
-{{- define "batchseal.secrets" -}}
-{{- with .Values.databaseSecret }}
-database: {{ . }}
+{{- define "batchseal.volumes" -}}
+{{- $values := .root.Values }}
+{{- with .temp }}
+- name: temp
+  {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.payloadKeysSecret }}
-payload: {{ . }}
+{{- with include "batchseal.clientServices" .root }}
+- name: work
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
-{{- with .Values.tokenKeysSecret }}
-token: {{ . }}
+{{- with $values.sharedVolumeClaim }}
+- name: payloads
+  persistentVolumeClaim: {claimName: {{ . }}}
+{{- end }}
+{{- with $values.hotFoldersClaim }}
+- name: hot-folders
+  persistentVolumeClaim: {claimName: {{ . }}}
+{{- end }}
+{{- range $values.hotFolderVolumes }}
+- name: hot-folder-{{ .name }}
+  {{- toYaml .volume | nindent 2 }}
+{{- end }}
+{{- range $name, $file := .files }}
+- name: {{ $name }}
+  {{- if $file.configMap }}
+  configMap: {name: {{ $file.configMap }}, defaultMode: 0440}
+  {{- else }}
+  secret: {secretName: {{ $file.secret }}, defaultMode: 0440}
+  {{- end }}
+{{- end }}
+{{- with $values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -1,5 +1,6 @@
 """What the tests of the chart and of compose.yaml share: their tools, and the flags that they give to the service."""
 
+import atexit
 import json
 import os
 import re
@@ -31,25 +32,46 @@ def tool(name: str) -> str:
 
 
 @cache
-def _render(tasks: str) -> Any:
+def _renderer() -> "subprocess.Popen[str]":
+    """What renders the chart. It is started once, since Helm and the schemas take seconds to load, and ends with its input."""
     command = [tool("python"), str(ROOT / "tests" / "support" / "chart_tools.py")]
-    done = subprocess.run(command, input=tasks, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(started.communicate)
+    return started
+
+
+@cache
+def _render(task: str) -> Any:
+    renderer = _renderer()
+    assert renderer.stdin is not None and renderer.stdout is not None
+    renderer.stdin.write(task + "\n")
+    renderer.stdin.flush()
+    found = json.loads(renderer.stdout.readline())
+    assert "fault" not in found, found["fault"]
+    return found
+
+
+def release(values: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The release `seals` in the namespace `prod`: its objects, notes and what the linter says, or why it was refused.
+
+    `more` are other arguments of `render` in chart_tools.py.
+    """
+    found: dict[str, Any] = _render(json.dumps({"chart": str(ROOT / "chart"), "values": values, **more}))
+    return found
 
 
 def rendered(**values: Any) -> Objects:
-    """The objects of the release `seals` in the namespace `prod`."""
-    found = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
-    assert isinstance(found[0], list), found[0]
-    objects: Objects = found[0]
+    """The objects of that release."""
+    found = release(values)
+    assert "refused" not in found, found["refused"]
+    objects: Objects = found["objects"]
     return objects
 
 
 def refused(**values: Any) -> str:
     """Why a release with these values cannot be."""
-    (said,) = _render(json.dumps([{"chart": str(ROOT / "chart"), "values": values}]))
-    assert isinstance(said, str), "it was rendered"
+    said: str | None = release(values).get("refused")
+    assert said is not None, "it was rendered"
     return said
 
 

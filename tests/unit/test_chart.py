@@ -1,6 +1,7 @@
 """The chart, rendered by Helm's own library: an upgrade keeps what Kubernetes lets nobody change, and instances fit together.
 
-Each object that is rendered here was judged by the schemas of Kubernetes (tests/support/chart_tools.py).
+Each object that is rendered here was judged by the schemas of Kubernetes (tests/support/chart_tools.py). test_chart_values.py is
+about what else an operator can ask for.
 """
 
 import json
@@ -11,8 +12,9 @@ from tests.support.deployment import ROOT, Objects, refused, rendered, unknown_f
 
 from batchseal.settings.load import OPTIONS
 
-# What the chart of release 0.1 rendered for the same release.
+# What the chart of release 0.1 rendered for the same release, and what it rendered later, when it knew several instances.
 BEFORE = json.loads((ROOT / "tests" / "fixtures" / "chart_0_1.json").read_text("utf-8"))
+SINCE = json.loads((ROOT / "tests" / "fixtures" / "chart_instances.json").read_text("utf-8"))
 EVERYTHING = {
     "advertisedAddress": "sign.example:443",
     "serviceDomain": "https://s.example",
@@ -20,11 +22,14 @@ EVERYTHING = {
     "databaseSecret": "database",
     "volume": {"storageClass": "fast"},
 }
-# Everything else in the specification of a StatefulSet is refused with "updates to statefulset spec ... are forbidden".
+# Everything else in the specification of a StatefulSet is refused with "updates to statefulset spec ... are forbidden",
+# the labels of its claims included.
 MAY_CHANGE = {"replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy"}
 MAY_CHANGE |= {"minReadySeconds", "revisionHistoryLimit"}
 S3 = {"payloadStore": "s3://payloads/seals?endpoint=https://store.example", "databaseSecret": "database"}
 SHARED = {"payloadStore": "shared:/payloads", "sharedVolumeClaim": "documents", "databaseSecret": "database"}
+# What `helm test` makes and removes again.
+HOOKS = {("Pod", "seals-test")}
 # Options that are given to the service only by the chart and compose.yaml, each of which has tests of its own elsewhere.
 OPTIONS_OF_INSTANCES = {"drain_seconds", "token_key_file", "database_pooler", "database_url_file", "payload_store"}
 
@@ -49,7 +54,7 @@ def arguments(objects: Objects, kind: str) -> list[str]:
     return found
 
 
-# --- an upgrade from release 0.1 ------------------------------------------------------------------------------------------
+# --- an upgrade from release 0.1 ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("values", "before"), [({}, "defaults"), (EVERYTHING, "everything")])
@@ -59,7 +64,7 @@ def test_an_upgrade_keeps_names_selectors_and_claims(values: dict[str, Any], bef
     for old in BEFORE[before]:
         new = one(now, old["kind"], old["metadata"]["name"])
         assert new["apiVersion"] == old["apiVersion"]
-        assert new["metadata"].get("labels") == old["metadata"].get("labels")
+        assert old["metadata"]["labels"].items() <= new["metadata"]["labels"].items()
     old, new = one(BEFORE[before], "StatefulSet")["spec"], one(now, "StatefulSet")["spec"]
     assert {key: value for key, value in new.items() if key not in MAY_CHANGE} == {
         key: value for key, value in old.items() if key not in MAY_CHANGE
@@ -81,12 +86,47 @@ def test_an_upgrade_keeps_where_the_service_finds_its_files(values: dict[str, An
     assert set(earlier["containers"][0]["args"]) <= set(now["containers"][0]["args"])
 
 
-# --- one instance, and several ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("before", SINCE)
+def test_an_upgrade_changes_nothing_that_kubernetes_keeps(before: str) -> None:
+    now = rendered(**SINCE[before]["values"])
+    for old in SINCE[before]["objects"]:
+        new = one(now, old["kind"], old["metadata"]["name"])
+        assert new["apiVersion"] == old["apiVersion"]
+        assert old["metadata"]["labels"].items() <= new["metadata"]["labels"].items()
+        match old["kind"]:
+            case "StatefulSet":
+                kept = {key for key in old["spec"].keys() | new["spec"].keys() if key not in MAY_CHANGE}
+                assert {key: new["spec"].get(key) for key in kept} == {key: old["spec"].get(key) for key in kept}
+            case "Deployment":
+                assert new["spec"]["selector"] == old["spec"]["selector"]
+                assert new["spec"]["replicas"] == old["spec"]["replicas"]
+            case "Service":
+                assert new["spec"]["selector"] == old["spec"]["selector"]
+                assert new["spec"].get("clusterIP") == old["spec"].get("clusterIP")
+            case "PodDisruptionBudget":
+                assert new["spec"] == old["spec"]
+        if old["kind"] in ("StatefulSet", "Deployment"):
+            pod_before, pod_now = old["spec"]["template"], new["spec"]["template"]
+            assert pod_before["metadata"]["labels"].items() <= pod_now["metadata"]["labels"].items()
+            (had,), (has,) = pod_before["spec"]["containers"], pod_now["spec"]["containers"]
+            assert sorted(has["args"]) == sorted(had["args"]), "the service is started as before"
+            assert by_name(has["volumeMounts"]) == by_name(had["volumeMounts"])
+            assert by_name(pod_now["spec"].get("volumes", [])) == by_name(pod_before["spec"].get("volumes", []))
+            for same in ("envFrom", "env", "ports", "securityContext", "resources", "image"):
+                assert has.get(same) == had.get(same)
+    assert kinds(now) - {(each["kind"], each["metadata"]["name"]) for each in SINCE[before]["objects"]} <= HOOKS
+
+
+def by_name(parts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {part["name"]: part for part in parts}
+
+
+# --- one instance, and several -----------------------------------------------------------------------------------------
 
 
 def test_one_instance_keeps_payloads_on_its_volume() -> None:
     now = rendered()
-    assert kinds(now) == {("StatefulSet", "seals"), ("Service", "seals"), ("Service", "seals-instances")}
+    assert kinds(now) - HOOKS == {("StatefulSet", "seals"), ("Service", "seals"), ("Service", "seals-instances")}
     assert pod(now, "StatefulSet")["terminationGracePeriodSeconds"] == 120
     assert "--drain-seconds=10" in arguments(now, "StatefulSet")
     assert not any(each.startswith("--payload-store") for each in arguments(now, "StatefulSet"))
@@ -173,7 +213,7 @@ def test_every_flag_is_one_of_the_service() -> None:
     assert unknown_flags(["--no-such-flag=1"]) == {"--no-such-flag"}
 
 
-# --- what an operator sees ----------------------------------------------------------------------------------------------------
+# --- what an operator sees ---------------------------------------------------------------------------------------------
 
 
 def test_the_dashboard_and_the_alert_rules_are_installed_where_they_are_wanted() -> None:
@@ -193,8 +233,6 @@ def test_the_management_port_is_one_of_the_pod_alone() -> None:
     flags, (container,) = arguments(now, "StatefulSet"), pod(now, "StatefulSet")["containers"]
     assert {"--management-port=9090", "--management-host=0.0.0.0"} <= set(flags)
     assert {"name": "management", "containerPort": 9090} in container["ports"]
-    assert all(
-        port["port"] != 9090
-        for name in ("seals", "seals-instances")
-        for port in one(now, "Service", name)["spec"]["ports"]
-    )
+    for each in now:
+        if each["kind"] == "Service":
+            assert all(port["port"] != 9090 for port in each["spec"]["ports"])

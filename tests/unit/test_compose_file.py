@@ -27,7 +27,24 @@ def test_it_fits_the_specification() -> None:
 
 def test_without_the_profile_there_is_one_instance(services: dict[str, Any]) -> None:
     assert {name for name, one in services.items() if "profiles" not in one} == {"batchseal", "database"}
-    assert {tuple(one["profiles"]) for one in services.values() if "profiles" in one} == {("cluster",)}
+    profiles = {tuple(one["profiles"]) for one in services.values() if "profiles" in one}
+    assert profiles == {("cluster",), ("hot-folders",)}
+
+
+def test_hot_folders_are_written_to_by_the_instance_that_takes_the_place_of_the_other(services: dict[str, Any]) -> None:
+    alone, other = services["batchseal"], services["hot-folders"]
+    assert (other["ports"], other["image"]) == (alone["ports"], alone["image"]), "only one of them can run"
+    assert alone["environment"].items() < other["environment"].items()
+    assert other["environment"]["BATCHSEAL_HOT_FOLDER_ENABLED"] == "true"
+    assert set(other["volumes"]) - set(alone["volumes"]) == {"./hot-folders:/hot-folders"}
+    assert "temp:/tmp" in alone["volumes"], "operations go on in the other one"
+    assert "./work:/home:ro" in other["volumes"]
+
+
+def test_the_operators_page_is_one_of_this_machine(services: dict[str, Any]) -> None:
+    alone = services["batchseal"]
+    assert all(port.startswith("127.0.0.1:") for port in alone["ports"])
+    assert alone["ports"][1].endswith(f":{alone['environment']['BATCHSEAL_OPERATOR_PORT']}")
 
 
 def test_the_cluster_fits_together(services: dict[str, Any]) -> None:
@@ -53,16 +70,17 @@ def test_the_cluster_fits_together(services: dict[str, Any]) -> None:
 
 
 def test_all_that_is_ours_is_restricted_and_has_time_to_end(services: dict[str, Any]) -> None:
-    for name in ("batchseal", "batchseal-1", "batchseal-2", "balancer"):
+    for name in ("batchseal", "hot-folders", "batchseal-1", "batchseal-2", "balancer"):
         one = services[name]
         assert (one["read_only"], one["cap_drop"], one["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
         assert one["mem_limit"]
-    assert all(services[name]["stop_grace_period"] == "120s" for name in ("batchseal", "batchseal-1", "batchseal-2"))
+        assert one["logging"]["options"].keys() == {"max-size", "max-file"}
+        assert name == "balancer" or one["stop_grace_period"] == "120s"
 
 
 @pytest.mark.skipif("drain_seconds" not in OPTIONS, reason="this release lacks an option that the cluster has")
 def test_flags_and_variables_are_those_of_the_service(services: dict[str, Any]) -> None:
     known = {name for option in OPTIONS for name in environment_names(option)}
-    for name in ("batchseal", "batchseal-1"):
+    for name in ("batchseal", "hot-folders", "batchseal-1"):
         assert unknown_flags(services[name]["command"]) == set()
         assert set(services[name]["environment"]) <= known
