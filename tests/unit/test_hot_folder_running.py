@@ -18,6 +18,7 @@ from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.context import Context, Counts
+from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.hot_folder import HotFolder, Rules
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
@@ -53,9 +54,7 @@ async def running(
 ) -> AsyncIterator[HotFolder]:
     context = Context(
         client_service=CLIENT,
-        input=str(folders.input),
-        output=Folder(folders.output, 0o664),
-        backup=Folder(folders.backup, 0o664),
+        place=FolderPlace(str(folders.input), Folder(folders.output, 0o664), Folder(folders.backup, 0o664)),
         asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
         service=service,
         threads=Threads(),
