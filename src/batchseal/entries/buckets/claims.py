@@ -1,8 +1,8 @@
 """Which objects belong to which batch: what the list of a batch says.
 
 A list is written under the lease of the input, and the lease is asked once more before an operation gets the objects. Whoever
-takes the lease over reads all lists first. So a list that comes later, from one who has lost the lease, has no operation; it is worked
-on all the same, but gives up what another list names too. All methods block, but for those of `Claims`.
+takes the lease over reads all lists first. So a list that comes later, from one who has lost the lease, has no operation. It is
+worked on all the same, but gives up what another list names too. All methods block, but for those of `Claims`.
 """
 
 import json
