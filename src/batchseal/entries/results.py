@@ -14,6 +14,8 @@ from batchseal.operation import DocumentStatus
 from batchseal.pipeline.encode import Delivered
 from batchseal.store.rows import DocumentRow, OperationRow
 
+# The kinds of texts, and where they go.
+TEXTS = {"text": "output", "backup-text": "backup"}
 # A piece of a large document, and how many small documents are written at once.
 PIECE_BYTES, WRITTEN_AT_ONCE = 1 << 20, 4
 EXPIRED = "the file was signed, but its result is no longer kept; put the file into the input folder again"
@@ -42,7 +44,11 @@ class Publishing:
         handed = [number for number, one in enumerate(self._claimed) if not one.refusal]
         row_of = dict(zip(handed, rows, strict=False))  # there are no rows of a result that is no longer kept
         results = [key for key in self._publisher.noted() if key[1] != "original"]
-        are_noted = {number for number, _ in results}
+        kinds: dict[int, set[str]] = {}
+        for number, kind in results:
+            kinds.setdefault(number, set()).add(kind)
+        # Of two texts, one may have been noted and lost.
+        are_noted = {number for number, some in kinds.items() if "result" in some or some.issuperset(TEXTS)}
         left = await self._run(partial(self._batch.left, self._claimed))
         settled = self._context.place.settled  # so many together: one note for all of them
         for at in range(0, len(left), settled):
@@ -50,7 +56,8 @@ class Publishing:
             part_numbers = set(part)
             noted = [key for key in results if key[0] in part_numbers]
             fresh = [n for n in part if n not in are_noted]
-            signed = {n: row_of[n] for n in fresh if n in row_of and row_of[n].status is DocumentStatus.SIGNED}
+            untold = [n for n in fresh if n not in kinds and n in row_of]
+            signed = {n: row_of[n] for n in untold if row_of[n].status is DocumentStatus.SIGNED}
             causes = {n: self._cause(n, row_of.get(n), expired=expired) for n in fresh if n not in signed}
             if operation is not None and signed:
                 causes |= await self._write_signed(operation, signed)
@@ -148,7 +155,9 @@ class Publishing:
             name = failure_name(name, self._context.failure_pattern)
             path = f"{folder}/{name}" if folder else name
             text = self._text(number, cause, operation)
-            for kind, where in (("text", "output"), ("backup-text", "backup")):
+            for kind, where in TEXTS.items():
+                if (number, kind) in noted:
+                    continue
                 with self._publisher.draft(number, kind, where, path) as draft:
                     draft.write([text])
         self._publisher.settle(noted)

@@ -18,7 +18,7 @@ CONTENT = b"batchseal check"
 # A start is not to wait for a store that is away, which is no mistake in the configuration.
 PACE = ObjectPace(request_seconds=20.0, retries=1, retry_seconds=3.0)
 # What does not pass by itself.
-REFUSALS = (REFUSED_KEYS, NO_BUCKET)
+REFUSALS = (REFUSED_KEYS, NO_BUCKET, "answers 401", "answers 403")
 
 
 @dataclass(slots=True)

@@ -74,7 +74,7 @@ class BucketPlace:
 
     def ready(self, looks: Looks) -> list[Ready]:
         self._etags = {}
-        return looks.look(self._objects(looks), time.monotonic(), self._judged.get, self._judge)
+        return looks.look(self._objects(looks), time.monotonic(), lambda file: self._judged.get(file), self._judge)
 
     def _objects(self, looks: Looks) -> Iterator[Seen]:
         """Objects that no batch has, in pages, and not more than are worked on."""
