@@ -11,6 +11,8 @@ from harness.hot_folders import Folders
 from harness.object_stores import KEYS
 
 PRIVATE = ".batchseal/"
+# The check of an instance that starts may be under way.
+TRIAL = f"{PRIVATE}trial-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def left_over(prefixes: Prefixes) -> list[str]:
     """What the service has left of its own, but for what it keeps in the input."""
     places = (prefixes.input, prefixes.backup, prefixes.output)
     found = [one.key for prefix in places for page in prefix.list("") for one in page if one.key.startswith(PRIVATE)]
-    return [key for key in found if not key.startswith(f"{PRIVATE}published/")]
+    return [key for key in found if not key.startswith((f"{PRIVATE}published/", TRIAL))]
 
 
 def mirrored(prefixes: Prefixes, place: Path) -> Folders:
@@ -68,6 +70,8 @@ def mirrored(prefixes: Prefixes, place: Path) -> Folders:
         prefix, folder = getattr(prefixes, name), getattr(folders, name)
         for page in prefix.list(""):
             for one in page:
+                if one.key.startswith(TRIAL):
+                    continue
                 path = folder / one.key
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(prefix.get(one.key)[0])

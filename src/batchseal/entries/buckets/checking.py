@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from batchseal.entries.buckets.names import PrefixName, parse
 from batchseal.entries.claims import PRIVATE
@@ -15,6 +16,7 @@ from batchseal.settings.payload_stores import parse_store
 
 TRIAL = f"{PRIVATE}/trial-"
 CONTENT = b"batchseal check"
+LEFT_AFTER = timedelta(hours=1)
 # A start is not to wait for a store that is away, which is no mistake in the configuration.
 PACE = ObjectPace(request_seconds=20.0, retries=1, retry_seconds=3.0)
 # What does not pass by itself.
@@ -52,7 +54,7 @@ def try_prefix(key: str, name: PrefixName, objects: Objects, requests: BucketReq
     """Lists, puts, reads and deletes, as work does."""
     trial = f"{TRIAL}{secrets.token_hex(6)}"
     try:
-        next(iter(objects.list(PRIVATE)), None)
+        objects.delete(left_trials(objects))
         objects.put(trial, CONTENT)
         if objects.get(trial)[0] != CONTENT:
             tried.faults.append(f"{key} {name} gives back other bytes than it was given")
@@ -74,6 +76,12 @@ def try_prefix(key: str, name: PrefixName, objects: Objects, requests: BucketReq
             )
         else:
             tried.away.append(f"{key} {name}: {problem.cause}")
+
+
+def left_trials(objects: Objects) -> list[str]:
+    """Trials of checks that were killed. What another instance tries now is left alone."""
+    before = datetime.now(UTC) - LEFT_AFTER
+    return [one.key for one in next(objects.list(PRIVATE), []) if one.key.startswith(TRIAL) and one.stored_at < before]
 
 
 def payloads_at(settings: Settings) -> PrefixName | None:
