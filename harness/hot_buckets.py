@@ -12,7 +12,7 @@ from harness.object_stores import KEYS
 
 PRIVATE = ".batchseal/"
 # The check of an instance that starts may be under way.
-TRIAL = f"{PRIVATE}trial-"
+TRIAL = f"{PRIVATE}trials/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Hot folders in buckets, on SeaweedFS: a batch is cut off at its changing requests, and each object ends exactly once."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,8 +21,10 @@ from tests.support.object_stores import QUICK, new_prefix, proxied
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
+from batchseal.entries.buckets.claims import BucketBatch
 from batchseal.entries.buckets.place import BucketPlace
 from batchseal.entries.buckets.prefix import Prefix
+from batchseal.entries.claims import Claimed
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.folders import Checked, check
 from batchseal.entries.looks import Looks
@@ -129,6 +132,19 @@ def looked(place: BucketPlace) -> UUID:
     return place.claim(place.ready(Looks("rename", (".*",), 600)))
 
 
+def listed(place: BucketPlace, prefixes: Prefixes) -> BucketBatch:
+    """A batch that has a list, and no operation yet."""
+    batch, asking = place.batch(looked(place)), Asking(prefixes.asked(), NO_DEFAULTS, Limits(), 4000)
+    claimed = []
+    for file in batch.claimed_files():
+        kind = batch.known_type(file.path)
+        assert kind is not None
+        refusal = asking.refusal(file.path, kind, file.size)
+        claimed.append(Claimed(file.path, file.size, file.modified_ns, kind, refusal))
+    batch.write_list(claimed)
+    return batch
+
+
 async def start(prefixes: Prefixes, service: SigningDouble, drafts: Path) -> None:
     """A start: what was left goes on, and what lies in the input is claimed."""
     place = opened(prefixes, drafts)
@@ -224,9 +240,7 @@ def test_a_list_that_comes_late_gives_up_what_another_one_names(made: Callable[.
     prefixes, service = made(), SigningDouble()
     for _ in range(2):
         late = opened(prefixes, tmp_path)
-        batch = late.batch(looked(late))
-        context = context_of(late, prefixes, service)
-        BatchRun(context, batch.id)._list(batch)
+        listed(late, prefixes)
         late.close()
     asyncio.run(start(prefixes, service, tmp_path))
     asyncio.run(start(prefixes, service, tmp_path))
@@ -238,10 +252,7 @@ def test_a_list_that_comes_back_after_its_batch_has_ended_is_removed(
 ) -> None:
     prefixes, service = made(), SigningDouble()
     place = opened(prefixes, tmp_path)
-    context = context_of(place, prefixes, service)
-    id = looked(place)
-    batch = place.batch(id)
-    BatchRun(context, id)._list(batch)
+    batch = listed(place, prefixes)
     content = prefixes.input.get(f"{batch.place}/list")[0]
     asyncio.run(start(prefixes, service, tmp_path))
     judge(prefixes, service)
@@ -249,7 +260,6 @@ def test_a_list_that_comes_back_after_its_batch_has_ended_is_removed(
     asyncio.run(start(prefixes, service, tmp_path))
     judge(prefixes, service)
     place.close()
-    context.threads.close()
 
 
 def test_a_store_that_is_away_loses_nothing(made: Callable[..., Prefixes], proxy: StoreProxy, tmp_path: Path) -> None:
@@ -300,8 +310,6 @@ def checked(address: ObjectAddress, work: Path, *flags: str, **services: tuple[s
     work.mkdir(exist_ok=True)
     keys = ("inputFolder", "backupFolder", "outputFolder")
     table = {name: {"secret": "s" * 20, **dict(zip(keys, one, strict=True))} for name, one in services.items()}
-    import json
-
     path = work / "client-services-config.json"
     path.write_text(json.dumps(table))
     path.chmod(0o600)

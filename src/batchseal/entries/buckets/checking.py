@@ -14,7 +14,7 @@ from batchseal.payloads.stores import prefix_beside
 from batchseal.settings.load import Settings
 from batchseal.settings.payload_stores import parse_store
 
-TRIAL = f"{PRIVATE}/trial-"
+TRIAL = f"{PRIVATE}/trials"
 CONTENT = b"batchseal check"
 LEFT_AFTER = timedelta(hours=1)
 # A start is not to wait for a store that is away, which is no mistake in the configuration.
@@ -52,7 +52,7 @@ def find_prefixes(settings: Settings, written: Mapping[str, str]) -> tuple[dict[
 
 def try_prefix(key: str, name: PrefixName, objects: Objects, requests: BucketRequests, tried: Tried) -> None:
     """Lists, puts, reads and deletes, as work does."""
-    trial = f"{TRIAL}{secrets.token_hex(6)}"
+    trial = f"{TRIAL}/{secrets.token_hex(6)}"
     try:
         objects.delete(left_trials(objects))
         objects.put(trial, CONTENT)
@@ -81,7 +81,7 @@ def try_prefix(key: str, name: PrefixName, objects: Objects, requests: BucketReq
 def left_trials(objects: Objects) -> list[str]:
     """Trials of checks that were killed. What another instance tries now is left alone."""
     before = datetime.now(UTC) - LEFT_AFTER
-    return [one.key for one in next(objects.list(PRIVATE), []) if one.key.startswith(TRIAL) and one.stored_at < before]
+    return [one.key for page in objects.list(TRIAL) for one in page if one.stored_at < before]
 
 
 def payloads_at(settings: Settings) -> PrefixName | None:
