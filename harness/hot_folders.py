@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from batchseal.settings.hot_folders import Asked, HotFolder
 
@@ -45,7 +45,13 @@ class Folders:
         return {"inputFolder": str(self.input), "backupFolder": str(self.backup), "outputFolder": str(self.output)}
 
 
-def configure(work: Path, folders: Folders, hot: Mapping[str, Any] | None = None, **more: Any) -> Path:
+class Named(Protocol):
+    """Folders, or prefixes of buckets."""
+
+    def entry(self) -> dict[str, str]: ...
+
+
+def configure(work: Path, folders: Named, hot: Mapping[str, Any] | None = None, **more: Any) -> Path:
     """Writes the file of client services, with one client service that has these folders."""
     work.mkdir(exist_ok=True)
     entry = {"secret": "a secret of this test", **folders.entry(), **more, **({"hotFolder": hot} if hot else {})}

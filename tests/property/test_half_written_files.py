@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchseal.entries import content, files
-from batchseal.entries.content import Content
+from batchseal.entries.content import Content, FileSource
 from batchseal.entries.files import Seen, opened, opened_below, split
 from batchseal.entries.looks import Looks
 from batchseal.settings.load import OPTIONS
@@ -100,7 +100,7 @@ class Writer:
 def judge_in(root: int, file: Seen) -> Content | None:
     folder, name = split(file.path)
     with opened_below(root, folder) as place, opened(name, files.FILE, place) as descriptor:
-        return content.judge(descriptor, file.size, name, local=True)
+        return content.judge(FileSource(descriptor, file.size, local=True), name)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -35,6 +35,7 @@ MAY_SLEEP = {
         "that a statement waits for another shows only in that it has not ended"
     ),
     "adversity/drills/crashes.py::kill_random.trial": RANDOM,
+    "adversity/drills/hot_buckets.py::hot_bucket.trial": "the store is away for a while, then a moment at random",
     "adversity/drills/hot_folders.py::hot_folder.trial": RANDOM,
     "adversity/drills/long_term.py::kill_random_lt.trial": RANDOM,
     "adversity/drills/shared_stores.py::random_kills.trial": RANDOM,

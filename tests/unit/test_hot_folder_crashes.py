@@ -18,6 +18,7 @@ from batchseal.entries.batch import BatchRun
 from batchseal.entries.claims import Batch, Noted, Notes, batches
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import opened
+from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.looks import Looks
 from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
@@ -79,9 +80,7 @@ def context_of(folders: Folders, service: SigningDouble, *, other_types: bool = 
     hot = folders.asked(other_types=other_types)
     return Context(
         client_service=CLIENT,
-        input=str(folders.input),
-        output=Folder(folders.output, 0o664),
-        backup=Folder(folders.backup, 0o664),
+        place=FolderPlace(str(folders.input), Folder(folders.output, 0o664), Folder(folders.backup, 0o664)),
         asking=Asking(hot, NO_DEFAULTS, Limits(), 4000),
         service=service,  # type: ignore[arg-type]
         threads=Threads(),
@@ -116,7 +115,7 @@ async def start(folders: Folders, service: SigningDouble) -> None:
             context.published.load(root)
         for batch in left:
             await BatchRun(context, batch).run()
-        await BatchRun(context, claim(folders)).run()
+        await BatchRun(context, claim(folders).id).run()
     finally:
         context.threads.close()
 
@@ -312,7 +311,7 @@ def test_a_file_that_changes_after_it_was_claimed_is_given_back(
     context = context_of(folders, service)
 
     async def run() -> None:
-        run = BatchRun(context, batch)
+        run = BatchRun(context, batch.id)
         await run.run()
         context.threads.close()
 
@@ -378,7 +377,7 @@ def test_one_that_loses_its_lease_stops_and_another_one_goes_on(place: Callable[
 
     async def run() -> None:
         context = replace(context_of(folders, service), is_ours=is_ours)
-        await BatchRun(context, batch).run()
+        await BatchRun(context, batch.id).run()
         context.threads.close()
 
     asyncio.run(run())

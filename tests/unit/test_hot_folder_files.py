@@ -10,7 +10,7 @@ from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
 
 from batchseal.entries import content, files, naming
-from batchseal.entries.content import Content, judge, type_of
+from batchseal.entries.content import Content, FileSource, judge, type_of
 from batchseal.entries.files import opened, opened_below, rename_new, walk
 from batchseal.operation import ContentType
 
@@ -124,7 +124,7 @@ def test_the_type_is_told_from_the_content(head: bytes, name: str, expected: Con
 
 def judged(path: Path, local: bool = True) -> Content:
     with opened(path, files.FILE) as descriptor:
-        return judge(descriptor, path.stat().st_size, path.name, local=local)
+        return judge(FileSource(descriptor, path.stat().st_size, local=local), path.name)
 
 
 WHOLE = {

@@ -18,6 +18,7 @@ from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.context import Context, Counts
+from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.hot_folder import HotFolder, Rules
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
@@ -53,9 +54,7 @@ async def running(
 ) -> AsyncIterator[HotFolder]:
     context = Context(
         client_service=CLIENT,
-        input=str(folders.input),
-        output=Folder(folders.output, 0o664),
-        backup=Folder(folders.backup, 0o664),
+        place=FolderPlace(str(folders.input), Folder(folders.output, 0o664), Folder(folders.backup, 0o664)),
         asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
         service=service,
         threads=Threads(),
@@ -81,9 +80,9 @@ async def test_one_file_is_signed_after_the_flush_time(folders: Folders) -> None
         await eventually(lambda: "letter.txt.p7m" in below(folders.output))
         seconds = time.monotonic() - began
         assert 0.4 < seconds < 0.5 + 2 * LOOK + 5, "it comes after the flush time, and two looks at most"
-        await eventually(lambda: folder.batches == 0)
-        # What waits is counted by the next look.
-        await eventually(lambda: (folder.context.counts.signed, folder.waiting, folder.oldest_seconds) == (1, 0, 0.0))
+        # The look after the batch sets the numbers, and a batch in memory may end before it.
+        await eventually(lambda: (folder.batches, folder.waiting, folder.oldest_seconds) == (0, 0, 0.0))
+        assert folder.context.counts.signed == 1
     assert left_over(folders) == []
 
 

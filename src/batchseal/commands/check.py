@@ -282,10 +282,11 @@ async def check_folders(settings: Settings) -> str:
     from batchseal.settings.client_services import client_services
 
     checked = await asyncio.to_thread(check, settings, client_services(settings, remarks=False))
-    checked.require()
+    checked.require(reached=True)
     if not checked.places:
         return "no client service names an inputFolder, a backupFolder and an outputFolder"
-    return "; ".join(f"{one.client_service}: {one.input}, {one.backup}, {one.output}" for one in checked.places)
+    found = [f"{one.client_service}: {one.input}, {one.backup}, {one.output}" for one in checked.places]
+    return "; ".join((*found, *checked.remarks))
 
 
 async def check_payload_keys(settings: Settings) -> str:

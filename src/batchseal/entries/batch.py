@@ -6,17 +6,19 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 
 import asyncio
 import errno
-import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
 from batchseal.admission.growth import UploadMemory
 from batchseal.document import ReceivedDocument, RequestFacts
-from batchseal.entries import content, files
-from batchseal.entries.claims import Batch, Claimed
+from batchseal.entries import content
+from batchseal.entries.claims import Claimed
 from batchseal.entries.context import Context
+from batchseal.entries.files import Seen
+from batchseal.entries.interface import BatchFiles
 from batchseal.entries.naming import shown
 from batchseal.entries.results import Publishing
 from batchseal.errors import (
@@ -42,11 +44,11 @@ log = structlog.get_logger("hot folder")
 
 
 class BatchRun:
-    """The run over one batch. `id` names the batch; its input folder is opened anew for each try."""
+    """The run over one batch. `id` names the batch, which is opened anew for each try."""
 
-    def __init__(self, context: Context, claim: Batch) -> None:
+    def __init__(self, context: Context, id: UUID) -> None:
         self._context = context
-        self.id = claim.id
+        self.id = id
         self._failures = 0
 
     async def run(self) -> bool:
@@ -65,6 +67,7 @@ class BatchRun:
                     await asyncio.sleep(self._stalled(problem))
         finally:
             self._context.counts.stalled.discard(self.id)
+            self._context.place.release(self.id)
 
     def _stalled(self, problem: OSError | BatchsealError) -> float:
         """Says what is wrong, once, and returns the pause before the next try in seconds."""
@@ -87,9 +90,8 @@ class BatchRun:
         return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
 
     async def _try(self) -> None:
-        root = await self._context.threads.run(partial(os.open, self._context.input, files.FOLDER))
+        batch = await self._context.threads.run(partial(self._context.place.batch, self.id))
         try:
-            batch = Batch(root, self.id)
             claimed = await self._context.threads.run(batch.read_list)
             if claimed is None:
                 claimed = await self._context.threads.run(partial(self._list, batch))
@@ -111,22 +113,17 @@ class BatchRun:
             if operation is not None and not expired:
                 await self._context.service.fetched(self._context.caller, operation.id)
         finally:
-            os.close(root)
+            batch.close()
 
     # --- the list ---------------------------------------------------------------------------------------------------
 
-    def _list(self, batch: Batch) -> list[Claimed]:
+    def _list(self, batch: BatchFiles) -> list[Claimed]:
         """Judges the claimed files, and writes the list of them."""
         claimed = []
         for file in batch.claimed_files():
             try:
-                with batch.opened_file(file.path) as descriptor:
-                    type_ = content.type_of(os.pread(descriptor, content.HEAD_BYTES, 0), file.path)
-                    refusal = self._context.asking.refusal(file.path, type_, file.size)
-                    if self._context.published.may_have(file.size) and self._context.published.has(
-                        descriptor, file.size
-                    ):
-                        refusal = OWN_RESULT
+                type_, is_result = self._judged(batch, file)
+                refusal = OWN_RESULT if is_result else self._context.asking.refusal(file.path, type_, file.size)
             except OSError as problem:
                 if problem.errno not in UNREADABLE:
                     raise
@@ -136,10 +133,20 @@ class BatchRun:
             batch.write_list(claimed)
         return claimed
 
+    def _judged(self, batch: BatchFiles, file: Seen) -> tuple[ContentType, bool]:
+        """The type of a file, and whether it is a result of this hot folder."""
+        type_, may_be_result = batch.known_type(file.path), self._context.published.may_have(file.size)
+        if type_ is not None and not may_be_result:
+            return type_, False
+        with batch.opened_source(file) as source:
+            if type_ is None:
+                type_ = content.type_of(source.read_at(content.HEAD_BYTES, 0), file.path)
+            return type_, may_be_result and self._context.published.has(source)
+
     # --- the operation ------------------------------------------------------------------------------------------------
 
     async def _operation(
-        self, batch: Batch, claimed: Sequence[Claimed], handed: Sequence[Claimed]
+        self, batch: BatchFiles, claimed: Sequence[Claimed], handed: Sequence[Claimed]
     ) -> OperationRow | None:
         """The operation that has the files, registered now if there is none yet. None if one of the files has changed."""
         context = self._context
@@ -147,9 +154,14 @@ class BatchRun:
             return (await context.service.status(context.caller, batch.reference))[0]
         except NotFound:
             pass
+        if not context.is_ours():
+            raise LeaseLost("another instance works on this folder now")
+        if doubles := await context.threads.run(batch.doubles):
+            await context.threads.run(partial(self._give_back, batch, claimed, doubles))
+            return None
         facts = RequestFacts(
             external_reference=batch.reference,
-            description=shown(f"files of the hot folder {context.input}", context.description_characters),
+            description=shown(f"files of the hot folder {context.place.said}", context.description_characters),
             return_signed_content=None,
             documents_total=len(handed),
         )
@@ -161,20 +173,19 @@ class BatchRun:
         except ReferenceTaken as taken:
             return await context.service.status_by_id(context.caller, taken.operation_id)
         except FileChanged as changed:
-            await self._context.threads.run(partial(self._give_back, batch, claimed, changed.cause))
+            await self._context.threads.run(partial(self._give_back, batch, claimed, [changed.cause]))
             return None
 
-    def _give_back(self, batch: Batch, claimed: Sequence[Claimed], path: str) -> None:
-        """Takes a file out of the list that has changed since. It is not part of an operation yet."""
-        if left := [one for one in claimed if one.path != path]:
+    def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
+        """Takes files out of the list that have changed since. They are not part of an operation yet."""
+        if left := [one for one in claimed if one.path not in paths]:
             batch.write_list(left)
-        if batch.holds(path):
-            batch.give_back([path])
+        batch.give_back([path for path in paths if batch.holds(path)])
         if not left:
             batch.remove()
 
     async def _documents(
-        self, batch: Batch, handed: Sequence[Claimed], memory: UploadMemory
+        self, batch: BatchFiles, handed: Sequence[Claimed], memory: UploadMemory
     ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
         """1 receive: the files in their order. Raises FileChanged."""
         describe = self._context.asking.description
@@ -183,7 +194,7 @@ class BatchRun:
                 await memory.grows(one.size)
                 if len(group) > 1:
                     memory.complete([one.size])
-            contents = await self._context.threads.run(partial(self._read, batch, group))
+            contents = await self._context.threads.run(partial(batch.read, group))
             if len(group) == 1:
                 memory.complete([group[0].size])
             yield [
@@ -191,26 +202,6 @@ class BatchRun:
                 for number, (one, read) in enumerate(zip(group, contents, strict=True))
             ]
             del contents
-
-    def _read(self, batch: Batch, group: Sequence[Claimed]) -> list[bytes]:
-        return [self._read_one(batch, one) for one in group]
-
-    def _read_one(self, batch: Batch, one: Claimed) -> bytes:
-        """The content of a file that is as it was listed."""
-        try:
-            with batch.opened_file(one.path) as descriptor:
-                before = os.fstat(descriptor)
-                parts, left = [], one.size
-                while left and (block := os.read(descriptor, left)):
-                    parts.append(block)
-                    left -= len(block)
-                after = os.fstat(descriptor)
-        except FileNotFoundError:
-            raise FileChanged(one.path) from None
-        same = before.st_ctime_ns == after.st_ctime_ns and after.st_mtime_ns == one.modified_ns
-        if left or after.st_size != one.size or not same:
-            raise FileChanged(one.path)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
         """Waits for the end of the operation. Raises ResultExpired."""

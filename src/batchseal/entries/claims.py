@@ -17,9 +17,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from batchseal.entries import files
+from batchseal.entries.content import FileSource
 from batchseal.entries.files import FILE, Seen, make_private, opened, opened_below, split
 from batchseal.entries.looks import DONE, Ready
 from batchseal.entries.naming import candidates
+from batchseal.errors import FileChanged
 from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
 
@@ -60,7 +62,10 @@ class Noted:
 
 
 class Batch:
-    """One batch below the input folder with this descriptor, which stays open as long as the batch is used."""
+    """One batch below the input folder with this descriptor, which stays open as long as the batch is used.
+
+    It is the `BatchFiles` of a folder (`interface.py`).
+    """
 
     def __init__(self, root: int, id: UUID) -> None:
         self.root = root
@@ -166,6 +171,44 @@ class Batch:
         with opened_below(self.root, self._files_below(folder)) as place, opened(name, FILE, place) as descriptor:
             yield descriptor
 
+    @contextmanager
+    def opened_source(self, file: Seen) -> Iterator[FileSource]:
+        """A claimed file, open for reading."""
+        with self.opened_file(file.path) as descriptor:
+            yield FileSource(descriptor, file.size)
+
+    def known_type(self, path: str) -> ContentType | None:
+        """None: a file may have changed until it was claimed, and is read once more."""
+        return None
+
+    def read(self, group: Sequence[Claimed]) -> list[bytes]:
+        """The contents of files that are as they were listed. Raises FileChanged."""
+        return [self._read(one) for one in group]
+
+    def _read(self, one: Claimed) -> bytes:
+        try:
+            with self.opened_file(one.path) as descriptor:
+                before = os.fstat(descriptor)
+                parts, left = [], one.size
+                while left and (block := os.read(descriptor, left)):
+                    parts.append(block)
+                    left -= len(block)
+                after = os.fstat(descriptor)
+        except FileNotFoundError:
+            raise FileChanged(one.path) from None
+        same = before.st_ctime_ns == after.st_ctime_ns and after.st_mtime_ns == one.modified_ns
+        if left or after.st_size != one.size or not same:
+            raise FileChanged(one.path)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def left(self, claimed: Sequence[Claimed]) -> list[int]:
+        """The numbers of the files whose originals are still here."""
+        return [number for number, one in enumerate(claimed) if self.holds(one.path)]
+
+    def doubles(self) -> list[str]:
+        """None: a rename claims a file for one batch alone."""
+        return []
+
     def give_back(self, paths: Sequence[str]) -> None:
         """Puts files that have changed since they were claimed back where they were; they are looked at again.
 
@@ -225,6 +268,10 @@ class Batch:
         with suppress(FileNotFoundError), opened_below(self.root, PRIVATE) as folder, suppress(FileNotFoundError):
             os.rmdir(str(self.id), dir_fd=folder)
 
+    def close(self) -> None:
+        """Closes the input folder."""
+        os.close(self.root)
+
 
 class Notes:
     """What was written aside and is durable, and so may get its name: lines that are only added, each durable when it counts."""
@@ -268,13 +315,13 @@ class Notes:
                 self.drafts[one.ordinal, one.kind] = one
 
 
-def batches(root: int) -> list[Batch]:
+def batches(root: int) -> list[UUID]:
     """All batches whose folders are there."""
     found = []
     with suppress(FileNotFoundError), opened_below(root, PRIVATE) as folder:
         for name in os.listdir(folder):
             with suppress(ValueError):
-                found.append(Batch(root, UUID(name)))
+                found.append(UUID(name))
     return found
 
 

@@ -9,13 +9,15 @@ import errno
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 from xml.parsers import expat
 
 from batchseal.operation import ContentType
 
 HEAD_BYTES = TAIL_BYTES = 1024
-XML_BLOCK_BYTES = 256 << 10
+BLOCK_BYTES = 256 << 10
 PDF_END = re.compile(rb"startxref\s+\d+\s+%%EOF")
 LINEARIZED = re.compile(rb"/Linearized\b")
 LENGTH = re.compile(rb"/L\s+(\d+)")
@@ -41,6 +43,45 @@ class Content:
     unfinished: str = ""
 
 
+class Source(Protocol):
+    """A file that is read to tell what it is. `size` is its length in bytes."""
+
+    size: int
+
+    def read_at(self, count: int, offset: int) -> bytes:
+        """So many bytes from an offset, or fewer where the file ends."""
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it from its beginning."""
+
+    def doubt(self) -> str:
+        """Why it may not be complete, as far as the place where it lies tells; empty if nothing tells so."""
+
+
+class FileSource:
+    """A `Source`: an open file. `local`: its file system is one of LOCAL_SYSTEMS."""
+
+    def __init__(self, descriptor: int, size: int, *, local: bool = False) -> None:
+        self._descriptor = descriptor
+        self.size = size
+        self._local = local
+
+    def read_at(self, count: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, count, offset)
+
+    def blocks(self) -> Iterator[bytes]:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        while block := os.read(self._descriptor, BLOCK_BYTES):
+            yield block
+
+    def doubt(self) -> str:
+        if self._local and is_being_written(self._descriptor):
+            return "another program has it open for writing"
+        if has_hole(self._descriptor, self.size):
+            return "a part of it was never written"
+        return ""
+
+
 def type_of(head: bytes, name: str) -> ContentType:
     """The type that the first bytes of a file show. A name that ends with .pdf or .xml says what the content ought to be.
 
@@ -64,25 +105,23 @@ def _text(head: bytes) -> str:
     return head.removeprefix(b"\xef\xbb\xbf").decode(encoding, "replace").lstrip("\ufeff \t\r\n")
 
 
-def judge(descriptor: int, size: int, name: str, *, local: bool) -> Content:
-    """What an open file of `size` bytes is, and whether its end is there. `local`: its file system is one of LOCAL_SYSTEMS."""
-    head = os.pread(descriptor, HEAD_BYTES, 0)
+def judge(source: Source, name: str) -> Content:
+    """What a file is, and whether its end is there."""
+    head = source.read_at(HEAD_BYTES, 0)
     type_ = type_of(head, name)
-    return Content(type_, _unfinished(descriptor, size, type_, head, local=local))
+    return Content(type_, _unfinished(source, type_, head))
 
 
-def _unfinished(descriptor: int, size: int, type_: ContentType, head: bytes, *, local: bool) -> str:
-    if local and is_being_written(descriptor):
-        return "another program has it open for writing"
-    if has_hole(descriptor, size):
-        return "a part of it was never written"
-    tail = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
+def _unfinished(source: Source, type_: ContentType, head: bytes) -> str:
+    if doubt := source.doubt():
+        return doubt
+    tail = source.read_at(TAIL_BYTES, max(0, source.size - TAIL_BYTES))
     if _ends_in_zeros(type_, head, tail):
         return "there are zeros where its end should be"
     if type_ is ContentType.PDF:
-        return _unfinished_pdf(head, tail, size)
+        return _unfinished_pdf(head, tail, source.size)
     if type_ is ContentType.APPLICATION_XML:
-        return _unfinished_xml(descriptor)
+        return _unfinished_xml(source)
     return ""
 
 
@@ -125,12 +164,11 @@ def _unfinished_pdf(head: bytes, tail: bytes, size: int) -> str:
     return ""
 
 
-def _unfinished_xml(descriptor: int) -> str:
+def _unfinished_xml(source: Source) -> str:
     """Blocking; about 10 ms for each MB. No entity is fetched, and expat bounds what they may expand to."""
     parser = expat.ParserCreate()
-    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        while block := os.read(descriptor, XML_BLOCK_BYTES):
+        for block in source.blocks():
             parser.Parse(block, False)
         parser.Parse(b"", True)
     except expat.ExpatError as problem:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchseal.entries.asked import Asking
+from batchseal.entries.interface import HotPlace
 from batchseal.entries.published import Published
-from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
 from batchseal.operation import Caller
 from batchseal.system.backoff import Backoff
@@ -26,13 +26,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The folder that batches belong to, and what they need. `threads` are for everything that touches its
-    mounts."""
+    """The hot folder that batches belong to, and what they need. `threads` are for everything that touches its place."""
 
     client_service: str
-    input: str
-    output: Folder
-    backup: Folder
+    place: HotPlace
     asking: Asking
     service: Service
     threads: Threads

@@ -10,14 +10,19 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from batchseal.entries.buckets.names import PrefixName, is_prefix
 from batchseal.entries.claims import PRIVATE
 from batchseal.errors import ConfigurationError
 from batchseal.settings.client_services import ClientService, ClientServices
 from batchseal.settings.hot_folders import FOLDERS, HotFolder
 from batchseal.settings.load import Settings
+
+if TYPE_CHECKING:
+    from batchseal.entries.buckets.checking import Tried
 
 TRIAL = ".batchseal-trial-"
 # Whatever is there in these folders is not for signing, and nothing is to be put beside it.
@@ -26,48 +31,91 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The hot folder of a client service: its folders without links."""
+    """The hot folder of a client service: its folders without links, or its prefixes of buckets."""
 
     client_service: str
     hot: HotFolder
-    input: Path
-    backup: Path
-    output: Path
+    input: Path | PrefixName
+    backup: Path | PrefixName
+    output: Path | PrefixName
 
     def folders(self) -> Mapping[str, Path]:
-        """By the keys of the configuration."""
-        return {key: getattr(self, name) for key, name in FOLDERS.items()}
+        """By the keys of the configuration. None where it has prefixes."""
+        named = {key: getattr(self, name) for key, name in FOLDERS.items()}
+        return {key: one for key, one in named.items() if isinstance(one, Path)}
+
+    def prefixes(self) -> Mapping[str, PrefixName]:
+        """By the keys of the configuration. None where it has folders."""
+        named = {key: getattr(self, name) for key, name in FOLDERS.items()}
+        return {key: one for key, one in named.items() if isinstance(one, PrefixName)}
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What can be used, and what is wrong with the rest, by client service."""
+    """What can be used, and what is wrong with the rest, by client service.
+
+    `away`: why prefixes cannot be used now, which may pass by itself; their places are among `places`. `remarks`: what ought to
+    be known.
+    """
 
     places: tuple[Place, ...]
     faults: Mapping[str, list[str]]
+    away: Mapping[str, list[str]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
-    def require(self) -> None:
-        """Raises ConfigurationError with all faults, if there are any."""
-        if self.faults:
-            said = [f"client service {name}: {fault}" for name, faults in self.faults.items() for fault in faults]
+    def require(self, *, reached: bool = False) -> None:
+        """Raises ConfigurationError with all faults, if there are any. `reached`: a store that is away is one of them."""
+        wrong = [self.faults, self.away] if reached else [self.faults]
+        if any(wrong):
+            said = [f"client service {name}: {one}" for found in wrong for name, some in found.items() for one in some]
             raise ConfigurationError("hot folders: " + "; ".join(said))
 
 
 def check(settings: Settings, services: ClientServices) -> Checked:
-    """Checks all folders that are named. Blocking."""
+    """Checks all folders and prefixes that are named. Blocking."""
     faults: dict[str, list[str]] = {}
+    away: dict[str, list[str]] = {}
+    remarks = dict[str, None]()
     places = []
     for service in services:
         if (hot := service.hot_folder) is None or not service.active:
             continue
-        place, wrong = find(settings, service, hot)
+        if any(is_prefix(getattr(hot, name)) for name in FOLDERS.values()):
+            place, tried = find_in_buckets(settings, service, hot)
+            wrong = tried.faults
+            remarks |= dict.fromkeys(tried.remarks)
+            if tried.away:
+                away[service.id] = tried.away
+        else:
+            place, wrong = find(settings, service, hot)
         if place is not None:
             places.append(place)
         if wrong:
             faults[service.id] = wrong
     for name, fault in overlaps(places, own_places(settings)):
         faults.setdefault(name, []).append(fault)
-    return Checked(tuple(place for place in places if place.client_service not in faults), faults)
+    if prefixes := [(place.client_service, *one) for place in places for one in place.prefixes().items()]:
+        from batchseal.entries.buckets import checking
+
+        for name, fault in checking.overlaps(prefixes):
+            faults.setdefault(name, []).append(fault)
+    good = tuple(place for place in places if place.client_service not in faults)
+    return Checked(good, faults, away, tuple(remarks))
+
+
+def find_in_buckets(settings: Settings, service: ClientService, hot: HotFolder) -> "tuple[Place | None, Tried]":
+    """The prefixes of a client service, None if one of them cannot be used; and what is to be said of them."""
+    from batchseal.entries.buckets.checking import Tried, find_prefixes
+
+    written = {key: getattr(hot, name) for key, name in FOLDERS.items()}
+    if hot.missing:
+        return None, Tried([f"{', '.join(hot.missing)} is missing; a hot folder needs {', '.join(FOLDERS)}"])
+    if folders := [key for key, text in written.items() if not is_prefix(text)]:
+        return None, Tried([f"{', '.join(folders)} is a folder; either all three lie in buckets, or none of them"])
+    found, tried = find_prefixes(settings, written)
+    if len(found) < len(FOLDERS):
+        return None, tried
+    return Place(service.id, hot, **{name: found[key] for key, name in FOLDERS.items()}), tried
 
 
 def find(settings: Settings, service: ClientService, hot: HotFolder) -> tuple[Place | None, list[str]]:

@@ -5,7 +5,6 @@ counted from when the oldest file was seen first, they are taken however few the
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,11 @@ from uuid import UUID
 
 import structlog
 
-from batchseal.entries import content, files, leases
 from batchseal.entries.batch import BatchRun
-from batchseal.entries.claims import Batch, batches
-from batchseal.entries.content import LOCAL_SYSTEMS, Content
 from batchseal.entries.context import Context
-from batchseal.entries.files import Seen, opened, opened_below, split
 from batchseal.entries.looks import Looks, Ready, ReadyBy
-from batchseal.entries.retention import prune
 from batchseal.settings.cron import Cron
 from batchseal.system.backoff import Backoff
-from batchseal.system.mounts import Mounts
 
 # So many batches of a folder are under way: one is signed while another one is read or written.
 BATCHES_AT_ONCE = 3
@@ -93,8 +86,6 @@ class HotFolder:
         self._rules = rules
         self._due = due or Due(rules)
         self._looks = Looks(rules.ready_by, rules.ignored, rules.unfinished)
-        mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
-        self._is_local = mounts.table.get(mounts.point_of(context.input), ("", None))[0] in LOCAL_SYSTEMS
         self._running: dict[UUID, asyncio.Task[bool]] = {}
         self._resting: dict[UUID, float] = {}  # batches that cannot go on here, until when (monotonic)
         self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)
@@ -132,7 +123,9 @@ class HotFolder:
                     failures += 1
                     self.is_stalled = True
                     if failures == 1:
-                        self._say("a hot folder cannot be read now", cause=f"{self.context.input}: {problem.strerror}")
+                        self._say(
+                            "a hot folder cannot be read now", cause=f"{self.context.place.said}: {problem.strerror}"
+                        )
                     pause = max(pause, AGAIN.pause_seconds(failures))
                 except Exception:
                     log.exception("a look into a hot folder failed", client_service=self.context.client_service)
@@ -142,13 +135,14 @@ class HotFolder:
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
             self.context.threads.close()
+            self.context.place.close()
 
     async def _look(self) -> None:
-        for batch in await self.context.threads.run(self._left_batches):
-            if batch.id not in self._running and self._resting.get(batch.id, 0.0) <= time.monotonic():
-                self._resting.pop(batch.id, None)
+        for batch in await self.context.threads.run(self.context.place.left):
+            if batch not in self._running and self._resting.get(batch, 0.0) <= time.monotonic():
+                self._resting.pop(batch, None)
                 await self._begin(batch)
-        ready = await self.context.threads.run(self._ready)
+        ready = await self.context.threads.run(partial(self.context.place.ready, self._looks))
         self.waiting = len(ready)
         self._say_unreadable()
         oldest = max((time.monotonic() - one.came_at for one in ready), default=0.0)
@@ -159,26 +153,7 @@ class HotFolder:
         await self._prune()
 
     def _load_published(self) -> None:
-        with opened(self.context.input) as root:
-            self.context.published.load(root)
-
-    def _left_batches(self) -> list[Batch]:
-        with opened(self.context.input) as root:
-            return batches(root)
-
-    def _ready(self) -> list[Ready]:
-        with opened(self.context.input) as root:
-            return self._looks.look(
-                files.walk(root, self._looks.is_ignored), time.monotonic(), partial(self._judge, root)
-            )
-
-    def _judge(self, root: int, file: Seen) -> Content | None:
-        folder, name = split(file.path)
-        try:
-            with opened_below(root, folder) as place, opened(name, files.FILE, place) as descriptor:
-                return content.judge(descriptor, os.fstat(descriptor).st_size, name, local=self._is_local)
-        except OSError:
-            return None
+        self.context.place.load_published(self.context.published)
 
     async def _claim(self, ready: Sequence[Ready]) -> None:
         """Claims files once there is room for a batch, and starts it."""
@@ -187,36 +162,31 @@ class HotFolder:
             if not self.context.is_ours():
                 self._slots.release()
                 return
-            batch = await self.context.threads.run(partial(self._claimed, ready))
+            batch = await self.context.threads.run(partial(self.context.place.claim, ready))
         except BaseException:
             self._slots.release()
             raise
         self._looks.forget(one.file.path for one in ready)
         self._start(batch)
 
-    def _claimed(self, ready: Sequence[Ready]) -> Batch:
-        with opened(self.context.input) as root:
-            leases.identity(root)  # where somebody has removed our folder, the one of the batch lies in a new one
-            return Batch.claim(root, ready)
-
-    async def _begin(self, batch: Batch) -> None:
+    async def _begin(self, batch: UUID) -> None:
         """Goes on with a batch that was left."""
         await self._slots.acquire()
         self._start(batch)
 
-    def _start(self, batch: Batch) -> None:
+    def _start(self, batch: UUID) -> None:
         task = asyncio.create_task(BatchRun(self.context, batch).run())
-        self._running[batch.id] = task
+        self._running[batch] = task
 
         def ended(task: asyncio.Task[bool]) -> None:
-            del self._running[batch.id]
+            del self._running[batch]
             self._slots.release()
             if task.cancelled():
                 return
             if (problem := task.exception()) is not None:
-                log.error("a batch of a hot folder failed and is taken up again", batch=str(batch.id), exc_info=problem)
+                log.error("a batch of a hot folder failed and is taken up again", batch=str(batch), exc_info=problem)
             if problem is not None or not task.result():
-                self._resting[batch.id] = time.monotonic() + REST_SECONDS
+                self._resting[batch] = time.monotonic() + REST_SECONDS
 
         task.add_done_callback(ended)
 
@@ -224,10 +194,11 @@ class HotFolder:
         if (now := time.monotonic()) < self._prune_at:
             return
         self._prune_at = now + PRUNE_SECONDS
-        kept = ((self.context.output, self._rules.output_days), (self.context.backup, self._rules.backup_days))
-        for folder, days in kept:
-            if days and (removed := await self.context.threads.run(partial(prune, folder, days))):
-                self._say("old files were removed", folder=str(folder.path), files=removed)
+        for place, removed in await self.context.threads.run(self._pruned):
+            self._say("old files were removed", folder=place, files=removed)
+
+    def _pruned(self) -> list[tuple[str, int]]:
+        return list(self.context.place.prune(self._rules.output_days, self._rules.backup_days))
 
     def _say_unreadable(self) -> None:
         new = self._looks.unreadable - self._said

@@ -57,11 +57,20 @@ class Looks:
         lower = name.lower()
         return any(fnmatchcase(lower, pattern) for pattern in self._ignored)
 
-    def look(self, files: Iterable[Seen], now: float, judge: Judge) -> list[Ready]:
-        """The files that are ready now, the one that came first is first. Blocking, since `judge` reads files."""
+    def look(
+        self,
+        files: Iterable[Seen],
+        now: float,
+        judge: Judge,
+        ahead: Callable[[list[Seen]], None] = lambda files: None,
+    ) -> list[Ready]:
+        """The files that are ready now, the one that came first is first. Blocking, since `judge` reads files.
+
+        `ahead` is told all files that are about to be judged.
+        """
         before, self._known, self.unreadable = self._known, {}, set()
         found = {file.path: file for file in files}
-        ready = []
+        maybe = list[Known]()
         for path, file in found.items():
             if self._ready_by == "done" and path.endswith(DONE):
                 continue
@@ -71,9 +80,14 @@ class Looks:
             elif not file.is_same(known.file):
                 known = Known(file, known.came_at, now)
             self._known[path] = known
-            if file.size and self._may_be_ready(path, known, now, found) and self._judged(known, now, judge):
+            if file.size and self._may_be_ready(path, known, now, found):
+                maybe.append(known)
+        ahead([known.file for known in maybe if self._is_to_be_judged(known, now)])
+        ready = []
+        for known in maybe:
+            if self._judged(known, now, judge):
                 assert known.content is not None
-                ready.append(Ready(file, known.content.type, known.came_at, self._ready_by == "done"))
+                ready.append(Ready(known.file, known.content.type, known.came_at, self._ready_by == "done"))
         waiting = [known.came_at for known in self._known.values() if known.file.size]
         self.oldest_came_at = min(waiting, default=None)
         return sorted(ready, key=lambda one: one.came_at)
@@ -88,12 +102,18 @@ class Looks:
             return path + DONE in found
         return self._ready_by == "rename" or known.still_since < now
 
-    def _judged(self, known: Known, now: float, judge: Judge) -> bool:
-        waits = self._ready_by == "still" and now - known.still_since < self._unfinished_seconds
+    def _waits(self, known: Known, now: float) -> bool:
+        """Whether a file without its end is still waited for."""
+        return self._ready_by == "still" and now - known.still_since < self._unfinished_seconds
+
+    def _is_to_be_judged(self, known: Known, now: float) -> bool:
         again = now - known.judged_at >= JUDGED_AGAIN_SECONDS
-        if known.content is None or (known.content.unfinished and waits and again):
+        return known.content is None or bool(known.content.unfinished and self._waits(known, now) and again)
+
+    def _judged(self, known: Known, now: float, judge: Judge) -> bool:
+        if self._is_to_be_judged(known, now):
             known.content, known.judged_at = judge(known.file), now
         if known.content is None:
             self.unreadable.add(known.file.path)
             return False
-        return not (known.content.unfinished and waits)
+        return not (known.content.unfinished and self._waits(known, now))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from batchseal.entries import files
 from batchseal.entries.claims import PRIVATE
+from batchseal.entries.content import Source
 from batchseal.entries.files import FILE, make_private, opened, opened_below
 
 FOLDER = "published"
@@ -31,7 +32,7 @@ Result = tuple[int, bytes]
 
 
 class Published:
-    """Of one folder. All methods but `add` and `may_have` block."""
+    """Of one folder. `load`, `has` and `keep` block."""
 
     def __init__(self) -> None:
         self._results: dict[Result, None] = {}
@@ -39,13 +40,16 @@ class Published:
 
     def load(self, root: int) -> None:
         """Reads what is kept below an open input folder, in place of what is known."""
-        self._results, self._sizes = {}, set()
+        self.clear()
         with suppress(FileNotFoundError), opened_below(root, f"{PRIVATE}/{FOLDER}") as folder:
             for day in sorted(os.listdir(folder)):
                 with opened(day, FILE, folder) as descriptor:
                     content = b"".join(iter(lambda d=descriptor: os.read(d, BLOCK_BYTES), b""))  # type: ignore[misc]
                 whole = len(content) // RECORD.size * RECORD.size
                 self.add(RECORD.iter_unpack(content[:whole]))
+
+    def clear(self) -> None:
+        self._results, self._sizes = {}, set()
 
     def add(self, results: Iterable[Result]) -> None:
         """These are known from now on, until they are forgotten with the process."""
@@ -60,13 +64,12 @@ class Published:
         """Whether there is a result of this length: most files need not be read for more."""
         return size in self._sizes
 
-    def has(self, descriptor: int, size: int) -> bool:
-        """Whether the content of an open file is a result."""
+    def has(self, source: Source) -> bool:
+        """Whether the content of a file is a result."""
         digest = hashlib.sha256()
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        while block := os.read(descriptor, BLOCK_BYTES):
+        for block in source.blocks():
             digest.update(block)
-        return (size, digest.digest()[:16]) in self._results
+        return (source.size, digest.digest()[:16]) in self._results
 
     def keep(self, root: int, results: Iterable[Result], now: datetime | None = None) -> None:
         """Appends results to the file of the day, durably, and removes the files of days that are over."""

@@ -353,6 +353,9 @@ class Publisher:
             folder.forget(self._batch)
         self._batch.remove()
 
+    def close(self) -> None:
+        """Drafts are closed when they are written."""
+
     def _require_lease(self) -> None:
         if not self._is_ours():
             raise LeaseLost("another instance works on this folder now")

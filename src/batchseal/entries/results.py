@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from batchseal.entries.claims import Batch, Claimed
+from batchseal.entries.claims import Claimed
 from batchseal.entries.context import Context
 from batchseal.entries.files import split
+from batchseal.entries.interface import BatchFiles, Publishes
 from batchseal.entries.naming import failure_name, shown, with_suffix
-from batchseal.entries.publishing import Publisher
 from batchseal.operation import DocumentStatus
 from batchseal.pipeline.encode import Delivered
 from batchseal.store.rows import DocumentRow, OperationRow
 
-# So many documents are published together: one note for all of them, and one fsync for each folder.
-SETTLED = 200
+# The kinds of texts, and where they go.
+TEXTS = {"text": "output", "backup-text": "backup"}
 # A piece of a large document, and how many small documents are written at once.
 PIECE_BYTES, WRITTEN_AT_ONCE = 1 << 20, 4
 EXPIRED = "the file was signed, but its result is no longer kept; put the file into the input folder again"
@@ -24,28 +24,40 @@ EXPIRED = "the file was signed, but its result is no longer kept; put the file i
 class Publishing:
     """What comes of the files of a batch. `mark` goes into names that are taken."""
 
-    def __init__(self, context: Context, batch: Batch, claimed: Sequence[Claimed], mark: str) -> None:
+    def __init__(self, context: Context, batch: BatchFiles, claimed: Sequence[Claimed], mark: str) -> None:
         self._context = context
         self._batch = batch
         self._claimed = claimed
         self._mark = mark
         self._run = context.threads.run
-        self._publisher: Publisher
+        self._publisher: Publishes
 
     async def run(self, operation: OperationRow | None, rows: Sequence[DocumentRow], *, expired: bool) -> None:
-        """Until every original is in the backup folder. Raises OSError, LeaseLost, ApiError."""
+        """Until every original is in the backup. Raises OSError, LeaseLost, ApiError."""
         self._publisher = await self._run(self._begin)
+        try:
+            await self._publish(operation, rows, expired=expired)
+        finally:
+            self._publisher.close()
+
+    async def _publish(self, operation: OperationRow | None, rows: Sequence[DocumentRow], *, expired: bool) -> None:
         handed = [number for number, one in enumerate(self._claimed) if not one.refusal]
         row_of = dict(zip(handed, rows, strict=False))  # there are no rows of a result that is no longer kept
         results = [key for key in self._publisher.noted() if key[1] != "original"]
-        are_noted = {number for number, _ in results}
-        left = await self._run(self._left)
-        for at in range(0, len(left), SETTLED):
-            part = left[at : at + SETTLED]
+        kinds: dict[int, set[str]] = {}
+        for number, kind in results:
+            kinds.setdefault(number, set()).add(kind)
+        # Of two texts, one may have been noted and lost.
+        are_noted = {number for number, some in kinds.items() if "result" in some or some.issuperset(TEXTS)}
+        left = await self._run(partial(self._batch.left, self._claimed))
+        settled = self._context.place.settled  # so many together: one note for all of them
+        for at in range(0, len(left), settled):
+            part = left[at : at + settled]
             part_numbers = set(part)
             noted = [key for key in results if key[0] in part_numbers]
             fresh = [n for n in part if n not in are_noted]
-            signed = {n: row_of[n] for n in fresh if n in row_of and row_of[n].status is DocumentStatus.SIGNED}
+            untold = [n for n in fresh if n not in kinds and n in row_of]
+            signed = {n: row_of[n] for n in untold if row_of[n].status is DocumentStatus.SIGNED}
             causes = {n: self._cause(n, row_of.get(n), expired=expired) for n in fresh if n not in signed}
             if operation is not None and signed:
                 causes |= await self._write_signed(operation, signed)
@@ -54,18 +66,11 @@ class Publishing:
             self._context.counts.signed += len(fresh) - len(causes)
         await self._run(self._publisher.end)
 
-    def _begin(self) -> Publisher:
+    def _begin(self) -> Publishes:
         context = self._context
-        publisher = Publisher(
-            *(self._batch, context.output, context.backup, self._mark),
-            *(context.is_ours, context.published),
-        )
+        publisher = context.place.publisher(self._batch, self._mark, context.is_ours, context.published)
         publisher.tidy()
         return publisher
-
-    def _left(self) -> list[int]:
-        """The numbers of the files whose originals are still here."""
-        return [number for number, one in enumerate(self._claimed) if self._batch.holds(one.path)]
 
     def _cause(self, number: int, row: DocumentRow | None, *, expired: bool) -> str:
         if refusal := self._claimed[number].refusal:
@@ -150,7 +155,9 @@ class Publishing:
             name = failure_name(name, self._context.failure_pattern)
             path = f"{folder}/{name}" if folder else name
             text = self._text(number, cause, operation)
-            for kind, where in (("text", "output"), ("backup-text", "backup")):
+            for kind, where in TEXTS.items():
+                if (number, kind) in noted:
+                    continue
                 with self._publisher.draft(number, kind, where, path) as draft:
                     draft.write([text])
         self._publisher.settle(noted)

@@ -11,10 +11,11 @@ import structlog
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.context import Context, Counts
-from batchseal.entries.files import opened
+from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.folders import Place, check
 from batchseal.entries.hot_folder import HotFolder, Rules
-from batchseal.entries.leases import FolderLeases, identity
+from batchseal.entries.interface import HotPlace
+from batchseal.entries.leases import FolderLeases
 from batchseal.entries.looks import ReadyBy
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
@@ -132,13 +133,11 @@ class Watcher:
 
     async def _begin(self, definition: object, place: Place, asking: Asking) -> None:
         threads = Threads()
-        known = await threads.run(partial(_identity, place))
-        mode = int(self._settings.hot_folder_mode, 8)
+        where = opened_place(self._settings, place)
+        known = await threads.run(where.identity)
         context = Context(
             client_service=place.client_service,
-            input=str(place.input),
-            output=Folder(place.output, mode),
-            backup=Folder(place.backup, mode),
+            place=where,
             asking=asking,
             service=self._service,
             threads=threads,
@@ -197,9 +196,15 @@ class Watcher:
         }
 
 
-def _identity(place: Place) -> UUID:
-    with opened(place.input) as root:
-        return identity(root)
+def opened_place(settings: Settings, place: Place) -> HotPlace:
+    """What works on the folders or the prefixes of a client service."""
+    if prefixes := place.prefixes():
+        from batchseal.entries.buckets.opening import bucket_place
+
+        return bucket_place(settings, *(prefixes[key] for key in ("inputFolder", "outputFolder", "backupFolder")))
+    mode, folders = int(settings.hot_folder_mode, 8), place.folders()
+    output, backup = Folder(folders["outputFolder"], mode), Folder(folders["backupFolder"], mode)
+    return FolderPlace(str(place.input), output, backup)
 
 
 async def watch_folders(

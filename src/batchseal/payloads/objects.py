@@ -39,6 +39,10 @@ STATUSES = frozenset(map(int, http.HTTPStatus))
 BEHIND_THE_END = 416
 REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 NO_BUCKET = "the payload store has no such bucket, or has given the upload up"
+# What the client says of a key that it cannot use. Then the store is there.
+BAD_KEY = ("Error parsing Path", "contained empty path segment", "Could not parse path")
+UNUSABLE_KEY = "the name of an object has a control character, or an empty part between two slashes"
+REFUSED_KEYS = "it refuses the keys, or what they ask for"
 NON_PARTIAL = "Received non-partial response"
 
 
@@ -59,11 +63,15 @@ class ObjectPace:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object: its key below the prefix, its length, and when it was stored, by the store's own clock."""
+    """An object: its key below the prefix, its length, when it was stored, by the store's own clock, and its ETag.
+
+    The ETag is without quotes, and empty where the store gives none. It is the MD5 of the content in many stores, but not in all.
+    """
 
     key: str
     size: int
     stored_at: datetime
+    etag: str = ""
 
 
 class Objects:
@@ -75,14 +83,17 @@ class Objects:
         keys: Callable[[], Keys] | None,
         requests: BucketRequests,
         pace: ObjectPace | None = None,
+        *,
+        what: str = "the payload store",
     ) -> None:
+        """`what` stands for the store in the log."""
         self.address = address
         self._keys = keys
         self._requests = requests
         self._calls_ranges_whole = False  # whether the store answers 200 to a request for a range
         self._pace = pace or ObjectPace()
         self._lock = threading.Lock()
-        self.watch = Watch(self._probe, self._pace.watch)
+        self.watch = Watch(self._probe, self._pace.watch, what)
 
     @cached_property
     def _client(self) -> Any:
@@ -148,18 +159,18 @@ class Objects:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, content: bytes) -> None:
-        """One request. Raises NoSpace where the store says that it is full."""
+    def put(self, key: str, content: bytes) -> str:
+        """One request. Returns the ETag. Raises NoSpace where the store says that it is full."""
         with self._asking("an object cannot be stored", missing=NO_BUCKET):
-            self._client.put(self._store, key, content, use_multipart=False)
+            return etag_of(self._client.put(self._store, key, content, use_multipart=False))
 
-    def put_parts(self, key: str, pieces: Iterator[bytes]) -> None:
-        """A multipart upload. If the iterator raises, the upload is aborted, and what it raised is raised here.
+    def put_parts(self, key: str, pieces: Iterator[bytes]) -> str:
+        """A multipart upload. Returns the ETag. If the iterator raises, the upload is aborted, and what it raised is raised here.
 
         obstore must not be cancelled: it would leave the upload open.
         """
         with self._asking("an object cannot be stored", missing=NO_BUCKET):
-            self._client.put(
+            answer = self._client.put(
                 self._store,
                 key,
                 pieces,
@@ -167,12 +178,18 @@ class Objects:
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_IN_FLIGHT,
             )
+            return etag_of(answer)
 
     def size(self, key: str) -> int | None:
         """None where there is no such object."""
+        found = self.look_at(key)
+        return None if found is None else found.size
+
+    def look_at(self, key: str) -> Stored | None:
+        """What the store says of an object; None where there is no such object."""
         try:
             with self._asking("an object cannot be looked at"):
-                return int(self._client.head(self._store, key)["size"])
+                return stored(self._client.head(self._store, key))
         except PayloadDamaged:
             return None
 
@@ -181,6 +198,17 @@ class Objects:
         with self._asking("an object cannot be read"):
             found = self._client.get(self._store, key)
             return bytes(found.bytes()), found.meta["last_modified"]
+
+    def stream(self, key: str, block_bytes: int) -> "tuple[Stored, Iterator[bytes]]":
+        """An object as one answer gives it, so that all of it is of one version. Raises PayloadDamaged where there is none."""
+        with self._asking("an object cannot be read"):
+            found = self._client.get(self._store, key)
+            return stored(found.meta), self._blocks(found.stream(min_chunk_size=block_bytes))
+
+    def _blocks(self, answer: Iterable[Any]) -> Iterator[bytes]:
+        with self._asking("an object cannot be read"):
+            for block in answer:
+                yield bytes(block)
 
     def read(self, key: str, start: int, stop: int) -> bytes:
         """The bytes between two offsets, or fewer where the object ends. Raises PayloadDamaged where there is no object."""
@@ -212,10 +240,10 @@ class Objects:
         return f"{self.address.prefix}/{key}" if self.address.prefix else key
 
     def list(self, folder: str) -> Iterator[list[Stored]]:
-        """The objects whose key begins with `folder` and a slash, some at a time."""
+        """The objects whose key begins with `folder` and a slash, some at a time. Without a folder, all of them."""
         with self._asking("the objects cannot be listed"):
-            for some in self._client.list(self._store, f"{folder}/", chunk_size=LISTED_AT_ONCE):
-                yield [Stored(one["path"], one["size"], one["last_modified"]) for one in some]
+            for some in self._client.list(self._store, f"{folder}/" if folder else None, chunk_size=LISTED_AT_ONCE):
+                yield [stored(one) for one in some]
 
     def delete(self, keys: Iterable[str]) -> None:
         """An object that is gone is no error."""
@@ -248,6 +276,9 @@ class Objects:
                 raise PayloadUnavailable(f"{what} just now: {missing}") from None
             raise PayloadDamaged("the stored payload cannot be opened: there is no such object") from None
         except (self._client.exceptions.BaseError, OSError, ValueError) as problem:
+            if any(text in str(problem) for text in BAD_KEY):
+                self.watch.answered()
+                raise PayloadUnavailable(f"{what}: {UNUSABLE_KEY}") from None
             cause = said(problem)
             if any(code in str(problem) for code in FULL):
                 self.watch.answered()
@@ -256,6 +287,15 @@ class Objects:
             raise PayloadUnavailable(f"{what} just now: {cause}") from None
         else:
             self.watch.answered()
+
+
+def stored(meta: Any) -> Stored:
+    """What the client says of an object."""
+    return Stored(meta["path"], int(meta["size"]), meta["last_modified"], etag_of(meta))
+
+
+def etag_of(answer: Any) -> str:
+    return (answer["e_tag"] or "").removeprefix("W/").strip('"')
 
 
 def status_of(problem: Exception) -> int:
@@ -269,7 +309,7 @@ def said(problem: Exception) -> str:
     if status := status_of(problem):
         return f"it answers {status} {http.HTTPStatus(status).phrase if status in STATUSES else ''}".rstrip()
     if type(problem).__name__ in REFUSED:
-        return "it refuses the keys, or what they ask for"
+        return REFUSED_KEYS
     text = str(problem)
     return "it does not answer in time" if "timed out" in text or "TimedOut" in text else "it cannot be reached"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchseal.errors import ConfigurationError
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.interface import Payloads, Place
 from batchseal.settings.load import Settings
@@ -11,7 +12,7 @@ from batchseal.settings.load import Settings
 if TYPE_CHECKING:
     from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.object_keys import Keys
-    from batchseal.payloads.objects import Objects
+    from batchseal.payloads.objects import ObjectPace, Objects
     from batchseal.payloads.s3 import ObjectPayloads
     from batchseal.settings.payload_stores import ObjectAddress, StoreAddress
 
@@ -46,13 +47,31 @@ def object_store(settings: Settings, address: "ObjectAddress") -> "ObjectPayload
     return ObjectPayloads(*_objects(settings, address), settings.spill_folder)
 
 
-def _objects(settings: Settings, address: "ObjectAddress") -> "tuple[Objects, BucketRequests]":
+def prefix_beside(
+    settings: Settings, bucket: str, prefix: str, what: str, pace: "ObjectPace | None" = None
+) -> "tuple[Objects, BucketRequests]":
+    """A prefix that holds no payloads, reached as the payload store is: same address, keys, CA and proxy. `what` names it in
+    the log. Raises ConfigurationError where payloads do not lie in an object store.
+    """
+    from dataclasses import replace
+
+    from batchseal.settings.payload_stores import parse_store
+
+    address = parse_store(settings.payload_store).objects
+    if address is None:
+        raise ConfigurationError("it needs --payload-store=s3://..., whose address and keys it is reached with")
+    return _objects(settings, replace(address, bucket=bucket, prefix=prefix), pace, what)
+
+
+def _objects(
+    settings: Settings, address: "ObjectAddress", pace: "ObjectPace | None" = None, what: str = "the payload store"
+) -> "tuple[Objects, BucketRequests]":
     from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.objects import Objects
 
     keys = keys_of(settings, address)
     requests = BucketRequests(address, keys or _no_keys)
-    return Objects(address, keys, requests), requests
+    return Objects(address, keys, requests, pace, what=what), requests
 
 
 def place_of(settings: Settings) -> Place | None:

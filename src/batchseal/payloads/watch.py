@@ -37,10 +37,16 @@ DEFAULT_PACE = WatchPace()
 
 
 class Watch:
-    """One for each process and store. Any thread may use it. `probe` asks the store something small, or raises."""
+    """One for each process and store. Any thread may use it. `probe` asks the store something small, or raises.
 
-    def __init__(self, probe: Callable[[], None], pace: WatchPace = DEFAULT_PACE) -> None:
+    `what` stands for the store in the log and in causes.
+    """
+
+    def __init__(
+        self, probe: Callable[[], None], pace: WatchPace = DEFAULT_PACE, what: str = "the payload store"
+    ) -> None:
         self._probe = probe
+        self._what = what
         self._pace = pace
         self._lock = threading.Lock()
         self._cause = ""  # why it is away; empty: it is not
@@ -58,14 +64,14 @@ class Watch:
         if self._cause:
             with self._lock:
                 self._cause = ""
-            log.info("the payload store answers again")
+            log.info(f"{self._what} answers again")
 
     def failed(self, cause: str, detail: str = "") -> None:
         """A call found that the store cannot be reached, or cannot do its work. `detail` is for the log alone."""
         with self._lock:
             is_new, self._cause, self._tried = not self._cause, cause, time.monotonic()
         if is_new:
-            log.warning("the payload store is away", cause=cause, detail=detail)
+            log.warning(f"{self._what} is away", cause=cause, detail=detail)
 
     def let_through(self) -> None:
         """For a call that may wait. Raises PayloadUnavailable while the store is away, unless it is time to try."""
@@ -108,4 +114,4 @@ class Watch:
 
     def _away(self) -> PayloadUnavailable:
         seconds = max(1, round(self._pace.probe_seconds))
-        return PayloadUnavailable(f"the payload store is away: {self._cause}", retry_after_seconds=seconds)
+        return PayloadUnavailable(f"{self._what} is away: {self._cause}", retry_after_seconds=seconds)

@@ -10,6 +10,7 @@ from tests.adversity.drills import (  # noqa: F401
     crashes,
     fuzzing,
     headers,
+    hot_buckets,
     hot_folders,
     instance_kills,
     instances,

@@ -96,7 +96,7 @@ def judge_files(folders: Folders, expected: dict[str, bytes], root: Path) -> Non
         assert backup.pop(name) == data, f"the original of {name} is not in the backup folder"
     assert output == {}, f"there is more in the output folder: {sorted(output)[:5]}"
     assert backup == {}, f"there is more in the backup folder: {sorted(backup)[:5]}"
-    assert left_over(folders) == []
+    assert (left := left_over(folders)) == [], left
     chosen = random.Random(3).sample(paths, min(VERIFIED, len(paths)))
     bad = [verdict for verdict in check_files(chosen, load_roots([root]), 2) if not verdict.valid]
     assert bad == [], f"{len(bad)} signatures do not hold: {bad[0]}"

@@ -1,0 +1,78 @@
+"""A `HotPlace` whose input, output and backup are folders."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from uuid import UUID
+
+from batchseal.entries import content, files, leases
+from batchseal.entries.claims import PRIVATE, Batch, batches
+from batchseal.entries.content import LOCAL_SYSTEMS, Content, FileSource
+from batchseal.entries.files import Seen, opened, opened_below, split
+from batchseal.entries.looks import Looks, Ready
+from batchseal.entries.published import Published
+from batchseal.entries.publishing import Folder, Publisher
+from batchseal.entries.retention import prune
+from batchseal.system.mounts import Mounts
+
+
+class FolderPlace:
+    """Its input folder is opened anew for each call, since it may be mounted anew."""
+
+    settled = 200
+
+    def __init__(self, input: str, output: Folder, backup: Folder) -> None:
+        self.said = input
+        self.output = output
+        self.backup = backup
+        mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
+        self._is_local = mounts.table.get(mounts.point_of(input), ("", None))[0] in LOCAL_SYSTEMS
+
+    def identity(self) -> UUID:
+        with opened(self.said) as root:
+            return leases.identity(root)
+
+    def load_published(self, published: Published) -> None:
+        with opened(self.said) as root:
+            published.load(root)
+
+    def left(self) -> list[UUID]:
+        with opened(self.said) as root:
+            return batches(root)
+
+    def ready(self, looks: Looks) -> list[Ready]:
+        with opened(self.said) as root:
+            found = files.walk(root, lambda name: name == PRIVATE or looks.is_ignored(name))
+            return looks.look(found, time.monotonic(), partial(self._judge, root))
+
+    def _judge(self, root: int, file: Seen) -> Content | None:
+        folder, name = split(file.path)
+        try:
+            with opened_below(root, folder) as place, opened(name, files.FILE, place) as descriptor:
+                size = os.fstat(descriptor).st_size
+                return content.judge(FileSource(descriptor, size, local=self._is_local), name)
+        except OSError:
+            return None
+
+    def claim(self, ready: Sequence[Ready]) -> UUID:
+        with opened(self.said) as root:
+            leases.identity(root)  # where somebody has removed our folder, the one of the batch lies in a new one
+            return Batch.claim(root, ready).id
+
+    def release(self, batch: UUID) -> None:
+        """What is claimed lies in the folder of its batch, and nothing else is kept of it."""
+
+    def batch(self, id: UUID) -> Batch:
+        return Batch(os.open(self.said, files.FOLDER), id)
+
+    def publisher(self, batch: Batch, mark: str, is_ours: Callable[[], bool], published: Published) -> Publisher:
+        return Publisher(batch, self.output, self.backup, mark, is_ours, published)
+
+    def prune(self, output_days: int, backup_days: int) -> Iterator[tuple[str, int]]:
+        for folder, days in ((self.output, output_days), (self.backup, backup_days)):
+            if days and (removed := prune(folder, days)):
+                yield str(folder.path), removed
+
+    def close(self) -> None:
+        """Nothing stays open."""
