@@ -30,7 +30,7 @@ INSTANCE_DRILLS := tests/adversity/test_instance_drills.py
 BESIDE := -n 2 --no-loadscope-reorder
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
+test: $(VENV)/.dev $(VENV)/.native $(PAGES)  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 	@$(if $(SANITIZE),$(BIN)/python -m tests.sanitized $(ARGS),$(BIN)/python -m pytest $(if $(TESTS),,$(BESIDE) --ignore=$(INSTANCE_DRILLS) --ignore=tests/browser) $(TESTS) $(ARGS))
 
 .PHONY: test-instances
@@ -125,6 +125,17 @@ openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy
 clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate clients from openapi.json and let them sign; ARGS=--short for those that sign alone
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
+# What the pages are made of. More of the code is in them than is named here: `make docs` always builds.
+PAGES := src/batchseal/api/pages/index.html
+BUILD_PAGES = cd docs && PYTHONPATH=..:../src ../$(VENV)-docs/bin/properdocs build --strict --quiet
+$(PAGES): $(VENV)-docs/.ready $(shell find docs -type f ! -name '*.pyc') README.md CHANGELOG.md
+	@$(BUILD_PAGES)
+
+.PHONY: docs
+docs: $(VENV)-docs/.ready  ## build the documentation into src/batchseal/api/pages, from where the service serves it at <base>/docs
+	@$(BUILD_PAGES)
+	@echo 'The documentation is in src/batchseal/api/pages; begin with index.html.'
+
 .PHONY: deployment-tools
 deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart and judges it and compose.yaml, for tests/unit/test_chart.py
 
@@ -168,15 +179,17 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) requirements-container.in -c requirements-dev.lock -c requirements-image.lock -o requirements-container.lock
 	$(COMPILE) requirements-clients.in -c requirements-dev.lock -o requirements-clients.lock
 	$(COMPILE) requirements-deployment.in -c requirements-dev.lock -o requirements-deployment.lock
+	$(COMPILE) requirements-docs.in -c requirements-dev.lock -o requirements-docs.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(VENV)-docs .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
+	find src/batchseal/api/pages -mindepth 1 ! -name .gitignore -delete
 
 # --- set-up: each step that is done leaves a file in the environment --------------------------------------------------
 
@@ -230,6 +243,12 @@ $(VENV)-deployment/.ready: $(VENV)/.created requirements-deployment.lock
 	@echo 'Installing the locked tools of the deployment ...'
 	@$(BIN)/python -m venv --clear $(VENV)-deployment
 	@$(PIP:$(BIN)/%=$(VENV)-deployment/bin/%) $(LOCKED) -r requirements-deployment.lock
+	@touch $@
+
+$(VENV)-docs/.ready: $(VENV)/.created requirements-docs.lock
+	@echo 'Installing the locked builder of the documentation ...'
+	@$(BIN)/python -m venv --clear $(VENV)-docs
+	@$(PIP:$(BIN)/%=$(VENV)-docs/bin/%) $(LOCKED) -r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)

@@ -38,7 +38,7 @@ LEADS_TO = {
 }
 # Files that pages link to, and where they come from.
 BESIDE = {name: ROOT / "docs" / name for name in services.FILES} | {
-    f"operator/{name}.png": ROOT / "docs" / "operator" / f"{name}.png" for name in ("overview", "operation")
+    f"operator/{name}.png": ROOT / "docs" / "operator" / f"{name}.png" for name in ("overview",)
 }
 
 
