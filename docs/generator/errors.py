@@ -2,9 +2,10 @@
 
 import tomllib
 
+from docs.generator.texts import ROOT, plain, table
+
 from batchseal.errors import ApiError, UpstreamError
 from batchseal.operation import SignError
-from docs.generator.texts import ROOT, plain, table
 
 REMEDIES = ROOT / "docs" / "remedies.toml"
 
@@ -38,7 +39,9 @@ def errors() -> str:
         kind = kinds()[name]
         title = "Without a code" if name == "none" else name
         lines += [f"### `{title}`" if name != "none" else f"### {title}", ""]
-        vendor = f", with `--compat.vendor-status-codes` {kind.vendor_status}" if kind.vendor_status != kind.status else ""
+        vendor = (
+            f", with `--compat.vendor-status-codes` {kind.vendor_status}" if kind.vendor_status != kind.status else ""
+        )
         lines += [f"**{plain(kind.description())}** HTTP status {kind.status}{vendor}.", "", written[name], ""]
     return "\n".join(lines)
 
@@ -73,4 +76,3 @@ def upstream_kinds(base: type[UpstreamError] = UpstreamError) -> list[type[Upstr
     for kind in base.__subclasses__():
         found += [kind, *upstream_kinds(kind)]
     return found
-

@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from batchseal.settings.load import OPTIONS
 from docs.generator import errors, metrics, services, settings, sizing
 from docs.generator.texts import ROOT
+
+from batchseal.settings.load import OPTIONS
 
 GENERATED = {
     "settings": settings.settings,

@@ -1,7 +1,8 @@
 """The table of metrics, from their declarations."""
 
-from batchseal.system.telemetry.declared import DECLARED
 from docs.generator.texts import code, plain, table
+
+from batchseal.system.telemetry.declared import DECLARED
 
 
 def metrics() -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field
 from typing import Any
 
-from batchseal.settings.load import OPTIONS, environment_names, modern_flag
 from docs.generator.texts import plain
+
+from batchseal.settings.load import OPTIONS, environment_names, modern_flag
 
 # The headings of the groups, and what they are about, in words for the page. A group without one keeps its name.
 GROUPS = {
@@ -22,7 +23,10 @@ def settings() -> str:
     """One section for each group, one heading for each setting, so that the search finds each."""
     lines: list[str] = []
     for group in dict.fromkeys(option.metadata["group"] for option in OPTIONS.values()):
-        lines += [f"## {GROUPS.get(group, group[:1].upper() + group[1:])} {{: #{group.replace(' ', '-').replace(chr(39), '')} }}", ""]
+        lines += [
+            f"## {GROUPS.get(group, group[:1].upper() + group[1:])} {{: #{group.replace(' ', '-').replace(chr(39), '')} }}",
+            "",
+        ]
         for name, option in OPTIONS.items():
             if option.metadata["group"] == group:
                 lines += entry(name, option)

@@ -71,8 +71,18 @@ def test_head_tells_what_get_would(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "tail",
-    ["../contract.toml", "..%2fcontract.toml", "%2e%2e/contract.toml", "search/../../contract.toml", "//etc/passwd"]
-    + [".gitignore", "search", "no-such-page.html", "index.html%00.png", "index.html/"],
+    [
+        "../contract.toml",
+        "..%2fcontract.toml",
+        "%2e%2e/contract.toml",
+        "search/../../contract.toml",
+        "//etc/passwd",
+        ".gitignore",
+        "search",
+        "no-such-page.html",
+        "index.html%00.png",
+        "index.html/",
+    ],
 )
 def test_nothing_else_is_served(tail: str, service: Service) -> None:
     reply = service.raw(f"GET {PATH}/{tail} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())

@@ -31,7 +31,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         (folder / "trial" / "invoices").mkdir(parents=True)
         list(write_invoices(folder / "trial" / "invoices", 2))
         with Shell(folder, 0, scripts) as shell:
-            ends.callback(lambda: [one.stop() for one in shell.started])
+            ends.callback(shell.stop_services)
             shell.run_all(blocks(FIRST))
             trial = Trial(shell.folder, shell.port, scripts)
         yield trial
@@ -44,7 +44,7 @@ def test_getting_started_runs(trial: Trial) -> None:
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_commands_of_a_page_run(page: str, trial: Trial) -> None:
     with ExitStack() as ends, Shell(trial.folder, trial.port, trial.scripts) as shell:
-        ends.callback(lambda: [one.stop() for one in shell.started])
+        ends.callback(shell.stop_services)
         shell.run_all(blocks(page))
 
 

@@ -1,8 +1,9 @@
 """The pages of the documentation as tests read them, and a shell that runs what a page says can be run.
 
-A block of code whose language is `run` is run by bash. One whose language is `service` is started in the background, in the folder
-in which the blocks before it have ended; the next block runs once it is ready. A block `output` behind a `run` has lines that this
-must have printed, each as a part of a line. All blocks of a page are run by one shell, which ends at the first command that fails.
+A block of code whose language is `run` is run by bash. One whose language is `service` is started in the background, in the
+folder in which the blocks before it have ended; the next block runs once it is ready. A block `output` behind a `run` has lines
+that this must have printed, each as a part of a line. All blocks of a page are run by one shell, which ends at the first command
+that fails.
 """
 
 import http.client
@@ -144,6 +145,10 @@ class Shell:
                 return "".join(said)
             said.append(line)
         raise AssertionError(f"a command failed in this block:\n{commands}\nThe block printed:\n{''.join(said)}")
+
+    def stop_services(self) -> None:
+        for service in self.started:
+            service.stop()
 
     def _start(self, command: str) -> None:
         self.port = free_port()

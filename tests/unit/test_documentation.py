@@ -1,4 +1,4 @@
-"""The pages of the documentation: complete, and built without a fault; each link leads to something, and nothing comes from elsewhere."""
+"""The documentation: complete, built without a warning, with links that lead somewhere and nothing from elsewhere."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Serves the documentation, the static pages that `make docs` builds into the folder `pages` beside this module.
 
-It is imported with the first request for a page, and reads each file when it is asked for. Only names that the folder has lead to a
-file, so no address leads out of it.
+It is imported with the first request for a page, and reads each file when it is asked for. Only names that the folder has lead to
+a file, so no address leads out of it.
 """
 
 import hashlib
