@@ -19,17 +19,24 @@ RUN dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\t${source:Package}
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 # The dependencies have a layer of their own, since they change less often than the sources.
-COPY requirements.lock requirements-build.lock requirements-image.lock ./
+COPY requirements.lock requirements-build.lock requirements-image.lock requirements-docs.lock ./
 RUN python3 -m venv /opt/batchseal \
     && /opt/batchseal/bin/pip install --require-hashes -r requirements.lock \
     && python3 -m venv /opt/tools \
     && /opt/tools/bin/pip install --require-hashes -r requirements-build.lock \
     && python3 -m venv /opt/sbom \
-    && /opt/sbom/bin/pip install --require-hashes -r requirements-image.lock
-COPY pyproject.toml setup.py README.md LICENSE ./
+    && /opt/sbom/bin/pip install --require-hashes -r requirements-image.lock \
+    && python3 -m venv /opt/docs \
+    && /opt/docs/bin/pip install --require-hashes -r requirements-docs.lock
+COPY pyproject.toml setup.py README.md CHANGELOG.md LICENSE compose.yaml ./
 COPY ext ext
 COPY src src
 COPY container container
+# The documentation, which the service serves. It is built before the wheel, so the wheel has it.
+COPY docs docs
+COPY chart/values.yaml chart/values.yaml
+COPY benchmarks/results/container.json benchmarks/results/container.json
+RUN cd docs && PYTHONPATH=..:../src PYTHONDONTWRITEBYTECODE=1 /opt/docs/bin/properdocs build --strict
 RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
     && /opt/batchseal/bin/pip install --no-deps --no-index dist/*.whl \
     && /opt/batchseal/bin/pip uninstall --yes pip setuptools \

@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 LOCKED := --require-hashes --only-binary :all:
 
+# The pages of the documentation, and the environment of their generator, which is the same under each version of Python.
+PAGES := src/batchseal/api/pages/index.html
+DOCS := .venv-docs
+
 NATIVE := setup.py $(shell find ext src/batchseal/_native -name '*.[ch]' -o -name '*.py[xd]' 2>/dev/null)
 # Cython writes C files beside the .pyx files. They are results and not sources, so they are left out.
 NATIVE := $(filter-out src/batchseal/_native/%.c,$(NATIVE))
@@ -33,7 +37,7 @@ BESIDE := -n 2 --no-loadscope-reorder
 APART := $(addprefix --ignore=,$(INSTANCE_DRILLS) $(DRILLS) tests/browser)
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.native  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
+test: $(VENV)/.dev $(VENV)/.native $(PAGES)  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 ifdef SANITIZE
 	@$(BIN)/python -m tests.sanitized $(ARGS)
 else ifdef TESTS
@@ -137,6 +141,16 @@ openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy
 clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate clients from openapi.json and let them sign; ARGS=--short for those that sign alone
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
+# What the pages are made of. More of the code is in them than is named here: `make docs` always builds.
+BUILD_PAGES = cd docs && PYTHONPATH=..:../src ../$(DOCS)/bin/properdocs build --strict --quiet
+$(PAGES): $(DOCS)/.ready $(shell find docs -type f ! -name '*.pyc') README.md CHANGELOG.md
+	@$(BUILD_PAGES)
+
+.PHONY: docs
+docs: $(DOCS)/.ready  ## build the documentation into src/batchseal/api/pages, from where the service serves it at <base>/docs
+	@$(BUILD_PAGES)
+	@echo 'The documentation is in src/batchseal/api/pages; begin with index.html.'
+
 .PHONY: deployment-tools
 deployment-tools: $(VENV)-deployment/.ready  ## install what renders the chart and judges it and compose.yaml, for tests/unit/test_chart*.py
 
@@ -184,15 +198,17 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) requirements-container.in -c requirements-dev.lock -c requirements-image.lock -o requirements-container.lock
 	$(COMPILE) requirements-clients.in -c requirements-dev.lock -o requirements-clients.lock
 	$(COMPILE) requirements-deployment.in -c requirements-dev.lock -o requirements-deployment.lock
+	$(COMPILE) requirements-docs.in -c requirements-dev.lock -o requirements-docs.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(DOCS) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
+	find src/batchseal/api/pages -mindepth 1 ! -name .gitignore -delete
 
 # --- set-up: each step that is done leaves a file in the environment --------------------------------------------------
 
@@ -246,6 +262,12 @@ $(VENV)-deployment/.ready: $(VENV)/.created requirements-deployment.lock
 	@echo 'Installing the locked tools of the deployment ...'
 	@$(BIN)/python -m venv --clear $(VENV)-deployment
 	@$(PIP:$(BIN)/%=$(VENV)-deployment/bin/%) $(LOCKED) -r requirements-deployment.lock
+	@touch $@
+
+$(DOCS)/.ready: requirements-docs.lock | $(VENV)/.created
+	@echo 'Installing the locked builder of the documentation ...'
+	@$(BIN)/python -m venv --clear $(DOCS)
+	@$(PIP:$(BIN)/%=$(DOCS)/bin/%) $(LOCKED) -r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)

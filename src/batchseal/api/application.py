@@ -71,6 +71,8 @@ def route_table(contract: Contract, routes: Routes, service: ServiceRoutes) -> l
         ("swagger", "GET", base + contract.swagger, service.swagger),
         ("swagger", "GET", base + contract.swagger_files + "/{file}", service.swagger_file),
         ("openapi", "GET", base + contract.openapi, service.openapi_document),
+        ("documentation", "GET", base + contract.documentation, service.documentation),
+        ("documentation", "GET", base + contract.documentation + "/*", service.documentation_file),
     ]
 
 

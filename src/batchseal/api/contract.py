@@ -59,6 +59,7 @@ class Contract:
     swagger: str
     swagger_files: str
     openapi: str
+    documentation: str
     routes: dict[str, Route]
     reference_query: str
     record_query: str

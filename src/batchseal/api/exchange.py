@@ -1,7 +1,7 @@
 """One HTTP request and its reply, between the server (granian) and the application.
 
-Every reply goes through `Exchange`, which gives it the headers of KEPT_PRIVATE. The server leaves three things to the
-application, and this module does them for every route:
+Every reply goes through `Exchange`, which gives it the headers of KEPT_PRIVATE, or of KEPT_PUBLIC. The server leaves three things
+to the application, and this module does them for every route:
 
 - The server has no size limit and no timeout for a request body. `Exchange.body` enforces both.
 - The server closes the connection as soon as the reply is complete. A caller that is still sending its body gets a broken
@@ -33,6 +33,8 @@ SEND_STALL_SECONDS = 120.0
 # Every reply has these: no cache keeps it (RFC 9111 5.2.2.5), and no browser guesses another type than it names. They replace
 # what a handler has set, and the server's name is left out.
 KEPT_PRIVATE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+# What is the same for everybody may be kept, by whoever asks before each use whether it is still the same.
+KEPT_PUBLIC = [(b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff")]
 # The server frames the body itself, and HTTP forbids this header beside Content-Length.
 NOT_FROM_HANDLERS = {b"cache-control", b"x-content-type-options", b"server", b"transfer-encoding"}
 # Of these headers, several lines mean the same as one line with all values (RFC 9110 5.3). Of any other, the last line counts;
@@ -84,6 +86,7 @@ class Exchange:
         self.min_rate = min_rate
         self.headers = joined(scope["headers"])
         self.address: Address | None = None
+        self.is_public = False  # Whether the reply is the same for everybody, so that caches may keep it.
         self.route = ""  # The route's name in the contract. Empty until a route takes the request.
         self.cleanup = AsyncExitStack()
         self.status = 0  # The HTTP status of the reply. 0 until the reply begins.
@@ -228,7 +231,7 @@ class Exchange:
         """Notes the status of the reply that begins, and completes its headers."""
         self.status = start["status"]
         given = [pair for pair in start["headers"] if pair[0].lower() not in NOT_FROM_HANDLERS]
-        start["headers"] = given + KEPT_PRIVATE
+        start["headers"] = given + (KEPT_PUBLIC if self.is_public else KEPT_PRIVATE)
 
     async def _pass_on(self, message: Message) -> None:
         """Gives a message to the server, which takes it once its buffers have room.

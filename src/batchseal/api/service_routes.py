@@ -61,7 +61,8 @@ ROOT_PAGE = """<!doctype html>
 <body>
 <h1>Batchseal</h1>
 <p>This is the address of an interface for programs. It is at <code>{api}</code>.</p>
-<p><a href="{documentation}">Documentation of the interface</a></p>
+<p><a href="{pages}">Documentation</a></p>
+<p><a href="{documentation}">Methods of the interface</a></p>
 </body>
 </html>
 """
@@ -192,6 +193,7 @@ class ServiceRoutes:
         addresses = {
             "api": base + self.contract.version,
             "documentation": base + self.contract.swagger,
+            "pages": base + self.contract.documentation,
             "openapi": base + self.contract.openapi,
         }
         if "text/html" not in (header(request, b"accept") or ""):
@@ -219,6 +221,19 @@ class ServiceRoutes:
         if name not in SWAGGER_FILES:
             raise NotFound(f"there is no file {name[:80]!r}")
         return Response(200, None, Content(SWAGGER_FILES[name], (swagger_folder() / name).read_bytes()))
+
+    async def documentation(self, request: Request) -> Response:
+        """Leads to the first page. Below it all links are relative, so its address must end in a file."""
+        return Response(302, [(b"location", f"{self.base(request)}{self.contract.documentation}/index.html".encode())])
+
+    async def documentation_file(self, request: Request) -> Response:
+        """One file of the pages. Caches may keep it, and have to ask whether it is still the same."""
+        from batchseal.api.documentation import documentation_file  # few callers ask for the pages
+
+        name = (request.route_values or {}).get("tail") or ""
+        reply = documentation_file(name, header(request, b"if-none-match"))
+        exchange_of(request).is_public = True
+        return reply
 
     async def openapi_document(self, request: Request) -> Response:
         return Response(200, None, Content(JSON, self.openapi))
