@@ -11,7 +11,7 @@ LOCKED := --require-hashes --only-binary :all:
 
 # The pages of the documentation, and the environment of their generator, which is the same under each version of Python.
 PAGES := src/batchseal/api/pages/index.html
-DOCS := .venv-docs
+GENERATOR := .venv-docs
 
 NATIVE := setup.py $(shell find ext src/batchseal/_native -name '*.[ch]' -o -name '*.py[xd]' 2>/dev/null)
 # Cython writes C files beside the .pyx files. They are results and not sources, so they are left out.
@@ -142,12 +142,12 @@ clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate client
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
 # What the pages are made of. More of the code is in them than is named here: `make docs` always builds.
-BUILD_PAGES = cd docs && PYTHONPATH=..:../src ../$(DOCS)/bin/properdocs build --strict --quiet
-$(PAGES): $(DOCS)/.ready $(shell find docs -type f ! -name '*.pyc') README.md CHANGELOG.md
+BUILD_PAGES = cd docs && PYTHONPATH=..:../src ../$(GENERATOR)/bin/properdocs build --strict --quiet
+$(PAGES): $(GENERATOR)/.ready $(shell find docs -type f ! -name '*.pyc') README.md CHANGELOG.md
 	@$(BUILD_PAGES)
 
 .PHONY: docs
-docs: $(DOCS)/.ready  ## build the documentation into src/batchseal/api/pages, from where the service serves it at <base>/docs
+docs: $(GENERATOR)/.ready  ## build the documentation into src/batchseal/api/pages, from where the service serves it at <base>/docs
 	@$(BUILD_PAGES)
 	@echo 'The documentation is in src/batchseal/api/pages; begin with index.html.'
 
@@ -204,7 +204,7 @@ COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 
 
 .PHONY: clean
 clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(DOCS) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(GENERATOR) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c
@@ -264,10 +264,10 @@ $(VENV)-deployment/.ready: $(VENV)/.created requirements-deployment.lock
 	@$(PIP:$(BIN)/%=$(VENV)-deployment/bin/%) $(LOCKED) -r requirements-deployment.lock
 	@touch $@
 
-$(DOCS)/.ready: requirements-docs.lock | $(VENV)/.created
+$(GENERATOR)/.ready: requirements-docs.lock | $(VENV)/.created
 	@echo 'Installing the locked builder of the documentation ...'
-	@$(BIN)/python -m venv --clear $(DOCS)
-	@$(PIP:$(BIN)/%=$(DOCS)/bin/%) $(LOCKED) -r requirements-docs.lock
+	@$(BIN)/python -m venv --clear $(GENERATOR)
+	@$(PIP:$(BIN)/%=$(GENERATOR)/bin/%) $(LOCKED) -r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)
