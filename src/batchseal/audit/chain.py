@@ -26,6 +26,7 @@ class Event(IntEnum):
     CANCELLED = 9  # an operator ended it; `failed` says how many documents that took
     PURGE_ASKED = 10  # an operator had its payload purged
     ACTED = 11  # an operator did something that is about no operation: `detail` says what
+    RESUMED = 12  # an operator let it be signed, which was held after a restore
 
 
 def content(entry: AuditEntry) -> list[Any]:

@@ -1,7 +1,7 @@
 """`OperatorStore`: all that the operator's page and `batchseal operations` read, and the actions that they ask for.
 
 It has connections of its own, in a role of its own, which reads the rows of all client services and can write none: every change
-is a function of the database (migration 0017), which also writes the audit entry. Every statement for a page ends after
+is a function of the database (migrations 0017 and 0023), which also writes the audit entry. Every statement for a page ends after
 STATEMENT_SECONDS at the latest, and lists are read in pages by a key: no list counts or sorts a whole table.
 
 Every method raises DatabaseUnavailable while the database cannot be reached, or takes too long. A cursor that no list has given

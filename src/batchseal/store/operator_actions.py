@@ -1,4 +1,5 @@
-"""What operators do to operations: see `operator.py`. The functions of the database that do it are in migration 0017.
+"""What operators do to operations: see `operator.py`. The functions of the database that do it are in migrations 0017 and
+0023.
 
 They cannot collide with a signer. A retry opens an operation that has ended, which no signer may write to. A cancel takes the
 lease of whoever works on the operation and raises the fence, so that later writes of that signer change nothing.
@@ -69,6 +70,17 @@ class OperatorActions(OperatorDetails):
 
         return await self._in_parts(act, operation_ids)
 
+    async def resume(self, who: Who, operation_ids: Sequence[int]) -> list[Done]:
+        """Lets operations be signed that are held after a restore.
+
+        What was signed after the backup cannot be known, so a document of theirs may get a second signature.
+        """
+
+        async def act(ids: list[int]) -> list[Done]:
+            return await self._call("SELECT * FROM operator_resume($1, $2, $3)", ids, *checked(who))
+
+        return await self._in_parts(act, operation_ids)
+
     async def purge(self, who: Who, operation_ids: Sequence[int]) -> list[Done]:
         """Has the payloads of finished operations purged within a minute or so, whether they were fetched or not."""
 
@@ -95,6 +107,11 @@ class OperatorActions(OperatorDetails):
         """`cancel` for all that a filter finds."""
         async for lines in self._meant(wanted, UNFINISHED):
             yield await self.cancel(who, [line.id for line in lines])
+
+    async def resume_all(self, who: Who, wanted: OperationFilter) -> AsyncIterator[list[Done]]:
+        """`resume` for all of them that a filter finds."""
+        async for lines in self._meant(replace(wanted, is_held=True), UNFINISHED):
+            yield await self.resume(who, [line.id for line in lines])
 
     async def purge_all(self, who: Who, wanted: OperationFilter) -> AsyncIterator[list[Done]]:
         """`purge` for all that a filter finds."""

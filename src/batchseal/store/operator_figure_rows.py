@@ -19,6 +19,10 @@ class Overview:
     waiting_for_retry: int
     """Operations that are EXECUTION_ERROR."""
     oldest_seconds: float
+    held_operations: int
+    """Those that wait for an operator after a restore. They are not in the queue."""
+    held_documents: int
+    held_since: datetime | None
     received_a_minute: float
     signed_a_minute: float
     failed_a_minute: float
