@@ -1,7 +1,9 @@
 """What the operator's page shows in the tests of a browser: accounts, and operations that were signed, failed or are hostile."""
 
+import asyncio
 import json
 
+import asyncpg
 from harness.invoices import invoice
 from tests.support.operator_page import OperatorService, add_accounts
 from tests.support.service import batch, finished, post
@@ -55,3 +57,28 @@ def fill(page: OperatorService) -> None:
         send(page, batch(f"INV-2026-{number:04}", [invoice(n, size_bytes=20_000) for n in range(1 + 3 * number)]))
     send(page, batch("INV-2026-9001", [invoice(1, size_bytes=3_000), b"no PDF", b"%PDF-1.7 cut off"]))
     send(page, hostile_batch(HOSTILE[0], HOSTILE[2]))
+
+
+def hold(page: OperatorService, reference: str) -> int:
+    """Makes an operation that has failed documents what a restore leaves of an unfinished one: held, its failed documents open.
+
+    Returns its id. A restore itself is tried by `tests/integration/test_backups.py` and the drill `backup`.
+    """
+    return asyncio.run(_hold((page.service.folder / "temp" / "database.url").read_text("utf-8").strip(), reference))
+
+
+async def _hold(url: str, reference: str) -> int:
+    settings = {"batchseal.scope": "*", "search_path": "batchseal"}
+    connection = await asyncpg.connect(url, server_settings=settings)
+    try:
+        number: int = await connection.fetchval(
+            "UPDATE operations SET status = 1, held_at = now(), finished_at = NULL, documents_failed = 0"
+            " WHERE external_reference = $1 RETURNING id",
+            reference,
+        )
+        await connection.execute(
+            "UPDATE documents SET status = 1, sign_error = 0, cause = '' WHERE operation_id = $1 AND status = 3", number
+        )
+        return number
+    finally:
+        await connection.close()

@@ -7,7 +7,6 @@ copied are those of one snapshot, which the dump of the database reads too.
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
 
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES

@@ -7,8 +7,8 @@ STATEMENT_SECONDS at the latest, and lists are read in pages by a key: no list c
 Every method raises DatabaseUnavailable while the database cannot be reached, or takes too long. A cursor that no list has given
 raises ValueNotAllowed.
 
-The parts: `operator_connection`, `operator_lists`, `operator_details`, `operator_actions`, `operator_figures`; the types are in
-`operator_rows`.
+The parts: `operator_connection`, `operator_lists`, `operator_details`, `operator_actions`, `operator_figures`,
+`operator_webhooks`; the types are in `operator_rows`.
 """
 
 from batchseal.store.operator_alarms import alarms_of
@@ -27,7 +27,6 @@ from batchseal.store.operator_figure_rows import (
     StorageShare,
     TimeStampLine,
 )
-from batchseal.store.operator_figures import OperatorFigures
 from batchseal.store.operator_rows import (
     Count,
     DocumentLine,
@@ -44,6 +43,7 @@ from batchseal.store.operator_rows import (
     UpstreamCall,
     Who,
 )
+from batchseal.store.operator_webhooks import OperatorWebhooks
 
 __all__ = [
     "STATEMENT_SECONDS",
@@ -78,7 +78,7 @@ __all__ = [
 ]
 
 
-class OperatorStore(OperatorFigures):
+class OperatorStore(OperatorWebhooks):
     """One for each process that serves the page, and one for each command."""
 
     async def alarms(self) -> list[Alarm]:

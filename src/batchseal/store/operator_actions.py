@@ -18,6 +18,7 @@ from batchseal.store.columns import is_storable
 from batchseal.store.operator_connection import ACTION_SECONDS
 from batchseal.store.operator_details import OperatorDetails
 from batchseal.store.operator_rows import Done, OperationFilter, OperationLine, Who
+from batchseal.store.trail import Verified
 
 # A transaction changes so many operations, and documents as far as several operations have them. It locks their rows meanwhile.
 OPERATIONS_AT_ONCE, DOCUMENTS_AT_ONCE = 100, 5_000
@@ -124,6 +125,12 @@ class OperatorActions(OperatorDetails):
             raise ValueNotAllowed("what was done cannot be stored")
         async with self._database.connection() as connection:
             await connection.execute("SELECT operator_note($1, $2, $3)", *checked(who), detail[:MAX_DETAIL_CHARACTERS])
+
+    async def note_verified(self, who: Who, verified: Verified, problems: int) -> None:
+        """Notes a verification of the audit chain that somebody asked for. The audit trail says who."""
+        values = verified.position, verified.link, verified.entries, problems, verified.problem
+        async with self._database.connection() as connection:
+            await connection.execute("SELECT operator_verified($1, $2, $3, $4, $5, $6, $7)", *values, *checked(who))
 
     async def _meant(
         self, wanted: OperationFilter, statuses: frozenset[OperationStatus]

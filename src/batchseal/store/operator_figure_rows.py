@@ -6,6 +6,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from batchseal.store.operator_rows import OperationLine
+from batchseal.store.trail import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Overview:
     single_p95_seconds: float | None
     database_bytes: int
     unchained_entries: int
+    audit_problem: str
+    """What the last verification of the audit chain has found; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +189,10 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class AuditState:
-    """The end of the chain, and what was exported of it: month, last position, entries, file, when."""
+    """The end of the chain, what was exported of it (month, last position, entries, file, when), and its last verification."""
 
     last_position: int
     last_link: str
     waiting: int
     exports: tuple[tuple[date, int, int, str, datetime], ...]
+    verified: Verified | None

@@ -117,6 +117,21 @@ class HeadStamp:
     token: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A verification of the chain: the entry at which it ended, how many were looked at, and the first problem, if there was one.
+
+    `at` and `intact_at` (when the chain was last found intact) are those of the database.
+    """
+
+    position: int
+    link: bytes
+    entries: int
+    problem: str = ""
+    at: datetime = datetime.min
+    intact_at: datetime | None = None
+
+
 class AuditTrail:
     """The audit trail in the database, as one instance uses it. Every method raises DatabaseUnavailable."""
 
@@ -234,6 +249,18 @@ class AuditTrail:
         """Stores a time stamp. Does nothing if its entry has one already."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["audit_time_stamp"], *astuple(stamp))
+
+    async def verified(self) -> Verified | None:
+        """The last verification, if there was one."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["audit_verified"])
+        return Verified(**record) if record else None
+
+    async def note_verified(self, verified: Verified) -> None:
+        """Notes a verification that the service has made by itself."""
+        values = verified.position, verified.link, verified.entries, verified.problem
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["note_audit_verified"], *values)
 
     async def knows_time_stamps(self) -> bool:
         """Whether the database is new enough to have them."""

@@ -155,7 +155,10 @@ def detail_text(found: OperationDetail, documents: Sequence[DocumentLine]) -> st
         ("reference", line.external_reference),
         ("description", found.description),
         ("mode", line.mode.name.lower()),
-        ("status", line.status.name + (f", held since the restore of {shown_time(line.held_at)}" if line.is_held else "")),
+        (
+            "status",
+            line.status.name + (f", held since the restore of {shown_time(line.held_at)}" if line.is_held else ""),
+        ),
         ("documents", f"{line.documents_signed} signed, {line.documents_failed} failed, of {line.documents_total}"),
         ("received", shown_time(line.created_at)),
         ("finished", shown_time(line.finished_at)),

@@ -1,4 +1,7 @@
-"""Retry, cancel, purge, and resume of what is held after a restore: of a selection, or of all that a filter finds. Each is asked about first, and told of afterwards."""
+"""Retry, cancel, purge, and resume of what is held after a restore: of a selection, or of all that a filter finds.
+
+Each is asked about first, and told of afterwards.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping

@@ -16,7 +16,18 @@ from batchseal.store.operator import OperationFilter, OperationLine
 
 TITLES = (
     *("id", "clientService", "externalReference", "mode", "status", "received", "finished", "fetched"),
-    *("documents", "signed", "failed", "storedBytes", "seconds", "tries", "nextTry", "instance", "purgeAt", "heldSince"),
+    *(
+        "documents",
+        "signed",
+        "failed",
+        "storedBytes",
+        "seconds",
+        "tries",
+        "nextTry",
+        "instance",
+        "purgeAt",
+        "heldSince",
+    ),
 )
 
 
