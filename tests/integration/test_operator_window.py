@@ -1,6 +1,5 @@
 """What the page shows and does beside operations: what a restore holds, the events of webhooks, and who signed in from where."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from harness.invoices import invoice
 from harness.waiting import until
 from harness.webhook_receiver import FAIL, SECRET, TAKE, WebhookReceiver
 from tests.support.operator_page import OperatorService, Visitor, add_accounts, operator_service, values_of
-from tests.support.operator_rows import hold, send
+from tests.support.operator_rows import add_webhook, hold, send
 from tests.support.service import batch, credentials, finished
 
 FLAGS = ("--webhook-hosts=127.0.0.1", "--webhook-allow-http=true", "--webhook-retries=0")
@@ -38,21 +37,8 @@ def window() -> Iterator[Window]:
         operator_service("--operator-totp=none", *FLAGS) as page,
     ):
         add_accounts(page, "viewer", "operator", "auditor")
-        configure(page, receiver)
+        add_webhook(page, receiver.url, SECRET)
         yield Window(page, receiver, *(page.signed_in(role) for role in ("operator", "auditor", "viewer")))
-
-
-def configure(page: OperatorService, receiver: WebhookReceiver) -> None:
-    """Gives the client service a webhook, and waits until it leaves events."""
-    path = page.service.services_file
-    entries = json.loads(path.read_text("utf-8"))
-    entries[credentials(page.service)[0]]["webhook"] = {"url": receiver.url, "secret": SECRET}
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(entries), "utf-8")
-    new.chmod(path.stat().st_mode & 0o777)
-    new.replace(path)
-    api = Visitor(page.service.port)
-    until(lambda: re.search(r"^batchseal_webhooks_waiting \d", api.get("/metrics").text, re.MULTILINE))
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
@@ -155,7 +141,7 @@ def test_one_event_is_sent_again_and_then_all_of_a_client_service(window: Window
     assert "it answered 500" in shown or "500" in shown
     assert "told-2" in shown and "operation.finished" in shown and service in shown
     assert "Send again" not in shown, "a viewer can do nothing here"
-    assert "hidden" not in shown and "whsec" not in shown, "the address and the secret are shown to nobody"
+    assert "key=hidden" not in shown and "whsec" not in shown, "the address and the secret are shown to nobody"
     window.receiver.behave = lambda number: TAKE
     before = len(window.receiver.taken)
     sent = window.operator.post("/webhooks/redeliver", {"id": ids[0], "filter_state": "given-up"})

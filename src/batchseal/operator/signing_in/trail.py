@@ -1,8 +1,8 @@
 """What the audit trail and the log keep of signing in: who has signed in or out, who failed or was locked out, and from where.
 
 Anybody who reaches the page can fail, and an entry of the trail stays for years. So failures are noted up to a bound; those
-beyond it are in the log alone, and the next entry says how many they were. A name that no account has is not kept: it may be a password
-that somebody typed into the wrong field.
+beyond it are in the log alone, and the next entry says how many they were. A name that no account has is not kept: it may be a
+password that somebody typed into the wrong field.
 """
 
 import time
