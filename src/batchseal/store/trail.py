@@ -4,7 +4,7 @@ The statement that changes an operation also writes a pending entry, in the same
 into the chain: it gets a position and a link, which is a digest over the link before it and the entry.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from operator import attrgetter
@@ -210,7 +210,7 @@ class AuditTrail:
         self._months.add(month)
         return len(rows)
 
-    async def read(self, after: int = 0) -> AsyncIterator[AuditEntry]:
+    async def read(self, after: int = 0) -> AsyncGenerator[AuditEntry, None]:
         """The entries in the order of the chain, from the one behind position `after`."""
         while True:
             async with self._database.connection() as connection:

@@ -31,13 +31,13 @@ class SignInTrail:
 
     async def signed_in(self, name: str, role: str, source: str, address: str) -> None:
         await self._store.note(Who(name, address or NOBODY), f"signed in ({source}, role {role})")
-        fields = {"operator": name, "role": role, "source": source, "address": address}
-        security_event("operator signed in", Category.AUTHENTICATION, "operator-login", **fields)
+        action = Category.AUTHENTICATION, "operator-login"
+        security_event("operator signed in", *action, operator=name, role=role, source=source, address=address)
 
     async def signed_out(self, name: str, address: str) -> None:
         await self._store.note(Who(name, address or NOBODY), "signed out")
-        fields = {"operator": name, "address": address}
-        security_event("operator signed out", Category.AUTHENTICATION, "operator-logout", **fields)
+        action = Category.AUTHENTICATION, "operator-logout"
+        security_event("operator signed out", *action, operator=name, address=address)
 
     async def failed(self, name: str | None, address: str, why: str) -> None:
         """`name` is that of an account, or of somebody whom a provider or proxy knows; None: nobody knows it."""
