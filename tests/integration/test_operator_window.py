@@ -33,7 +33,7 @@ class Window:
 @pytest.fixture(scope="module")
 def window() -> Iterator[Window]:
     with (
-        WebhookReceiver(lambda number: FAIL) as receiver,
+        WebhookReceiver() as receiver,  # it fails where a test says so: a receiver that fails often is asked ever less often
         operator_service("--operator-totp=none", *FLAGS) as page,
     ):
         add_accounts(page, "viewer", "operator", "auditor")
@@ -124,11 +124,17 @@ def given_up(window: Window, count: int) -> list[str]:
     found: list[str] = []
 
     def there_are() -> bool:
+        waiting = values_of(window.operator.get("/webhooks?state=waiting").text, "id")
         found[:] = values_of(window.operator.get("/webhooks?state=given-up").text, "id")
-        return len(found) >= count
+        return not waiting and len(found) >= count
 
     until(there_are)
     return found
+
+
+def named(number: str) -> str:
+    """The id by which the receiver knows an event."""
+    return f"evt_{number.replace('-', '')}"
 
 
 def test_one_event_is_sent_again_and_then_all_of_a_client_service(window: Window) -> None:
@@ -143,18 +149,15 @@ def test_one_event_is_sent_again_and_then_all_of_a_client_service(window: Window
     assert "Send again" not in shown, "a viewer can do nothing here"
     assert "key=hidden" not in shown and "whsec" not in shown, "the address and the secret are shown to nobody"
     window.receiver.behave = lambda number: TAKE
-    before = len(window.receiver.taken)
     sent = window.operator.post("/webhooks/redeliver", {"id": ids[0], "filter_state": "given-up"})
     assert sent.headers["location"] == "/webhooks?state=given-up&sent=1"
     assert "1 events are sent again" in window.operator.get(sent.headers["location"]).text
-    until(lambda: len(window.receiver.taken) == before + 1)
-    assert f"evt_{ids[0].replace('-', '')}" in window.receiver.taken
+    until(lambda: named(ids[0]) in window.receiver.taken)
     asked = window.operator.post("/webhooks/confirm", {"service": service})
     assert "that were given up" in asked.text and service in asked.text
     sent = window.operator.post("/webhooks/redeliver", {"scope": "given-up", "service": service})
     assert int(sent.headers["location"].rpartition("=")[2]) == len(ids) - 1
-    until(lambda: len(window.receiver.taken) == before + len(ids))
-    assert {f"evt_{one.replace('-', '')}" for one in ids} <= window.receiver.taken.keys()
+    until(lambda: set(map(named, ids)) <= window.receiver.taken.keys())
     said = window.trail()
     assert f"had webhook events of {service} sent again: {{{ids[0]}}}" in said
     assert f"had webhook events of {service} sent again: {len(ids) - 1} that were given up" in said

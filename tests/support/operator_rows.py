@@ -3,14 +3,18 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import asyncpg
 from harness.invoices import invoice
 from harness.waiting import until
 from tests.support.operator_page import OperatorService, Visitor, add_accounts
 from tests.support.service import batch, credentials, finished, post
+
+T = TypeVar("T")
 
 # Names of documents that would do something in a page that shows them as they are.
 HOSTILE = (
@@ -91,7 +95,7 @@ def fill(page: OperatorService) -> None:
     for reference in HELD:
         send(page, batch(reference, [invoice(1, size_bytes=3_000), b"no PDF"]))
         hold(page, reference)
-    asyncio.run(_execute(page, PAST))
+    apart(_execute(page, PAST))
 
 
 def add_webhook(page: OperatorService, url: str, secret: str) -> None:
@@ -109,7 +113,7 @@ def add_webhook(page: OperatorService, url: str, secret: str) -> None:
 
 def give_up(page: OperatorService) -> None:
     """Makes every second event one that was given up after all its tries."""
-    asyncio.run(_execute(page, GIVE_UP))
+    apart(_execute(page, GIVE_UP))
 
 
 def hold(page: OperatorService, reference: str) -> int:
@@ -117,7 +121,13 @@ def hold(page: OperatorService, reference: str) -> int:
 
     Returns its id. A restore itself is tried by `tests/integration/test_backups.py` and the drill `backup`.
     """
-    return asyncio.run(_hold(page, reference))
+    return apart(_hold(page, reference))
+
+
+def apart(wanted: Coroutine[Any, Any, T]) -> T:
+    """Runs it in a thread, since the browser's driver has an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, wanted).result()
 
 
 async def _hold(page: OperatorService, reference: str) -> int:
