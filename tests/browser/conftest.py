@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.waiting import until
+from harness.webhook_receiver import FAIL, SECRET, WebhookReceiver
 from playwright.sync_api import Browser, sync_playwright
 from tests.support.operator_page import OperatorService, operator_service
-from tests.support.operator_rows import fill
+from tests.support.operator_rows import add_webhook, fill, give_up
 
 HERE = Path(__file__).parent
+OPERATIONS = 5  # so many of those that are filled in leave an event that was tried
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,9 +34,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def page_service() -> Iterator[OperatorService]:
-    """A service with an account for each role, and operations of every kind."""
-    with operator_service("--operator-totp=none") as service:
+    """A service with an account for each role, operations of every kind, and events that its receiver has not taken."""
+    flags = ("--operator-totp=none", "--webhook-hosts=127.0.0.1", "--webhook-retries=3600")
+    with WebhookReceiver(lambda number: FAIL) as receiver, operator_service(*flags) as service:
+        add_webhook(service, receiver.url, SECRET)
         fill(service)
+        until(lambda: len(receiver.deliveries) >= OPERATIONS)
+        give_up(service)
         yield service
 
 

@@ -15,12 +15,14 @@ from tests.support.operator_rows import HOSTILE
 PAGES = {
     "overview": "/",
     "operations": "/operations",
+    "held": "/operations?held=yes",
     "operation": "/operations?failures=yes",  # and the first one of these
     "documents": "/documents?name=invoice",
     "failures": "/failures",
     "credentials": "/credentials",
     "timestamps": "/timestamps",
     "services": "/services",
+    "webhooks": "/webhooks",
     "consumption": "/consumption",
     "storage": "/storage",
     "plots": "/plots",
@@ -28,7 +30,7 @@ PAGES = {
     "settings": "/settings",
 }
 # Of these a picture shows the whole page, and of the others the beginning.
-WHOLE = ("overview", "operation", "operations", "failures", "confirm", "login")
+WHOLE = ("overview", "held", "webhooks", "operation", "operations", "failures", "confirm", "login")
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
@@ -122,6 +124,8 @@ def test_every_page_is_accessible_and_calls_nobody(
     folder: Path | None = pytestconfig.getoption("--screenshots")
     wrong: list[str] = []
     with opened(browser, page_service, width=width, theme=theme) as (page, watch):
+        if folder is not None:
+            wait_for_life(page)
         for name in PAGES:
             go(page, name)
             wrong += [f"{name}: {what}" for what in violations(page, axe)]
@@ -131,6 +135,12 @@ def test_every_page_is_accessible_and_calls_nobody(
                 save(page, folder, name, width, theme)
     assert wrong == []
     assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+def wait_for_life(page: Page) -> None:
+    """A machine that stood still is no picture of the product: waits until the instance has been seen again."""
+    while "there" not in page.locator("#live section").last.inner_text():
+        page.reload()
 
 
 def save(page: Page, folder: Path, name: str, width: int, theme: str) -> None:
@@ -186,6 +196,33 @@ def test_pages_and_actions_work(javascript: bool, browser: Browser, page_service
         assert "INV-2026-9001" in Path(downloading.value.path()).read_text("utf-8")
         page.click("text=Terminar sessão")
         assert page.locator("#password").count() == 1
+    assert (watch.errors, watch.elsewhere) == ([], [])
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_what_is_held_is_resumed_and_an_event_is_sent_again(
+    javascript: bool, browser: Browser, page_service: OperatorService
+) -> None:
+    with opened(browser, page_service, "operator", javascript=javascript) as (page, watch):
+        page.click("text=Look at them, resume or cancel them")
+        waiting = page.locator("tbody input[type=checkbox]").count()
+        assert waiting >= 1 and "cannot be known" in page.locator("#list").inner_text()
+        page.check("tbody input[type=checkbox] >> nth=0")
+        page.click("text=Resume …")
+        assert page.locator("h1").inner_text() == "Have these operations signed?"
+        page.click("main button.primary")
+        assert "1 operations: done" in page.locator("main").inner_text()
+        page.click("text=Back")
+        assert page.locator("tbody input[type=checkbox]").count() == waiting - 1
+        page.click("nav >> text=Webhooks")
+        page.select_option("#state", "given-up")
+        page.click("text=Show")
+        page.wait_for_url(re.compile("state=given-up"))
+        page.click("tbody >> text=Send again >> nth=0")
+        assert "1 events are sent again" in page.locator("main").inner_text()
+        page.click("text=Send what was given up again …")
+        page.click("text=Back, change nothing")
+        assert page.locator("h1").inner_text() == "Webhooks"
     assert (watch.errors, watch.elsewhere) == ([], [])
 
 

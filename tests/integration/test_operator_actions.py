@@ -1,9 +1,11 @@
 """Operators act while a real signer works: nothing is signed twice, nothing is lost, and the trail tells who asked."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,13 +15,15 @@ from harness.invoices import invoice
 from harness.misbehaving import Misbehaving
 from harness.validators import pyhanko_verify
 from harness.waiting import eventually
-from tests.support.operators import WHO, operators
+from tests.support.operators import WHO, chained, operators
 from tests.support.parts import Connect
 from tests.support.upstream import CALLER, Running, running_service
 
+from batchseal.audit.chain import Verifier, as_line
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.signer.pace import Pace
 from batchseal.store.operator import OperationFilter
+from batchseal.store.trail import AuditTrail
 from batchseal.system.backoff import Backoff
 
 INSTANCE = UUID(int=11)
@@ -71,6 +75,21 @@ async def test_500_failed_documents_are_signed_after_the_repair(
             ("RETRIED", WHO.name, WHO.origin, 500),
             ("FINISHED", "", "", 0),
         ]
+        # What an auditor has: the chain, whose links are about who asked too.
+        trail, verifier = AuditTrail(running.parts.store.database, INSTANCE), Verifier()
+        await chained(trail)
+        entries = [entry async for entry in trail.read()]
+        for entry in entries:
+            verifier.take(entry)
+        assert verifier.problems == []
+        asked = [json.loads(as_line(entry)) for entry in entries if entry.actor]
+        assert [(one["event"], one["operation"], one["failed"], one["actor"], one["origin"]) for one in asked] == [
+            ("RETRIED", row.id, 500, WHO.name, WHO.origin)
+        ]
+        (retried,) = [entry for entry in entries if entry.actor]
+        forged = Verifier(retried.position - 1, entries[retried.position - 2].link)
+        forged.take(replace(retried, actor="somebody else"))
+        assert forged.problems, "the chain does not notice another name"
 
 
 async def _is(running: Running, operation_id: int, wanted: OperationStatus) -> bool:

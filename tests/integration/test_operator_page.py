@@ -28,6 +28,9 @@ PAGES = {
     "/credentials": Right.VIEW,
     "/timestamps": Right.VIEW,
     "/services": Right.VIEW,
+    "/operations?held=yes": Right.VIEW,
+    "/webhooks": Right.VIEW,
+    "/webhooks?state=given-up&service=x": Right.VIEW,
     "/consumption": Right.VIEW,
     "/storage": Right.VIEW,
     "/plots": Right.VIEW,
@@ -42,6 +45,8 @@ PAGES = {
 ACTIONS = {
     "/operations/confirm": (Right.ACT, {"action": "cancel", "id": "999999"}),
     "/operations/act": (Right.ACT, {"action": "cancel", "id": "999999"}),
+    "/webhooks/confirm": (Right.ACT, {"service": "x"}),
+    "/webhooks/redeliver": (Right.ACT, {"id": "00000000-0000-0000-0000-000000000001"}),
     "/credentials/otp": (Right.ACT, {"service": "x"}),
     "/credentials/renew": (Right.ACT, {"service": "x", "otp": "1", "pin": "2"}),
     "/audit/verify": (Right.AUDIT, {}),

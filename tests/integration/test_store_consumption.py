@@ -1,5 +1,6 @@
 """What client services used, month by month, against an independent count over the audit trail."""
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -10,11 +11,12 @@ from uuid import uuid4
 import asyncpg
 from tests.support.operators import AWAY, WHO, chained, operators, registered
 
-from batchseal.audit.chain import Event
+from batchseal.audit.chain import as_line
 from batchseal.document import DocumentOutcome, Evidence
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.signature import Level
 from batchseal.store import OperationRow, Store
+from batchseal.store.backups import HeldOperations
 from batchseal.store.columns import month_of
 from batchseal.store.operator import OperatorStore
 from batchseal.store.rows import SignatureRow
@@ -82,11 +84,15 @@ class Signer:
 
 
 async def counted(trail: AuditTrail, months: dict[int, date]) -> dict[Key, list[int]]:
-    """What the audit trail says: signed and failed at the last end of each operation, in the month of its registration."""
+    """What the audit trail says: signed and failed at the last end of each operation, in the month of its registration.
+
+    It is counted from the lines of an export, as somebody does who has nothing of ours.
+    """
     last: dict[int, tuple[str, int, int]] = {}
     async for entry in trail.read():
-        if entry.event == Event.FINISHED:
-            last[entry.operation_id] = entry.client_service, entry.signed, entry.failed
+        line = json.loads(as_line(entry))
+        if line["event"] == "FINISHED":
+            last[line["operation"]] = line["clientService"], line["signed"], line["failed"]
     found = defaultdict[Key, list[int]](lambda: [0, 0])
     for operation_id, (service, signed, failed) in last.items():
         found[service, months[operation_id]][0] += signed
@@ -97,7 +103,9 @@ async def counted(trail: AuditTrail, months: dict[int, date]) -> dict[Key, list[
 async def test_three_months_equal_an_independent_count(
     connect_store: Connect, database_url: str, sees_all_rows: asyncpg.Connection
 ) -> None:
-    """Operations that are signed, fail, are tried again by an operator or by their caller, and are cancelled."""
+    """Operations that are signed, fail, are tried again by an operator or by their caller, are cancelled, and are held after a
+    restore and then resumed or cancelled.
+    """
     me, chance = uuid4(), random.Random(7)
     store = await connect_store(me)
     trail, signer = AuditTrail(store.database, me), Signer(store, chance)
@@ -110,7 +118,12 @@ async def test_three_months_equal_an_independent_count(
             row = await registered(store, me, chance.randint(1, 6), client_service="AB"[number % 2], refused=refused)
             row = await set_back(sees_all_rows, row, starts[number % 3])
             rows.append(row)
-            if number % 7 == 0:
+            if number % 6 == 5:
+                await HeldOperations(store).hold()
+                assert await store.claim_one(row.id, 30) is None
+                await (operator.resume if number % 4 == 1 else operator.cancel)(WHO, [row.id])
+                await signer.end(row) if number % 4 == 1 else None
+            elif number % 7 == 0:
                 await operator.cancel(WHO, [row.id])
             else:
                 await signer.end(row)

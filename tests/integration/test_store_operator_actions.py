@@ -13,6 +13,7 @@ from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import ValueNotAllowed
 from batchseal.operation import DocumentStatus, OperationStatus
 from batchseal.store import OperationRow, Store
+from batchseal.store.backups import HeldOperations
 from batchseal.store.evidence_records import EvidenceTable, RecordState
 from batchseal.store.operator import Done, OperationFilter, OperatorStore, Who
 from batchseal.store.rows import SignatureRow
@@ -265,3 +266,65 @@ async def test_an_action_needs_a_name(house: House, who: Who) -> None:
     with pytest.raises(ValueNotAllowed):
         await house.operators.cancel(who, [row.id])
     assert (await house.now(row)).status is OperationStatus.PENDING_EXECUTION
+
+
+# --- what is held after a restore -------------------------------------------------------------------------------------
+
+
+async def held(house: House, *, done: int = 0) -> OperationRow:
+    """An operation with a lease and `done` signed documents in the backup, which is held by the restore."""
+    row = await registered(house.store, house.me)
+    claimed = await house.store.claim_one(row.id, 30)
+    assert claimed is not None
+    outcomes = [DocumentOutcome(n, 9) for n in range(done)]
+    kept = [SignatureRow(n, Evidence(b"signature"), 1) for n in range(done)]
+    if outcomes:
+        assert await house.store.record_outcomes(row.id, row.created_at, claimed.fence, outcomes, kept)
+    assert await HeldOperations(house.store).hold() >= 1
+    assert await house.store.claim_one(row.id, 30) is None
+    return row
+
+
+async def test_what_is_held_is_found_and_signed_once_somebody_resumes_it(house: House) -> None:
+    other = await registered(house.store, house.me)
+    await ended(house.store, other)
+    row = await held(house, done=1)
+    (line,) = (await house.operators.operations(OperationFilter(is_held=True))).rows
+    assert (line.id, line.is_held) == (row.id, True)
+    overview = await house.operators.overview()
+    assert (overview.held_operations, overview.held_documents, overview.queue_operations) == (1, 3, 0)
+    assert [alarm.kind for alarm in await house.operators.alarms()] == ["held"]
+    results = await house.operators.resume(WHO, [row.id, other.id, row.id + 99])
+    assert [(one.result, one.documents) for one in results] == [("finished", 0), ("done", 3), ("unknown", 0)]
+    assert await house.operators.resume(WHO, [row.id]) == done(row, "not held")
+    assert ("RESUMED", WHO.name, WHO.origin) in await house.events(row)
+    assert (await house.operators.operations(OperationFilter(is_held=True))).rows == ()
+    await ended(house.store, row, ordinals=(1, 2, 3))
+    assert (await house.now(row)).status is OperationStatus.EXECUTED
+
+
+async def test_what_was_held_and_cancelled_is_signed_when_it_is_retried(house: House) -> None:
+    """It is not held a second time: nobody would find it in the queue then."""
+    row = await held(house, done=2)
+    assert [part async for part in house.operators.cancel_all(WHO, OperationFilter(is_held=True))] == [
+        done(row, "done", 2)
+    ]
+    assert (await house.now(row)).status is OperationStatus.EXECUTION_FAILED
+    assert ("CANCELLED", WHO.name, WHO.origin) in await house.events(row)
+    assert await house.operators.retry(WHO, [row.id], everything=True) == done(row, "done", 2)
+    await ended(house.store, row, ordinals=(2, 3))
+    assert (await house.now(row)).status is OperationStatus.EXECUTED
+
+
+async def test_what_is_held_with_all_its_documents_ended_ends_by_a_cancel(house: House) -> None:
+    row = await held(house, done=4)
+    assert await house.operators.cancel(WHO, [row.id]) == done(row, "done")
+    assert (await house.now(row)).status is OperationStatus.EXECUTED
+
+
+async def test_everything_that_is_held_is_resumed_at_once(house: House) -> None:
+    rows = [await held(house) for _ in range(3)]
+    resumed = [one async for part in house.operators.resume_all(WHO, OperationFilter()) for one in part]
+    assert {(one.operation_id, one.result) for one in resumed} == {(row.id, "done") for row in rows}
+    for row in rows:
+        assert await house.store.claim_one(row.id, 30) is not None

@@ -20,6 +20,7 @@ SECRET = {
     "signatures": ("signature", "evidence"),
     "evidence_records": ("digests", "token"),
     "credentials": ("grant_value",),
+    "webhook_endpoints": ("target",),
 }
 CLOSED = ("token_keys", "login_failures", "external_references", "validation_materials", "revocation_answers")
 
@@ -67,7 +68,15 @@ async def test_row_security_holds_for_the_role_too(of_two: None, database_url: s
     """A connection that says nothing of itself sees nothing, and one that reads for operators cannot write, whatever its role."""
     async with operators(database_url) as store, store.database.connection() as connection:
         await connection.execute("SET batchseal.scope = ''")
-        for table in ("operations", "documents", "audit_pending", "consumption", "samples", "credentials"):
+        for table in (
+            "operations",
+            "documents",
+            "audit_pending",
+            "consumption",
+            "samples",
+            "credentials",
+            "audit_verified",
+        ):
             assert await connection.fetch(f"SELECT 1 FROM {table}") == []
         await connection.execute("RESET ROLE")
         assert await connection.fetchval("SELECT current_user") == "batchseal_operator"
@@ -86,7 +95,7 @@ async def test_a_caller_sees_nothing_of_what_operators_see(of_two: None, connect
     callers = await connect_store(everything=False)
     async with callers.database.connection("A") as connection:
         assert await connection.fetchval("SELECT count(*) FROM operations") == 1
-        for table in ("audit_actors", "consumption", "samples", "credentials", "upstream_calls"):
+        for table in ("audit_actors", "audit_verified", "consumption", "samples", "credentials", "upstream_calls"):
             assert await connection.fetch(f"SELECT 1 FROM {table}") == []
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import time
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from batchseal.operator import csv_files
 from batchseal.operator.alarm_texts import TEXTS
 from batchseal.operator.pages.figures import months
 from batchseal.operator.pages.filters import operation_filter, values_of
-from batchseal.operator.pages.plots import PLOTS
+from batchseal.operator.pages.plots import PLOTS, rows_of
 from batchseal.operator.pages.settings import MASK, shown_settings, without_password
 from batchseal.operator.rendering import MENU
 from batchseal.operator.request import own_address, read_fields
@@ -35,6 +36,7 @@ from batchseal.operator.signing_in.headers import HeaderLogin
 from batchseal.operator.signing_in.id_token import read_id_token
 from batchseal.operator.static_files import StaticFiles
 from batchseal.settings.load import Settings, load_settings
+from batchseal.store.operator import Sample
 from batchseal.store.samples import Metric
 
 FOLDER = Path(operator.__file__).parent
@@ -190,13 +192,13 @@ def test_only_a_named_proxy_signs_operators_in() -> None:
     )
     login = HeaderLogin(settings)
 
-    def named(peer: str, **headers: str) -> tuple[str, str] | None:
+    def named(peer: str, **headers: str) -> tuple[str, str | None] | None:
         return login.named(Called(peer, **headers))  # type: ignore[arg-type]
 
     assert named("10.0.0.7", user="ana", groups="a, c") == ("ana", "auditor")
     assert named("10.0.0.7", user="ana", groups="c,b") == ("ana", "admin")
     assert named("10.0.0.8", user="ana", groups="b") is None
-    assert named("10.0.0.7", user="ana", groups="d") is None
+    assert named("10.0.0.7", user="ana", groups="d") == ("ana", None)
     assert named("10.0.0.7", user="a\x1bna", groups="b") is None
     assert named("10.0.0.7", groups="b") is None
 
@@ -318,6 +320,14 @@ def test_every_text_is_translated_with_the_same_values() -> None:
 
 def test_plots_ask_for_metrics_that_exist() -> None:
     assert {metric for plot in PLOTS for metric, _ in plot.lines} <= {metric.name for metric in Metric}
+
+
+def test_a_line_is_broken_where_the_service_did_not_run() -> None:
+    plot, first = PLOTS[1], datetime(2026, 11, 30, 12, tzinfo=UTC)
+    minutes = (0, 1, 9, 10)
+    samples = {plot.lines[0][0]: [Sample(first + timedelta(minutes=minute), minute, minute) for minute in minutes]}
+    rows = [((at - first).total_seconds() / 60, *values) for at, values in rows_of(plot, samples, 60)]
+    assert rows == [(0, 0), (1, 1), (2, None), (9, 9), (10, 10)]
 
 
 def test_no_template_shows_anything_unescaped() -> None:

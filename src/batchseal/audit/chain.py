@@ -26,6 +26,7 @@ class Event(IntEnum):
     CANCELLED = 9  # an operator ended it; `failed` says how many documents that took
     PURGE_ASKED = 10  # an operator had its payload purged
     ACTED = 11  # an operator did something that is about no operation: `detail` says what
+    RESUMED = 12  # an operator let it be signed, which was held after a restore
 
 
 def content(entry: AuditEntry) -> list[Any]:
@@ -108,6 +109,12 @@ class Verifier:
         self.link = link
         self.entries = 0
         self.problems: list[str] = []
+        self._known: tuple[int, bytes] | None = None
+
+    def comparing(self, position: int, link: bytes) -> "Verifier":
+        """This verifier, which knows what link an entry had before."""
+        self._known = position, link
+        return self
 
     def take(self, entry: AuditEntry) -> None:
         """Checks the next entry."""
@@ -115,6 +122,8 @@ class Verifier:
             self.problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
         if make_link(self.link, entry) != entry.link:
             self.problems.append(f"entry {entry.position} or the one before it was changed")
+        if self._known is not None and self._known[0] == entry.position and self._known[1] != entry.link:
+            self.problems.append(f"entry {entry.position} had another link when the chain was last verified")
         self.position, self.link = entry.position, entry.link
         self.entries += 1
         self._seen(entry.position, entry.link)

@@ -31,8 +31,8 @@ List the operations of a service, show one, and have operations signed again, ca
   export      write all operations that the flags name as CSV, or with --json as one JSON object a line
 
 retry, cancel and purge take the ids of operations, or flags that say which are meant; then they ask before they begin,
-unless --yes is given. Each leaves an entry in the audit trail for each operation: what was done, who did it and where.
-They work while the service runs and while it does not; documents are signed and deleted by the service.
+unless --yes is given. Each of them, and resume, leaves an entry in the audit trail for each operation: what was done, who
+did it and where. They work while the service runs and while it does not; documents are signed and deleted by the service.
 
 The database is that of --database-url, or that of the service which uses --temp-folder."""
 
@@ -103,8 +103,7 @@ def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options:
         return asyncio.run(held.show(settings))
     if bool(options.ids) == options.held:
         parser.error(f"{options.action} needs either the ids of operations or --held")
-    decide = held.resume if options.action == "resume" else held.cancel
-    return asyncio.run(decide(settings, options.ids or None))
+    return asyncio.run(held.decide(settings, options.action, options.ids or None, who_acts()))
 
 
 async def operate(settings: Settings, options: argparse.Namespace, wanted: "OperationFilter") -> int:

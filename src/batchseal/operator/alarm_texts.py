@@ -18,6 +18,8 @@ class Shown:
 TEXTS = {
     "instance gone": "Instance {subject} is gone, and {operations} unfinished operations can be signed by it alone.",
     "queue old": "The oldest operation in the queue has waited for {seconds}; {operations} operations wait.",
+    "held": "{operations} operations are held after a restore and wait for a decision.",
+    "audit broken": "The audit trail is broken: {problem}",
     "audit waits": "{entries} audit entries wait to be put into the chain.",
     "grant lapsed": "The grant of credential {subject} has run out. Work waits until it is renewed.",
     "grant ends": "The grant of credential {subject} ends soon.",

@@ -125,11 +125,15 @@ class OperatorApplication:
     async def _session(self, request: Request, more: Reply) -> SignedIn | None:
         """Who is signed in. With a proxy that signs operators in, it is whom the proxy names, with each request anew."""
         session = await self._sessions.find(request)
-        if self._proxy_login is not None and (named := self._proxy_login.named(request)) is not None:
-            if session is None or (session.name, session.role, session.source) != (*named, "header"):
+        name, role = (self._proxy_login.named(request) if self._proxy_login is not None else None) or ("", None)
+        if name and role is None:
+            why = "none of the groups that the proxy names has a role here"
+            await self._sessions.trail.failed_again(name, request.peer, why)
+        if role is not None:
+            if session is None or (session.name, session.role, session.source) != (name, role, "header"):
                 if request.method != "GET" or not self._surroundings.may_sign_in(request):
                     return None
-                session = await self._sessions.begin(request, more, *named, "header")
+                session = await self._sessions.begin(request, more, name, role, "header")
         elif session is not None and session.source == "header":
             return None
         return session

@@ -15,6 +15,7 @@ from batchseal.operator.pages.plots import PlotPages
 from batchseal.operator.pages.renewal import RenewalPages
 from batchseal.operator.pages.settings import SettingsPages
 from batchseal.operator.pages.sign_in import SignInPages
+from batchseal.operator.pages.webhooks import WebhookPages
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import Surroundings
@@ -23,6 +24,7 @@ from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.headers import HeaderLogin
 from batchseal.operator.signing_in.oidc import OpenIdLogin
 from batchseal.operator.signing_in.sessions import Sessions
+from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.store.operator import OperatorStore
 from batchseal.store.operator_accounts import OperatorAccounts, connect_accounts
@@ -37,12 +39,13 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
         await database.close()
         raise
     accounts = OperatorAccounts(database)
-    sessions = Sessions(accounts, settings)
+    trail = SignInTrail(store)
+    sessions = Sessions(accounts, settings, trail)
     surroundings = Surroundings(settings)
     renderer = Renderer(sandbox_signs=settings.sandbox_signs)
     parts = Parts(settings, store, accounts, sessions, surroundings, renderer, worker)
-    login = AccountLogin(accounts, OperatorAttempts(database), settings, worker.standing_memory().hold)
-    openid = OpenIdLogin(settings) if settings.operator_oidc_issuer else None
+    login = AccountLogin(accounts, OperatorAttempts(database), trail, settings, worker.standing_memory().hold)
+    openid = OpenIdLogin(settings, trail) if settings.operator_oidc_issuer else None
     routes = Routes()
     SignInPages(parts, login, openid).add_to(routes)
     for pages in (
@@ -53,6 +56,7 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
         FailurePages,
         FigurePages,
         RenewalPages,
+        WebhookPages,
         PlotPages,
         AuditPages,
         SettingsPages,

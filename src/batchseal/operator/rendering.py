@@ -37,6 +37,7 @@ MENU = (
     Entry("/credentials", "Credentials"),
     Entry("/timestamps", "Time stamps"),
     Entry("/services", "Client services"),
+    Entry("/webhooks", "Webhooks"),
     Entry("/consumption", "Consumption"),
     Entry("/storage", "Storage"),
     Entry("/plots", "Plots"),

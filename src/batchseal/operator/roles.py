@@ -10,7 +10,7 @@ class Right(Enum):
 
     VIEW = "view"  # see the pages that are not named below
     EXPORT = "export"  # take data away: CSV files and support bundles
-    ACT = "act"  # retry, cancel and purge operations
+    ACT = "act"  # retry, cancel, purge and resume operations, send webhook events again
     AUDIT = "audit"  # see and verify the audit trail
     SETTINGS = "settings"  # see the settings and the accounts
 

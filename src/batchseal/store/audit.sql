@@ -112,3 +112,15 @@ INSERT INTO audit_time_stamps (position, link, at, token) VALUES ($1, $2, $3, $4
 -- name: has_audit_time_stamps
 -- Whether the database has such a table.
 SELECT to_regclass('batchseal.audit_time_stamps') IS NOT NULL;
+
+-- name: audit_verified
+-- The last verification of the chain.
+SELECT position, link, entries, problem, at, intact_at FROM audit_verified;
+
+-- name: note_audit_verified
+-- Notes a verification: where the chain ended ($1, $2), how many entries were looked at ($3), and the first problem ($4).
+INSERT INTO audit_verified AS v (at, position, link, entries, problem, intact_at)
+VALUES (now(), $1, $2, $3, $4, CASE WHEN $4 = '' THEN now() END)
+ON CONFLICT (is_last) DO UPDATE
+SET at = excluded.at, position = excluded.position, link = excluded.link, entries = excluded.entries, problem = excluded.problem,
+    intact_at = coalesce(excluded.intact_at, v.intact_at);

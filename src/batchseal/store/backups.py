@@ -7,10 +7,7 @@ copied are those of one snapshot, which the dump of the database reads too.
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
 
-from batchseal.document import DocumentOutcome, Refusal
-from batchseal.operation import DocumentStatus, SignError
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import OperationRow, PayloadColumns, operation_row, payload_columns
@@ -18,8 +15,6 @@ from batchseal.store.store import Store
 from batchseal.store.upkeep import BACKUP_LOCK
 
 LISTED_AT_ONCE = 500
-CANCEL_SECONDS = 60.0
-CANCELLED = "cancelled by an operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +67,10 @@ class HeldOperations:
     """Operations that were unfinished in a backup, and wait after its restore for an operator's decision.
 
     What was signed after the backup cannot be known: whoever lets them be signed may have documents signed a second time that the
-    service before the restore had signed.
+    service before the restore had signed. `OperatorActions` has both decisions: `resume` and `cancel`.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
         self._database = store.database
 
     async def hold(self) -> int:
@@ -100,24 +94,3 @@ class HeldOperations:
             if len(records) < LISTED_AT_ONCE:
                 return
             after = records[-1]["id"]
-
-    async def resume(self, operation_ids: Collection[int] | None) -> list[int]:
-        """Lets these be signed, or all of them (None). Returns those that were held."""
-        given = None if operation_ids is None else list(operation_ids)
-        async with self._database.connection() as connection:
-            return [record["id"] for record in await connection.fetch(QUERIES["resume_held"], given)]
-
-    async def cancel(self, operation_id: int) -> bool:
-        """Ends a held operation. What is signed of it is delivered, every other document fails. False if it is not held."""
-        async with self._database.connection() as connection:
-            record = await connection.fetchrow(QUERIES["claim_held"], operation_id, UUID(int=0), CANCEL_SECONDS)
-        if record is None:
-            return False
-        row = operation_row(record)
-        refusal = Refusal(SignError.SIGN_OPERATION_INTERNAL_ERROR, CANCELLED)
-        outcomes = [
-            DocumentOutcome(one.ordinal, refusal=refusal)
-            for one in await self._store.documents(row.id, row.created_at)
-            if one.status is DocumentStatus.RECEIVED
-        ]
-        return await self._store.finish(row.id, row.created_at, record["fence"], outcomes) is not None

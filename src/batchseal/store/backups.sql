@@ -34,18 +34,6 @@ UPDATE operations SET payload_purged = true WHERE id = ANY ($1::bigint[]) AND st
 -- The operations that are held, the oldest first, after $1.
 SELECT * FROM operations WHERE status IN (1, 3) AND held_at IS NOT NULL AND id > $1 ORDER BY id LIMIT $2;
 
--- name: resume_held
--- Lets held operations ($1; NULL: all of them) be signed. They are due at once.
-UPDATE operations SET held_at = NULL, next_try_at = NULL
-WHERE status IN (1, 3) AND held_at IS NOT NULL AND ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
-RETURNING id;
-
--- name: claim_held
--- Leases a held operation ($1) for $3 seconds to whoever ends it ($2).
-UPDATE operations SET lease_holder = $2, lease_until = now() + $3 * interval '1 second', fence = fence + 1
-WHERE id = $1 AND status IN (1, 3) AND held_at IS NOT NULL
-RETURNING *;
-
 -- name: end_backup
 -- Gives the lock of a backup ($1) back.
 SELECT pg_advisory_unlock_shared($1);

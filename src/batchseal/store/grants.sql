@@ -30,6 +30,7 @@ BEGIN
             ('audit', 'SELECT, INSERT'),
             ('audit_anchors', 'SELECT, INSERT'),
             ('audit_time_stamps', 'SELECT, INSERT'),
+            ('audit_verified', 'SELECT, INSERT, UPDATE'),
             ('validation_materials', 'SELECT, INSERT'),
             ('instances', 'SELECT, INSERT, UPDATE, DELETE'),
             ('credential_lanes', 'SELECT, INSERT, UPDATE'),

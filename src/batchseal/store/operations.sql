@@ -87,7 +87,7 @@ SELECT id FROM operations WHERE id = ANY ($1::bigint[]) AND status IN (2, 4);
 -- The next end counts what is used from now on (`signed_before` and the columns after it).
 UPDATE operations
 SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
-    documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6, reopened_at = now(),
+    held_at = NULL, documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6, reopened_at = now(),
     signed_before = documents_signed, failed_before = documents_failed, signed_bytes = 0, time_stamps = 0
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged AND purge_asked_at IS NULL
 RETURNING *;

@@ -1,14 +1,14 @@
 """`OperatorStore`: all that the operator's page and `batchseal operations` read, and the actions that they ask for.
 
 It has connections of its own, in a role of its own, which reads the rows of all client services and can write none: every change
-is a function of the database (migration 0017), which also writes the audit entry. Every statement for a page ends after
+is a function of the database (migrations 0017 and 0023), which also writes the audit entry. Every statement for a page ends after
 STATEMENT_SECONDS at the latest, and lists are read in pages by a key: no list counts or sorts a whole table.
 
 Every method raises DatabaseUnavailable while the database cannot be reached, or takes too long. A cursor that no list has given
 raises ValueNotAllowed.
 
-The parts: `operator_connection`, `operator_lists`, `operator_details`, `operator_actions`, `operator_figures`; the types are in
-`operator_rows`.
+The parts: `operator_connection`, `operator_lists`, `operator_details`, `operator_actions`, `operator_figures`,
+`operator_webhooks`; the types are in `operator_rows`.
 """
 
 from batchseal.store.operator_alarms import alarms_of
@@ -27,7 +27,6 @@ from batchseal.store.operator_figure_rows import (
     StorageShare,
     TimeStampLine,
 )
-from batchseal.store.operator_figures import OperatorFigures
 from batchseal.store.operator_rows import (
     Count,
     DocumentLine,
@@ -44,6 +43,7 @@ from batchseal.store.operator_rows import (
     UpstreamCall,
     Who,
 )
+from batchseal.store.operator_webhooks import OperatorWebhooks
 
 __all__ = [
     "STATEMENT_SECONDS",
@@ -78,7 +78,7 @@ __all__ = [
 ]
 
 
-class OperatorStore(OperatorFigures):
+class OperatorStore(OperatorWebhooks):
     """One for each process that serves the page, and one for each command."""
 
     async def alarms(self) -> list[Alarm]:

@@ -1,4 +1,5 @@
-"""What operators do to operations: see `operator.py`. The functions of the database that do it are in migration 0017.
+"""What operators do to operations: see `operator.py`. The functions of the database that do it are in migrations 0017 and
+0023.
 
 They cannot collide with a signer. A retry opens an operation that has ended, which no signer may write to. A cancel takes the
 lease of whoever works on the operation and raises the fence, so that later writes of that signer change nothing.
@@ -17,6 +18,7 @@ from batchseal.store.columns import is_storable
 from batchseal.store.operator_connection import ACTION_SECONDS
 from batchseal.store.operator_details import OperatorDetails
 from batchseal.store.operator_rows import Done, OperationFilter, OperationLine, Who
+from batchseal.store.trail import Verified
 
 # A transaction changes so many operations, and documents as far as several operations have them. It locks their rows meanwhile.
 OPERATIONS_AT_ONCE, DOCUMENTS_AT_ONCE = 100, 5_000
@@ -69,6 +71,17 @@ class OperatorActions(OperatorDetails):
 
         return await self._in_parts(act, operation_ids)
 
+    async def resume(self, who: Who, operation_ids: Sequence[int]) -> list[Done]:
+        """Lets operations be signed that are held after a restore.
+
+        What was signed after the backup cannot be known, so a document of theirs may get a second signature.
+        """
+
+        async def act(ids: list[int]) -> list[Done]:
+            return await self._call("SELECT * FROM operator_resume($1, $2, $3)", ids, *checked(who))
+
+        return await self._in_parts(act, operation_ids)
+
     async def purge(self, who: Who, operation_ids: Sequence[int]) -> list[Done]:
         """Has the payloads of finished operations purged within a minute or so, whether they were fetched or not."""
 
@@ -96,6 +109,11 @@ class OperatorActions(OperatorDetails):
         async for lines in self._meant(wanted, UNFINISHED):
             yield await self.cancel(who, [line.id for line in lines])
 
+    async def resume_all(self, who: Who, wanted: OperationFilter) -> AsyncIterator[list[Done]]:
+        """`resume` for all of them that a filter finds."""
+        async for lines in self._meant(replace(wanted, is_held=True), UNFINISHED):
+            yield await self.resume(who, [line.id for line in lines])
+
     async def purge_all(self, who: Who, wanted: OperationFilter) -> AsyncIterator[list[Done]]:
         """`purge` for all that a filter finds."""
         async for lines in self._meant(wanted, FINISHED):
@@ -107,6 +125,12 @@ class OperatorActions(OperatorDetails):
             raise ValueNotAllowed("what was done cannot be stored")
         async with self._database.connection() as connection:
             await connection.execute("SELECT operator_note($1, $2, $3)", *checked(who), detail[:MAX_DETAIL_CHARACTERS])
+
+    async def note_verified(self, who: Who, verified: Verified, problems: int) -> None:
+        """Notes a verification of the audit chain that somebody asked for. The audit trail says who."""
+        values = verified.position, verified.link, verified.entries, problems, verified.problem
+        async with self._database.connection() as connection:
+            await connection.execute("SELECT operator_verified($1, $2, $3, $4, $5, $6, $7)", *values, *checked(who))
 
     async def _meant(
         self, wanted: OperationFilter, statuses: frozenset[OperationStatus]

@@ -24,6 +24,10 @@ def alarms_of(
     if overview.oldest_seconds > QUEUE_SECONDS:
         values = {"seconds": overview.oldest_seconds, "operations": overview.queue_operations}
         found.append(Alarm("queue old", "warning", "", values))
+    if overview.held_operations:
+        found.append(Alarm("held", "warning", "", {"operations": overview.held_operations}))
+    if overview.audit_problem:
+        found.append(Alarm("audit broken", "critical", "", {"problem": overview.audit_problem}))
     if overview.unchained_entries > UNCHAINED_ENTRIES:
         found.append(Alarm("audit waits", "warning", "", {"entries": overview.unchained_entries}))
     return sorted(found, key=lambda alarm: alarm.severity != "critical")

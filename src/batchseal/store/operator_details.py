@@ -29,6 +29,7 @@ EVENTS = {
     9: "CANCELLED",
     10: "PURGE_ASKED",
     11: "ACTED",
+    12: "RESUMED",
 }
 
 

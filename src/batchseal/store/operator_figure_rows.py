@@ -6,6 +6,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from batchseal.store.operator_rows import OperationLine
+from batchseal.store.trail import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,10 @@ class Overview:
     waiting_for_retry: int
     """Operations that are EXECUTION_ERROR."""
     oldest_seconds: float
+    held_operations: int
+    """Those that wait for an operator after a restore. They are not in the queue."""
+    held_documents: int
+    held_since: datetime | None
     received_a_minute: float
     signed_a_minute: float
     failed_a_minute: float
@@ -29,6 +34,8 @@ class Overview:
     single_p95_seconds: float | None
     database_bytes: int
     unchained_entries: int
+    audit_problem: str
+    """What the last verification of the audit chain has found; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +189,10 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class AuditState:
-    """The end of the chain, and what was exported of it: month, last position, entries, file, when."""
+    """The end of the chain, what was exported of it (month, last position, entries, file, when), and its last verification."""
 
     last_position: int
     last_link: str
     waiting: int
     exports: tuple[tuple[date, int, int, str, datetime], ...]
+    verified: Verified | None

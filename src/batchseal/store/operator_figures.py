@@ -29,6 +29,7 @@ from batchseal.store.operator_lists import COLUMNS
 from batchseal.store.operator_rows import ENTRIES_A_PAGE, Page
 from batchseal.store.queries import QUERIES
 from batchseal.store.samples import Metric
+from batchseal.store.trail import Verified
 
 # What "lately" is on the first page.
 WINDOW_SECONDS = 300.0
@@ -45,6 +46,7 @@ class OperatorFigures(OperatorActions):
             now = await connection.fetchval("SELECT now()")
             began = now - timedelta(seconds=WINDOW_SECONDS)
             ended = dict(await connection.fetchrow(QUERIES["ended_lately"], began, now))
+            verified = await connection.fetchrow(QUERIES["audit_verified"])
         minutes = WINDOW_SECONDS / 60
         return Overview(
             **dict(queue),
@@ -52,6 +54,7 @@ class OperatorFigures(OperatorActions):
             signed_a_minute=ended.pop("signed") / minutes,
             failed_a_minute=ended.pop("failed") / minutes,
             window_seconds=WINDOW_SECONDS,
+            audit_problem=verified["problem"] if verified else "",
             **ended,
         )
 
@@ -139,11 +142,13 @@ class OperatorFigures(OperatorActions):
             last = await connection.fetchrow(QUERIES["audit_last"])
             waiting = await connection.fetchval(QUERIES["operator_waiting"])
             anchors = await connection.fetch(QUERIES["audit_anchors"])
+            verified = await connection.fetchrow(QUERIES["audit_verified"])
         return AuditState(
             last_position=last["position"] if last else 0,
             last_link=last["link"].hex() if last else "",
             waiting=waiting,
             exports=tuple((a["month"], a["last_position"], a["entries"], a["file"], a["exported_at"]) for a in anchors),
+            verified=Verified(**verified) if verified else None,
         )
 
 

@@ -1,9 +1,14 @@
 -- name: operator_queue
--- What is unfinished, and what is not in the audit chain yet.
-SELECT count(*) AS queue_operations,
-       coalesce(sum(documents_total - documents_signed - documents_failed), 0)::bigint AS queue_documents,
-       count(*) FILTER (WHERE status = 3) AS waiting_for_retry,
-       coalesce(extract(epoch FROM now() - min(coalesce(reopened_at, created_at))), 0)::float8 AS oldest_seconds,
+-- What is unfinished, and what is not in the audit chain yet. What is held after a restore waits for an operator, and not in the queue.
+SELECT count(*) FILTER (WHERE held_at IS NULL) AS queue_operations,
+       coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NULL), 0)::bigint AS queue_documents,
+       count(*) FILTER (WHERE status = 3 AND held_at IS NULL) AS waiting_for_retry,
+       coalesce(extract(epoch FROM now() - min(coalesce(reopened_at, created_at)) FILTER (WHERE held_at IS NULL)), 0)::float8
+           AS oldest_seconds,
+       count(*) FILTER (WHERE held_at IS NOT NULL) AS held_operations,
+       coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NOT NULL), 0)::bigint
+           AS held_documents,
+       min(held_at) AS held_since,
        pg_database_size(current_database()) AS database_bytes,
        (SELECT count(*) FROM (SELECT FROM audit_pending LIMIT 100000) p) AS unchained_entries
 FROM operations WHERE status IN (1, 3);

@@ -39,7 +39,7 @@ COUNTING_SECONDS = 5.0
 
 COLUMNS = """o.id, o.client_service, o.external_reference, o.mode, o.entry, o.status, o.created_at, o.finished_at, o.fetched_at,
 o.documents_total, o.documents_signed, o.documents_failed, o.stored_bytes, o.tries, o.next_try_at, o.instance, o.lease_holder,
-o.lease_until, o.payload_purged, o.purge_asked_at, o.reopened_at"""
+o.lease_until, o.payload_purged, o.purge_asked_at, o.reopened_at, o.held_at"""
 
 UNEXECUTED = {OperationStatus.PENDING_EXECUTION, OperationStatus.EXECUTION_ERROR, OperationStatus.EXECUTION_FAILED}
 
@@ -107,7 +107,9 @@ def walk_of(wanted: OperationFilter, cursor: str | None, bounds: tuple[int, int]
         conditions.add("o.id < {} AND o.id > {}", min(before, bounds[1] + 1), bounds[0])
     is_unexecuted = wanted.has_failures or (wanted.statuses and wanted.statuses <= UNEXECUTED)
     by_service = bool(wanted.client_service)
-    if is_unexecuted and not wanted.reference:
+    if wanted.is_held and not wanted.reference:
+        conditions.add("o.held_at IS NOT NULL")  # an index of few rows
+    elif is_unexecuted and not wanted.reference:
         conditions.add("o.status <> 2")
     elif by_service and not wanted.reference:
         conditions.add("o.client_service = {}", wanted.client_service)
@@ -117,6 +119,8 @@ def walk_of(wanted: OperationFilter, cursor: str | None, bounds: tuple[int, int]
         rows.add("o.client_service = {}", wanted.client_service)
     if wanted.statuses:
         rows.add("o.status = ANY ({}::smallint[])", [int(status) for status in wanted.statuses])
+    if wanted.is_held:
+        rows.add("o.held_at IS NOT NULL AND o.status IN (1, 3)")
     if wanted.has_failures:
         rows.add("o.documents_failed > 0")
     if wanted.mode is not None:

@@ -39,6 +39,8 @@ BEGIN
             ('time_stamp_requests', '{}'), ('time_stamp_sizes', '{}'),
             ('consumption', '{}'), ('samples', '{}'), ('upstream_calls', '{}'),
             ('credentials', '{grant_value}'),
+            ('audit_verified', '{}'),
+            ('webhook_endpoints', '{target}'), ('webhook_events', '{}'),
             ('migrations', '{}')
         ) AS shown (name, but)
         JOIN pg_attribute a ON a.attrelid = ('batchseal.' || shown.name)::regclass AND a.attnum > 0 AND NOT a.attisdropped
@@ -51,7 +53,8 @@ BEGIN
     FOR one IN
         SELECT p.oid::regprocedure::text AS name FROM pg_proc p
         WHERE p.pronamespace = 'batchseal'::regnamespace
-          AND p.proname IN ('operator_retry', 'operator_cancel', 'operator_purge', 'operator_note')
+          AND p.proname IN ('operator_retry', 'operator_cancel', 'operator_purge', 'operator_note', 'operator_resume',
+                            'operator_redeliver', 'operator_verified')
           AND NOT has_function_privilege(operator, p.oid, 'EXECUTE')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', one.name, operator);
@@ -65,5 +68,5 @@ SELECT r.name AS role, quote_ident(session_user) AS service,
             ELSE pg_has_role(session_user, r.name,
                              CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
        END AS usable,
-       EXISTS (SELECT FROM migrations WHERE number = 17) AS is_migrated
+       EXISTS (SELECT FROM migrations WHERE number = 23) AS is_migrated
 FROM (SELECT left(session_user, 54) || '_operator') r (name);

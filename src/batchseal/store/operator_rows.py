@@ -48,7 +48,8 @@ class OperationFilter:
     """Which operations are meant. What is None, empty or False does not limit them.
 
     `reference` is a prefix of the external reference; a list with it is ordered by the reference. `since` and `until` are about
-    the time of registration. `older_seconds` is the least age of an operation.
+    the time of registration. `older_seconds` is the least age of an operation. `is_held`: those that wait for an operator after a
+    restore.
     """
 
     reference: str = ""
@@ -59,6 +60,7 @@ class OperationFilter:
     until: datetime | None = None
     has_failures: bool = False
     older_seconds: float | None = None
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class OperationLine:
     payload_purged: bool
     purge_asked_at: datetime | None
     reopened_at: datetime | None
+    held_at: datetime | None
     purge_at: datetime | None = None
 
     @property
@@ -92,6 +95,11 @@ class OperationLine:
         """From the registration, or from the last retry, to the end."""
         began = self.reopened_at or self.created_at
         return (self.finished_at - began).total_seconds() if self.finished_at else None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for an operator: it was unfinished in a backup that was restored."""
+        return self.held_at is not None and not self.status.finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +234,7 @@ class Done:
     """What an action did with one operation. `documents` were opened again or cancelled.
 
     `result` is `done`, or why nothing was changed: `unknown`, `unfinished`, `finished`, `signed`, `purged`, `fetched` (a retry
-    needs a confirmation), `callers token`, `nothing to retry`, `ending`.
+    needs a confirmation), `callers token`, `nothing to retry`, `ending`, `not held`.
     """
 
     operation_id: int

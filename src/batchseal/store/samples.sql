@@ -8,7 +8,7 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS operations, coalesce(sum(documents_total - documents_signed - documents_failed), 0) AS documents,
            count(*) FILTER (WHERE status = 3) AS waiting,
            coalesce(extract(epoch FROM now() - min(coalesce(reopened_at, created_at))), 0) AS oldest
-    FROM operations WHERE status IN (1, 3)) queue
+    FROM operations WHERE status IN (1, 3) AND held_at IS NULL) queue
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(documents_total), 0) AS documents FROM operations o
     WHERE o.id > operation_id_at(minute.at - interval '70 seconds')

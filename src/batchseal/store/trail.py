@@ -4,7 +4,7 @@ The statement that changes an operation also writes a pending entry, in the same
 into the chain: it gets a position and a link, which is a digest over the link before it and the entry.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from operator import attrgetter
@@ -117,6 +117,21 @@ class HeadStamp:
     token: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A verification of the chain: the entry at which it ended, how many were looked at, and the first problem, if there was one.
+
+    `at` and `intact_at` (when the chain was last found intact) are those of the database.
+    """
+
+    position: int
+    link: bytes
+    entries: int
+    problem: str = ""
+    at: datetime = datetime.min
+    intact_at: datetime | None = None
+
+
 class AuditTrail:
     """The audit trail in the database, as one instance uses it. Every method raises DatabaseUnavailable."""
 
@@ -195,7 +210,7 @@ class AuditTrail:
         self._months.add(month)
         return len(rows)
 
-    async def read(self, after: int = 0) -> AsyncIterator[AuditEntry]:
+    async def read(self, after: int = 0) -> AsyncGenerator[AuditEntry, None]:
         """The entries in the order of the chain, from the one behind position `after`."""
         while True:
             async with self._database.connection() as connection:
@@ -234,6 +249,18 @@ class AuditTrail:
         """Stores a time stamp. Does nothing if its entry has one already."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["audit_time_stamp"], *astuple(stamp))
+
+    async def verified(self) -> Verified | None:
+        """The last verification, if there was one."""
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["audit_verified"])
+        return Verified(**record) if record else None
+
+    async def note_verified(self, verified: Verified) -> None:
+        """Notes a verification that the service has made by itself."""
+        values = verified.position, verified.link, verified.entries, verified.problem
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["note_audit_verified"], *values)
 
     async def knows_time_stamps(self) -> bool:
         """Whether the database is new enough to have them."""

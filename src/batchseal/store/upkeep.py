@@ -27,12 +27,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained."""
+    """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained.
+
+    `verified_at`: when the chain was last found intact, in Unix time; 0: never.
+    """
 
     documents: int
     oldest_seconds: float
     held: int
     unchained: int
+    verified_at: float
 
 
 class Upkeep:
@@ -101,7 +105,7 @@ class Upkeep:
         """What waits at this instance."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["waiting"], self._instance)
-        return Waiting(record["documents"], record["oldest_seconds"], record["held"], record["unchained"])
+        return Waiting(*(record[name] for name in ("documents", "oldest_seconds", "held", "unchained", "verified_at")))
 
     async def is_being_backed_up(self) -> bool:
         """Whether somebody makes a backup of the database and the payloads just now (`store/backups.py`)."""

@@ -1,11 +1,17 @@
 """Operations that are held after a restore: `batchseal operations list --held`, `resume` and `cancel`."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from batchseal.commands.databases import open_store
+from batchseal.commands.databases import open_operator_store, open_store
 from batchseal.commands.messages import complain
 from batchseal.settings.load import Settings
 from batchseal.store.backups import HeldOperations
+
+if TYPE_CHECKING:
+    from batchseal.store.operator import Done, Who
+
+SAID = {"resume": "will be signed", "cancel": "are cancelled"}
 
 
 async def show(settings: Settings) -> int:
@@ -22,30 +28,22 @@ async def show(settings: Settings) -> int:
     return 0
 
 
-async def resume(settings: Settings, ids: Sequence[int] | None) -> int:
-    """Lets these be signed, or all that are held (None). Returns the exit code."""
-    async with open_store(settings) as store:
-        resumed = await HeldOperations(store).resume(ids)
-    print(f"{len(resumed)} operations will be signed.")
-    return complain_of(ids, resumed)
+async def decide(settings: Settings, action: str, ids: Sequence[int] | None, who: "Who") -> int:
+    """Resumes or cancels these, or all that are held (None). Returns the exit code."""
+    from batchseal.commands.operating.output import done_text
+    from batchseal.store.operator_rows import OperationFilter
 
-
-async def cancel(settings: Settings, ids: Sequence[int] | None) -> int:
-    """Ends these, or all that are held (None). Returns the exit code."""
-    cancelled = list[int]()
-    async with open_store(settings) as store:
-        held = HeldOperations(store)
-        chosen = [row.id async for row in held.all()] if ids is None else list(ids)
-        for operation_id in chosen:
-            if await held.cancel(operation_id):
-                cancelled.append(operation_id)
-    print(f"{len(cancelled)} operations are cancelled.")
-    return complain_of(ids, cancelled)
-
-
-def complain_of(ids: Sequence[int] | None, done: Sequence[int]) -> int:
-    """Names the operations of which nothing was done. Returns the exit code."""
-    left = [str(one) for one in ids or () if one not in done]
-    if left:
-        complain(f"these are not held: {', '.join(left)}")
-    return 1 if left else 0
+    done: list[Done] = []
+    async with open_operator_store(settings) as store:
+        if ids is not None:
+            done += await (store.resume(who, ids) if action == "resume" else store.cancel(who, ids))
+        else:
+            held = OperationFilter(is_held=True)
+            async for some in store.resume_all(who, held) if action == "resume" else store.cancel_all(who, held):
+                done += some
+    changed = [one for one in done if one.result == "done"]
+    print(f"{len(changed)} operations {SAID[action]}.")
+    for one in done:
+        if one.result != "done":
+            complain(done_text(action, one))
+    return 0 if len(changed) == len(done) else 1

@@ -24,12 +24,14 @@ RESULTS = {
     "fetched": "its result was fetched, and its caller was told that it failed for good; --also-fetched opens it again",
     "callers token": "it is signed with the caller's own token, which is never stored: the caller must hand it in again",
     "nothing to retry": "the fault lies in the documents themselves; --everything tries them all the same",
+    "not held": "it is not held",
     "ending": "all of its documents have ended, and it ends by itself",
 }
 DONE = {
     "retry": "{} documents are signed again",
     "cancel": "{} documents are cancelled",
     "purge": "its documents are deleted",
+    "resume": "{} documents will be signed",
 }
 
 
@@ -153,7 +155,10 @@ def detail_text(found: OperationDetail, documents: Sequence[DocumentLine]) -> st
         ("reference", line.external_reference),
         ("description", found.description),
         ("mode", line.mode.name.lower()),
-        ("status", line.status.name),
+        (
+            "status",
+            line.status.name + (f", held since the restore of {shown_time(line.held_at)}" if line.is_held else ""),
+        ),
         ("documents", f"{line.documents_signed} signed, {line.documents_failed} failed, of {line.documents_total}"),
         ("received", shown_time(line.created_at)),
         ("finished", shown_time(line.finished_at)),

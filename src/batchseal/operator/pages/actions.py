@@ -1,4 +1,7 @@
-"""Retry, cancel and purge: of a selection, or of all that a filter finds. Each is asked about first, and told of afterwards."""
+"""Retry, cancel, purge, and resume of what is held after a restore: of a selection, or of all that a filter finds.
+
+Each is asked about first, and told of afterwards.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -11,14 +14,14 @@ from batchseal.operator.pages.parts import Parts, who
 from batchseal.operator.request import Reply, Request, own_address, redirect, with_query
 from batchseal.store.operator import Count, Done, OperationFilter, Who
 
-Name = Literal["retry", "cancel", "purge"]
+Name = Literal["retry", "cancel", "purge", "resume"]
 NAMES: tuple[Name, ...] = get_args(Name)
 # So many operations are named one by one; for more there is the filter.
 MOST_SELECTED = 1000
 # What `Done.result` may say (store/operator_rows.py).
 RESULTS = (
     *("done", "unknown", "unfinished", "finished", "signed", "purged", "fetched", "callers token"),
-    *("nothing to retry", "ending"),
+    *("nothing to retry", "ending", "not held"),
 )
 
 
@@ -77,6 +80,8 @@ class Actions:
                     running = store.cancel_all(who, wish.wanted)
                 case "purge":
                     running = store.purge_all(who, wish.wanted)
+                case "resume":
+                    running = store.resume_all(who, wish.wanted)
             async for done in running:
                 yield done
             return
@@ -89,6 +94,8 @@ class Actions:
                 yield await store.cancel(who, wish.ids)
             case "purge":
                 yield await store.purge(who, wish.ids)
+            case "resume":
+                yield await store.resume(who, wish.ids)
 
     async def done(self, request: Request) -> Reply:
         """What was done, by the figures in the address."""

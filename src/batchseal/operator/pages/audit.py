@@ -1,22 +1,17 @@
 """The audit trail: its entries, the end of its chain, its exports, and the check of the chain."""
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from uuid import UUID
 
-import structlog
-
-from batchseal.audit.chain import Verifier
+from batchseal.audit.verification import MOST_PROBLEMS, begin, problems_of, tell
 from batchseal.errors import NoRoom
 from batchseal.operator.pages.parts import Parts, who
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.trail import AuditTrail
-
-log = structlog.get_logger("operator")
-
-MOST_PROBLEMS = 20
+from batchseal.store.trail import AuditTrail, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +50,12 @@ class AuditPages:
         async with self._checking:
             store = self._parts.store
             trail = AuditTrail(store.database, UUID(int=0))
-            anchors = await trail.anchors()
-            verifier = Verifier(anchors[-1].last_position, anchors[-1].last_link) if anchors else Verifier()
+            last = await trail.verified()
+            # Whoever asks wants all of it, however long that takes.
+            verifier = await begin(trail, last, most_entries=sys.maxsize)
             await verifier.take_all(trail.read(verifier.position))
-            found = f"{len(verifier.problems)} problems" if verifier.problems else "intact"
-            await store.note(who(request), f"checked {verifier.entries} entries of the audit trail: {found}")
-        if verifier.problems:
-            log.error("the audit trail is broken", problems=verifier.problems[:MOST_PROBLEMS])
-        return await self.show(request, Result(verifier.entries, tuple(verifier.problems[:MOST_PROBLEMS])))
+            problems = problems_of(verifier, last)
+            verified = Verified(verifier.position, verifier.link, verifier.entries, problems[0] if problems else "")
+            await store.note_verified(who(request), verified, len(problems))
+        tell(problems, verifier.entries)
+        return await self.show(request, Result(verifier.entries, tuple(problems[:MOST_PROBLEMS])))

@@ -9,7 +9,7 @@ from batchseal.operator.request import MAX_VALUE_CHARACTERS
 from batchseal.store.operator import OperationFilter
 
 # The fields of the filter of operations. An address holds those that have a value.
-OPERATION_FIELDS = ("reference", "service", "status", "mode", "since", "until", "failures", "older")
+OPERATION_FIELDS = ("reference", "service", "status", "mode", "since", "until", "failures", "held", "older")
 TIME_FIELDS = ("since", "until")
 
 
@@ -43,6 +43,7 @@ def operation_filter(values: Mapping[str, str]) -> OperationFilter:
         since=moment(values, "since"),
         until=moment(values, "until"),
         has_failures=values.get("failures") == "yes",
+        is_held=values.get("held") == "yes",
         older_seconds=minutes(values.get("older", "")),
     )
 

@@ -16,7 +16,18 @@ from batchseal.store.operator import OperationFilter, OperationLine
 
 TITLES = (
     *("id", "clientService", "externalReference", "mode", "status", "received", "finished", "fetched"),
-    *("documents", "signed", "failed", "storedBytes", "seconds", "tries", "nextTry", "instance", "purgeAt"),
+    *(
+        "documents",
+        "signed",
+        "failed",
+        "storedBytes",
+        "seconds",
+        "tries",
+        "nextTry",
+        "instance",
+        "purgeAt",
+        "heldSince",
+    ),
 )
 
 
@@ -71,5 +82,5 @@ def row(line: OperationLine) -> Sequence[Any]:
         *(line.id, line.client_service, line.external_reference, line.mode.name, line.status.name),
         *(line.created_at, line.finished_at, line.fetched_at),
         *(line.documents_total, line.documents_signed, line.documents_failed, line.stored_bytes, line.seconds),
-        *(line.tries, line.next_try_at, line.instance, line.purge_at),
+        *(line.tries, line.next_try_at, line.instance, line.purge_at, line.held_at if line.is_held else None),
     )

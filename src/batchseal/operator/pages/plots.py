@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
@@ -77,16 +78,25 @@ class PlotPages:
         return self._parts.renderer.page(
             request,
             "plots.html",
-            plots=[(plot, rows_of(plot, samples)) for plot in PLOTS],
+            plots=[(plot, rows_of(plot, samples, chosen.step_seconds)) for plot in PLOTS],
             ranges=list(RANGES),
             chosen=name if name in RANGES else "1h",
         )
 
 
-def rows_of(plot: Plot, samples: dict[str, list[Sample]]) -> list[tuple[datetime, Sequence[float | None]]]:
-    """The values of a plot by time, the oldest first: one for each line, None where a line has no sample then."""
+def rows_of(
+    plot: Plot, samples: dict[str, list[Sample]], step_seconds: int
+) -> list[tuple[datetime, Sequence[float | None]]]:
+    """The values of a plot by time, the oldest first: one for each line, None where a line has no sample then.
+
+    Where steps are missing, since the service did not run, one of them stands there without values: a line is broken there.
+    """
     by_time: dict[datetime, list[float | None]] = {}
     for place, (metric, _) in enumerate(plot.lines):
         for sample in samples.get(metric, []):
             by_time.setdefault(sample.at, [None] * len(plot.lines))[place] = sample.mean
+    step, times = timedelta(seconds=step_seconds), sorted(by_time)
+    for before, after in pairwise(times):
+        if after - before > step * 1.5:
+            by_time[before + step] = [None] * len(plot.lines)
     return sorted(by_time.items())

@@ -2,8 +2,6 @@
 
 from urllib.parse import urlsplit
 
-import structlog
-
 from batchseal.errors import NoRoom, TooManyRequests
 from batchseal.operator.languages import LANGUAGES
 from batchseal.operator.pages.parts import Parts
@@ -14,8 +12,6 @@ from batchseal.operator.security import cookie_attributes
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.oidc import OpenIdLogin
 from batchseal.settings.operator_page import trial_password_path
-
-log = structlog.get_logger("operator")
 
 WRONG = "The name, the password or the code is wrong."
 A_YEAR = "Max-Age=31536000"
@@ -92,7 +88,7 @@ class SignInPages:
     async def sign_out(self, request: Request) -> Reply:
         if request.session is not None:
             await self._parts.sessions.end(request)
-            log.info("operator signed out", operator=request.session.name, address=request.peer)
+            await self._parts.sessions.trail.signed_out(request.session.name, request.peer)
         return self._parts.sessions.forget_cookie(request, redirect("/login"))
 
     async def choose(self, request: Request) -> Reply:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import structlog
 
+from batchseal.errors import TooManyRequests
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.passwords import PasswordChecks
 from batchseal.operator.signing_in.totp import matching_step
+from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.settings.operator_page import trial_password_path
 from batchseal.store.operator_accounts import Account, OperatorAccounts
@@ -28,12 +30,14 @@ class AccountLogin:
         self,
         accounts: OperatorAccounts,
         attempts: OperatorAttempts,
+        trail: SignInTrail,
         settings: Settings,
         hold: Callable[[int], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._accounts = accounts
         self._attempts = attempts
+        self._trail = trail
         self._checks = PasswordChecks(settings.temp_folder / "operator.lock", hold)
         self._required = settings.operator_totp
         self._sandbox_password = trial_password_path(settings) if settings.sandbox_signs else None
@@ -44,8 +48,13 @@ class AccountLogin:
 
         Raises TooManyRequests after too many failures, NoRoom if too many sign in at once.
         """
-        guess = await self._attempts.guess(name, address)
         account = await self._accounts.find(name) if name and "\0" not in name else None
+        try:
+            guess = await self._attempts.guess(name, address)
+        except TooManyRequests:
+            locked = "locked out for a time after too many failed attempts from this address"
+            await self._trail.failed_again(account.name if account else None, address, locked)
+            raise
         signed_in = None
         if account is not None or not await self._is_sandbox(name, password):
             is_right = await self._checks.is_right(account.password if account else None, password)
@@ -54,7 +63,8 @@ class AccountLogin:
         else:
             signed_in = SANDBOX_ROLE, "sandbox"
         if signed_in is None:
-            log.warning("operator login failed", operator=name[:100], address=address)
+            why = "the password or the code was wrong" if account else "no account has the name that was given"
+            await self._trail.failed(account.name if account else None, address, why)
             return None
         await guess.was_right()
         return signed_in

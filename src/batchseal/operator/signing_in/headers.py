@@ -3,15 +3,11 @@
 Only a connection of `--operator-proxies` is believed. Such a proxy must remove these headers from what its own callers send.
 """
 
-import structlog
-
 from batchseal.operator.request import Request
 from batchseal.operator.roles import highest
 from batchseal.settings.load import Settings
 from batchseal.settings.operator_page import group_roles
 from batchseal.system.addresses import TrustedProxies
-
-log = structlog.get_logger("operator")
 
 MOST_CHARACTERS = 100
 
@@ -24,16 +20,12 @@ class HeaderLogin:
         self._user, self._groups = settings.operator_user_header, settings.operator_groups_header
         self._roles = group_roles(settings.operator_roles)
 
-    def named(self, request: Request) -> tuple[str, str] | None:
-        """The operator's name and role. None where no trusted proxy names somebody, or none of the groups has a role."""
+    def named(self, request: Request) -> tuple[str, str | None] | None:
+        """The operator's name and role. None where no trusted proxy names somebody; no role where none of the groups has one."""
         name = request.header(self._user)
         if not name or request.exchange.peer not in self._proxies:
             return None
         if len(name) > MOST_CHARACTERS or not name.isprintable():
             return None
         groups = {group.strip() for group in request.header(self._groups).split(",")}
-        role = highest({self._roles[group] for group in groups if group in self._roles})
-        if role is None:
-            log.warning("operator of the proxy is in no group with a role", operator=name, address=request.peer)
-            return None
-        return name, role
+        return name, highest({self._roles[group] for group in groups if group in self._roles})

@@ -22,6 +22,7 @@ from batchseal.errors import ConfigurationError, Forbidden, InvalidRequest, Prov
 from batchseal.operator.request import Request, own_address
 from batchseal.operator.roles import highest
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
+from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.settings.operator_page import group_roles
 from batchseal.system.jwt import decode, encode
@@ -65,7 +66,8 @@ class OpenIdLogin:
 
     cookie = "batchseal-oidc"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trail: SignInTrail) -> None:
+        self._trail = trail
         self._issuer = settings.operator_oidc_issuer.rstrip("/")
         parts = urlsplit(self._issuer)
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
@@ -109,12 +111,19 @@ class OpenIdLogin:
             raise InvalidRequest("the answer belongs to another login; begin anew")
         if error := request.asked("error"):
             log.warning("operator login refused by the provider", error=error[:100], address=request.peer)
+            await self._trail.failed(None, request.peer, "the OpenID provider has refused the login")
             raise Forbidden("the provider has refused the login")
-        token = await self._exchange(request.asked("code"), started)
+        try:
+            token = await self._exchange(request.asked("code"), started)
+        except Forbidden:
+            await self._trail.failed(None, request.peer, "the answer of the OpenID provider cannot be used")
+            raise
         roles = {self._roles[group] for group in token.groups if group in self._roles}
         role = highest(roles)
         if role is None:
-            log.warning("operator is in no group with a role", operator=token.name, address=request.peer)
+            await self._trail.failed(
+                token.name, request.peer, "none of the groups at the OpenID provider has a role here"
+            )
             raise Forbidden("none of your groups has a role here")
         return token.name, role, own_address(started.next)
 

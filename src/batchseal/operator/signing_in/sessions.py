@@ -2,14 +2,11 @@
 
 import secrets
 
-import structlog
-
 from batchseal.operator.request import Reply, Request, SignedIn
 from batchseal.operator.security import cookie_attributes, cookie_name, digest_of_token, form_token
+from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.store.operator_accounts import OperatorAccounts
-
-log = structlog.get_logger("operator")
 
 TOKEN_BYTES = 32
 # A refresh that nobody has clicked for says so. It does not keep a session alive.
@@ -19,8 +16,9 @@ BY_ITSELF = b"batchseal-by-itself"
 class Sessions:
     """The sessions of one worker's requests. They live in the database, so that any worker takes any request."""
 
-    def __init__(self, accounts: OperatorAccounts, settings: Settings) -> None:
+    def __init__(self, accounts: OperatorAccounts, settings: Settings, trail: SignInTrail) -> None:
         self._accounts = accounts
+        self.trail = trail
         self._idle_minutes = settings.operator_idle_minutes
         self._hours = settings.operator_session_hours
 
@@ -38,10 +36,10 @@ class Sessions:
     async def begin(self, request: Request, reply: Reply, name: str, role: str, source: str) -> SignedIn:
         """Begins a session with a new token, and ends the one that the browser has: nobody can prepare a session for another."""
         await self.end(request)
+        await self.trail.signed_in(name, role, source, request.peer)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         await self._accounts.begin_session(digest_of_token(token), name, role, source, request.peer, self._hours)
         reply.with_cookie(cookie_name(request), token, cookie_attributes(request))
-        log.info("operator signed in", operator=name, role=role, source=source, address=request.peer)
         return SignedIn(name, role, source, request.peer, form_token(token))
 
     async def end(self, request: Request) -> None:

@@ -42,6 +42,14 @@
 
     const colours = ["--bar-use", "--bar-good", "--bar-bad", "--bar-warn"];
 
+    // How uPlot writes times under a plot: the step in seconds, the text, and what is added where a year, a day or an hour begins.
+    const times24 = [
+        [86400 * 28, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
+        [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+        [60, "{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+        [1, "{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+    ];
+
     // Draws a plot from the table under it.
     function plots(root) {
         if (typeof uPlot === "undefined") return;
@@ -59,17 +67,18 @@
                 const text = row.cells[line + 1].dataset.value;
                 return text === undefined ? null : Number(text);
             }));
+            const hasGap = values[0].includes(null);
             const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
             const lines = titles.map((label, line) => ({
                 label, stroke: colour(colours[titles.length > 1 ? line % colours.length : 0]), width: 2, spanGaps: false,
-                points: { show: rows.length < 3 },
+                points: { show: rows.length < 3 || hasGap, size: 3 },
             }));
             const short = value => value >= 1e9 ? `${value / 1e9} G` : value >= 1e6 ? `${value / 1e6} M` : value >= 1e4 ? `${value / 1e3} k` : String(value);
             const size = () => ({ width: Math.max(260, place.clientWidth), height: 200 });
             const plot = new uPlot({
                 ...size(), series: [{ value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...lines],
                 scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), high > 0 ? high * 1.1 : 1] } },
-                axes: [axis, { ...axis, size: 60, values: (_, ticks) => ticks.map(short) }],
+                axes: [{ ...axis, values: times24 }, { ...axis, size: 60, values: (_, ticks) => ticks.map(short) }],
             }, [times, ...values], place);
             addEventListener("resize", () => plot.setSize(size()));
         }

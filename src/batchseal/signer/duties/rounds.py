@@ -15,6 +15,7 @@ import structlog
 
 from batchseal.admission.admission import Admission
 from batchseal.audit.head import HeadStamping, Stamp
+from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter
 from batchseal.errors import BatchsealError
 from batchseal.payloads.interface import Payloads
@@ -96,10 +97,12 @@ class Rounds:
         sampling: Sampling | None = None,
         figures: Figures | None = None,
         stamping: HeadStamping | None = None,
+        verification: DailyVerification | None = None,
     ) -> None:
         self._sampling = sampling
         self._figures = figures
         self._stamping = stamping
+        self._verification = verification
         self._upkeep = upkeep
         self._counting = counting
         self.sweeping = sweeping
@@ -159,6 +162,8 @@ class Rounds:
         await self._expiry.free_references(keep.references)
         if self._stamping is not None:
             await self._stamping.stamp_if_due()
+        if self._verification is not None:
+            await self._verification.go_on_if_due()
         await self._audit.export_and_drop(keep.audit)
         await self._expiry.drop_gone_instances()
 
@@ -203,5 +208,6 @@ def rounds_of(
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),
         stamping=HeadStamping(trail, stamp) if stamp is not None else None,
+        verification=DailyVerification(trail),
         sampling=sampling,
     )

@@ -166,5 +166,9 @@ DECLARED = {
             "batchseal_audit_time_stamp_timestamp_seconds",
             "When the head of the audit chain was last time-stamped, in Unix time; 0: never.",
         ),
+        _gauge(
+            "batchseal_audit_last_verified_timestamp_seconds",
+            "When the audit chain was last verified and found intact, in Unix time; 0: never.",
+        ),
     )
 }

@@ -1,0 +1,142 @@
+"""The daily verification of the audit chain: what it notes, and what it notices."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from tests.support.operators import WHO, chained, operators, registered
+
+from batchseal.audit.verification import DailyVerification
+from batchseal.store import Store
+from batchseal.store.trail import Anchor, AuditTrail
+from batchseal.store.upkeep import Upkeep
+
+Connect = Callable[..., Awaitable[Store]]
+ALWAYS = 0.0
+
+
+class House:
+    """An instance with a chain of entries."""
+
+    def __init__(self, store: Store, me: UUID) -> None:
+        self.store, self.me = store, me
+        self.trail = AuditTrail(store.database, me)
+        self.upkeep = Upkeep(store.database, me)
+
+    async def enter(self, count: int) -> None:
+        for _ in range(count):
+            await registered(self.store, self.me)
+        await chained(self.trail)
+
+    async def verify(self, **more: int) -> str:
+        """A whole verification. Returns the first problem."""
+        verification = DailyVerification(self.trail, every_seconds=ALWAYS, **more)
+        before = await self.trail.verified()
+        for _ in range(20):
+            await verification.go_on_if_due()
+            verified = await self.trail.verified()
+            if verified is not None and (before is None or verified.at > before.at):
+                return verified.problem
+        raise AssertionError("the verification does not end")
+
+
+@pytest.fixture
+async def house(connect_store: Connect) -> House:
+    me = uuid4()
+    return House(await connect_store(me), me)
+
+
+async def test_it_is_noted_when_the_chain_was_found_intact(house: House, database_url: str) -> None:
+    assert (await house.upkeep.waiting()).verified_at == 0
+    assert await house.verify() == ""
+    await house.enter(7)
+    assert await house.verify(entries_at_once=3) == ""
+    verified = await house.trail.verified()
+    assert verified is not None and verified.intact_at is not None
+    assert (verified.position, verified.entries) == (7, 7)
+    assert (await house.upkeep.waiting()).verified_at == pytest.approx(verified.intact_at.timestamp(), abs=0.01)
+    # One that begins before the end looks at the last entries alone.
+    assert await house.verify(most_entries=2) == ""
+    verified = await house.trail.verified()
+    assert verified is not None and (verified.position, verified.entries) == (7, 2)
+    async with operators(database_url) as operator:
+        assert (await operator.audit_state()).verified == verified
+        assert await operator.alarms() == []
+
+
+async def test_it_is_not_due_twice_a_day(house: House) -> None:
+    await house.enter(1)
+    await house.verify()
+    first = await house.trail.verified()
+    await DailyVerification(house.trail).go_on_if_due()
+    assert await house.trail.verified() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE audit SET signed = 99 WHERE position = 3", "entry 3 or the one before it was changed"),
+        ("DELETE FROM audit WHERE position = 3", "entry 3 is missing: 4 follows 2"),
+        ("DELETE FROM audit WHERE position > 3", "the chain ends at entry 3, and had 5 when it was last verified"),
+    ],
+)
+async def test_what_the_owner_of_the_database_changes_is_noticed(
+    house: House, database_url: str, change: str, problem: str
+) -> None:
+    await house.enter(5)
+    assert await house.verify() == ""
+    intact = (await house.upkeep.waiting()).verified_at
+    await rewritten(database_url, change)
+    assert await house.verify() == problem
+    assert (await house.upkeep.waiting()).verified_at == intact, "it counts only when the chain was intact"
+    async with operators(database_url) as operator:
+        assert [(one.kind, one.values["problem"]) for one in await operator.alarms()] == [("audit broken", problem)]
+
+
+async def test_a_chain_that_was_written_anew_is_noticed(house: House, database_url: str) -> None:
+    """Each of its links is right, but none is the one that the last verification has seen."""
+    await house.enter(5)
+    assert await house.verify() == ""
+    statements = "DELETE FROM audit; DELETE FROM audit_anchors"
+    await rewritten(database_url, statements)
+    await house.enter(6)
+    assert await house.verify() == "entry 5 had another link when the chain was last verified"
+
+
+async def test_what_is_exported_meanwhile_is_left_to_the_export(house: House, database_url: str) -> None:
+    """A verification that is under way goes on behind the export: the entries before it may be gone."""
+    await house.enter(6)
+    verification = DailyVerification(house.trail, every_seconds=ALWAYS, entries_at_once=2)
+    await verification.go_on_if_due()
+    entries = [entry async for entry in house.trail.read()]
+    await house.trail.anchor(Anchor(entries[3].month, 4, 4, entries[3].link, "audit.jsonl"))
+    await rewritten(database_url, "DELETE FROM audit WHERE position <= 4")
+    await verification.go_on_if_due()
+    await verification.go_on_if_due()
+    verified = await house.trail.verified()
+    assert verified is not None and (verified.position, verified.problem) == (6, "")
+
+
+async def test_whoever_asks_for_it_is_in_the_audit_trail(house: House, database_url: str) -> None:
+    await house.enter(2)
+    async with operators(database_url) as operator:
+        await house.verify()
+        verified = await house.trail.verified()
+        assert verified is not None
+        await operator.note_verified(WHO, verified, 0)
+        (entry, *_) = (await operator.audit()).rows
+        assert (entry.actor, entry.origin, entry.detail) == (
+            *(WHO.name, WHO.origin),
+            "checked 2 entries of the audit trail: intact",
+        )
+
+
+async def rewritten(database_url: str, statements: str) -> None:
+    """Does what whoever owns the database can do."""
+    connection = await asyncpg.connect(database_url.replace("//batchseal@", "//postgres@"))
+    try:
+        await connection.execute("SET search_path = batchseal; SET session_replication_role = replica")
+        await connection.execute(statements)
+    finally:
+        await connection.close()
