@@ -343,9 +343,8 @@ def test_a_bundle_names_no_document_and_nobody(visitors: dict[str, Visitor]) -> 
 def test_a_retry_is_asked_about_then_done_and_told_of_in_the_audit_trail(visitors: dict[str, Visitor]) -> None:
     operator = visitors["operator"]
     number = max(map(int, re.findall(r'href="/operations/(\d+)"', operator.get("/operations?failures=yes").text)))
-    asked = operator.post(
-        "/operations/confirm", {"action": "retry", "id": str(number), "back": f"/operations/{number}"}
-    )
+    wish = {"action": "retry", "id": str(number), "back": f"/operations/{number}"}
+    asked = operator.post("/operations/confirm", wish)
     assert asked.status == 200 and values_of(asked.text, "id") == [str(number)]
     # The document is no PDF. Only whoever says so gets it tried again.
     done = operator.post("/operations/act", {"action": "retry", "id": str(number), "back": "/failures"})
@@ -359,16 +358,13 @@ def test_a_retry_is_asked_about_then_done_and_told_of_in_the_audit_trail(visitor
 
 def test_all_of_a_filter_is_counted_and_purged(visitors: dict[str, Visitor]) -> None:
     operator = visitors["operator"]
-    fields = {"action": "purge", "scope": "filter", "reference": "broken", "back": "//evil.example"}
-    asked = operator.post("/operations/confirm", fields)
+    wish = {"action": "purge", "scope": "filter", "reference": "broken"}
+    asked = operator.post("/operations/confirm", wish | {"back": "//evil.example"})
     assert "1 operations with 2 documents" in asked.text and "evil" not in asked.text
     # The retry of the test before may still be under way, and what is not finished is passed over.
-    wish = {"action": "purge", "scope": "filter", "reference": "broken"}
     until(lambda: "done=1" in operator.post("/operations/act", wish).headers["location"])
-    assert (
-        "purge asked for" in operator.get("/storage").text
-        or "purged" in operator.get("/operations?reference=broken").text
-    )
+    is_asked_for = "purge asked for" in operator.get("/storage").text
+    assert is_asked_for or "purged" in operator.get("/operations?reference=broken").text
 
 
 def test_the_chain_is_checked_and_the_check_becomes_an_entry(visitors: dict[str, Visitor]) -> None:

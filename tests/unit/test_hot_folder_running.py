@@ -167,6 +167,8 @@ async def test_a_batch_whose_documents_another_instance_has_holds_nobody_up(fold
         await eventually(lambda: below(folders.input) == {} and folder.batches == 0)
         put(folders, "ours.bin", b"ours")
         await eventually(lambda: "ours.bin.p7m" in below(folders.output))
+        # The folder of our batch is removed after its files have their names.
+        await eventually(lambda: len(list((folders.input / ".batchseal").glob("*-*"))) == 1)
     assert "theirs.bin.p7m" not in below(folders.output)
     (batch,) = (folders.input / ".batchseal").glob("*-*")
     assert (batch / "files" / "theirs.bin").read_bytes() == b"theirs"
