@@ -8,6 +8,7 @@ from tests.support.service import until
 
 from batchseal.errors import ConfigurationError
 from batchseal.processes.child import Child
+from batchseal.processes.child_entry import read_arguments
 from batchseal.settings.load import Settings
 from batchseal.system.waits import Patience
 
@@ -96,3 +97,12 @@ async def test_a_restart_that_hangs_is_noticed(counts: Path, capsys: pytest.Capt
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await child.end(0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["worker"], ["other", "--ready-fd=7"], ["worker", "--ready-fd=x"], ["worker", "7"]]
+)
+def test_a_child_takes_only_the_line_of_the_supervisor(arguments: list[str]) -> None:
+    assert read_arguments(["worker", "--ready-fd=7"], ("signer", "worker")) == ("worker", 7)
+    with pytest.raises(SystemExit, match="batchseal serve"):
+        read_arguments(arguments, ("signer", "worker"))

@@ -6,7 +6,6 @@
 import re
 import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def load_contract(replacement: str = "") -> Contract:
 
     Raises ConfigurationError if the file cannot be read, has an unknown key, or changes the parameters of a route.
     """
-    own = tomllib.loads(files("batchseal.api").joinpath("contract.toml").read_text("utf-8"))
+    own = tomllib.loads(Path(__file__).with_name("contract.toml").read_text("utf-8"))
     table = overlay(own, read_replacement(Path(replacement)), replacement) if replacement else own
     routes = {name: parse_route(name, text) for name, text in table["route"].items()}
     for name, text in own["route"].items():

@@ -3,7 +3,6 @@
 This code runs inside the child. How the supervisor starts a child and watches it stands in `child.py`.
 """
 
-import argparse
 import gc
 import hashlib
 import os
@@ -38,16 +37,25 @@ def begin(processes: Sequence[str]) -> tuple[str, int]:
 
     Returns which of `processes` this is, and the descriptor for `say_ready`.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("process", choices=processes)
-    parser.add_argument("--ready-fd", type=int, required=True)
-    arguments = parser.parse_args()
+    process, descriptor = read_arguments(sys.argv[1:], processes)
     die_with_parent()
     share_arenas()
     keep_what_is_used_again()
     # Ctrl-C sends SIGINT to every process of the terminal. Only the supervisor decides when the children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return arguments.process, arguments.ready_fd
+    return process, descriptor
+
+
+def read_arguments(arguments: Sequence[str], processes: Sequence[str]) -> tuple[str, int]:
+    """The process and the descriptor in `PROCESS --ready-fd=N`. Raises SystemExit for anything else.
+
+    argparse and what it brings would stay in the memory of each process, for one line that the supervisor has written.
+    """
+    if len(arguments) == 2 and arguments[0] in processes:
+        name, _, number = arguments[1].partition("=")
+        if name == "--ready-fd" and number.isascii() and number.isdecimal():
+            return arguments[0], int(number)
+    raise SystemExit(f"usage: {'|'.join(processes)} --ready-fd=N; the service itself is started by `batchseal serve`")
 
 
 def receive_settings(process: str) -> Settings:

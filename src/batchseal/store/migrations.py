@@ -8,7 +8,7 @@ know migration 0007, and one that does not know it refuses to start.
 import re
 from dataclasses import dataclass
 from datetime import date
-from importlib import resources
+from pathlib import Path
 from uuid import UUID
 
 from batchseal.errors import ConfigurationError
@@ -27,7 +27,7 @@ NEEDS = re.compile(r"^-- needs (\d{4})$", re.MULTILINE)
 def migration_files() -> list[tuple[int, str, str]]:
     """The number, the name and the SQL of each migration, in the order of the numbers."""
     files = []
-    for file in resources.files("batchseal.store").joinpath("migrations").iterdir():
+    for file in Path(__file__).with_name("migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
             files.append((int(match[1]), match[2], file.read_text("utf-8")))
     return sorted(files)

@@ -4,7 +4,7 @@ A query begins with the line `-- name: NAME`. The comment below that line says w
 """
 
 import re
-from importlib import resources
+from pathlib import Path
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -12,9 +12,8 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 def load_queries() -> dict[str, str]:
     """The text of each query by its name. Raises AssertionError if two queries have the same name."""
     queries: dict[str, str] = {}
-    for file in sorted(resources.files("batchseal.store").iterdir(), key=lambda f: f.name):
-        if not file.name.endswith(".sql"):
-            continue
+    # importlib.resources would bring zipfile and more, which stay in the memory of each process.
+    for file in sorted(Path(__file__).parent.glob("*.sql")):
         _, *parts = _NAME.split(file.read_text("utf-8"))
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in queries:

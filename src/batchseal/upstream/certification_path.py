@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from batchseal.errors import ConfigurationError, MaterialImpossible, MaterialUnavailable
 from batchseal.upstream.inquiry import Inquiry
@@ -115,11 +115,18 @@ def is_issuer(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     return True
 
 
+def certificates_in_cms(data: bytes) -> list[x509.Certificate]:
+    """The certificates in CMS (DER). What reads them brings the package `email`, so it is loaded with the first such file."""
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
+    return pkcs7.load_der_pkcs7_certificates(data)
+
+
 def read_certificates(data: bytes) -> list[x509.Certificate]:
     """The certificates in a file: one in DER or PEM, or several in CMS (RFC 5280 4.2.2.1). None where it cannot be read."""
     readers: tuple[Callable[[bytes], Sequence[x509.Certificate]], ...] = (
         lambda data: [x509.load_der_x509_certificate(data)],
-        pkcs7.load_der_pkcs7_certificates,
+        certificates_in_cms,
         x509.load_pem_x509_certificates,
     )
     for read in readers:
