@@ -390,11 +390,3 @@ def test_the_api_s_address_says_what_it_is_without_a_version(page: OperatorServi
     assert "swagger-ui.html" in shown.text and shown.headers["content-type"].startswith("text/html")
     assert not re.search(r"\d+\.\d+\.\d+", answer.text + shown.text)
     assert api.get("/login").status == 404, "the pages are on their own listener alone"
-
-
-def test_accounts_are_listed_and_refused_twice(filled: OperatorService) -> None:
-    listed = filled.command("list").stdout
-    assert re.search(r"^operator  operator  password only  signed in ", listed, re.MULTILINE)
-    assert filled.command("add", "operator", "--role", "viewer").returncode == 1
-    assert filled.command("add", "weak", "--role", "viewer", password="short").returncode == 2
-    assert filled.command("remove", "nobody").returncode == 1

@@ -72,6 +72,14 @@ def test_a_lock_out_is_in_the_audit_trail_once(window: Window) -> None:
     assert re.search(r"locked out for a time after too many failed attempts from this address\s+.*viewer \(127", said)
 
 
+def test_accounts_are_listed_and_refused_twice(window: Window) -> None:
+    listed = window.page.command("list").stdout
+    assert re.search(r"^operator  operator  password only  signed in ", listed, re.MULTILINE)
+    assert window.page.command("add", "operator", "--role", "viewer").returncode == 1
+    assert window.page.command("add", "weak", "--role", "viewer", password="short").returncode == 2
+    assert window.page.command("remove", "nobody").returncode == 1
+
+
 # --- what is held after a restore -------------------------------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ HELD = ("INV-2026-9101", "INV-2026-9102")
 PAST = """
 INSERT INTO samples (at, metric, value)
 SELECT date_trunc('minute', t.at), m.metric, m.value
-FROM (SELECT now() - n * interval '1 minute' AS at, n FROM generate_series(1, 180) n
+FROM (SELECT now() - n * interval '1 minute' AS at, n FROM generate_series(-5, 180) n
       UNION ALL SELECT now() - n * interval '6 hours', n FROM generate_series(1, 119) n) t
 CROSS JOIN LATERAL (VALUES
     (1, 400 + 350 * sin(t.n / 9.0)), (2, 6 + 5 * sin(t.n / 9.0)), (3, 12 + 9 * sin(t.n / 9.0)),
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (VALUES
     (11, 0.61 + 0.2 * sin(t.n / 7.0)), (12, 8.2e9 - 2e6 * t.n), (13, 1), (14, 40 + 12 * sin(t.n / 14.0)),
     (15, greatest(0, 2 * sin(t.n / 25.0)))
 ) AS m (metric, value)
-ON CONFLICT DO NOTHING;
+ON CONFLICT (metric, at) DO UPDATE SET value = excluded.value;
 INSERT INTO consumption (client_service, month, signatures, failures, time_stamps, content_bytes)
 SELECT service, (date_trunc('month', now()) - n * interval '1 month')::date, 410000 - 21000 * n, 37 + n, 1000, 82000000000
 FROM generate_series(1, 5) n, unnest(ARRAY['erp-lisboa', 'erp-porto']) service

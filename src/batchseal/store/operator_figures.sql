@@ -60,7 +60,7 @@ LEFT JOIN consumption c ON c.client_service = s.client_service AND c.month = dat
 LEFT JOIN LATERAL (
     SELECT o.created_at FROM operations o WHERE o.client_service = s.client_service ORDER BY o.id DESC LIMIT 1) newest ON true
 LEFT JOIN (SELECT client_service, sum(documents_total - documents_signed - documents_failed) AS documents
-           FROM operations WHERE status IN (1, 3) GROUP BY client_service) q ON q.client_service = s.client_service
+           FROM operations WHERE status IN (1, 3) AND held_at IS NULL GROUP BY client_service) q ON q.client_service = s.client_service
 LEFT JOIN (SELECT client_service, sum(stored_bytes) AS bytes
            FROM operations WHERE NOT payload_purged GROUP BY client_service) b ON b.client_service = s.client_service
 ORDER BY s.client_service;

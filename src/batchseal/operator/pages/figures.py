@@ -47,7 +47,9 @@ class FigurePages:
             budgets=budgets,
             unasked=[address for address in budgets if address not in known],
             numbers={
-                name: value for name, value in (await self._parts.worker.numbers()).items() if "timestamp" in name
+                name: value
+                for name, value in (await self._parts.worker.numbers()).items()
+                if name.startswith("batchseal_timestamp")
             },
         )
 
