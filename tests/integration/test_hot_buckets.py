@@ -18,6 +18,7 @@ from harness.store_proxy import StoreProxy
 from harness.waiting import eventually
 from tests.support.hot_folders import SigningDouble
 from tests.support.object_stores import QUICK, new_prefix, proxied
+from tests.support.power_cut import Power, PowerCut
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
@@ -48,23 +49,6 @@ OBJECTS = {
     "refused.bin": b"x" * 5000,
 }
 CHANGING = ("put", "put_parts", "delete")
-
-
-class PowerCut(BaseException):
-    """The process ends here."""
-
-
-class Power:
-    """Lets so many requests happen that change something, and then none any more."""
-
-    def __init__(self, calls: int | None) -> None:
-        self.left = calls
-        self.calls = 0
-
-    def count(self) -> None:
-        self.calls += 1
-        if self.left is not None and self.calls > self.left:
-            raise PowerCut
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import gc
 import re
 from collections.abc import Iterator
 
@@ -19,8 +20,17 @@ BUILTIN_EXCEPTIONS = {
 }
 
 
+def parsed(source: str) -> ast.Module:
+    """Without the garbage collector: a collection in the middle may fail it by a SystemError in Python before 3.11.8 (gh-106905)."""
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
+
+
 def environment_reads(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"):
             yield f"{node.lineno}: os.{node.attr}"
         if isinstance(node, ast.ImportFrom) and node.module == "os":
@@ -30,7 +40,7 @@ def environment_reads(source: str) -> Iterator[str]:
 
 def imports_of(source: str, packages: tuple[str, ...]) -> Iterator[str]:
     """Imports of these packages of our own, at the top of the module or inside a function."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if not isinstance(node, ast.ImportFrom | ast.Import):
             continue
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
@@ -42,7 +52,7 @@ def imports_of(source: str, packages: tuple[str, ...]) -> Iterator[str]:
 
 def exception_definitions(source: str, known: set[str]) -> Iterator[str]:
     """`known` are the names of the project's exceptions."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ClassDef):
             bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
             if bases & (BUILTIN_EXCEPTIONS | known):
@@ -50,20 +60,20 @@ def exception_definitions(source: str, known: set[str]) -> Iterator[str]:
 
 
 def sql_statements(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
             yield f"{node.lineno}: {node.value[:60]!r}"
 
 
 def code_between_fork_and_exec(source: str) -> Iterator[str]:
     """In a process with threads it can wait for ever, for a lock that another thread held when the process was forked."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.keyword) and node.arg == "preexec_fn":
             yield f"{node.value.lineno}: preexec_fn"
 
 
 def long_functions(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES:
@@ -94,13 +104,13 @@ def queries_without_a_purpose(source: str) -> Iterator[str]:
 
 def skipped_imports(source: str) -> Iterator[str]:
     """Tests that are skipped for a missing package: all of them are locked, so a missing one must fail."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and node.attr == "importorskip":
             yield f"{node.lineno}: {ast.unparse(node)}"
 
 
 def missing_docstring(source: str) -> Iterator[str]:
-    tree = ast.parse(source)
+    tree = parsed(source)
     if tree.body and ast.get_docstring(tree) is None:
         yield "1: the module says nothing about itself"
 
@@ -115,7 +125,7 @@ def calls_in_c(source: str, names: tuple[str, ...]) -> Iterator[str]:
 
 def sleeps(source: str) -> Iterator[str]:
     """Calls of `sleep`, each with the name of the function that it stands in. `sleep(0)` only lets others run."""
-    for name, node in named_functions(ast.parse(source)):
+    for name, node in named_functions(parsed(source)):
         for call in calls_within(node):
             function = call.func
             called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
@@ -125,7 +135,7 @@ def sleeps(source: str) -> Iterator[str]:
 
 def patched_constants(source: str) -> Iterator[str]:
     """`monkeypatch.setattr` of a constant, and assignments to a constant of another module."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
             names = [str(a.value) for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             for name in names:
@@ -139,7 +149,7 @@ def patched_constants(source: str) -> Iterator[str]:
 
 def private_attributes(source: str) -> Iterator[str]:
     """Attributes with an underscore of anything but `self` and `cls`; those with two are part of Python."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
             if owner not in ("self", "cls", "os", "sys"):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from harness.hot_folders import CLIENT, Folders, below, left_over, put
 from tests.support.hot_folders import SigningDouble
+from tests.support.power_cut import Power, PowerCut
 
 from batchseal.entries import files
 from batchseal.entries.asked import Asking
@@ -37,23 +38,6 @@ FILES = {
     "refused.bin": b"x" * 5000,
 }
 CHANGING = ("open", "rename", "unlink", "mkdir", "rmdir", "write", "fsync", "fchmod", "link")
-
-
-class PowerCut(BaseException):
-    """The process ends here."""
-
-
-class Power:
-    """Lets so many calls that may change something happen, and then none any more. Only while it is `on`."""
-
-    def __init__(self, calls: int | None) -> None:
-        self.left = calls
-        self.calls = 0
-
-    def count(self) -> None:
-        self.calls += 1
-        if self.left is not None and self.calls > self.left:
-            raise PowerCut
 
 
 @contextmanager

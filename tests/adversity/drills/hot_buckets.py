@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ from harness.service import RunningService
 from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
-from tests.adversity.drills.hot_folders import FLAGS, SITES, content, judge_files
+from tests.adversity.drills.hot_folders import FLAGS, SITES, Arriving, content, judge_files
 from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill
 from tests.support.object_stores import new_prefix, proxied
@@ -26,33 +25,6 @@ FEW, MANY = 40, 1_000
 AWAY_SECONDS, AWAY_SECONDS_FULL = 3.0, 60.0
 # Nothing is moved where there is no rename.
 BUCKET_SITES = tuple(site for site in SITES if site != "files-claimed")
-
-
-class Arriving(threading.Thread):
-    """Brings objects at about this rate a second, past the proxy before the store."""
-
-    def __init__(self, prefixes: Prefixes, count: int, size_bytes: int, rate: float) -> None:
-        super().__init__(daemon=True)
-        self.expected: dict[str, bytes] = {}
-        self._prefixes = prefixes
-        self._count = count
-        self._size_bytes = size_bytes
-        self._rate = rate
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        began = time.monotonic()
-        for number in range(self._count):
-            name, data = content(number, self._size_bytes)
-            self.expected[name] = data
-            self._prefixes.input.put(name, data)
-            ahead = number / self._rate - (time.monotonic() - began)
-            if ahead > 0 and self._stopped.wait(ahead):
-                return
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join()
 
 
 def begun(place: Path) -> tuple[Prefixes, tuple[str, ...]]:
@@ -81,7 +53,7 @@ def hot_bucket(folder: Path) -> Iterator[Trial]:
         away = AWAY_SECONDS_FULL if registry.FULL else AWAY_SECONDS
         place = folder / f"bucket {number}"
         prefixes, flags = begun(place)
-        arriving = Arriving(prefixes, count, size, rate=count / 6)
+        arriving = Arriving(prefixes.input.put, count, size, rate=count / 6)
         chance = random.Random(number)
         began = time.monotonic()
         arriving.start()

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -51,12 +52,12 @@ def content(number: int, size_bytes: int) -> tuple[str, bytes]:
 
 
 class Arriving(threading.Thread):
-    """Brings files, each complete when it gets its name, at about this rate a second."""
+    """Has files brought at about this rate a second: `bring` is given the name and the content of each."""
 
-    def __init__(self, folders: Folders, count: int, size_bytes: int, rate: float) -> None:
+    def __init__(self, bring: Callable[[str, bytes], object], count: int, size_bytes: int, rate: float) -> None:
         super().__init__(daemon=True)
-        self.folders = folders
         self.expected: dict[str, bytes] = {}
+        self._bring = bring
         self._count = count
         self._size_bytes = size_bytes
         self._rate = rate
@@ -67,7 +68,7 @@ class Arriving(threading.Thread):
         for number in range(self._count):
             name, data = content(number, self._size_bytes)
             self.expected[name] = data
-            put(self.folders, name, data)
+            self._bring(name, data)
             ahead = number / self._rate - (time.monotonic() - began)
             if ahead > 0 and self._stopped.wait(ahead):
                 return
@@ -117,7 +118,7 @@ def hot_folder(folder: Path) -> Iterator[Trial]:
         place.mkdir()
         folders = Folders.make(place / "files")
         configure(place / "work", folders)
-        arriving = Arriving(folders, count, size, rate=count / 8)
+        arriving = Arriving(partial(put, folders), count, size, rate=count / 8)
         chance = random.Random(number)
         began = time.monotonic()
         arriving.start()
@@ -265,7 +266,7 @@ def hot_folder_instances(folder: Path) -> Iterator[Trial]:
             shared.sandbox.services.write_text(json.dumps(services))
             first = shared.start("one", *flags)
             second = shared.start("two", *flags)
-            arriving = Arriving(folders, count, 20_000, rate=count / 6)
+            arriving = Arriving(partial(put, folders), count, 20_000, rate=count / 6)
             arriving.start()
             until(lambda: ended(folders, 20), 60)
             (first if number % 2 else second).kill()
