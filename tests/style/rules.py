@@ -21,7 +21,7 @@ BUILTIN_EXCEPTIONS = {
 
 
 def parsed(source: str) -> ast.Module:
-    """Without the garbage collector: a collection in the middle may fail it by a SystemError in Python before 3.11.8 (gh-106905)."""
+    """The syntax tree. Before Python 3.11.8 a garbage collection in the middle may raise SystemError (gh-106905)."""
     gc.disable()
     try:
         return ast.parse(source)
