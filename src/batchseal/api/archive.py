@@ -3,6 +3,7 @@
 import io
 import re
 import unicodedata
+import zipfile
 from collections.abc import AsyncIterable, AsyncIterator
 
 from batchseal.api.offered_service import Delivered, Operation, Records
@@ -45,8 +46,6 @@ async def stream_archive(
     without compression. `delivered` must give raw documents (not base64). A document that is not signed, or that storage returns
     damaged, gets no entry. The evidence record of a document follows it, with `.ers` behind the name of its entry.
     """
-    import zipfile  # and what it brings: many services are never asked for a zip file
-
     sink, pieces, names = Sink(), Pieces(), Names()
     moment = operation.created_at.timetuple()[:6]
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
