@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from csc_dummy import csc_dummy_server as dummy
 
+from harness import web_end
 from harness.service import free_port
 
 VALID = 'validity: {valid-from: "2020-01-01T00:00:00+0000", valid-to: "2050-01-01T00:00:00+0000"}'
@@ -189,7 +190,7 @@ async def start(folder: Path, multisign: int, *, status_elsewhere: bool = False)
     (folder / "status").write_text(status)
     (folder / "root.pem").write_bytes(pem.armor("CERTIFICATE", root.dump()))
     others = await serve(build_animator_app({LABEL: architecture}), port)
-    server.app.on_cleanup.append(lambda app: others.cleanup())
+    server.app.on_cleanup.append(lambda app: web_end.end(others))
     runner = await serve(server.app, 0)
     return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
 

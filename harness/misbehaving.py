@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from batchseal.upstream.credential_facts import CredentialNotes
 from batchseal.upstream.interface import Upstream
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.remote import RemoteUpstream
+from harness import web_end
 
 KINDS = [
     *("refused", "reset", "reset after", "timeout", "drip", "401", "429 0", "500", "503"),
@@ -78,14 +79,8 @@ class Misbehaving:
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks)
-        if self._runner and self._runner.server:
-            transports = [connection.transport for connection in self._runner.server.connections]
-            await self._runner.cleanup()
-            # Closing TLS waits for the peer's answer, and the event loop may end before it comes: the socket would stay open.
-            for transport in filter(None, transports):
-                with suppress(AttributeError):  # in Python 3.11, one that is closed already has nothing left to abort
-                    transport.abort()
-            await asyncio.sleep(0)
+        if self._runner:
+            await web_end.end(self._runner)
 
     async def _listen(self) -> None:
         assert self._runner is not None
@@ -96,7 +91,7 @@ class Misbehaving:
         """Closes the door for a moment, and what is open besides."""
         assert self._runner is not None
         assert self._runner.server is not None
-        await site.stop()
+        await web_end.stop_listening(site)
         for connection in list(self._runner.server.connections):
             if connection._current_request is None and connection.transport:
                 connection.transport.abort()

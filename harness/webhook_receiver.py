@@ -15,6 +15,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from harness import web_end
+
 SECRET = "whsec_" + b64encode(b"the secret of a test's receiver!").decode()
 OLD_SECRET = "whsec_" + b64encode(b"the secret before the other one!").decode()
 
@@ -100,7 +102,7 @@ class WebhookReceiver:
 
     async def _stop(self) -> None:
         self._hanging.set()
-        await self._runner.cleanup()
+        await web_end.end(self._runner)
 
     async def _elsewhere(self, request: web.Request) -> web.Response:
         self.redirected += 1

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from harness import certomancer_peer
+from harness import certomancer_peer, web_end
 from harness.waiting import eventually
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
@@ -61,7 +61,7 @@ async def peer(tmp_path, monkeypatch):
     )  # the peer replaces it; monkeypatch restores it after the test
     runner, address = await certomancer_peer.start(tmp_path / "peer", multisign=500)
     yield address
-    await runner.cleanup()
+    await web_end.end(runner)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ec"])

@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 from aiohttp import web
+from harness import web_end
 
 from batchseal.errors import UpstreamError
 from batchseal.upstream.transport import Transport
@@ -45,7 +46,7 @@ async def server():
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}", sent, asked
-    await runner.cleanup()
+    await web_end.end(runner)
 
 
 def zipped_100_mb():

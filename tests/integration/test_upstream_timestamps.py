@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from harness import web_end
 from harness.service import free_port
 from harness.waiting import eventually
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -105,7 +106,7 @@ class Stamping:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/tsa"
-        await runner.cleanup()
+        await web_end.end(runner)
 
 
 def bulky(size: int) -> asn1_x509.Certificate:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+from harness import web_end
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MARK = b"a list of many bytes"
@@ -201,4 +202,4 @@ async def responding() -> AsyncIterator[Responder]:
     try:
         yield holder[0]
     finally:
-        await runner.cleanup()
+        await web_end.end(runner)
