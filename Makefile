@@ -133,6 +133,14 @@ appearance-product: $(VENV)/.dev $(VENV)/.native  ## draw and judge every combin
 container-test: $(VENV)/.container $(VENV)/.native  ## build the image and run it under its memory limits (root; buildah, podman)
 	$(BIN)/python -m tests.container $(ARGS)
 
+.PHONY: dist
+dist: $(VENV)/.dist $(PAGES)  ## build a release into dist/: the source distribution, and wheels for Python 3.11 and 3.13; ARGS="--python 3.11" for some
+	@$(BIN)/python -m harness.distribution $(ARGS)
+
+.PHONY: dist-test
+dist-test: $(VENV)/.dev $(VENV)/.native  ## install the wheels of dist/ in bare Debian 12 and 13 and seal with them (root; debootstrap, buildah, podman); ARGS="--releases bookworm" for one
+	@$(BIN)/python -m tests.distribution $(ARGS)
+
 .PHONY: openapi
 openapi: $(VENV)/.dev $(VENV)/.native  ## write openapi.json, the committed copy of the OpenAPI document; BREAKING=1 if clients may break
 	@$(BIN)/python -m harness.openapi_copy $(if $(BREAKING),--breaking)
@@ -199,6 +207,7 @@ lock: $(VENV)/.created  ## resolve the requirements anew; UPGRADE=-U takes newer
 	$(COMPILE) requirements-clients.in -c requirements-dev.lock -o requirements-clients.lock
 	$(COMPILE) requirements-deployment.in -c requirements-dev.lock -o requirements-deployment.lock
 	$(COMPILE) requirements-docs.in -c requirements-dev.lock -o requirements-docs.lock
+	$(COMPILE) requirements-dist.in -c requirements-dev.lock -o requirements-dist.lock
 COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock'
 
@@ -248,6 +257,11 @@ $(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
 $(VENV)/.container: $(VENV)/.dev requirements-container.lock
 	@echo 'Installing the locked requirements of the container test ...'
 	@$(PIP) $(LOCKED) -r requirements-container.lock
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/.dev requirements-dist.lock
+	@echo 'Installing the locked tools that build a release ...'
+	@$(PIP) $(LOCKED) -r requirements-dist.lock
 	@touch $@
 
 # An environment of their own: libraries of the service import what the generators bring where they find it.

@@ -42,15 +42,15 @@ def missing_tools() -> str:
     return missing(TOOLS)
 
 
-def ensure_base() -> None:
+def ensure_base(release: str = "bookworm", image: str = BASE) -> None:
     """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources."""
     # Layers are kept between runs. They must not lack what an archive, such as that for security, serves since.
     served = archives()
-    if call("podman", "image", "inspect", "-f", '{{index .Labels "archives"}}', BASE, check=False) == served:
+    if call("podman", "image", "inspect", "-f", '{{index .Labels "archives"}}', image, check=False) == served:
         return
     with tempfile.TemporaryDirectory(prefix="batchseal-base-", dir="/var/tmp") as folder:
         base = Path(folder, "base")
-        call("debootstrap", "--variant=minbase", "bookworm", base, *package_source(), seconds=900)
+        call("debootstrap", "--variant=minbase", release, base, *package_source(), seconds=900)
         for path in NOT_SLIM:
             shutil.rmtree(base / path, ignore_errors=True)
             (base / path).mkdir(parents=True)
@@ -59,11 +59,12 @@ def ensure_base() -> None:
         sources = Path("/etc/apt/sources.list.d/debian.sources")
         if sources.exists():  # security and updates too
             (base / "etc/apt/sources.list").unlink(missing_ok=True)
-            shutil.copy(sources, base / "etc/apt/sources.list.d/")
+            text = sources.read_text("utf-8").replace("bookworm", release)
+            (base / "etc/apt/sources.list.d" / sources.name).write_text(text, "utf-8")
         container = call("buildah", "from", "scratch")
         call("buildah", "copy", "-q", container, base, "/", seconds=300)
         call("buildah", "config", "--cmd", "bash", "--label", f"archives={served}", container)
-        call("buildah", "commit", "-q", "--rm", container, BASE, seconds=300)
+        call("buildah", "commit", "-q", "--rm", container, image, seconds=300)
 
 
 def archives() -> str:
@@ -73,9 +74,9 @@ def archives() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
 
 
-def why_no_containers() -> str:
+def why_no_containers(image: str = BASE) -> str:
     """What podman says where it cannot run a container here, as inside most other containers; empty where it can."""
-    code, said = attempt("--memory=64m", "--entrypoint", "true", image=BASE)
+    code, said = attempt("--memory=64m", "--entrypoint", "true", image=image)
     return "" if code == 0 else said.strip()[-500:] or f"podman ended with {code}"
 
 
@@ -86,22 +87,27 @@ def package_source() -> list[str]:
     return [line.split()[1] for line in lines if line.startswith("URIs:")][:1]
 
 
-def build() -> float:
-    """Builds the Dockerfile of this checkout; returns the seconds it took.
-
-    How pip reaches its index on this machine comes in by mounts, so that nothing of it is left in the image.
+def pip_mounts(folder: Path) -> list[str]:
+    """Options of buildah and podman that let pip in a container reach its index as it does on this machine. They are mounts, so
+    that nothing of it is left in an image. `folder` takes a file.
     """
+    configuration = folder / "pip.conf"
+    lines, mounts = ["[global]", "timeout = 180"], ["-v", f"{configuration}:/etc/pip.conf:ro"]
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "config")
+    if index := os.environ.get("PIP_INDEX_URL") or call(*pip, "get", "global.index-url", check=False):
+        lines.append(f"index-url = {index}")
+    if authority := os.environ.get("PIP_CERT") or call(*pip, "get", "global.cert", check=False):
+        lines.append("cert = /run/build-ca.crt")
+        mounts += ["-v", f"{authority}:/run/build-ca.crt:ro"]
+    configuration.write_text("\n".join(lines) + "\n", "utf-8")
+    return mounts
+
+
+def build() -> float:
+    """Builds the Dockerfile of this checkout; returns the seconds it took."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="batchseal-pip-", dir="/var/tmp") as folder:
-        configuration = Path(folder, "pip.conf")
-        lines, mounts = ["[global]", "timeout = 180"], ["-v", f"{configuration}:/etc/pip.conf:ro"]
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "config")
-        if index := os.environ.get("PIP_INDEX_URL") or call(*pip, "get", "global.index-url", check=False):
-            lines.append(f"index-url = {index}")
-        if authority := os.environ.get("PIP_CERT") or call(*pip, "get", "global.cert", check=False):
-            lines.append("cert = /run/build-ca.crt")
-            mounts += ["-v", f"{authority}:/run/build-ca.crt:ro"]
-        configuration.write_text("\n".join(lines) + "\n", "utf-8")
+        mounts = pip_mounts(Path(folder))
         revision = call("git", "rev-parse", "HEAD", check=False) or "unknown"
         command = ("buildah", "bud", "--layers", "--isolation", "oci", "--runtime", "runc", "--network", "host")
         call(*command, "--pull-never", "--format", "docker", *mounts, "--build-arg", f"REVISION={revision}",
