@@ -1,9 +1,9 @@
 """`make bench`: every benchmark in turn, on a machine that does nothing else; about 25 minutes.
 
 Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions, date, and the commit that each
-benchmark ran on), details.json (what the figures come from) and one plot each; then the tables of benchmarks/README.md. A
-figure that this machine cannot give is left out, never estimated. `--smoke` runs everything in tiny sizes: it shows that a
-benchmark works, not how fast it is.
+benchmark ran on), speed-by-processor.json (the newest of each family of processors), details.json (what the figures come from)
+and one plot each; then the tables of benchmarks/README.md. A figure that this machine cannot give is left out, never estimated.
+`--smoke` runs everything in tiny sizes: it shows that a benchmark works, not how fast it is.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    by_processor,
     cades_ratio,
     canonical_ratio,
     database_size,
@@ -167,7 +168,8 @@ def main() -> int:
         what: why for what, why in details.get("left_out", {}).items() if what.partition(":")[0] not in options.names
     }
     taken = dict(details.get(TAKEN, {}))
-    details |= run(options.names, smoke=options.smoke)
+    fresh = run(options.names, smoke=options.smoke)
+    details |= fresh
     details[TAKEN] = taken | {name: provenance() for name in options.names or steps(smoke=options.smoke)}
     details["left_out"] |= before
     known = json.loads(speed.read_text()) if options.names and speed.exists() else {}
@@ -175,9 +177,10 @@ def main() -> int:
     facts = {"machine": machine(), "versions": versions(), "date": date(), TAKEN: details[TAKEN]}
     speed.write_text(json.dumps({**flat, **facts}, indent=2) + "\n")
     kept.write_text(json.dumps(details, indent=2) + "\n")
+    newest = by_processor.keep(options.results, by_processor.family(), figures(fresh), provenance())
     plots.draw(details, options.results)
     if options.readme.exists():
-        tables.update(options.readme, details, flat, facts)
+        tables.update(options.readme, [*tables.lines(details, flat, facts), *by_processor.lines(newest)])
     print(json.dumps(flat, indent=2))
     return 0
 

@@ -42,11 +42,12 @@ GOALS = {
 }
 
 
-def update(readme: Path, details: dict[str, Any], figures: dict[str, float], facts: dict[str, Any]) -> None:
+def update(readme: Path, lines: Sequence[str]) -> None:
+    """Puts the lines between the two marks."""
     text = readme.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    body = "\n".join(lines(details, figures, facts))
+    body = "\n".join(lines)
     readme.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", "utf-8")
 
 
