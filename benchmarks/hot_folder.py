@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 
 from harness.held_folder import held_folder
-from harness.hot_folders import FAST_FLAGS, Folders, configure, files_below, put
-from harness.invoices import invoice
+from harness.hot_folders import FAST_FLAGS, Folders, configure, files_below, mixed_file, put
 from harness.processes import PeakMemory
 from harness.provenance import TAKEN, provenance
 from harness.service import RunningService
 from harness.waiting import until
-from harness.xml_invoices import xml_invoice
 
 COUNT, SIZE_BYTES = 10_000, 200_000
 RESULT = Path("benchmarks/results/hot-folder.json")
@@ -27,22 +25,12 @@ RESULT = Path("benchmarks/results/hot-folder.json")
 FLAGS = ("--sandbox-credential=p256", *FAST_FLAGS, "--hot-folder-cron=* * * * * *")
 
 
-def content(number: int, size_bytes: int) -> tuple[str, bytes]:
-    """A file: its path and its content, which no other one has."""
-    name = f"{number % 10}/file {number}"
-    if number % 3 == 0:
-        return f"{name}.pdf", invoice(number, size_bytes=size_bytes)
-    if number % 3 == 1:
-        return f"{name}.xml", xml_invoice(number % 8, size_bytes=size_bytes) + b"<!-- %d -->" % number
-    return f"{name}.bin", b"%d " % number + bytes(range(1, 251)) * (size_bytes // 250)
-
-
 def measure(count: int, size_bytes: int) -> dict[str, float]:
     with held_folder("hot") as place:
         folders = Folders.make(place / "files")
         configure(place / "work", folders)
         for number in range(count):
-            put(folders, *content(number, size_bytes))
+            put(folders, *mixed_file(number, size_bytes))
         flags = (*FLAGS, f"--hot-folder-threshold={min(count, 1000)}")
         with RunningService(*flags, folder=place) as service, PeakMemory(service.process.pid) as memory:
             until(lambda: any((folders.input / ".batchseal").glob("*-*")), 120, 0.01)

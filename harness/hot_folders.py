@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.invoices import invoice
+from harness.xml_invoices import xml_invoice
+
 from batchseal.settings.hot_folders import Asked, HotFolder
 
 CLIENT = "erp"
@@ -92,3 +95,13 @@ def put(folders: Folders, path: str, content: bytes) -> Path:
     draft.write_bytes(content)
     draft.rename(target)
     return target
+
+
+def mixed_file(number: int, size_bytes: int) -> tuple[str, bytes]:
+    """PDF, XML and others in turns, in ten folders: a path, and a content that no other number has."""
+    name = f"{number % 10}/file {number}"
+    if number % 3 == 0:
+        return f"{name}.pdf", invoice(number, size_bytes=size_bytes)
+    if number % 3 == 1:
+        return f"{name}.xml", xml_invoice(number % 8, size_bytes=size_bytes) + b"<!-- %d -->" % number
+    return f"{name}.bin", b"%d " % number + bytes(range(1, 251)) * (size_bytes // 250)

@@ -16,13 +16,13 @@ from typing import Any
 from harness.invoices import DOCUMENT_BYTES, write_invoices
 from harness.provenance import TAKEN, provenance
 from harness.xml_invoices import write_xml_invoices
-from tests.container import behaviour, engine, image
+from tests.container import behaviour, engine, hot_folder, image
 from tests.container.load import XADES, count_valid, count_valid_xml, send_together
 from tests.container.pod import URL, Sandbox, Service
 from tests.container.volume import may_mount, survive_kills, twenty_thousand
 
 RESULT = engine.ROOT / "benchmarks" / "results" / "container.json"
-PARTS = ("image", "behaviour", "loads", "volume", "kills")
+PARTS = ("image", "behaviour", "loads", "volume", "hot_folder", "kills")
 KILLS_ON_A_VOLUME = 10
 READY_SECONDS = 10.0  # after a kill
 Folders = dict[tuple[str, int], Path]  # by type of signature, and number of documents
@@ -133,6 +133,8 @@ def main() -> int:
                 loads(report, sandbox, folders, steps, options)
             if "volume" in parts:
                 volumes(report, sandbox, folders["PAdES", 2500], options)
+            if "hot_folder" in parts:
+                report.add("hot_folder", *hot_folder.observe(sandbox))
         if "kills" in parts:
             kills(report, folders["PAdES", 100], options)
     seconds = round(time.monotonic() - started)

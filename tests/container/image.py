@@ -16,6 +16,12 @@ NAME = "batchseal-test-image"
 # In the image no part of a tool chain may be found.
 TOOL_CHAIN = "gcc cc clang ld as make pip pip3"
 DISTRIBUTIONS = "import importlib.metadata as m; print('\\n'.join(d.name + ' ' + d.version for d in m.distributions()))"
+# The ten largest Python packages, a line each: name and bytes.
+LARGEST = """
+import importlib.metadata as m
+sizes = {d.name: sum(f.locate().stat().st_size for f in d.files or () if f.locate().exists()) for d in m.distributions()}
+print(*(f"{name} {sizes[name]}" for name in sorted(sizes, key=sizes.get, reverse=True)[:10]), sep="\\n")
+"""
 UPGRADES = """
 set -e
 apt-get update -qq
@@ -32,7 +38,7 @@ def examine() -> tuple[dict[str, float], list[str]]:
     }
     wrong = [] if numbers["own_layers_mb"] < OWN_LAYERS_MB else ["our own layers are too large"]
     wrong += metadata()
-    for part in (lint, parts, newest, audited):
+    for part in (lint, parts, largest, newest, audited):
         more, problems = part()
         numbers |= more
         wrong += problems
@@ -80,6 +86,12 @@ def parts() -> tuple[dict[str, float], list[str]]:
         if (name.lower(), version) not in named and name.lower() != "batchseal":
             wrong.append(f"SBOM: {line} is not in it")
     return {"sbom_components": len(components), "debian_packages": len(debian), "python_packages": len(python)}, wrong
+
+
+def largest() -> tuple[dict[str, float], list[str]]:
+    """The ten largest packages, in MB of 10^6 bytes, without what Python compiles of them."""
+    lines = inside("/opt/batchseal/bin/python3", "-I", "-c", LARGEST).splitlines()
+    return {f"package_mb_{name}": round(int(size) / 1e6, 1) for name, size in map(str.split, lines)}, []
 
 
 def schema_problems(text: str) -> list[str]:

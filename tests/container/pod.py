@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -68,18 +69,28 @@ class Service:
     name = "batchseal-test-service"
 
     def __init__(
-        self, sandbox: Sandbox, memory: str, volume: str, *, home: str = "", image: str = engine.IMAGE
+        self,
+        sandbox: Sandbox,
+        memory: str,
+        volume: str,
+        *,
+        home: str = "",
+        image: str = engine.IMAGE,
+        options: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
-        """`volume` is a podman volume's name, or a folder; `home` what is mounted there if not the sandbox's work folder."""
+        """`volume` is a podman volume's name, or a folder; `home` what is mounted there if not the sandbox's work folder.
+        `options` are podman's, and `flags` the service's own, beside those that each service here has.
+        """
         kind = "bind" if volume.startswith("/") else "volume"
         started = time.monotonic()
         engine.run(
             self.name,
             *("--network", f"container:{sandbox.name}", f"--memory={memory}", "--read-only", "--cap-drop=ALL"),
             *("--mount", f"type={kind},source={volume},target=/tmp"),
-            *("--mount", f"type=bind,source={home or f'{sandbox.work},target=/home'}"),
+            *("--mount", f"type=bind,source={home or f'{sandbox.work},target=/home'}", *options),
             arguments=("--server.host.port=127.0.0.1:8081",
-                       f"--einvoice-integration-client.service.domain=http://127.0.0.1:{SANDBOX_PORT}/"),
+                       f"--einvoice-integration-client.service.domain=http://127.0.0.1:{SANDBOX_PORT}/", *flags),
             image=image,
         )  # fmt: skip
         self.watch = MemoryWatch(self.name)
