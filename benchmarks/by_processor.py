@@ -54,7 +54,7 @@ def family(cpuinfo: Path = CPUINFO) -> str:
 
 
 def keep(folder: Path, here: str, figures: Mapping[str, float], taken: Mapping[str, str]) -> Newest:
-    """Puts the figures of one run in place of those that the family `here` had, and returns all. `taken` is the run's provenance."""
+    """Puts the figures of one run in place of those that the family `here` had; returns all. `taken` is the run's provenance."""
     path = folder / FILE
     newest: Newest = json.loads(path.read_text("utf-8")) if path.exists() else {}
     newest.setdefault(here, {}).update({name: {"value": value, **taken} for name, value in figures.items()})

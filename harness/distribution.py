@@ -1,8 +1,8 @@
 """Builds a release into `dist/`: `python -m harness.distribution`, which `make dist` calls.
 
-The result is a source distribution, a wheel for each of `PYTHONS`, and `SHA256SUMS`. The wheels are built from the unpacked source
-distribution, so that what it lacks is noticed, and so that no file of an earlier build gets into them. auditwheel names each wheel
-after the oldest C library that it runs on (PEP 600). Two builds of one commit have the same content.
+The result is a source distribution, a wheel for each of `PYTHONS`, and `SHA256SUMS`. The wheels are built from the unpacked
+source distribution, so that what it lacks is noticed, and so that no file of an earlier build gets into them. auditwheel names
+each wheel after the oldest C library that it runs on (PEP 600).
 """
 
 import argparse

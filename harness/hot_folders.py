@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from batchseal.settings.hot_folders import Asked, HotFolder
 from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
-
-from batchseal.settings.hot_folders import Asked, HotFolder
 
 CLIENT = "erp"
 # Files are signed within about a second.
