@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs as root in a bare Debian: installs the wheel $1, and has a user start the service and seal with it.
 set -eu
+export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends ca-certificates python3 python3-venv > /dev/null
 for tool in gcc cc clang make; do
