@@ -11,7 +11,15 @@ from batchseal.api.exchange import Exchange, Message, Receive, Send
 from batchseal.api.problem import Problems
 from batchseal.errors import ApiError, CrossSite, Forbidden, InvalidRequest, MethodNotAllowed, NotFound
 from batchseal.operator.rendering import Renderer
-from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, SignedIn, read_fields, redirect
+from batchseal.operator.request import (
+    MAX_QUERY_BYTES,
+    MAX_QUERY_FIELDS,
+    Reply,
+    Request,
+    SignedIn,
+    read_fields,
+    redirect,
+)
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import HEADERS, HSTS, Surroundings
 from batchseal.operator.signing_in.headers import HeaderLogin
@@ -88,7 +96,7 @@ class OperatorApplication:
         return Request(
             method=method,
             path=path,
-            query=read_fields(scope["query_string"]),
+            query=read_fields(scope["query_string"], MAX_QUERY_FIELDS),
             headers=headers,
             exchange=exchange,
             peer=around.peer(peer, forwarded),

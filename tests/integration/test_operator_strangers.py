@@ -1,0 +1,23 @@
+"""What the operator's page bears of those who are not signed in, and of what stands beside it in a browser."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.operator_page import OperatorService, add_accounts, operator_service
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[OperatorService]:
+    with operator_service("--operator-totp=none") as page:
+        add_accounts(page, "viewer", "operator")
+        yield page
+
+
+def test_what_strangers_send_is_kept_in_little_memory(page: OperatorService) -> None:
+    stranger = page.visitor()
+    assert stranger.sign_in("viewer", more="a" * 16_500).status == 413
+    assert stranger.sign_in("viewer", **{f"more{n}": "a" for n in range(20)}).status == 400
+    assert stranger.get("/login?" + "&".join(f"{n}=a" for n in range(200))).status == 400
+    selected = {f"more{n}": "a" for n in range(5_000)}
+    asked = page.signed_in("operator").post("/operations/confirm", {"action": "retry", "id": "1", **selected})
+    assert asked.status == 200, "who is signed in may send a large form"
