@@ -21,3 +21,10 @@ def test_what_strangers_send_is_kept_in_little_memory(page: OperatorService) -> 
     selected = {f"more{n}": "a" for n in range(5_000)}
     asked = page.signed_in("operator").post("/operations/confirm", {"action": "retry", "id": "1", **selected})
     assert asked.status == 200, "who is signed in may send a large form"
+
+
+def test_cookies_of_other_services_of_the_host_keep_nobody_out(page: OperatorService) -> None:
+    visitor = page.visitor()
+    visitor.cookies = {"path": "/", "prefs": '{"dark": true}', "a@b": "1"}
+    assert visitor.sign_in("viewer").status == 303
+    assert visitor.get("/operations").status == 200

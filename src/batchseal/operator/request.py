@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode
 
 from batchseal.api.exchange import Exchange
@@ -49,12 +48,15 @@ class Request:
     _form: dict[str, list[str]] | None = None
 
     def cookie(self, name: str) -> str:
-        """The value of a cookie; empty without one."""
-        try:
-            found = SimpleCookie(self.headers.get(b"cookie", b"").decode("latin-1")).get(name)
-        except CookieError:
-            return ""
-        return found.value if found else ""
+        """The value of a cookie; empty without one.
+
+        Only its own pair is looked at: other services of the host may have cookies that no standard allows.
+        """
+        for pair in self.headers.get(b"cookie", b"").decode("latin-1").split(";"):
+            found, _, value = pair.strip().partition("=")
+            if found == name:
+                return value
+        return ""
 
     def header(self, name: str) -> str:
         """The value of a header; empty without one."""
