@@ -1,5 +1,6 @@
 """What the operator's page bears of those who are not signed in, and of what stands beside it in a browser."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -28,3 +29,12 @@ def test_cookies_of_other_services_of_the_host_keep_nobody_out(page: OperatorSer
     visitor.cookies = {"path": "/", "prefs": '{"dark": true}', "a@b": "1"}
     assert visitor.sign_in("viewer").status == 303
     assert visitor.get("/operations").status == 200
+
+
+def test_a_browser_keeps_a_file_only_under_the_digest_of_its_content(page: OperatorService) -> None:
+    stranger = page.visitor()
+    found = re.search(r"/static/([0-9a-f]{12})/page\.js", stranger.get("/login").text)
+    assert found is not None
+    here, elsewhere = stranger.get(found[0]), stranger.get("/static/000000000000/page.js")
+    assert here.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (elsewhere.text, elsewhere.headers["cache-control"]) == (here.text, "no-cache")
