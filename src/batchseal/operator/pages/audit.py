@@ -41,6 +41,7 @@ class AuditPages:
             is_first=not cursor,
             filter={},
             result=result,
+            path="/audit",  # the result of a check has another address, which takes no GET
         )
 
     async def verify(self, request: Request) -> Reply:
