@@ -1,0 +1,61 @@
+"""Signing in to the operator's page: which guesses count."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchseal.errors import NoRoom
+from batchseal.operator.signing_in.accounts import AccountLogin
+from batchseal.operator.signing_in.attempts import Guess
+from batchseal.settings.load import Settings
+from batchseal.store.login_failures import Counted
+
+
+class Counts:
+    """The counts of failures, and those that were taken back."""
+
+    def __init__(self) -> None:
+        self.taken_back: list[bytes] = []
+
+    async def take_back(self, pair: bytes, counted: Counted) -> None:
+        self.taken_back.append(pair)
+
+
+class Attempts:
+    """Counts every guess twice, by its address and by its name, and refuses none."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+    async def guess(self, name: str, address: str) -> Guess:
+        counted = Counted(datetime.now(UTC), refused=False, seconds_until_fewer=0.0)
+        counts: Any = self.counts
+        return Guess([(counts, b"address", counted), (counts, b"name", counted)])
+
+
+class Nobody:
+    """Accounts among which nobody is found, and a trail that notes nothing."""
+
+    async def find(self, name: str) -> None:
+        return None
+
+    async def failed(self, *told: Any) -> None:
+        return None
+
+
+def login_of(attempts: Any, folder: Path, *, has_room: bool) -> AccountLogin:
+    """A login whose comparisons find room in the memory, or none."""
+    nobody: Any = Nobody()
+    return AccountLogin(nobody, attempts, nobody, Settings(temp_folder=folder), hold=lambda size: has_room or size == 0)
+
+
+async def test_a_password_that_nobody_compared_is_no_failure(tmp_path: Path) -> None:
+    attempts = Attempts()
+    typed = "ana", "correct horse battery", "", "192.0.2.7"
+    with pytest.raises(NoRoom):
+        await login_of(attempts, tmp_path, has_room=False).sign_in(*typed)
+    assert attempts.counts.taken_back == [b"address", b"name"]
+    assert await login_of(attempts, tmp_path, has_room=True).sign_in(*typed) is None
+    assert len(attempts.counts.taken_back) == 2, "a wrong password counts"
