@@ -1,13 +1,17 @@
 """The operator's page: what it reads of a request, and what a page makes of it, without a service."""
 
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
+from batchseal.errors import DatabaseUnavailable
+from batchseal.operator.pages.actions import Actions
 from batchseal.operator.pages.audit import AuditPages, Result
 from batchseal.operator.rendering import Renderer
-from batchseal.operator.request import Request
-from batchseal.store.operator import AuditLine, AuditState, Page
+from batchseal.operator.request import Request, SignedIn
+from batchseal.store.operator import AuditLine, AuditState, Done, Page
 
 
 def request(path: str = "/", *, method: str = "GET", headers: dict[bytes, bytes] | None = None) -> Request:
@@ -38,3 +42,45 @@ async def test_behind_a_check_of_the_chain_the_trail_goes_on() -> None:
     parts = SimpleNamespace(store=LongTrail(), renderer=Renderer(sandbox_signs=False))
     shown = await AuditPages(parts).show(request("/audit/verify", method="POST"), Result(7, ()))  # type: ignore[arg-type]
     assert isinstance(shown.body, bytes) and b'href="/audit?cursor=further"' in shown.body
+
+
+class FailingStore:
+    """A store that cancels so many parts, and then loses its database."""
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
+
+    async def cancel(self, who: object, ids: tuple[int, ...]) -> list[Done]:
+        if not self.parts:
+            raise DatabaseUnavailable("the database is away")
+        self.parts -= 1
+        return [Done(one, "done", 2) for one in ids]
+
+
+def cancelling(count: int) -> Request:
+    """The form of an operator who cancels so many operations."""
+    asked = request("/operations/act", method="POST")
+    asked.session = SignedIn("ana", "operator", "account", "192.0.2.7", "token")
+    asked._form = {"action": ["cancel"], "id": [" ".join(map(str, range(1, count + 1)))]}
+    return asked
+
+
+async def test_an_action_that_is_broken_off_tells_what_was_done() -> None:
+    parts: Any = SimpleNamespace(store=FailingStore(2), renderer=Renderer(sandbox_signs=False))
+    told = dict((await Actions(parts).act(cancelling(250))).headers)["location"]
+    path, _, query = told.partition("?")
+    assert path == "/operations/done"
+    assert dict(parse_qsl(query)) == {
+        **{"action": "cancel", "back": "/", "broken_off": "yes"},
+        **{"documents": "400", "done": "200"},
+    }
+    shown = request(path)
+    shown.query = {name: [value] for name, value in parse_qsl(query)}
+    page = (await Actions(parts).done(shown)).body
+    assert isinstance(page, bytes) and b"was broken off" in page and b"400 documents" in page
+
+
+async def test_an_action_that_did_nothing_is_no_result() -> None:
+    parts: Any = SimpleNamespace(store=FailingStore(0))
+    with pytest.raises(DatabaseUnavailable):
+        await Actions(parts).act(cancelling(1))
