@@ -7,10 +7,12 @@ from urllib.parse import parse_qsl
 import pytest
 
 from batchseal.errors import DatabaseUnavailable
+from batchseal.operator.application import OperatorApplication
 from batchseal.operator.pages.actions import Actions
 from batchseal.operator.pages.audit import AuditPages, Result
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.request import Request, SignedIn
+from batchseal.operator.routing import Routes
 from batchseal.store.operator import AuditLine, AuditState, Done, Page
 
 
@@ -84,3 +86,12 @@ async def test_an_action_that_did_nothing_is_no_result() -> None:
     parts: Any = SimpleNamespace(store=FailingStore(0))
     with pytest.raises(DatabaseUnavailable):
         await Actions(parts).act(cancelling(1))
+
+
+def test_only_an_operator_reads_what_the_database_lacks() -> None:
+    nothing: Any = None
+    application = OperatorApplication(Routes(), nothing, nothing, nothing, None, [])
+    late = DatabaseUnavailable("the database did not answer within 2 s; ask for less, such as a shorter time")
+    told = application._known(late, cancelling(1), "/operations")
+    assert (told.status, told.cause) == (503, late.cause)
+    assert application._known(late, request(), "/login").cause == "the database is not available now"
