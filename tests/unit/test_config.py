@@ -112,6 +112,14 @@ def test_a_wrong_file_is_told_by_name(tmp_path: Path, text: str) -> None:
         load_settings({"config": str(tmp_path / "missing.toml")}, {})
 
 
+@pytest.mark.parametrize("value", ['["a.example", "b.example"]', "{a = 1}", "2026-11-30"])
+def test_a_list_in_a_file_is_not_taken_for_a_text(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"webhook-hosts = {value}\n")
+    with pytest.raises(ConfigurationError, match=r"webhook-hosts .* one text"):
+        load_settings({"config": str(file)}, {})
+
+
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "yes"])
 def test_booleans(text: str) -> None:
     assert parse_value("hot_folder_enabled", text) is True

@@ -147,6 +147,11 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     names = {key.replace("-", "_"): key for key in table}
     if unknown := sorted(key for name, key in names.items() if name not in OPTIONS):
         raise ConfigurationError(f"{path}: unknown settings {', '.join(unknown)}")
+    for key, value in table.items():
+        if not isinstance(value, str | int | float):
+            raise ConfigurationError(
+                f"{path}: {key} must be a text, a number, true or false; several values are written as one text"
+            )
     return {name: parse_value(name, str(table[key])) for name, key in names.items() if str(table[key]) != ""}
 
 
