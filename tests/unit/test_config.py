@@ -156,7 +156,9 @@ def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> N
 @pytest.mark.parametrize(
     ("name", "text"),
     [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0"),
-     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
+     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1"),
+     ("payload_hours_fetched", "-1"), ("payload_days_unfetched", "-7"), ("document_days", "-1"), ("text_days", "-1"),
+     ("reference_days", "-1"), ("audit_days", "-1")],
 )  # fmt: skip
 def test_a_share_or_a_number_that_makes_no_sense_is_told_by_its_flag(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=modern_flag(name)):

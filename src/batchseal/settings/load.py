@@ -39,6 +39,13 @@ LEAST = {
     "stop_seconds": 10,
     "webhook_timeout": 1,
     "webhook_days": 0,
+    # What is kept for less than no time would be deleted as soon as it is there.
+    "payload_hours_fetched": 0,
+    "payload_days_unfetched": 0,
+    "document_days": 0,
+    "text_days": 0,
+    "reference_days": 0,
+    "audit_days": 0,
 }
 
 
