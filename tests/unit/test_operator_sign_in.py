@@ -1,16 +1,19 @@
-"""Signing in to the operator's page: which guesses count."""
+"""Signing in to the operator's page: which guesses count, and what a flood of them costs."""
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batchseal.errors import NoRoom
+from batchseal.errors import NoRoom, ProviderUnavailable
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.attempts import Guess
+from batchseal.operator.signing_in.oidc import OpenIdLogin
 from batchseal.settings.load import Settings
 from batchseal.store.login_failures import Counted
+from batchseal.upstream import transport
 
 
 class Counts:
@@ -59,3 +62,21 @@ async def test_a_password_that_nobody_compared_is_no_failure(tmp_path: Path) -> 
     assert attempts.counts.taken_back == [b"address", b"name"]
     assert await login_of(attempts, tmp_path, has_room=True).sign_in(*typed) is None
     assert len(attempts.counts.taken_back) == 2, "a wrong password counts"
+
+
+async def test_a_flood_of_logins_reads_the_certificates_of_the_system_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport.tls_context.cache_clear()
+    read, create = [0], ssl.create_default_context
+
+    def counted(**more: Any) -> ssl.SSLContext:
+        read[0] += 1
+        return create(**more)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    trail: Any = Nobody()
+    away = Settings(operator_oidc_issuer="https://127.0.0.1:1", operator_url="https://seal.example")
+    login = OpenIdLogin(away, trail)
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            await login.begin("/")
+    assert read == [1]
