@@ -1,4 +1,4 @@
-"""Signing in to the operator's page: which guesses count, and what a flood of them costs."""
+"""Signing in to the operator's page: which guesses count, what a flood of them costs, and what the audit trail keeps."""
 
 import ssl
 from datetime import UTC, datetime
@@ -9,10 +9,12 @@ import pytest
 
 from batchseal.errors import NoRoom, ProviderUnavailable
 from batchseal.operator.signing_in.accounts import AccountLogin
-from batchseal.operator.signing_in.attempts import Guess
+from batchseal.operator.signing_in.attempts import WINDOW_SECONDS, Guess
 from batchseal.operator.signing_in.oidc import OpenIdLogin
+from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.store.login_failures import Counted
+from batchseal.store.operator import Who
 from batchseal.upstream import transport
 
 
@@ -80,3 +82,30 @@ async def test_a_flood_of_logins_reads_the_certificates_of_the_system_once(monke
         with pytest.raises(ProviderUnavailable):
             await login.begin("/")
     assert read == [1]
+
+
+class Notes:
+    """A store that keeps what is noted in the audit trail."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    async def note(self, who: Who, detail: str) -> None:
+        self.kept.append(f"{who.name}: {detail}")
+
+
+async def test_whom_a_proxy_names_again_and_again_signs_in_once() -> None:
+    notes, now = Notes(), [0.0]
+    store: Any = notes
+    trail = SignInTrail(store, clock=lambda: now[0])
+    for _ in range(100):
+        await trail.signed_in("monitor", "viewer", "header", "192.0.2.7")
+    await trail.signed_in("monitor", "admin", "header", "192.0.2.7")
+    now[0] = WINDOW_SECONDS
+    await trail.signed_in("monitor", "viewer", "header", "192.0.2.7")
+    for _ in range(2):
+        await trail.signed_in("ana", "admin", "account", "192.0.2.7")
+    assert notes.kept == [
+        *(f"monitor: signed in (header, role {role})" for role in ("viewer", "admin", "viewer")),
+        *["ana: signed in (account, role admin)"] * 2,
+    ]
