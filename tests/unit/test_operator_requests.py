@@ -1,19 +1,23 @@
 """The operator's page: what it reads of a request, and what a page makes of it, without a service."""
 
+import re
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from tests.support.operator_page import values_of
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operator.application import OperatorApplication
-from batchseal.operator.pages.actions import Actions
+from batchseal.operator.pages.actions import Actions, read_wish
 from batchseal.operator.pages.audit import AuditPages, Result
+from batchseal.operator.pages.failures import FailurePages
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.request import Request, SignedIn
 from batchseal.operator.routing import Routes
-from batchseal.store.operator import AuditLine, AuditState, Done, Page
+from batchseal.store.operator import AuditLine, AuditState, Done, FailureGroup, Failures, Page
 
 
 def request(path: str = "/", *, method: str = "GET", headers: dict[bytes, bytes] | None = None) -> Request:
@@ -95,3 +99,31 @@ def test_only_an_operator_reads_what_the_database_lacks() -> None:
     told = application._known(late, cancelling(1), "/operations")
     assert (told.status, told.cause) == (503, late.cause)
     assert application._known(late, request(), "/login").cause == "the database is not available now"
+
+
+CAUSE = "signHash: 400 the key is away\r\ncall us\nor wait: 100 % + <ü>"
+
+
+class FailedStore:
+    """A store with one failure, whose cause quotes several lines of the signing service."""
+
+    async def failures(self, *asked: object) -> Failures:
+        now = datetime(2026, 11, 30, tzinfo=UTC)
+        group = FailureGroup(3, "CERT_SERVICE_GLOBAL_ERROR", CAUSE, 1, 1, now, now, ("erp",), (7,))
+        return Failures((group,), is_cut=False, back_to=None)
+
+
+async def test_a_cause_of_several_lines_is_the_same_when_its_group_is_retried() -> None:
+    parts: Any = SimpleNamespace(store=FailedStore(), renderer=Renderer(sandbox_signs=False))
+    asked = cancelling(0)
+    asked.method = "GET"
+    shown = (await FailurePages(parts).show(asked)).body
+    assert isinstance(shown, bytes)
+    for _ in ("the list", "the question"):
+        (sent,) = values_of(shown.decode(), "cause")
+        assert not re.search(r"[\r\n]", sent), "browsers change the ends of lines"
+        asked = cancelling(0)
+        asked._form = {"action": ["retry"], "id": ["7"], "sign_error": ["3"], "cause": [sent]}
+        assert (await read_wish(asked)).group == (3, CAUSE)
+        shown = (await Actions(parts).ask(asked)).body
+        assert isinstance(shown, bytes)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+from urllib.parse import unquote
 
 import structlog
 
@@ -154,7 +155,8 @@ async def read_wish(request: Request) -> Wish:
     if sign_error:
         if not (sign_error.isascii() and sign_error.isdecimal() and len(sign_error) <= 4):
             raise InvalidRequest("sign_error is no number")
-        group = int(sign_error), form.get("cause", [""])[0].replace("\0", "")
+        # Browsers change the ends of lines in a field, so that a cause is percent-encoded there.
+        group = int(sign_error), unquote(form.get("cause", [""])[0]).replace("\0", "")
     return Wish(
         name=name,
         ids=ids,
