@@ -371,6 +371,9 @@ def test_settings_are_shown_without_secrets() -> None:
     assert without_password("https://tsa.example/;20/1200") == "https://tsa.example/;20/1200"
 
 
+OIDC = {"operator_oidc_client": "x", "operator_url": "https://x", "operator_roles": "a=admin"}
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -380,6 +383,7 @@ def test_settings_are_shown_without_secrets() -> None:
         {"operator_user_header": "X-User", "operator_proxies": "nowhere", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_oidc_client": "x", "operator_url": "https://x"},
+        *({"operator_oidc_issuer": issuer, **OIDC} for issuer in ("http://id.example", "id.example", "https://[")),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(flags: dict[str, str]) -> None:

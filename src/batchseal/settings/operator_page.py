@@ -43,6 +43,8 @@ def check_operator(settings: Settings) -> None:
         raise ConfigurationError("--operator-user-header and --operator-proxies must be given together")
     if settings.operator_oidc_issuer and not (settings.operator_oidc_client and settings.operator_url):
         raise ConfigurationError("--operator-oidc-issuer needs --operator-oidc-client and --operator-url")
+    if settings.operator_oidc_issuer and not _is_protected(settings.operator_oidc_issuer):
+        raise ConfigurationError("--operator-oidc-issuer: must begin with https:// (or http:// on loopback)")
     if (settings.operator_user_header or settings.operator_oidc_issuer) and not group_roles(settings.operator_roles):
         raise ConfigurationError("--operator-roles: no group has a role, so nobody could sign in")
     if settings.operator_proxies:
@@ -52,3 +54,17 @@ def check_operator(settings: Settings) -> None:
             TrustedProxies(settings.operator_proxies)
         except ValueError as problem:
             raise ConfigurationError(f"--operator-proxies: {problem}") from None
+
+
+def _is_protected(address: str) -> bool:
+    """Whether nobody can read what is sent to this address on its way: it is https, or on this machine."""
+    from urllib.parse import urlsplit  # these two not for the health probe, which must stay small
+
+    from batchseal.system.loopback import is_loopback
+
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))

@@ -13,12 +13,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 import structlog
 
-from batchseal.errors import ConfigurationError, Forbidden, InvalidRequest, ProviderUnavailable
+from batchseal.errors import Forbidden, InvalidRequest, ProviderUnavailable
 from batchseal.operator.request import Request, own_address
 from batchseal.operator.roles import highest
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
@@ -26,7 +26,6 @@ from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.settings.operator_page import group_roles
 from batchseal.system.jwt import decode, encode
-from batchseal.system.loopback import is_loopback
 
 log = structlog.get_logger("operator")
 
@@ -69,9 +68,6 @@ class OpenIdLogin:
     def __init__(self, settings: Settings, trail: SignInTrail) -> None:
         self._trail = trail
         self._issuer = settings.operator_oidc_issuer.rstrip("/")
-        parts = urlsplit(self._issuer)
-        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-            raise ConfigurationError("--operator-oidc-issuer: must be https")
         self._settings = settings
         self._client = settings.operator_oidc_client
         self._roles = group_roles(settings.operator_roles)
