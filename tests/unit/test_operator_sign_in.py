@@ -1,13 +1,16 @@
-"""Signing in to the operator's page: which guesses count, what a flood of them costs, and what the audit trail keeps."""
+"""Signing in to the operator's page: what counts as a guess, what a flood of them costs, what the audit trail keeps."""
 
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
-from batchseal.errors import NoRoom, ProviderUnavailable
+from batchseal.errors import Forbidden, NoRoom, ProviderUnavailable
+from batchseal.operator.request import Request
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.attempts import WINDOW_SECONDS, Guess
 from batchseal.operator.signing_in.oidc import OpenIdLogin
@@ -66,6 +69,9 @@ async def test_a_password_that_nobody_compared_is_no_failure(tmp_path: Path) -> 
     assert len(attempts.counts.taken_back) == 2, "a wrong password counts"
 
 
+PROVIDER = Settings(operator_oidc_issuer="https://127.0.0.1:1", operator_url="https://seal.example")
+
+
 async def test_a_flood_of_logins_reads_the_certificates_of_the_system_once(monkeypatch: pytest.MonkeyPatch) -> None:
     transport.tls_context.cache_clear()
     read, create = [0], ssl.create_default_context
@@ -75,9 +81,8 @@ async def test_a_flood_of_logins_reads_the_certificates_of_the_system_once(monke
         return create(**more)
 
     monkeypatch.setattr(ssl, "create_default_context", counted)
-    trail: Any = Nobody()
-    away = Settings(operator_oidc_issuer="https://127.0.0.1:1", operator_url="https://seal.example")
-    login = OpenIdLogin(away, trail)
+    nobody: Any = Nobody()
+    login = OpenIdLogin(PROVIDER, nobody, nobody)
     for _ in range(3):
         with pytest.raises(ProviderUnavailable):
             await login.begin("/")
@@ -109,3 +114,35 @@ async def test_whom_a_proxy_names_again_and_again_signs_in_once() -> None:
         *(f"monitor: signed in (header, role {role})" for role in ("viewer", "admin", "viewer")),
         *["ana: signed in (account, role admin)"] * 2,
     ]
+
+
+class FailingProvider(OpenIdLogin):
+    """A provider that says who it is, and answers a code with this error."""
+
+    problem: Exception
+
+    async def _call(self, method: str, address: str, **more: Any) -> bytes:
+        if method == "POST":
+            raise self.problem
+        names = "issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"
+        said: dict[str, Any] = {**dict.fromkeys(names, "https://127.0.0.1:1"), "keys": []}
+        return msgspec.json.encode(said)
+
+
+@pytest.mark.parametrize(
+    ("problem", "taken_back"),
+    [(Forbidden("the code is made up"), []), (ProviderUnavailable("it is away"), [b"address", b"name"])],
+)
+async def test_a_code_that_the_provider_does_not_know_is_a_failure(problem: Exception, taken_back: list[bytes]) -> None:
+    nobody: Any = Nobody()
+    attempts: Any = Attempts()
+    login = FailingProvider(PROVIDER, nobody, attempts)
+    login.problem = problem
+    address, cookie = await login.begin("/")
+    query = {"code": ["made up"], "state": parse_qs(urlsplit(address).query)["state"]}
+    headers = {b"cookie": f"batchseal-oidc={cookie}".encode()}
+    exchange: Any = None
+    answer = Request("GET", "/oidc/callback", query, headers, exchange, "192.0.2.7", "seal.example", is_secure=True)
+    with pytest.raises(type(problem)):
+        await login.finish(answer)
+    assert attempts.counts.taken_back == taken_back
