@@ -97,7 +97,7 @@ class OperatorApplication:
         await self._send(exchange, reply, is_secure=request is not None and request.is_secure)
 
     def _known(self, problem: Exception, request: Request | None, path: str) -> ApiError:
-        """The error as the page tells it. An operator also reads what the database lacks: it may be time for so large a search."""
+        """The error as the page tells it. An operator also reads what the database lacks, such as time for so large a search."""
         if isinstance(problem, ApiError):
             return problem
         if isinstance(problem, DatabaseUnavailable) and request is not None and request.session is not None:
