@@ -60,7 +60,8 @@ TOGETHER = {
     "operator_proxies": {"operator_user_header": "X-User", **ROLES},
     "operator_oidc_issuer": {"operator_oidc_client": "c", "operator_url": "https://operator.example", **ROLES},
 }
-LOADABLE = [name for name in OPTIONS if name not in ("config", "log_syslog_ca") and not name.startswith("tls_")]
+FILES = ("config", "log_syslog_ca", "operator_oidc_secret_file")  # these have to be there
+LOADABLE = [name for name in OPTIONS if name not in FILES and not name.startswith("tls_")]
 
 
 @pytest.mark.parametrize("name", LOADABLE)

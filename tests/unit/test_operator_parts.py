@@ -383,6 +383,7 @@ OIDC = {"operator_oidc_client": "x", "operator_url": "https://x", "operator_role
         {"operator_user_header": "X-User", "operator_proxies": "nowhere", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_oidc_client": "x", "operator_url": "https://x"},
+        {"operator_oidc_issuer": "https://id.example", "operator_oidc_secret_file": "/missing", **OIDC},
         *({"operator_oidc_issuer": issuer, **OIDC} for issuer in ("http://id.example", "id.example", "https://[")),
     ],
 )

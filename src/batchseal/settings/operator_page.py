@@ -1,5 +1,6 @@
 """What the settings say of the operator's page: whether there is one, who may sign in, and what does not go together."""
 
+import os
 from pathlib import Path
 
 from batchseal.errors import ConfigurationError
@@ -45,6 +46,8 @@ def check_operator(settings: Settings) -> None:
         raise ConfigurationError("--operator-oidc-issuer needs --operator-oidc-client and --operator-url")
     if settings.operator_oidc_issuer and not _is_protected(settings.operator_oidc_issuer):
         raise ConfigurationError("--operator-oidc-issuer: must begin with https:// (or http:// on loopback)")
+    if settings.operator_oidc_secret_file and not os.access(settings.operator_oidc_secret_file, os.R_OK):
+        raise ConfigurationError(f"--operator-oidc-secret-file: {settings.operator_oidc_secret_file} cannot be read")
     if (settings.operator_user_header or settings.operator_oidc_issuer) and not group_roles(settings.operator_roles):
         raise ConfigurationError("--operator-roles: no group has a role, so nobody could sign in")
     if settings.operator_proxies:
