@@ -10,7 +10,9 @@ import pytest
 from tests.support.operator_page import values_of
 
 from batchseal.errors import DatabaseUnavailable
+from batchseal.operator.alarm_texts import shown_alarms
 from batchseal.operator.application import OperatorApplication
+from batchseal.operator.languages import Texts
 from batchseal.operator.pages.actions import Actions, read_wish
 from batchseal.operator.pages.audit import AuditPages, Result
 from batchseal.operator.pages.failures import FailurePages
@@ -18,6 +20,7 @@ from batchseal.operator.rendering import Renderer
 from batchseal.operator.request import Request, SignedIn
 from batchseal.operator.routing import Routes
 from batchseal.store.operator import AuditLine, AuditState, Done, FailureGroup, Failures, Page
+from batchseal.store.operator_alarms import of_credential
 
 
 def request(path: str = "/", *, method: str = "GET", headers: dict[bytes, bytes] | None = None) -> Request:
@@ -127,3 +130,10 @@ async def test_a_cause_of_several_lines_is_the_same_when_its_group_is_retried() 
         assert (await read_wish(asked)).group == (3, CAUSE)
         shown = (await Actions(parts).ask(asked)).body
         assert isinstance(shown, bytes)
+
+
+@pytest.mark.parametrize(("days", "said"), [(3, "ends in 3 days"), (0, "ends in 0 days"), (-1, "has ended")])
+def test_a_certificate_that_has_ended_ends_in_no_days(days: int, said: str) -> None:
+    line: Any = SimpleNamespace(credential_id="one", client_service="erp", state="ok", certificate_days_left=days)
+    (alarm,) = shown_alarms(of_credential(line), Texts("en"))
+    assert alarm.severity == "critical" and said in alarm.text and "one (erp)" in alarm.text
