@@ -378,7 +378,8 @@ OIDC = {"operator_oidc_client": "x", "operator_url": "https://x", "operator_role
     "flags",
     [
         *({"operator_port": "eight"}, {"operator_port": "70000"}, {"operator_port": "0"}),
-        *({"operator_user_header": "X-User"}, {"operator_idle_minutes": "0"}, {"operator_url": "ftp://x"}),
+        *({"operator_user_header": "X-User"}, {"operator_idle_minutes": "0"}),
+        *({"operator_url": "ftp://x"}, {"operator_url": "https://["}),
         {"operator_user_header": "X-User", "operator_proxies": "10.0.0.1", "operator_roles": "a=chief"},
         {"operator_user_header": "X-User", "operator_proxies": "nowhere", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_roles": "a=admin"},

@@ -38,7 +38,7 @@ def check_operator(settings: Settings) -> None:
         raise ConfigurationError(f"--operator-port: {port!r} is neither a port nor {OFF} or {ANY}")
     if settings.operator_idle_minutes < 1 or settings.operator_session_hours < 1:
         raise ConfigurationError("--operator-idle-minutes and --operator-session-hours must be 1 or more")
-    if settings.operator_url and not settings.operator_url.startswith(("https://", "http://")):
+    if settings.operator_url and not all(_parts(settings.operator_url)):
         raise ConfigurationError("--operator-url: must begin with https:// (or http:// on loopback)")
     if bool(settings.operator_user_header) != bool(settings.operator_proxies):
         raise ConfigurationError("--operator-user-header and --operator-proxies must be given together")
@@ -61,13 +61,18 @@ def check_operator(settings: Settings) -> None:
 
 def _is_protected(address: str) -> bool:
     """Whether nobody can read what is sent to this address on its way: it is https, or on this machine."""
-    from urllib.parse import urlsplit  # these two not for the health probe, which must stay small
+    from batchseal.system.loopback import is_loopback  # not for the health probe, which must stay small
 
-    from batchseal.system.loopback import is_loopback
+    scheme, host = _parts(address)
+    return bool(host) and (scheme == "https" or (scheme == "http" and is_loopback(host)))
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """The scheme, if it is http or https, and the host of an address; empty where there is none."""
+    from urllib.parse import urlsplit  # not for the health probe, which must stay small
 
     try:
         parts = urlsplit(address)
-        host = parts.hostname or ""
+        return parts.scheme if parts.scheme in ("http", "https") else "", parts.hostname or ""
     except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+        return "", ""
