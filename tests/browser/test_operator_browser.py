@@ -258,6 +258,19 @@ def test_what_javascript_adds(browser: Browser, page_service: OperatorService) -
     assert (watch.errors, watch.elsewhere) == ([], [])
 
 
+def test_a_filter_that_cannot_be_read_leaves_no_list_of_another_one(
+    browser: Browser, page_service: OperatorService
+) -> None:
+    with opened(browser, page_service) as (page, _):
+        page.goto("/operations")
+        page.wait_for_selector("#list tbody tr")
+        page.fill("#older", "soon")
+        page.press("#older", "Enter")
+        page.wait_for_selector("#list [role=alert]")
+        assert "is no number of minutes" in page.inner_text("#list")
+        assert page.locator("#list tbody tr").count() == 0
+
+
 def test_hostile_names_do_nothing_on_any_page(browser: Browser, page_service: OperatorService) -> None:
     with opened(browser, page_service) as (page, watch):
         for path in (*PAGES.values(), "/documents?name=xss", "/operations?reference=" + "%3Cscript%3E"):

@@ -1,4 +1,4 @@
-"""The service without client-services-config.json, with the original product's HTTP statuses, and with another contract."""
+"""The service without a file of client services, without room, with the statuses of the original, with another contract."""
 
 from pathlib import Path
 
@@ -47,5 +47,16 @@ def test_another_contract(tmp_path: Path) -> None:
         (entry,) = service.session.get(url + "/a%2Fb/status").json()
         assert entry["total"] == 1
         assert service.post("/async/document/sign/base64/", json=sign_request("c", "a.pdf")).status_code == 404
+    finally:
+        service.stop()
+
+
+def test_a_synchronous_result_without_room_names_its_operation(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    try:
+        reply = service.post("/document/sign/base64/", json=sign_request("crowded", "crowded.pdf"))
+        assert (reply.status_code, reply.json()["errorCode"]) == (503, "batchseal.no_room")
+        assert reply.headers["retry-after"] == "3"
+        assert reply.headers["location"].endswith(f"/operation/status/{reply.json()['id']}")
     finally:
         service.stop()

@@ -1,14 +1,15 @@
 """The daily verification of the audit chain: what it notes, and what it notices."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from tests.support.operators import WHO, chained, operators, registered
 
-from batchseal.audit.verification import DailyVerification
+from batchseal.audit.verification import DailyVerification, checked
 from batchseal.store import Store
+from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -116,6 +117,24 @@ async def test_what_is_exported_meanwhile_is_left_to_the_export(house: House, da
     await verification.go_on_if_due()
     verified = await house.trail.verified()
     assert verified is not None and (verified.position, verified.problem) == (6, "")
+
+
+async def test_what_is_exported_during_a_check_of_all_is_not_missing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.enter(6)
+    entries = [entry async for entry in house.trail.read()]
+
+    async def read(after: int = 0) -> AsyncIterator[AuditEntry]:
+        """The entries 3 and 4 are exported and dropped once the first two were read."""
+        for entry in entries[after:] if after else entries[:2] + entries[4:]:
+            yield entry
+            if entry.position == 2:
+                await house.trail.anchor(Anchor(entries[3].month, 4, 4, entries[3].link, "audit.jsonl"))
+
+    monkeypatch.setattr(house.trail, "read", read)
+    verifier, problems = await checked(house.trail)
+    assert (problems, verifier.position, verifier.entries) == ([], 6, 2)
 
 
 async def test_whoever_asks_for_it_is_in_the_audit_trail(house: House, database_url: str) -> None:

@@ -285,3 +285,17 @@ async def test_an_unlimited_filter_is_counted_up_to_a_bound(store: Store, operat
     count = await operator.count(OperationFilter(), at_most=3)
     assert (count.operations, count.is_cut) == (3, True)
     assert replace(count, is_cut=False) == count or count.documents >= 6
+
+
+@pytest.mark.parametrize("moment", [datetime(1, 1, 1, 0, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)])
+async def test_a_range_of_time_may_begin_or_end_anywhere(
+    store: Store, operator: OperatorStore, moment: datetime
+) -> None:
+    row = await registered(store, UUID(int=5), 1)
+    found = [
+        [line.id for line in (await operator.operations(wanted)).rows]
+        for wanted in (OperationFilter(since=moment), OperationFilter(until=moment))
+    ]
+    assert found == ([[row.id], []] if moment.year == 1 else [[], [row.id]])
+    assert (await operator.failures(since=moment)).groups == (await operator.failures(until=moment)).groups == ()
+    assert (await operator.find_documents(DocumentSearch(name="invoice", until=moment))).next is None

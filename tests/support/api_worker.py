@@ -2,7 +2,7 @@
 
 It parses JSON bodies with the standard library and "signs" a document by appending SUFFIX. The beginning of a document's name
 says what happens to it: "refused" asks for what is not offered, "encrypted" cannot be signed, "unstamped" gets no time stamp,
-"damaged" is returned damaged by storage, "away" cannot be read now,
+"damaged" is returned damaged by storage, "away" cannot be read now, "crowded" finds no memory for its reply,
 "breaks" raises an exception during delivery, "later" stays pending, and "many7" is delivered as 7 large pieces. The
 first document may be called "recorded" (it has an evidence record), "late-record" or "no-record" (it was given up).
 Run as a program, this file is one worker process.
@@ -26,6 +26,7 @@ from batchseal.api.guard import GuardPace
 from batchseal.api.tokens import Tokens
 from batchseal.errors import (
     InvalidRequest,
+    NoRoom,
     NotFinished,
     NotFound,
     PayloadUnavailable,
@@ -232,6 +233,8 @@ class MemoryService:
         return await self.finished_operation(caller, operation_id=received.id)
 
     async def admit_delivery(self, caller: Caller, operation: Any, documents: Sequence[Any]) -> Callable[[], None]:
+        if documents[0].name.startswith("crowded"):
+            raise NoRoom("too many results are being fetched", retry_after_seconds=3)
         return lambda: None
 
     async def fetched(self, caller: Caller, operation_id: int) -> None:

@@ -62,6 +62,8 @@ def test_a_replacement_changes_what_it_names_and_nothing_else(tmp_path: Path) ->
         "[route]\nsign_json = 'POST a b'",
         "[route]\nstatus_by_id = 'GET status'",
         "[address]\nbases = '/a'",
+        "[address]\nbases = []",
+        "[address]\nbases = [1]",
         "[address]\ntoken = 'a b'",
         "not toml",
     ],

@@ -60,7 +60,8 @@ TOGETHER = {
     "operator_proxies": {"operator_user_header": "X-User", **ROLES},
     "operator_oidc_issuer": {"operator_oidc_client": "c", "operator_url": "https://operator.example", **ROLES},
 }
-LOADABLE = [name for name in OPTIONS if name not in ("config", "log_syslog_ca") and not name.startswith("tls_")]
+FILES = ("config", "log_syslog_ca", "operator_oidc_secret_file")  # these have to be there
+LOADABLE = [name for name in OPTIONS if name not in FILES and not name.startswith("tls_")]
 
 
 @pytest.mark.parametrize("name", LOADABLE)
@@ -112,6 +113,14 @@ def test_a_wrong_file_is_told_by_name(tmp_path: Path, text: str) -> None:
         load_settings({"config": str(tmp_path / "missing.toml")}, {})
 
 
+@pytest.mark.parametrize("value", ['["a.example", "b.example"]', "{a = 1}", "2026-11-30"])
+def test_a_list_in_a_file_is_not_taken_for_a_text(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"webhook-hosts = {value}\n")
+    with pytest.raises(ConfigurationError, match=r"webhook-hosts .* one text"):
+        load_settings({"config": str(file)}, {})
+
+
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "yes"])
 def test_booleans(text: str) -> None:
     assert parse_value("hot_folder_enabled", text) is True
@@ -148,7 +157,9 @@ def test_the_sandbox_is_unasked_unless_a_flag_or_a_signing_service_is_set() -> N
 @pytest.mark.parametrize(
     ("name", "text"),
     [("share_memory", "51"), ("share_space", "-1"), ("share_signing", "101"), ("max_deliveries", "0"),
-     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1")],
+     ("spare_threads", "-1"), ("max_document_rows", "-1"), ("min_reply_rate", "-1"),
+     ("payload_hours_fetched", "-1"), ("payload_days_unfetched", "-7"), ("document_days", "-1"), ("text_days", "-1"),
+     ("reference_days", "-1"), ("audit_days", "-1")],
 )  # fmt: skip
 def test_a_share_or_a_number_that_makes_no_sense_is_told_by_its_flag(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=modern_flag(name)):

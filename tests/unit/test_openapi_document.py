@@ -91,6 +91,12 @@ def test_the_address_is_the_one_that_replies_advertise(settings: Settings, addre
     assert json.loads(openapi_document(load_contract(), address))["servers"][0]["url"] == address
 
 
+def test_metrics_that_this_address_does_not_answer_are_left_out() -> None:
+    contract = load_contract()
+    without = json.loads(openapi_document(contract, has_metrics=False))["paths"]
+    assert DOCUMENT["paths"].keys() - without.keys() == {contract.metrics}
+
+
 def test_every_operation_is_in_one_of_the_described_groups() -> None:
     groups = {tag["name"]: tag["description"] for tag in DOCUMENT["tags"]}
     assert all(groups.values())

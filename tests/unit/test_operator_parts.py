@@ -371,15 +371,21 @@ def test_settings_are_shown_without_secrets() -> None:
     assert without_password("https://tsa.example/;20/1200") == "https://tsa.example/;20/1200"
 
 
+OIDC = {"operator_oidc_client": "x", "operator_url": "https://x", "operator_roles": "a=admin"}
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         *({"operator_port": "eight"}, {"operator_port": "70000"}, {"operator_port": "0"}),
-        *({"operator_user_header": "X-User"}, {"operator_idle_minutes": "0"}, {"operator_url": "ftp://x"}),
+        *({"operator_user_header": "X-User"}, {"operator_idle_minutes": "0"}),
+        *({"operator_url": "ftp://x"}, {"operator_url": "https://["}),
         {"operator_user_header": "X-User", "operator_proxies": "10.0.0.1", "operator_roles": "a=chief"},
         {"operator_user_header": "X-User", "operator_proxies": "nowhere", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_roles": "a=admin"},
         {"operator_oidc_issuer": "https://id.example", "operator_oidc_client": "x", "operator_url": "https://x"},
+        {"operator_oidc_issuer": "https://id.example", "operator_oidc_secret_file": "/missing", **OIDC},
+        *({"operator_oidc_issuer": issuer, **OIDC} for issuer in ("http://id.example", "id.example", "https://[")),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(flags: dict[str, str]) -> None:

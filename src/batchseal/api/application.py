@@ -32,7 +32,7 @@ async def create_application(
     problems = Problems(vendor_status_codes=settings.compat_vendor_status_codes)
     routes = Routes(service, authenticator, contract, settings)
     metrics = Metrics(settings.metrics_folder, settings.worker if settings.workers > 1 else 0)
-    openapi = openapi_document(contract, server_address(settings))
+    openapi = openapi_document(contract, server_address(settings), has_metrics=settings.metrics_on_api)
     service_routes = ServiceRoutes(service, authenticator, contract, problems, metrics, openapi)
     table = [
         row for row in route_table(contract, routes, service_routes) if settings.metrics_on_api or row[0] != "metrics"

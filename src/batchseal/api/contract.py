@@ -81,10 +81,12 @@ def load_contract(replacement: str = "") -> Contract:
     for name, text in own["route"].items():
         if set(routes[name].parameters) != set(parse_route(name, text).parameters):
             raise ConfigurationError(f"contract: route {name} must have the same parameters as {text!r}")
-    address = table["address"]
+    address, bases = table["address"], table["address"]["bases"]
+    if not bases or not all(isinstance(base, str) for base in bases):
+        raise ConfigurationError("contract: bases: must be a list of paths like /a/b, and have one of them at least")
     paths = {key: checked_path(key, address[key]) for key in address if key != "bases"}
     return Contract(
-        bases=tuple(checked_path("bases", base) for base in address["bases"]),
+        bases=tuple(checked_path("bases", base) for base in bases),
         routes=routes,
         reference_query=table["query"]["externalReference"],
         record_query=table["query"]["evidenceRecord"],

@@ -97,11 +97,11 @@ SUMMARIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def openapi_document(contract: Contract, server: str = DEFAULT_SERVER) -> bytes:
+def openapi_document(contract: Contract, server: str = DEFAULT_SERVER, *, has_metrics: bool = True) -> bytes:
     """The OpenAPI document as JSON. Its paths begin with the first base; the alias takes the same requests.
 
     `server` is the address that a client calls unless it is given another one. It is absolute: most generated clients cannot
-    call a path without a host.
+    call a path without a host. `has_metrics`: the metrics can be asked for at this address.
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in contract.routes.values():
@@ -110,7 +110,8 @@ def openapi_document(contract: Contract, server: str = DEFAULT_SERVER) -> bytes:
     paths[contract.token] = {"post": token_operation()}
     for name, path in (("live", contract.live), ("ready", contract.ready)):
         paths[path] = {"get": health_operation(name)}
-    paths[contract.metrics] = {"get": metrics_operation()}
+    if has_metrics:
+        paths[contract.metrics] = {"get": metrics_operation()}
     document = {
         "openapi": "3.1.0",
         "info": {

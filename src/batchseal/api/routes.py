@@ -18,6 +18,7 @@ from batchseal.api.offered_service import Document, OfferedService, Operation, R
 from batchseal.api.problem import nothing_signed
 from batchseal.api.raw import raw_document
 from batchseal.errors import (
+    NoRoom,
     NotConfigured,
     NotDoneInTime,
     NotFinished,
@@ -128,9 +129,10 @@ class Routes:
         received = await self.receive(request, caller, Mode.SYNC, form)
         try:
             return await self.signed(request, caller, received)
-        except PayloadUnavailable as away:
-            away.location = self.status_address(request, received.id)
-            away.operation_id = received.id
+        except (NoRoom, PayloadUnavailable) as late:
+            # The documents are signed. The result can be fetched later, and must not be asked for by another request.
+            late.location = self.status_address(request, received.id)
+            late.operation_id = received.id
             raise
 
     async def signed(self, request: Request, caller: Caller, received: Operation) -> Response:

@@ -1,22 +1,15 @@
 """The process of the hot folders."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from batchseal.app.parts import (
-    limits_of,
-    signature_defaults,
-)
+from batchseal.app.parts import limits_of, signature_defaults
 from batchseal.app.worker import build_service
 from batchseal.processes.child_entry import say_ready
 from batchseal.settings.client_services import client_services
 from batchseal.settings.load import Settings
 from batchseal.store.address import address_of
 from batchseal.store.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 
 async def run_entries(settings: Settings, ready: int) -> None:

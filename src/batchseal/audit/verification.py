@@ -5,6 +5,7 @@ MOST_ENTRIES before the end, with the link that is stored there. What the last v
 had another link then, or the chain was longer, somebody has written it anew.
 """
 
+import sys
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -71,6 +72,20 @@ class DailyVerification:
         verified = Verified(verifier.position, verifier.link, verifier.entries, problems[0] if problems else "")
         await self._trail.note_verified(verified)
         tell(problems, verifier.entries)
+
+
+async def checked(trail: AuditTrail) -> tuple[Verifier, list[str]]:
+    """What a check of the whole chain behind the last export has seen, however long that takes, and what is wrong.
+
+    If entries are exported meanwhile, they may be dropped before they are read. So a check that finds something begins anew then.
+    """
+    while True:
+        exported, last = await end_of_exports(trail), await trail.verified()
+        verifier = await begin(trail, last, most_entries=sys.maxsize)
+        await verifier.take_all(trail.read(verifier.position))
+        problems = problems_of(verifier, last)
+        if not problems or await end_of_exports(trail) == exported:
+            return verifier, problems
 
 
 async def begin(trail: AuditTrail, last: Verified | None, most_entries: int = MOST_ENTRIES) -> Verifier:

@@ -24,6 +24,7 @@ TEXTS = {
     "grant lapsed": "The grant of credential {subject} has run out. Work waits until it is renewed.",
     "grant ends": "The grant of credential {subject} ends soon.",
     "certificate ends": "The certificate of credential {subject} ends in {days} days.",
+    "certificate ended": "The certificate of credential {subject} has ended. Nothing can be signed with it.",
 }
 
 

@@ -8,10 +8,27 @@ from urllib.parse import quote
 import structlog
 
 from batchseal.api.exchange import Exchange, Message, Receive, Send
-from batchseal.api.problem import Problems
-from batchseal.errors import ApiError, CrossSite, Forbidden, InvalidRequest, MethodNotAllowed, NotFound
+from batchseal.api.problem import PAUSE_SECONDS, Problems
+from batchseal.errors import (
+    ApiError,
+    CrossSite,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    NoRoom,
+    NotFound,
+)
 from batchseal.operator.rendering import Renderer
-from batchseal.operator.request import MAX_QUERY_BYTES, Reply, Request, SignedIn, read_fields, redirect
+from batchseal.operator.request import (
+    MAX_QUERY_BYTES,
+    MAX_QUERY_FIELDS,
+    Reply,
+    Request,
+    SignedIn,
+    read_fields,
+    redirect,
+)
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import HEADERS, HSTS, Surroundings
 from batchseal.operator.signing_in.headers import HeaderLogin
@@ -73,11 +90,19 @@ class OperatorApplication:
             request = self._request(exchange, scope, method, path)
             reply = await self._reply(request)
         except Exception as problem:
-            known = problem if isinstance(problem, ApiError) else self._problems.unexpected(problem, path)
+            known = self._known(problem, request, path)
             reply = self._renderer.problem(request, known)
             if known.retry_after_seconds is not None:
                 reply.headers.append(("retry-after", str(known.retry_after_seconds)))
         await self._send(exchange, reply, is_secure=request is not None and request.is_secure)
+
+    def _known(self, problem: Exception, request: Request | None, path: str) -> ApiError:
+        """The error as the page tells it. An operator also reads what the database lacks, such as time for so large a search."""
+        if isinstance(problem, ApiError):
+            return problem
+        if isinstance(problem, DatabaseUnavailable) and request is not None and request.session is not None:
+            return NoRoom(problem.cause, retry_after_seconds=PAUSE_SECONDS)
+        return self._problems.unexpected(problem, path)
 
     def _request(self, exchange: Exchange, scope: Message, method: str, path: str) -> Request:
         """The request. Raises InvalidRequest."""
@@ -88,7 +113,7 @@ class OperatorApplication:
         return Request(
             method=method,
             path=path,
-            query=read_fields(scope["query_string"]),
+            query=read_fields(scope["query_string"], MAX_QUERY_FIELDS),
             headers=headers,
             exchange=exchange,
             peer=around.peer(peer, forwarded),

@@ -44,8 +44,9 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
     surroundings = Surroundings(settings)
     renderer = Renderer(sandbox_signs=settings.sandbox_signs)
     parts = Parts(settings, store, accounts, sessions, surroundings, renderer, worker)
-    login = AccountLogin(accounts, OperatorAttempts(database), trail, settings, worker.standing_memory().hold)
-    openid = OpenIdLogin(settings, trail) if settings.operator_oidc_issuer else None
+    attempts = OperatorAttempts(database)
+    login = AccountLogin(accounts, attempts, trail, settings, worker.standing_memory().hold)
+    openid = OpenIdLogin(settings, trail, attempts) if settings.operator_oidc_issuer else None
     routes = Routes()
     SignInPages(parts, login, openid).add_to(routes)
     for pages in (

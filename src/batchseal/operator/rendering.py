@@ -17,7 +17,7 @@ from batchseal.operator.roles import Right
 from batchseal.operator.static_files import StaticFiles
 
 THEMES = ("auto", "light", "dark")
-LANGUAGE_COOKIE, THEME_COOKIE = "batchseal-language", "batchseal-theme"
+THEME_COOKIE = "batchseal-theme"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Renderer:
         return self._environment.get_template(template).render(around | dict(values)).encode("utf-8", "replace")
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Reply:
-        """A page, or the part of it that htmx asks for: the block `content` stands in a template of its own name."""
+        """A page. It is whole for htmx too, which takes the part that it wants out of it."""
         return Reply(self.html(request, template, values), status=status)
 
     def problem(self, request: Request | None, error: ApiError) -> Reply:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode
 
 from batchseal.api.exchange import Exchange
@@ -10,8 +9,11 @@ from batchseal.errors import InvalidRequest
 from batchseal.operator.roles import RIGHTS, Right
 
 HTML = "text/html; charset=utf-8"
-MAX_FORM_BYTES, MAX_FIELDS = 256 << 10, 20_000
-MAX_QUERY_BYTES, MAX_VALUE_CHARACTERS = 8 << 10, 2_000
+# A field takes about 250 bytes of memory once it is read.
+MAX_FIELDS = 20_000
+MAX_QUERY_BYTES, MAX_QUERY_FIELDS, MAX_VALUE_CHARACTERS = 8 << 10, 100, 2_000
+# What a form may have of somebody who is not signed in: that of the login page has four fields.
+MAX_STRANGER_BYTES, MAX_STRANGER_FIELDS = 16 << 10, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,15 @@ class Request:
     _form: dict[str, list[str]] | None = None
 
     def cookie(self, name: str) -> str:
-        """The value of a cookie; empty without one."""
-        try:
-            found = SimpleCookie(self.headers.get(b"cookie", b"").decode("latin-1")).get(name)
-        except CookieError:
-            return ""
-        return found.value if found else ""
+        """The value of a cookie; empty without one.
+
+        Only its own pair is looked at: other services of the host may have cookies that no standard allows.
+        """
+        for pair in self.headers.get(b"cookie", b"").decode("latin-1").split(";"):
+            found, _, value = pair.strip().partition("=")
+            if found == name:
+                return value
+        return ""
 
     def header(self, name: str) -> str:
         """The value of a header; empty without one."""
@@ -71,12 +76,17 @@ class Request:
         return self.session is not None and right in RIGHTS[self.session.role]
 
     async def form(self) -> dict[str, list[str]]:
-        """The fields of a form (application/x-www-form-urlencoded). Raises ApiError if it is none, or is too large."""
+        """The fields of a form (application/x-www-form-urlencoded). Raises ApiError if it is none, or is too large.
+
+        Anybody may send a form to the login page, and many wait for their turn there. So little of it is kept.
+        """
         if self._form is None:
             if not self.header("content-type").lower().startswith("application/x-www-form-urlencoded"):
                 raise InvalidRequest("the body is not a form")
+            if self.session is None:
+                self.exchange.max_body_bytes = MAX_STRANGER_BYTES
             body = b"".join([chunk async for chunk in self.exchange.body()])
-            self._form = read_fields(body)
+            self._form = read_fields(body, MAX_STRANGER_FIELDS if self.session is None else MAX_FIELDS)
         return self._form
 
     async def field(self, name: str) -> str:
@@ -99,11 +109,11 @@ class Reply:
         return self
 
 
-def read_fields(data: bytes) -> dict[str, list[str]]:
-    """The fields of a query or form. Raises InvalidRequest if there are too many, or if they are not UTF-8."""
+def read_fields(data: bytes, most: int = MAX_FIELDS) -> dict[str, list[str]]:
+    """The fields of a query or form. Raises InvalidRequest if there are more than `most`, or if they are not UTF-8."""
     try:
         return parse_qs(
-            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, encoding="utf-8"
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=most, encoding="utf-8"
         )
     except ValueError:
         raise InvalidRequest("the fields cannot be read") from None

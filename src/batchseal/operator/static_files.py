@@ -10,6 +10,8 @@ TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf
 PREFIX = "/static/"
 DIGEST_CHARACTERS = 12
 KEPT = b"public, max-age=31536000, immutable"
+# Of an address with another digest: that of the other release while instances are replaced one after the other.
+NOT_KEPT = b"no-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,11 @@ class StaticFiles:
     async def send(self, file: StaticFile, exchange: Exchange, send: Send) -> None:
         """Sends a file. It does not go through the exchange, which would tell caches not to keep it."""
         body = self._content(file.name)
+        is_of_this_release = exchange.scope["path"] == self.address(file.name)
         headers = [
             (b"content-type", file.media_type.encode()),
             (b"content-length", str(len(body)).encode()),
-            (b"cache-control", KEPT),
+            (b"cache-control", KEPT if is_of_this_release else NOT_KEPT),
             (b"x-content-type-options", b"nosniff"),
             (b"cross-origin-resource-policy", b"same-origin"),
         ]

@@ -39,6 +39,13 @@ LEAST = {
     "stop_seconds": 10,
     "webhook_timeout": 1,
     "webhook_days": 0,
+    # What is kept for less than no time would be deleted as soon as it is there.
+    "payload_hours_fetched": 0,
+    "payload_days_unfetched": 0,
+    "document_days": 0,
+    "text_days": 0,
+    "reference_days": 0,
+    "audit_days": 0,
 }
 
 
@@ -147,6 +154,11 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     names = {key.replace("-", "_"): key for key in table}
     if unknown := sorted(key for name, key in names.items() if name not in OPTIONS):
         raise ConfigurationError(f"{path}: unknown settings {', '.join(unknown)}")
+    for key, value in table.items():
+        if not isinstance(value, str | int | float):
+            raise ConfigurationError(
+                f"{path}: {key} must be a text, a number, true or false; several values are written as one text"
+            )
     return {name: parse_value(name, str(table[key])) for name, key in names.items() if str(table[key]) != ""}
 
 

@@ -48,7 +48,7 @@ VALUES ($1, $2, $3, $4, $5, now() + $6::integer * interval '1 hour');
 
 -- name: operator_session
 -- A session that was used within $2 minutes. Its role is that of its account as it is now; that of a trial ends with the first account.
--- The time of its use is noted once a minute.
+-- The time of its use is noted once a minute, or more often where few minutes end a session.
 WITH found AS (
     SELECT s.digest, s.name, coalesce(a.role, s.role) AS role, s.source, s.address, s.began_at, s.seen_at
     FROM operator_sessions s LEFT JOIN operator_accounts a ON a.name = s.name AND s.source = 'account'
@@ -57,7 +57,7 @@ WITH found AS (
       AND (s.source <> 'sandbox' OR NOT EXISTS (SELECT FROM operator_accounts))
 ), noted AS (
     UPDATE operator_sessions s SET seen_at = now() FROM found
-    WHERE s.digest = found.digest AND $3 AND found.seen_at < now() - interval '1 minute'
+    WHERE s.digest = found.digest AND $3 AND found.seen_at < now() - least(interval '1 minute', $2::integer * interval '2 seconds')
 )
 SELECT name, role, source, address, began_at FROM found;
 

@@ -49,5 +49,6 @@ def of_credential(line: CredentialLine) -> list[Alarm]:
     days = line.certificate_days_left
     if days is not None and days < CERTIFICATE_DAYS:
         severity = "critical" if days < CERTIFICATE_LAST_DAYS else "warning"
-        found.append(Alarm("certificate ends", severity, subject, {"days": days}))
+        kind = "certificate ended" if days < 0 else "certificate ends"
+        found.append(Alarm(kind, severity, subject, {"days": days}))
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from batchseal.operation import SignError
 from batchseal.store.columns import month_of
 from batchseal.store.database import Connection
-from batchseal.store.operator_lists import COLUMNS, ID_MARGIN, OperatorLists
+from batchseal.store.operator_lists import COLUMNS, ID_MARGIN, OperatorLists, shifted
 from batchseal.store.operator_rows import Event, FailureGroup, Failures, OperationDetail, UpstreamCall
 from batchseal.store.queries import QUERIES
 
@@ -80,10 +80,10 @@ class OperatorDetails(OperatorLists):
         A bounded number of documents is counted, of the newest operations (`Bounds`).
         """
         until = until or datetime.now(UTC)
-        since = since or until - timedelta(days=FAILURE_DAYS)
+        since = since or shifted(until, -timedelta(days=FAILURE_DAYS))
         async with self._reading() as connection:
             low, high = await self._ids_of(connection, since, until)
-            months = month_of(since - ID_MARGIN), month_of(until + ID_MARGIN)
+            months = month_of(shifted(since, -ID_MARGIN)), month_of(shifted(until, ID_MARGIN))
             walked = low, high, *months, self._bounds.failures
             records = await connection.fetch(
                 QUERIES["operator_failures"], *walked, client_service, since, until, OPERATIONS_OF_GROUP, GROUPS

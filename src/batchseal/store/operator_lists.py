@@ -138,6 +138,14 @@ def until_of(wanted: OperationFilter) -> datetime | None:
     return min((time for time in (wanted.until, old) if time is not None), default=None)
 
 
+def shifted(moment: datetime, by: timedelta) -> datetime:
+    """The moment so much later; itself where that is beyond the times that there are, as behind 9999-12-31."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
 class OperatorLists(OperatorConnection):
     """The lists."""
 
@@ -229,11 +237,11 @@ class OperatorLists(OperatorConnection):
         self, connection: Connection, wanted: DocumentSearch, place: tuple[int, int], limit: int
     ) -> Page[FoundDocument]:
         until = wanted.until or datetime.now(UTC)
-        since = wanted.since or until - timedelta(days=MAX_NAME_DAYS)
+        since = wanted.since or shifted(until, -timedelta(days=MAX_NAME_DAYS))
         if until - since > timedelta(days=MAX_NAME_DAYS):
             raise ValueNotAllowed(f"a search by name covers at most {MAX_NAME_DAYS} days")
         low, high = await self._ids_of(connection, since, until)
-        months = month_of(since - ID_MARGIN), month_of(until + ID_MARGIN)
+        months = month_of(shifted(since, -ID_MARGIN)), month_of(shifted(until, ID_MARGIN))
         walked = low, min(place, (high, MAX_ORDINAL))[0], min(place, (high, MAX_ORDINAL))[1], *months
         asked = wanted.name, wanted.client_service, since, until
         records = await connection.fetch(
@@ -257,9 +265,9 @@ class OperatorLists(OperatorConnection):
         """Ids between which all operations are that were registered in this time, with others; above the first one."""
         low, high = 0, MAX_ID - 1
         if since is not None:
-            low = await connection.fetchval("SELECT operation_id_at($1)", since - ID_MARGIN)
+            low = await connection.fetchval("SELECT operation_id_at($1)", shifted(since, -ID_MARGIN))
         if until is not None:
-            high = await connection.fetchval("SELECT operation_id_at($1)", until + ID_MARGIN)
+            high = await connection.fetchval("SELECT operation_id_at($1)", shifted(until, ID_MARGIN))
         return low, high
 
     def _line(self, record: Mapping[str, Any]) -> OperationLine:

@@ -10,6 +10,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
+from batchseal.errors import DatabaseUnavailable
 from batchseal.store.columns import is_storable
 from batchseal.store.operator_actions import checked
 from batchseal.store.operator_connection import ACTION_SECONDS
@@ -100,11 +103,14 @@ class OperatorWebhooks(OperatorFigures):
         Returns how many. A webhook that is switched off gets none.
         """
         given = None if ids is None else list(ids)
-        async with self._database.transaction() as connection:
-            await connection.execute(f"SET LOCAL statement_timeout = {int(ACTION_SECONDS * 1000)}")
-            asked = given, client_service, *checked(who)
-            sent: int = await connection.fetchval("SELECT operator_redeliver($1, $2, $3, $4)", *asked)
-            return sent
+        asked = given, client_service, *checked(who)
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(f"SET LOCAL statement_timeout = {int(ACTION_SECONDS * 1000)}")
+                sent: int = await connection.fetchval("SELECT operator_redeliver($1, $2, $3, $4)", *asked)
+                return sent
+        except asyncpg.QueryCanceledError:
+            raise DatabaseUnavailable("the database did not answer in time; nothing was sent again") from None
 
 
 def _event_line(record: Mapping[str, Any]) -> EventLine:

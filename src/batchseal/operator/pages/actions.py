@@ -7,12 +7,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+from urllib.parse import unquote
 
-from batchseal.errors import InvalidRequest
+import structlog
+
+from batchseal.errors import DatabaseUnavailable, InvalidRequest
 from batchseal.operator.pages.filters import OPERATION_FIELDS, operation_filter, values_of
 from batchseal.operator.pages.parts import Parts, who
 from batchseal.operator.request import Reply, Request, own_address, redirect, with_query
 from batchseal.store.operator import Count, Done, OperationFilter, Who
+from batchseal.store.operator_actions import OPERATIONS_AT_ONCE
+
+log = structlog.get_logger("operator")
 
 Name = Literal["retry", "cancel", "purge", "resume"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -59,22 +65,33 @@ class Actions:
         """Does it, and sends the browser to the page that tells what was done, so that a reload does not do it again."""
         wish = await read_wish(request)
         back = own_address(await request.field("back"))
-        results, documents = Counter[str](), 0
-        async for done in self._run(who(request), wish):
-            for one in done:
-                results[one.result] += 1
-                documents += one.documents
-        told = {"action": wish.name, "documents": str(documents), "back": back}
+        results, documents, broken_off = Counter[str](), 0, ""
+        try:
+            async for done in self._run(who(request), wish):
+                for one in done:
+                    results[one.result] += 1
+                    documents += one.documents
+        except DatabaseUnavailable as problem:
+            if not results:
+                raise  # nothing was changed
+            broken_off = "yes"
+            log.warning("action broken off", action=wish.name, operator=who(request).name, cause=problem.cause)
+        told = {"action": wish.name, "documents": str(documents), "back": back, "broken_off": broken_off}
         counts = {name.replace(" ", "_"): str(number) for name, number in results.items()}
         return redirect(with_query("/operations/done", told | counts))
 
     async def _run(self, who: Who, wish: Wish) -> AsyncIterator[list[Done]]:
-        store = self._parts.store
-        if wish.ids is None:
+        """In parts, each of which is a transaction of its own."""
+        store, ids = self._parts.store, wish.ids
+        if ids is None:
             match wish.name:
                 case "retry":
                     running = store.retry_all(
-                        who, wish.wanted, also_fetched=wish.also_fetched, everything=wish.everything
+                        who,
+                        wish.wanted,
+                        also_fetched=wish.also_fetched,
+                        everything=wish.everything,
+                        group=wish.group,
                     )
                 case "cancel":
                     running = store.cancel_all(who, wish.wanted)
@@ -85,17 +102,22 @@ class Actions:
             async for done in running:
                 yield done
             return
+        for first in range(0, len(ids), OPERATIONS_AT_ONCE):
+            yield await self._part(who, wish, ids[first : first + OPERATIONS_AT_ONCE])
+
+    async def _part(self, who: Who, wish: Wish, ids: tuple[int, ...]) -> list[Done]:
+        store = self._parts.store
         match wish.name:
             case "retry":
-                yield await store.retry(
-                    who, wish.ids, also_fetched=wish.also_fetched, everything=wish.everything, group=wish.group
+                return await store.retry(
+                    who, ids, also_fetched=wish.also_fetched, everything=wish.everything, group=wish.group
                 )
             case "cancel":
-                yield await store.cancel(who, wish.ids)
+                return await store.cancel(who, ids)
             case "purge":
-                yield await store.purge(who, wish.ids)
+                return await store.purge(who, ids)
             case "resume":
-                yield await store.resume(who, wish.ids)
+                return await store.resume(who, ids)
 
     async def done(self, request: Request) -> Reply:
         """What was done, by the figures in the address."""
@@ -109,6 +131,7 @@ class Actions:
             action=action,
             results={name: count for name, count in results.items() if count},
             documents=number(request.asked("documents")),
+            is_broken_off=request.asked("broken_off") == "yes",
             back=own_address(request.asked("back")),
         )
 
@@ -132,7 +155,8 @@ async def read_wish(request: Request) -> Wish:
     if sign_error:
         if not (sign_error.isascii() and sign_error.isdecimal() and len(sign_error) <= 4):
             raise InvalidRequest("sign_error is no number")
-        group = int(sign_error), form.get("cause", [""])[0].replace("\0", "")
+        # Browsers change the ends of lines in a field, so that a cause is percent-encoded there.
+        group = int(sign_error), unquote(form.get("cause", [""])[0]).replace("\0", "")
     return Wish(
         name=name,
         ids=ids,

@@ -1,11 +1,10 @@
 """The audit trail: its entries, the end of its chain, its exports, and the check of the chain."""
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from uuid import UUID
 
-from batchseal.audit.verification import MOST_PROBLEMS, begin, problems_of, tell
+from batchseal.audit.verification import MOST_PROBLEMS, checked, tell
 from batchseal.errors import NoRoom
 from batchseal.operator.pages.parts import Parts, who
 from batchseal.operator.request import Reply, Request
@@ -41,6 +40,7 @@ class AuditPages:
             is_first=not cursor,
             filter={},
             result=result,
+            path="/audit",  # the result of a check has another address, which takes no GET
         )
 
     async def verify(self, request: Request) -> Reply:
@@ -50,11 +50,7 @@ class AuditPages:
         async with self._checking:
             store = self._parts.store
             trail = AuditTrail(store.database, UUID(int=0))
-            last = await trail.verified()
-            # Whoever asks wants all of it, however long that takes.
-            verifier = await begin(trail, last, most_entries=sys.maxsize)
-            await verifier.take_all(trail.read(verifier.position))
-            problems = problems_of(verifier, last)
+            verifier, problems = await checked(trail)
             verified = Verified(verifier.position, verifier.link, verifier.entries, problems[0] if problems else "")
             await store.note_verified(who(request), verified, len(problems))
         tell(problems, verifier.entries)

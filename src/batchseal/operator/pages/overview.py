@@ -5,6 +5,7 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
+from batchseal.store.operator_alarms import alarms_of
 
 
 class OverviewPages:
@@ -19,7 +20,7 @@ class OverviewPages:
         figures, instances = await store.overview(), await store.instances()
         readiness, credentials = await worker.ready(), await store.credentials()
         texts = self._parts.renderer.texts(request)
-        alarms = shown_alarms(await store.alarms(), texts)
+        alarms = shown_alarms(alarms_of(figures, credentials, instances), texts)
         for name, state in readiness.items():
             is_warning, said = state.startswith("warning: "), state.removeprefix("warning: ")
             if state != "ok":

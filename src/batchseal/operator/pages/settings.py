@@ -12,8 +12,6 @@ from batchseal.operator.routing import Routes
 from batchseal.settings.load import OPTIONS, Settings, modern_flag
 
 MASK = "••••••••"
-# Addresses that may hold a password. What stands before the @ is masked.
-ADDRESSES = ("url", "domain", "urls")
 
 
 class SettingsPages:
@@ -50,7 +48,7 @@ def masked(value: object) -> str:
 
 
 def text_of(name: str, value: object) -> str:
-    """A setting as text. The user and the password of an address are masked."""
+    """A setting as text. What may be a password in an address is masked."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Path):

@@ -3,9 +3,9 @@
 from urllib.parse import urlsplit
 
 from batchseal.errors import NoRoom, TooManyRequests
-from batchseal.operator.languages import LANGUAGES
+from batchseal.operator.languages import COOKIE, LANGUAGES
 from batchseal.operator.pages.parts import Parts
-from batchseal.operator.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES
+from batchseal.operator.rendering import THEME_COOKIE, THEMES
 from batchseal.operator.request import Reply, Request, own_address, redirect, with_query
 from batchseal.operator.routing import Routes
 from batchseal.operator.security import cookie_attributes
@@ -97,7 +97,7 @@ class SignInPages:
         language, theme = await request.field("language"), await request.field("theme")
         attributes = f"{cookie_attributes(request, 'SameSite=Lax')}; {A_YEAR}"
         if language in LANGUAGES:
-            reply.with_cookie(LANGUAGE_COOKIE, language, attributes)
+            reply.with_cookie(COOKIE, language, attributes)
         if theme in THEMES:
             reply.with_cookie(THEME_COOKIE, theme, attributes)
         return reply

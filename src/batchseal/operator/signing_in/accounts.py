@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from batchseal.errors import TooManyRequests
+from batchseal.errors import NoRoom, TooManyRequests
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.passwords import PasswordChecks
 from batchseal.operator.signing_in.totp import matching_step
@@ -57,7 +57,11 @@ class AccountLogin:
             raise
         signed_in = None
         if account is not None or not await self._is_sandbox(name, password):
-            is_right = await self._checks.is_right(account.password if account else None, password)
+            try:
+                is_right = await self._checks.is_right(account.password if account else None, password)
+            except NoRoom:  # nothing was compared
+                await guess.take_back()
+                raise
             if account is not None and is_right and await self._code_is_right(account, code):
                 signed_in = account.role, "account"
         else:
@@ -66,7 +70,7 @@ class AccountLogin:
             why = "the password or the code was wrong" if account else "no account has the name that was given"
             await self._trail.failed(account.name if account else None, address, why)
             return None
-        await guess.was_right()
+        await guess.take_back()
         return signed_in
 
     async def _is_sandbox(self, name: str, password: str) -> bool:

@@ -1,8 +1,8 @@
 """Failed logins of operators, counted in the database for all workers and instances.
 
-A guess is counted before it is made and taken back if it was right. Two counts may refuse it: that of the name from this address,
-and that of the address, for whoever tries many names. Nobody is locked out from another address. Where a proxy that is not among
-`--trusted-proxies` stands before the service, all browsers have the same address.
+A guess is counted before it is made, and taken back if it was right or could not be made. Two counts may refuse it: that of the
+name from this address, and that of the address, for whoever tries many names. Nobody is locked out from another address. Where
+a proxy that is not among `--trusted-proxies` stands before the service, all browsers have the same address.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ MOST_OF_NAME, MOST_OF_ADDRESS = 5, 30
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess that was counted, to be taken back if it was right."""
+    """A guess that was counted, to be taken back if it was right, or if nobody could say."""
 
     counted: list[tuple[LoginFailures, bytes, Counted]]
 
-    async def was_right(self) -> None:
+    async def take_back(self) -> None:
         for failures, pair, counted in self.counted:
             await failures.take_back(pair, counted)
 
@@ -42,7 +42,7 @@ class OperatorAttempts:
         for failures, pair in ((self._of_address, named(group)), (self._of_name, named(group, name))):
             counted = await failures.count(pair)
             if counted.refused:
-                await guess.was_right()  # what was counted before it is not a guess, since none is made
+                await guess.take_back()  # what was counted before it is not a guess, since none is made
                 seconds = max(1, round(counted.seconds_until_fewer))
                 raise TooManyRequests("too many failed attempts from this address", retry_after_seconds=seconds)
             guess.counted.append((failures, pair, counted))

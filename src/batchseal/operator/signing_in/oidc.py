@@ -9,24 +9,24 @@ import base64
 import hashlib
 import hmac
 import secrets
-import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 import structlog
 
-from batchseal.errors import ConfigurationError, Forbidden, InvalidRequest, ProviderUnavailable
+from batchseal.errors import Forbidden, InvalidRequest, ProviderUnavailable
 from batchseal.operator.request import Request, own_address
 from batchseal.operator.roles import highest
+from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.settings.operator_page import group_roles
 from batchseal.system.jwt import decode, encode
-from batchseal.system.loopback import is_loopback
 
 log = structlog.get_logger("operator")
 
@@ -34,6 +34,8 @@ TIMEOUT_SECONDS, MAX_ANSWER_BYTES, CHUNK_BYTES = 10.0, 256 << 10, 16 << 10
 # So long what the provider says of itself, its keys included, is kept.
 METADATA_SECONDS = 3600.0
 SCOPES = "openid profile email groups"
+# The name under which answers of providers are counted. No account has it.
+LOGIN = "\0openid"
 
 
 class Provider(msgspec.Struct):
@@ -66,12 +68,10 @@ class OpenIdLogin:
 
     cookie = "batchseal-oidc"
 
-    def __init__(self, settings: Settings, trail: SignInTrail) -> None:
+    def __init__(self, settings: Settings, trail: SignInTrail, attempts: OperatorAttempts) -> None:
         self._trail = trail
+        self._attempts = attempts
         self._issuer = settings.operator_oidc_issuer.rstrip("/")
-        parts = urlsplit(self._issuer)
-        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-            raise ConfigurationError("--operator-oidc-issuer: must be https")
         self._settings = settings
         self._client = settings.operator_oidc_client
         self._roles = group_roles(settings.operator_roles)
@@ -101,7 +101,8 @@ class OpenIdLogin:
     async def finish(self, request: Request) -> tuple[str, str, str]:
         """The name and the role of the operator whom the provider has sent back, and the page that comes next.
 
-        Raises InvalidRequest if this browser has begun no such login, Forbidden if the provider or the groups say no.
+        Raises InvalidRequest if this browser has begun no such login, Forbidden if the provider or the groups say no, and
+        TooManyRequests after too many answers from this address that the provider did not know.
         """
         try:
             started = msgspec.json.decode(decode(request.cookie(self.cookie)), type=Started)
@@ -113,11 +114,17 @@ class OpenIdLogin:
             log.warning("operator login refused by the provider", error=error[:100], address=request.peer)
             await self._trail.failed(None, request.peer, "the OpenID provider has refused the login")
             raise Forbidden("the provider has refused the login")
+        # Whoever makes up the cookie of a login can have the provider asked about a code. So these questions are counted too.
+        guess = await self._attempts.guess(LOGIN, request.peer)
         try:
             token = await self._exchange(request.asked("code"), started)
         except Forbidden:
             await self._trail.failed(None, request.peer, "the answer of the OpenID provider cannot be used")
             raise
+        except ProviderUnavailable:
+            await guess.take_back()
+            raise
+        await guess.take_back()
         roles = {self._roles[group] for group in token.groups if group in self._roles}
         role = highest(roles)
         if role is None:
@@ -174,13 +181,14 @@ class OpenIdLogin:
         return self._provider[1:]
 
     async def _call(self, method: str, address: str, **more: Any) -> bytes:
-        """The body of a successful answer. Raises ProviderUnavailable."""
+        """The body of a successful answer. Raises ProviderUnavailable, or Forbidden if the provider does not know a code."""
         import aiohttp  # this and its TLS are loaded with the first login
 
         from batchseal.upstream.transport import route_of
 
         route, limits = route_of(self._settings), aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        tls = ssl.create_default_context(cafile=self._settings.ca_bundle or None)
+        # It is kept: to read the certificates of the system takes 40 ms, in which the worker answers nobody.
+        tls = replace(route, client_certificate="").tls()
         if proxy := route.proxy_for(address):
             more |= {"proxy": proxy, "proxy_headers": route.authentication()}
         try:
@@ -188,6 +196,8 @@ class OpenIdLogin:
                 aiohttp.ClientSession(timeout=limits) as session,
                 session.request(method, address, allow_redirects=False, ssl=tls, **more) as answer,
             ):
+                if method == "POST" and answer.status == 400:  # RFC 6749 5.2: the code is wrong, was used, or has run out
+                    raise Forbidden("the provider does not accept the code of this login; begin anew")
                 if answer.status != 200:
                     raise ProviderUnavailable(f"it answers {answer.status}")
                 body = bytearray()

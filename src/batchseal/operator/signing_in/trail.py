@@ -15,7 +15,7 @@ from batchseal.system.telemetry.events import Category, security_event
 
 # So many failures are noted one by one at once, and so many seconds later one more. For each worker.
 MOST_AT_ONCE, SECONDS_FOR_ONE = 200, 10.0
-# For so many names and addresses it is known that their lock-out was noted in this window.
+# For so many names and addresses it is known what was noted of them in this window.
 MOST_KNOWN = 1_000
 NOBODY = "unknown"
 
@@ -30,6 +30,9 @@ class SignInTrail:
         self._noted: dict[tuple[str, str, str], float] = {}
 
     async def signed_in(self, name: str, role: str, source: str, address: str) -> None:
+        # Whom a proxy names is signed in with each request of a client that keeps no cookie, such as a monitor.
+        if source == "header" and not self._is_news(name, address, role):
+            return
         await self._store.note(Who(name, address or NOBODY), f"signed in ({source}, role {role})")
         action = Category.AUTHENTICATION, "operator-login"
         security_event("operator signed in", *action, operator=name, role=role, source=source, address=address)
@@ -54,13 +57,18 @@ class SignInTrail:
 
     async def failed_again(self, name: str | None, address: str, why: str) -> None:
         """The same, for what a browser repeats: noted once in a window for a name and an address."""
-        now, key = self._clock(), (name or "", group_of(address), why)
+        if self._is_news(name or "", address, why):
+            await self.failed(name, address, why)
+
+    def _is_news(self, name: str, address: str, what: str) -> bool:
+        """Whether this was not asked in this window yet."""
+        now, key = self._clock(), (name, group_of(address), what)
         if now - self._noted.get(key, -WINDOW_SECONDS) < WINDOW_SECONDS:
-            return
+            return False
         self._noted = {one: at for one, at in self._noted.items() if now - at < WINDOW_SECONDS}
         if len(self._noted) < MOST_KNOWN:
             self._noted[key] = now
-        await self.failed(name, address, why)
+        return True
 
     def _refill(self) -> None:
         now = self._clock()

@@ -93,4 +93,8 @@
 
     start(document);
     document.addEventListener("htmx:afterSwap", () => start(document));
+    // htmx shows no reply with an error, and the list of the filter before would stay. The page is loaded whole, and says what is wrong.
+    document.addEventListener("htmx:responseError", event => {
+        if (event.detail.target?.id === "list") location.assign(event.detail.pathInfo.finalRequestPath);
+    });
 })();
