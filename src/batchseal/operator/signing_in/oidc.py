@@ -196,7 +196,9 @@ class OpenIdLogin:
                 aiohttp.ClientSession(timeout=limits) as session,
                 session.request(method, address, allow_redirects=False, ssl=tls, **more) as answer,
             ):
-                if method == "POST" and answer.status == 400:  # RFC 6749 5.2: the code is wrong, was used, or has run out
+                if (
+                    method == "POST" and answer.status == 400
+                ):  # RFC 6749 5.2: the code is wrong, was used, or has run out
                     raise Forbidden("the provider does not accept the code of this login; begin anew")
                 if answer.status != 200:
                     raise ProviderUnavailable(f"it answers {answer.status}")
