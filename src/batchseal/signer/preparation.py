@@ -252,9 +252,10 @@ class Preparation:
         """Documents that are damaged in the payload end here. So does one that was refused on arrival, and that an operator wants
         tried again: it was never stored, and its row still says why.
         """
-        originals, stored = list[Original](), reader.ordinals(FrameKind.DOCUMENT)
+        originals = list[Original]()
         for row in rows:
-            if row.ordinal not in stored and row.sign_error is not None and row.cause:
+            # `has` looks at headers alone: `ordinals` would read every document of the payload, once for each batch.
+            if row.sign_error is not None and row.cause and not reader.has(FrameKind.DOCUMENT, row.ordinal):
                 refusal = Refusal(row.sign_error, row.cause)
                 plan.ended.append(DocumentOutcome(row.ordinal, refusal=refusal))
                 continue
