@@ -126,6 +126,14 @@ class Signing:
             await work.close()
         return work.progress
 
+    async def make_durable(self, claimed: ClaimedOperation, caller: Caller) -> None:
+        """Returns once whoever claims the operation next finds its payload in the store. Raises PayloadUnavailable, NoSpace."""
+        row = claimed.row
+        reader = OperationReader(self._payloads, records_of(row.payloads))  # it is never opened
+        work = Work(claimed, caller, reader, self._pool.of(row.client_service), 0)
+        work.begin_durable(self._payloads, self.durable_ahead.take(row.payload_id))
+        await work.make_durable(self._payloads)
+
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
     async def _pass(self, work: Work, credential: Credential, plan: Plan) -> None:
