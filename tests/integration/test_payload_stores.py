@@ -85,6 +85,20 @@ async def test_a_batch_from_its_request_to_its_purge(house: House, store: StoreU
     assert events == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
 
 
+async def test_for_want_of_room_a_result_is_purged_only_where_that_makes_room(house: House) -> None:
+    """Uploads into an object store need space on this machine, and deleting an object there frees none."""
+    row = await house.submit("fetched", CONTENTS[:2])
+    await house.finished(row.id)
+    await house.owner.execute("UPDATE operations SET fetched_at = now() WHERE id = $1", row.id)
+    await house.purging.make_room(1 << 40)
+    makes_room = house.payloads.name != "s3"
+    assert house.payloads.delete_makes_room == makes_room
+    assert (await house.row(row.id)).payload_purged == makes_room
+    if not makes_room:
+        _, results = await house.finished(row.id)
+        await check_signed(house, results, CONTENTS[:2])
+
+
 @pytest.mark.parametrize("request_first", [True, False])
 async def test_multipart_in_either_order(house: House, request_first: bool) -> None:
     contents = CONTENTS[:7]

@@ -34,6 +34,7 @@ class ObjectPayloads:
 
     name = "s3"
     is_local = False
+    delete_makes_room = False  # uploads need space on this machine, where copies lie that `make_room` removes
     upload_bytes = UPLOAD_BYTES
 
     def __init__(self, objects: Objects, requests: BucketRequests, copies_folder: Path) -> None:

@@ -38,6 +38,7 @@ class SharedPayloads:
 
     name = "shared"
     is_local = False
+    delete_makes_room = True
     upload_bytes = 0
 
     def __init__(self, folder: Path, pace: WatchPace = PACE) -> None:
