@@ -85,6 +85,18 @@ async def test_a_batch_from_its_request_to_its_purge(house: House, store: StoreU
     assert events == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
 
 
+async def test_a_result_that_is_purged_while_it_is_read_is_not_told_as_failed(house: House) -> None:
+    row = await house.submit("purged", CONTENTS[:2])
+    await house.finished(row.id)
+    finished, rows = await house.parts.service.finished_operation(CALLER, operation_id=row.id)
+    await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE id = $1", row.id)
+    await house.purging.purge_due(86_400, 7 * 86_400)
+    with pytest.raises(PayloadUnavailable):
+        await anext(house.parts.service.deliver(finished, rows, encoding="raw"))
+    with pytest.raises(ResultExpired):
+        await house.parts.service.finished_operation(CALLER, operation_id=row.id)
+
+
 async def test_for_want_of_room_a_result_is_purged_only_where_that_makes_room(house: House) -> None:
     """Uploads into an object store need space on this machine, and deleting an object there frees none."""
     row = await house.submit("fetched", CONTENTS[:2])
