@@ -150,8 +150,8 @@ class Lanes:
         kept = await self._turns.renew_lanes(mine)
         for credential, fence in mine.items():
             turn = self._of[credential]
-            if turn.fence != fence:
-                continue
+            if turn.fence != fence or not turn.until:
+                continue  # it was taken anew, or given up, while this answer was on its way
             if credential in kept:
                 turn.until = max(turn.until, asked_at + LEASE_SECONDS)
                 turn.tell()
