@@ -85,6 +85,7 @@ class Preparation:
         plan, unprepared, old_tries, needs_credential = await work.read(
             partial(self._look, credential=credential, rows=rows, kept=kept)
         )
+        work.rest(self._payloads)
         work.tries = {
             ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
         }
@@ -145,6 +146,7 @@ class Preparation:
         Without `rows` it holds the credential alone.
         """
         asked = await self._located(work, rows, await work.read(read_asked) if rows else {})
+        work.rest(self._payloads)
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())

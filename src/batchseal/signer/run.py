@@ -221,6 +221,7 @@ class Signing:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(read_prepared, ordinals=list(items), credentials=work.credentials))
+        work.rest(self._payloads)
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
             wants = {
