@@ -196,6 +196,20 @@ def test_a_payload_is_read_in_windows(rig: Rig) -> None:
     assert len(rig.proxy.requests) - before <= 1 + 10, "small frames that stand together come together"
 
 
+def test_a_large_document_that_was_changed_on_its_way_is_read_once_more(rig: Rig) -> None:
+    """It is checked in blocks and never held as a whole."""
+    content = RANDOM.randbytes(3 * PART_BYTES)
+    record, wrong = rig.stored([content]), ["wrong"]
+    with rig.other.open(record) as reader:
+        rig.proxy.fault = lambda method, target: wrong.pop() if method == "GET" and wrong else ""
+        checked = reader.checked(DOCUMENT, 0)
+        assert not wrong
+        assert b"".join(checked.read(at, at + PART_BYTES) for at in range(0, len(content), PART_BYTES)) == content
+        wrong.append("wrong")
+        assert reader.ordinals(DOCUMENT) == {0}
+        assert not wrong
+
+
 def test_own_payloads_are_read_without_asking_the_store(rig: Rig) -> None:
     record = rig.stored()
     before = len(rig.proxy.requests)
