@@ -12,7 +12,7 @@ import pytest
 from harness.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
-from batchseal.errors import PayloadDamaged, UpstreamRateLimited
+from batchseal.errors import LeaseLost, PayloadDamaged, UpstreamRateLimited
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
 from batchseal.signer.endings import result_of
 from batchseal.signer.pace import Pace
@@ -99,6 +99,47 @@ async def test_an_operation_does_not_wait_for_the_backlog_of_another_client_serv
     await queue.wake(201, None, None, "greedy")
     await turns()
     assert 201 not in signing.running
+    looking.cancel()
+    await queue.stop(0)
+
+
+class WorkedOnElsewhere(SlowStore):
+    """Has nothing to claim, and notes which operations were said to be woken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.woken: list[set[int]] = []
+
+    async def claim(self, limit: int, _: float, *, woken: Collection[int], **options: Any) -> list[ClaimedOperation]:
+        self.woken.append(set(woken))
+        return []
+
+
+class Losing(Endless):
+    """A `Signing` whose runs end as soon as they may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = asyncio.Event()
+
+    async def run(self, claimed: ClaimedOperation, _: Caller) -> Any:
+        await self.may_end.wait()
+        raise LeaseLost("somebody else works on it")
+
+
+async def test_an_operation_that_came_without_room_and_was_claimed_elsewhere_is_forgotten() -> None:
+    """Else each look at the database would ask for all of them, for as long as the process lives."""
+    store, signing = WorkedOnElsewhere(), Losing()
+    queue = SigningQueue(store, None, signing, pace=Pace(operations=1, look_seconds=0.01))  # type: ignore[arg-type]
+    await queue.wake(1, None)
+    await queue.wake(2, None)
+    looking = asyncio.create_task(queue.run())
+    await turns()
+    assert store.woken == []
+    signing.may_end.set()
+    await eventually(lambda: len(store.woken) >= 2)
+    assert (store.woken[0], store.woken[-1]) == ({2}, set())
     looking.cancel()
     await queue.stop(0)
 

@@ -221,11 +221,13 @@ class SigningQueue:
 
     async def _take_on(self) -> bool:
         """Claims what there is room for, first of those who have little at work. Returns whether to look again at once."""
-        busy = self._at_work.busy()
+        busy, woken = self._at_work.busy(), set(self._woken)
         found = await self._claim(self._room(""), busy) if busy else 0
         room = self._room(busy[0]) if busy else self._room("")
         more = await self._claim(room, []) if room else 0
         self._more_waits = more == room
+        if not self._more_waits:  # what is left of them has ended, or is another instance's work
+            self._woken -= woken
         return found > 0 or (room > 0 and self._more_waits)
 
     async def _claim(self, room: int, passed_over: Sequence[str]) -> int:
