@@ -78,7 +78,7 @@ class Backlog(SlowStore):
         self.waiting = [(number, "greedy") for number in range(100, 150)] + [(150, "other")]
 
     async def claim(
-        self, limit: int, _: float, *, woken: Any, at_work: Any, passed_over: Collection[str]
+        self, limit: int, _: float, *, woken: Any, at_work: Any, passed_over: Collection[str], left_to_others: Any
     ) -> list[ClaimedOperation]:
         found = [one for one in self.waiting if one[1] not in passed_over][:limit]
         self.waiting = [one for one in self.waiting if one not in found]
@@ -220,6 +220,11 @@ class SharedStore(SlowStore):
         self.row = replace(row, payload_store="s3")
         self.instance = instance
         self.steps: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+
+    async def claim(self, limit: int, _: float, **asked: Any) -> list[ClaimedOperation]:
+        self.asked.append(asked)
+        return []
 
     async def claim_one(self, operation_id: int, _: float) -> ClaimedOperation:
         return ClaimedOperation(replace(self.row, id=operation_id), 1, 0)
@@ -250,6 +255,9 @@ class LaneElsewhere:
 
     async def is_here(self, credential: str) -> bool:
         return False
+
+    def elsewhere(self) -> set[str]:
+        return {"c"}
 
 
 class OfOneCredential:
@@ -286,6 +294,21 @@ async def test_an_operation_is_left_to_another_instance_once_that_one_finds_its_
     await queue.wake(1, None)
     await eventually(lambda: "given back" in store.steps)
     assert store.steps == steps
+    await queue.stop(1)
+
+
+async def test_what_another_instance_signs_is_left_to_it_and_the_rest_of_its_client_service_is_not() -> None:
+    """The database knows what nobody else can sign: what has a token of its own, and what lies in a folder of its own."""
+    store = SharedStore(ROW, ROW.instance)
+    parts: Any = store, OfOneCredential(), Settling(store.steps)
+    presence: Any = LaneElsewhere()
+    queue = SigningQueue(*parts, presence=presence)
+    await queue.wake(1, None)
+    await eventually(lambda: "given back" in store.steps)
+    looking = asyncio.create_task(queue.run())
+    await eventually(lambda: bool(store.asked))
+    assert (store.asked[0]["left_to_others"], store.asked[0]["passed_over"]) == (["A"], [])
+    looking.cancel()
     await queue.stop(1)
 
 

@@ -234,9 +234,9 @@ class SigningQueue:
         """Claims and starts up to `room` operations, except those of some client services. Returns how many."""
         if room == 0:
             return 0
-        passed_over = [*passed_over, *self._signed_elsewhere()]
+        lasts, left = self._pace.lease_seconds, self._signed_elsewhere()
         claimed = await self._store.claim(
-            room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks, passed_over=passed_over
+            room, lasts, woken=self._woken, at_work=self._tasks, passed_over=passed_over, left_to_others=left
         )
         for operation in claimed:
             self._woken.discard(operation.row.id)
@@ -244,7 +244,7 @@ class SigningQueue:
         return len(claimed)
 
     def _signed_elsewhere(self) -> list[str]:
-        """Client services whose operations are signed by another instance, which claims them."""
+        """Client services whose operations are signed by another instance, which claims what it can read and sign of them."""
         elsewhere = self._lanes.elsewhere() if self._lanes is not None else set()
         return [name for name, credential in self._credentials.items() if credential in elsewhere] if elsewhere else []
 
