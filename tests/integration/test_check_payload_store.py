@@ -14,6 +14,7 @@ from batchseal.errors import ConfigurationError
 from batchseal.payloads.checking import check_payload_store, look_at_marker
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.orphans import accept, claim
+from batchseal.payloads.raw import raw_payloads
 from batchseal.payloads.stores import payload_store, place_of
 from batchseal.settings.load import Settings
 from batchseal.store.identity import DatabaseIdentity
@@ -44,6 +45,15 @@ def test_a_bucket_is_tried_and_given_its_rule(tmp_path: Path) -> None:
     after = said(where, fix=True)
     assert "aborts incomplete uploads by itself" in after
     assert "aborts incomplete uploads by itself" in said(where)
+
+
+def test_a_check_makes_nothing_that_belongs_to_the_service(tmp_path: Path) -> None:
+    """As root, and before the first start since the machine was booted, it would make the folder of the copies as root's."""
+    where = settings(tmp_path, objects("seaweedfs"))
+    said(where)
+    assert list((tmp_path / "spill").iterdir()) == []
+    raw_payloads(where)
+    assert list((tmp_path / "spill").iterdir()) == []
 
 
 def test_a_store_without_rules_can_be_used_and_says_so(tmp_path: Path) -> None:

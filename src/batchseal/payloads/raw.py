@@ -185,9 +185,10 @@ def raw_payloads(settings: Settings) -> RawPayloads:
     if address.objects is None:
         return SharedRaw(address.folder)
     from batchseal.payloads.s3 import FOLDER
-    from batchseal.payloads.stores import object_store
+    from batchseal.payloads.stores import objects_of
 
-    return ObjectRaw(object_store(settings, address.objects).objects, FOLDER)
+    objects, _ = objects_of(settings, address.objects)
+    return ObjectRaw(objects, FOLDER)
 
 
 def blocks_of(descriptor: int, start: int, stop: int) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame, read_headers
 from batchseal.payloads.frame_reader import FrameReader
 from batchseal.payloads.interface import Live, PayloadRecord, require_plain
-from batchseal.payloads.object_place import ObjectPlace
+from batchseal.payloads.object_place import ObjectPlace, prefix_of
 from batchseal.payloads.object_reader import READER_BYTES, ObjectReader
 from batchseal.payloads.object_upload import UPLOAD_BYTES, ObjectUpload, PartSender, open_to_read, whole
 from batchseal.payloads.objects import PART_BYTES, Objects
@@ -40,7 +40,7 @@ class ObjectPayloads:
     def __init__(self, objects: Objects, requests: BucketRequests, copies_folder: Path) -> None:
         self.objects = objects
         self.requests = requests
-        self.prefix = "/".join(filter(None, (objects.address.prefix, FOLDER))) + "/"
+        self.prefix = prefix_of(objects.address, FOLDER)
         self.copies = LocalCopies(copies_folder)
         self._written = BeingWritten()
         self.place = ObjectPlace(objects, requests, FOLDER, self._written.ids)
