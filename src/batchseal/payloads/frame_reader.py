@@ -26,6 +26,7 @@ class FrameReader(ABC):
 
     def __init__(self, payload_id: UUID) -> None:
         self.payload_id = payload_id
+        self.found_bytes = 0  # what all frames take that were found by their headers
         self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
 
     def __enter__(self) -> Self:
@@ -62,6 +63,7 @@ class FrameReader(ABC):
             if behind > size:
                 break
             self._frames[header.kind, header.ordinal] = (offset + HEADER_BYTES, header)
+            self.found_bytes += behind - offset
             offset = behind
 
     def _find_frame(self, offset: int, size: int) -> int | None:

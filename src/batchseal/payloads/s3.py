@@ -11,6 +11,7 @@ stores ignore: each key holds a UUID that is made anew.
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -57,9 +58,10 @@ class ObjectPayloads:
 
     def open(self, record: PayloadRecord) -> FrameReader:
         require_plain(record)
-        return self.copies.open(record) or ObjectReader(
-            self.objects, self.key(record.id), record.id, record.index_offset, record.index_bytes
+        in_store = partial(
+            ObjectReader, self.objects, self.key(record.id), record.id, record.index_offset, record.index_bytes
         )
+        return self.copies.open(record, in_store) or in_store()
 
     def reader_bytes(self, record: PayloadRecord) -> int:
         return 0 if self.copies.has(record.id) else READER_BYTES
