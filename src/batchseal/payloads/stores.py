@@ -27,9 +27,11 @@ def payload_store(settings: Settings) -> Payloads:
 def _plain_store(settings: Settings) -> Payloads:
     if settings.payload_store == LOCAL:
         return PayloadsBySize(settings.spill_folder, name=f"{LOCAL}:{settings.instance}")
+    from batchseal.payloads.moved import WithOwnFolder
     from batchseal.settings.payload_stores import parse_store
 
-    return _shared_store(settings, parse_store(settings.payload_store))
+    shared = _shared_store(settings, parse_store(settings.payload_store))
+    return WithOwnFolder(shared, PayloadsBySize(settings.spill_folder))
 
 
 def _shared_store(settings: Settings, address: "StoreAddress") -> Payloads:
