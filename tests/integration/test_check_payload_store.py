@@ -17,7 +17,7 @@ from batchseal.payloads.orphans import accept, claim
 from batchseal.payloads.raw import raw_payloads
 from batchseal.payloads.stores import payload_store, place_of
 from batchseal.settings.load import Settings
-from batchseal.store.identity import DatabaseIdentity
+from batchseal.store.identity import DatabaseIdentity, DatabaseState
 from batchseal.store.store import Store
 
 
@@ -127,6 +127,7 @@ def test_the_place_of_an_object_store_is_that_of_its_instances(tmp_path: Path) -
     where = settings(tmp_path, objects("seaweedfs"))
     store, place = payload_store(where), place_of(replace(where, temp_folder=tmp_path / "nowhere"))
     assert place is not None
+    claim(place, DatabaseState(uuid4(), 1, 1, 0))
     upload = store.create(uuid4())
     upload.begin()
     upload.append([(FrameKind.DOCUMENT, 0, b"content")])

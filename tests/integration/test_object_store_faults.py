@@ -265,6 +265,21 @@ def test_copies_of_before_the_machine_went_down_are_not_read(rig: Rig, tmp_path:
     assert rig.own.copies.open(record, lambda: rig.other.open(record)) is not None
 
 
+def test_nothing_is_stored_before_the_store_has_its_marker(rig: Rig, tmp_path: Path) -> None:
+    """As after a start while the store was away. What lay there by then would keep every database from claiming the place."""
+    new = object_payloads(new_prefix(rig.proxy), tmp_path / "new")
+    upload = new.create(uuid4())
+    with pytest.raises(PayloadUnavailable) as caught:
+        upload.begin()
+    upload.abandon()
+    assert rig.address.endpoint not in caught.value.cause, "callers read it"
+    claim(new.place, DatabaseState(uuid4(), 1, 1, 0))
+    again = new.create(uuid4())
+    again.begin()
+    again.abandon()
+    assert not list(new.copies.folder.iterdir())
+
+
 # --- an object that is wrong, or gone -----------------------------------------------------------------------------------
 
 
