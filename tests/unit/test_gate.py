@@ -282,6 +282,26 @@ async def test_a_late_answer_to_a_renewal_does_not_bring_back_a_lane_that_was_gi
     assert not one.lanes.gate("c").is_open
 
 
+async def test_lanes_are_given_up_one_by_one() -> None:
+    """A statement that locks several rows could meet a renewal that locks them in another order."""
+    one, given_up = Clocked(None), list[list[str]]()
+    for name in "cd":
+        one.lanes.gate(name).ask(lambda: None)
+    await one.lanes.look()
+    give_up_lanes = one.table.give_up_lanes
+
+    async def noted(credentials: Collection[str] | None = None) -> None:
+        given_up.append(list(credentials or ()))
+        await give_up_lanes(credentials)
+
+    one.table.give_up_lanes = noted  # type: ignore[method-assign]
+    for name in "cd":
+        one.table.rows[name] = LaneRow(name, True, 1, True, MINE)
+    await one.lanes.look()
+    assert given_up == [["c"], ["d"]]
+    assert one.table.rows == {}
+
+
 async def test_lanes_are_looked_at_again_after_the_database_was_away() -> None:
     one = Clocked()
     one.table.away = True
