@@ -12,6 +12,7 @@ from tests.conformance.stores import STORES, StoreUnderTest, documents, stored
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads.encrypted import EncryptedPayloads
 from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.keys import KeyFile
 from batchseal.payloads.raw import LocalRaw, ObjectRaw, RawPayloads, SharedRaw
 from batchseal.payloads.s3 import FOLDER
@@ -75,3 +76,34 @@ def test_a_payload_that_was_purged_is_not_there(name: str, tmp_path: Path) -> No
     store.payloads.delete([record])
     with pytest.raises(PayloadDamaged):
         list(RAW[name](store).read(record))
+
+
+def test_a_payload_in_a_segment_stays_while_it_is_copied(tmp_path: Path) -> None:
+    store = made("segmented", tmp_path / "first")
+    record, _ = stored(store, documents(b"one")), stored(store, documents(b"other"))
+    assert record.segment is not None
+    raw = LocalRaw(store.folder)  # type: ignore[attr-defined]
+    whole, reading = list(raw.read(record)), raw.read(record)
+    assert next(reading) == whole[0]
+    store.payloads.delete([record])
+    assert list(raw.read(record)) == whole
+    assert list(reading) == whole[1:]
+    store.payloads.delete([record])
+    with pytest.raises(PayloadDamaged):
+        list(raw.read(record))
+
+
+class Shortened:
+    """Objects of which the store gives back less than it says that they have."""
+
+    def size(self, key: str) -> int:
+        return 20 << 20
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        return bytes(stop - start - 1)
+
+
+def test_an_object_that_ends_too_early_is_not_taken_for_the_payload() -> None:
+    objects: Any = Shortened()
+    with pytest.raises(PayloadDamaged):
+        list(ObjectRaw(objects, FOLDER).read(PayloadRecord(uuid4())))

@@ -14,9 +14,10 @@ from batchseal.errors import ConfigurationError
 from batchseal.payloads.checking import check_payload_store, look_at_marker
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.orphans import accept, claim
+from batchseal.payloads.raw import raw_payloads
 from batchseal.payloads.stores import payload_store, place_of
 from batchseal.settings.load import Settings
-from batchseal.store.identity import DatabaseIdentity
+from batchseal.store.identity import DatabaseIdentity, DatabaseState
 from batchseal.store.store import Store
 
 
@@ -44,6 +45,15 @@ def test_a_bucket_is_tried_and_given_its_rule(tmp_path: Path) -> None:
     after = said(where, fix=True)
     assert "aborts incomplete uploads by itself" in after
     assert "aborts incomplete uploads by itself" in said(where)
+
+
+def test_a_check_makes_nothing_that_belongs_to_the_service(tmp_path: Path) -> None:
+    """As root, and before the first start since the machine was booted, it would make the folder of the copies as root's."""
+    where = settings(tmp_path, objects("seaweedfs"))
+    said(where)
+    assert list((tmp_path / "spill").iterdir()) == []
+    raw_payloads(where)
+    assert list((tmp_path / "spill").iterdir()) == []
 
 
 def test_a_store_without_rules_can_be_used_and_says_so(tmp_path: Path) -> None:
@@ -117,6 +127,7 @@ def test_the_place_of_an_object_store_is_that_of_its_instances(tmp_path: Path) -
     where = settings(tmp_path, objects("seaweedfs"))
     store, place = payload_store(where), place_of(replace(where, temp_folder=tmp_path / "nowhere"))
     assert place is not None
+    claim(place, DatabaseState(uuid4(), 1, 1, 0))
     upload = store.create(uuid4())
     upload.begin()
     upload.append([(FrameKind.DOCUMENT, 0, b"content")])

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,25 @@ async def test_what_is_prepared_later_is_a_further_payload(
     await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE id = $1", row.id)
     await house.purging.purge_due(86_400, 7 * 86_400)
     assert store.ids() == others
+
+
+async def test_documents_are_not_read_once_more_for_each_batch_that_is_prepared(
+    house: House, store: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ordinals` reads whatever it tells of. For documents that would be the whole payload, a hundred times for 2,500 of them."""
+    asked, ordinals = Counter[FrameKind](), OperationReader.ordinals
+
+    def noted(reader: OperationReader, kind: FrameKind) -> set[int]:
+        asked[kind] += 1
+        return ordinals(reader, kind)
+
+    monkeypatch.setattr(OperationReader, "ordinals", noted)
+    row, _ = await chain_was_away(house, store, Mode.ASYNC)
+    row, results = await house.finished(row.id)
+    assert row.status is OperationStatus.EXECUTED
+    await check(house, results)
+    assert asked[FrameKind.PREPARED] > 0
+    assert asked[FrameKind.DOCUMENT] == 0
 
 
 @pytest.mark.parametrize("reason", ["chain was away", "certificate was renewed"])

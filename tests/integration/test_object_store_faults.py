@@ -14,7 +14,7 @@ from harness.waiting import until
 from tests.support.object_stores import new_prefix, object_payloads, proxied
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
-from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.frames import HEADER_BYTES, FrameKind
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.objects import PART_BYTES
 from batchseal.payloads.orphans import claim
@@ -196,6 +196,49 @@ def test_a_payload_is_read_in_windows(rig: Rig) -> None:
     assert len(rig.proxy.requests) - before <= 1 + 10, "small frames that stand together come together"
 
 
+def test_a_large_document_that_was_changed_on_its_way_is_read_once_more(rig: Rig) -> None:
+    """It is checked in blocks and never held as a whole."""
+    content = RANDOM.randbytes(3 * PART_BYTES)
+    record, wrong = rig.stored([content]), ["wrong"]
+    with rig.other.open(record) as reader:
+        rig.proxy.fault = lambda method, target: wrong.pop() if method == "GET" and wrong else ""
+        checked = reader.checked(DOCUMENT, 0)
+        assert not wrong
+        assert b"".join(checked.read(at, at + PART_BYTES) for at in range(0, len(content), PART_BYTES)) == content
+        wrong.append("wrong")
+        assert reader.ordinals(DOCUMENT) == {0}
+        assert not wrong
+
+
+def changed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: changed(data, HEADER_BYTES + 7), lambda data: changed(data, 5), lambda data: data[:-1]],
+    ids=["a content", "a header", "its end"],
+)
+def test_what_is_damaged_in_a_copy_comes_from_the_store(rig: Rig, damage: Callable[[bytes], bytes]) -> None:
+    record = rig.stored()
+    path = rig.own.copies.path(record.id)
+    path.write_bytes(damage(path.read_bytes()))
+    assert rig.read(rig.own, record) == CONTENTS
+    assert not rig.own.copies.has(record.id)
+    assert rig.read(rig.own, record) == CONTENTS
+
+
+def test_a_large_document_that_is_damaged_in_a_copy_comes_from_the_store(rig: Rig) -> None:
+    content = RANDOM.randbytes(3 * PART_BYTES)
+    record = rig.stored([content])
+    path = rig.own.copies.path(record.id)
+    path.write_bytes(changed(path.read_bytes(), PART_BYTES))
+    with rig.own.open(record) as reader:
+        assert reader.ordinals(DOCUMENT) == {0}
+        checked = reader.checked(DOCUMENT, 0)
+        assert b"".join(checked.read(at, at + PART_BYTES) for at in range(0, len(content), PART_BYTES)) == content
+
+
 def test_own_payloads_are_read_without_asking_the_store(rig: Rig) -> None:
     record = rig.stored()
     before = len(rig.proxy.requests)
@@ -218,8 +261,23 @@ def test_copies_of_before_the_machine_went_down_are_not_read(rig: Rig, tmp_path:
     """They were never fsynced, and may hold anything."""
     record = rig.stored([b"right"])
     after = type(rig.own.copies)(tmp_path / "own", "another-boot")
-    assert after.open(record) is None
-    assert rig.own.copies.open(record) is not None
+    assert after.open(record, lambda: rig.other.open(record)) is None
+    assert rig.own.copies.open(record, lambda: rig.other.open(record)) is not None
+
+
+def test_nothing_is_stored_before_the_store_has_its_marker(rig: Rig, tmp_path: Path) -> None:
+    """As after a start while the store was away. What lay there by then would keep every database from claiming the place."""
+    new = object_payloads(new_prefix(rig.proxy), tmp_path / "new")
+    upload = new.create(uuid4())
+    with pytest.raises(PayloadUnavailable) as caught:
+        upload.begin()
+    upload.abandon()
+    assert rig.address.endpoint not in caught.value.cause, "callers read it"
+    claim(new.place, DatabaseState(uuid4(), 1, 1, 0))
+    again = new.create(uuid4())
+    again.begin()
+    again.abandon()
+    assert not list(new.copies.folder.iterdir())
 
 
 # --- an object that is wrong, or gone -----------------------------------------------------------------------------------

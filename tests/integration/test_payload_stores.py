@@ -12,6 +12,7 @@ from harness.validators import pyhanko_verify
 from harness.waiting import eventually
 from tests.conformance.stores import SERVED, STORES, Memory, StoreUnderTest
 from tests.support.house import CALLER, House, multipart_body, running_house
+from tests.support.memory_payloads import MemoryPayloads, MemoryReader
 from tests.support.parts import Connect
 from tests.support.upstream import CONTENTS
 
@@ -19,6 +20,7 @@ from batchseal.audit.chain import Event, Verifier
 from batchseal.errors import NoSpace, PayloadUnavailable, ReferenceTaken, ResultExpired
 from batchseal.operation import DocumentStatus, Mode, OperationStatus, SignError
 from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.interface import PayloadRecord
 
 T = TypeVar("T")
 
@@ -83,6 +85,32 @@ async def test_a_batch_from_its_request_to_its_purge(house: House, store: StoreU
         events.append(Event(entry.event))
     assert verifier.problems == []
     assert events == [Event.REGISTERED, Event.FINISHED, Event.FETCHED, Event.PURGED]
+
+
+async def test_a_result_that_is_purged_while_it_is_read_is_not_told_as_failed(house: House) -> None:
+    row = await house.submit("purged", CONTENTS[:2])
+    await house.finished(row.id)
+    finished, rows = await house.parts.service.finished_operation(CALLER, operation_id=row.id)
+    await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE id = $1", row.id)
+    await house.purging.purge_due(86_400, 7 * 86_400)
+    with pytest.raises(PayloadUnavailable):
+        await anext(house.parts.service.deliver(finished, rows, encoding="raw"))
+    with pytest.raises(ResultExpired):
+        await house.parts.service.finished_operation(CALLER, operation_id=row.id)
+
+
+async def test_for_want_of_room_a_result_is_purged_only_where_that_makes_room(house: House) -> None:
+    """Uploads into an object store need space on this machine, and deleting an object there frees none."""
+    row = await house.submit("fetched", CONTENTS[:2])
+    await house.finished(row.id)
+    await house.owner.execute("UPDATE operations SET fetched_at = now() WHERE id = $1", row.id)
+    await house.purging.make_room(1 << 40)
+    makes_room = house.payloads.name != "s3"
+    assert house.payloads.delete_makes_room == makes_room
+    assert (await house.row(row.id)).payload_purged == makes_room
+    if not makes_room:
+        _, results = await house.finished(row.id)
+        await check_signed(house, results, CONTENTS[:2])
 
 
 @pytest.mark.parametrize("request_first", [True, False])
@@ -198,6 +226,41 @@ async def test_signing_waits_for_a_store_that_is_away(house: House, memory: Memo
     assert finished.status is OperationStatus.EXECUTED
     await check_signed(house, results, CONTENTS[:3])
     assert max(house.double.sent.values()) == 1
+
+
+class Windows(MemoryPayloads):
+    """Its readers hold memory while they are open, as those of an object store do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[MemoryReader] = []
+
+    def reader_bytes(self, record: PayloadRecord) -> int:
+        return 1 << 20
+
+    def open(self, record: PayloadRecord) -> MemoryReader:
+        self.readers.append(super().open(record))
+        return self.readers[-1]
+
+
+async def test_no_reader_that_holds_memory_is_open_while_the_signing_service_is_asked(
+    connect_store: Connect, database_url: str, tmp_path: Path
+) -> None:
+    payloads, open_readers = Windows(), list[int]()
+
+    def counted(path: str, number: int) -> str:
+        if path == "signHash":
+            open_readers.append(sum(not reader.is_closed for reader in payloads.readers))
+        return ""
+
+    async with running_house(connect_store, database_url, payloads, tmp_path) as house:
+        house.double.fault = lambda path, number: "503" if path == "signHash" else ""
+        row = await house.submit("read again", CONTENTS[:3])
+        await eventually(lambda: is_postponed(house, row.id))
+        house.double.fault = counted
+        assert await house.parts.service.wait(row.id, 30)
+        assert payloads.readers
+        assert set(open_readers) == {0}
 
 
 @only_memory

@@ -71,6 +71,22 @@ async def test_whoever_reads_the_payload_takes_over_what_ran_out(
         await each.close()
 
 
+async def test_what_no_other_instance_can_sign_is_not_left_to_one(
+    connect: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Its caller's token is here alone, or its payload lies in this instance's folder: else nobody would ever claim it."""
+    one = uuid4()
+    store = await connect(one)
+    left = await register(store, one)
+    with_a_token = await register(store, one, token_holder=one)
+    in_the_folder = await register(store, one, payload_store=None)
+    await run_out(sees_all_rows)
+    claimed = await store.claim(10, LEASE_SECONDS, left_to_others=["A"])
+    assert [operation.row.id for operation in claimed] == [with_a_token.id, in_the_folder.id]
+    assert [operation.row.id for operation in await store.claim(10, LEASE_SECONDS)] == [left.id]
+    await store.close()
+
+
 async def test_time_in_which_the_database_was_away_does_not_count(
     connect: Connect, sees_all_rows: asyncpg.Connection
 ) -> None:

@@ -82,6 +82,7 @@ class MemoryPayloads:
     """A `Payloads` store. With `is_local` the service may read from it in its event loop."""
 
     name = "local"
+    delete_makes_room = True
     upload_bytes = 0
     place = None
     is_away = False

@@ -259,6 +259,49 @@ async def test_a_lane_without_calls_is_given_up_at_once() -> None:
     assert "c" not in one.table.rows
 
 
+async def test_a_late_answer_to_a_renewal_does_not_bring_back_a_lane_that_was_given_up() -> None:
+    """The database has renewed it before. By the time of the answer another instance may make calls."""
+    one = Clocked(None)
+    one.ask()
+    await one.lanes.look()
+    renew_lanes, arrives = one.table.renew_lanes, asyncio.Event()
+
+    async def answered_late(fences: Mapping[str, int]) -> set[str]:
+        kept = await renew_lanes(fences)
+        await arrives.wait()
+        return kept
+
+    one.table.renew_lanes = answered_late  # type: ignore[method-assign]
+    renewing = asyncio.create_task(one.lanes.renew())
+    await turns()
+    one.table.rows["c"] = LaneRow("c", True, 1, True, MINE)
+    await one.lanes.look()
+    assert "c" not in one.table.rows
+    arrives.set()
+    await renewing
+    assert not one.lanes.gate("c").is_open
+
+
+async def test_lanes_are_given_up_one_by_one() -> None:
+    """A statement that locks several rows could meet a renewal that locks them in another order."""
+    one, given_up = Clocked(None), list[list[str]]()
+    for name in "cd":
+        one.lanes.gate(name).ask(lambda: None)
+    await one.lanes.look()
+    give_up_lanes = one.table.give_up_lanes
+
+    async def noted(credentials: Collection[str] | None = None) -> None:
+        given_up.append(list(credentials or ()))
+        await give_up_lanes(credentials)
+
+    one.table.give_up_lanes = noted  # type: ignore[method-assign]
+    for name in "cd":
+        one.table.rows[name] = LaneRow(name, True, 1, True, MINE)
+    await one.lanes.look()
+    assert given_up == [["c"], ["d"]]
+    assert one.table.rows == {}
+
+
 async def test_lanes_are_looked_at_again_after_the_database_was_away() -> None:
     one = Clocked()
     one.table.away = True

@@ -98,3 +98,20 @@ def test_many_who_ask_at_once_start_one_probe(calls: int) -> None:
     assert probe.calls <= 1
     probe.go.set()
     until(lambda: probe.calls == 1)
+
+
+def test_the_first_answer_is_waited_for_and_not_for_ever() -> None:
+    probe = Probe()
+    watch = Watch(probe, WatchPace(probe_seconds=SELDOM))
+    assert not refused(lambda: watch.need_answer(20))
+    assert probe.calls == 1
+    probe.go.clear()
+    silent = Watch(probe, WatchPace(probe_seconds=SELDOM))
+    assert refused(lambda: silent.need_answer(0.01))
+    assert refused(silent.need), "nobody else waits for it"
+    until(lambda: probe.calls == 2)
+    probe.go.set()
+    until(lambda: not silent.is_away)
+    probe.fails = True
+    failing = Watch(probe, WatchPace(probe_seconds=SELDOM))
+    assert refused(lambda: failing.need_answer(20))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from batchseal.errors import PayloadUnavailable
 from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.store.upkeep import Clock
 
@@ -62,3 +63,25 @@ async def test_a_round_does_what_is_this_instances(share: Share | None, done: li
     noted: Any = Noted()
     await Rounds(noted, noted, noted, noted, noted, RETENTION, shared=share).round()
     assert noted.calls == done
+
+
+class StoreAway(Noted):
+    """The payload store is out of reach, and the database is not."""
+
+    def __getattr__(self, name: str) -> Any:
+        noted = super().__getattr__(name)
+
+        async def call(*values: Any, **options: Any) -> Any:
+            found = await noted(*values, **options)
+            if name in ("count_stored", "purge_asked", "purge_due"):
+                raise PayloadUnavailable("the volume is not mounted")
+            return found
+
+        return call
+
+
+async def test_while_the_payload_store_is_away_the_tables_are_looked_after_all_the_same() -> None:
+    away: Any = StoreAway()
+    share = Share(upkeep=True, payloads=True)
+    await Rounds(away, away, away, away, away, RETENTION, shared=share).round()
+    assert away.calls == [*SHARED, *UPKEEP]

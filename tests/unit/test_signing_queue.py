@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,11 @@ import pytest
 from harness.waiting import eventually, turns
 
 from batchseal.document import DocumentOutcome, Evidence
-from batchseal.errors import UpstreamRateLimited
+from batchseal.errors import LeaseLost, PayloadDamaged, UpstreamRateLimited
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
+from batchseal.signer.endings import result_of
 from batchseal.signer.pace import Pace
-from batchseal.signer.queue import SigningQueue, result_of
+from batchseal.signer.queue import STORED_LATER_SECONDS, SigningQueue
 from batchseal.signer.work import Progress
 from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS, Backoff
@@ -76,7 +78,7 @@ class Backlog(SlowStore):
         self.waiting = [(number, "greedy") for number in range(100, 150)] + [(150, "other")]
 
     async def claim(
-        self, limit: int, _: float, *, woken: Any, at_work: Any, passed_over: Collection[str]
+        self, limit: int, _: float, *, woken: Any, at_work: Any, passed_over: Collection[str], left_to_others: Any
     ) -> list[ClaimedOperation]:
         found = [one for one in self.waiting if one[1] not in passed_over][:limit]
         self.waiting = [one for one in self.waiting if one not in found]
@@ -97,6 +99,47 @@ async def test_an_operation_does_not_wait_for_the_backlog_of_another_client_serv
     await queue.wake(201, None, None, "greedy")
     await turns()
     assert 201 not in signing.running
+    looking.cancel()
+    await queue.stop(0)
+
+
+class WorkedOnElsewhere(SlowStore):
+    """Has nothing to claim, and notes which operations were said to be woken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.woken: list[set[int]] = []
+
+    async def claim(self, limit: int, _: float, *, woken: Collection[int], **options: Any) -> list[ClaimedOperation]:
+        self.woken.append(set(woken))
+        return []
+
+
+class Losing(Endless):
+    """A `Signing` whose runs end as soon as they may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = asyncio.Event()
+
+    async def run(self, claimed: ClaimedOperation, _: Caller) -> Any:
+        await self.may_end.wait()
+        raise LeaseLost("somebody else works on it")
+
+
+async def test_an_operation_that_came_without_room_and_was_claimed_elsewhere_is_forgotten() -> None:
+    """Else each look at the database would ask for all of them, for as long as the process lives."""
+    store, signing = WorkedOnElsewhere(), Losing()
+    queue = SigningQueue(store, None, signing, pace=Pace(operations=1, look_seconds=0.01))  # type: ignore[arg-type]
+    await queue.wake(1, None)
+    await queue.wake(2, None)
+    looking = asyncio.create_task(queue.run())
+    await turns()
+    assert store.woken == []
+    signing.may_end.set()
+    await eventually(lambda: len(store.woken) >= 2)
+    assert (store.woken[0], store.woken[-1]) == ({2}, set())
     looking.cancel()
     await queue.stop(0)
 
@@ -164,4 +207,135 @@ async def test_nobody_can_ask_for_a_pause_that_outlasts_patience(
     await queue.wake(1, None)
     await eventually(lambda: bool(store.pauses))
     assert least <= store.pauses[0] <= most
+    await queue.stop(1)
+
+
+class SharedStore(SlowStore):
+    """Has one operation, whose payload lies in a store that other instances read too, and notes what becomes of it."""
+
+    shared = "s3"
+
+    def __init__(self, row: OperationRow, instance: UUID) -> None:
+        super().__init__()
+        self.row = replace(row, payload_store="s3")
+        self.instance = instance
+        self.steps: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+
+    async def claim(self, limit: int, _: float, **asked: Any) -> list[ClaimedOperation]:
+        self.asked.append(asked)
+        return []
+
+    async def claim_one(self, operation_id: int, _: float) -> ClaimedOperation:
+        return ClaimedOperation(replace(self.row, id=operation_id), 1, 0)
+
+    async def give_back(self, operation_id: int, fence: int) -> bool:
+        self.steps.append("given back")
+        return True
+
+    async def postpone(self, operation_id: int, fence: int, pause: float) -> None:
+        self.steps.append("postponed")
+
+    async def documents(self, operation_id: int, created_at: datetime) -> list[DocumentRow]:
+        return []
+
+    async def finish(self, *_: Any) -> None:
+        self.steps.append("ended")
+
+
+class LaneElsewhere:
+    """A `Presence`, and its lanes: another instance makes the calls of every credential."""
+
+    @property
+    def lanes(self) -> "LaneElsewhere":
+        return self
+
+    def others(self) -> int:
+        return 1
+
+    async def is_here(self, credential: str) -> bool:
+        return False
+
+    def elsewhere(self) -> set[str]:
+        return {"c"}
+
+
+class OfOneCredential:
+    """An `Upstream`."""
+
+    async def credential(self, caller: Caller) -> Any:
+        return SimpleNamespace(credential_id="c")
+
+
+class Settling:
+    """A `Signing` that only puts payloads into the store, which takes a while."""
+
+    def __init__(self, steps: list[str]) -> None:
+        self.steps = steps
+
+    async def make_durable(self, claimed: ClaimedOperation, _: Caller) -> None:
+        await turns()
+        self.steps.append("put into the store")
+
+
+@pytest.mark.parametrize(
+    ("instance", "steps"),
+    [(ROW.instance, ["put into the store", "given back"]), (UUID(int=9), ["given back"])],
+    ids=["taken in here", "taken in elsewhere"],
+)
+async def test_an_operation_is_left_to_another_instance_once_that_one_finds_its_payload(
+    instance: UUID, steps: list[str]
+) -> None:
+    """The payload of a synchronous operation is on the disk of its instance first. Elsewhere it would count as lost."""
+    store = SharedStore(ROW, instance)
+    parts: Any = store, OfOneCredential(), Settling(store.steps)
+    presence: Any = LaneElsewhere()
+    queue = SigningQueue(*parts, presence=presence)
+    await queue.wake(1, None)
+    await eventually(lambda: "given back" in store.steps)
+    assert store.steps == steps
+    await queue.stop(1)
+
+
+async def test_what_another_instance_signs_is_left_to_it_and_the_rest_of_its_client_service_is_not() -> None:
+    """The database knows what nobody else can sign: what has a token of its own, and what lies in a folder of its own."""
+    store = SharedStore(ROW, ROW.instance)
+    parts: Any = store, OfOneCredential(), Settling(store.steps)
+    presence: Any = LaneElsewhere()
+    queue = SigningQueue(*parts, presence=presence)
+    await queue.wake(1, None)
+    await eventually(lambda: "given back" in store.steps)
+    looking = asyncio.create_task(queue.run())
+    await eventually(lambda: bool(store.asked))
+    assert (store.asked[0]["left_to_others"], store.asked[0]["passed_over"]) == (["A"], [])
+    looking.cancel()
+    await queue.stop(1)
+
+
+class Missing:
+    """A `Signing` that does not find the payload."""
+
+    async def run(self, claimed: ClaimedOperation, _: Caller) -> Progress:
+        raise PayloadDamaged("the stored payload cannot be opened: there is no such object")
+
+
+@pytest.mark.parametrize(
+    ("instance", "mode", "age_seconds", "step"),
+    [
+        (UUID(int=9), Mode.SYNC, 0.0, "postponed"),
+        (UUID(int=9), Mode.SYNC, STORED_LATER_SECONDS, "ended"),
+        (UUID(int=9), Mode.ASYNC, 0.0, "ended"),
+        (ROW.instance, Mode.SYNC, 0.0, "ended"),
+    ],
+)
+async def test_a_payload_that_another_instance_may_still_have_on_its_disk_is_not_lost_yet(
+    instance: UUID, mode: Mode, age_seconds: float, step: str
+) -> None:
+    created_at = datetime.now(UTC) - timedelta(seconds=age_seconds)
+    store = SharedStore(replace(ROW, mode=mode, created_at=created_at), instance)
+    signing: Any = Missing()
+    queue = SigningQueue(store, None, signing)  # type: ignore[arg-type]
+    await queue.wake(1, None)
+    await eventually(lambda: bool(store.steps))
+    assert store.steps == [step]
     await queue.stop(1)

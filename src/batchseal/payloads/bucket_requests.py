@@ -25,6 +25,8 @@ TIMEOUT_SECONDS = 20.0
 MOST_ANSWER_BYTES = 8 << 20
 RULE_ID = "batchseal-abort-incomplete-uploads"
 ABORT_DAYS = 1
+# The element that holds the rules of a bucket, and what stands for an answer without content.
+RULES, NOTHING = "LifecycleConfiguration", "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,14 @@ class BucketRequests:
         """Those whose key begins with `prefix`."""
         found, marks = list[OpenUpload](), dict[str, str]()
         while True:
-            root = ElementTree.fromstring(self._ask("GET", {"uploads": "", "prefix": prefix, **marks}))
-            for one in _children(root, "Upload"):
-                began = datetime.fromisoformat(_text(one, "Initiated"))
-                found.append(OpenUpload(_text(one, "Key"), _text(one, "UploadId"), began))
-            next_key = _text(root, "NextKeyMarker")
+            root = _document(self._ask("GET", {"uploads": "", "prefix": prefix, **marks}))
+            found += map(_open_upload, _children(root, "Upload"))
+            next_key, before = _text(root, "NextKeyMarker"), marks
             if _text(root, "IsTruncated") != "true" or not next_key:
                 return [one for one in found if one.key.startswith(prefix)]
             marks = {"key-marker": next_key, "upload-id-marker": _text(root, "NextUploadIdMarker")}
+            if marks == before:
+                raise PayloadUnavailable("the payload store gives the same part of its open uploads again")
 
     def abort(self, upload: OpenUpload) -> None:
         self._ask("DELETE", {"uploadId": upload.upload_id}, path=upload.key, accepted=(200, 204, 404))
@@ -69,23 +71,27 @@ class BucketRequests:
     def aborts_incomplete_uploads(self, prefix: str) -> bool:
         """Whether a rule of the bucket ends uploads below `prefix` that were begun and not completed."""
         answer = self._ask("GET", {"lifecycle": ""}, accepted=(200, 404))
-        return any(_is_abort_rule(rule, prefix) for rule in _children(_parsed(answer), "Rule"))
+        return any(_is_abort_rule(rule, prefix) for rule in _children(_document(answer), "Rule"))
 
     def set_abort_rule(self, prefix: str) -> None:
         """Adds a rule that ends such uploads after a day. The rules that there are stay."""
-        before = _parsed(self._ask("GET", {"lifecycle": ""}, accepted=(200, 404)))
+        before = _document(self._ask("GET", {"lifecycle": ""}, accepted=(200, 404)))
+        if _name(before) not in (RULES, NOTHING):
+            raise PayloadUnavailable("the payload store does not say which rules the bucket has")
         kept = "".join(_without_namespace(rule) for rule in _children(before, "Rule") if _text(rule, "ID") != RULE_ID)
+        below = ElementTree.Element("Prefix")
+        below.text = prefix
         rule = (
-            f"<Rule><ID>{RULE_ID}</ID><Filter><Prefix>{prefix}</Prefix></Filter><Status>Enabled</Status>"
+            f"<Rule><ID>{RULE_ID}</ID><Filter>{ElementTree.tostring(below, 'unicode')}</Filter><Status>Enabled</Status>"
             f"<AbortIncompleteMultipartUpload><DaysAfterInitiation>{ABORT_DAYS}</DaysAfterInitiation>"
             "</AbortIncompleteMultipartUpload></Rule>"
         )
-        body = f"<LifecycleConfiguration>{kept}{rule}</LifecycleConfiguration>".encode()
+        body = f"<{RULES}>{kept}{rule}</{RULES}>".encode()
         self._ask("PUT", {"lifecycle": ""}, body=body, accepted=(200, 204))
 
     def keeps_versions(self) -> bool:
         """Whether a deleted or replaced object stays as an earlier version."""
-        return _text(_parsed(self._ask("GET", {"versioning": ""})), "Status") == "Enabled"
+        return _text(_document(self._ask("GET", {"versioning": ""})), "Status") == "Enabled"
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """The bytes of an object between two offsets, or fewer where it ends.
@@ -202,12 +208,30 @@ def _is_abort_rule(rule: ElementTree.Element, prefix: str) -> bool:
 # --- XML, whatever namespace the store uses ---------------------------------------------------------------------------
 
 
+def _document(answer: bytes) -> ElementTree.Element:
+    """What a request has asked for; an empty element where there is none (404). Raises PayloadUnavailable where it is no XML."""
+    try:
+        return ElementTree.fromstring(answer) if answer else ElementTree.Element(NOTHING)
+    except ElementTree.ParseError:
+        raise PayloadUnavailable("the payload store answers with something that is no XML") from None
+
+
+def _open_upload(one: ElementTree.Element) -> OpenUpload:
+    """Raises PayloadUnavailable where the store does not say when the upload began."""
+    try:
+        began = datetime.fromisoformat(_text(one, "Initiated"))
+    except ValueError:
+        raise PayloadUnavailable("the payload store does not say when an open upload began") from None
+    # A time without a zone is UTC, as all times of this protocol are.
+    return OpenUpload(_text(one, "Key"), _text(one, "UploadId"), began if began.tzinfo else began.replace(tzinfo=UTC))
+
+
 def _parsed(answer: bytes) -> ElementTree.Element:
-    """An empty element where the answer is none, or no XML."""
+    """What an error says of itself; an empty element where that is nothing, or no XML."""
     try:
         return ElementTree.fromstring(answer)
     except ElementTree.ParseError:
-        return ElementTree.Element("empty")
+        return ElementTree.Element(NOTHING)
 
 
 def _name(element: ElementTree.Element) -> str:

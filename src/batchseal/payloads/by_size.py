@@ -23,7 +23,7 @@ class PayloadsBySize:
 
     name = "local"
     is_local = True
-
+    delete_makes_room = True
     upload_bytes = 0
     place = None
     is_away = False

@@ -12,8 +12,9 @@ from batchseal.settings.load import Settings
 from batchseal.system.mounts import Mounts
 
 if TYPE_CHECKING:
+    from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.interface import Place
-    from batchseal.payloads.s3 import ObjectPayloads
+    from batchseal.payloads.objects import Objects
     from batchseal.settings.payload_stores import ObjectAddress
     from batchseal.store.identity import DatabaseState
 
@@ -27,7 +28,7 @@ async def check_payload_store(settings: Settings, *, fix: bool = False) -> str:
 
     Raises ConfigurationError where the store cannot be used, or where something must be mended first.
     """
-    from batchseal.payloads.stores import payload_store
+    from batchseal.payloads.stores import objects_of, place_of
     from batchseal.settings.payload_stores import parse_store
 
     address = parse_store(settings.payload_store)
@@ -35,16 +36,11 @@ async def check_payload_store(settings: Settings, *, fix: bool = False) -> str:
         return f"local: in {settings.spill_folder}, for this instance alone"
     if address.objects is None:
         remarks = await asyncio.to_thread(try_folder, address.folder)
-        place = payload_store(settings).place
     else:
-        from batchseal.payloads.stores import object_store
-
-        trial = settings.temp_folder / "spill"
-        if not trial.is_dir():
-            raise ConfigurationError(f"{trial} is not there yet: start the service once, then check")
-        store = object_store(settings, address.objects)
-        remarks = await asyncio.to_thread(partial(try_objects, store, address.objects, fix=fix))
-        place = store.place
+        # The service opens it with a folder for copies. If this account is another one, it must not make that folder.
+        objects, requests = objects_of(settings, address.objects)
+        remarks = await asyncio.to_thread(partial(try_objects, objects, requests, fix=fix))
+    place = place_of(settings)
     assert place is not None
     remarks += await look_at_marker(settings, place, fix=fix)
     return "; ".join(remarks)
@@ -53,9 +49,9 @@ async def check_payload_store(settings: Settings, *, fix: bool = False) -> str:
 # --- object stores ------------------------------------------------------------------------------------------------------
 
 
-def try_objects(store: "ObjectPayloads", address: "ObjectAddress", *, fix: bool) -> list[str]:
+def try_objects(objects: "Objects", requests: "BucketRequests", *, fix: bool) -> list[str]:
     """Puts, reads and deletes an object, and asks for the rules of the bucket."""
-    objects, key, content = store.objects, f"{TRIAL}/{uuid4()}", b"batchseal check"
+    address, key, content = objects.address, f"{TRIAL}/{uuid4()}", b"batchseal check"
     try:
         objects.put(key, content)
         if objects.read(key, 10, len(content)) != content[10:]:
@@ -67,7 +63,11 @@ def try_objects(store: "ObjectPayloads", address: "ObjectAddress", *, fix: bool)
         raise ConfigurationError(f"{address.said}: {problem.cause}") from None
     except PayloadDamaged:
         raise ConfigurationError(f"{address.said} does not give back what it has just taken") from None
-    return [f"{address.said} takes, gives and deletes objects", *_about_the_way(address), *_about_rules(store, fix=fix)]
+    return [
+        f"{address.said} takes, gives and deletes objects",
+        *_about_the_way(address),
+        *_about_rules(requests, address, fix=fix),
+    ]
 
 
 def _about_the_way(address: "ObjectAddress") -> list[str]:
@@ -82,8 +82,11 @@ def _about_the_way(address: "ObjectAddress") -> list[str]:
     return remarks
 
 
-def _about_rules(store: "ObjectPayloads", *, fix: bool) -> list[str]:
-    requests, prefix = store.requests, store.prefix
+def _about_rules(requests: "BucketRequests", address: "ObjectAddress", *, fix: bool) -> list[str]:
+    from batchseal.payloads.object_place import prefix_of
+    from batchseal.payloads.s3 import FOLDER
+
+    prefix = prefix_of(address, FOLDER)
     if not requests.can_ask:
         return ["with the role of the machine the rules of the bucket cannot be looked at from here"]
     remarks = list[str]()

@@ -9,7 +9,7 @@ those of earlier boots are removed.
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +17,9 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
-from batchseal.payloads.interface import Live, PayloadRecord
+from batchseal.payloads.frame_reader import FrameReader
+from batchseal.payloads.frames import FrameHeader, FrameKind
+from batchseal.payloads.interface import CheckedFrame, Live, PayloadRecord
 from batchseal.payloads.local import LocalPayloads, disk_bytes
 from batchseal.payloads.reader import FileReader, available
 from batchseal.payloads.writer import FileUpload
@@ -28,6 +30,46 @@ SUFFIX = ".copy"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 log = structlog.get_logger("payloads")
+
+
+class CopyReader(FileReader):
+    """Reads a copy. A frame that is not what was written is read from the store, and the copy goes: it was never fsynced."""
+
+    def __init__(self, copies: "LocalCopies", record: PayloadRecord, in_store: Callable[[], FrameReader]) -> None:
+        """Raises PayloadDamaged, PayloadUnavailable."""
+        self._copies = copies
+        self._in_store = in_store
+        self._other: FrameReader | None = None
+        super().__init__(copies.path(record.id), record.id)
+
+    def close(self) -> None:
+        super().close()
+        if self._other is not None:
+            self._other.close()
+
+    def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
+        with suppress(PayloadDamaged, PayloadUnavailable):
+            return super().checked(kind, ordinal)
+        return self._from_store().checked(kind, ordinal)
+
+    def _is_whole(self, offset: int, header: FrameHeader) -> bool:
+        with suppress(PayloadUnavailable):
+            if super()._is_whole(offset, header):
+                return True
+        return self._from_store()._is_whole(offset, header)
+
+    def _stored(self, offset: int, header: FrameHeader) -> bytes | None:
+        with suppress(PayloadUnavailable):
+            if (stored := super()._stored(offset, header)) is not None:
+                return stored
+        return self._from_store()._stored(offset, header)
+
+    def _from_store(self) -> FrameReader:
+        """The payload in the store. A frame stands there where it stands in the copy."""
+        if self._other is None:
+            self._copies.drop(self.payload_id)
+            self._other = self._in_store()
+        return self._other
 
 
 class LocalCopies:
@@ -61,12 +103,23 @@ class LocalCopies:
             name, copy = self._unsettled.path(payload_id).name, self.path(payload_id).name
             os.rename(name, copy, src_dir_fd=folder, dst_dir_fd=folder)
 
-    def open(self, record: PayloadRecord) -> FileReader | None:
-        """None where there is no file here, or it cannot be opened: the store has what counts."""
-        for path in (self.path(record.id), self._unsettled.path(record.id)):
-            with suppress(PayloadDamaged, PayloadUnavailable):
-                return FileReader(path, record.id)
+    def open(self, record: PayloadRecord, in_store: Callable[[], FrameReader]) -> FileReader | None:
+        """None where there is no file here, or it cannot be used: the store has what counts, which `in_store` reads."""
+        with suppress(PayloadDamaged, PayloadUnavailable):
+            reader = CopyReader(self, record, in_store)
+            if reader.found_bytes == record.index_offset:
+                return reader
+            reader.close()
+            self.drop(record.id)
+        with suppress(PayloadDamaged, PayloadUnavailable):
+            return FileReader(self._unsettled.path(record.id), record.id)
         return None
+
+    def drop(self, payload_id: UUID) -> None:
+        """Removes a copy that is not what was written."""
+        log.warning("a copy of a payload is damaged and is removed; the store has the payload", payload=str(payload_id))
+        with suppress(PayloadUnavailable):
+            self._remove([self.path(payload_id)])
 
     def delete(self, records: Iterable[PayloadRecord]) -> int:
         """Returns the bytes that are free now. Raises PayloadUnavailable."""

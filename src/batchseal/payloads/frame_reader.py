@@ -26,6 +26,7 @@ class FrameReader(ABC):
 
     def __init__(self, payload_id: UUID) -> None:
         self.payload_id = payload_id
+        self.found_bytes = 0  # what all frames take that were found by their headers
         self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
 
     def __enter__(self) -> Self:
@@ -62,6 +63,7 @@ class FrameReader(ABC):
             if behind > size:
                 break
             self._frames[header.kind, header.ordinal] = (offset + HEADER_BYTES, header)
+            self.found_bytes += behind - offset
             offset = behind
 
     def _find_frame(self, offset: int, size: int) -> int | None:
@@ -96,7 +98,11 @@ class FrameReader(ABC):
         """Whether the stored bytes of a frame match their checksum. A large frame is read in pieces."""
         if header.stored_bytes <= SEARCH_BYTES:
             return self._stored(offset, header) is not None
-        return BlockChecksums.of(self._pread, offset, header) is not None
+        return self._checksums(offset, header) is not None
+
+    def _checksums(self, offset: int, header: FrameHeader) -> BlockChecksums | None:
+        """Of the blocks of a frame, or None where its stored bytes do not match its checksum. Raises PayloadUnavailable."""
+        return BlockChecksums.of(self._pread, offset, header)
 
     def _stored(self, offset: int, header: FrameHeader) -> bytes | None:
         """The stored bytes of a frame, or None where they do not match their checksum. Raises PayloadUnavailable."""
@@ -116,7 +122,7 @@ class FrameReader(ABC):
     def checked(self, kind: FrameKind, ordinal: int) -> CheckedFrame:
         """Raises PayloadDamaged where the frame is missing or is not what was written, and PayloadUnavailable."""
         offset, header = self._place(kind, ordinal)
-        checksums = BlockChecksums.of(self._pread, offset, header)
+        checksums = self._checksums(offset, header)
         what = f"the stored {kind.name.lower()} {ordinal}"
         if checksums is None:
             raise PayloadDamaged(f"{what} does not match its checksum")

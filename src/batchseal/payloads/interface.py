@@ -253,6 +253,11 @@ class Payloads(Protocol):
         """Whether a payload that was written a moment ago is read from this machine's memory, faster than a thread starts."""
         ...
 
+    @property
+    def delete_makes_room(self) -> bool:
+        """Whether `delete` frees space that uploads of this instance need. Else `make_room` alone does."""
+        ...
+
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> Upload:
         """`expected_bytes` is about how large the payload will be, None where nobody knows."""
         ...

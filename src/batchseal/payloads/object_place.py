@@ -10,11 +10,17 @@ import structlog
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.bucket_requests import BucketRequests
 from batchseal.payloads.objects import Objects
+from batchseal.settings.payload_stores import ObjectAddress
 
 ASIDE = "aside"
 CLOCK = "clock"
 
 log = structlog.get_logger("payloads")
+
+
+def prefix_of(address: ObjectAddress, folder: str) -> str:
+    """What the keys of the objects in a folder begin with, from the root of the bucket on."""
+    return "/".join(filter(None, (address.prefix, folder))) + "/"
 
 
 class ObjectPlace:
@@ -65,8 +71,7 @@ class ObjectPlace:
         """Aborts multipart uploads, as far as the store tells of them. Else that is left to the rule of the bucket."""
         if not self._requests.can_ask:
             return []
-        address, written = self._objects.address, self.written_here()
-        prefix = "/".join(filter(None, (address.prefix, self._folder))) + "/"
+        prefix, written = prefix_of(self._objects.address, self._folder), self.written_here()
         aborted = list[UUID]()
         try:
             for upload in self._requests.open_uploads(prefix):

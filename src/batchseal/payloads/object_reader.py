@@ -6,6 +6,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from batchseal.errors import PayloadDamaged
+from batchseal.payloads.blocks import BlockChecksums
 from batchseal.payloads.frame_index import read_index
 from batchseal.payloads.frame_reader import FrameReader
 from batchseal.payloads.frames import HEADER_BYTES, FrameHeader, FrameKind
@@ -96,6 +97,14 @@ class ObjectReader(FrameReader):
         self._small.pop(offset, None)
         self._windows.clear()
         return super()._stored(offset, header)
+
+    def _checksums(self, offset: int, header: FrameHeader) -> BlockChecksums | None:
+        """The same for a frame that is read in blocks."""
+        found = super()._checksums(offset, header)
+        if found is None:
+            self._windows.clear()
+            found = super()._checksums(offset, header)
+        return found
 
     def _read_together(self, kind: FrameKind) -> None:
         """Reads all frames of a kind by few requests, where they are small: they stand between documents."""

@@ -90,6 +90,7 @@ class Objects:
         self.address = address
         self._keys = keys
         self._requests = requests
+        self._had_marker = False
         self._calls_ranges_whole = False  # whether the store answers 200 to a request for a range
         self._pace = pace or ObjectPace()
         self._lock = threading.Lock()
@@ -252,9 +253,18 @@ class Objects:
                 self._client.delete(self._store, paths)
 
     def need_marker(self) -> None:
-        """Raises PayloadUnavailable where the prefix has no marker: the bucket is gone, or it is another one."""
+        """Raises PayloadUnavailable where the prefix has no marker: the bucket is gone, or it is another one.
+
+        Callers over HTTP may read the cause, so it does not name the bucket.
+        """
         if self.size(MARKER) is None:
-            raise PayloadUnavailable(f"{self.address.said} has no {MARKER} any more")
+            raise PayloadUnavailable(f"the payload store has no {MARKER}")
+        self._had_marker = True
+
+    def need_marker_first(self) -> None:
+        """The same, until the marker was found once. For who writes: payloads that come before the marker would be nobody's."""
+        if not self._had_marker:
+            self.need_marker()
 
     def _probe(self) -> None:
         with self._asking("the store does not answer", tries=True):

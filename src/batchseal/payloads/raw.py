@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.extents import Extent, unpack_header
+from batchseal.payloads.extents import Extent, lock_to_read, unpack_header
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import SUFFIX as FILE_SUFFIX
 from batchseal.payloads.reader import available, open_payload
@@ -62,6 +62,8 @@ class LocalRaw:
                     yield from blocks_of(descriptor, 0, os.fstat(descriptor).st_size)
                 else:
                     extent = Extent(record.id, record.offset, record.length)
+                    # Whoever purges it meanwhile leaves it to a sweep; otherwise zeros would be taken for the payload.
+                    lock_to_read(descriptor, extent.offset)
                     first = os.pread(descriptor, BLOCK_BYTES, extent.offset)
                     if unpack_header(first, record.segment, extent.offset) != extent:
                         raise PayloadDamaged("the stored payload is not in its segment any more")
@@ -148,7 +150,11 @@ class ObjectRaw:
         if size is None:
             raise PayloadDamaged("the object of the payload is not in the store")
         for start in range(0, size, OBJECT_BLOCK_BYTES):
-            yield self._objects.read(key, start, min(size, start + OBJECT_BLOCK_BYTES))
+            stop = min(size, start + OBJECT_BLOCK_BYTES)
+            block = self._objects.read(key, start, stop)
+            if len(block) != stop - start:
+                raise PayloadDamaged("the stored payload ends too early")
+            yield block
 
     def write(self, record: PayloadRecord, blocks: Iterator[bytes]) -> None:
         key = self._key(record.id)
@@ -179,9 +185,10 @@ def raw_payloads(settings: Settings) -> RawPayloads:
     if address.objects is None:
         return SharedRaw(address.folder)
     from batchseal.payloads.s3 import FOLDER
-    from batchseal.payloads.stores import object_store
+    from batchseal.payloads.stores import objects_of
 
-    return ObjectRaw(object_store(settings, address.objects).objects, FOLDER)
+    objects, _ = objects_of(settings, address.objects)
+    return ObjectRaw(objects, FOLDER)
 
 
 def blocks_of(descriptor: int, start: int, stop: int) -> Iterator[bytes]:

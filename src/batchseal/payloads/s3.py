@@ -11,6 +11,7 @@ stores ignore: each key holds a UUID that is made anew.
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame, read_headers
 from batchseal.payloads.frame_reader import FrameReader
 from batchseal.payloads.interface import Live, PayloadRecord, require_plain
-from batchseal.payloads.object_place import ObjectPlace
+from batchseal.payloads.object_place import ObjectPlace, prefix_of
 from batchseal.payloads.object_reader import READER_BYTES, ObjectReader
 from batchseal.payloads.object_upload import UPLOAD_BYTES, ObjectUpload, PartSender, open_to_read, whole
 from batchseal.payloads.objects import PART_BYTES, Objects
@@ -34,12 +35,13 @@ class ObjectPayloads:
 
     name = "s3"
     is_local = False
+    delete_makes_room = False  # uploads need space on this machine, where copies lie that `make_room` removes
     upload_bytes = UPLOAD_BYTES
 
     def __init__(self, objects: Objects, requests: BucketRequests, copies_folder: Path) -> None:
         self.objects = objects
         self.requests = requests
-        self.prefix = "/".join(filter(None, (objects.address.prefix, FOLDER))) + "/"
+        self.prefix = prefix_of(objects.address, FOLDER)
         self.copies = LocalCopies(copies_folder)
         self._written = BeingWritten()
         self.place = ObjectPlace(objects, requests, FOLDER, self._written.ids)
@@ -56,9 +58,10 @@ class ObjectPayloads:
 
     def open(self, record: PayloadRecord) -> FrameReader:
         require_plain(record)
-        return self.copies.open(record) or ObjectReader(
-            self.objects, self.key(record.id), record.id, record.index_offset, record.index_bytes
+        in_store = partial(
+            ObjectReader, self.objects, self.key(record.id), record.id, record.index_offset, record.index_bytes
         )
+        return self.copies.open(record, in_store) or in_store()
 
     def reader_bytes(self, record: PayloadRecord) -> int:
         return 0 if self.copies.has(record.id) else READER_BYTES

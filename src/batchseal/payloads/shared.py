@@ -31,6 +31,8 @@ from batchseal.system.folders import own_folder
 PAYLOADS, ASIDE, CLOCK = "payloads", "aside", "clock"
 # How much is free is asked for often, since others write to the same volume.
 PACE = WatchPace(quiet_seconds=1.0)
+# How long is waited for that once. A volume that hangs would otherwise keep the process for as long as it hangs.
+FIRST_SECONDS = 2.0
 
 
 class SharedPayloads:
@@ -38,6 +40,7 @@ class SharedPayloads:
 
     name = "shared"
     is_local = False
+    delete_makes_room = True
     upload_bytes = 0
 
     def __init__(self, folder: Path, pace: WatchPace = PACE) -> None:
@@ -91,8 +94,8 @@ class SharedPayloads:
     def free_bytes(self) -> int:
         """As it was a moment ago. Raises PayloadUnavailable while the volume is away."""
         self.watch.need()
-        if self._free_bytes is None:  # the first time
-            self._measure()
+        if self._free_bytes is None:  # the first time, which is in the event loop of a worker
+            self.watch.need_answer(FIRST_SECONDS)
         assert self._free_bytes is not None
         return self._free_bytes
 

@@ -27,9 +27,11 @@ def payload_store(settings: Settings) -> Payloads:
 def _plain_store(settings: Settings) -> Payloads:
     if settings.payload_store == LOCAL:
         return PayloadsBySize(settings.spill_folder, name=f"{LOCAL}:{settings.instance}")
+    from batchseal.payloads.moved import WithOwnFolder
     from batchseal.settings.payload_stores import parse_store
 
-    return _shared_store(settings, parse_store(settings.payload_store))
+    shared = _shared_store(settings, parse_store(settings.payload_store))
+    return WithOwnFolder(shared, PayloadsBySize(settings.spill_folder))
 
 
 def _shared_store(settings: Settings, address: "StoreAddress") -> Payloads:
@@ -41,10 +43,10 @@ def _shared_store(settings: Settings, address: "StoreAddress") -> Payloads:
 
 
 def object_store(settings: Settings, address: "ObjectAddress") -> "ObjectPayloads":
-    """An object store, with what requests beside it need. The folder of its copies must be there."""
+    """An object store as the service uses it. The folder above its copies must be there; it makes that of the copies."""
     from batchseal.payloads.s3 import ObjectPayloads
 
-    return ObjectPayloads(*_objects(settings, address), settings.spill_folder)
+    return ObjectPayloads(*objects_of(settings, address), settings.spill_folder)
 
 
 def prefix_beside(
@@ -60,12 +62,13 @@ def prefix_beside(
     address = parse_store(settings.payload_store).objects
     if address is None:
         raise ConfigurationError("it needs --payload-store=s3://..., whose address and keys it is reached with")
-    return _objects(settings, replace(address, bucket=bucket, prefix=prefix), pace, what)
+    return objects_of(settings, replace(address, bucket=bucket, prefix=prefix), pace, what)
 
 
-def _objects(
+def objects_of(
     settings: Settings, address: "ObjectAddress", pace: "ObjectPace | None" = None, what: str = "the payload store"
 ) -> "tuple[Objects, BucketRequests]":
+    """What sends requests to an object store. It makes nothing on this machine, so any account may use it."""
     from batchseal.payloads.bucket_requests import BucketRequests
     from batchseal.payloads.objects import Objects
 
@@ -88,7 +91,7 @@ def place_of(settings: Settings) -> Place | None:
     from batchseal.payloads.object_place import ObjectPlace
     from batchseal.payloads.s3 import FOLDER
 
-    return ObjectPlace(*_objects(settings, address.objects), FOLDER, set)
+    return ObjectPlace(*objects_of(settings, address.objects), FOLDER, set)
 
 
 def keys_of(settings: Settings, address: "ObjectAddress") -> "Callable[[], Keys] | None":

@@ -53,6 +53,7 @@ class Watch:
         self._answered = time.monotonic()
         self._tried = 0.0
         self._probing_since: float | None = None
+        self._prober: threading.Thread | None = None  # the last one that was started
 
     @property
     def is_away(self) -> bool:
@@ -91,10 +92,31 @@ class Watch:
                 if now - since > self._pace.patience_seconds and not self._cause:
                     self._cause = "it has not answered for a while"
             elif self._is_due(now):
-                self._probing_since = self._tried = now
-                threading.Thread(target=self._try, name="payload store", daemon=True).start()
+                self._begin_probe(now)
             if self._cause:
                 raise self._away()
+
+    def need_answer(self, seconds: float) -> None:
+        """For a call that has nothing to go by before the first answer: has the store probed, and waits so long for that at most.
+
+        Raises PayloadUnavailable where no answer came, or another one than that the store is there.
+        """
+        with self._lock:
+            prober = self._prober
+            if prober is None or self._probing_since is None:
+                prober = self._begin_probe(time.monotonic())
+        prober.join(seconds)
+        if prober.is_alive():
+            self.failed("it has not answered yet")
+        if self._cause:
+            raise self._away()
+
+    def _begin_probe(self, now: float) -> threading.Thread:
+        """To be called with the lock held."""
+        self._probing_since = self._tried = now
+        self._prober = threading.Thread(target=self._try, name="payload store", daemon=True)
+        self._prober.start()
+        return self._prober
 
     def _is_due(self, now: float) -> bool:
         if self._cause:

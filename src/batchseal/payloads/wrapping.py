@@ -32,6 +32,10 @@ class WrappedPayloads:
     def is_local(self) -> bool:
         return self._inner.is_local
 
+    @property
+    def delete_makes_room(self) -> bool:
+        return self._inner.delete_makes_room
+
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> Upload:
         return self._inner.create(payload_id, expected_bytes)
 

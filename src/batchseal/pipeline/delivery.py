@@ -1,7 +1,7 @@
 """Steps 5 and 6 of the pipeline, for one finished operation, a few documents at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,6 +81,7 @@ class Delivery:
 
         Raises PayloadUnavailable, before the first document where the payload cannot be opened.
         """
+        signed = {row.ordinal for row in rows if row.status is DocumentStatus.SIGNED}
         pool = self._pool.of(operation.client_service)
         reads = Reads(pool)
         stored = StoredDocuments(self._reader(operation), self._formats, encoding, reads, self._batch_bytes)
@@ -88,13 +89,27 @@ class Delivery:
             if self._payloads.is_local and is_warm(operation, rows):
                 evidence = await self._evidence(operation, rows)
                 for row in rows:
-                    yield stored.document(row, evidence)
+                    delivered = stored.document(row, evidence)
+                    await self._require_kept(operation, delivered, signed)
+                    yield delivered
             else:
                 async for delivered in self._read_ahead(operation, stored, rows, reads):
+                    await self._require_kept(operation, delivered, signed)
                     yield delivered
         finally:
             await reads.ended()
             stored.close()
+
+    async def _require_kept(self, operation: OperationRow, delivered: Delivered, signed: Collection[int]) -> None:
+        """Raises PayloadUnavailable where a signed document does not come back because its payload was purged meanwhile.
+
+        Whoever asks again is then told that the result has expired, and nobody that its documents have failed.
+        """
+        if delivered.row.status is DocumentStatus.SIGNED or delivered.row.ordinal not in signed:
+            return
+        row = await self._store.operation(operation.client_service, operation.id)
+        if row is None or row.payload_purged:
+            raise PayloadUnavailable(f"the result of operation {operation.id} was purged while it was read")
 
     def held_bytes(self, operation: OperationRow, rows: Sequence[DocumentRow]) -> int:
         """What `documents` and the reply with them hold in memory at most."""

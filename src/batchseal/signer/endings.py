@@ -10,7 +10,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from batchseal.store.rows import DocumentRow, OperationRow
+from batchseal.operation import Mode
+from batchseal.signer.work import Progress
+from batchseal.store.columns import as_ended
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationRow
 from batchseal.system.expiring import ExpiringCache
 
 # The row of an operation and the rows of its documents with their evidence: all that a worker needs to give the result back.
@@ -22,6 +25,8 @@ POLL_SECONDS = 0.2
 REMEMBERED_SECONDS = 2.0
 REMEMBERED = 1024
 RESULTS_KEPT = 256
+# A result with more evidence than this is not kept for its worker: the link takes no message of that size.
+RESULT_EVIDENCE_BYTES = 256 << 10
 
 
 class Endings:
@@ -75,3 +80,17 @@ class Endings:
                 return False
             until_all_ask = self._poll_seconds - now % self._poll_seconds
             await asyncio.sleep(min(left, until_all_ask))
+
+
+def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:
+    """The result of a small synchronous operation, for the worker that waits for it; None where the worker reads it."""
+    if claimed.row.mode is not Mode.SYNC or claimed.documents is None or progress.ended is None:
+        return None
+    if progress.prepared_anew:  # the worker's row does not name the further payload
+        return None
+    kept = progress.evidence.values()
+    if any(one.material for one in kept):  # it is stored once, and would be repeated here for each document
+        return None
+    if sum(len(one.signature) + sum(map(len, one.time_stamps)) for one in kept) > RESULT_EVIDENCE_BYTES:
+        return None
+    return as_ended(claimed.row, claimed.documents, progress.outcomes, progress.evidence, progress.ended)

@@ -150,8 +150,8 @@ class Lanes:
         kept = await self._turns.renew_lanes(mine)
         for credential, fence in mine.items():
             turn = self._of[credential]
-            if turn.fence != fence:
-                continue
+            if turn.fence != fence or not turn.until:
+                continue  # it was taken anew, or given up, while this answer was on its way
             if credential in kept:
                 turn.until = max(turn.until, asked_at + LEASE_SECONDS)
                 turn.tell()
@@ -200,12 +200,12 @@ class Lanes:
                 turn.is_ending = True
 
     async def _give_up_ended(self) -> None:
-        ended = [turn for turn in self._of.values() if turn.is_ending and not turn.calls]
-        if ended:
-            await self._turns.give_up_lanes([turn.credential for turn in ended])
-            for turn in ended:
-                turn.lost()
-                turn.not_before = self._clock() + 2 * LOOK_SECONDS
+        for turn in [turn for turn in self._of.values() if turn.is_ending and not turn.calls]:
+            # One row for each statement. One that locks several could wait for a renewal of all lanes that waits for it, and the
+            # database would end one of the two with an error.
+            await self._turns.give_up_lanes([turn.credential])
+            turn.lost()
+            turn.not_before = self._clock() + 2 * LOOK_SECONDS
 
     async def _take(self, turn: Turn, *, want: bool) -> None:
         async with turn.taking:

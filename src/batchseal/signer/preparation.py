@@ -85,6 +85,7 @@ class Preparation:
         plan, unprepared, old_tries, needs_credential = await work.read(
             partial(self._look, credential=credential, rows=rows, kept=kept)
         )
+        work.rest(self._payloads)
         work.tries = {
             ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
         }
@@ -145,6 +146,7 @@ class Preparation:
         Without `rows` it holds the credential alone.
         """
         asked = await self._located(work, rows, await work.read(read_asked) if rows else {})
+        work.rest(self._payloads)
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
@@ -252,9 +254,10 @@ class Preparation:
         """Documents that are damaged in the payload end here. So does one that was refused on arrival, and that an operator wants
         tried again: it was never stored, and its row still says why.
         """
-        originals, stored = list[Original](), reader.ordinals(FrameKind.DOCUMENT)
+        originals = list[Original]()
         for row in rows:
-            if row.ordinal not in stored and row.sign_error is not None and row.cause:
+            # `has` looks at headers alone: `ordinals` would read every document of the payload, once for each batch.
+            if row.sign_error is not None and row.cause and not reader.has(FrameKind.DOCUMENT, row.ordinal):
                 refusal = Refusal(row.sign_error, row.cause)
                 plan.ended.append(DocumentOutcome(row.ordinal, refusal=refusal))
                 continue

@@ -29,7 +29,7 @@ from batchseal.operation import Caller, DocumentStatus, Mode, SignError
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.processes.link import Handler
 from batchseal.signer.at_work import AtWork
-from batchseal.signer.endings import Endings, Result
+from batchseal.signer.endings import Endings, Result, result_of
 from batchseal.signer.lease import keep_leased
 from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.presence import Presence
@@ -37,7 +37,6 @@ from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
 from batchseal.signer.telling import follow, tell_end, tell_lost, tell_outcomes
 from batchseal.signer.work import Progress
-from batchseal.store.columns import as_ended
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS
@@ -48,8 +47,9 @@ from batchseal.upstream.interface import Upstream
 
 # How long the call waits that hands an operation over and asks for its end in one message.
 WORK_SECONDS = 100.0
-# A result with more evidence than this is not kept for its worker: the link takes no message of that size.
-RESULT_EVIDENCE_BYTES = 256 << 10
+# For so long after its registration the payload of another instance's synchronous operation may still be on its way into the
+# store that both read. That is longer than a caller waits for the end.
+STORED_LATER_SECONDS = 600.0
 
 # Why an operation ends whose caller signs with a token of its own: it is never stored, so no other process can have it.
 HAND_IN_AGAIN = (
@@ -221,20 +221,22 @@ class SigningQueue:
 
     async def _take_on(self) -> bool:
         """Claims what there is room for, first of those who have little at work. Returns whether to look again at once."""
-        busy = self._at_work.busy()
+        busy, woken = self._at_work.busy(), set(self._woken)
         found = await self._claim(self._room(""), busy) if busy else 0
         room = self._room(busy[0]) if busy else self._room("")
         more = await self._claim(room, []) if room else 0
         self._more_waits = more == room
+        if not self._more_waits:  # what is left of them has ended, or is another instance's work
+            self._woken -= woken
         return found > 0 or (room > 0 and self._more_waits)
 
     async def _claim(self, room: int, passed_over: Sequence[str]) -> int:
         """Claims and starts up to `room` operations, except those of some client services. Returns how many."""
         if room == 0:
             return 0
-        passed_over = [*passed_over, *self._signed_elsewhere()]
+        lasts, left = self._pace.lease_seconds, self._signed_elsewhere()
         claimed = await self._store.claim(
-            room, self._pace.lease_seconds, woken=self._woken, at_work=self._tasks, passed_over=passed_over
+            room, lasts, woken=self._woken, at_work=self._tasks, passed_over=passed_over, left_to_others=left
         )
         for operation in claimed:
             self._woken.discard(operation.row.id)
@@ -242,7 +244,7 @@ class SigningQueue:
         return len(claimed)
 
     def _signed_elsewhere(self) -> list[str]:
-        """Client services whose operations are signed by another instance, which claims them."""
+        """Client services whose operations are signed by another instance, which claims what it can read and sign of them."""
         elsewhere = self._lanes.elsewhere() if self._lanes is not None else set()
         return [name for name, credential in self._credentials.items() if credential in elsewhere] if elsewhere else []
 
@@ -289,6 +291,8 @@ class SigningQueue:
                 await self._give_up(claimed, Refusal(SignError.INVALID_CERT_SERVICE_CREDS, HAND_IN_AGAIN))
                 return
             if not await self._is_signed_here(row, caller):
+                if row.instance == self._store.instance:  # its new holder reads it in the store
+                    await self._signing.make_durable(claimed, caller)
                 await self._store.give_back(row.id, claimed.fence)
                 return
             progress = await self._signing.run(claimed, caller)
@@ -309,7 +313,10 @@ class SigningQueue:
             else:
                 await self._give_up(claimed, Refusal(SignError.STORAGE_SERVICE_GLOBAL_ERROR, problem.cause))
         except PayloadDamaged as problem:
-            await self._give_up(claimed, storage_refusal(problem))
+            if self._is_stored_later(row):
+                await self._postpone(claimed, 0.0, problem.cause)
+            else:
+                await self._give_up(claimed, storage_refusal(problem))
         except DatabaseUnavailable as problem:
             log.warning("an operation waits for the database", operation=row.id, cause=problem.cause)
         except Exception:
@@ -344,6 +351,14 @@ class SigningQueue:
 
     def _is_patient(self, row: OperationRow) -> bool:
         return age_seconds(row) < self._pace.patience_seconds
+
+    def _is_stored_later(self, row: OperationRow) -> bool:
+        """Whether the instance that took the operation in may still have its payload on its own disk alone.
+
+        Nobody is told of a synchronous operation before its end, so its payload is put into the store while it is signed.
+        """
+        is_of_another = row.mode is Mode.SYNC and row.instance != self._store.instance
+        return is_of_another and age_seconds(row) < STORED_LATER_SECONDS
 
     async def _leave_open(self, claimed: ClaimedOperation, progress: Progress) -> None:
         """Some documents have tries left: another run follows, unless this has been going on for too long."""
@@ -383,17 +398,3 @@ class SigningQueue:
 def age_seconds(row: OperationRow) -> float:
     """How long ago it was registered, or opened again."""
     return (datetime.now(UTC) - (row.reopened_at or row.created_at)).total_seconds()
-
-
-def result_of(claimed: ClaimedOperation, progress: Progress) -> Result | None:
-    """The result of a small synchronous operation, for the worker that waits for it; None where the worker reads it."""
-    if claimed.row.mode is not Mode.SYNC or claimed.documents is None or progress.ended is None:
-        return None
-    if progress.prepared_anew:  # the worker's row does not name the further payload
-        return None
-    kept = progress.evidence.values()
-    if any(one.material for one in kept):  # it is stored once, and would be repeated here for each document
-        return None
-    if sum(len(one.signature) + sum(map(len, one.time_stamps)) for one in kept) > RESULT_EVIDENCE_BYTES:
-        return None
-    return as_ended(claimed.row, claimed.documents, progress.outcomes, progress.evidence, progress.ended)

@@ -126,6 +126,14 @@ class Signing:
             await work.close()
         return work.progress
 
+    async def make_durable(self, claimed: ClaimedOperation, caller: Caller) -> None:
+        """Returns once whoever claims the operation next finds its payload in the store. Raises PayloadUnavailable, NoSpace."""
+        row = claimed.row
+        reader = OperationReader(self._payloads, records_of(row.payloads))  # it is never opened
+        work = Work(claimed, caller, reader, self._pool.of(row.client_service), 0)
+        work.begin_durable(self._payloads, self.durable_ahead.take(row.payload_id))
+        await work.make_durable(self._payloads)
+
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 
     async def _pass(self, work: Work, credential: Credential, plan: Plan) -> None:
@@ -213,6 +221,7 @@ class Signing:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(read_prepared, ordinals=list(items), credentials=work.credentials))
+        work.rest(self._payloads)
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
             wants = {

@@ -117,6 +117,15 @@ class Work:
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
         return await asyncio.shield(reading)
 
+    def rest(self, payloads: Payloads) -> None:
+        """Closes the payloads until they are read again, if their readers hold memory. To be called before what may take long.
+
+        Otherwise a signer that has claimed hundreds of operations of other instances would hold windows of each of them, while
+        all wait for the signing service.
+        """
+        if any(map(payloads.reader_bytes, records_of(self.row.payloads))):
+            self._reader.close()
+
     @property
     def is_durable(self) -> bool:
         """Whether a power cut can no longer take the payload."""

@@ -35,20 +35,28 @@ class Leases:
         return self._shared
 
     async def claim(
-        self, limit: int, lease_seconds: float, *, woken: Ids = (), at_work: Ids = (), passed_over: Collection[str] = ()
+        self,
+        limit: int,
+        lease_seconds: float,
+        *,
+        woken: Ids = (),
+        at_work: Ids = (),
+        passed_over: Collection[str] = (),
+        left_to_others: Collection[str] = (),
     ) -> list[ClaimedOperation]:
         """Leases up to `limit` operations that are due and that nobody works on, the oldest first.
 
         An operation that was registered less than WAKE_SECONDS ago is left alone: its worker is about to hand it over, and can
         say more about it than its row. This does not apply to the `woken` ones. Those that are `at_work` are never claimed,
-        and none of the client services that are `passed_over`.
+        and none of the client services that are `passed_over`. Of those that are `left_to_others` only what no other instance
+        can sign is claimed.
         """
         asked = limit, lease_seconds, WAKE_SECONDS, list(woken), list(at_work), list(passed_over)
         async with self._database.connection() as connection:
             if self._shared is None:
                 records = await connection.fetch(QUERIES["claim"], self._instance, *asked)
             else:
-                further = self._shared, GAP_SECONDS
+                further = self._shared, GAP_SECONDS, list(left_to_others)
                 records = await connection.fetch(QUERIES["claim_shared"], self._instance, *asked, *further)
         if records:
             crash_site("claimed")

@@ -39,11 +39,14 @@ RETURNING operations.*;
 -- beside that what this instance has in its own folder. An operation without a lease is free for all. One whose lease has run out
 -- is free for its holder, and for others once they have been in contact with the database for a whole lease ($9: without a gap of
 -- so many seconds): time in which the database was away does not count. An operation whose caller signs with a token of its own is
--- left to the instance that has the token, as long as that is there.
+-- left to the instance that has the token, as long as that is there. The calls of the client services $10 go through another
+-- instance: nothing is claimed of them but what that one cannot sign, since it has a token of its own, or lies in the folder of this
+-- one.
 WITH free AS (
     SELECT id FROM operations
     WHERE (payload_store = $8 OR (payload_store IS NULL AND instance = $1))
       AND status IN (1, 3) AND held_at IS NULL AND id <> ALL ($6::bigint[]) AND client_service <> ALL ($7::text[])
+      AND (client_service <> ALL ($10::text[]) OR payload_store IS NULL OR token_holder IS NOT NULL)
       AND (lease_until IS NULL
            OR (lease_until <= now() AND (lease_holder = $1 OR (SELECT may_take_over($1, $3, $9))))
            OR (lease_holder = $1 AND fence = 1

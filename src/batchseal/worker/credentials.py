@@ -45,5 +45,6 @@ class CredentialCache:
         except (BatchsealError, TimeoutError) as problem:
             log.info("the credential cannot be had now, documents are prepared later", cause=str(problem))
             return None
-        self._known[caller.client_service] = time.monotonic() + TRUSTED_SECONDS, target
+        if caller.token is None:
+            self._known[caller.client_service] = time.monotonic() + TRUSTED_SECONDS, target
         return target

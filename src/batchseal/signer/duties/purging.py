@@ -55,13 +55,14 @@ class Purging:
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
         """Purges fetched payloads before their time, first those of the client service that needs room, the oldest first.
 
-        Before that the store gives up what it could have again from elsewhere. Returns how many bytes that freed.
+        Before that the store gives up what it could have again from elsewhere. Nothing is purged where that would not make room.
+        Returns how many bytes that freed.
         """
         freed = await in_pool(self._pool, lambda: self._payloads.make_room(needed_bytes))
         if freed:
             with self._ledger.booked() as booked:
                 booked.stored_bytes -= freed
-        if await self._upkeep.is_being_backed_up():
+        if not self._payloads.delete_makes_room or await self._upkeep.is_being_backed_up():
             return freed
         for operation, payloads in (await self._upkeep.purgeable_for_room(client_service)).items():
             if freed >= needed_bytes or await self._keeps():

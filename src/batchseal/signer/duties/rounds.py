@@ -6,6 +6,7 @@ store that they share. Each does the rest for itself: it counts what it has, and
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +18,7 @@ from batchseal.admission.admission import Admission
 from batchseal.audit.head import HeadStamping, Stamp
 from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter
-from batchseal.errors import BatchsealError
+from batchseal.errors import BatchsealError, PayloadUnavailable
 from batchseal.payloads.interface import Payloads
 from batchseal.processes.link import Handler
 from batchseal.settings.load import Settings
@@ -140,19 +141,29 @@ class Rounds:
 
     async def round(self) -> None:
         """Payloads first, then document rows, signatures, texts, references and audit entries."""
-        await self._counting.count_stored()
+        await self._unless_away(self._counting.count_stored())
         await self._counting.count_rows_if_due()
-        await self.purging.purge_asked()
+        await self._unless_away(self.purging.purge_asked())
         if self._shared.does_payloads:
-            await self.purging.purge_asked(shared=True)
+            await self._unless_away(self.purging.purge_asked(shared=True))
         if await self.suspended():
             return
         keep = self._retention
-        await self.purging.purge_due(keep.fetched, keep.unfetched)
+        await self._unless_away(self.purging.purge_due(keep.fetched, keep.unfetched))
         if self._shared.does_payloads:
-            await self.purging.purge_due(keep.fetched, keep.unfetched, shared=True)
+            await self._unless_away(self.purging.purge_due(keep.fetched, keep.unfetched, shared=True))
         if self._shared.does_upkeep:
             await self._expire()
+
+    async def _unless_away(self, duty: Awaitable[None]) -> None:
+        """Does what needs the payload store. While that is away, the rest of the round is done all the same.
+
+        An instance whose volume is not mounted may be the one that looks after the tables for all.
+        """
+        try:
+            await duty
+        except PayloadUnavailable as problem:
+            log.info("a duty is done later", cause=problem.cause)
 
     async def _expire(self) -> None:
         keep = self._retention

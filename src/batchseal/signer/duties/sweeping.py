@@ -51,6 +51,8 @@ class Sweeping:
         await self._payloads.sweep(self._live)
 
     async def _live(self) -> set[PayloadRecord]:
-        shared = self._store.shared
-        rows = await (self._store.live_payloads_in(shared) if shared else self._store.live_payloads(self._instance))
+        """What this instance must keep: in its folder, and as copies of what lies in a store that others read too."""
+        rows = await self._store.live_payloads(self._instance)
+        if (shared := self._store.shared) is not None:
+            rows += await self._store.live_payloads_in(shared)
         return {record for columns in rows for record in records_of(columns)}
