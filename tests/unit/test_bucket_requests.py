@@ -16,7 +16,9 @@ UPLOADS = """<ListMultipartUploadsResult>{more}
     <Upload><Key>p/payloads/1</Key><UploadId>u</UploadId><Initiated>{began}</Initiated></Upload>
 </ListMultipartUploadsResult>"""
 MORE = "<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>"
-RULES = b"<LifecycleConfiguration><Rule><ID>of the customer</ID><Status>Enabled</Status></Rule></LifecycleConfiguration>"
+RULES = (
+    b"<LifecycleConfiguration><Rule><ID>of the customer</ID><Status>Enabled</Status></Rule></LifecycleConfiguration>"
+)
 
 # Is given the method and the body of a request.
 Answer = Callable[[str, bytes], bytes]

@@ -70,7 +70,7 @@ def cancelling(count: int) -> Request:
     """The form of an operator who cancels so many operations."""
     asked = request("/operations/act", method="POST")
     asked.session = SignedIn("ana", "operator", "account", "192.0.2.7", "token")
-    asked._form = {"action": ["cancel"], "id": [" ".join(map(str, range(1, count + 1)))]}
+    asked.read_form = {"action": ["cancel"], "id": [" ".join(map(str, range(1, count + 1)))]}
     return asked
 
 
@@ -99,9 +99,9 @@ def test_only_an_operator_reads_what_the_database_lacks() -> None:
     nothing: Any = None
     application = OperatorApplication(Routes(), nothing, nothing, nothing, None, [])
     late = DatabaseUnavailable("the database did not answer within 2 s; ask for less, such as a shorter time")
-    told = application._known(late, cancelling(1), "/operations")
+    told = application.known(late, cancelling(1), "/operations")
     assert (told.status, told.cause) == (503, late.cause)
-    assert application._known(late, request(), "/login").cause == "the database is not available now"
+    assert application.known(late, request(), "/login").cause == "the database is not available now"
 
 
 CAUSE = "signHash: 400 the key is away\r\ncall us\nor wait: 100 % + <ü>"
@@ -126,7 +126,7 @@ async def test_a_cause_of_several_lines_is_the_same_when_its_group_is_retried() 
         (sent,) = values_of(shown.decode(), "cause")
         assert not re.search(r"[\r\n]", sent), "browsers change the ends of lines"
         asked = cancelling(0)
-        asked._form = {"action": ["retry"], "id": ["7"], "sign_error": ["3"], "cause": [sent]}
+        asked.read_form = {"action": ["retry"], "id": ["7"], "sign_error": ["3"], "cause": [sent]}
         assert (await read_wish(asked)).group == (3, CAUSE)
         shown = (await Actions(parts).ask(asked)).body
         assert isinstance(shown, bytes)

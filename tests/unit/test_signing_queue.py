@@ -220,10 +220,10 @@ class SharedStore(SlowStore):
         self.row = replace(row, payload_store="s3")
         self.instance = instance
         self.steps: list[str] = []
-        self.asked: list[dict[str, Any]] = []
+        self.claims: list[dict[str, Any]] = []
 
     async def claim(self, limit: int, _: float, **asked: Any) -> list[ClaimedOperation]:
-        self.asked.append(asked)
+        self.claims.append(asked)
         return []
 
     async def claim_one(self, operation_id: int, _: float) -> ClaimedOperation:
@@ -306,8 +306,8 @@ async def test_what_another_instance_signs_is_left_to_it_and_the_rest_of_its_cli
     await queue.wake(1, None)
     await eventually(lambda: "given back" in store.steps)
     looking = asyncio.create_task(queue.run())
-    await eventually(lambda: bool(store.asked))
-    assert (store.asked[0]["left_to_others"], store.asked[0]["passed_over"]) == (["A"], [])
+    await eventually(lambda: bool(store.claims))
+    assert (store.claims[0]["left_to_others"], store.asked[0]["passed_over"]) == (["A"], [])
     looking.cancel()
     await queue.stop(1)
 

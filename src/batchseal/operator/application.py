@@ -90,13 +90,13 @@ class OperatorApplication:
             request = self._request(exchange, scope, method, path)
             reply = await self._reply(request)
         except Exception as problem:
-            known = self._known(problem, request, path)
+            known = self.known(problem, request, path)
             reply = self._renderer.problem(request, known)
             if known.retry_after_seconds is not None:
                 reply.headers.append(("retry-after", str(known.retry_after_seconds)))
         await self._send(exchange, reply, is_secure=request is not None and request.is_secure)
 
-    def _known(self, problem: Exception, request: Request | None, path: str) -> ApiError:
+    def known(self, problem: Exception, request: Request | None, path: str) -> ApiError:
         """The error as the page tells it. An operator also reads what the database lacks, such as time for so large a search."""
         if isinstance(problem, ApiError):
             return problem

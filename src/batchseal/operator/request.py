@@ -32,7 +32,7 @@ class Request:
     """A request. `peer` is the address of the browser itself, `is_secure` says whether it came through TLS.
 
     `host` is the authority that the browser called (HOST or HOST:PORT). `values` are the parts of the path that the route names.
-    `session` is who is signed in, if anybody is.
+    `session` is who is signed in, if anybody is. `read_form` keeps what `form` has read.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Request:
     is_secure: bool
     values: Mapping[str, str] = field(default_factory=dict)
     session: SignedIn | None = None
-    _form: dict[str, list[str]] | None = None
+    read_form: dict[str, list[str]] | None = None
 
     def cookie(self, name: str) -> str:
         """The value of a cookie; empty without one.
@@ -80,14 +80,14 @@ class Request:
 
         Anybody may send a form to the login page, and many wait for their turn there. So little of it is kept.
         """
-        if self._form is None:
+        if self.read_form is None:
             if not self.header("content-type").lower().startswith("application/x-www-form-urlencoded"):
                 raise InvalidRequest("the body is not a form")
             if self.session is None:
                 self.exchange.max_body_bytes = MAX_STRANGER_BYTES
             body = b"".join([chunk async for chunk in self.exchange.body()])
-            self._form = read_fields(body, MAX_STRANGER_FIELDS if self.session is None else MAX_FIELDS)
-        return self._form
+            self.read_form = read_fields(body, MAX_STRANGER_FIELDS if self.session is None else MAX_FIELDS)
+        return self.read_form
 
     async def field(self, name: str) -> str:
         """The first value of a field of the form."""

@@ -1,7 +1,7 @@
 """What an instance still has in its own folder from before it was given a payload store that others read too.
 
-Operations of that time stay with the instance (`operations.payload_store` is NULL): it alone signs them, gives them back and purges
-them. Everything new goes into the other store.
+Operations of that time stay with the instance (`operations.payload_store` is NULL): it alone signs them, gives them back and
+purges them. Everything new goes into the other store.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class WithOwnFolder(WrappedPayloads):
         self._own = own
 
     def _is_own(self, record: PayloadRecord) -> bool:
-        """Objects have an index, and nothing else has segments. A file in a shared folder has a record like one in this folder."""
+        """Objects have an index, and nothing else has segments. A file in a shared folder has a record like one in this one."""
         if record.index_bytes:
             return False
         return record.segment is not None or self._own.files.path(record.id).exists()
@@ -51,7 +51,8 @@ class WithOwnFolder(WrappedPayloads):
     async def sweep(self, live: Live) -> list[UUID]:
         """`live` gives what is in the folder too.
 
-        A database that names nothing there may be another one than that of before, to which the service can go back. Then all stays.
+        A database that names nothing there may be another one than that of before, to which the service can go back. Then all
+        stays.
         """
         swept, named = await self._inner.sweep(live), await live()
         if await in_pool(None, lambda: any(map(self._is_own, named))):
