@@ -96,6 +96,18 @@ def test_no_link_is_followed(folder: int, tmp_path: Path) -> None:
     assert files.look_at(folder, "real/deep/a.pdf") is not None
 
 
+@pytest.mark.parametrize("path", ["../outside", "inside/../../outside", "inside/./deep", ".."])
+def test_no_path_leads_out(path: str, tmp_path: Path) -> None:
+    for name in ("outside", "folder/inside/deep"):
+        (tmp_path / name).mkdir(parents=True)
+    with (
+        opened(tmp_path / "folder") as folder,
+        pytest.raises(OSError, match="leads out"),
+        opened_below(folder, path),
+    ):
+        pass
+
+
 # --- content ------------------------------------------------------------------------------------------------------------
 
 

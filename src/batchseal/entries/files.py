@@ -16,6 +16,8 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe must not wait for its other end.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# No name of a file below a folder.
+OUTWARD = (".", "..")
 # Deeper folders are left alone.
 MOST_DEPTH = 64
 RENAME_NOREPLACE = 1  # linux/fs.h
@@ -63,10 +65,16 @@ def split(path: str) -> tuple[str, str]:
 
 @contextmanager
 def opened_below(root: int, folder: str, make: Callable[[int, str], None] | None = None) -> Iterator[int]:
-    """Opens the folder with this relative path. `make` makes one that is missing, given the folder above it and its name."""
+    """Opens the folder with this relative path. `make` makes one that is missing, given the folder above it and its name.
+
+    Raises OSError (EINVAL) for a path that leads out. Paths are read from lists and notes too, and whoever may write to an input
+    folder can put a folder of their own in the place of the one that has these.
+    """
     descriptor = os.dup(root)
     try:
         for name in filter(None, folder.split("/")):
+            if name in OUTWARD:
+                raise OSError(errno.EINVAL, "the path leads out of its folder", folder)
             below = _open_folder(descriptor, name, make)
             os.close(descriptor)
             descriptor = below

@@ -105,6 +105,8 @@ class Folder:
 
         None if there is no such draft.
         """
+        if "/" in name:
+            raise OSError(errno.EINVAL, "the notes of a batch name a draft in another folder", str(self.path))
         with self.open() as root:
             try:
                 with opened_below(root, f"{PRIVATE}/{batch.id}") as place:
