@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +19,10 @@ from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
 from batchseal.entries.context import Context, Counts
+from batchseal.entries.files import opened
 from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.hot_folder import HotFolder, Rules
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
 from batchseal.errors import PayloadUnavailable
@@ -107,6 +110,26 @@ async def test_without_the_lease_nothing_is_touched(folders: Folders) -> None:
         assert not (folders.input / ".batchseal").exists()
         ours = True
         await eventually(lambda: "a.bin.p7m" in below(folders.output))
+
+
+async def test_nothing_is_looked_at_before_it_is_known_what_was_published(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, is_away = Published.load, iter([True])
+
+    def load_later(self: Published, root: int) -> None:
+        if next(is_away, False):
+            raise OSError(errno.EIO, "not now")
+        load(self, root)
+
+    with opened(folders.input) as root:
+        Published().keep(root, [(len(b"result"), hashlib.sha256(b"result").digest()[:16])])
+    monkeypatch.setattr(Published, "load", load_later)
+    service = SigningDouble()
+    async with running(folders, service):
+        put(folders, "back.bin", b"result")
+        await eventually(lambda: "back.bin.txt" in below(folders.output))
+    assert service.operations == {}
 
 
 async def test_while_results_cannot_be_put_down_files_stay_where_they_are(folders: Folders) -> None:

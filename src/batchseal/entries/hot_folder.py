@@ -113,10 +113,11 @@ class HotFolder:
             while True:
                 pause = self._rules.look
                 try:
-                    had, self._has = self._has, self.context.is_ours()
-                    if self._has and not had:  # another instance may have published something meanwhile
+                    has = self.context.is_ours()
+                    if has and not self._has:  # another instance may have published something meanwhile
                         await self.context.threads.run(self._load_published)
-                    if self._has:
+                    self._has = has  # not before: nothing is looked at until what was published is known
+                    if has:
                         await self._look()
                     failures, self.is_stalled = 0, False
                 except OSError as problem:
