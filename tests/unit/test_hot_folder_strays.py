@@ -45,7 +45,7 @@ def claimed(folders: Folders) -> Batch:
         return Batch.claim(root, seen(folders))
 
 
-async def go_on(folders: Folders, service: SigningDouble) -> None:
+async def go_on(folders: Folders, service: SigningDouble, is_ours: Callable[[], bool] = lambda: True) -> None:
     """A start: the batches that were left, and then a batch of what lies in the input folder."""
     context = Context(
         client_service=CLIENT,
@@ -55,7 +55,7 @@ async def go_on(folders: Folders, service: SigningDouble) -> None:
         threads=Threads(),
         failure_pattern="{name}.txt",
         description_characters=100,
-        is_ours=lambda: True,
+        is_ours=is_ours,
         counts=Counts(),
     )
     try:
@@ -132,3 +132,21 @@ def test_a_link_that_takes_the_place_of_a_file_is_not_claimed(
     (folders.input / "a.bin").unlink()
     asyncio.run(go_on(folders, SigningDouble()))
     judge(folders, {"deep/b.bin": b"two"})
+
+
+def test_one_that_has_lost_its_lease_leaves_the_list_alone(folders: Folders) -> None:
+    batch, ours = claimed(folders), True
+    path = folders.input / ".batchseal" / str(batch.id) / "files" / "a.bin"
+
+    class Losing(SigningDouble):
+        async def take_in(self, *arguments: Any, **more: Any) -> Any:
+            nonlocal ours
+            path.unlink()  # another instance has signed it and moved it away
+            ours = False
+            return await super().take_in(*arguments, **more)
+
+    asyncio.run(go_on(folders, Losing(), lambda: ours))
+    with opened(folders.input) as root:
+        listed = Batch(root, batch.id).read_list()
+    assert listed is not None
+    assert [one.path for one in listed] == ["a.bin", "deep/b.bin"]

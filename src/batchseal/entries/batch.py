@@ -130,6 +130,7 @@ class BatchRun:
                 type_, refusal = ContentType.OTHER, f"the file cannot be read: {problem.strerror}"
             claimed.append(Claimed(file.path, file.size, file.modified_ns, type_, refusal))
         if claimed:
+            self._require_lease()
             batch.write_list(claimed)
         return claimed
 
@@ -154,8 +155,7 @@ class BatchRun:
             return (await context.service.status(context.caller, batch.reference))[0]
         except NotFound:
             pass
-        if not context.is_ours():
-            raise LeaseLost("another instance works on this folder now")
+        self._require_lease()
         if doubles := await context.threads.run(batch.doubles):
             await context.threads.run(partial(self._give_back, batch, claimed, doubles))
             return None
@@ -177,12 +177,21 @@ class BatchRun:
             return None
 
     def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
-        """Takes files out of the list that have changed since. They are not part of an operation yet."""
+        """Takes files out of the list that have changed since. They are not part of an operation yet.
+
+        For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then the
+        list is not its own any more.
+        """
+        self._require_lease()
         if left := [one for one in claimed if one.path not in paths]:
             batch.write_list(left)
         batch.give_back([path for path in paths if batch.holds(path)])
         if not left:
             batch.remove()
+
+    def _require_lease(self) -> None:
+        if not self._context.is_ours():
+            raise LeaseLost("another instance works on this folder now")
 
     async def _documents(
         self, batch: BatchFiles, handed: Sequence[Claimed], memory: UploadMemory

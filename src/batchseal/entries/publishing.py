@@ -252,6 +252,7 @@ class Publisher:
 
     def tidy(self) -> None:
         """Removes drafts that no note names. Only before the first draft of this object."""
+        self._require_lease()  # another instance may have drafts that this one knows no notes of
         noted = {one.draft for one in self._notes.drafts.values()}
         for folder in self._folders.values():
             if left := [name for name in folder.drafts(self._batch) if name not in noted]:
