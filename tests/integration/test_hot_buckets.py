@@ -267,6 +267,28 @@ def test_a_store_that_is_away_loses_nothing(made: Callable[..., Prefixes], proxy
     judge(prefixes, service)
 
 
+def test_an_object_that_is_deleted_before_it_is_listed_holds_nobody_up(
+    made: Callable[..., Prefixes], tmp_path: Path
+) -> None:
+    prefixes, service = made({"a.pdf": b"%PDF- one", "b.pdf": b"%PDF- longer"}), SigningDouble()
+
+    async def run() -> None:
+        place = opened(prefixes, tmp_path)
+        context = context_of(place, prefixes, service)
+        # Something of this length was published, so the object is read before it is listed.
+        context.published.add([(len(b"%PDF- one"), bytes(16))])
+        batch = looked(place)
+        prefixes.input.delete(["a.pdf"])
+        async with asyncio.timeout(30):
+            assert await BatchRun(context, batch).run()
+        context.threads.close()
+        place.close()
+
+    asyncio.run(run())
+    assert contents(prefixes.input) == {}
+    assert contents(prefixes.output) == {"b.pdf": b"%PDF- longer signed"}
+
+
 def test_large_objects_are_sent_in_parts_and_read_back(made: Callable[..., Prefixes], tmp_path: Path) -> None:
     from batchseal.entries.buckets.prefix import AtOnce, Kept
 

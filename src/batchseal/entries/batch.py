@@ -124,6 +124,8 @@ class BatchRun:
             try:
                 type_, is_result = self._judged(batch, file)
                 refusal = OWN_RESULT if is_result else self._context.asking.refusal(file.path, type_, file.size)
+            except FileNotFoundError:
+                continue  # whoever has brought it has taken it away again
             except OSError as problem:
                 if problem.errno not in UNREADABLE:
                     raise
