@@ -18,8 +18,9 @@ from harness.waiting import eventually, turns
 from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
+from batchseal.entries.claims import Batch
 from batchseal.entries.context import Context, Counts
-from batchseal.entries.files import opened
+from batchseal.entries.files import Seen, opened
 from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.hot_folder import HotFolder, Rules
 from batchseal.entries.published import Published
@@ -145,6 +146,22 @@ async def test_while_results_cannot_be_put_down_files_stay_where_they_are(folder
         await eventually(lambda: len(below(folders.output)) == 2)
         await eventually(lambda: not folder.context.counts.stalled)
     assert service.signed_contents() == [b"first", b"second"]
+
+
+async def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_a_moment_later(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, is_away = Batch.claimed_files, iter([True])
+
+    def listed_later(self: Batch) -> list[Seen]:
+        if next(is_away, False):
+            raise OSError(errno.EIO, "Input/output error", 7)  # as os.scandir(7) does
+        return listed(self)
+
+    monkeypatch.setattr(Batch, "claimed_files", listed_later)
+    async with running(folders, SigningDouble()):
+        put(folders, "a.bin", b"a")
+        await eventually(lambda: "a.bin.p7m" in below(folders.output), 10)
 
 
 async def test_what_was_cut_off_by_a_stop_goes_on(folders: Folders) -> None:

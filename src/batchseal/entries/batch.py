@@ -56,8 +56,8 @@ class BatchRun:
         try:
             while True:
                 try:
-                    await self._try()
-                    return True
+                    if await self._try():
+                        return True
                 except LeaseLost:
                     return True
                 except PayloadUnavailable as problem:
@@ -75,7 +75,8 @@ class BatchRun:
         cause = (
             problem.cause
             if isinstance(problem, BatchsealError)
-            else ": ".join(filter(None, (problem.filename, problem.strerror)))
+            # What is done with an open folder has its number in the place of a name.
+            else ": ".join(part for part in (problem.filename, problem.strerror) if isinstance(part, str))
         )
         if self._failures == 1 or self._failures % 20 == 0:
             log.warning(
@@ -89,7 +90,8 @@ class BatchRun:
         again = self._context.again
         return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
 
-    async def _try(self) -> None:
+    async def _try(self) -> bool:
+        """False if a file has changed, and the list with it, so that all of it is to be done anew."""
         batch = await self._context.threads.run(partial(self._context.place.batch, self.id))
         try:
             claimed = await self._context.threads.run(batch.read_list)
@@ -100,8 +102,8 @@ class BatchRun:
             expired = False
             if handed := [one for one in claimed if not one.refusal]:
                 operation = await self._operation(batch, claimed, handed)
-                if operation is None:  # a file has changed, and the list with it
-                    return await self._try()
+                if operation is None:
+                    return False
                 try:
                     operation, documents = await self._end_of(operation)
                 except ResultExpired:
@@ -112,6 +114,7 @@ class BatchRun:
             self._context.counts.stalled.discard(self.id)
             if operation is not None and not expired:
                 await self._context.service.fetched(self._context.caller, operation.id)
+            return True
         finally:
             batch.close()
 
