@@ -1,6 +1,7 @@
 """Hot folders in buckets, on SeaweedFS: a batch is cut off at its changing requests, and each object ends exactly once."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,6 +245,24 @@ def test_a_list_that_comes_back_after_its_batch_has_ended_is_removed(
     asyncio.run(start(prefixes, service, tmp_path))
     judge(prefixes, service)
     place.close()
+
+
+def test_a_batch_whose_removal_is_cut_off_is_not_published_again(
+    made: Callable[..., Prefixes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes, service = made(), SigningDouble()
+    remove, is_away = BucketBatch.remove, iter([True])
+
+    def removed_later(self: BucketBatch) -> None:
+        if next(is_away, False):
+            self.input.delete([one.key for page in self.input.pages(f"{self.place}/notes") for one in page])
+            raise OSError(errno.EAGAIN, "the store is away now", self.input.said)
+        remove(self)
+
+    monkeypatch.setattr(BucketBatch, "remove", removed_later)
+    asyncio.run(start(prefixes, service, tmp_path))
+    assert next(is_away, None) is None
+    judge(prefixes, service)
 
 
 def test_a_store_that_is_away_loses_nothing(made: Callable[..., Prefixes], proxy: StoreProxy, tmp_path: Path) -> None:

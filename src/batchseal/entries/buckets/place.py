@@ -66,7 +66,6 @@ class BucketPlace:
         for id in found - before:
             batch = self.batch(id)
             if id in self._published.ended:
-                batch.remove()
                 found.discard(id)
             else:
                 batch.read_list()  # so that no look takes its objects for new ones
@@ -115,7 +114,11 @@ class BucketPlace:
         self._claims.release(batch)
 
     def batch(self, id: UUID) -> BucketBatch:
-        return BucketBatch(self.input, self._claims, id, self._at_once)
+        """One that has ended is removed first. Its notes may be gone in part, and say no more what is published."""
+        batch = BucketBatch(self.input, self._claims, id, self._at_once)
+        if id in self._published.ended:
+            batch.remove()
+        return batch
 
     def publisher(
         self, batch: BucketBatch, mark: str, is_ours: Callable[[], bool], published: Published
