@@ -33,7 +33,7 @@ from batchseal.entries.looks import Looks
 from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
 from batchseal.payloads.bucket_requests import BucketRequests
-from batchseal.payloads.objects import Objects
+from batchseal.payloads.objects import Objects, Stored
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import load_settings
 from batchseal.settings.payload_stores import ObjectAddress
@@ -260,6 +260,23 @@ def test_a_batch_whose_removal_is_cut_off_is_not_published_again(
         remove(self)
 
     monkeypatch.setattr(BucketBatch, "remove", removed_later)
+    asyncio.run(start(prefixes, service, tmp_path))
+    assert next(is_away, None) is None
+    judge(prefixes, service)
+
+
+def test_a_name_that_was_looked_at_while_the_store_went_away_is_free_again(
+    made: Callable[..., Prefixes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes, service = made(), SigningDouble()
+    look_at, is_away = Prefix.look_at, iter([True])
+
+    def looked_at_later(self: Prefix, key: str) -> Stored | None:
+        if key == "nota 100% ç+&#?.xml" and next(is_away, False):
+            raise OSError(errno.EAGAIN, "the store is away now", self.said)
+        return look_at(self, key)
+
+    monkeypatch.setattr(Prefix, "look_at", looked_at_later)
     asyncio.run(start(prefixes, service, tmp_path))
     assert next(is_away, None) is None
     judge(prefixes, service)
