@@ -107,10 +107,16 @@ class Prefix:
         with self._asking():
             return self._objects.look_at(key)
 
-    def get(self, key: str) -> tuple[bytes, Stored]:
-        """All of an object, of one version. Raises FileNotFoundError."""
+    def get(self, key: str, size: int | None = None) -> tuple[bytes, Stored]:
+        """All of an object, of one version. Raises FileNotFoundError.
+
+        `size` is the length that it had when it was seen. One of another length has replaced it and is not read: somebody else has
+        brought it, and it may be larger than what there is memory for.
+        """
         with self._asking():
             found, blocks = self._objects.stream(key, BLOCK_BYTES)
+            if size is not None and found.size != size:
+                raise FileNotFoundError(errno.ENOENT, "the object was replaced", self.said)
             return b"".join(blocks), found
 
     def read(self, key: str, start: int, stop: int) -> bytes:
@@ -199,7 +205,7 @@ class ObjectSource:
         if self.size > BLOCK_BYTES:
             return self._prefix.read(self._path, offset, min(offset + count, self.size))
         if self._all is None:
-            self._all = self._prefix.get(self._path)[0]
+            self._all = self._prefix.get(self._path, self.size)[0]
         return self._all[offset : offset + count]
 
     def blocks(self) -> Iterator[bytes]:
