@@ -22,7 +22,7 @@ from batchseal.entries.claims import Batch
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import Seen, opened
 from batchseal.entries.folder_place import FolderPlace
-from batchseal.entries.hot_folder import HotFolder, Rules
+from batchseal.entries.hot_folder import Due, HotFolder, Rules
 from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
@@ -54,7 +54,11 @@ def folders(tmp_path: Path) -> Folders:
 
 @asynccontextmanager
 async def running(
-    folders: Folders, service: Any, rules: Rules = RULES, is_ours: Callable[[], bool] = lambda: True
+    folders: Folders,
+    service: Any,
+    rules: Rules = RULES,
+    is_ours: Callable[[], bool] = lambda: True,
+    due: Due | None = None,
 ) -> AsyncIterator[HotFolder]:
     context = Context(
         client_service=CLIENT,
@@ -68,7 +72,7 @@ async def running(
         counts=Counts(),
         again=Backoff(0.02, 0.05),
     )
-    folder = HotFolder(context, rules, uuid4())
+    folder = HotFolder(context, rules, uuid4(), due=due)
     task = asyncio.create_task(folder.run())
     try:
         yield folder
@@ -162,6 +166,30 @@ async def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_a_moment_la
     async with running(folders, SigningDouble()):
         put(folders, "a.bin", b"a")
         await eventually(lambda: "a.bin.p7m" in below(folders.output), 10)
+
+
+async def test_a_time_that_comes_while_results_cannot_be_put_down_counts_afterwards(folders: Folders) -> None:
+    rules = replace(RULES, threshold=1, flush=0, cron=cron.parse("0 0 3 * * *"))
+    clock, asked = [0.0], 0
+    due, away = Due(rules, lambda: clock[0]), folders.output.with_name("away")
+
+    def is_ours() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    async with running(folders, SigningDouble(), rules, is_ours, due) as folder:
+        folders.output.rename(away)
+        put(folders, "first.bin", b"first")
+        await eventually(lambda: folder.waiting == 1)
+        clock[0] = 86_400.0
+        await eventually(lambda: folder.context.counts.stalled and folder.waiting == 0)
+        put(folders, "second.bin", b"second")
+        await eventually(lambda: folder.waiting == 1)
+        clock[0], before = 2 * 86_400.0, asked  # the time of the next day
+        await eventually(lambda: asked > before + 100)  # each look asks, and so does each try of the batch
+        away.rename(folders.output)
+        await eventually(lambda: len(below(folders.output)) == 2)
 
 
 async def test_what_was_cut_off_by_a_stop_goes_on(folders: Folders) -> None:

@@ -147,8 +147,9 @@ class HotFolder:
         self.waiting = len(ready)
         self._say_unreadable()
         oldest = max((time.monotonic() - one.came_at for one in ready), default=0.0)
-        # While results cannot be put down, the files stay where whoever has brought them sees them.
-        if self._due.is_due(len(ready), oldest) and not self.context.counts.stalled:
+        # While results cannot be put down, the files stay where whoever has brought them sees them. A time of the cron expression
+        # that comes meanwhile counts afterwards.
+        if not self.context.counts.stalled and self._due.is_due(len(ready), oldest):
             for part in parts(ready, self._rules.threshold):
                 await self._claim(part)
         await self._prune()
