@@ -82,6 +82,17 @@ def test_a_rename_replaces_nothing(known: str, folder: int, tmp_path: Path, monk
     assert sorted(os.listdir(folder)) == ["old", "other"]
 
 
+def test_a_rename_by_a_second_name_goes_on_where_it_was_cut_off(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "rename_by_kernel", lambda *_: errno.EINVAL)
+    (tmp_path / "draft").write_text("result")
+    (tmp_path / "named").hardlink_to(tmp_path / "draft")
+    rename_new(folder, "draft", folder, "named")
+    assert os.listdir(folder) == ["named"]
+    assert (tmp_path / "named").read_text() == "result"
+
+
 def test_no_link_is_followed(folder: int, tmp_path: Path) -> None:
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "real" / "deep" / "a.pdf").write_text("a")

@@ -162,14 +162,24 @@ def rename_new(source: int, name: str, target: int, new_name: str) -> None:
         raise OSError(problem, os.strerror(problem), new_name)
     try:
         os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        # The process may have ended before the first name was removed, or the answer of a server was lost.
+        if not _are_one(source, name, target, new_name):
+            raise
     except OSError as refused:
         if refused.errno not in (*CANNOT, errno.EMLINK):
             raise
-    else:
-        os.unlink(name, dir_fd=source)
+        os.close(os.open(new_name, NEW, 0o600, dir_fd=target))
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
         return
-    os.close(os.open(new_name, NEW, 0o600, dir_fd=target))
-    os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    os.unlink(name, dir_fd=source)
+
+
+def _are_one(source: int, name: str, target: int, new_name: str) -> bool:
+    """Whether these are two names of one file."""
+    one = os.stat(name, dir_fd=source, follow_symlinks=False)
+    other = os.stat(new_name, dir_fd=target, follow_symlinks=False)
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def sync_folder(descriptor: int) -> None:
