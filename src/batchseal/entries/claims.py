@@ -123,11 +123,9 @@ class Batch:
 
     def _sync_claims(self, folders: set[str]) -> None:
         """A claim that a power cut undoes after its operation is registered would have the file signed twice."""
-        for folder in folders:
-            for place in (folder, self._files_below(folder)):
-                with suppress(FileNotFoundError), opened_below(self.root, place) as descriptor:
-                    files.sync_folder(descriptor)
-        for place in ("", PRIVATE, self.place):
+        made = {place for folder in folders for place in files.with_those_above(self._files_below(folder))}
+        # The new names first: a file must not be without any.
+        for place in dict.fromkeys((*(made - {""}), self.place, PRIVATE, *folders, "")):
             with suppress(FileNotFoundError), opened_below(self.root, place) as descriptor:
                 files.sync_folder(descriptor)
 

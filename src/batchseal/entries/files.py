@@ -63,6 +63,14 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
+def with_those_above(folder: str) -> Iterator[str]:
+    """The relative path of a folder, and those of the folders above it, the root folder with its empty path last."""
+    while folder:
+        yield folder
+        folder = split(folder)[0]
+    yield ""
+
+
 @contextmanager
 def opened_below(root: int, folder: str, make: Callable[[int, str], None] | None = None) -> Iterator[int]:
     """Opens the folder with this relative path. `make` makes one that is missing, given the folder above it and its name.

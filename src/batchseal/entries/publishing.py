@@ -175,9 +175,10 @@ class Folder:
                 os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o7000 | self._folder_mode)
 
-    def sync(self, folders: set[str]) -> None:
+    def sync(self, folders: Iterable[str]) -> None:
+        """Fsyncs the names in these folders, and those of the folders above them: any of them may have been made just now."""
         with self.open() as root:
-            for folder in folders:
+            for folder in {one for folder in folders for one in files.with_those_above(folder)}:
                 with suppress(FileNotFoundError), opened_below(root, folder) as descriptor:
                     files.sync_folder(descriptor)
 
@@ -286,6 +287,9 @@ class Publisher:
         self._require_lease()
         if written:
             crash_site("files-drafted")
+            # A note counts for more than what is there, so the names of the drafts are durable before it.
+            for where in {one.where for one in written}:
+                self._folders[where].sync([f"{PRIVATE}/{self._batch.id}"])
             self._notes.add(written)
             crash_site("files-noted")
             self._require_lease()
