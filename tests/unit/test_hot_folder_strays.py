@@ -1,7 +1,8 @@
-"""What lies in the folder of a batch and belongs to none of its files, so that it would hold up the batch for ever."""
+"""What others do to the folders that the service keeps in an input folder, and what must not be left there for ever."""
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,11 @@ def test_one_that_has_lost_its_lease_leaves_the_list_alone(folders: Folders) -> 
         listed = Batch(root, batch.id).read_list()
     assert listed is not None
     assert [one.path for one in listed] == ["a.bin", "deep/b.bin"]
+
+
+def test_a_folder_that_loses_what_we_keep_in_it_is_still_leased_under_the_same_name(folders: Folders) -> None:
+    place = FolderPlace(str(folders.input), Folder(folders.output, 0o664), Folder(folders.backup, 0o664))
+    before = place.identity()
+    shutil.rmtree(folders.input / ".batchseal")
+    place.claim(seen(folders))
+    assert place.identity() == before
