@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from harness.xml_invoices import xml_invoice
 
 from batchseal.entries import content, files, naming
 from batchseal.entries.content import Content, FileSource, judge, type_of
-from batchseal.entries.files import opened, opened_below, rename_new, walk
+from batchseal.entries.files import Seen, opened, opened_below, rename_new, walk
+from batchseal.entries.publishing import Folder
+from batchseal.entries.retention import prune
 from batchseal.operation import ContentType
 
 PDF, XML, OTHER = ContentType.PDF, ContentType.APPLICATION_XML, ContentType.OTHER
@@ -117,6 +119,25 @@ def test_no_path_leads_out(path: str, tmp_path: Path) -> None:
         opened_below(folder, path),
     ):
         pass
+
+
+def test_an_old_file_that_was_replaced_meanwhile_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.pdf").write_text("old")
+    (tmp_path / "b.pdf").write_text("old")
+    found = walk
+
+    def replaced(root: int, is_ignored: Callable[[str], bool]) -> list[Seen]:
+        every = list(found(root, is_ignored))
+        (tmp_path / "new").write_text("new, and longer")
+        (tmp_path / "new").rename(tmp_path / "a.pdf")
+        return every
+
+    monkeypatch.setattr(files, "walk", replaced)
+    in_a_week = (tmp_path / "a.pdf").stat().st_ctime + 7 * 86_400
+    assert prune(Folder(tmp_path, 0o664), 3, in_a_week) == 1
+    assert os.listdir(tmp_path) == ["a.pdf"]
 
 
 # --- content ------------------------------------------------------------------------------------------------------------
