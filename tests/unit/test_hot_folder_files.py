@@ -46,6 +46,8 @@ def test_names_stay_within_what_linux_takes(stem: str) -> None:
         os.fsencode(one).decode("utf-8", "surrogateescape")
     assert naming.with_suffix(name, ".p7m").endswith(".p7m")
     assert naming.failure_name("f.pdf", "error-{name}.log") == "error-f.pdf.log"
+    assert naming.is_failure_name("error-f (7).log", "error-{name}.log")
+    assert not naming.is_failure_name("f.pdf", "{name}.txt")
 
 
 def test_what_is_shown_of_a_path_can_be_stored() -> None:

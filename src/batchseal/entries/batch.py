@@ -20,7 +20,7 @@ from batchseal.entries.context import Context
 from batchseal.entries.files import Seen
 from batchseal.entries.interface import BatchFiles
 from batchseal.entries.naming import shown
-from batchseal.entries.results import Publishing
+from batchseal.entries.results import OWN_RESULT, Publishing
 from batchseal.errors import (
     ApiError,
     BatchsealError,
@@ -37,7 +37,6 @@ from batchseal.store.rows import DocumentRow, OperationRow
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
-OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")

@@ -26,6 +26,12 @@ def failure_name(name: str, pattern: str) -> str:
     return before + shortened(name, MOST_NAME_BYTES - len(os.fsencode(before + after))) + after
 
 
+def is_failure_name(name: str, pattern: str) -> bool:
+    """Whether a file may be such a text, by its name. A mark before the extension does not matter."""
+    before, after = pattern.split("{name}")
+    return name.startswith(before) and name.endswith(after)
+
+
 def candidates(name: str, mark: str) -> Iterator[str]:
     """The name, and what it becomes where it is taken: `fatura.pdf`, `fatura (7498).pdf`, `fatura (7498-2).pdf`."""
     yield name
