@@ -14,7 +14,7 @@ from tests.support.webhooks import QUICK, end, keep, sending, webhook_at, webhoo
 from batchseal.notify.schedule import Schedule
 from batchseal.notify.sender import SenderPace
 from batchseal.store import Store
-from batchseal.store.webhooks import EventState, WebhookTable
+from batchseal.store.webhooks import EventState, Tried, WebhookTable
 from batchseal.system.backoff import Backoff
 
 Connect = Callable[..., Awaitable[Store]]
@@ -205,6 +205,16 @@ async def test_a_sender_that_stops_gives_back_what_it_was_sending(connect_store:
         async with sending(table, webhooks_of(receiver)):
             await eventually(lambda: receiver.under_way == 3)
         assert len(await table.claim({"A": 8}, 10, 3600)) == 3
+
+
+async def test_a_try_that_is_noted_twice_counts_once(connect_store: Connect) -> None:
+    """Whoever was cancelled while it wrote does not know whether that was committed, and writes it again."""
+    with WebhookReceiver() as receiver:
+        _, table = await opened(connect_store, receiver)
+        (event,) = await table.claim({"A": 1}, 1, 60)
+        for _ in range(2):
+            await table.note([Tried(event, EventState.TO_SEND, 60.0, 500, "it answered 500")])
+        assert (await table.events())[0].tries == 1
 
 
 async def test_two_senders_do_not_send_the_same_event_at_once(connect_store: Connect) -> None:

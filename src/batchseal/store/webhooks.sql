@@ -51,11 +51,12 @@ UPDATE webhook_events SET claimed_until = NULL, fence = fence + 1 WHERE state = 
 
 -- name: note_webhook_tries
 -- Notes how tries ended, of the events $1 that were claimed with the fences $2: their states $3, after how many seconds the next try
--- is due ($4), the HTTP statuses $5 and what went wrong ($6). The commit does not wait for the disk (see the claim).
+-- is due ($4), the HTTP statuses $5 and what went wrong ($6). A try is noted once, also if this is repeated because nobody knows
+-- whether it was committed. The commit does not wait for the disk (see the claim).
 WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE webhook_events e
-SET state = n.state, tries = e.tries + 1, http_status = n.http_status, problem = n.problem, claimed_until = NULL,
-    next_try_at = now() + n.pause * interval '1 second', ended_at = CASE WHEN n.state <> 1 THEN now() END
+SET state = n.state, tries = e.tries + 1, fence = e.fence + 1, http_status = n.http_status, problem = n.problem,
+    claimed_until = NULL, next_try_at = now() + n.pause * interval '1 second', ended_at = CASE WHEN n.state <> 1 THEN now() END
 FROM relaxed, unnest($1::bigint[], $2::integer[], $3::smallint[], $4::float8[], $5::smallint[], $6::text[])
      AS n (number, fence, state, pause, http_status, problem)
 WHERE e.number = n.number AND e.fence = n.fence AND e.state = 1;
