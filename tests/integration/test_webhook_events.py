@@ -242,3 +242,19 @@ async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asy
         )
     assert await table.drop(86_400) == 1
     assert {one.state for one in await table.events()} == {EventState.GIVEN_UP, EventState.TO_SEND}
+
+
+async def test_what_was_told_of_a_certificate_is_not_told_again_after_old_events_are_dropped(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    _, table = await opened(connect_store, "A")
+    for days, left in ((30, 1), (400, 0)):
+        await table.add("A", EventKind.CREDENTIAL_EXPIRING, "seal 60", "{}")
+        await sees_all_rows.execute(
+            "UPDATE webhook_events SET state = 2, ended_at = now() - $1 * interval '1 day',"
+            " occurred_at = now() - $1 * interval '1 day'",
+            days,
+        )
+        await table.drop(86_400)
+        assert len(await table.events()) == left
+        assert await table.add("A", EventKind.CREDENTIAL_EXPIRING, "seal 60", "{}") is (not left)
