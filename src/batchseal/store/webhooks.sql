@@ -112,6 +112,17 @@ WHERE (e.id = ANY ($1::uuid[]) OR e.operation_id = $2 OR ($3 AND e.state = 3))
   AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.client_service = e.client_service AND p.off_since IS NULL)
 RETURNING e.number;
 
+-- name: give_up_old_webhook_events
+-- Gives up to 5,000 events up that have been due for $1 seconds and were not sent. An event that failed is due later each time, and
+-- one that is redelivered is due anew.
+UPDATE webhook_events SET state = 3, ended_at = now(), fence = fence + 1, claimed_until = NULL,
+    problem = 'its receiver did not take events for too long'
+WHERE number IN (
+    SELECT number FROM webhook_events
+    WHERE state = 1 AND next_try_at <= now() - $1 * interval '1 second' AND (claimed_until IS NULL OR claimed_until <= now())
+    LIMIT 5000
+    FOR UPDATE SKIP LOCKED);
+
 -- name: drop_webhook_events
 -- Removes up to 5,000 events that ended $1 seconds ago. Those that are about no operation stay for a year at least: while one of them
 -- is there, its subject is not told again.
