@@ -107,6 +107,16 @@ async def test_another_address_has_room_although_the_one_before_hangs(connect_st
             await eventually(lambda: len(other.taken) == 10)
 
 
+async def test_a_webhook_that_was_taken_away_is_no_problem_any_more(connect_store: Connect) -> None:
+    with WebhookReceiver(lambda number: FAIL) as receiver:
+        _, table = await opened(connect_store, receiver)
+        async with sending(table, webhooks_of(receiver)) as sender:
+            await eventually(lambda: sender.counts.problems)
+            sender.set_webhooks({})
+            assert sender.counts.problems == {}
+        assert sender.counts.problems == {}, "a delivery that was under way says nothing of it either"
+
+
 async def test_a_redirect_is_not_followed(connect_store: Connect) -> None:
     with WebhookReceiver(lambda number: REDIRECT) as receiver:
         _, table = await opened(connect_store, receiver)
