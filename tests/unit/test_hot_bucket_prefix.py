@@ -41,3 +41,10 @@ def test_an_object_that_has_become_another_one_is_not_read() -> None:
         source.read_at(1024, 0)
     assert not store.blocks_read
     at_once.close()
+
+
+def test_a_path_leaves_room_for_the_prefix() -> None:
+    at_once = AtOnce()
+    prefix = Prefix(OneObject(b""), at_once)  # type: ignore[arg-type]
+    assert prefix.most_path_bytes + len(b"in/") == 1024
+    at_once.close()

@@ -50,6 +50,15 @@ def test_names_stay_within_what_linux_takes(stem: str) -> None:
     assert not naming.is_failure_name("f.pdf", "{name}.txt")
 
 
+def test_a_path_stays_within_what_a_key_may_have() -> None:
+    assert naming.within("2026/11", "fatura.pdf", 1000) == ("2026/11", "fatura.pdf")
+    for folder, name, kept in (("é" * 200, "x" * 700 + ".pdf", True), ("f" * 950, "x" * 70 + ".pdf", False)):
+        found, short = naming.within(folder, name, 1000)
+        assert found == (folder if kept else "") and short.endswith("x.pdf")
+        for _, one in zip(range(3), naming.candidates(short, "9" * 19), strict=False):
+            assert len(os.fsencode(f"{found}/{one}")) <= 1000
+
+
 def test_what_is_shown_of_a_path_can_be_stored() -> None:
     assert naming.shown("a\udcffb\n\x1b[0m/ü", 99) == "a\ufffdb\ufffd\ufffd[0m/ü"
     assert naming.shown("x" * 300, 255) == "\u2026" + "x" * 254

@@ -22,6 +22,8 @@ from batchseal.payloads.objects import PART_BYTES, Objects, Stored
 BLOCK_BYTES = 1 << 20
 # So many requests of a hot folder are under way, of which one may be about an object that is larger than a block.
 AT_ONCE = 8
+# Of a key with the prefix, in UTF-8 (docs.aws.amazon.com: "Naming Amazon S3 objects").
+MOST_KEY_BYTES = 1024
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 T = TypeVar("T")
@@ -96,6 +98,7 @@ class Prefix:
         self._objects = objects
         self._at_once = at_once
         self.said = f"s3://{objects.address.bucket}/{objects.address.prefix}".rstrip("/")
+        self.most_path_bytes = MOST_KEY_BYTES - len(objects.address.prefix.encode()) - 1
 
     def pages(self, folder: str = "") -> Iterator[list[Stored]]:
         """The objects below a folder, or all of them, some at a time."""

@@ -119,7 +119,7 @@ class BucketPublisher:
     def _named(self, reserved: list[Name], written: tuple[Key, tuple[str, str, Kept]]) -> Named:
         """The first name that nothing has, which is put into `reserved`. Several threads do that."""
         (ordinal, kind), (where, path, kept) = written
-        folder, name = split(path)
+        folder, name = naming.within(*split(path), self._places[where].most_path_bytes)
         for candidate in naming.candidates(name, self._mark):
             free = f"{folder}/{candidate}" if folder else candidate
             if self._reserved.reserve((where, free)):
