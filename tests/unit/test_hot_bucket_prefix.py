@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from batchseal.entries.buckets.place import MOST_LOOKED_AT, BucketPlace
 from batchseal.entries.buckets.prefix import AtOnce, ObjectSource, Prefix
 from batchseal.entries.files import Seen
+from batchseal.entries.looks import Looks
 from batchseal.payloads.objects import Stored
 from batchseal.settings.payload_stores import ObjectAddress
 
@@ -41,6 +44,18 @@ def test_an_object_that_has_become_another_one_is_not_read() -> None:
         source.read_at(1024, 0)
     assert not store.blocks_read
     at_once.close()
+
+
+def test_empty_objects_take_no_place_of_others(tmp_path: Path) -> None:
+    class Full(OneObject):
+        def list(self, folder: str) -> Iterator[list[Stored]]:
+            yield [Stored(f"{number:04}", 0, datetime.now(UTC), "empty") for number in range(MOST_LOOKED_AT + 1)]
+            yield [Stored("last.bin", len(self.content), datetime.now(UTC), "etag")]
+
+    store = Full(b"content")
+    place = BucketPlace(store, store, store, drafts=tmp_path, threshold=1)  # type: ignore[arg-type]
+    assert [one.file.path for one in place.ready(Looks("rename", (), 600))] == ["last.bin"]
+    place.close()
 
 
 def test_a_path_leaves_room_for_the_prefix() -> None:

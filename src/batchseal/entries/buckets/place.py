@@ -16,7 +16,7 @@ from batchseal.entries.buckets.reserved import Reserved
 from batchseal.entries.claims import LIST, PRIVATE
 from batchseal.entries.content import Content
 from batchseal.entries.files import Seen
-from batchseal.entries.looks import Looks, Ready
+from batchseal.entries.looks import DONE, Looks, Ready
 from batchseal.entries.published import Published
 from batchseal.entries.retention import DAY_SECONDS
 from batchseal.payloads.objects import Objects, Stored
@@ -89,6 +89,9 @@ class BucketPlace:
                     return
 
     def _is_left_alone(self, one: Stored, looks: Looks) -> bool:
+        """Empty objects are never ready, and consoles make one for each folder: they would take the place of others."""
+        if not one.size and not one.key.endswith(DONE):
+            return True
         return any(part == PRIVATE or looks.is_ignored(part) for part in one.key.split("/"))
 
     def _judge(self, files: list[Seen]) -> None:
