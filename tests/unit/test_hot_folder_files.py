@@ -124,11 +124,7 @@ def test_no_link_is_followed(folder: int, tmp_path: Path) -> None:
 def test_no_path_leads_out(path: str, tmp_path: Path) -> None:
     for name in ("outside", "folder/inside/deep"):
         (tmp_path / name).mkdir(parents=True)
-    with (
-        opened(tmp_path / "folder") as folder,
-        pytest.raises(OSError, match="leads out"),
-        opened_below(folder, path),
-    ):
+    with opened(tmp_path / "folder") as folder, pytest.raises(OSError, match="leads out"), opened_below(folder, path):
         pass
 
 
