@@ -126,9 +126,9 @@ class WebhookDuty:
             return
         if configured != self._webhooks:
             await self._table.keep_endpoints([endpoint_row(name, one) for name, one in configured.items()])
-            self._webhooks = configured
             if configured:
                 self._begin_sending().set_webhooks(configured)
+            self._webhooks = configured  # not before: what could not begin is begun at the next look
         if not configured:
             await self._end()
             return
